@@ -1,0 +1,68 @@
+"""Every error that crosses a room's boundary.
+
+SynthRayError                       exit 1   the job failed
+├── JobError                        exit 2   the job file or its input is wrong; nothing was spent
+│   └── Absent                      exit 2   something configured is not there (model, tokenizer, eval set …)
+├── StorageError                    exit 1   the store refused or broke
+│   ├── NotThere                    exit 1   no such object
+│   └── Conflict                    exit 1   a conditional write lost: another driver owns this output
+├── TeacherError                    exit 1   the engine could not start or answer
+│   ├── EngineDead                  exit 1   the engine is gone; its actor must die with it
+│   └── AskFailed                   (data)   one ask failed; the row is recorded as failed(reason)
+├── GateFailed                      exit 3   a quality gate failed
+└── StoppedShort                    exit 4   budget, target or limit reached; a valid partial manifest exists
+
+Errors carry strings only, so they pickle across an actor boundary, and never the text of a data row.
+A message says what was wanted, what was got, where, and the next move.
+"""
+
+from __future__ import annotations
+
+
+class SynthRayError(Exception):
+    exit_code = 1
+
+
+class JobError(SynthRayError):
+    exit_code = 2
+
+
+class Absent(JobError):
+    pass
+
+
+class StorageError(SynthRayError):
+    pass
+
+
+class NotThere(StorageError):
+    pass
+
+
+class Conflict(StorageError):
+    pass
+
+
+class TeacherError(SynthRayError):
+    pass
+
+
+class EngineDead(TeacherError):
+    pass
+
+
+class AskFailed(TeacherError):
+    """One ask failed for a reason that is data. `reason` is a value of `records.Reason`."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class GateFailed(SynthRayError):
+    exit_code = 3
+
+
+class StoppedShort(SynthRayError):
+    exit_code = 4

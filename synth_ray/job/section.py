@@ -1,0 +1,22 @@
+"""The base of every section of a job: frozen, strict about its keys, each key with a sentence and a class."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Changes = Literal["ask", "stage", "admit", "nothing"]
+"""What a change of a key costs: a new run; re-staging from staged text; re-admission only; nothing at all."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def key(default: Any = ..., doc: str = "", *, changes: Changes = "ask", **constraints: Any) -> Any:
+    """Declare one key: its default, the sentence that explains it, and what changing it costs."""
+    schema = {"changes": changes}
+    if callable(default):
+        return Field(default_factory=default, description=doc, json_schema_extra=schema, **constraints)
+    return Field(default, description=doc, json_schema_extra=schema, **constraints)

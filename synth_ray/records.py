@@ -1,0 +1,199 @@
+"""What flows along the route: seeds, requests, drafts, the staged table, and the closed list of reasons.
+
+In: values. Out: the same values as Arrow tables. Law: ids are digests of content and position, never of
+arrival order, time or host. Not: any file, clock or random number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
+EVAL_SPLITS = (VALIDATION, TEST)
+
+
+class Origin(StrEnum):
+    REAL = "real"
+    SYNTHETIC = "synthetic"
+
+
+class Verdict(StrEnum):
+    """How a slot ended. A staged row that no stage has rejected or failed has no verdict yet."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a seed was not planned, or a slot was not accepted. Closed: a new reason is added here first."""
+
+    # A seed that was read and not planned.
+    BROKEN_JSON = "broken_json"
+    INVALID_UTF8 = "invalid_utf8"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    EMPTY_SEED = "empty_seed"
+    DUPLICATE_SEED = "duplicate_seed"
+    LINEAGE_CONFLICT = "lineage_conflict"
+    TOO_DEEP = "too_deep"
+    RESERVED_FOR_EVAL = "reserved_for_eval"
+    # A slot the teacher never filled.
+    DEADLINE = "deadline"
+    PROMPT_TOO_LONG = "prompt_too_long"
+    ENGINE_ERROR = "engine_error"
+    RECIPE_ERROR = "recipe_error"
+    NO_ANSWER = "no_answer"
+    # A slot whose answer a check refused.
+    EMPTY_COMPLETION = "empty_completion"
+    TRUNCATED = "truncated"
+    TOO_FEW_TOKENS = "too_few_tokens"
+    TOO_MANY_TOKENS = "too_many_tokens"
+    SCHEMA_MISMATCH = "schema_mismatch"
+    REPETITION_LOOP = "repetition_loop"
+    REFUSAL = "refusal"
+    ECHO = "echo"
+    WRONG_LANGUAGE = "wrong_language"
+    NOT_TRUE = "not_true"
+    # A slot the scrub refused.
+    TOO_MUCH_PII = "too_much_pii"
+    SCRUB_FAILED = "scrub_failed"
+    # A slot that admission refused.
+    EXACT_DUPLICATE = "exact_duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    CONTAMINATED = "contaminated"
+    CROSS_SPLIT = "cross_split"
+    OVER_QUOTA = "over_quota"
+
+
+FAILED = frozenset(
+    {
+        Reason.DEADLINE,
+        Reason.PROMPT_TOO_LONG,
+        Reason.ENGINE_ERROR,
+        Reason.RECIPE_ERROR,
+        Reason.NO_ANSWER,
+    }
+)
+
+
+def verdict_of(reason: Reason | None) -> Verdict:
+    if reason is None:
+        return Verdict.ACCEPTED
+    return Verdict.FAILED if reason in FAILED else Verdict.REJECTED
+
+
+def canonical(value: Any) -> bytes:
+    """JSON bytes that depend on the value alone: sorted keys, no spaces, UTF-8, lone surrogates escaped."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def digest(*parts: Any, size: int = 16) -> str:
+    """Hex BLAKE2b of the canonical form of the parts."""
+    return hashlib.blake2b(canonical(parts), digest_size=size).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """One real or earlier-generated record the plan may show to a teacher. `fields` holds the mapped columns."""
+
+    id: str
+    lineage: str
+    split: str
+    fields: dict[str, Any]
+    source: str = ""
+    line: int = 0
+    origin: Origin = Origin.REAL
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A numbered piece of work: one seed, its few-shot companions, and how many slots it fills."""
+
+    id: str
+    chunk: int
+    position: int
+    seed: Seed
+    slots: int
+    shots: tuple[Seed, ...] = ()
+    random_seed: int = 0
+
+    @property
+    def depth(self) -> int:
+        return 1 + max(s.depth for s in (self.seed, *self.shots))
+
+
+Message = dict[str, str]
+
+
+@dataclass(slots=True)
+class Draft:
+    """What a recipe made for one slot. A draft with a reason is accounted, kept and not accepted."""
+
+    prompt: list[Message]
+    completion: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    finish_reason: str = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How one request ended: a draft per slot, and every token it cost, discarded attempts included."""
+
+    request: Request
+    drafts: list[Draft]
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    attempts: dict[str, int] = field(default_factory=dict)
+
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+STAGED = pa.schema(
+    [
+        ("id", pa.string()),
+        ("request", pa.string()),
+        ("seed", pa.string()),
+        ("lineage", pa.string()),
+        ("chunk", pa.int32()),
+        ("position", pa.int32()),
+        ("slot", pa.int16()),
+        ("split", pa.string()),
+        ("origin", pa.string()),
+        ("depth", pa.int8()),
+        ("messages", MESSAGES),
+        ("prompt", pa.string()),
+        ("completion", pa.string()),
+        ("fields", pa.string()),  # a JSON object: the recipe's own columns (label, gold answer …)
+        ("prompt_digest", pa.string()),
+        ("finish_reason", pa.string()),
+        ("prompt_tokens", pa.int32()),
+        ("completion_tokens", pa.int32()),
+        ("reason", pa.string()),  # set by ask; the first flag that drops the row is chosen by policy later
+        ("detail", pa.string()),
+        ("flags", pa.list_(pa.string())),  # every reason a check raised, whether or not policy drops on it
+        ("pii", pa.map_(pa.string(), pa.int32())),
+        ("digest", pa.binary(16)),  # exact identity of the compared text
+        ("bands", pa.binary()),  # packed little-endian uint64, one per LSH band
+        ("shingles", pa.binary()),  # packed little-endian uint32, distinct, ascending
+        ("ngrams", pa.binary()),  # packed little-endian uint64 13-gram hashes for decontamination
+    ]
+)
+"""A chunk as staged. Rows are in (position, slot) order; text is scrubbed; every row is fingerprinted."""
+
+
+def slot_id(request_id: str, slot: int) -> str:
+    return digest("slot", request_id, slot)
