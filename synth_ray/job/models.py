@@ -1,0 +1,127 @@
+"""Who answers: the models by role, how they sample, and the recipe that asks them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from synth_ray.job.section import Section, key
+
+RESULT_ENGINE_ARGS = frozenset(
+    {
+        "dtype",
+        "quantization",
+        "kv_cache_dtype",
+        "speculative_config",
+        "enable_lora",
+        "rope_scaling",
+        "rope_theta",
+        "hf_overrides",
+        "tokenizer_mode",
+    }
+)
+"""Engine arguments that can change what the model says. Every other engine argument only changes speed."""
+
+
+class Script(Section):
+    """How the scripted teacher behaves: what it answers, how long it takes, when it fails or dies."""
+
+    answers: list[str] = key(
+        lambda: [],
+        "Jinja templates of answers, chosen by the ask's own digest; empty means invented sentences.",
+    )
+    words: int = key(24, "Words in an invented answer.", ge=1, le=100_000)
+    vocabulary: int = key(4000, "How many different words invented answers draw from.", ge=2)
+    repeat_share: float = key(0.0, "Share of asks answered with an earlier answer, so that duplicates exist.", ge=0, le=1)
+    latency_s: float = key(0.0, "Seconds from an ask to its answer.", ge=0, changes="nothing")
+    slow_share: float = key(0.0, "Share of asks that take slow_factor times longer.", ge=0, le=1, changes="nothing")
+    slow_factor: float = key(10.0, "How much longer a slow ask takes.", ge=1, changes="nothing")
+    concurrency: int = key(256, "Answers in preparation at once, as max_num_seqs of an engine.", ge=1, changes="nothing")
+    fail_share: float = key(0.0, "Share of asks that fail with engine_error.", ge=0, le=1)
+    empty_share: float = key(0.0, "Share of asks answered with nothing.", ge=0, le=1)
+    truncate_share: float = key(0.0, "Share of asks cut off by their token limit.", ge=0, le=1)
+    die_after: int | None = key(None, "The engine dies after this many answers.", ge=1, changes="nothing")
+
+
+class Model(Section):
+    """One model in one role. `models: {teacher: Qwen/Qwen3-8B}` is short for `{teacher: {model: Qwen/Qwen3-8B}}`."""
+
+    engine: Literal["vllm", "scripted"] = key("vllm", "What serves the model: vLLM in the actor, or the scripted teacher.")
+    model: str = key("", "A model name or a local folder, as vLLM takes it.")
+    revision: str = key("", "The model's revision (commit, tag or branch); recorded in every row.")
+    tokenizer: str = key("", "Another tokenizer than the model's own (name or local folder).")
+    trust_remote_code: bool = key(False, "Run code that comes with the model. Off unless you read that code.")
+    chat: bool = key(True, "Render messages with the model's chat template; off sends the text as it is.")
+    engine_args: dict[str, Any] = key(
+        lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing"
+    )
+    script: Script = key(Script, "The scripted teacher's script.")
+
+    @model_validator(mode="after")
+    def _names_a_model(self) -> Model:
+        if self.engine == "vllm" and not self.model:
+            raise ValueError("wanted a model name or folder for engine 'vllm', got none; add `model: …`")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What of this model can change an answer: part of the ask digest."""
+        named = {k: v for k, v in self.engine_args.items() if k in RESULT_ENGINE_ARGS}
+        facts = {"engine": self.engine, "model": self.model, "revision": self.revision}
+        facts |= {"tokenizer": self.tokenizer, "chat": self.chat, "engine_args": named}
+        if self.engine == "scripted":
+            facts["script"] = self.script.model_dump(exclude=SPEED_OF_SCRIPT)
+        return facts
+
+
+SPEED_OF_SCRIPT = {"latency_s", "slow_share", "slow_factor", "concurrency", "die_after"}
+
+
+class Models(Section):
+    """The roles of a job and the model in each."""
+
+    teacher: Model = key(..., "The model that answers.")
+    judge: Model | None = key(None, "The model that judges; recipes without a judge leave it out.")
+
+    @field_validator("teacher", "judge", mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+
+class Sampling(Section):
+    """How tokens are drawn. A recipe may override a key for one of its asks."""
+
+    temperature: float = key(0.8, "Randomness of the draw; 0 is greedy.", ge=0, le=5)
+    top_p: float = key(1.0, "Nucleus: draw from the smallest set of tokens with this probability.", gt=0, le=1)
+    top_k: int = key(0, "Draw from this many likeliest tokens; 0 is all.", ge=0)
+    min_p: float = key(0.0, "Drop tokens less likely than this share of the likeliest.", ge=0, le=1)
+    presence_penalty: float = key(0.0, "Penalty for tokens already present.", ge=-2, le=2)
+    frequency_penalty: float = key(0.0, "Penalty for tokens by how often they came.", ge=-2, le=2)
+    repetition_penalty: float = key(1.0, "Multiplicative penalty for repeated tokens.", gt=0)
+    max_tokens: int = key(512, "Most tokens of one completion.", ge=1)
+    stop: list[str] = key(lambda: [], "Strings that end a completion.")
+    per_request_seed: bool = key(
+        False,
+        "Give every ask its own random seed: answers repeat for equal batches, at the price of a slower sampler.",
+    )
+
+
+class RecipeChoice(Section):
+    """Which recipe, and its options. `recipe: distill` is short for `recipe: {name: distill}`."""
+
+    name: str = key(..., "A recipe's name, or `package.module` of your own.")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The recipe's own keys; they may stand beside `name`.",
+        json_schema_extra={"changes": "ask"},
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and "options" not in value:
+            return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
+        return value

@@ -1,0 +1,57 @@
+"""How a job runs: the size of its chunks, its limits and budget, and the cluster. None of it changes a row's text."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from synth_ray.job.section import Section, key
+
+
+class Plan(Section):
+    """How requests are cut into chunks and how far generation may run ahead of admission."""
+
+    requests: int | None = key(None, "Requests to plan; left out, one per seed.", ge=1)
+    seed: int = key(0, "The job's random seed: order of seeds, few-shot choice, sampling seeds.")
+    chunk_requests: int = key(1024, "Requests in a chunk, the unit of commit.", ge=1, le=100_000)
+    window_chunks: int = key(
+        32, "Most chunks between the admission frontier and the newest request.", ge=1, changes="nothing"
+    )
+
+
+class Limits(Section):
+    """When a single request, or the whole run, is given up."""
+
+    request_deadline_s: float = key(
+        600.0, "Seconds from a request's start to its end as failed(deadline).", gt=0, changes="nothing"
+    )
+    max_failed_share: float = key(
+        0.5, "Stop early, resumable, when more than this share of the slots has failed.", gt=0, le=1, changes="nothing"
+    )
+    engine_replacements: int = key(
+        3, "Dead engines replaced before the job stops with everything committed.", ge=0, changes="nothing"
+    )
+
+
+class Budget(Section):
+    """What the run may cost. Time is counted per replica, start-up included."""
+
+    gpu_hour_usd: float = key(0.0, "Price of one replica-hour, for the cost in manifest and card.", ge=0, changes="nothing")
+    max_usd: float | None = key(None, "Stop cleanly, with a partial manifest, before this is passed.", gt=0, changes="nothing")
+    max_seconds: float | None = key(None, "Stop cleanly, with a partial manifest, after this time.", gt=0, changes="nothing")
+
+
+class Cluster(Section):
+    """Where the work runs. `ray` starts a local Ray by itself unless an address is given."""
+
+    engine: Literal["ray", "local"] = key("ray", "Ray actors, or threads of this process.", changes="nothing")
+    address: str = key("", "A Ray cluster to join, as ray.init takes it; empty starts a local one.", changes="nothing")
+    teachers: int = key(1, "Teacher replicas.", ge=1, changes="nothing")
+    stagers: int = key(1, "CPU actors that check, scrub and fingerprint.", ge=1, changes="nothing")
+    gpus_per_teacher: float = key(0.0, "GPUs each teacher actor asks Ray for.", ge=0, changes="nothing")
+    cpus_per_teacher: float = key(1.0, "CPUs each teacher actor asks Ray for.", ge=0, changes="nothing")
+    in_flight: int | None = key(
+        None, "Requests kept on one teacher; left out, four times what its engine runs at once.", ge=1, changes="nothing"
+    )
+    object_store_bytes: int = key(
+        300_000_000, "Object store of a local Ray, in bytes.", ge=80_000_000, changes="nothing"
+    )

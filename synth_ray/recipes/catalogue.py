@@ -1,0 +1,38 @@
+"""Find a recipe by the name a job gives: one of ours, or a module of the user's own."""
+
+from __future__ import annotations
+
+import importlib
+from difflib import get_close_matches
+
+from synth_ray.errors import JobError
+from synth_ray.job.models import RecipeChoice
+from synth_ray.job.section import Section
+from synth_ray.recipes.contract import Recipe
+
+OURS = ("distill", "vary")
+
+def find(name: str) -> Recipe:
+    """The recipe of this name. Raises JobError naming the nearest known one."""
+    if name in OURS:
+        return importlib.import_module(f"synth_ray.recipes.{name}").RECIPE
+    if "." not in name:
+        near = get_close_matches(name, OURS, 1)
+        hint = f"did you mean '{near[0]}'?" if near else "for your own recipe give its module, as `my_package.my_recipe`"
+        raise JobError(f"recipe.name: wanted one of {', '.join(OURS)}, or a module of your own, got '{name}'; {hint}")
+    return _own(name)
+
+def _own(name: str) -> Recipe:
+    try:
+        recipe = getattr(importlib.import_module(name), "RECIPE", None)
+    except ImportError as error:
+        raise JobError(f"recipe.name: wanted an importable module, got '{name}' ({error}); is it on PYTHONPATH?") from None
+    if not isinstance(recipe, Recipe):
+        raise JobError(f"recipe.name: wanted `RECIPE = Recipe(…)` in module '{name}', got {type(recipe).__name__}; add it")
+    return recipe
+
+def options_of(choice: RecipeChoice) -> Section:
+    """The job's options, checked by the recipe's own section. Raises pydantic's ValidationError."""
+    return find(choice.name).options.model_validate(choice.options)
+
+__all__ = ["OURS", "find", "options_of"]

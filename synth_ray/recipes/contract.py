@@ -1,0 +1,106 @@
+"""What a recipe is, and the `ask` it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from synth_ray.job.section import Section
+from synth_ray.records import Draft, Message, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What the engine may say: at most one of a JSON Schema, a closed list of choices, a regular expression."""
+
+    json_schema: Mapping[str, Any] | None = None
+    choices: tuple[str, ...] | None = None
+    regex: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer. `finish_reason` is the engine's word: stop, length, abort."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+class Ask(Protocol):
+    """Ask a model in a role. Raises `errors.AskFailed(reason)`, which fails the request's unfilled slots."""
+
+    async def __call__(
+        self,
+        messages: list[Message],
+        *,
+        role: str = "teacher",
+        constraint: Constraint | None = None,
+        **sampling: Any,
+    ) -> Completion:
+        """One completion. `sampling` overrides keys of the job's sampling section for this ask."""
+        ...
+
+    async def many(
+        self,
+        messages: list[Message],
+        n: int,
+        *,
+        role: str = "teacher",
+        constraint: Constraint | None = None,
+        **sampling: Any,
+    ) -> list[Completion]:
+        """`n` independent completions of one prompt, in a stable order."""
+        ...
+
+    def attempt(self, reason: str) -> None:
+        """Count a discarded draft (a best-of loser, a failed evolution): outside the sum of slots."""
+        ...
+
+
+Make = Callable[[Request, Ask, Any], Awaitable[list[Draft]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One way to make rows, declared in one place.
+
+    `slots(options)` rows come from a request, known at plan time. `shots(options)` seeds of the request's own split
+    are drawn as companions. `compares` names what makes two rows duplicates: `prompt`, `completion`, or a field.
+    `schema(options)` is the JSON Schema a completion must fit. `columns` are extra output columns and their Arrow types.
+    """
+
+    name: str
+    options: type[Section]
+    make: Make
+    slots: Callable[[Any], int] = lambda _: 1
+    shots: Callable[[Any], int] = lambda _: 0
+    asks: Callable[[Any], int] = lambda _: 1
+    compares: tuple[str, ...] = ("prompt", "completion")
+    schema: Callable[[Any], Mapping[str, Any] | None] = lambda _: None
+    templates: Callable[[Any], Mapping[str, str]] = lambda _: {}
+    needs: tuple[str, ...] = ("prompt",)
+    columns: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
+
+
+def user(text: str) -> Message:
+    return {"role": "user", "content": text}
+
+
+def conversation(system: str, text: str) -> list[Message]:
+    return ([{"role": "system", "content": system}] if system else []) + [user(text)]
+
+
+def drafted(prompt: str, answer: Completion, *, fields: Mapping[str, Any] | None = None) -> Draft:
+    """The draft of a plain question and its answer, with the answer's own token counts."""
+    return Draft(
+        prompt=[user(prompt)],
+        completion=answer.text,
+        fields=dict(fields or {}),
+        finish_reason=answer.finish_reason,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+    )

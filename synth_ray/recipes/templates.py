@@ -1,0 +1,39 @@
+"""Sandboxed Jinja: templates see only the seed's fields, cannot reach Python, and an unknown name is an error."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from synth_ray.errors import AskFailed, JobError
+from synth_ray.records import Reason, Request
+
+_SANDBOX = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+
+
+@lru_cache(maxsize=256)
+def compiled(source: str) -> Template:
+    """Compile a template of the job. Raises JobError that names the line, never a row."""
+    try:
+        return _SANDBOX.from_string(source)
+    except TemplateError as error:
+        line = getattr(error, "lineno", 1)
+        raise JobError(f"template: wanted valid Jinja, got {error.message!r} in its line {line}; fix the template") from None
+
+
+def render(source: str, request: Request, **more: Any) -> str:
+    """Render for one request: the seed's fields by name, `shots` as a list of fields, and `more`."""
+    names = {**request.seed.fields, "shots": [s.fields for s in request.shots], **more}
+    try:
+        return compiled(source).render(names)
+    except TemplateError as error:
+        raise AskFailed(Reason.RECIPE_ERROR, f"template: {type(error).__name__}: {_safe(error)}") from None
+
+
+def _safe(error: TemplateError) -> str:
+    """The message of an undefined name; anything else may quote a row, so only its kind is told."""
+    message = error.message or ""
+    return message if "is undefined" in message and len(message) < 80 else "see `synth-ray preview`"

@@ -1,0 +1,56 @@
+"""`vary`: a new instruction in the manner of sampled seeds, then its answer.
+
+Two asks per row. Source of the method: Self-Instruct (Wang et al., 2022, arXiv 2212.10560).
+"""
+
+from __future__ import annotations
+
+from synth_ray.job.section import Section, key
+from synth_ray.recipes.contract import Ask, Recipe, conversation, drafted
+from synth_ray.recipes.templates import render
+from synth_ray.records import Draft, Message, Reason, Request
+
+INSTRUCT = """Here are examples of instructions:
+{% for shot in shots %}- {{ shot.prompt }}
+{% endfor %}- {{ prompt }}
+Write one new instruction of the same kind. Reply with the instruction alone."""
+
+
+class Vary(Section):
+    """Options of `vary`."""
+
+    instruct: str = key(INSTRUCT, "Jinja template that asks for a new instruction; sees the seed's fields and `shots`.")
+    answer: str = key("{{ instruction }}", "Jinja template that asks for its answer; also sees `instruction`.")
+    system: str = key("", "System message of both asks.")
+    shots: int = key(2, "Seeds of the same split shown beside the request's own.", ge=0, le=32)
+    n: int = key(1, "New instructions per request, each its own row.", ge=1, le=64)
+    instruct_temperature: float | None = key(None, "Temperature of the first ask; left out, the job's.", ge=0, le=5)
+    keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
+
+
+async def make(request: Request, ask: Ask, options: Vary) -> list[Draft]:
+    asked = conversation(options.system, render(options.instruct, request))
+    warmth = {} if options.instruct_temperature is None else {"temperature": options.instruct_temperature}
+    instructions = await ask.many(asked, options.n, **warmth)
+    return [await _answered(request, ask, options, one.text.strip(), asked) for one in instructions]
+
+
+async def _answered(request: Request, ask: Ask, options: Vary, instruction: str, asked: list[Message]) -> Draft:
+    if not instruction:
+        return Draft(prompt=asked, completion="", reason=Reason.NO_ANSWER, detail="the new instruction is empty")
+    text = render(options.answer, request, instruction=instruction)
+    answer = await ask(conversation(options.system, text))
+    kept = {name: request.seed.fields.get(name) for name in options.keep}
+    return drafted(instruction, answer, fields=kept)
+
+
+RECIPE = Recipe(
+    name="vary",
+    options=Vary,
+    make=make,
+    slots=lambda o: o.n,
+    shots=lambda o: o.shots,
+    asks=lambda o: 2,
+    templates=lambda o: {"instruct": o.instruct, "answer": o.answer},
+    columns=lambda o: dict.fromkeys(o.keep, "json"),
+)
