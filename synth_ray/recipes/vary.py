@@ -5,6 +5,9 @@ Two asks per row. Source of the method: Self-Instruct (Wang et al., 2022, arXiv 
 
 from __future__ import annotations
 
+import asyncio
+
+from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Recipe, conversation, drafted
 from synth_ray.recipes.templates import render
@@ -32,14 +35,16 @@ async def make(request: Request, ask: Ask, options: Vary) -> list[Draft]:
     asked = conversation(options.system, render(options.instruct, request))
     warmth = {} if options.instruct_temperature is None else {"temperature": options.instruct_temperature}
     instructions = await ask.many(asked, options.n, **warmth)
-    return [await _answered(request, ask, options, one.text.strip(), asked) for one in instructions]
+    return await asyncio.gather(*[_answered(request, ask, options, one.text.strip(), asked) for one in instructions])
 
 
 async def _answered(request: Request, ask: Ask, options: Vary, instruction: str, asked: list[Message]) -> Draft:
     if not instruction:
         return Draft(prompt=asked, completion="", reason=Reason.NO_ANSWER, detail="the new instruction is empty")
-    text = render(options.answer, request, instruction=instruction)
-    answer = await ask(conversation(options.system, text))
+    try:
+        answer = await ask(conversation(options.system, render(options.answer, request, instruction=instruction)))
+    except AskFailed as error:
+        return Draft(prompt=asked, completion="", reason=Reason(error.reason), detail=error.detail)
     kept = {name: request.seed.fields.get(name) for name in options.keep}
     return drafted(instruction, answer, fields=kept)
 

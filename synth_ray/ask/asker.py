@@ -1,0 +1,94 @@
+"""Run one request's recipe to its end: every slot gets a draft or a reason, every token is counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from synth_ray.ask.teacher import Prompt, Teacher
+from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.job.models import Sampling
+from synth_ray.recipes.contract import Completion, Constraint, Recipe
+from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
+
+
+class Asker:
+    """Turns requests into outcomes. Holds no request: any number may run at once."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        options: Any,
+        teachers: Mapping[str, Teacher],
+        sampling: Sampling,
+        deadline_s: float,
+    ) -> None:
+        self._recipe = recipe
+        self._options = options
+        self._teachers = teachers
+        self._sampling = sampling.model_dump()
+        self._deadline_s = deadline_s
+
+    async def run(self, request: Request) -> Outcome:
+        """The outcome of one request. Raises EngineDead alone: everything else is data."""
+        ask = _Ask(request, self._teachers, self._sampling)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                drafts = await self._recipe.make(request, ask, self._options)
+            reason, detail = Reason.RECIPE_ERROR, "the recipe made fewer drafts than it declared slots"
+        except AskFailed as error:
+            drafts, reason, detail = [], Reason(error.reason), error.detail
+        except TimeoutError:
+            drafts, reason, detail = [], Reason.DEADLINE, f"not done after {self._deadline_s:g} s"
+        except EngineDead:
+            raise
+        except Exception as error:
+            # A recipe is user code: its bug costs its row, is counted, and its message may quote the row.
+            drafts, reason, detail = [], Reason.RECIPE_ERROR, type(error).__name__
+        return ask.outcome(drafts[: request.slots], reason, detail)
+
+
+class _Ask:
+    """The `ask` of one request: numbers its asks, merges sampling keys, counts tokens."""
+
+    def __init__(self, request: Request, teachers: Mapping[str, Teacher], sampling: dict[str, Any]) -> None:
+        self._request = request
+        self._teachers = teachers
+        self._sampling = sampling
+        self._number = 0
+        self._tokens = [0, 0, 0]
+        self._attempts: Counter[str] = Counter()
+        self._last_prompt: list[Message] = []
+
+    async def __call__(self, messages: list[Message], **how: Any) -> Completion:
+        return (await self.many(messages, 1, **how))[0]
+
+    async def many(
+        self,
+        messages: list[Message],
+        n: int,
+        *,
+        role: str = "teacher",
+        constraint: Constraint | None = None,
+        **sampling: Any,
+    ) -> list[Completion]:
+        key = digest("ask", self._request.id, self._request.random_seed, self._number)
+        self._number += 1
+        self._last_prompt = messages
+        prompt = Prompt(messages, key, n, constraint, {**self._sampling, **sampling})
+        answers = await self._teachers[role].answer(prompt)
+        self._tokens[0] += answers[0].prompt_tokens
+        self._tokens[1] += sum(a.completion_tokens for a in answers)
+        self._tokens[2] += answers[0].cached_tokens
+        return answers
+
+    def attempt(self, reason: str) -> None:
+        self._attempts[reason] += 1
+
+    def outcome(self, drafts: list[Draft], reason: Reason, detail: str) -> Outcome:
+        missing = self._request.slots - len(drafts)
+        drafts = drafts + [Draft(self._last_prompt, "", reason=reason, detail=detail) for _ in range(missing)]
+        return Outcome(self._request, drafts, *self._tokens, attempts=dict(self._attempts))

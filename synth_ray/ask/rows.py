@@ -1,0 +1,80 @@
+"""Outcomes as rows: the columns of a staged table that asking fills; the later stages fill the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.records import STAGED, Draft, Message, Origin, Outcome, Request, canonical, digest, slot_id
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Requests of one chunk that ended: their positions, their rows, and what they cost."""
+
+    chunk: int
+    positions: tuple[int, ...]
+    rows: pa.RecordBatch
+    tokens: dict[str, int]
+    attempts: dict[str, int] = field(default_factory=dict)
+
+
+def answered(outcomes: Iterable[Outcome]) -> list[Answered]:
+    """Group outcomes by chunk, in chunk order; within a chunk in the order they ended."""
+    by_chunk: dict[int, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_chunk.setdefault(outcome.request.chunk, []).append(outcome)
+    return [_answered(chunk, by_chunk[chunk]) for chunk in sorted(by_chunk)]
+
+
+def _answered(chunk: int, outcomes: list[Outcome]) -> Answered:
+    rows = [_row(o.request, slot, draft) for o in outcomes for slot, draft in enumerate(o.drafts)]
+    tokens = {
+        "prompt": sum(o.prompt_tokens for o in outcomes),
+        "completion": sum(o.completion_tokens for o in outcomes),
+        "cached": sum(o.cached_tokens for o in outcomes),
+    }
+    attempts: dict[str, int] = {}
+    for outcome in outcomes:
+        for reason, count in outcome.attempts.items():
+            attempts[reason] = attempts.get(reason, 0) + count
+    positions = tuple(o.request.position for o in outcomes)
+    return Answered(chunk, positions, pa.RecordBatch.from_pylist(rows, schema=STAGED), tokens, attempts)
+
+
+def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
+    return {
+        "id": slot_id(request.id, slot),
+        "request": request.id,
+        "seed": request.seed.id,
+        "lineage": request.seed.lineage,
+        "chunk": request.chunk,
+        "position": request.position,
+        "slot": slot,
+        "split": request.seed.split,
+        "origin": Origin.SYNTHETIC.value,
+        "depth": request.depth,
+        "messages": _conversation(draft),
+        "prompt": _text(draft.prompt[-1]["content"]) if draft.prompt else "",
+        "completion": _text(draft.completion),
+        "fields": _text(canonical(draft.fields).decode()),
+        "prompt_digest": digest(draft.prompt),
+        "finish_reason": draft.finish_reason,
+        "prompt_tokens": draft.prompt_tokens,
+        "completion_tokens": draft.completion_tokens,
+        "reason": draft.reason.value if draft.reason else None,
+        "detail": draft.detail or None,
+    }
+
+
+def _conversation(draft: Draft) -> list[Message]:
+    said = [{"role": m["role"], "content": _text(m["content"])} for m in draft.prompt]
+    return [*said, {"role": "assistant", "content": _text(draft.completion)}] if draft.completion else said
+
+
+def _text(value: str) -> str:
+    """Arrow strings are UTF-8: a lone surrogate, which a broken decoder can emit, becomes its escape."""
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")

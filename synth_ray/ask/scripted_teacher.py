@@ -1,0 +1,134 @@
+"""A teacher that answers, delays, fails and dies as its script says; the same prompt key always gets the same answer.
+
+It ships: scale runs and fault drills use it where a model would only cost time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
+from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.job.models import Model, Script
+from synth_ray.recipes.contract import Completion
+from synth_ray.recipes.templates import compiled
+from synth_ray.records import Reason
+
+_SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "er", "il", "on", "us")]
+_REPEAT_POOL = 64
+
+
+@lru_cache(maxsize=8)
+def _vocabulary(words: int) -> tuple[str, ...]:
+    draw = random.Random(words)
+    made = dict.fromkeys("".join(draw.choices(_SYLLABLES, k=draw.randint(2, 4))) for _ in range(2 * words))
+    return tuple(made)[:words]
+
+
+class ScriptedTeacher:
+    """See `job.models.Script` for what can be told. Needs no GPU, no model and no network."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._script: Script = model.script
+        self._answered = 0
+        self._running = 0
+        self._waiting = 0
+        self._slots = asyncio.Semaphore(self._script.concurrency)
+        self._dead = False
+        self._opened = time.monotonic()
+
+    def open(self) -> TeacherFacts:
+        return TeacherFacts(
+            engine="scripted",
+            model=self._model.model or "scripted",
+            revision=self._model.revision,
+            max_running=self._script.concurrency,
+            max_model_len=1 << 20,
+            engine_args=self._script.model_dump(),
+        )
+
+    async def answer(self, prompt: Prompt) -> list[Completion]:
+        if self._dead:
+            raise EngineDead("scripted teacher: dead as told by script.die_after")
+        if self._script.latency_s > 0:
+            await self._take_time(prompt.key)
+        self._count_towards_death()
+        draw = random.Random(prompt.key)
+        if draw.random() < self._script.fail_share:
+            raise AskFailed(Reason.ENGINE_ERROR, "told to by script.fail_share")
+        return [self._completion(prompt, draw) for _ in range(prompt.n)]
+
+    async def _take_time(self, key: str) -> None:
+        slow = random.Random(key + "slow").random() < self._script.slow_share
+        self._waiting += 1
+        async with self._slots:
+            self._waiting -= 1
+            self._running += 1
+            try:
+                await asyncio.sleep(self._script.latency_s * (self._script.slow_factor if slow else 1.0))
+            finally:
+                self._running -= 1
+
+    def _count_towards_death(self) -> None:
+        self._answered += 1
+        if self._script.die_after is not None and self._answered > self._script.die_after:
+            self._dead = True
+            raise EngineDead(f"scripted teacher: died after {self._script.die_after} answers, as told")
+
+    def _completion(self, prompt: Prompt, draw: random.Random) -> Completion:
+        text, finish = self._text(prompt, draw), "stop"
+        tokens = text.split(" ") if text else []
+        most = int(prompt.sampling.get("max_tokens", 1 << 20))
+        if draw.random() < self._script.truncate_share or len(tokens) > most:
+            tokens, finish = tokens[: max(1, min(most, len(tokens) // 2))], "length"
+            text = " ".join(tokens)
+        asked = sum(len(m["content"]) for m in prompt.messages) // 5 + 1
+        return Completion(text, finish, prompt_tokens=asked, completion_tokens=len(tokens))
+
+    def _text(self, prompt: Prompt, draw: random.Random) -> str:
+        if draw.random() < self._script.empty_share:
+            return ""
+        if prompt.constraint is not None and prompt.constraint.choices:
+            return draw.choice(prompt.constraint.choices)
+        if prompt.constraint is not None and prompt.constraint.json_schema is not None:
+            return json.dumps(self._instance(prompt.constraint.json_schema, draw), separators=(",", ":"))
+        if draw.random() < self._script.repeat_share:
+            draw = random.Random(draw.randrange(_REPEAT_POOL))
+        if self._script.answers:
+            return self._templated(prompt, draw)
+        return self._sentence(draw, self._script.words)
+
+    def _templated(self, prompt: Prompt, draw: random.Random) -> str:
+        template = compiled(draw.choice(self._script.answers))
+        words = self._sentence(draw, self._script.words)
+        return template.render(prompt=prompt.messages[-1]["content"], words=words, number=draw.randrange(1000))
+
+    def _sentence(self, draw: random.Random, words: int) -> str:
+        return " ".join(draw.choices(_vocabulary(self._script.vocabulary), k=words))
+
+    def _instance(self, schema: Mapping[str, Any], draw: random.Random) -> Any:
+        """A value of the schema's shape: enough of JSON Schema for the flat objects recipes ask for."""
+        if "enum" in schema:
+            return draw.choice(list(schema["enum"]))
+        kind = schema.get("type", "object")
+        if kind == "object":
+            return {name: self._instance(part, draw) for name, part in schema.get("properties", {}).items()}
+        if kind == "array":
+            return [self._instance(schema.get("items", {"type": "string"}), draw) for _ in range(2)]
+        if kind in ("integer", "number"):
+            return draw.randint(int(schema.get("minimum", 0)), int(schema.get("maximum", 9)))
+        return draw.random() < 0.5 if kind == "boolean" else self._sentence(draw, 5)
+
+    def load(self) -> Load:
+        return Load(running=self._running, waiting=self._waiting)
+
+    def close(self) -> None:
+        self._dead = True
+

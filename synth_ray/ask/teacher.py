@@ -1,0 +1,64 @@
+"""The seam to whatever answers: one asynchronous call per prompt, no batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from synth_ray.recipes.contract import Completion, Constraint
+from synth_ray.records import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One ask. `key` is a digest of the request and the ask's number: it seeds what must repeat."""
+
+    messages: list[Message]
+    key: str
+    n: int = 1
+    constraint: Constraint | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherFacts:
+    """What an opened teacher is: enough to size the work in flight and to fill the manifest."""
+
+    engine: str
+    model: str
+    revision: str
+    max_running: int
+    max_model_len: int
+    engine_args: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    start_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a teacher has been since it opened: sums over engine steps, so that means can be taken over any span."""
+
+    running: int = 0
+    waiting: int = 0
+    steps: int = 0
+    running_sum: int = 0
+    starved_s: float = 0.0
+    busy_s: float = 0.0
+
+
+class Teacher(Protocol):
+    """Something that answers.
+
+    `open` may take minutes and is called once, where the engine lives. `answer` returns `prompt.n` completions in a
+    stable order; it raises AskFailed when this prompt alone is at fault and EngineDead when the engine is gone, in
+    which case no later call will ever answer. Cancelling an `answer` frees what it held in the engine.
+    """
+
+    def open(self) -> TeacherFacts: ...
+
+    async def answer(self, prompt: Prompt) -> list[Completion]: ...
+
+    def load(self) -> Load: ...
+
+    def close(self) -> None: ...

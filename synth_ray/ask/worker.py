@@ -1,0 +1,115 @@
+"""One replica: its teachers, and an event loop on which the recipes of its requests run side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Iterable, Mapping
+
+from synth_ray.ask.asker import Asker
+from synth_ray.ask.rows import Answered, answered
+from synth_ray.ask.teacher import Load, Teacher, TeacherFacts
+from synth_ray.errors import EngineDead
+from synth_ray.job.document import Job
+from synth_ray.job.models import Model
+from synth_ray.recipes.catalogue import find, options_of
+from synth_ray.records import Outcome, Request
+
+_MOST_PER_COLLECT = 2048
+
+
+def open_teacher(model: Model, *, on_death: Callable[[str], None] | None = None) -> Teacher:
+    """The teacher a model section names; not opened yet."""
+    if model.engine == "scripted":
+        from synth_ray.ask.scripted_teacher import ScriptedTeacher
+
+        return ScriptedTeacher(model)
+    from synth_ray.ask.vllm_teacher import VllmTeacher
+
+    return VllmTeacher(model, on_death=on_death)
+
+
+class AskWorker:
+    """Thread-safe: `submit` never waits, `collect` waits for at least one finished request.
+
+    An engine that dies ends the worker: every later `collect` raises EngineDead. What was submitted and not yet
+    collected is then the caller's to ask again elsewhere.
+    """
+
+    def __init__(self, job: Job, *, on_death: Callable[[str], None] | None = None) -> None:
+        self._job = job
+        self._on_death = on_death
+        self._done: queue.SimpleQueue[Outcome | EngineDead] = queue.SimpleQueue()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="recipes", daemon=True)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._dead: EngineDead | None = None
+        self._teachers: dict[str, Teacher] = {}
+
+    def open(self) -> dict[str, TeacherFacts]:
+        """Start the engines, one for each different model, and return the facts of each role."""
+        models = self._job.models.by_role()
+        engines: dict[str, tuple[Teacher, TeacherFacts]] = {}
+        for role, model in models.items():
+            same = model.model_dump_json()
+            if same not in engines:
+                teacher = open_teacher(model, on_death=self._on_death)
+                engines[same] = (teacher, teacher.open())
+            self._teachers[role] = engines[same][0]
+        self._asker = self._make_asker(self._teachers)
+        self._thread.start()
+        return {role: engines[model.model_dump_json()][1] for role, model in models.items()}
+
+    def _make_asker(self, teachers: Mapping[str, Teacher]) -> Asker:
+        return Asker(
+            find(self._job.recipe.name),
+            options=options_of(self._job.recipe),
+            teachers=teachers,
+            sampling=self._job.sampling,
+            deadline_s=self._job.limits.request_deadline_s,
+        )
+
+    def submit(self, requests: Iterable[Request]) -> None:
+        self._loop.call_soon_threadsafe(self._begin, list(requests))
+
+    def _begin(self, requests: list[Request]) -> None:
+        for request in requests:
+            task = self._loop.create_task(self._one(request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _one(self, request: Request) -> None:
+        try:
+            self._done.put(await self._asker.run(request))
+        except EngineDead as death:
+            self._done.put(death)
+
+    def collect(self, wait_s: float) -> list[Answered]:
+        """Finished requests, by chunk; empty when none finished within `wait_s` seconds."""
+        if self._dead is not None:
+            raise self._dead
+        outcomes: list[Outcome] = []
+        try:
+            self._take(self._done.get(timeout=wait_s), outcomes)
+            while len(outcomes) < _MOST_PER_COLLECT:
+                self._take(self._done.get_nowait(), outcomes)
+        except queue.Empty:
+            pass
+        return answered(outcomes)
+
+    def _take(self, item: Outcome | EngineDead, outcomes: list[Outcome]) -> None:
+        if isinstance(item, EngineDead):
+            self._dead = item
+            raise item
+        outcomes.append(item)
+
+    def load(self) -> dict[str, Load]:
+        return {role: teacher.load() for role, teacher in self._teachers.items()}
+
+    def close(self) -> None:
+        for teacher in set(self._teachers.values()):
+            teacher.close()
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=30)
