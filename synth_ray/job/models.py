@@ -88,6 +88,9 @@ class Models(Section):
     def _short_form(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value
 
+    def by_role(self) -> dict[str, Model]:
+        return {"teacher": self.teacher} | ({"judge": self.judge} if self.judge else {})
+
 
 class Sampling(Section):
     """How tokens are drawn. A recipe may override a key for one of its asks."""

@@ -1,0 +1,34 @@
+"""From a command's arguments to the job they mean."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import yaml
+
+from synth_ray.errors import JobError
+from synth_ray.job.document import Job
+from synth_ray.job.load import load_job
+
+
+def job_of(arguments: argparse.Namespace) -> Job:
+    """The job file with the command's overrides; an option wins over `--set`, both over the file."""
+    return load_job(arguments.job, overrides=_overrides(arguments))
+
+
+def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    found = dict(_pair(text) for text in arguments.set)
+    named = {
+        "cluster.engine": arguments.engine,
+        "cluster.address": arguments.address,
+        "output.path": arguments.output,
+    }
+    return found | {key: value for key, value in named.items() if value is not None}
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise JobError(f"--set: wanted KEY=VALUE, got '{text}'")
+    return key, yaml.safe_load(value)

@@ -1,0 +1,88 @@
+"""The parser, and the way from a command to its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from synth_ray import __version__
+from synth_ray.errors import SynthRayError
+
+log = logging.getLogger("synth_ray")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="synth-ray", description="Make synthetic datasets from seeds and a teacher model.")
+    top.add_argument("--version", action="version", version=f"synth-ray {__version__}")
+    top.add_argument("--verbose", action="store_true", help="log what happens, not only what matters")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _init(commands)
+    _check(commands)
+    _with_job(commands, "plan", "print chunks, requests and estimated tokens; ask nothing")
+    _preview(commands)
+    run = _with_job(commands, "run", "make the dataset; run again to go on where it stopped")
+    run.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    _report(commands)
+    return top
+
+
+def _with_job(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.add_argument("job", help="the job's YAML file")
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key, as output.path=out/x")
+    command.add_argument("--engine", choices=["ray", "local"], help="Ray actors, or threads of this process")
+    command.add_argument("--address", help="join this Ray cluster instead of starting a local one")
+    command.add_argument("--output", help="another output prefix than the job's")
+    return command
+
+
+def _init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "write a job and a few seeds to start from"
+    command = commands.add_parser("init", help=text, description=text)
+    command.add_argument("folder", nargs="?", default=".", help="where to write them; nothing is overwritten")
+
+
+def _check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _with_job(commands, "check", "say everything that is wrong with a job, before anything is spent")
+    command.add_argument("--schema", action="store_true", help="print the JSON Schema of a job, for editors")
+    for action in command._actions:
+        if action.dest == "job":
+            action.nargs = "?"
+
+
+def _preview(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _with_job(commands, "preview", "show the first rendered prompts and a few answers; write nothing")
+    command.add_argument("--rows", type=int, default=5, help="answers to show (5)")
+    command.add_argument("--prompts-only", action="store_true", help="render prompts without starting the teacher")
+    command.add_argument("--raw", action="store_true", help="show text before it is scrubbed")
+
+
+def _report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "print the funnel of a dataset and write its report.html again"
+    command = commands.add_parser("report", help=text, description=text)
+    command.add_argument("prefix", help="the dataset's output prefix, local or s3://")
+    command.add_argument("--json", action="store_true", help="print the manifest instead")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit code: 0 done, 1 failed, 2 wrong job or input, 3 a gate, 4 stopped short."""
+    arguments = parser().parse_args(argv)
+    level = logging.INFO if arguments.verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    command = importlib.import_module(f"synth_ray.cli.{arguments.command}")
+    try:
+        return int(command.main(arguments))
+    except SynthRayError as error:
+        print(f"synth-ray: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The actors: thin processes around the worker and the stager that the local route runs as threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from synth_ray.ask.rows import Answered
+from synth_ray.ask.teacher import Load, TeacherFacts
+from synth_ray.ask.worker import AskWorker
+from synth_ray.errors import EngineDead
+from synth_ray.job.document import Job
+from synth_ray.records import Request
+from synth_ray.route.pool import ChunkStaged
+from synth_ray.route.stager import Stager
+
+log = logging.getLogger(__name__)
+
+
+def _end_process(why: str) -> None:
+    """A dead engine must take its process along: a raised error would leave an actor that takes work and never answers.
+
+    See the discussion in ray issue 59522.
+    """
+    log.critical("ending this actor: %s", why)
+    logging.shutdown()
+    os._exit(1)
+
+
+class TeacherActor:
+    """One replica. Made with max_concurrency, so that `submit` is served while `collect` waits."""
+
+    def __init__(self, job: Job) -> None:
+        self._worker = AskWorker(job, on_death=_end_process)
+
+    def open(self) -> dict[str, TeacherFacts]:
+        return self._worker.open()
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        self._worker.submit(requests)
+
+    def collect(self, wait_s: float) -> tuple[list[Answered], dict[str, Load]]:
+        try:
+            return self._worker.collect(wait_s), self._worker.load()
+        except EngineDead as death:
+            _end_process(str(death))
+            raise
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+class StagerActor:
+    """One CPU worker."""
+
+    def __init__(self, job: Job) -> None:
+        self._stager = Stager(job)
+
+    def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> ChunkStaged:
+        return self._stager.stage(chunk, batches, facts)

@@ -1,0 +1,184 @@
+"""The pool on Ray: starts a local Ray or joins a cluster, and turns object references into events."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from synth_ray.cluster.actors import StagerActor, TeacherActor
+from synth_ray.errors import SynthRayError, TeacherError
+from synth_ray.job.document import Job
+from synth_ray.records import Request
+from synth_ray.route.pool import ChunkStaged, Event, StageFailed, TeacherAnswered, TeacherLost, TeacherReady
+
+log = logging.getLogger(__name__)
+
+_COLLECT_WAIT_S = 0.5
+_BACKOFF_S = 1.0
+_STAGES_PER_ACTOR = 2
+_STAGE_RETRIES = 3
+
+Work = tuple[int, Sequence[pa.RecordBatch], Mapping[str, object]]
+
+
+class RayPool:
+    """See `route.pool.Pool`.
+
+    A lost teacher actor is replaced after a growing pause, `limits.engine_replacements` times in all. A lost stager
+    actor is replaced at once and its chunks are staged again: staging commits by conditional put, so twice is once.
+    """
+
+    def __init__(self, job: Job, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._job = job
+        self._clock = clock
+        self._started_ray = False
+        self._teachers: dict[int, Any] = {}
+        self._stagers: dict[int, Any] = {}
+        self._refs: dict[Any, tuple[str, Any]] = {}
+        self._due: list[tuple[float, int]] = []
+        self._stages: dict[int, tuple[int, Any, Work]] = {}
+        self._stage_deaths: dict[int, int] = {}
+        self._replacements = 0
+
+    def open(self) -> None:
+        self._start_ray()
+        for teacher in range(self._job.cluster.teachers):
+            self._start_teacher(teacher)
+        for stager in range(self._job.cluster.stagers):
+            self._start_stager(stager)
+
+    def _start_ray(self) -> None:
+        if ray.is_initialized():
+            return
+        cluster = self._job.cluster
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        try:
+            if cluster.address:
+                ray.init(address=cluster.address, **quiet)
+            else:
+                wanted = cluster.teachers * cluster.cpus_per_teacher + cluster.stagers
+                ray.init(
+                    address="local",
+                    num_cpus=max(int(wanted + 1), os.cpu_count() or 1),
+                    include_dashboard=False,
+                    object_store_memory=cluster.object_store_bytes,
+                    runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}},
+                    **quiet,
+                )
+        except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+            place = cluster.address or "on this machine"
+            raise SynthRayError(f"cluster.address: wanted a Ray {place}, got {type(error).__name__}: {error}") from None
+        self._started_ray = True
+
+    def _start_teacher(self, teacher: int) -> None:
+        cluster = self._job.cluster
+        remote = ray.remote(num_cpus=cluster.cpus_per_teacher, num_gpus=cluster.gpus_per_teacher)(TeacherActor)
+        actor = remote.options(max_concurrency=4, max_restarts=0).remote(self._job)
+        self._teachers[teacher] = actor
+        self._refs[actor.open.remote()] = ("open", teacher)
+
+    def _start_stager(self, stager: int) -> None:
+        self._stagers[stager] = ray.remote(num_cpus=1)(StagerActor).options(max_restarts=0).remote(self._job)
+
+    def submit(self, teacher: int, requests: Sequence[Request]) -> None:
+        actor = self._teachers.get(teacher)
+        if actor is not None:  # else it was just lost, and the driver is about to hear of it and ask again
+            actor.submit.remote(list(requests))
+
+    def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
+        load = {stager: 0 for stager in self._stagers}
+        for stager, _, _ in self._stages.values():
+            load[stager] += 1
+        self._stage_on(min(load, key=lambda s: (load[s], s)), (chunk, list(batches), dict(facts)))
+
+    def _stage_on(self, stager: int, work: Work) -> None:
+        actor = self._stagers[stager]
+        self._stages[work[0]] = (stager, actor, work)
+        self._refs[actor.stage.remote(*work)] = ("stage", work[0])
+
+    def stage_room(self) -> int:
+        return _STAGES_PER_ACTOR * len(self._stagers) - len(self._stages)
+
+    def events(self, wait_s: float) -> list[Event]:
+        self._replace_due()
+        if not self._refs:
+            time.sleep(min(wait_s, 0.1))
+            return []
+        ready, _ = ray.wait(list(self._refs), num_returns=1, timeout=wait_s)
+        if ready:
+            more, _ = ray.wait(list(self._refs), num_returns=len(self._refs), timeout=0)
+            ready = more or ready
+        return [event for ref in ready for event in self._event(ref)]
+
+    def _event(self, ref: Any) -> list[Event]:
+        kind, who = self._refs.pop(ref)
+        try:
+            result = ray.get(ref)
+        except RayActorError as error:
+            return self._died(kind, who, error)
+        except RayTaskError as error:
+            raise _as_ours(error) from None
+        if kind == "stage":
+            del self._stages[who]
+            return [result] if isinstance(result, ChunkStaged) else []
+        self._refs[self._teachers[who].collect.remote(_COLLECT_WAIT_S)] = ("collect", who)
+        if kind == "open":
+            return [TeacherReady(who, result)]
+        answered, load = result
+        return [TeacherAnswered(who, answered, load)] if answered else []
+
+    def _died(self, kind: str, who: int, error: RayActorError) -> list[Event]:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if kind == "stage":
+            return self._stager_died(who, why)
+        self._teachers.pop(who, None)
+        self._replacements += 1
+        replaced = self._replacements <= self._job.limits.engine_replacements
+        log.error("teacher %d is gone (%s); %s", who, why, "replacing it" if replaced else "no replacement left")
+        if replaced:
+            self._due.append((self._clock() + _BACKOFF_S * 2 ** (self._replacements - 1), who))
+        return [TeacherLost(who, why, replaced)]
+
+    def _stager_died(self, chunk: int, why: str) -> list[Event]:
+        stager, actor, work = self._stages.pop(chunk)
+        self._stage_deaths[chunk] = self._stage_deaths.get(chunk, 0) + 1
+        if self._stage_deaths[chunk] > _STAGE_RETRIES:
+            return [StageFailed(chunk, f"{_STAGE_RETRIES} workers died staging it; the last: {why}", fatal=True)]
+        log.error("stager %d is gone (%s); staging chunk %d again", stager, why, chunk)
+        if self._stagers[stager] is actor:  # another of its chunks may have replaced it already
+            self._start_stager(stager)
+        self._stage_on(stager, work)
+        return []
+
+    def _replace_due(self) -> None:
+        now = self._clock()
+        for due, teacher in [d for d in self._due if d[0] <= now]:
+            self._due.remove((due, teacher))
+            self._start_teacher(teacher)
+
+    def close(self) -> None:
+        if not ray.is_initialized():
+            return
+        closing = [actor.close.remote() for actor in self._teachers.values()]
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=10)
+        for actor in [*self._teachers.values(), *self._stagers.values()]:
+            ray.kill(actor)
+        if self._started_ray:
+            ray.shutdown()
+
+
+def _as_ours(error: RayTaskError) -> SynthRayError:
+    """The worker's own error when it is one of ours; any other is named by kind, for its text may quote a row."""
+    cause = error.cause
+    if isinstance(cause, SynthRayError):
+        return cause
+    return TeacherError(f"a worker failed with {type(cause).__name__ if cause else type(error).__name__}; see its log")

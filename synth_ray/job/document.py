@@ -1,0 +1,77 @@
+"""The whole job, and what a change of it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, field_validator
+
+from synth_ray.job.check import Check
+from synth_ray.job.dedup import Decontaminate, Dedup
+from synth_ray.job.models import Models, RecipeChoice, Sampling
+from synth_ray.job.output import Output
+from synth_ray.job.running import Budget, Cluster, Limits, Plan
+from synth_ray.job.scrub import Scrub
+from synth_ray.job.section import Changes, Section, key
+from synth_ray.job.seeds import Source
+from synth_ray.job.split import Split, Target
+from synth_ray.records import digest
+
+
+class Job(Section):
+    """One job: seeds and a teacher in, a dataset out."""
+
+    name: str = key(..., "A name for people; it appears on the card.", min_length=1, max_length=100, changes="nothing")
+    description: str = key("", "A sentence or more for the card.", changes="nothing")
+    seeds: list[Source] = key(..., "Where seeds come from: one source or a list.", min_length=1)
+    recipe: RecipeChoice = key(..., "How a seed becomes rows.")
+    models: Models = key(..., "Who answers, by role.")
+    sampling: Sampling = key(Sampling, "How tokens are drawn.")
+    plan: Plan = key(Plan, "How many requests, in which chunks.")
+    check: Check = key(Check, "What an answer must be.", changes="stage")
+    scrub: Scrub = key(Scrub, "Personal data and secrets: what is found and what replaces it.", changes="stage")
+    dedup: Dedup = key(Dedup, "Exact and near-duplicates.", changes="stage")
+    decontaminate: Decontaminate = key(Decontaminate, "Evaluation sets no row may overlap.", changes="admit")
+    split: Split = key(Split, "Train, validation and test.")
+    target: Target = key(Target, "How many accepted rows, and their balance.", changes="admit")
+    output: Output = key(..., "Where the dataset goes, and its files.", changes="nothing")
+    limits: Limits = key(Limits, "When to give up.", changes="nothing")
+    budget: Budget = key(Budget, "What the run may cost.", changes="nothing")
+    cluster: Cluster = key(Cluster, "Where the work runs.", changes="nothing")
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _one_source(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
+
+    def keys_that_change(self, what: Changes) -> dict[str, Any]:
+        """The keys whose change costs `what`, by dotted name. Models answer for their own identity."""
+        found = _keys(self, what, "")
+        if what != "ask":
+            return found
+        found = {k: v for k, v in found.items() if not k.startswith(("models.", "seeds."))}
+        return found | {f"models.{role}": m.identity() for role, m in self.models.by_role().items()}
+
+    def ask_digest(self, seeds_digest: str) -> str:
+        """What was asked: seed contents, recipe, models, sampling, plan. Rows carry it."""
+        return digest("ask", seeds_digest, self.keys_that_change("ask"))
+
+    def job_digest(self, seeds_digest: str) -> str:
+        """What was asked and how it was curated."""
+        curated = [self.keys_that_change("stage"), self.keys_that_change("admit")]
+        return digest("job", self.ask_digest(seeds_digest), curated)
+
+
+def _keys(section: BaseModel, what: Changes, prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        if isinstance(value, BaseModel):
+            found |= _keys(value, what, f"{prefix}{name}.")
+        elif isinstance(value, list) and value and all(isinstance(v, BaseModel) for v in value):
+            for index, item in enumerate(value):
+                found |= _keys(item, what, f"{prefix}{name}.{index}.")
+        elif extra.get("changes", "ask") == what:
+            found[prefix + name] = value
+    return found

@@ -1,0 +1,101 @@
+"""Seeds, cut into numbered requests and numbered chunks: the same job always plans the same chunks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from synth_ray.job.running import Plan
+from synth_ray.recipes.contract import Recipe
+from synth_ray.records import SPLITS, Request, Seed, digest
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+
+
+class SeedsByIndex(Protocol):
+    """Seeds that need not be in memory. `splits[i]` is the index in `records.SPLITS` of seed i."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Seed: ...
+
+    @property
+    def splits(self) -> Sequence[int]: ...
+
+
+class Planner:
+    """Plans chunk k from k alone.
+
+    Request i asks for seed order[i]: each pass over the seeds is its own permutation, drawn from the job's seed, so
+    that a plan shorter than the seeds is a fair sample of them. Few-shot companions come from the request's own split.
+    """
+
+    def __init__(self, seeds: SeedsByIndex, *, recipe: Recipe, options: Any, plan: Plan, ask_digest: str) -> None:
+        self._seeds = seeds
+        self._slots = recipe.slots(options)
+        self._shots = recipe.shots(options)
+        self._plan = plan
+        self._ask_digest = ask_digest
+        self.requests = plan.requests if plan.requests is not None else len(seeds)
+        self._order: tuple[int, np.ndarray[Any, np.dtype[np.int64]]] = (-1, np.empty(0, np.int64))
+        splits = np.asarray(seeds.splits)
+        self._of_split = {code: np.flatnonzero(splits == code) for code in range(len(SPLITS))}
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks hold the planned requests; more exist when a target asks for them."""
+        return -(-self.requests // self._plan.chunk_requests)
+
+    @property
+    def slots(self) -> int:
+        return self.requests * self._slots
+
+    def chunk(self, number: int, *, last: int | None = None) -> list[Request]:
+        """The requests of one chunk. `last` is the number of requests the whole plan ends at."""
+        size = self._plan.chunk_requests
+        end = min((number + 1) * size, self.requests if last is None else last)
+        return [self._request(number, i - number * size, i) for i in range(number * size, end)]
+
+    def _request(self, chunk: int, position: int, number: int) -> Request:
+        index = self._seed_index(number)
+        seed = self._seeds[index]
+        name = digest("request", self._ask_digest, number, seed.id)
+        draw = random.Random(name)
+        return Request(
+            id=name,
+            chunk=chunk,
+            position=position,
+            seed=seed,
+            slots=self._slots,
+            shots=self._companions(index, draw),
+            random_seed=draw.getrandbits(32),
+        )
+
+    def _seed_index(self, number: int) -> int:
+        turn, place = divmod(number, len(self._seeds))
+        if self._order[0] != turn:
+            self._order = (turn, _permutation(len(self._seeds), self._plan.seed, turn))
+        return int(self._order[1][place])
+
+    def _companions(self, index: int, draw: random.Random) -> tuple[Seed, ...]:
+        if not self._shots:
+            return ()
+        peers = self._of_split[self._seeds.splits[index]]
+        wanted = min(self._shots, len(peers) - 1)
+        chosen = [int(peers[j]) for j in draw.sample(range(len(peers)), wanted + 1)] if wanted > 0 else []
+        return tuple(self._seeds[i] for i in [c for c in chosen if c != index][:wanted])
+
+
+def _permutation(n: int, seed: int, turn: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Sort by splitmix64 of (seed, turn, index): a library's shuffle may change with its version, this cannot."""
+    start = np.uint64(int(digest("order", seed, turn, size=8), 16))
+    with np.errstate(over="ignore"):
+        x = start + _GOLDEN * np.arange(1, n + 1, dtype=np.uint64)
+        x = (x ^ (x >> np.uint64(30))) * _MIX[0]
+        x = (x ^ (x >> np.uint64(27))) * _MIX[1]
+        x ^= x >> np.uint64(31)
+    return np.argsort(x, kind="stable")

@@ -1,0 +1,82 @@
+"""The seam to whoever does the work: replicas that ask, workers that stage. Calls never wait; news comes as events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+
+from synth_ray.ask.rows import Answered
+from synth_ray.ask.teacher import Load, TeacherFacts
+from synth_ray.records import Request
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherReady:
+    """A replica is up: by role, what it is."""
+
+    teacher: int
+    facts: Mapping[str, TeacherFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherAnswered:
+    """A replica finished requests."""
+
+    teacher: int
+    answered: Sequence[Answered]
+    load: Mapping[str, Load] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherLost:
+    """A replica is gone, with everything it was asked. `replaced` says whether another is starting."""
+
+    teacher: int
+    why: str
+    replaced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkStaged:
+    """A chunk is committed; from here on it is never asked again."""
+
+    chunk: int
+    rows: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageFailed:
+    """Staging broke; the driver may hand the chunk to another worker. `fatal` means no worker could do better."""
+
+    chunk: int
+    why: str
+    fatal: bool
+
+
+Event = TeacherReady | TeacherAnswered | TeacherLost | ChunkStaged | StageFailed
+
+
+class Pool(Protocol):
+    """Workers of one run. `open` starts them; replicas announce themselves by TeacherReady.
+
+    `stage` is given the answered batches of a whole chunk and what the commit record should say of it. `events`
+    waits until something happened or `wait_s` passed. `close` ends every process the pool started, and no other.
+    """
+
+    def open(self) -> None: ...
+
+    def submit(self, teacher: int, requests: Sequence[Request]) -> None: ...
+
+    def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None: ...
+
+    def stage_room(self) -> int:
+        """How many more chunks may be handed to `stage` now."""
+        ...
+
+    def events(self, wait_s: float) -> list[Event]: ...
+
+    def close(self) -> None: ...

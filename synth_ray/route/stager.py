@@ -1,0 +1,48 @@
+"""One CPU worker: a chunk's answers are checked, scrubbed, fingerprinted and committed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.check.checker import open_checker
+from synth_ray.dataset.ledger import Ledger
+from synth_ray.dedup.fingerprint import Fingerprinter, compared_text
+from synth_ray.job.document import Job
+from synth_ray.recipes.catalogue import find, options_of
+from synth_ray.records import STAGED
+from synth_ray.route.pool import ChunkStaged
+from synth_ray.route.places import open_output
+from synth_ray.scrub.scrubber import open_scrubber
+
+
+class Stager:
+    """Stages chunks, one at a time. Opening loads what checking and scrubbing need, and fails if any of it is absent."""
+
+    def __init__(self, job: Job) -> None:
+        recipe = find(job.recipe.name)
+        self._compares = job.dedup.compares or recipe.compares
+        self._checker = open_checker(job.check, recipe_schema=recipe.schema(options_of(job.recipe)))
+        self._scrubber = open_scrubber(job.scrub)
+        self._fingerprinter = Fingerprinter(job.dedup)
+        self._ledger = Ledger(open_output(job.output))
+
+    def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, Any]) -> ChunkStaged:
+        """Commit the chunk. Its rows are put in (position, slot) order, whatever order they were answered in."""
+        began = time.monotonic()
+        table = self.curated(in_order(batches))
+        self._ledger.stage(chunk, table, dict(facts))
+        return ChunkStaged(chunk, table.num_rows, time.monotonic() - began)
+
+    def curated(self, table: pa.Table) -> pa.Table:
+        """Check, scrub and fingerprint: every row, whatever its verdict so far."""
+        table = self._scrubber.table(self._checker.table(table))
+        return self._fingerprinter.table(table, compared_text(table, self._compares))
+
+
+def in_order(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    table = pa.Table.from_batches(list(batches), schema=STAGED)
+    return table.sort_by([("position", "ascending"), ("slot", "ascending")]).combine_chunks()

@@ -1,0 +1,29 @@
+"""What a run has counted so far: the numbers behind the progress line, the limits and the manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts that add up. `accepted + rejected + failed` is the slots of the admitted chunks."""
+
+    accepted: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    pii: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[str] = field(default_factory=Counter)
+    requests_done: int = 0
+    teachers: int = 0
+    teachers_lost: int = 0
+    chunks_planned: int = 0
+    chunks_admitted: int = 0
+    in_flight: int = 0
+
+    @property
+    def slots(self) -> int:
+        """Slots of the admitted chunks."""
+        return self.accepted + self.rejected.total() + self.failed.total()

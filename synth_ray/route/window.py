@@ -1,0 +1,87 @@
+"""Which chunk stands where: the route's memory, pure. Only chunk numbers and the open requests are held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from synth_ray.records import Request
+
+
+@dataclass(slots=True)
+class OpenChunk:
+    """A planned chunk whose requests have not all ended."""
+
+    requests: Sequence[Request]
+    missing: set[int] = field(default_factory=set)
+
+
+class Window:
+    """Chunks from planned to admitted.
+
+    Law: at most `size` chunks lie between the admission frontier and the newest planned chunk; chunks are admitted in
+    order, each once; a position counts as answered once, however often it is delivered.
+    """
+
+    def __init__(self, *, size: int, frontier: int = 0, staged: Iterable[int] = ()) -> None:
+        self._size = size
+        self.frontier = frontier
+        self._next = frontier
+        self._open: dict[int, OpenChunk] = {}
+        self._staging: set[int] = set()
+        self._staged: set[int] = {k for k in staged if k >= frontier}
+
+    @property
+    def next_chunk(self) -> int:
+        """The chunk to plan next, past those already staged."""
+        while self._next in self._staged:
+            self._next += 1
+        return self._next
+
+    def has_room(self) -> bool:
+        return self.next_chunk - self.frontier < self._size
+
+    def planned(self, chunk: int, requests: Sequence[Request]) -> None:
+        if chunk != self.next_chunk:
+            raise ValueError(f"chunk {chunk} planned out of order, {self.next_chunk} is next")
+        self._open[chunk] = OpenChunk(requests, {r.position for r in requests})
+        self._next += 1
+
+    def answered(self, chunk: int, positions: Iterable[int]) -> set[int]:
+        """The positions that are new; the rest were delivered before."""
+        open_chunk = self._open.get(chunk)
+        if open_chunk is None:
+            return set()
+        new = open_chunk.missing.intersection(positions)
+        open_chunk.missing -= new
+        return new
+
+    def complete(self, chunk: int) -> bool:
+        return chunk in self._open and not self._open[chunk].missing
+
+    def staging(self, chunk: int) -> None:
+        del self._open[chunk]
+        self._staging.add(chunk)
+
+    def staged(self, chunk: int) -> None:
+        self._staging.discard(chunk)
+        self._staged.add(chunk)
+
+    def admittable(self) -> int | None:
+        return self.frontier if self.frontier in self._staged else None
+
+    def admitted(self, chunk: int) -> None:
+        if chunk != self.frontier:
+            raise ValueError(f"chunk {chunk} admitted out of order, {self.frontier} is next")
+        self._staged.remove(chunk)
+        self.frontier += 1
+        self._next = max(self._next, self.frontier)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing planned is still on its way."""
+        return not self._open and not self._staging and not self._staged
+
+    @property
+    def waiting_chunks(self) -> int:
+        return len(self._staged)

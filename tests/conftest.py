@@ -1,0 +1,28 @@
+"""Fixtures of the whole suite: one real engine, opened once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+ROOT = Path(__file__).parent.parent
+TINY_TEACHER = ROOT / "models" / "tiny-teacher"
+
+
+@pytest.fixture(scope="session")
+def vllm_teacher() -> Iterator[object]:
+    """The real engine with the bundled tiny teacher, shared by every test that needs one."""
+    from synth_ray.ask.vllm_teacher import VllmTeacher
+    from synth_ray.job.models import Model
+
+    engine_args = {"dtype": "bfloat16", "max_num_seqs": 64, "max_model_len": 512, "enforce_eager": True}
+    teacher = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=engine_args))
+    teacher.open()
+    yield teacher
+    teacher.close()

@@ -1,0 +1,119 @@
+"""One contract for every teacher."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from synth_ray.ask.scripted_teacher import ScriptedTeacher
+from synth_ray.ask.teacher import Prompt, Teacher
+from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.job.models import Model, Script
+from synth_ray.recipes.contract import Completion, Constraint, user
+from synth_ray.records import digest
+
+
+def scripted(**script: object) -> Teacher:
+    teacher = ScriptedTeacher(Model(engine="scripted", script=Script(**script)))  # type: ignore[arg-type]
+    teacher.open()
+    return teacher
+
+
+@pytest.fixture(params=["scripted", pytest.param("vllm", marks=pytest.mark.vllm)])
+def teacher(request: pytest.FixtureRequest) -> Iterator[Teacher]:
+    yield scripted(latency_s=0.002) if request.param == "scripted" else request.getfixturevalue("vllm_teacher")
+
+
+def prompt(number: int = 0, **how: object) -> Prompt:
+    sampling = {"temperature": 1.0, "max_tokens": 24} | how.pop("sampling", {})  # type: ignore[operator]
+    return Prompt([user(f"My order {number} is late.")], digest("k", number), sampling=sampling, **how)  # type: ignore[arg-type]
+
+
+def ask(teacher: Teacher, *prompts: Prompt) -> list[list[Completion]]:
+    async def every() -> list[list[Completion]]:
+        return list(await asyncio.gather(*[teacher.answer(p) for p in prompts]))
+
+    return asyncio.run(every())
+
+
+def test_many_prompts_at_once_are_all_answered_with_counted_tokens(teacher: Teacher) -> None:
+    for answers in ask(teacher, *[prompt(i) for i in range(100)]):
+        assert len(answers) == 1
+        assert answers[0].finish_reason in ("stop", "length")
+        assert answers[0].prompt_tokens > 0
+        assert 0 <= answers[0].completion_tokens <= 24
+
+
+def test_n_completions_come_together_and_are_their_own_draws(teacher: Teacher) -> None:
+    [answers] = ask(teacher, prompt(n=4, sampling={"max_tokens": 20}))
+    assert len(answers) == 4
+    assert len({a.text for a in answers}) > 1
+
+
+def test_a_token_limit_is_kept_and_told(teacher: Teacher) -> None:
+    [[answer]] = ask(teacher, prompt(sampling={"max_tokens": 2}))
+    assert answer.completion_tokens <= 2
+    assert answer.finish_reason == "length"
+
+
+def test_choices_bound_the_answer(teacher: Teacher) -> None:
+    choices = ("refund", "delivery")
+    for [answer] in ask(teacher, *[prompt(i, constraint=Constraint(choices=choices)) for i in range(8)]):
+        assert answer.text in choices
+
+
+def test_a_json_schema_bounds_the_answer(teacher: Teacher) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"tone": {"enum": ["calm", "angry"]}, "urgent": {"type": "boolean"}},
+        "required": ["tone", "urgent"],
+        "additionalProperties": False,
+    }
+    asked = [prompt(i, constraint=Constraint(json_schema=schema), sampling={"max_tokens": 40}) for i in range(4)]
+    for [answer] in ask(teacher, *asked):
+        assert set(json.loads(answer.text)) == {"tone", "urgent"}
+
+
+def test_a_cancelled_ask_frees_the_engine_and_leaves_the_others_alone(teacher: Teacher) -> None:
+    async def some() -> list[Completion]:
+        slow = asyncio.create_task(teacher.answer(prompt(1, sampling={"max_tokens": 200, "temperature": 1.0})))
+        other = asyncio.create_task(teacher.answer(prompt(2)))
+        await asyncio.sleep(0)
+        slow.cancel()
+        return await other
+
+    assert len(asyncio.run(some())) == 1
+
+
+@pytest.mark.vllm
+def test_a_prompt_longer_than_the_engine_takes_fails_alone(vllm_teacher: Teacher) -> None:
+    long = Prompt([user("late order " * 2000)], digest("long"), sampling={"max_tokens": 8})
+
+    async def both() -> list[object]:
+        return list(await asyncio.gather(vllm_teacher.answer(long), vllm_teacher.answer(prompt()), return_exceptions=True))
+
+    failed, answered = asyncio.run(both())
+    assert isinstance(failed, AskFailed)
+    assert failed.reason == "prompt_too_long"
+    assert isinstance(answered, list)
+
+
+def test_a_scripted_teacher_repeats_itself_by_key() -> None:
+    asked = [prompt(i) for i in range(50)]
+    assert ask(scripted(), *asked) == ask(scripted(latency_s=0.001, concurrency=3), *reversed(asked))[::-1]
+
+
+def test_a_scripted_teacher_fails_empties_truncates_and_dies_as_told() -> None:
+    with pytest.raises(AskFailed):
+        ask(scripted(fail_share=1.0), prompt())
+    assert ask(scripted(empty_share=1.0), prompt())[0][0].text == ""
+    assert ask(scripted(truncate_share=1.0), prompt())[0][0].finish_reason == "length"
+    dying = scripted(die_after=1)
+    ask(dying, prompt())
+    with pytest.raises(EngineDead):
+        ask(dying, prompt())
+    with pytest.raises(EngineDead):
+        ask(dying, prompt())
