@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import aws_credentials, bucket, moto_server
+
+__all__ = ["aws_credentials", "bucket", "moto_server"]
+
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

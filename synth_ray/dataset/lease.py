@@ -1,0 +1,87 @@
+"""Who drives this output: one record on the store, swapped by condition."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from synth_ray.errors import Conflict, NotThere
+from synth_ray.storage import Storage
+
+PATH = "_synth/driver.json"
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to drive one output, until it is released, lost, or `lease_s` seconds old.
+
+    Law: of two drivers exactly one holds it, and one that lost it hears so (Conflict) at its next `renew`. Clocks only
+    decide when a silent driver may be replaced, never whether two may both go on: each change is a conditional write of
+    a higher epoch. Times are seconds since 1970.
+    """
+
+    storage: Storage
+    driver: str
+    epoch: int
+    lease_s: float
+    etag: str
+
+    @classmethod
+    def claim(
+        cls,
+        storage: Storage,
+        driver: str,
+        *,
+        now: float,
+        lease_s: float = 60.0,
+        is_gone: Callable[[str], bool] = lambda _: False,
+    ) -> Lease:
+        """Take a free, released or stale lease, or one whose driver `is_gone` knows to be dead. Raises Conflict."""
+        try:
+            data, etag = storage.read_with_etag(PATH)
+        except NotThere:
+            data, etag = _record("", 0, 0.0, lease_s), ""
+        held = json.loads(data)
+        _refuse_if_held(storage, held, now=now, is_gone=is_gone)
+        epoch = int(held["epoch"]) + 1
+        record = _record(driver, epoch, now, lease_s)
+        try:
+            etag = storage.swap(PATH, record, etag) if etag else storage.create(PATH, record)
+        except Conflict:
+            raise Conflict(
+                f"{storage.url}: wanted to drive this output, got another driver that started at the same moment "
+                "and won; let it run"
+            ) from None
+        return cls(storage, driver, epoch, lease_s, etag)
+
+    def renew(self, now: float) -> None:
+        """Say that this driver lives. Raises Conflict when another took over: stop at once, and write nothing more."""
+        self._swap(_record(self.driver, self.epoch, now, self.lease_s))
+
+    def release(self) -> None:
+        """Let the next driver start without waiting. Raises Conflict when another took over already."""
+        self._swap(_record("", self.epoch, 0.0, self.lease_s))
+
+    def _swap(self, data: bytes) -> None:
+        try:
+            self.etag = self.storage.swap(PATH, data, self.etag)
+        except Conflict:
+            raise Conflict(
+                f"{self.storage.url}: wanted to go on driving this output, got a lease that another driver took over; "
+                "this driver stops; what it committed is kept"
+            ) from None
+
+
+def _refuse_if_held(storage: Storage, held: dict[str, Any], *, now: float, is_gone: Callable[[str], bool]) -> None:
+    driver, left = held["driver"], held["renewed_at"] + held["lease_s"] - now
+    if driver and left > 0 and not is_gone(driver):
+        raise Conflict(
+            f"{storage.url}: wanted to drive this output, got one that driver {driver} drives now; stop that one, or "
+            f"if it died, run the same command again in {left:.0f} s"
+        )
+
+
+def _record(driver: str, epoch: int, now: float, lease_s: float) -> bytes:
+    return json.dumps({"driver": driver, "epoch": epoch, "renewed_at": now, "lease_s": lease_s}).encode()

@@ -1,0 +1,182 @@
+"""Which chunks are done: a staged object each, then a commit record that only one attempt can write.
+
+    _synth/job.json                                what was asked, pinned by the first run
+    _synth/chunks/00000007/<sha256, 16>.parquet    a staged chunk; named by its bytes, so attempts never collide
+    _synth/commits/00000007.json                   which of them counts
+
+The record is a small plain PUT with If-None-Match: completing a multipart upload under a condition is not enforced by
+every store. See docs/decisions/0002-commit-records-on-the-object-store.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from synth_ray.dataset.ranges import Ranges
+from synth_ray.errors import Conflict, JobError, StorageError
+from synth_ray.storage import Entry, Storage
+
+ROOT = "_synth/"
+JOB = f"{ROOT}job.json"
+CHUNKS = f"{ROOT}chunks/"
+COMMITS = f"{ROOT}commits/"
+
+_RECORD = re.compile(re.escape(COMMITS) + r"(\d{8})\.json")
+_STAGED = re.compile(re.escape(CHUNKS) + r"(\d{8})/[0-9a-f]{16}\.parquet")
+_GRACE_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What is known of a committed chunk without opening it. `reasons` counts rows by reason, '' for none so far."""
+
+    chunk: int
+    object: str
+    rows: int
+    size_bytes: int
+    sha256: str
+    reasons: dict[str, int]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: bytes) -> Commit:
+        return cls(**json.loads(record))
+
+    def record(self) -> bytes:
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+
+class Ledger:
+    """The chunks of one output. Safe to use from many processes at once; the store decides who wins."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def pin_job(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Write what this output holds, or compare with what it holds. Returns the facts pinned first.
+
+        `facts["ask_digest"]` and every entry of the mapping `facts["keys"]` must be as they were. Raises JobError that
+        names the keys that differ.
+        """
+        data = json.dumps(facts, sort_keys=True, indent=1).encode()
+        try:
+            self._storage.create(JOB, data)
+        except Conflict:
+            pinned: dict[str, Any] = json.loads(self._storage.read(JOB))
+            self._refuse_another(pinned, json.loads(data))
+            return pinned
+        return dict(json.loads(data))
+
+    def _refuse_another(self, pinned: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        before, now = pinned.get("keys", {}), facts.get("keys", {})
+        changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
+        if not changed and pinned.get("ask_digest") == facts.get("ask_digest"):
+            return
+        told = ", ".join(f"{k} (was {_short(before.get(k))}, is {_short(now.get(k))})" for k in changed)
+        raise JobError(
+            f"{self._storage.url}: wanted the job whose chunks are here, got one that asks something else: "
+            f"{told or 'the seeds or the plan differ'}; change it back, or give output.path another place"
+        )
+
+    def stage(self, chunk: int, table: pa.Table, facts: Mapping[str, Any]) -> Commit:
+        """Commit the chunk, or return the record of the attempt that did so first; ours is then an orphan."""
+        data = _parquet(table)
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = f"{CHUNKS}{chunk:08d}/{sha256[:16]}.parquet"
+        commit = Commit(chunk, path, table.num_rows, len(data), sha256, _reasons(table), dict(facts))
+        self._storage.write(path, data)
+        try:
+            self._storage.create(_record_of(chunk), commit.record())
+        except Conflict:
+            return self.commit(chunk)
+        return commit
+
+    def commits(self) -> Ranges:
+        """The committed chunks, from one listing."""
+        return Ranges(chunk for chunk, _ in self._listed(COMMITS, _RECORD))
+
+    def commit(self, chunk: int) -> Commit:
+        """Raises NotThere for a chunk that is not committed."""
+        return Commit.of(self._storage.read(_record_of(chunk)))
+
+    def read(self, chunk: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """The committed rows, checked against the record's sha256. Raises NotThere, StorageError."""
+        return self.open(self.commit(chunk), columns)
+
+    def open(self, commit: Commit, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of a commit record already at hand."""
+        data = self._whole(commit)
+        return pq.read_table(pa.BufferReader(data), columns=list(columns) if columns is not None else None)
+
+    def _whole(self, commit: Commit) -> bytes:
+        for _ in range(2):  # a read can be torn where the store does not tell; an object that is broken stays so
+            data = self._storage.read(commit.object)
+            if hashlib.sha256(data).hexdigest() == commit.sha256:
+                return data
+        raise StorageError(
+            f"{self._storage.url}/{commit.object}: wanted the {commit.size_bytes} bytes of its commit record, "
+            f"got {len(data)} other ones; the store changed it: restore it, or delete {_record_of(commit.chunk)} "
+            "to make the chunk again"
+        )
+
+    def orphans(self) -> Iterator[Entry]:
+        """Staged objects that no commit record counts: of attempts that died, lost, or are still at work."""
+        committed = self.commits()
+        for chunk, found in groupby(self._listed(CHUNKS, _STAGED), key=itemgetter(0)):
+            yield from self._uncounted(chunk, [entry for _, entry in found], committed)
+
+    def _uncounted(self, chunk: int, entries: list[Entry], committed: Ranges) -> Iterator[Entry]:
+        if chunk not in committed:
+            yield from entries
+        elif len(entries) > 1:
+            counts = self.commit(chunk).object
+            yield from (entry for entry in entries if entry.path != counts)
+
+    def sweep(self, *, now: float, older_than_s: float = _GRACE_S) -> list[str]:
+        """Delete orphans and unfinished uploads of that age; younger ones may be about to be committed.
+
+        Returns the deleted paths. `now` is in seconds since 1970.
+        """
+        old = [entry.path for entry in self.orphans() if now - entry.modified >= older_than_s]
+        for path in old:
+            self._storage.delete(path)
+        self._storage.sweep_uploads(older_than_s=older_than_s)
+        return old
+
+    def _listed(self, prefix: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, Entry]]:
+        for entry in self._storage.list(prefix):
+            if match := pattern.fullmatch(entry.path):
+                yield int(match[1]), entry
+
+
+def _record_of(chunk: int) -> str:
+    return f"{COMMITS}{chunk:08d}.json"
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.combine_chunks(), sink, compression="zstd", compression_level=1)
+    return bytes(sink.getvalue())
+
+
+def _reasons(table: pa.Table) -> dict[str, int]:
+    if "reason" not in table.column_names:
+        return {"": table.num_rows}
+    counts = pc.value_counts(pc.fill_null(table["reason"], "")).to_pylist()
+    return {one["values"]: one["counts"] for one in sorted(counts, key=lambda c: c["values"])}
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return text if len(text) <= 48 else f"{type(value).__name__} of {len(text)} characters"

@@ -1,0 +1,121 @@
+"""Where the dataset goes, and the shape of its files. Credentials are never here: only the AWS chain knows them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import field_validator, model_validator
+
+from synth_ray.job.section import Section, key
+
+Column = Literal["string", "int", "float", "bool", "strings"]
+"""What a promoted column may hold. `strings` is a list of strings."""
+
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+class Output(Section):
+    """The dataset's place and files. `output: out/demo` is short for `output: {path: out/demo}`."""
+
+    path: str = key(..., "A local folder, or s3://bucket/prefix.", min_length=1, changes="nothing")
+    endpoint_url: str | None = key(None, "Another S3 server than AWS, as http(s)://host[:port].", changes="nothing")
+    region: str | None = key(None, "The bucket's region; left out, the AWS chain's.", changes="nothing")
+    single_writer: bool = key(
+        False,
+        "Say that only one driver ever writes here, for a store without conditional writes; the card says so.",
+        changes="nothing",
+    )
+    columns: dict[str, Column] = key(
+        dict, "Fields of the recipe or the seeds that become columns, with their types.", changes="admit"
+    )
+    partition_by: dict[str, list[str]] = key(
+        dict,
+        "Columns that become folders, each with the closed list of its values; any other value is null, in no path.",
+        changes="admit",
+    )
+    part_rows: int = key(1_000_000, "Most rows in one file.", ge=1, changes="nothing")
+    part_bytes: int = key(
+        1_000_000_000, "Most bytes of rows, before compression, in one file.", ge=1024, changes="nothing"
+    )
+    row_group_rows: int = key(
+        50_000, "Most rows in one row group, the unit a reader loads.", ge=1, le=50_000, changes="nothing"
+    )
+    row_group_bytes: int = key(
+        128 * 2**20,
+        "Most bytes of rows, before compression, in one row group.",
+        ge=1024,
+        le=128 * 2**20,
+        changes="nothing",
+    )
+    compression: Literal["zstd", "snappy", "none"] = key("zstd", "How Parquet pages are compressed.", changes="nothing")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("path", "endpoint_url")
+    @classmethod
+    def _without_credentials(cls, value: str | None) -> str | None:
+        if value and "://" in value and "@" in urlsplit(value).netloc:
+            raise ValueError("wanted an address without user or password, got one with; use the standard AWS chain")
+        return value
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"https?://[^/?#]+", value):
+            raise ValueError("wanted http(s)://host[:port], got another form")
+        return value
+
+    @field_validator("columns", "partition_by")
+    @classmethod
+    def _plain_names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not _FIELD.fullmatch(name) or name in RESERVED:
+                raise ValueError(f"wanted a plain column name that the dataset does not have, got '{name[:60]}'")
+        return value
+
+    @field_validator("partition_by")
+    @classmethod
+    def _closed_values(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name, values in value.items():
+            if not values or len(set(values)) != len(values):
+                raise ValueError(
+                    f"wanted the values of '{name}', each once, got {len(values)}, {len(set(values))} of them different"
+                )
+            if any(not v or len(v.encode()) > 60 or v.startswith("__HIVE") or not v.isprintable() for v in values):
+                raise ValueError(f"wanted printable values of at most 60 bytes for '{name}', got another one")
+        return value
+
+
+RESERVED = frozenset(
+    {
+        "id",
+        "messages",
+        "prompt",
+        "completion",
+        "fields",
+        "split",
+        "origin",
+        "depth",
+        "seed",
+        "lineage",
+        "teacher",
+        "revision",
+        "recipe",
+        "prompt_digest",
+        "ask_digest",
+        "prompt_tokens",
+        "completion_tokens",
+        "finish_reason",
+        "verdict",
+        "reason",
+        "detail",
+        "witness",
+        "similarity",
+    }
+)
+"""Columns every row has: a declared column may not hide one."""

@@ -1,0 +1,121 @@
+"""What every store can do, and which paths it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from synth_ray.errors import StorageError
+
+RESERVED = ".tmp"
+"""The one name at a root that no object may have: unfinished local writes lie there."""
+
+_LONGEST_PATH_BYTES = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object in a listing. `modified` is in seconds since 1970, by the store's clock."""
+
+    path: str
+    size: int
+    modified: float
+
+
+class Upload(Protocol):
+    """A large object on its way. Nothing of it is visible before its block ends without an exception."""
+
+    closed: bool
+
+    def write(self, data: Any, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+    def tell(self) -> int: ...
+
+
+class Storage(Protocol):
+    """Objects under one root, by '/'-separated relative path.
+
+    Raises NotThere for an object that is not there, Conflict where a condition did not hold, StorageError for the rest.
+    """
+
+    url: str
+
+    def read(self, path: str) -> bytes: ...
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """Bytes [start, start + length), fewer only at the end of the object."""
+        ...
+
+    def open_input(self, path: str) -> Any:
+        """A seekable pyarrow file. It fails rather than mix two versions of an object that was replaced meanwhile."""
+        ...
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put the object, replacing what was there; a reader sees the old bytes or the new."""
+        ...
+
+    def create(self, path: str, data: bytes) -> str:
+        """Put the object and return its etag; Conflict if one is there. Of two racing writers exactly one wins."""
+        ...
+
+    def swap(self, path: str, data: bytes, etag: str) -> str:
+        """Replace the version `etag` and return the new etag; Conflict if it is no longer that version."""
+        ...
+
+    def etag(self, path: str) -> str: ...
+
+    def read_with_etag(self, path: str) -> tuple[bytes, str]:
+        """The bytes and the etag of one and the same version."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Objects whose path begins with `prefix`, in the order of their UTF-8 bytes."""
+        ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def delete(self, path: str) -> None:
+        """Remove the object; nothing happens when it is not there."""
+        ...
+
+    def upload(self, path: str) -> AbstractContextManager[Upload]:
+        """Write a large object as a stream; an exception inside the block leaves nothing behind."""
+        ...
+
+    def sweep_uploads(self, *, older_than_s: float) -> int:
+        """Remove what uploads that died left behind; returns how many."""
+        ...
+
+    def probe_conditional(self) -> bool:
+        """Whether `create` and `swap` are enforced here: tried, not assumed."""
+        ...
+
+
+def checked(path: str) -> str:
+    """The path, if it stays under the root and means the same on a disk and in a bucket. Raises StorageError."""
+    if _is_safe(path):
+        return path
+    raise StorageError(
+        f"object path: wanted a relative path of plain '/'-separated names, got text of length {len(path)} "
+        "that leaves the root or holds '.', '..', an empty name, a backslash or a control character; rename it"
+    )
+
+
+def checked_prefix(prefix: str) -> str:
+    """A prefix is a path that may end in '/' or be empty. Raises StorageError."""
+    if prefix:
+        checked(prefix[:-1] if prefix.endswith("/") else prefix)
+    return prefix
+
+
+def _is_safe(path: str) -> bool:
+    names = path.split("/")
+    if any(name in ("", ".", "..") for name in names) or names[0] == RESERVED:
+        return False
+    if "\\" in path or any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000 for c in path):
+        return False
+    return len(path.encode()) <= _LONGEST_PATH_BYTES and all(len(n.encode()) <= 255 for n in names)

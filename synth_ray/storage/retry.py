@@ -1,0 +1,54 @@
+"""How long a store that misbehaves is borne with."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from synth_ray.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Transient(Exception):
+    """A fault that may pass: a busy server, a reset, a torn answer. Its text holds no secret and no data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again after a transient fault, until `budget_s` seconds have gone by since the first try.
+
+    The wait before try n is uniform in [0, min(longest_s, first_s * 2^n)], so that many workers do not come back at
+    once: "full jitter", https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
+    """
+
+    budget_s: float = 120.0
+    first_s: float = 0.2
+    longest_s: float = 20.0
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    uniform: Callable[[float, float], float] = random.uniform
+
+    def call(self, act: Callable[[int], T], *, what: str) -> T:
+        """`act(attempt)`, attempt counted from 0, until it raises no Transient. Raises StorageError past the budget."""
+        began = self.clock()
+        attempt = 0
+        while True:
+            try:
+                return act(attempt)
+            except Transient as fault:
+                wait = self.uniform(0.0, min(self.longest_s, self.first_s * 2.0 ** min(attempt, 30)))
+                if self.clock() - began + wait > self.budget_s:
+                    raise StorageError(
+                        f"{what}: wanted an answer within {self.budget_s:g} s, got {attempt + 1} failed tries, the "
+                        f"last: {fault}; see that the store is up and not throttled, then run the same command again"
+                    ) from None
+                attempt += 1
+                log.warning("%s: %s; try %d in %.1f s", what, fault, attempt + 1, wait)
+            self.sleep(wait)

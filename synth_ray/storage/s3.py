@@ -1,0 +1,237 @@
+"""Objects in an S3 bucket, under a prefix.
+
+boto3 does every request, reads too: an output stream of pyarrow publishes what was written so far when it breaks, and
+one client means one credential chain, one retry policy and one place where errors are cleaned of secrets.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import boto3
+import pyarrow as pa
+from botocore.config import Config
+
+from synth_ray.errors import Conflict, NotThere, StorageError
+from synth_ray.storage.contract import Entry, checked, checked_prefix
+from synth_ray.storage.retry import Retry, Transient
+from synth_ray.storage.s3_errors import NotOffered, PastTheEnd, cleaned, torn
+from synth_ray.storage.s3_stream import WRITE_ID, RangeFile, S3Upload, plain
+
+T = TypeVar("T")
+
+
+def client_for(endpoint_url: str | None, region: str | None, timeout_s: float) -> Any:
+    """A client with the standard AWS credential chain, and no retries of its own: those are `Retry`'s."""
+    # Stores other than AWS may refuse the newer checksum headers, and answer to a path rather than to a host name.
+    options = {} if endpoint_url is None else _FOR_ANY_STORE
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 1},
+        max_pool_connections=32,
+        connect_timeout=min(10.0, timeout_s),
+        read_timeout=timeout_s,
+        **options,
+    )
+    return boto3.session.Session().client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+
+
+_FOR_ANY_STORE = {
+    "s3": {"addressing_style": "path"},
+    "request_checksum_calculation": "when_required",
+    "response_checksum_validation": "when_required",
+}
+
+
+class S3Storage:
+    """See `contract.Storage`. Conditions are `If-None-Match: *` and `If-Match`; unenforced, a look before the write.
+
+    A write whose answer was lost is tried again, and the second try may meet the first: each write carries an id of its
+    own in the object's metadata, so that a writer knows its own object from a rival's.
+    """
+
+    def __init__(self, bucket: str, prefix: str, *, client: Any, retry: Retry, enforced: bool = True) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._client = client
+        self._retry = retry
+        self._enforced = enforced
+        self.url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
+
+    def _where(self, path: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + checked(path)}
+
+    def _call(self, path: str, act: Callable[[int], T]) -> T:
+        name = f"{self.url}/{path}" if path else self.url
+
+        def cleaned_act(attempt: int) -> T:
+            try:
+                return act(attempt)
+            except (Transient, StorageError):
+                raise
+            except Exception as error:
+                raise cleaned(error, name) from None
+
+        return self._retry.call(cleaned_act, what=name)
+
+    def read(self, path: str) -> bytes:
+        return self.read_with_etag(path)[0]
+
+    def read_with_etag(self, path: str) -> tuple[bytes, str]:
+        where = self._where(path)
+
+        def act(_: int) -> tuple[bytes, str]:
+            answer = self._client.get_object(**where)
+            return _body(answer), plain(answer)
+
+        return self._call(path, act)
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        return self._range(path, start, length)[0]
+
+    def _range(self, path: str, start: int, length: int) -> tuple[bytes, str]:
+        where = self._where(path)
+
+        def act(_: int) -> tuple[bytes, str]:
+            answer = self._client.get_object(**where, Range=f"bytes={start}-{start + length - 1}")
+            return _body(answer), plain(answer)
+
+        try:
+            return self._call(path, act) if length > 0 else (b"", "")
+        except PastTheEnd:
+            return b"", ""
+
+    def open_input(self, path: str) -> Any:
+        head = self._head(path)
+        raw = RangeFile(
+            lambda start, length: self._range(path, start, length), head["ContentLength"], plain(head), path
+        )
+        return pa.PythonFile(io.BufferedReader(raw, buffer_size=2**20), mode="r")
+
+    def write(self, path: str, data: bytes) -> None:
+        self._put(path, data, {}, uuid.uuid4().hex)
+
+    def create(self, path: str, data: bytes) -> str:
+        if not self._enforced and self.exists(path):
+            raise self._lost(path, "to create it, got one that is there")
+        return self._conditional_put(path, data, {"IfNoneMatch": "*"}, "to create it, got one that is there")
+
+    def swap(self, path: str, data: bytes, etag: str) -> str:
+        if not self._enforced:
+            head = self._head_or_none(path)
+            if head is None or plain(head) != etag:
+                raise self._lost(path, "the version read before, got another")
+        return self._conditional_put(path, data, {"IfMatch": etag}, "the version read before, got another")
+
+    def _conditional_put(self, path: str, data: bytes, condition: dict[str, str], wanted: str) -> str:
+        write_id = uuid.uuid4().hex
+        try:
+            return self._put(path, data, condition if self._enforced else {}, write_id)
+        except (Conflict, NotThere):
+            head = self._head_or_none(path)
+            if head is not None and head["Metadata"].get(WRITE_ID) == write_id:
+                return plain(head)
+            raise self._lost(path, wanted) from None
+
+    def _put(self, path: str, data: bytes, condition: dict[str, str], write_id: str) -> str:
+        where = self._where(path)
+        metadata = {WRITE_ID: write_id}
+        return self._call(
+            path, lambda _: plain(self._client.put_object(**where, Body=data, Metadata=metadata, **condition))
+        )
+
+    def _lost(self, path: str, wanted: str) -> Conflict:
+        return Conflict(f"{self.url}/{path}: wanted {wanted}; another writer won")
+
+    def _head(self, path: str) -> Any:
+        where = self._where(path)
+        return self._call(path, lambda _: self._client.head_object(**where))
+
+    def _head_or_none(self, path: str) -> Any:
+        try:
+            return self._head(path)
+        except NotThere:
+            return None
+
+    def etag(self, path: str) -> str:
+        return plain(self._head(path))
+
+    def exists(self, path: str) -> bool:
+        return self._head_or_none(path) is not None
+
+    def delete(self, path: str) -> None:
+        where = self._where(path)
+        self._call(path, lambda _: self._client.delete_object(**where))
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        request = {"Bucket": self._bucket, "Prefix": self._prefix + checked_prefix(prefix)}
+        after: dict[str, str] = {}
+        while True:
+            page = self._page({**request, **after}, prefix)
+            for found in page.get("Contents", ()):
+                path = found["Key"][len(self._prefix) :]
+                yield Entry(path, found["Size"], found["LastModified"].timestamp())
+            if not page.get("IsTruncated"):
+                return
+            after = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _page(self, request: dict[str, str], prefix: str) -> Any:
+        return self._call(prefix, lambda _: self._client.list_objects_v2(**request))
+
+    @contextmanager
+    def upload(self, path: str) -> Iterator[S3Upload]:
+        upload = S3Upload(self._client, self._where(path), lambda act: self._call(path, act))
+        try:
+            yield upload
+            upload.finish()
+        except BaseException:
+            upload.abort()
+            raise
+
+    def sweep_uploads(self, *, older_than_s: float) -> int:
+        oldest = time.time() - older_than_s
+        pages = self._client.get_paginator("list_multipart_uploads")
+        found = self._call("", lambda _: list(pages.paginate(Bucket=self._bucket, Prefix=self._prefix)))
+        stale = [u for page in found for u in page.get("Uploads", ()) if u["Initiated"].timestamp() <= oldest]
+        for upload in stale:
+            self._sweep(upload["Key"], upload["UploadId"])
+        return len(stale)
+
+    def _sweep(self, key: str, upload_id: str) -> None:
+        path = key[len(self._prefix) :]
+        abort = self._client.abort_multipart_upload
+        self._call(path, lambda _: abort(Bucket=self._bucket, Key=key, UploadId=upload_id))
+
+    def probe_conditional(self) -> bool:
+        path = f"_probe-{uuid.uuid4().hex}"
+        store = S3Storage(self._bucket, self._prefix[:-1], client=self._client, retry=self._retry)
+        try:
+            etag = store.create(path, b"1")
+            if not _refused(lambda: store.create(path, b"2")) or not _refused(lambda: store.swap(path, b"3", "0" * 32)):
+                return False
+            return store.swap(path, b"4", etag) != etag
+        except (Conflict, NotOffered):
+            return False  # it refuses a condition that holds, or all conditions
+        finally:
+            self.delete(path)
+
+
+def _refused(write: Callable[[], Any]) -> bool:
+    try:
+        write()
+    except Conflict:
+        return True
+    return False
+
+
+def _body(answer: Any) -> bytes:
+    """The whole body, or Transient when fewer bytes came than were promised."""
+    with answer["Body"] as body:
+        data: bytes = body.read()
+    if len(data) != answer["ContentLength"]:
+        raise torn(len(data), answer["ContentLength"])
+    return data

@@ -1,0 +1,85 @@
+"""Real servers for tests: an S3 server process on a free port, ended by its own id, and a bucket for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing-key-id",
+    "AWS_SECRET_ACCESS_KEY": "testing-secret-never-printed",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+_buckets = itertools.count()
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], *, timeout_s: float = 60.0) -> None:
+    began = time.monotonic()
+    while time.monotonic() - began < timeout_s:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server at {url} ended with {process.returncode} before it answered")
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"the server at {url} did not answer in {timeout_s:g} s")
+
+
+@pytest.fixture(scope="session")
+def aws_credentials() -> Iterator[None]:
+    """Credentials where the AWS chain looks first, for this test session and the processes it starts."""
+    before = {
+        name: os.environ.get(name) for name in [*CREDENTIALS, "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE"]
+    }
+    for name in before:
+        os.environ.pop(name, None)
+    os.environ.update(CREDENTIALS)
+    yield
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def moto_server(aws_credentials: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint URL of a moto server, a process of its own."""
+    port = free_port()
+    program = str(Path(sys.executable).with_name("moto_server"))
+    with (tmp_path_factory.mktemp("moto") / "log").open("wb") as log:
+        process = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
+        try:
+            wait_for(f"http://127.0.0.1:{port}/moto-api/", process)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=20)
+
+
+@pytest.fixture
+def bucket(moto_server: str) -> str:
+    """A new bucket's name."""
+    import boto3
+
+    name = f"synth-ray-{os.getpid()}-{next(_buckets)}"
+    boto3.client("s3", endpoint_url=moto_server).create_bucket(Bucket=name)
+    return name
