@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -91,8 +91,13 @@ def verdict_of(reason: Reason | None) -> Verdict:
 
 def canonical(value: Any) -> bytes:
     """JSON bytes that depend on the value alone: sorted keys, no spaces, UTF-8, lone surrogates escaped."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
     return text.encode("utf-8", "backslashreplace")
+
+
+def _plain(value: Any) -> Any:
+    """A frozen dataclass, as the mapping it is."""
+    return asdict(value)
 
 
 def digest(*parts: Any, size: int = 16) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from synth_ray.ask.teacher import Prompt, Teacher
@@ -12,6 +12,16 @@ from synth_ray.errors import AskFailed, EngineDead
 from synth_ray.job.models import Sampling
 from synth_ray.recipes.contract import Completion, Constraint, Recipe
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
+
+
+Note = Callable[[Request, str, list[Completion]], None]
+"""Told of every finished ask: its request, its key, its answers."""
+
+NOTHING: Mapping[str, list[Completion]] = {}
+
+
+def _unnoted(_request: Request, _key: str, _answers: list[Completion]) -> None:
+    pass
 
 
 class Asker:
@@ -25,16 +35,21 @@ class Asker:
         teachers: Mapping[str, Teacher],
         sampling: Sampling,
         deadline_s: float,
+        note: Note = _unnoted,
     ) -> None:
         self._recipe = recipe
         self._options = options
         self._teachers = teachers
         self._sampling = sampling.model_dump()
         self._deadline_s = deadline_s
+        self._note = note
 
-    async def run(self, request: Request) -> Outcome:
-        """The outcome of one request. Raises EngineDead alone: everything else is data."""
-        ask = _Ask(request, self._teachers, self._sampling)
+    async def run(self, request: Request, recalled: Mapping[str, list[Completion]] = NOTHING) -> Outcome:
+        """The outcome of one request. Raises EngineDead alone: everything else is data.
+
+        An ask whose key is in `recalled` was answered before an interruption and is not asked again.
+        """
+        ask = _Ask(request, self._teachers, self._sampling, recalled, self._note)
         try:
             async with asyncio.timeout(self._deadline_s):
                 drafts = await self._recipe.make(request, ask, self._options)
@@ -52,13 +67,22 @@ class Asker:
 
 
 class _Ask:
-    """The `ask` of one request: numbers its asks, merges sampling keys, counts tokens."""
+    """The `ask` of one request: names its asks, merges sampling keys, counts tokens."""
 
-    def __init__(self, request: Request, teachers: Mapping[str, Teacher], sampling: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        request: Request,
+        teachers: Mapping[str, Teacher],
+        sampling: dict[str, Any],
+        recalled: Mapping[str, list[Completion]],
+        note: Note,
+    ) -> None:
         self._request = request
         self._teachers = teachers
         self._sampling = sampling
-        self._number = 0
+        self._recalled = recalled
+        self._note = note
+        self._asked: Counter[str] = Counter()
         self._tokens = [0, 0, 0]
         self._attempts: Counter[str] = Counter()
         self._last_prompt: list[Message] = []
@@ -75,15 +99,23 @@ class _Ask:
         constraint: Constraint | None = None,
         **sampling: Any,
     ) -> list[Completion]:
-        key = digest("ask", self._request.id, self._request.random_seed, self._number)
-        self._number += 1
         self._last_prompt = messages
+        key = self._key(role, messages, n, constraint, sampling)
         prompt = Prompt(messages, key, n, constraint, {**self._sampling, **sampling})
-        answers = await self._teachers[role].answer(prompt)
+        answers = self._recalled.get(key)
+        if answers is None:
+            answers = await self._teachers[role].answer(prompt)
+            self._note(self._request, key, answers)
         self._tokens[0] += answers[0].prompt_tokens
         self._tokens[1] += sum(a.completion_tokens for a in answers)
         self._tokens[2] += answers[0].cached_tokens
         return answers
+
+    def _key(self, *what: Any) -> str:
+        """By what is asked and how often it was: asks that run side by side must not be told apart by their timing."""
+        asked = digest("ask", self._request.id, self._request.random_seed, *what)
+        self._asked[asked] += 1
+        return asked if self._asked[asked] == 1 else digest(asked, self._asked[asked])
 
     def attempt(self, reason: str) -> None:
         self._attempts[reason] += 1

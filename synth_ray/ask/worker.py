@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.journal import Answers, Journal
 from synth_ray.ask.rows import Answered, answered
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts
 from synth_ray.errors import EngineDead
@@ -17,6 +18,9 @@ from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.records import Outcome, Request
 
 _MOST_PER_COLLECT = 2048
+
+Recalled = Mapping[str, Answers]
+NOTHING: Recalled = {}
 
 
 def open_teacher(model: Model, *, on_death: Callable[[str], None] | None = None) -> Teacher:
@@ -37,9 +41,12 @@ class AskWorker:
     collected is then the caller's to ask again elsewhere.
     """
 
-    def __init__(self, job: Job, *, on_death: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, job: Job, *, on_death: Callable[[str], None] | None = None, journal: Journal | None = None
+    ) -> None:
         self._job = job
         self._on_death = on_death
+        self._journal = journal
         self._done: queue.SimpleQueue[Outcome | EngineDead] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="recipes", daemon=True)
@@ -57,6 +64,8 @@ class AskWorker:
                 teacher = open_teacher(model, on_death=self._on_death)
                 engines[same] = (teacher, teacher.open())
             self._teachers[role] = engines[same][0]
+        if self._journal is not None:
+            self._journal.open()
         self._asker = self._make_asker(self._teachers)
         self._thread.start()
         return {role: engines[model.model_dump_json()][1] for role, model in models.items()}
@@ -68,20 +77,27 @@ class AskWorker:
             teachers=teachers,
             sampling=self._job.sampling,
             deadline_s=self._job.limits.request_deadline_s,
+            **({"note": self._journal.note} if self._journal is not None else {}),
         )
 
-    def submit(self, requests: Iterable[Request]) -> None:
-        self._loop.call_soon_threadsafe(self._begin, list(requests))
+    def submit(self, requests: Iterable[Request], recalled: Recalled = NOTHING) -> None:
+        """Begin requests. `recalled` holds, by request, the answers a journal kept of them."""
+        self._loop.call_soon_threadsafe(self._begin, list(requests), recalled)
 
-    def _begin(self, requests: list[Request]) -> None:
+    def committed(self, chunk: int) -> None:
+        """The chunk is committed: what the journal still holds of it is dropped."""
+        if self._journal is not None:
+            self._journal.drop(chunk)
+
+    def _begin(self, requests: list[Request], recalled: Recalled) -> None:
         for request in requests:
-            task = self._loop.create_task(self._one(request))
+            task = self._loop.create_task(self._one(request, recalled.get(request.id, {})))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _one(self, request: Request) -> None:
+    async def _one(self, request: Request, recalled: Answers) -> None:
         try:
-            self._done.put(await self._asker.run(request))
+            self._done.put(await self._asker.run(request, recalled))
         except EngineDead as death:
             self._done.put(death)
 
@@ -113,3 +129,5 @@ class AskWorker:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=30)
+        if self._journal is not None:
+            self._journal.close()

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from synth_ray.ask.rows import Answered
 from synth_ray.ask.teacher import Load, TeacherFacts
-from synth_ray.ask.worker import AskWorker
+from synth_ray.ask.worker import AskWorker, Recalled
 from synth_ray.errors import EngineDead
 from synth_ray.job.document import Job
 from synth_ray.records import Request
+from synth_ray.route.places import open_journal
 from synth_ray.route.pool import ChunkStaged
 from synth_ray.route.stager import Stager
 
@@ -34,13 +35,16 @@ class TeacherActor:
     """One replica. Made with max_concurrency, so that `submit` is served while `collect` waits."""
 
     def __init__(self, job: Job) -> None:
-        self._worker = AskWorker(job, on_death=_end_process)
+        self._worker = AskWorker(job, on_death=_end_process, journal=open_journal(job))
 
     def open(self) -> dict[str, TeacherFacts]:
         return self._worker.open()
 
-    def submit(self, requests: Sequence[Request]) -> None:
-        self._worker.submit(requests)
+    def submit(self, requests: Sequence[Request], recalled: Recalled) -> None:
+        self._worker.submit(requests, recalled)
+
+    def committed(self, chunk: int) -> None:
+        self._worker.committed(chunk)
 
     def collect(self, wait_s: float) -> tuple[list[Answered], dict[str, Load]]:
         try:

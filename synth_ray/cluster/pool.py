@@ -13,6 +13,7 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from synth_ray.ask.worker import Recalled
 from synth_ray.cluster.actors import StagerActor, TeacherActor
 from synth_ray.errors import SynthRayError, TeacherError
 from synth_ray.job.document import Job
@@ -88,10 +89,14 @@ class RayPool:
     def _start_stager(self, stager: int) -> None:
         self._stagers[stager] = ray.remote(num_cpus=1)(StagerActor).options(max_restarts=0).remote(self._job)
 
-    def submit(self, teacher: int, requests: Sequence[Request]) -> None:
+    def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None:
         actor = self._teachers.get(teacher)
         if actor is not None:  # else it was just lost, and the driver is about to hear of it and ask again
-            actor.submit.remote(list(requests))
+            actor.submit.remote(list(requests), dict(recalled))
+
+    def committed(self, chunk: int) -> None:
+        for actor in self._teachers.values():
+            actor.committed.remote(chunk)
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
         load = {stager: 0 for stager in self._stagers}

@@ -27,6 +27,9 @@ class Limits(Section):
     max_failed_share: float = key(
         0.5, "Stop early, resumable, when more than this share of the slots has failed.", gt=0, le=1, changes="nothing"
     )
+    journal_flush_s: float = key(
+        20.0, "Seconds of finished asks a crash may lose; 0 keeps no journal.", ge=0, le=60, changes="nothing"
+    )
     engine_replacements: int = key(
         3, "Dead engines replaced before the job stops with everything committed.", ge=0, changes="nothing"
     )

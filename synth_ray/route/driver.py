@@ -14,8 +14,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from synth_ray.ask.journal import Answers
 from synth_ray.ask.rows import Answered
 from synth_ray.ask.teacher import Load, TeacherFacts
+from synth_ray.ask.worker import Recalled
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request, digest
@@ -68,6 +70,7 @@ class Driver:
         window: Window,
         admit: Callable[[int], None],
         tally: Tally,
+        recall: Callable[[int], Recalled] = lambda _: {},
         watch: Callable[[Tally], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -77,6 +80,8 @@ class Driver:
         self._window = window
         self._admit_chunk = admit
         self._tally = tally
+        self._recall = recall
+        self._recalled: dict[str, Answers] = {}
         self._watch = watch
         self._clock = clock
         self._pending: deque[Request] = deque()
@@ -130,6 +135,7 @@ class Driver:
                 self._ended = True
                 return
             self._window.planned(chunk, requests)
+            self._recalled.update(self._recall(chunk))
             self._pending.extend(requests)
             self._tally.chunks_planned += 1
 
@@ -141,7 +147,8 @@ class Driver:
                 continue
             batch = [self._pending.popleft() for _ in range(min(room, len(self._pending)))]
             replica.asked.update(((r.chunk, r.position), r) for r in batch)
-            self._pool.submit(teacher, batch)
+            known = {r.id: self._recalled[r.id] for r in batch if r.id in self._recalled}
+            self._pool.submit(teacher, batch, known)
         self._tally.in_flight = sum(len(r.asked) for r in self._replicas.values())
 
     def _stage(self) -> None:
@@ -160,10 +167,14 @@ class Driver:
             case TeacherLost():
                 self._lost(event)
             case ChunkStaged():
-                self._answers.pop(event.chunk, None)
-                self._window.staged(event.chunk)
+                self._committed(event.chunk)
             case StageFailed():
                 raise SynthRayError(f"chunk {event.chunk} could not be staged: {event.why}")
+
+    def _committed(self, chunk: int) -> None:
+        self._answers.pop(chunk, None)
+        self._window.staged(chunk)
+        self._pool.committed(chunk)
 
     def _ready(self, event: TeacherReady) -> None:
         facts = dict(event.facts)
@@ -193,6 +204,8 @@ class Driver:
         self._answers.setdefault(answered.chunk, []).append(answered)
         self._tally.requests_done += len(new)
         self._tally.tokens.update(answered.tokens)
+        for request in answered.rows["request"].to_pylist() if self._recalled else ():
+            self._recalled.pop(request, None)
         if self._window.complete(answered.chunk):
             self._to_stage.append(answered.chunk)
 
@@ -202,6 +215,8 @@ class Driver:
         self._tally.teachers_lost += 1
         if replica is not None:
             self._pending.extendleft(reversed(replica.asked.values()))
+            for chunk in {r.chunk for r in replica.asked.values()}:
+                self._recalled.update(self._recall(chunk))
         if not event.replaced and not self._replicas:
             self.stop(f"no teacher is left and none may be replaced (limits.engine_replacements): {event.why}")
 

@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from synth_ray.ask.teacher import TeacherFacts
-from synth_ray.ask.worker import AskWorker
+from synth_ray.ask.worker import AskWorker, Recalled
 from synth_ray.errors import EngineDead, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
+from synth_ray.route.places import open_journal
 from synth_ray.route.pool import ChunkStaged, Event, StageFailed, TeacherAnswered, TeacherLost, TeacherReady
 from synth_ray.route.stager import Stager
 
@@ -54,7 +55,7 @@ class LocalPool:
 
     def _ask_loop(self, teacher: int) -> None:
         while not self._closing.is_set():
-            worker = AskWorker(self._job)
+            worker = AskWorker(self._job, journal=open_journal(self._job))
             try:
                 self._events.put(TeacherReady(teacher, self._started(teacher, worker)))
                 self._collect_from(teacher, worker)
@@ -90,10 +91,14 @@ class LocalPool:
                 event = StageFailed(work[0], f"{type(error).__name__}: {error}", fatal=True)
             self._events.put(event)
 
-    def submit(self, teacher: int, requests: Sequence[Request]) -> None:
+    def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None:
         worker = self._workers.get(teacher)
         if worker is not None:  # else it was just lost, and the driver is about to hear of it and ask again
-            worker.submit(requests)
+            worker.submit(requests, recalled)
+
+    def committed(self, chunk: int) -> None:
+        for worker in list(self._workers.values()):
+            worker.committed(chunk)
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
         self._staging += 1

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from synth_ray.ask.rows import Answered
 from synth_ray.ask.teacher import Load, TeacherFacts
+from synth_ray.ask.worker import Recalled
 from synth_ray.records import Request
 
 
@@ -69,9 +70,13 @@ class Pool(Protocol):
 
     def open(self) -> None: ...
 
-    def submit(self, teacher: int, requests: Sequence[Request]) -> None: ...
+    def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None: ...
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None: ...
+
+    def committed(self, chunk: int) -> None:
+        """Tell every replica that the chunk is committed: their journals drop it."""
+        ...
 
     def stage_room(self) -> int:
         """How many more chunks may be handed to `stage` now."""

@@ -1,0 +1,117 @@
+"""The ask journal: finished asks, kept until their chunk commits, so that an interrupted request re-asks only what is missing.
+
+A recipe makes the same drafts from the same answers, so a resumed run replays it: an ask found here is not asked again.
+Segments hold text before scrubbing; they are deleted when their chunk commits (docs/threats.md says so).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from synth_ray.errors import StorageError
+from synth_ray.recipes.contract import Completion
+from synth_ray.records import Request, digest
+from synth_ray.storage import Storage
+
+Answers = dict[str, list[Completion]]
+"""Answers by ask key."""
+
+_FOLDER = "_synth/asks"
+
+
+class Journal:
+    """One worker's journal. `note` is called from the recipes' loop; a thread of its own flushes.
+
+    Law: work lost to a crash is at most one flush interval. A store that refuses a flush does not stop the run (the
+    journal only saves work), but the asks stay noted and the next flush tries again.
+    """
+
+    def __init__(self, storage: Storage, *, flush_s: float, on_trouble: Callable[[StorageError], None]) -> None:
+        self._storage = storage
+        self._flush_s = flush_s
+        self._on_trouble = on_trouble
+        self._lock = threading.Lock()
+        self._noted: dict[int, list[bytes]] = {}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+
+    def open(self) -> None:
+        self._thread.start()
+
+    def note(self, request: Request, key: str, answers: Sequence[Completion]) -> None:
+        line = json.dumps([request.id, key, [_plain(a) for a in answers]], separators=(",", ":")).encode()
+        with self._lock:
+            self._noted.setdefault(request.chunk, []).append(line)
+
+    def drop(self, chunk: int) -> None:
+        """The chunk is committed: what is noted of it is not written any more."""
+        with self._lock:
+            self._noted.pop(chunk, None)
+
+    def flush(self) -> None:
+        """Write what was noted since the last flush: one segment per chunk, named by its content."""
+        with self._lock:
+            noted, self._noted = self._noted, {}
+        for chunk, lines in sorted(noted.items()):
+            data = zlib.compress(b"\n".join(lines), 1)
+            try:
+                self._storage.write(f"{_folder(chunk)}{digest(data.hex())}.jsonl.z", data)
+            except StorageError as error:
+                self._on_trouble(error)
+                with self._lock:
+                    self._noted[chunk] = lines + self._noted.get(chunk, [])
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._flush_s):
+            self.flush()
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+        self.flush()
+
+
+def recalled(storage: Storage, chunk: int) -> dict[str, Answers]:
+    """Everything journalled of an uncommitted chunk, by request."""
+    found: dict[str, Answers] = {}
+    for entry in storage.list(_folder(chunk)):
+        for line in zlib.decompress(storage.read(entry.path)).splitlines():
+            request, key, answers = json.loads(line)
+            found.setdefault(request, {})[key] = [Completion(*a) for a in answers]
+    return found
+
+
+def journalled(storage: Storage) -> Iterator[int]:
+    """The chunks of which anything is journalled, ascending."""
+    last = -1
+    for entry in storage.list(_FOLDER + "/"):
+        chunk = int(entry.path.removeprefix(_FOLDER + "/").split("/")[0])
+        if chunk != last:
+            last = chunk
+            yield chunk
+
+
+def forget(storage: Storage, chunk: int) -> None:
+    """Delete a committed chunk's segments: they hold text before it was scrubbed."""
+    for entry in list(storage.list(_folder(chunk))):
+        storage.delete(entry.path)
+
+
+def _folder(chunk: int) -> str:
+    return f"{_FOLDER}/{chunk:08d}/"
+
+
+def _plain(answer: Completion) -> list[Any]:
+    return [
+        answer.text,
+        answer.finish_reason,
+        answer.prompt_tokens,
+        answer.completion_tokens,
+        answer.cached_tokens,
+    ]
+

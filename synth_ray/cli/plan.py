@@ -1,0 +1,36 @@
+"""`synth-ray plan`: what a run would ask, before anything is asked."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from synth_ray.cli.job import job_of
+from synth_ray.records import SPLITS
+from synth_ray.route.preparation import estimate, prepare
+
+_CHUNKS_SHOWN = 10
+
+
+def main(arguments: argparse.Namespace) -> int:
+    job = job_of(arguments)
+    with tempfile.TemporaryDirectory() as spool:
+        prepared = prepare(job, spool=Path(spool), file=arguments.job)
+        planner = prepared.planner
+        guess = estimate(prepared, job)
+        counts = {split: 0 for split in SPLITS}
+        for code in prepared.seeds.splits:
+            counts[SPLITS[code]] += 1
+    print(f"job       {job.name}  ({prepared.job_digest})")
+    print(f"seeds     {prepared.count.read} read, {prepared.count.planned} planned, rejected: {prepared.count.told()}")
+    print(f"          {', '.join(f'{name} {n}' for name, n in counts.items())}; real evaluation rows {prepared.real.num_rows}")
+    print(f"requests  {planner.requests:,} in {planner.chunks:,} chunks of {job.plan.chunk_requests:,}; {planner.slots:,} slots")
+    for chunk in range(min(planner.chunks, _CHUNKS_SHOWN)):
+        first = chunk * job.plan.chunk_requests
+        print(f"  chunk {chunk:>6}  requests {first:,}–{min(first + job.plan.chunk_requests, planner.requests) - 1:,}")
+    if planner.chunks > _CHUNKS_SHOWN:
+        print(f"  … {planner.chunks - _CHUNKS_SHOWN:,} more")
+    print(f"asks      {guess.asks:,}")
+    print(f"tokens    about {guess.prompt_tokens:,} in; at most {guess.most_completion_tokens:,} out (max_tokens × asks)")
+    return 0

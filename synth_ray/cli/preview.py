@@ -1,0 +1,107 @@
+"""`synth-ray preview`: the first rendered prompts, and a few answers, before anything is spent."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from pathlib import Path
+
+from synth_ray.ask.asker import Asker
+from synth_ray.ask.teacher import Prompt, Teacher
+from synth_ray.ask.worker import open_teacher
+from synth_ray.cli.job import job_of
+from synth_ray.job.document import Job
+from synth_ray.records import Draft, Outcome, Request
+from synth_ray.route.preparation import Prepared, prepare
+from synth_ray.scrub.scrubber import open_scrubber
+
+
+class Overheard:
+    """A teacher that shows the first prompt it is asked, then passes it on."""
+
+    def __init__(self, inner: Teacher) -> None:
+        self._inner = inner
+        self.first: dict[str, Prompt] = {}
+
+    async def answer(self, prompt: Prompt) -> list[object]:
+        self.first.setdefault(prompt.key, prompt)
+        return list(await self._inner.answer(prompt))
+
+
+def main(arguments: argparse.Namespace) -> int:
+    job = job_of(arguments)
+    with tempfile.TemporaryDirectory() as spool:
+        prepared = prepare(job, spool=Path(spool), file=arguments.job)
+        requests = prepared.planner.chunk(0)[: arguments.rows]
+        if arguments.prompts_only:
+            job = _without_a_model(job)
+        outcomes = _ask(job, prepared, requests)
+    show = _Shown(job, raw=arguments.raw)
+    for outcome, prompts in outcomes:
+        show.request(outcome, prompts, answers=not arguments.prompts_only)
+    return 0
+
+
+def _without_a_model(job: Job) -> Job:
+    """The same job with a scripted teacher in every role: its prompts are the job's, its answers are not shown."""
+    scripted = job.models.teacher.model_copy(update={"engine": "scripted"})
+    judge = scripted if job.models.judge else None
+    return job.model_copy(update={"models": job.models.model_copy(update={"teacher": scripted, "judge": judge})})
+
+
+def _ask(job: Job, prepared: Prepared, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]]:
+    teachers = {role: open_teacher(model) for role, model in job.models.by_role().items()}
+    for teacher in teachers.values():
+        teacher.open()
+
+    async def one(request: Request) -> tuple[Outcome, list[Prompt]]:
+        heard = {role: Overheard(teacher) for role, teacher in teachers.items()}
+        asker = Asker(
+            prepared.recipe,
+            options=prepared.options,
+            teachers=heard,  # type: ignore[arg-type]
+            sampling=job.sampling,
+            deadline_s=job.limits.request_deadline_s,
+        )
+        outcome = await asker.run(request)
+        return outcome, [p for one_role in heard.values() for p in one_role.first.values()]
+
+    async def every() -> list[tuple[Outcome, list[Prompt]]]:
+        return list(await asyncio.gather(*[one(request) for request in requests]))
+
+    try:
+        return asyncio.run(every())
+    finally:
+        for teacher in teachers.values():
+            teacher.close()
+
+
+class _Shown:
+    """Prints requests for a person; text is scrubbed unless raw."""
+
+    def __init__(self, job: Job, *, raw: bool) -> None:
+        self._scrubber = None if raw else open_scrubber(job.scrub)
+
+    def _text(self, text: str) -> str:
+        return text if self._scrubber is None else str(self._scrubber.record(text).value)
+
+    def request(self, outcome: Outcome, prompts: list[Prompt], *, answers: bool) -> None:
+        seed = outcome.request.seed
+        print(f"━━ request {outcome.request.position} · seed {seed.source}:{seed.line} · split {seed.split}")
+        for number, prompt in enumerate(prompts):
+            for message in prompt.messages:
+                print(f"ask {number} · {message['role']}:\n{_indented(self._text(message['content']))}")
+        for slot, draft in enumerate(outcome.drafts if answers else []):
+            self._draft(slot, draft)
+        print()
+
+    def _draft(self, slot: int, draft: Draft) -> None:
+        if draft.reason is not None:
+            print(f"slot {slot} · failed: {draft.reason} {draft.detail}")
+            return
+        print(f"slot {slot} · {draft.completion_tokens} tokens, {draft.finish_reason}:\n{_indented(self._text(draft.completion))}")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines() or [""])

@@ -1,0 +1,194 @@
+"""Before anything is asked: read the seeds and the real evaluation rows, pin the job, plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from synth_ray.admit.splits import split_of
+from synth_ray.errors import JobError
+from synth_ray.job.document import Job
+from synth_ray.job.load import bad_job, problems_of
+from synth_ray.job.seeds import Source
+from synth_ray.plan.chunks import Planner
+from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
+from synth_ray.recipes.catalogue import find
+from synth_ray.recipes.contract import Recipe
+from synth_ray.recipes.templates import render
+from synth_ray.records import SPLITS, STAGED, Origin, Reason, Request, Seed, canonical, digest
+from synth_ray.storage import open_anywhere
+
+_SAMPLED = 64
+
+
+@dataclass(slots=True)
+class SeedCount:
+    """Law: read = planned + rejected."""
+
+    read: int = 0
+    planned: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    where: list[dict[str, Any]] = field(default_factory=list)
+
+    def told(self) -> str:
+        return ", ".join(f"{reason} {n}" for reason, n in sorted(self.rejected.items())) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job with its seeds read: everything a run, a plan or a preview starts from."""
+
+    recipe: Recipe
+    options: Any
+    seeds: SeedStore
+    count: SeedCount
+    real: pa.Table
+    planner: Planner
+    ask_digest: str
+    job_digest: str
+
+
+def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
+    """Read every seed once, into `spool`. Raises JobError when the job names what cannot be."""
+    recipe, options = recipe_of(job, file=file)
+    real = list(_real_seeds(job))
+    count = SeedCount()
+    seeds = SeedStore.write(spool, _planned_seeds(job, real, count))
+    if not len(seeds):
+        raise JobError(f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.told()}; fix the source")
+    _refuse_synthetic_only_eval(job, seeds, real)
+    ask_digest = job.ask_digest(seeds.digest)
+    planner = Planner(seeds, recipe=recipe, options=options, plan=job.plan, ask_digest=ask_digest)
+    return Prepared(
+        recipe=recipe,
+        options=options,
+        seeds=seeds,
+        count=count,
+        real=real_rows(real),
+        planner=planner,
+        ask_digest=ask_digest,
+        job_digest=digest(job.job_digest(seeds.digest), [s.id for s in real]),
+    )
+
+
+def recipe_of(job: Job, *, file: str = "job") -> tuple[Recipe, Any]:
+    """The recipe and its options, checked by its own section. Raises BadJob."""
+    recipe = find(job.recipe.name)
+    try:
+        return recipe, recipe.options.model_validate(job.recipe.options)
+    except ValidationError as error:
+        raise bad_job(problems_of(error, recipe.options, file=file, lines={}, prefix=("recipe",))) from None
+
+
+def _read(sources: Iterable[Source]) -> Iterator[Seed | RejectedSeed]:
+    for source in sources:
+        yield from read_seeds(source, open_file=open_anywhere)
+
+
+def _real_seeds(job: Job) -> Iterator[Seed]:
+    """Real rows for the evaluation splits. A bad one is an error: nobody should evaluate on less than they think."""
+    splits = job.split.fractions
+    evaluation = {name: share for name, share in splits.items() if name != "train" and share > 0}
+    for one in _read(job.split.real):
+        if isinstance(one, RejectedSeed):
+            if one.reason is Reason.DUPLICATE_SEED:
+                continue
+            raise JobError(f"split.real: {one.file}:{one.line}: wanted a real row, got {one.reason}; fix the row or drop it")
+        if "answer" not in one.fields:
+            raise JobError(f"split.real: {one.source}:{one.line}: wanted a completion, got no field 'answer'; map it under fields")
+        yield _in_split(one, split_of(one.lineage, evaluation or {"test": 1.0}, salt=job.split.salt))
+
+
+def _planned_seeds(job: Job, real: list[Seed], count: SeedCount) -> Iterator[Seed]:
+    reserved = {seed.lineage for seed in real}
+    for one in _read(job.seeds):
+        count.read += 1
+        if isinstance(one, RejectedSeed):
+            _reject(count, one.reason, one.file, one.line)
+        elif one.lineage in reserved:
+            _reject(count, Reason.RESERVED_FOR_EVAL, one.source, one.line)
+        else:
+            count.planned += 1
+            yield _in_split(one, split_of(one.lineage, job.split.fractions, salt=job.split.salt))
+
+
+def _reject(count: SeedCount, reason: Reason, file: str, line: int) -> None:
+    count.rejected[reason.value] += 1
+    count.where.append({"reason": reason.value, "file": file, "line": line})
+
+
+def _in_split(seed: Seed, split: str) -> Seed:
+    return Seed(seed.id, seed.lineage, split, seed.fields, seed.source, seed.line, seed.origin, seed.depth)
+
+
+def _refuse_synthetic_only_eval(job: Job, seeds: SeedStore, real: list[Seed]) -> None:
+    evaluated = any(code != SPLITS.index("train") for code in seeds.splits)
+    if evaluated and not real and not job.split.allow_synthetic_only_eval:
+        raise JobError(
+            "split.real: wanted real rows beside synthetic evaluation rows, got none; name them under split.real, or set "
+            "split.fractions: {train: 1.0}, or say allow_synthetic_only_eval: true, which the card will repeat in bold"
+        )
+
+
+def real_rows(seeds: Iterable[Seed]) -> pa.Table:
+    """Real evaluation rows in the shape of staged rows: they are scrubbed and fingerprinted like the rest."""
+    return pa.Table.from_pylist([_real_row(i, seed) for i, seed in enumerate(seeds)], schema=STAGED)
+
+
+def _real_row(position: int, seed: Seed) -> dict[str, Any]:
+    prompt = str(seed.fields.get("prompt", ""))
+    answer = str(seed.fields["answer"])
+    said = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+    others = {k: v for k, v in seed.fields.items() if k not in ("prompt", "answer", "messages")}
+    return {
+        "id": digest("real", seed.id),
+        "request": "",
+        "seed": seed.id,
+        "lineage": seed.lineage,
+        "chunk": -1,
+        "position": position,
+        "slot": 0,
+        "split": seed.split,
+        "origin": Origin.REAL.value,
+        "depth": seed.depth,
+        "messages": said,
+        "prompt": prompt,
+        "completion": answer,
+        "fields": canonical(others).decode(),
+        "prompt_digest": digest(said[:1]),
+        "finish_reason": "",
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a plan will ask, from its first requests."""
+
+    asks: int
+    prompt_tokens: int
+    most_completion_tokens: int
+
+
+def estimate(prepared: Prepared, job: Job) -> Estimate:
+    """Asks are exact; prompt tokens are a quarter of the characters of the first rendered prompts."""
+    requests = prepared.planner.chunk(0)[:_SAMPLED]
+    characters = [_rendered_characters(prepared, request) for request in requests]
+    slots = prepared.recipe.slots(prepared.options)
+    asks = prepared.planner.requests * prepared.recipe.asks(prepared.options)
+    mean = sum(characters) / max(1, len(characters)) / 4
+    return Estimate(asks, int(mean * asks), job.sampling.max_tokens * max(asks, prepared.planner.requests * slots))
+
+
+def _rendered_characters(prepared: Prepared, request: Request) -> int:
+    """Characters of a typical ask: later templates see answers that do not exist yet, so their own text is counted."""
+    templates = prepared.recipe.templates(prepared.options)
+    first = next(iter(templates.values()), "")
+    return len(render(first, request)) if first else 0
