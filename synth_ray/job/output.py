@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -12,6 +13,9 @@ from synth_ray.job.section import Section, key
 
 Column = Literal["string", "int", "float", "bool", "strings"]
 """What a promoted column may hold. `strings` is a list of strings."""
+
+MOST_PARTITIONS = 256
+"""Folders in one split: each is an open file and a row group in memory while the dataset is written."""
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -26,6 +30,9 @@ class Output(Section):
         False,
         "Say that only one driver ever writes here, for a store without conditional writes; the card says so.",
         changes="nothing",
+    )
+    license: str = key(
+        "", "The dataset's licence for its card, as an SPDX id; the teacher's own terms come first.", changes="nothing"
     )
     columns: dict[str, Column] = key(
         dict, "Fields of the recipe or the seeds that become columns, with their types.", changes="admit"
@@ -81,6 +88,8 @@ class Output(Section):
     @field_validator("partition_by")
     @classmethod
     def _closed_values(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        if math.prod(len(values) + 1 for values in value.values()) > MOST_PARTITIONS:
+            raise ValueError(f"wanted at most {MOST_PARTITIONS} folders in a split, got more; partition by less")
         for name, values in value.items():
             if not values or len(set(values)) != len(values):
                 raise ValueError(
@@ -88,6 +97,11 @@ class Output(Section):
                 )
             if any(not v or len(v.encode()) > 60 or v.startswith("__HIVE") or not v.isprintable() for v in values):
                 raise ValueError(f"wanted printable values of at most 60 bytes for '{name}', got another one")
+            if not all(any(c.isalpha() for c in v) for v in values):
+                raise ValueError(
+                    f"wanted a letter in each value of '{name}', for readers take a folder named 7 or 2026-01-02 for a "
+                    "number or a date, got one without; name the values in the recipe"
+                )
         return value
 
 

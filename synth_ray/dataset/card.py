@@ -1,0 +1,213 @@
+"""`README.md`: what the dataset is, for people, and for `datasets`, which finds its files by the YAML at the top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from synth_ray.dataset.manifest import File, Manifest
+from synth_ray.errors import Conflict
+from synth_ray.storage import Storage
+
+PATH = "README.md"
+
+_FEATURES: dict[str, dict[str, Any]] = {
+    "list<item: struct<role: string, content: string>>": {
+        "list": [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]
+    },
+    "list<item: string>": {"list": "string"},
+    "double": {"dtype": "float64"},
+}
+_SPELLED_THE_SAME = {"string", "bool", "int8", "int32", "int64"}
+
+
+def write_unfinished_card(storage: Storage, *, name: str) -> None:
+    """Say that there is no dataset here yet, unless a card is there: that one describes an earlier, whole version."""
+    # An empty list makes `datasets` refuse the folder; no list at all would make it load whatever Parquet it finds.
+    head = {"pretty_name": name, "configs": [{"config_name": "default", "data_files": []}]}
+    body = (
+        f"# {name}\n\n**This dataset is unfinished.** A run is writing it, or stopped. No file here is a result yet.\n"
+    )
+    try:
+        storage.create(PATH, _card(head, body))
+    except Conflict:
+        return
+
+
+def write_card(storage: Storage, manifest: Manifest, *, endpoint_url: str | None = None) -> None:
+    """Describe the version just published; its files are named one by one, so old and new versions never mix."""
+    body = "\n".join(_sections(manifest, storage.url, endpoint_url))
+    storage.write(PATH, _card(_head(manifest), body))
+
+
+def _card(head: dict[str, Any], body: str) -> bytes:
+    return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=1000)}---\n\n{body}".encode()
+
+
+def _head(manifest: Manifest) -> dict[str, Any]:
+    head: dict[str, Any] = {"pretty_name": manifest.name}
+    if manifest.license:
+        head["license"] = manifest.license
+    head["tags"] = ["synthetic", "synth_ray"]
+    default = {"config_name": "default", "default": True, "data_files": _data_files(manifest.files)}
+    refused = {"config_name": "rejected", "data_files": _data_files(manifest.rejected_files, split="rejected")}
+    infos = [_info("default", manifest.columns, manifest.files)]
+    if manifest.rejected_files:
+        infos.append(_info("rejected", manifest.rejected_columns, manifest.rejected_files, split="rejected"))
+    return head | {"configs": [default, refused][: len(infos)], "dataset_info": infos}
+
+
+def _data_files(files: Iterable[File], *, split: str = "") -> list[dict[str, Any]]:
+    by_split: dict[str, list[str]] = {}
+    for file in files:
+        by_split.setdefault(split or file.split, []).append(file.path)
+    return [{"split": name, "path": paths} for name, paths in by_split.items()]
+
+
+def _info(config: str, columns: dict[str, str], files: list[File], *, split: str = "") -> dict[str, Any]:
+    splits: dict[str, dict[str, Any]] = {}
+    for file in files:
+        name = split or file.split
+        one = splits.setdefault(name, {"name": name, "num_bytes": 0, "num_examples": 0})
+        one["num_bytes"] += file.row_bytes
+        one["num_examples"] += file.rows
+    return {
+        "config_name": config,
+        "features": [{"name": name, **_feature(kind)} for name, kind in columns.items()],
+        "splits": list(splits.values()),
+        "download_size": sum(file.bytes for file in files),
+        "dataset_size": sum(file.row_bytes for file in files),
+    }
+
+
+def _feature(kind: str) -> dict[str, Any]:
+    return {"dtype": kind} if kind in _SPELLED_THE_SAME else dict(_FEATURES[kind])
+
+
+def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
+    parts = [f"# {m.name}", "", *_warnings(m)]
+    if m.description:
+        parts += [m.description, ""]
+    parts += ["## How the rows came about", "", *_funnel(m), ""]
+    parts += ["## Splits", "", *_table(("split", "rows"), m.splits.items()), "", _eval_sentence(m), ""]
+    parts += ["## Where they come from", "", *_table(("", ""), _provenance(m)), ""]
+    parts += ["## Personal data", "", *_pii(m), ""]
+    return [*parts, "## Load it", "", *_loading(url, endpoint_url)]
+
+
+def _warnings(m: Manifest) -> list[str]:
+    told = []
+    if not m.complete:
+        why = f": {m.stopped}" if m.stopped else ""
+        told += [f"**This run stopped before its end{why}.** The rows here are whole; the same command goes on.", ""]
+    if m.synthetic_only_eval:
+        told += [
+            "**The evaluation splits of this dataset are synthetic only.** Scores on them say little about real data.",
+            "",
+        ]
+    if m.single_writer:
+        told += [
+            "**Written without conditional writes:** its job declared that nobody else writes here.",
+            "",
+        ]
+    return told
+
+
+def _funnel(m: Manifest) -> list[str]:
+    rows = [("requested", "", m.rows.requested), ("accepted", "", m.rows.accepted)]
+    for verdict, reasons in (("rejected", m.rows.rejected), ("failed", m.rows.failed)):
+        rows += [(verdict, reason, n) for reason, n in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))]
+    if m.rows.pending:
+        rows.append(("pending", "", m.rows.pending))
+    told = _table(("slot", "reason", "rows"), rows)
+    told += ["", f"Seeds: {m.seeds.read:,} read, {m.seeds.planned:,} planned"]
+    told[-1] += "".join(f", {n:,} rejected ({reason})" for reason, n in sorted(m.seeds.rejected.items())) + "."
+    told += (
+        ["Rejected and failed rows are kept, with their reasons: configuration `rejected`."] if m.rejected_files else []
+    )
+    return told
+
+
+def _eval_sentence(m: Manifest) -> str:
+    if m.rows.real:
+        return f"The evaluation splits hold {m.rows.real:,} real rows; no seed is in two splits."
+    return "No seed is in two splits."
+
+
+def _provenance(m: Manifest) -> list[tuple[str, object]]:
+    facts = [
+        ("teacher", m.teacher),
+        ("revision", m.revision),
+        ("recipe", m.recipe),
+        ("licence", m.license),
+        *((f"seeds {n}", source.get("path", "")) for n, source in enumerate(m.sources, start=1)),
+        *((f"{name} tokens", f"{n:,}") for name, n in m.tokens.items()),
+        *((name.replace("_", " "), value) for name, value in m.cost.items()),
+        ("made", m.created_at),
+        ("job digest", m.job_digest),
+        ("ask digest", m.ask_digest),
+        ("dataset digest", m.dataset_digest),
+        *m.versions.items(),
+    ]
+    return [(name, value) for name, value in facts if value != ""]
+
+
+def _pii(m: Manifest) -> list[str]:
+    if not m.pii:
+        return ["Nothing was found to replace. That is no proof that nothing is there."]
+    return ["Found and replaced:", "", *_table(("entity", "replaced"), sorted(m.pii.items()))]
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    return lines + [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
+
+
+def _cell(value: object) -> str:
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _loading(url: str, endpoint_url: str | None) -> list[str]:
+    if not url.startswith("s3://"):
+        return [_LOCAL]
+    server = f"endpoint_override={endpoint_url!r}" if endpoint_url else ""
+    return [_S3.replace("SERVER", server).replace("ROOT", repr(url.removeprefix("s3://")))]
+
+
+_LOCAL = """\
+From the folder of this card:
+
+```python
+import json, os
+import datasets, duckdb, polars, pyarrow.dataset
+
+rows = datasets.load_dataset(os.getcwd())
+
+files = [part["path"] for part in json.load(open("manifest.json"))["files"]]
+in_duckdb = duckdb.read_parquet(files, hive_partitioning=True)
+in_polars = polars.scan_parquet(files, hive_partitioning=True)
+in_pyarrow = pyarrow.dataset.dataset(files, partitioning="hive")
+```
+
+Go by the list of files, as above, rather than by a pattern: a folder may also hold parts of an earlier version.
+"""
+
+_S3 = """\
+```python
+import json
+import datasets, polars, pyarrow.dataset
+from pyarrow.fs import S3FileSystem
+
+store, root = S3FileSystem(SERVER), ROOT
+with store.open_input_stream(f"{root}/manifest.json") as manifest:
+    files = [f"{root}/{part['path']}" for part in json.load(manifest)["files"]]
+in_pyarrow = pyarrow.dataset.dataset(files, filesystem=store, partitioning="hive")
+in_polars = polars.scan_pyarrow_dataset(in_pyarrow)
+rows = datasets.Dataset(in_pyarrow.to_table())
+```
+
+Go by the list of files, as above, rather than by a pattern: the prefix may also hold parts of an earlier version.
+"""

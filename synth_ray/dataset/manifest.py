@@ -1,0 +1,162 @@
+"""`manifest.json`: what the dataset is, for machines. It is written last, and its `complete` is the meaning of done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from synth_ray.dataset.part import FileEntry
+from synth_ray.dataset.writer import Written
+from synth_ray.errors import Conflict, NotThere, StorageError, SynthRayError
+from synth_ray.storage import Storage
+
+PATH = "manifest.json"
+FORMAT = 1
+
+
+class _Facts(BaseModel):
+    # A later version may say more: what it adds is ignored, what this one needs is still refused when it is absent.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Rows(_Facts):
+    """Slots by how they ended. `pending` slots of a run that stopped short have not ended; `real` rows are no slots."""
+
+    requested: int
+    accepted: int
+    rejected: dict[str, int] = {}
+    failed: dict[str, int] = {}
+    pending: int = 0
+    real: int = 0
+
+
+class Seeds(_Facts):
+    read: int
+    planned: int
+    rejected: dict[str, int] = {}
+
+
+class File(_Facts):
+    """One part. `path` is relative to the dataset's root."""
+
+    path: str
+    split: str
+    rows: int
+    bytes: int
+    sha256: str
+    row_bytes: int = 0
+
+
+class Manifest(_Facts):
+    """One version of one dataset. A reader needs nothing but the files it lists."""
+
+    format: int = FORMAT
+    name: str
+    description: str = ""
+    job_digest: str
+    ask_digest: str
+    dataset_digest: str
+    complete: bool
+    stopped: str = ""
+    rows: Rows
+    seeds: Seeds
+    splits: dict[str, int]
+    files: list[File]
+    rejected_files: list[File] = []
+    columns: dict[str, str] = {}
+    rejected_columns: dict[str, str] = {}
+    partition_by: dict[str, list[str]] = {}
+    attempts: dict[str, int] = {}
+    tokens: dict[str, int] = {}
+    cost: dict[str, Any] = {}
+    pii: dict[str, int] = {}
+    teacher: str = ""
+    revision: str = ""
+    recipe: str = ""
+    license: str = ""
+    sources: list[dict[str, Any]] = Field(default_factory=list)
+    synthetic_only_eval: bool = False
+    single_writer: bool = False
+    created_at: str
+    versions: dict[str, str] = {}
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+    def check(self) -> None:
+        """Law 1, in sums: every slot, seed, row and file is accounted for. Raises SynthRayError that names each gap."""
+        rows, seeds = self.rows, self.seeds
+        refused = sum(rows.rejected.values()) + sum(rows.failed.values())
+        in_splits = sum(self.splits.values())
+        sums = [
+            (
+                "slots requested",
+                rows.requested,
+                "accepted + rejected + failed + pending",
+                rows.accepted + refused + rows.pending,
+            ),
+            ("seeds read", seeds.read, "planned + rejected", seeds.planned + sum(seeds.rejected.values())),
+            ("rows in splits", in_splits, "accepted + real", rows.accepted + rows.real),
+            ("rows in rejected/", sum(f.rows for f in self.rejected_files), "rejected + failed", refused),
+        ]
+        for split in sorted({*self.splits, *(f.split for f in self.files)}):
+            held = sum(f.rows for f in self.files if f.split == split)
+            sums.append((f"rows of split {split}", self.splits.get(split, 0), "rows in its files", held))
+        if self.complete:
+            sums.append(("pending slots of a complete dataset", rows.pending, "none", 0))
+        wrong = [f"{what} {got} != {parts} {total}" for what, got, parts, total in sums if got != total]
+        if wrong:
+            raise SynthRayError(
+                f"manifest: wanted sums that agree, got {'; '.join(wrong)}; nothing was published, report this"
+            )
+
+
+def files_of(entries: list[FileEntry]) -> list[File]:
+    return [
+        File(path=e.path, split=e.split, rows=e.rows, bytes=e.size_bytes, sha256=e.sha256, row_bytes=e.row_bytes)
+        for e in entries
+    ]
+
+
+def written_facts(written: Written) -> dict[str, Any]:
+    """The manifest's keys that come from the writer."""
+    return {
+        "files": files_of(written.files),
+        "rejected_files": files_of(written.rejected_files),
+        "splits": written.splits,
+        "dataset_digest": written.dataset_digest,
+    }
+
+
+def manifest_etag(storage: Storage) -> str:
+    """The version a run will replace: read it when the run begins. Empty when there is none."""
+    try:
+        return storage.etag(PATH)
+    except NotThere:
+        return ""
+
+
+def write_manifest(storage: Storage, manifest: Manifest, *, replaces: str) -> str:
+    """Publish a version in place of the version `replaces`; returns its etag. Raises Conflict, SynthRayError."""
+    manifest.check()
+    data = (manifest.model_dump_json(indent=1) + "\n").encode()
+    try:
+        return storage.swap(PATH, data, replaces) if replaces else storage.create(PATH, data)
+    except Conflict:
+        raise Conflict(
+            f"{storage.url}/{PATH}: wanted to replace the version this run began with, got another; another driver "
+            "published meanwhile; what this run committed is kept, run the same command again"
+        ) from None
+
+
+def read_manifest(storage: Storage) -> Manifest:
+    """The published version. Raises NotThere where nothing was published, StorageError where it is no manifest."""
+    data = storage.read(PATH)
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        keys = ", ".join(sorted({".".join(map(str, e["loc"])) or "JSON" for e in error.errors()}))
+        raise StorageError(
+            f"{storage.url}/{PATH}: wanted a manifest, got one that is wrong at {keys}; restore it"
+        ) from None

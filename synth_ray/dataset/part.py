@@ -1,0 +1,179 @@
+"""One partition's rows on their way to Parquet files, cut where the rows alone say."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from synth_ray.errors import StorageError
+from synth_ray.storage import Storage
+
+_COPY_BYTES = 8 * 2**20
+_SHORT = frozenset(
+    {"origin", "depth", "teacher", "revision", "recipe", "ask_digest", "finish_reason", "split", "verdict", "reason"}
+)
+"""Columns with few different values; the rest are longer than a dictionary is worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A finished part: `path` is relative to the dataset's root; `row_bytes` is its rows' size before Parquet."""
+
+    path: str
+    split: str
+    rows: int
+    size_bytes: int
+    sha256: str
+    row_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where files and row groups end. Bytes are of rows before compression: a function of the rows alone."""
+
+    part_rows: int
+    part_bytes: int
+    group_rows: int
+    group_bytes: int
+    compression: str
+
+
+class Parts:
+    """The files of one folder.
+
+    Law: which rows share a file or a row group does not depend on how they were handed in. In memory is at most one
+    row group. A part is written to a local temporary file, since its name carries the digest of its bytes and a bucket
+    has no rename, and then uploaded; a part that is already there is not sent again.
+    """
+
+    def __init__(self, storage: Storage, folder: str, schema: pa.Schema, cut: Cut, *, split: str) -> None:
+        self._storage = storage
+        self._folder = folder
+        self._schema = schema
+        self._cut = cut
+        self._split = split
+        self._waiting: list[pa.Table] = []
+        self._group = _Count()
+        self._part = _Count()
+        self._file: BinaryIO | None = None
+        self._writer: Any = None
+        self.files: list[FileEntry] = []
+
+    def write(self, table: pa.Table, sizes: npt.NDArray[np.int64]) -> None:
+        """Append rows; `sizes` are their bytes."""
+        start = 0
+        while start < table.num_rows:
+            end = start + self._room(sizes[start:])
+            self._waiting.append(table.slice(start, end - start))
+            added = int(sizes[start:end].sum())
+            self._group.add(end - start, added)
+            self._part.add(end - start, added)
+            start = end
+            if self._part.full(self._cut.part_rows, self._cut.part_bytes):
+                self._close_part()
+            elif self._group.full(self._cut.group_rows, self._cut.group_bytes):
+                self._close_group()
+
+    def _room(self, sizes: npt.NDArray[np.int64]) -> int:
+        """How many of these rows go into the open row group: the row that fills it is its last."""
+        cut, group, part = self._cut, self._group, self._part
+        rows = min(cut.group_rows - group.rows, cut.part_rows - part.rows, len(sizes))
+        room = min(cut.group_bytes - group.size, cut.part_bytes - part.size)
+        return min(rows, int(np.searchsorted(np.cumsum(sizes[:rows]), room)) + 1)
+
+    def close(self) -> list[FileEntry]:
+        """Finish the last part. Returns every file of this folder, in order."""
+        if self._part.rows:
+            self._close_part()
+        return self.files
+
+    def abort(self) -> None:
+        """Forget the open part; nothing of it was visible."""
+        self._waiting = []
+        if self._file is not None:
+            with suppress(OSError):  # a full disk has been reported by the write that met it
+                self._writer.close()
+            self._file.close()
+
+    def _close_group(self) -> None:
+        with _temporary_room():
+            if self._file is None:
+                self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="synth-ray-part-"))  # noqa: SIM115
+                self._writer = pq.ParquetWriter(self._file, self._schema, **self._options())
+            table = pa.concat_tables(self._waiting).combine_chunks()
+            self._writer.write_table(table, row_group_size=table.num_rows)
+        self._waiting, self._group = [], _Count()
+
+    def _options(self) -> Mapping[str, Any]:
+        short = [name for name in self._schema.names if name in _SHORT] + ["messages.list.element.role"]
+        zstd = {"compression_level": 3} if self._cut.compression == "zstd" else {}
+        return {
+            "compression": self._cut.compression,
+            "use_dictionary": short,
+            "write_statistics": [n for n in self._schema.names if n not in _UNSORTED],
+            "write_page_index": True,
+            "use_content_defined_chunking": True,
+            **zstd,
+        }
+
+    def _close_part(self) -> None:
+        if self._group.rows:
+            self._close_group()
+        assert self._file is not None
+        with self._file as file:
+            with _temporary_room():
+                self._writer.close()
+            self.files.append(self._published(file))
+        self._file = self._writer = None
+        self._part = _Count()
+
+    def _published(self, file: BinaryIO) -> FileEntry:
+        file.seek(0)
+        sha256 = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+        size = file.tell()
+        path = f"{self._folder}/part-{len(self.files):05d}-{sha256[:8]}.parquet"
+        if not any(entry.path == path and entry.size == size for entry in self._storage.list(path)):
+            file.seek(0)
+            with self._storage.upload(path) as out:
+                shutil.copyfileobj(file, out, _COPY_BYTES)
+        return FileEntry(path, self._split, self._part.rows, size, sha256, self._part.size)
+
+
+@contextmanager
+def _temporary_room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            "temporary folder: wanted room for one part per folder of the dataset, got "
+            f"'{os.strerror(error.errno or 0)}'; point TMPDIR at a larger disk or lower output.part_bytes, "
+            "then run the same command: it goes on"
+        ) from None
+
+
+_UNSORTED = frozenset({"messages", "prompt", "completion", "fields", "detail"})
+"""Long texts: their smallest and largest values help no reader and would swell every footer."""
+
+
+@dataclass(slots=True)
+class _Count:
+    rows: int = 0
+    size: int = 0
+
+    def add(self, rows: int, size: int) -> None:
+        self.rows += rows
+        self.size += size
+
+    def full(self, rows: int, size: int) -> bool:
+        return self.rows >= rows or self.size >= size

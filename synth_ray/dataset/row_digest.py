@@ -1,0 +1,69 @@
+"""A digest and a size for every row, from its values alone: not from how Parquet or Arrow happened to lay them out."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_SLICE_ROWS = 4096  # keeps the joined text of a slice far below the 2 GiB of an Arrow string array
+
+
+def digests_and_sizes(table: pa.Table) -> tuple[list[bytes], npt.NDArray[np.int64]]:
+    """Per row: BLAKE2b (16 bytes) of its values in column order, and how many bytes those are.
+
+    A value is a netstring, length:bytes; a list is its length and its values; null is '-'. So no two different rows
+    have the same text. https://cr.yp.to/proto/netstrings.txt
+    """
+    digests: list[bytes] = []
+    sizes = [np.zeros(0, np.int64)]
+    for start in range(0, table.num_rows, _SLICE_ROWS):
+        text = _rows_as_text(table.slice(start, _SLICE_ROWS).combine_chunks())
+        ends = np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1]
+        data = memoryview(text.buffers()[2]) if text.buffers()[2] is not None else memoryview(b"")
+        digests += [hashlib.blake2b(data[a:b], digest_size=16).digest() for a, b in pairwise(ends)]
+        sizes.append(np.diff(ends).astype(np.int64))
+    return digests, np.concatenate(sizes)
+
+
+def _rows_as_text(table: pa.Table) -> Any:
+    columns = [
+        _as_text(column.chunk(0) if column.num_chunks else pa.array([], column.type)) for column in table.columns
+    ]
+    return _joined(columns)
+
+
+def _joined(texts: list[Any]) -> Any:
+    return pc.binary_join_element_wise(*(t.cast(pa.binary()) for t in texts), b"")
+
+
+def _as_text(array: Any) -> Any:
+    kind = array.type
+    if pa.types.is_list(kind):
+        return _list_as_text(array)
+    if pa.types.is_struct(kind):
+        return _or_null(array, _joined([_as_text(child) for child in array.flatten()]))
+    if pa.types.is_floating(kind):
+        array = array.cast(pa.float64()).view(pa.int64())
+    if not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
+        array = array.cast(pa.string())
+    data = array.cast(pa.binary())
+    size = pc.binary_length(data).cast(pa.string()).cast(pa.binary())
+    return _or_null(array, pc.binary_join_element_wise(size, data, b":"))
+
+
+def _list_as_text(array: Any) -> Any:
+    counts = pc.fill_null(pc.list_value_length(array), 0)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(counts.to_numpy(zero_copy_only=False))]), pa.int32())
+    values = pa.ListArray.from_arrays(offsets, _as_text(array.flatten()).cast(pa.binary()))
+    count = pc.binary_join_element_wise(counts.cast(pa.string()).cast(pa.binary()), b"[", b"")
+    return _or_null(array, _joined([count, pc.binary_join(values, b"")]))
+
+
+def _or_null(array: Any, text: Any) -> Any:
+    return pc.if_else(array.is_valid(), text.cast(pa.binary()), pa.scalar(b"-", pa.binary()))

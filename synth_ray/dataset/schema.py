@@ -1,0 +1,190 @@
+"""The published row: what of a staged row goes out, with its provenance and the fields the job declared as columns."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synth_ray.errors import JobError
+from synth_ray.job.output import RESERVED, Output
+from synth_ray.records import MESSAGES, Origin, canonical
+
+_TYPES = {
+    "string": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "strings": pa.list_(pa.string()),
+    "json": pa.string(),
+}
+"""By declared type. `json` takes any value: text as it is, the rest as JSON text."""
+
+_BEFORE = [("id", pa.string()), ("messages", MESSAGES), ("prompt", pa.string()), ("completion", pa.string())]
+_AFTER = [
+    ("fields", pa.string()),
+    ("origin", pa.string()),
+    ("depth", pa.int8()),
+    ("seed", pa.string()),
+    ("lineage", pa.string()),
+    ("teacher", pa.string()),
+    ("revision", pa.string()),
+    ("recipe", pa.string()),
+    ("prompt_digest", pa.string()),
+    ("ask_digest", pa.string()),
+    ("prompt_tokens", pa.int32()),
+    ("completion_tokens", pa.int32()),
+    ("finish_reason", pa.string()),
+]
+_REFUSED = [
+    ("split", pa.string()),
+    ("verdict", pa.string()),
+    ("reason", pa.string()),
+    ("detail", pa.string()),
+    ("witness", pa.string()),
+    ("similarity", pa.float64()),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What is the same for every synthetic row of a run."""
+
+    teacher: str
+    revision: str
+    recipe: str
+    ask_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowShape:
+    """From staged to published rows.
+
+    `columns` are promoted out of the JSON object `fields`; `closed` are the columns that become folders, with their
+    values. A value that does not fit its column's type or closed list is null there and stays in `fields`, so that
+    nothing is lost and no path holds a row's text.
+    """
+
+    provenance: Provenance
+    columns: Mapping[str, str] = field(default_factory=dict)
+    closed: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, kind in self._promoted().items():
+            if name in RESERVED:
+                raise JobError(
+                    f"column '{name}': wanted a name the dataset does not have, got its own; rename the field"
+                )
+            if name in self.closed and kind not in ("string", "json"):
+                raise JobError(
+                    f"output.partition_by: wanted '{name}' to be a string column, got {kind}; change its type"
+                )
+
+    @classmethod
+    def of(cls, output: Output, *, provenance: Provenance, recipe_columns: Mapping[str, str]) -> RowShape:
+        """The shape of a job's rows; the job's word on a column's type wins over the recipe's."""
+        return cls(provenance, {**recipe_columns, **output.columns}, output.partition_by)
+
+    def _promoted(self) -> dict[str, str]:
+        return {**self.columns, **{name: "string" for name in self.closed if name not in self.columns}}
+
+    @property
+    def accepted_schema(self) -> pa.Schema:
+        """A row of the dataset. `split` is the folder's, and so not in the file."""
+        return pa.schema([*_BEFORE, *((n, _TYPES[k]) for n, k in self._promoted().items()), *_AFTER])
+
+    @property
+    def refused_schema(self) -> pa.Schema:
+        """A rejected or failed row: the same, and how it ended."""
+        return pa.schema([*self.accepted_schema, *(pa.field(*one) for one in _REFUSED)])
+
+    def accepted(self, staged: pa.Table) -> pa.Table:
+        """The published form of accepted rows, given with at least the columns of `records.STAGED`."""
+        return self._shaped(staged, self.accepted_schema)
+
+    def refused(self, staged: pa.Table) -> pa.Table:
+        """The published form of rows with `verdict` and `reason`, and with `witness` and `similarity` where known."""
+        return self._shaped(staged, self.refused_schema)
+
+    def _shaped(self, staged: pa.Table, schema: pa.Schema) -> pa.Table:
+        made = self._from_fields(staged) | self._constants(staged)
+        return pa.table(
+            [_column(name, made, staged).cast(schema.field(name).type) for name in schema.names], schema=schema
+        )
+
+    def _constants(self, staged: pa.Table) -> dict[str, Any]:
+        """A real row has no teacher; every row has the run it came from."""
+        synthetic = pc.equal(staged["origin"], Origin.SYNTHETIC.value)
+        null = pa.scalar(None, pa.string())
+        facts = self.provenance
+        told = {"teacher": facts.teacher, "revision": facts.revision, "recipe": facts.recipe}
+        made = {name: pc.if_else(synthetic, pa.scalar(value, pa.string()), null) for name, value in told.items()}
+        return made | {"ask_digest": pa.array([facts.ask_digest] * staged.num_rows, pa.string())}
+
+    def _from_fields(self, staged: pa.Table) -> dict[str, Any]:
+        promoted = self._promoted()
+        if not promoted:
+            return {}
+        values: dict[str, list[Any]] = {name: [] for name in promoted}
+        rest: list[str] = []
+        for text in staged["fields"].to_pylist():
+            given = json.loads(text) if text else {}
+            for name, kind in promoted.items():
+                values[name].append(self._taken(given, name, kind))
+            rest.append(canonical(given).decode())
+        made = {name: pa.array(values[name], _TYPES[kind]) for name, kind in promoted.items()}
+        return made | {"fields": pa.array(rest, pa.string())}
+
+    def _taken(self, given: dict[str, Any], name: str, kind: str) -> Any:
+        value = _FITS[kind](given.get(name))
+        if value is None or (name in self.closed and value not in self.closed[name]):
+            return None
+        del given[name]
+        return value
+
+
+def _column(name: str, made: Mapping[str, Any], staged: pa.Table) -> Any:
+    if name in made:
+        return made[name]
+    return staged[name] if name in staged.column_names else pa.nulls(staged.num_rows)
+
+
+def _int(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63 else None
+
+
+def _float(value: Any) -> float | None:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 2**53 else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _json(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else canonical(value).decode()
+
+
+def _bool(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _texts(value: Any) -> list[str] | None:
+    return value if isinstance(value, list) and all(isinstance(v, str) for v in value) else None
+
+
+_FITS: dict[str, Callable[[Any], Any]] = {
+    "string": _text,
+    "int": _int,
+    "float": _float,
+    "bool": _bool,
+    "strings": _texts,
+    "json": _json,
+}

@@ -1,0 +1,128 @@
+"""Admitted rows to Parquet: by split, by declared partition, in admission order."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from types import TracebackType
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synth_ray.dataset.part import Cut, FileEntry, Parts
+from synth_ray.dataset.row_digest import digests_and_sizes
+from synth_ray.dataset.schema import RowShape
+from synth_ray.job.output import Output
+from synth_ray.records import SPLITS
+from synth_ray.storage import Storage
+
+DATA = "data"
+REJECTED = "rejected"
+
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+_MEMORY_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a whole dataset came to. `dataset_digest` is over the rows of each split in order, whatever the files."""
+
+    files: list[FileEntry]
+    rejected_files: list[FileEntry]
+    splits: dict[str, int]
+    dataset_digest: str
+
+
+class DatasetWriter:
+    """Writes one dataset; `finish` returns its files, and nothing counts until a manifest names them.
+
+    Law: files, their bytes and the digest are a function of the rows and the output section. Memory is at most one row
+    group per folder, 512 MiB in all. Rows are staged rows: `shape` publishes them. Leaving the block early leaves only
+    parts that no manifest names.
+    """
+
+    def __init__(self, storage: Storage, shape: RowShape, output: Output) -> None:
+        self._storage = storage
+        self._shape = shape
+        self._output = output
+        folders = math.prod(len(values) + 1 for values in shape.closed.values())
+        self._cut = _cut(output, open_folders=len(SPLITS) * folders)
+        self._parts: dict[tuple[str, ...], Parts] = {}
+        self._rejected = Parts(storage, REJECTED, shape.refused_schema, _cut(output, open_folders=4), split="")
+        schema = str(shape.accepted_schema).encode()
+        self._digests = {split: hashlib.blake2b(schema, digest_size=16) for split in SPLITS}
+        self._rows = dict.fromkeys(SPLITS, 0)
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for parts in [*self._parts.values(), self._rejected]:
+            parts.abort()
+
+    def write(self, split: str, staged: pa.Table) -> None:
+        """Append accepted rows to a split, in the order given."""
+        rows = self._shape.accepted(staged)
+        digests, sizes = digests_and_sizes(rows)
+        self._digests[split].update(b"".join(digests))
+        self._rows[split] += rows.num_rows
+        for values, chosen in self._folders(rows):
+            self._open(split, values).write(rows.take(chosen) if values else rows, sizes[chosen] if values else sizes)
+
+    def reject(self, staged: pa.Table) -> None:
+        """Append rejected or failed rows, with their verdict and reason, to the dataset beside the accepted one."""
+        rows = self._shape.refused(staged)
+        self._rejected.write(rows, digests_and_sizes(rows)[1])
+
+    def finish(self) -> Written:
+        """Close every part. Files are in the order of split, partition and number."""
+        files = [file for key in self._order() for file in self._parts[key].close()]
+        whole = hashlib.blake2b(digest_size=16)
+        for split in SPLITS:
+            whole.update(f"{split}:{self._rows[split]}:{self._digests[split].hexdigest()};".encode())
+        splits = {split: rows for split, rows in self._rows.items() if rows}
+        return Written(files, self._rejected.close(), splits, whole.hexdigest())
+
+    def _folders(self, rows: pa.Table) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+        """The rows of each folder, as their places, in order."""
+        closed = self._shape.closed
+        if not closed:
+            yield (), np.arange(rows.num_rows)
+            return
+        codes = np.zeros(rows.num_rows, np.int64)
+        for name, values in closed.items():
+            place = pc.fill_null(pc.index_in(rows[name], pa.array(values, pa.string())), len(values))
+            codes = codes * (len(values) + 1) + place.to_numpy()
+        folders = list(product(*([*values, _NULL] for values in closed.values())))
+        for code in np.unique(codes):
+            yield folders[code], np.flatnonzero(codes == code)
+
+    def _open(self, split: str, values: tuple[str, ...]) -> Parts:
+        key = (split, *values)
+        if key not in self._parts:
+            named = zip(self._shape.closed, values, strict=True)
+            below = [f"{name}={value if value == _NULL else quote(value, safe='')}" for name, value in named]
+            folder = "/".join([DATA, f"split={split}", *below])
+            self._parts[key] = Parts(self._storage, folder, self._shape.accepted_schema, self._cut, split=split)
+        return self._parts[key]
+
+    def _order(self) -> list[tuple[str, ...]]:
+        names = list(self._shape.closed.values())
+        rank = [{value: i for i, value in enumerate([*values, _NULL])} for values in names]
+        return sorted(self._parts, key=lambda k: (SPLITS.index(k[0]), [r[v] for r, v in zip(rank, k[1:], strict=True)]))
+
+
+def _cut(output: Output, *, open_folders: int) -> Cut:
+    """A row group per open folder is in memory: many folders make smaller groups."""
+    return Cut(
+        part_rows=output.part_rows,
+        part_bytes=output.part_bytes,
+        group_rows=output.row_group_rows,
+        group_bytes=min(output.row_group_bytes, max(2**20, _MEMORY_BYTES // open_folders)),
+        compression=output.compression,
+    )

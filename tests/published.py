@@ -1,0 +1,76 @@
+"""A small dataset made the way a run makes it: staged, admitted, written, then manifest and card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synth_ray.dataset.card import write_card, write_unfinished_card
+from synth_ray.dataset.ledger import Ledger
+from synth_ray.dataset.manifest import Manifest, Rows, Seeds, manifest_etag, write_manifest, written_facts
+from synth_ray.dataset.schema import Provenance, RowShape
+from synth_ray.dataset.writer import DatasetWriter, Written
+from synth_ray.job.output import Output
+from synth_ray.records import SPLITS
+from synth_ray.storage import Storage
+from tests.rows import staged_chunk
+
+PROVENANCE = Provenance("a teacher", "r1", "distill", "ask0")
+
+
+def shape_of(output: Output) -> RowShape:
+    return RowShape.of(output, provenance=PROVENANCE, recipe_columns={"label": "json"})
+
+
+def write_rows(writer: DatasetWriter, table: pa.Table) -> int:
+    """Admit a chunk: every third row is refused. Returns how many were."""
+    refused = pc.equal(pc.bit_wise_and(table["position"], 3), 3)
+    gone = table.filter(refused)
+    verdict = pa.array(["rejected"] * gone.num_rows, pa.string())
+    gone = gone.set_column(gone.column_names.index("reason"), "reason", pa.array(["echo"] * gone.num_rows, pa.string()))
+    writer.reject(gone.append_column("verdict", verdict))
+    kept = table.filter(pc.invert(refused))
+    for split in SPLITS:
+        writer.write(split, kept.filter(pc.equal(kept["split"], split)))
+    return int(gone.num_rows)
+
+
+def manifest_of(written: Written, shape: RowShape, *, refused: int, **changes: Any) -> Manifest:
+    accepted = sum(written.splits.values())
+    facts: dict[str, Any] = {
+        "name": "a small dataset",
+        "job_digest": "job0",
+        "ask_digest": "ask0",
+        "complete": True,
+        "rows": Rows(requested=accepted + refused, accepted=accepted, rejected={"echo": refused} if refused else {}),
+        "seeds": Seeds(read=accepted + refused + 1, planned=accepted + refused, rejected={"broken_json": 1}),
+        "columns": {f.name: str(f.type) for f in shape.accepted_schema},
+        "rejected_columns": {f.name: str(f.type) for f in shape.refused_schema},
+        "pii": {"EMAIL_ADDRESS": 3},
+        "teacher": "a teacher",
+        "revision": "r1",
+        "recipe": "distill",
+        "created_at": "2026-01-01T00:00:00Z",
+    }
+    return Manifest(**(facts | written_facts(written) | changes))
+
+
+def make_dataset(
+    storage: Storage, output: Output, *, chunks: Iterable[int] = range(2), rows: int = 16, **changes: Any
+) -> Manifest:
+    """The whole order of writes of a run. Chunks already committed are read, not staged again."""
+    shape, ledger = shape_of(output), Ledger(storage)
+    replaces = manifest_etag(storage)
+    write_unfinished_card(storage, name="a small dataset")
+    for chunk in chunks:
+        if chunk not in ledger.commits():
+            ledger.stage(chunk, staged_chunk(chunk, rows), {})
+    with DatasetWriter(storage, shape, output) as writer:
+        refused = sum(write_rows(writer, ledger.read(chunk)) for chunk in chunks)
+        manifest = manifest_of(writer.finish(), shape, refused=refused, **changes)
+    write_manifest(storage, manifest, replaces=replaces)
+    write_card(storage, manifest)
+    return manifest

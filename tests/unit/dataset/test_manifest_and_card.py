@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars
+import pyarrow as pa
+import pyarrow.dataset
+import pytest
+import yaml
+
+from synth_ray.dataset.card import write_card, write_unfinished_card
+from synth_ray.dataset.manifest import Manifest, manifest_etag, read_manifest, write_manifest
+from synth_ray.dataset.writer import DatasetWriter
+from synth_ray.errors import Conflict, StorageError, SynthRayError
+from synth_ray.job.output import Output
+from synth_ray.records import STAGED
+from synth_ray.storage import Storage, open_storage
+from tests.published import make_dataset, shape_of
+from tests.rows import staged_row
+
+CLOSED = {"label": ["a", "b"]}
+
+
+def test_a_manifest_comes_back_as_it_was(store: Storage) -> None:
+    manifest = make_dataset(store, Output(path="unused", partition_by=CLOSED))
+    assert read_manifest(store) == manifest
+    assert {f.path for f in [*manifest.files, *manifest.rejected_files]} <= {e.path for e in store.list()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"rows": {"requested": 33, "accepted": 24, "rejected": {"echo": 8}}}, "slots requested 33"),
+        (
+            {"rows": {"requested": 32, "accepted": 23, "rejected": {"echo": 8}, "failed": {"deadline": 1}}},
+            "rows in splits",
+        ),
+        ({"rows": {"requested": 33, "accepted": 24, "rejected": {"echo": 8}, "pending": 1}}, "pending"),
+        ({"seeds": {"read": 9, "planned": 7, "rejected": {"too_deep": 1}}}, "seeds read 9"),
+        ({"splits": {"train": 24}}, "split train"),
+        ({"rejected_files": []}, "rejected/"),
+    ],
+)
+def test_a_manifest_that_does_not_add_up_is_not_published(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    store = open_storage(str(tmp_path))
+    good = make_dataset(store, Output(path="unused"))
+    with pytest.raises(SynthRayError, match=re.escape(told)):
+        write_manifest(store, Manifest(**(good.to_dict() | changes)), replaces=manifest_etag(store))
+    assert read_manifest(store) == good
+
+
+def test_pending_slots_are_counted_when_a_run_stopped_short(tmp_path: Path) -> None:
+    manifest = make_dataset(open_storage(str(tmp_path)), Output(path="unused")).to_dict()
+    manifest["rows"] |= {"requested": 100, "pending": 68}
+    Manifest(**(manifest | {"complete": False})).check()
+
+
+def test_only_the_version_a_run_began_with_is_replaced(store: Storage) -> None:
+    manifest = make_dataset(store, Output(path="unused"))
+    begun = manifest_etag(store)
+    write_manifest(store, manifest, replaces=begun)
+    store.write("manifest.json", store.read("manifest.json") + b"\n")
+    with pytest.raises(Conflict, match="another driver"):
+        write_manifest(store, manifest, replaces=begun)
+    with pytest.raises(Conflict):
+        write_manifest(store, manifest, replaces="")
+
+
+def test_a_broken_manifest_is_refused(store: Storage) -> None:
+    store.write("manifest.json", b'{"name": "x"}')
+    with pytest.raises(StorageError, match="job_digest"):
+        read_manifest(store)
+
+
+def card_head(store: Storage) -> dict[str, Any]:
+    head: dict[str, Any] = yaml.safe_load(store.read("README.md").decode().split("---\n")[1])
+    return head
+
+
+def test_an_unfinished_card_names_no_file_and_never_hides_a_finished_one(store: Storage) -> None:
+    write_unfinished_card(store, name="x")
+    assert card_head(store)["configs"] == [{"config_name": "default", "data_files": []}]
+    assert b".parquet" not in store.read("README.md")
+    manifest = make_dataset(store, Output(path="unused"))
+    finished = store.read("README.md")
+    write_unfinished_card(store, name="x")
+    assert store.read("README.md") == finished
+    named = [path for files in card_head(store)["configs"][0]["data_files"] for path in files["path"]]
+    assert named == [file.path for file in manifest.files]
+
+
+def test_the_card_warns_in_bold(store: Storage) -> None:
+    manifest = make_dataset(store, Output(path="unused"))
+    assert b"**" not in store.read("README.md")
+    flags = {"synthetic_only_eval": True, "single_writer": True, "complete": False, "stopped": "budget.max_usd"}
+    write_card(store, manifest.model_copy(update=flags))
+    card = store.read("README.md").decode()
+    for words in (
+        "**The evaluation splits of this dataset are synthetic only.**",
+        "stopped before its end: budget.max_usd",
+    ):
+        assert words in card
+    assert "**Written without conditional writes:**" in card
+
+
+def python_block(card: str) -> str:
+    found = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert found
+    return found[1]
+
+
+PROOF = """
+import json
+counts = {name: one.num_rows for name, one in rows.items()} if isinstance(rows, dict) else rows.num_rows
+first = rows["train"][0] if isinstance(rows, dict) else None
+told = {"rows": counts, "arrow": in_pyarrow.count_rows(), "polars": in_polars.collect().height}
+if "in_duckdb" in globals():
+    told["duckdb"] = dict(in_duckdb.aggregate("split, count(*)").fetchall())
+    told["rejected"] = datasets.load_dataset(os.getcwd(), "rejected")["rejected"].num_rows
+    told["features"] = {k: str(v) for k, v in rows["train"].features.items()}
+print("told", json.dumps(told))
+"""
+
+
+def run_card(card: str, *, cwd: Path, tmp_path: Path) -> dict[str, Any]:
+    """Run the card's own lines in a new interpreter, offline, with caches of its own."""
+    env = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_DATASETS_CACHE": str(tmp_path / "hfc"),
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", python_block(card) + PROOF],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    told: dict[str, Any] = json.loads(ran.stdout.rpartition("told ")[2])
+    return told
+
+
+def test_the_lines_of_a_local_card_load_the_dataset(tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    manifest = make_dataset(open_storage(str(root)), Output(path="unused", partition_by=CLOSED, columns={"n": "int"}))
+    told = run_card((root / "README.md").read_text(), cwd=root, tmp_path=tmp_path)
+    assert told["rows"] == told["duckdb"] == manifest.splits
+    assert told["arrow"] == told["polars"] == manifest.rows.accepted
+    assert told["rejected"] == sum(manifest.rows.rejected.values())
+    assert list(told["features"]) == list(manifest.columns)
+    assert told["features"]["messages"] == "List({'role': Value('string'), 'content': Value('string')})"
+
+
+@pytest.mark.s3
+def test_the_lines_of_a_bucket_card_load_the_dataset(moto_server: str, bucket: str, tmp_path: Path) -> None:
+    store = open_storage(f"s3://{bucket}/some/prefix", endpoint_url=moto_server)
+    manifest = make_dataset(store, Output(path="unused", partition_by=CLOSED))
+    write_card(store, manifest, endpoint_url=moto_server)
+    told = run_card(store.read("README.md").decode(), cwd=tmp_path, tmp_path=tmp_path)
+    assert told["rows"] == told["arrow"] == told["polars"] == manifest.rows.accepted
+
+
+def test_an_unfinished_folder_is_refused_by_datasets(tmp_path: Path) -> None:
+    store = open_storage(str(tmp_path / "out"))
+    write_unfinished_card(store, name="x")
+    store.write("data/split=train/part-00000-00000000.parquet", b"PAR1")
+    code = "import datasets, os; datasets.load_dataset(os.getcwd())"
+    env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "out", env=env, capture_output=True, text=True, check=False
+    )
+    assert "DataFilesNotFoundError" in ran.stderr
+
+
+@pytest.mark.parametrize("values", [["a", "b"], ["a/b?", "ä ö=%"], ["a1", "true"]])
+def test_hive_partitions_are_read_back_in_duckdb_polars_and_pyarrow(tmp_path: Path, values: list[str]) -> None:
+    options = Output(path="unused", partition_by={"label": values})
+    labels = [values[0], values[1], "undeclared", values[0]]
+    table = pa.Table.from_pylist(
+        [staged_row(n, fields=json.dumps({"label": label})) for n, label in enumerate(labels)], schema=STAGED
+    )
+    with DatasetWriter(open_storage(str(tmp_path)), shape_of(options), options) as writer:
+        writer.write("train", table)
+        files = [str(tmp_path / file.path) for file in writer.finish().files]
+    wanted = {values[0]: 2, values[1]: 1, None: 1}
+    in_duckdb = duckdb.read_parquet(files, hive_partitioning=True).aggregate("label, split, count(*)").fetchall()
+    assert {label: n for label, split, n in in_duckdb if split == "train"} == wanted
+    in_polars = polars.scan_parquet(files, hive_partitioning=True).group_by("label", "split").len().collect().rows()
+    assert {label: n for label, split, n in in_polars if split == "train"} == wanted
+    in_pyarrow = pyarrow.dataset.dataset(files, partitioning="hive").to_table(columns=["label", "split"]).to_pylist()
+    assert sorted(map(str, (row["label"] for row in in_pyarrow))) == sorted(map(str, [*labels[:2], None, labels[3]]))
