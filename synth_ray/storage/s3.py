@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import boto3
 import pyarrow as pa
@@ -28,8 +29,13 @@ T = TypeVar("T")
 
 def client_for(endpoint_url: str | None, region: str | None, timeout_s: float) -> Any:
     """A client with the standard AWS credential chain, and no retries of its own: those are `Retry`'s."""
-    # Stores other than AWS may refuse the newer checksum headers, and answer to a path rather than to a host name.
-    options = {} if endpoint_url is None else _FOR_ANY_STORE
+    client = _client(endpoint_url, region, timeout_s)
+    # The AWS chain may name another store too, so what counts is where the client goes, not what it was told.
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    return client if host.endswith(_AWS) else _client(endpoint_url, region, timeout_s, **_FOR_ANY_STORE)
+
+
+def _client(endpoint_url: str | None, region: str | None, timeout_s: float, **options: Any) -> Any:
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=32,
@@ -40,7 +46,9 @@ def client_for(endpoint_url: str | None, region: str | None, timeout_s: float) -
     return boto3.session.Session().client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
 
 
+_AWS = (".amazonaws.com", ".amazonaws.com.cn")
 _FOR_ANY_STORE = {
+    # Other stores may refuse the newer checksum headers, and answer to a path rather than to a host name.
     "s3": {"addressing_style": "path"},
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
@@ -54,12 +62,15 @@ class S3Storage:
     own in the object's metadata, so that a writer knows its own object from a rival's.
     """
 
-    def __init__(self, bucket: str, prefix: str, *, client: Any, retry: Retry, enforced: bool = True) -> None:
+    def __init__(
+        self, bucket: str, prefix: str, *, client: Any, retry: Retry, enforced: bool = True, page_keys: int = 1000
+    ) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._client = client
         self._retry = retry
         self._enforced = enforced
+        self._page_keys = page_keys
         self.url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
 
     def _where(self, path: str) -> dict[str, str]:
@@ -168,7 +179,8 @@ class S3Storage:
         self._call(path, lambda _: self._client.delete_object(**where))
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        request = {"Bucket": self._bucket, "Prefix": self._prefix + checked_prefix(prefix)}
+        where = {"Bucket": self._bucket, "Prefix": self._prefix + checked_prefix(prefix)}
+        request = {**where, "MaxKeys": self._page_keys}
         after: dict[str, str] = {}
         while True:
             page = self._page({**request, **after}, prefix)
@@ -179,7 +191,7 @@ class S3Storage:
                 return
             after = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def _page(self, request: dict[str, str], prefix: str) -> Any:
+    def _page(self, request: dict[str, Any], prefix: str) -> Any:
         return self._call(prefix, lambda _: self._client.list_objects_v2(**request))
 
     @contextmanager

@@ -1,0 +1,149 @@
+"""Laws of the store and the ledger, as properties: a store is a dictionary whose conditional writes are honest."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from synth_ray.dataset.ledger import Ledger
+from synth_ray.errors import Conflict, NotThere
+from synth_ray.storage import Retry, Storage, open_storage
+from tests.rows import staged_chunk
+
+PATHS = st.sampled_from(["a", "b/x", "b/y", "b-z", "é/ü", "deep/er/still"])
+DATA = st.binary(max_size=8)
+
+
+class Break(BaseException):
+    """What interrupts an upload."""
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Every operation against a plain dictionary of path to (bytes, etag)."""
+
+    make: Any = None
+
+    @initialize()
+    def begin(self) -> None:
+        self.store: Storage = type(self).make()
+        self.held: dict[str, bytes] = {}
+
+    @rule(path=PATHS, data=DATA)
+    def write(self, path: str, data: bytes) -> None:
+        self.store.write(path, data)
+        self.held[path] = data
+
+    @rule(path=PATHS, data=DATA)
+    def create(self, path: str, data: bytes) -> None:
+        if path in self.held:
+            with pytest.raises(Conflict):
+                self.store.create(path, data)
+        else:
+            assert self.store.create(path, data) == self.store.etag(path)
+            self.held[path] = data
+
+    @rule(path=PATHS, data=DATA, other=DATA)
+    def swap_twice(self, path: str, data: bytes, other: bytes) -> None:
+        """The second swap of one version loses, unless it is the same version again."""
+        etag = self.store.etag(path) if path in self.held else "0" * 32
+        if path not in self.held:
+            with pytest.raises(Conflict):
+                self.store.swap(path, data, etag)
+            return
+        now = self.store.swap(path, data, etag)
+        self.held[path] = data
+        if now != etag:
+            with pytest.raises(Conflict):
+                self.store.swap(path, other, etag)
+
+    @rule(path=PATHS)
+    def delete(self, path: str) -> None:
+        self.store.delete(path)
+        self.held.pop(path, None)
+
+    @rule(path=PATHS, pieces=st.lists(DATA, max_size=3), breaks=st.booleans())
+    def upload(self, path: str, pieces: list[bytes], breaks: bool) -> None:
+        try:
+            with self.store.upload(path) as out:
+                for piece in pieces:
+                    out.write(piece)
+                if breaks:
+                    raise Break
+        except Break:
+            return
+        self.held[path] = b"".join(pieces)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), start=st.integers(0, 9), length=st.integers(0, 9))
+    def read(self, data: st.DataObject, start: int, length: int) -> None:
+        path = data.draw(st.sampled_from(sorted(self.held)))
+        assert self.store.read(path) == self.held[path]
+        assert self.store.read_range(path, start, length) == self.held[path][start : start + length]
+
+    @rule(path=PATHS)
+    def read_absent(self, path: str) -> None:
+        if path not in self.held:
+            with pytest.raises(NotThere):
+                self.store.read(path)
+
+    @rule(prefix=st.sampled_from(["", "b", "b/", "b/x", "deep/", "nothing"]))
+    def list(self, prefix: str) -> None:
+        wanted = sorted((p for p in self.held if p.startswith(prefix)), key=str.encode)
+        assert [(e.path, e.size) for e in self.store.list(prefix)] == [(p, len(self.held[p])) for p in wanted]
+
+    @invariant()
+    def nothing_else_is_there(self) -> None:
+        if hasattr(self, "held") and isinstance(self.store.url, str) and "://" not in self.store.url:
+            assert {e.path for e in self.store.list()} == set(self.held)
+
+
+def test_a_folder_is_an_honest_dictionary(tmp_path: Path) -> None:
+    numbers = itertools.count()
+    machine = type(
+        "Local", (StoreMachine,), {"make": staticmethod(lambda: open_storage(str(tmp_path / f"{next(numbers)}")))}
+    )
+    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=25, deadline=None))
+
+
+@pytest.mark.s3
+def test_a_bucket_is_an_honest_dictionary(moto_server: str, bucket: str) -> None:
+    numbers = itertools.count()
+
+    def make() -> Storage:
+        return open_storage(f"s3://{bucket}/{next(numbers)}", endpoint_url=moto_server, retry=Retry(budget_s=5))
+
+    machine = type("S3", (StoreMachine,), {"make": staticmethod(make)})
+    run_state_machine_as_test(machine, settings=settings(max_examples=6, stateful_step_count=15, deadline=None))
+
+
+ATTEMPTS = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 3)), max_size=10)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(attempts=ATTEMPTS)
+def test_the_first_attempt_at_a_chunk_is_what_it_is_for_ever(
+    tmp_path_factory: pytest.TempPathFactory, attempts: list[tuple[int, int]]
+) -> None:
+    ledger = Ledger(open_storage(str(tmp_path_factory.mktemp("out"))))
+    first: dict[int, int] = {}
+    for chunk, rows in attempts:
+        told = ledger.stage(chunk, staged_chunk(chunk, rows), {})
+        assert told.rows == first.setdefault(chunk, rows)
+        assert list(ledger.commits()) == sorted(first)
+    losers = {(chunk, rows) for chunk, rows in attempts if rows != first[chunk]}
+    assert len(ledger.sweep(now=4e9)) == len(losers)
+    for chunk, rows in first.items():
+        assert ledger.read(chunk).num_rows == rows
