@@ -1,0 +1,153 @@
+"""Personal data and secrets: which are found, by which engine, and what replaces them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import field_validator
+
+from synth_ray.job.section import Section, key
+
+STRUCTURED = (
+    "EMAIL_ADDRESS",
+    "PHONE_NUMBER",
+    "CREDIT_CARD",
+    "IBAN_CODE",
+    "US_SSN",
+    "US_ITIN",
+    "US_PASSPORT",
+    "US_BANK_NUMBER",
+    "US_DRIVER_LICENSE",
+    "UK_NHS",
+    "MEDICAL_LICENSE",
+    "IP_ADDRESS",
+    "MAC_ADDRESS",
+    "CRYPTO",
+)
+"""What patterns find unless the job names its own list. URL, DATE_TIME and UUID are found only when named."""
+
+NAMED = ("PERSON", "LOCATION")
+"""What a model finds beside them unless the job names its own list."""
+
+_ENTITY = r"^[A-Z][A-Z0-9_]{0,59}$"
+
+
+class Policy(Section):
+    """Rules on top of the stock recognizers. Each can be switched off; all off gives their findings unchanged."""
+
+    cards: bool = key(
+        True, "Cards need an issuer's prefix and length and a Luhn digit; the newer ranges count.", changes="stage"
+    )
+    ibans: bool = key(True, "IBANs by the registry's length for their country and their check digits.", changes="stage")
+    wallets: bool = key(True, "Ethereum and further wallets beside Bitcoin.", changes="stage")
+    written_emails: bool = key(True, "Addresses written as 'jane [at] mail [dot] com'.", changes="stage")
+    phones: bool = key(
+        True, "Phones by separators, country code or a word such as 'call'; never a bare number.", changes="stage"
+    )
+    public_ips: bool = key(True, "Only addresses that are routed on the internet; no version numbers.", changes="stage")
+    context: bool = key(
+        True,
+        "Words before a match raise its score when they stand as whole words ('ssn', not 'passn').",
+        changes="stage",
+    )
+
+
+class Secrets(Section):
+    """Keys, tokens and passwords."""
+
+    find: bool = key(True, "Find secrets with the built-in rules.", changes="stage")
+    entropy: bool = key(True, "Find random-looking values beside a word such as 'api_key'.", changes="stage")
+    rules_file: str = key("", "A local file of further rules in the gitleaks TOML format.", changes="stage")
+
+
+class Recognizer(Section):
+    """A recognizer of your own."""
+
+    entity: str = key(..., "What it finds, in capitals.", pattern=_ENTITY, changes="stage")
+    regex: str = key(
+        ..., "A regular expression in RE2 syntax; its first group, if any, is what is replaced.", changes="stage"
+    )
+    score: float = key(0.85, "How sure a match is.", ge=0, le=1, changes="stage")
+    context: list[str] = key(list, "Words before a match that raise its score by 0.35.", changes="stage")
+
+
+class Scrub(Section):
+    """What is found in a row and what replaces it. Models are local; nothing is downloaded."""
+
+    engine: Literal["patterns", "spacy", "gliner", "transformers"] = key(
+        "patterns", "Patterns alone, or patterns and a local model for names.", changes="stage"
+    )
+    model: str = key("", "The model's local folder, or an installed spaCy package.", changes="stage")
+    labels: dict[str, str] = key(
+        dict, "The model's labels as entities, where they differ: {PER: PERSON}.", changes="stage"
+    )
+    device: str = key(
+        "", "Device of the model, as torch names it; empty takes a GPU when there is one.", changes="nothing"
+    )
+    batch_texts: int = key(32, "Texts the model reads at once.", ge=1, changes="nothing")
+    entities: list[str] | None = key(
+        None,
+        "What is found; left out, the structured identifiers and, with a model, PERSON and LOCATION.",
+        changes="stage",
+    )
+    threshold: float = key(0.4, "Findings below this score are dropped.", ge=0, le=1, changes="stage")
+    thresholds: dict[str, float] = key(dict, "Thresholds of single entities.", changes="stage")
+    policy: Policy = key(Policy, "Rules on top of the stock recognizers.", changes="stage")
+    secrets: Secrets = key(Secrets, "Keys, tokens and passwords.", changes="stage")
+    allow: list[str] = key(list, "Values that are never replaced, compared without case.", changes="stage")
+    deny: dict[str, list[str]] = key(dict, "Values that are always replaced, by entity.", changes="stage")
+    recognizers: list[Recognizer] = key(list, "Recognizers of your own.", changes="stage")
+    replace: Literal["placeholder", "surrogate", "nothing"] = key(
+        "placeholder",
+        "What replaces a finding: <EMAIL_1>, the same within a record; a keyed surrogate, the same within all jobs that "
+        "share the key; or nothing, which only counts.",
+        changes="stage",
+    )
+    key_env: str = key(
+        "SYNTH_RAY_SCRUB_KEY",
+        "Environment variable that holds the surrogates' key; the key itself stands in no job, log or manifest.",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        changes="stage",
+    )
+    max_findings: int | None = key(
+        None, "Reject a row with more findings than this as too_much_pii; 0 rejects any.", ge=0, changes="stage"
+    )
+    record_timeout_s: float = key(
+        30.0, "Seconds one record may take; past them it is kept without text, as scrub_failed.", gt=0, changes="stage"
+    )
+    seeds: bool | Literal["auto"] = key(
+        "auto", "Scrub seeds before a teacher sees them; auto does so for a remote teacher.", changes="ask"
+    )
+
+    @field_validator("entities")
+    @classmethod
+    def _distinct(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and len(set(value)) != len(value):
+            raise ValueError(f"wanted each entity once, got {len(value)}, {len(set(value))} of them different")
+        return value
+
+    @field_validator("thresholds")
+    @classmethod
+    def _shares(cls, value: dict[str, float]) -> dict[str, float]:
+        if not all(0 <= v <= 1 for v in value.values()):
+            raise ValueError("wanted thresholds between 0 and 1, got another")
+        return value
+
+    @field_validator("allow")
+    @classmethod
+    def _allowed(cls, value: list[str]) -> list[str]:
+        if not all(v.strip() for v in value):
+            raise ValueError("wanted words in `allow`, got an empty one")
+        return value
+
+    @field_validator("deny")
+    @classmethod
+    def _denied(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        if not all(v.strip() for values in value.values() for v in values):
+            raise ValueError("wanted words in `deny`, got an empty one")
+        return value
+
+    def wanted(self) -> tuple[str, ...]:
+        """The entities to find, sorted, without those that recognizers and deny lists of the job bring themselves."""
+        named = NAMED if self.engine != "patterns" else ()
+        return tuple(sorted(self.entities if self.entities is not None else STRUCTURED + named))

@@ -1,0 +1,73 @@
+"""What was found where, and how overlapping findings become spans that can be replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from synth_ray.errors import SynthRayError
+
+
+class Finding(NamedTuple):
+    """Characters [start, end) of a text are an entity, with a score between 0 and 1."""
+
+    entity: str
+    start: int
+    end: int
+    score: float
+
+
+class Span(NamedTuple):
+    """Characters [start, end) of a text are replaced as this entity. Spans of a text are disjoint and in order."""
+
+    start: int
+    end: int
+    entity: str
+
+
+class ScrubFailed(SynthRayError):
+    """A record could not be scrubbed. The message holds the kind of failure and lengths, never a value."""
+
+
+class Finder(Protocol):
+    """What looks for entities.
+
+    Law: findings depend on the text alone. `until` is a reading of `time.monotonic` after which a finder raises TimeoutError
+    as soon as it can; no exception may be taken for "nothing found".
+    """
+
+    @property
+    def entities(self) -> frozenset[str]: ...
+
+    def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]: ...
+
+
+_FIRST = (
+    "SECRET",
+    "CREDIT_CARD",
+    "IBAN_CODE",
+    "EMAIL_ADDRESS",
+    "CRYPTO",
+    "US_SSN",
+    "US_ITIN",
+    "PHONE_NUMBER",
+    "IP_ADDRESS",
+    "MAC_ADDRESS",
+    "URL",
+)
+_RANK = {entity: rank for rank, entity in enumerate(_FIRST)}
+
+
+def spans_of(findings: Iterable[Finding]) -> list[Span]:
+    """The union of overlapping findings, each named after its most telling part, whatever the order they came in."""
+    spans: list[Span] = []
+    names: list[tuple[int, int, str]] = []
+    for f in sorted(findings, key=lambda f: (f.start, f.end, f.entity)):
+        name = (_RANK.get(f.entity, len(_RANK)), f.start - f.end, f.entity)
+        if spans and f.start < spans[-1].end:
+            names[-1] = min(names[-1], name)
+            spans[-1] = Span(spans[-1].start, max(spans[-1].end, f.end), names[-1][2])
+        else:
+            spans.append(Span(f.start, f.end, name[2]))
+            names.append(name)
+    return spans

@@ -1,0 +1,81 @@
+"""The scrubber: values and staged tables in, the same without personal data and secrets out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.job.scrub import Scrub
+from synth_ray.records import Reason
+from synth_ray.scrub.findings import ScrubFailed
+from synth_ray.scrub.leaves import Leaf, Path, rebuilt
+from synth_ray.scrub.rendering import Edit
+from synth_ray.scrub.settle import Record, Settler
+from synth_ray.scrub.staged import scrubbed_table
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubbed:
+    """A value without what was found, findings by entity, and where they were. `reason` is set when a row must go."""
+
+    value: Any
+    counts: dict[str, int] = field(default_factory=dict)
+    edits: list[Edit] = field(default_factory=list)
+    reason: Reason | None = None
+
+
+class Scrubber:
+    """Law: scrubbing twice changes nothing, and what cannot be scrubbed is not passed on."""
+
+    def __init__(self, settler: Settler, *, max_findings: int | None = None) -> None:
+        self._settler = settler
+        self._max_findings = max_findings
+
+    def record(self, value: Any) -> Scrubbed:
+        """Scrub every string of a nested value as one record. Raises ScrubFailed, with no value, when it cannot."""
+        record = self._settler.settle([value])[0]
+        if record.failed:
+            size = sum(len(leaf.text) for leaf in record.spans)
+            raise ScrubFailed(
+                f"scrub: wanted a record at rest, got one of {size} characters and {record.failed}; leave it out"
+            )
+        reason = Reason.TOO_MUCH_PII if self._too_much(record) else None
+        edits: list[Edit] = []
+        new = rebuilt(value, _replacing(record, edits)) if record.counts else value
+        return Scrubbed(new, record.counts, edits, reason)
+
+    def table(self, staged: pa.Table) -> pa.Table:
+        """Scrub `messages`, `prompt`, `completion` and `fields` of each row as one record, and count into `pii`.
+
+        A row over the limit gets the reason too_much_pii; one that cannot be scrubbed gets scrub_failed and loses its text.
+        """
+        return scrubbed_table(staged, settle=self._settler.settle, too_much=self._too_much)
+
+    def _too_much(self, record: Record) -> bool:
+        return self._max_findings is not None and sum(record.counts.values()) > self._max_findings
+
+
+def _replacing(record: Record, edits: list[Edit]) -> Any:
+    def replace(leaf: Leaf, path: Path) -> str:
+        now = record.became.get(leaf)
+        if now is None:
+            edits.extend(Edit(path, s.start, s.end, s.start, s.end, s.entity) for s in record.spans.get(leaf, ()))
+            return leaf.text
+        edits.extend(Edit(path, *move) for move in now.moves)
+        return now.text
+
+    return replace
+
+
+def open_scrubber(section: Scrub) -> Scrubber:
+    """The scrubber of a job, tried on known values.
+
+    Raises JobError before anything is spent when an entity, engine, model, rule or key is wrong or not there, or when a
+    known value is not found. Nothing is ever fetched.
+    """
+    from synth_ray.scrub.opening import opened
+
+    settler = opened(section)
+    return Scrubber(settler, max_findings=section.max_findings)

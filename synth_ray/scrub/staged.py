@@ -1,0 +1,108 @@
+"""Staged rows as records, and records back as staged rows. Rows in which nothing was found are not touched."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.records import MESSAGES, STAGED, Reason, canonical
+from synth_ray.scrub.leaves import Leaf, Path, rebuilt
+from synth_ray.scrub.settle import Record
+
+logger = logging.getLogger(__name__)
+
+_TEXT = ("messages", "prompt", "completion", "fields")
+_CHANGED = (*_TEXT, "reason", "detail", "flags", "pii")
+
+
+def scrubbed_table(
+    staged: pa.Table, *, settle: Callable[[Sequence[Any]], list[Record]], too_much: Callable[[Record], bool]
+) -> pa.Table:
+    """The table with the text of each row at rest. Counts are added to those a row already has."""
+    columns = {name: staged[name].to_pylist() for name in _TEXT}
+    records = settle([_value(*row) for row in zip(*columns.values(), strict=True)])
+    dirty = {i: r for i, r in enumerate(records) if r.failed or r.counts}
+    if not dirty:
+        return staged
+    columns |= {name: staged[name].to_pylist() for name in _CHANGED if name not in columns}
+    for i, record in dirty.items():
+        if record.failed:
+            logger.warning("scrub: row %s is kept without text: %s", staged["id"][i].as_py(), record.failed)
+            _quarantine(columns, i, record)
+        else:
+            _write(columns, i, record, too_much=too_much(record))
+    for name in _CHANGED:
+        at = staged.schema.get_field_index(name)
+        staged = staged.set_column(at, STAGED.field(name), pa.chunked_array([_array(name, columns[name])]))
+    return staged
+
+
+def _value(
+    messages: list[dict[str, str]] | None, prompt: str | None, completion: str | None, fields: str | None
+) -> list[Any]:
+    """A row's strings as one nested value. Roles are not text."""
+    said = [m["content"] for m in messages or ()]
+    return [said, prompt, completion, _parsed(fields)]
+
+
+def _parsed(fields: str | None) -> Any:
+    if not fields or fields == "{}":
+        return None
+    try:
+        return json.loads(fields)
+    except (ValueError, RecursionError):
+        return fields
+
+
+def _write(columns: dict[str, list[Any]], i: int, record: Record, *, too_much: bool) -> None:
+    said, prompt, completion, fields = rebuilt(record.value, _replacing(record))
+    if columns["messages"][i] is not None:
+        old = columns["messages"][i]
+        columns["messages"][i] = [{**m, "content": new} for m, new in zip(old, said, strict=True)]
+    columns["prompt"][i], columns["completion"][i] = prompt, completion
+    if fields is not None and fields != record.value[3]:
+        columns["fields"][i] = fields if isinstance(record.value[3], str) else canonical(fields).decode()
+    counts = dict(columns["pii"][i] or ())
+    for entity, count in record.counts.items():
+        counts[entity] = counts.get(entity, 0) + count
+    columns["pii"][i] = sorted(counts.items())
+    if too_much:
+        _flag(columns, i, Reason.TOO_MUCH_PII, f"{sum(record.counts.values())} findings")
+
+
+def _replacing(record: Record) -> Callable[[Leaf, Path], str]:
+    def replace(leaf: Leaf, _: Path) -> str:
+        now = record.became.get(leaf)
+        return leaf.text if now is None else now.text
+
+    return replace
+
+
+def _quarantine(columns: dict[str, list[Any]], i: int, record: Record) -> None:
+    """Nothing of the text stays: its lengths do, in `detail`."""
+    said = columns["messages"][i] or ()
+    lengths = {
+        "messages": sum(len(m["content"] or "") for m in said),
+        **{name: len(columns[name][i] or "") for name in ("prompt", "completion", "fields")},
+    }
+    told = ", ".join(f"{name} {n}" for name, n in lengths.items())
+    columns["messages"][i], columns["prompt"][i], columns["completion"][i], columns["fields"][i] = [], "", "", "{}"
+    _flag(columns, i, Reason.SCRUB_FAILED, f"{record.failed}; characters: {told}")
+
+
+def _flag(columns: dict[str, list[Any]], i: int, reason: Reason, detail: str) -> None:
+    """The first reason of a row stays its reason; every reason is a flag."""
+    flags = columns["flags"][i] or []
+    columns["flags"][i] = flags if reason.value in flags else [*flags, reason.value]
+    if columns["reason"][i] is None:
+        columns["reason"][i] = reason.value
+    if columns["reason"][i] == reason.value:
+        columns["detail"][i] = detail
+
+
+def _array(name: str, values: list[Any]) -> pa.Array:
+    return pa.array(values, MESSAGES if name == "messages" else STAGED.field(name).type)
