@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from synth_ray.recipes.catalogue import find
 from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.templates import render
 from synth_ray.records import SPLITS, STAGED, Origin, Reason, Request, Seed, canonical, digest
-from synth_ray.storage import open_anywhere
+from synth_ray.route.places import files_at, open_input
 
 _SAMPLED = 64
 
@@ -86,16 +86,35 @@ def recipe_of(job: Job, *, file: str = "job") -> tuple[Recipe, Any]:
         raise bad_job(problems_of(error, recipe.options, file=file, lines={}, prefix=("recipe",))) from None
 
 
-def _read(sources: Iterable[Source]) -> Iterator[Seed | RejectedSeed]:
+def _read(job: Job, sources: Iterable[Source]) -> Iterator[Seed | RejectedSeed]:
+    """Every row of the sources, in their order. Seeds on S3 are reached as the output is."""
+    seen: set[str] = set()
     for source in sources:
-        yield from read_seeds(source, open_file=open_anywhere)
+        yield from read_seeds(
+            source,
+            paths=files_at(source.path, endpoint_url=job.output.endpoint_url, region=job.output.region),
+            open_file=lambda path: open_input(path, endpoint_url=job.output.endpoint_url, region=job.output.region),
+            seen=seen,
+        )
+
+
+def evaluation_ngrams(job: Job, ngrams: Callable[[pa.Array], Any]) -> dict[str, Any]:
+    """The long n-grams of each evaluation set, prompts and answers alike, by the set's name."""
+    found = {}
+    for one in job.decontaminate.against:
+        rows = [seed for seed in _read(job, [one]) if isinstance(seed, Seed)]
+        if not rows:
+            raise JobError(f"decontaminate.against: {one.name}: wanted rows to stay clear of, got none; fix the path or fields")
+        texts = [str(row.fields.get(name) or "") for row in rows for name in ("prompt", "answer")]
+        found[one.name] = ngrams(pa.array(texts, pa.string()))[0]
+    return found
 
 
 def _real_seeds(job: Job) -> Iterator[Seed]:
     """Real rows for the evaluation splits. A bad one is an error: nobody should evaluate on less than they think."""
     splits = job.split.fractions
     evaluation = {name: share for name, share in splits.items() if name != "train" and share > 0}
-    for one in _read(job.split.real):
+    for one in _read(job, job.split.real):
         if isinstance(one, RejectedSeed):
             if one.reason is Reason.DUPLICATE_SEED:
                 continue
@@ -107,7 +126,7 @@ def _real_seeds(job: Job) -> Iterator[Seed]:
 
 def _planned_seeds(job: Job, real: list[Seed], count: SeedCount) -> Iterator[Seed]:
     reserved = {seed.lineage for seed in real}
-    for one in _read(job.seeds):
+    for one in _read(job, job.seeds):
         count.read += 1
         if isinstance(one, RejectedSeed):
             _reject(count, one.reason, one.file, one.line)

@@ -27,19 +27,27 @@ class Stager:
         self._compares = job.dedup.compares or recipe.compares
         self._checker = open_checker(job.check, recipe_schema=recipe.schema(options_of(job.recipe)))
         self._scrubber = open_scrubber(job.scrub)
-        self._fingerprinter = Fingerprinter(job.dedup)
+        self._fingerprinter = Fingerprinter(job.dedup, job.decontaminate if job.decontaminate.against else None)
         self._ledger = Ledger(open_output(job.output))
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, Any]) -> ChunkStaged:
         """Commit the chunk. Its rows are put in (position, slot) order, whatever order they were answered in."""
         began = time.monotonic()
-        table = self.curated(in_order(batches))
+        table = self.checked_and_curated(in_order(batches))
         self._ledger.stage(chunk, table, dict(facts))
         return ChunkStaged(chunk, table.num_rows, time.monotonic() - began)
 
+    @property
+    def fingerprinter(self) -> Fingerprinter:
+        return self._fingerprinter
+
+    def checked_and_curated(self, table: pa.Table) -> pa.Table:
+        """Check, then curate: every row, whatever its verdict so far."""
+        return self.curated(self._checker.table(table))
+
     def curated(self, table: pa.Table) -> pa.Table:
-        """Check, scrub and fingerprint: every row, whatever its verdict so far."""
-        table = self._scrubber.table(self._checker.table(table))
+        """Scrub and fingerprint: all there is to do for a real row, which nobody checks."""
+        table = self._scrubber.table(table)
         return self._fingerprinter.table(table, compared_text(table, self._compares))
 
 

@@ -8,13 +8,18 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Tally:
-    """Counts that add up. `accepted + rejected + failed` is the slots of the admitted chunks."""
+    """Counts that add up.
+
+    `accepted + rejected + failed` is the slots of the admitted chunks, and `committed_tokens` is what they cost;
+    `tokens` is what this run has spent, whether or not it was committed.
+    """
 
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     pii: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
+    committed_tokens: Counter[str] = field(default_factory=Counter)
     attempts: Counter[str] = field(default_factory=Counter)
     requests_done: int = 0
     teachers: int = 0

@@ -1,0 +1,139 @@
+"""All checks over one staged table: flags first, then the policy that turns a flag into a reason."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jsonschema import Draft202012Validator
+
+from synth_ray.check.arithmetic import final_answer, number, wrong_step
+from synth_ray.check.quality import echoed, is_refusal, refusal_pattern, repetition, script_share
+from synth_ray.check.tokens import Counter, open_counter
+from synth_ray.errors import JobError
+from synth_ray.job.check import FLAGS, Check
+
+Flagging = Callable[[pa.Table], Sequence[bool] | np.ndarray]
+
+
+def open_checker(section: Check, *, recipe_schema: Mapping[str, Any] | None = None) -> Checker:
+    """A checker, or Absent or JobError when something it needs is not there or not right."""
+    if section.verify == "label" and not section.labels:
+        raise JobError("check.labels: wanted the label set of `verify: label`, got none; list the labels")
+    if section.verify == "regex" and not section.pattern:
+        raise JobError("check.pattern: wanted the form of `verify: regex`, got none; give a regular expression")
+    counter = open_counter(section.tokenizer) if section.tokenizer else None
+    return Checker(section, counter=counter, schema=recipe_schema)
+
+
+class Checker:
+    """See `job.check.Check`. `table` is a function of the rows alone."""
+
+    def __init__(self, section: Check, *, counter: Counter | None, schema: Mapping[str, Any] | None) -> None:
+        self._section = section
+        self._counter = counter
+        self._refusal = refusal_pattern(section.refusals)
+        self._validator = Draft202012Validator(dict(schema)) if schema is not None else None
+        self._pattern = re.compile(section.pattern)
+        self._labels = frozenset(label.strip().casefold() for label in section.labels)
+
+    def table(self, staged: pa.Table) -> pa.Table:
+        """Fill `flags`, and `reason` where it was empty and the policy drops; rows that failed to be asked pass by."""
+        asked = np.asarray(pc.is_null(staged["reason"]))
+        flags = {flag: np.asarray(found, bool) & asked for flag, found in self._flags(staged).items()}
+        empty = flags["empty_completion"]
+        raised: list[list[str]] = [[] for _ in range(staged.num_rows)]
+        for flag in FLAGS:
+            # An empty completion has one thing wrong with it: that it is empty.
+            where = np.flatnonzero(flags[flag] & (~empty if flag != "empty_completion" else True))
+            for row in where:
+                raised[row].append(flag)
+        return self._decided(staged, raised)
+
+    def _decided(self, staged: pa.Table, raised: list[list[str]]) -> pa.Table:
+        drop = set(self._section.drop)
+        first = [next((flag for flag in flags if flag in drop), None) for flags in raised]
+        reason = pc.coalesce(staged["reason"], pa.chunked_array([pa.array(first, pa.string())]))
+        staged = _set(staged, "flags", pa.array(raised, pa.list_(pa.string())))
+        return _set(staged, "reason", reason)
+
+    def _flags(self, staged: pa.Table) -> dict[str, Sequence[bool] | np.ndarray]:
+        section = self._section
+        completions = staged["completion"].to_pylist()
+        prompts = staged["prompt"].to_pylist()
+        tokens, asked_tokens = self._tokens(staged, completions, prompts)
+        empty = [not text.strip() for text in completions]
+        return {
+            "empty_completion": empty,
+            "truncated": np.asarray(pc.equal(staged["finish_reason"], "length")),
+            "too_few_tokens": tokens < section.min_tokens,
+            "too_many_tokens": _above(tokens, section.max_tokens) | _above(asked_tokens, section.max_prompt_tokens),
+            "schema_mismatch": [self._misfits(text) for text in completions],
+            "repetition_loop": [repetition(text) > section.max_repetition for text in completions],
+            "refusal": [is_refusal(text, self._refusal) for text in completions],
+            "echo": [echoed(p, c) >= section.echo for p, c in zip(prompts, completions, strict=True)],
+            "wrong_language": [self._other_script(text) for text in completions],
+            "not_true": self._untrue(staged, completions),
+        }
+
+    def _tokens(
+        self, staged: pa.Table, completions: list[str], prompts: list[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self._counter is None:
+            return staged["completion_tokens"].to_numpy(), staged["prompt_tokens"].to_numpy()
+        return np.asarray(self._counter(completions)), np.asarray(self._counter(prompts))
+
+    def _misfits(self, text: str) -> bool:
+        if self._validator is None:
+            return False
+        try:
+            return not self._validator.is_valid(json.loads(text))
+        except (ValueError, RecursionError):
+            return True
+
+    def _other_script(self, text: str) -> bool:
+        script = self._section.script
+        return bool(script) and script_share(text, script) < 0.5
+
+    def _untrue(self, staged: pa.Table, completions: list[str]) -> list[bool]:
+        match self._section.verify:
+            case "arithmetic":
+                golds = self._golds(staged)
+                return [_wrong(text, gold) for text, gold in zip(completions, golds, strict=True)]
+            case "label":
+                golds = self._golds(staged)
+                return [self._wrong_label(text, gold) for text, gold in zip(completions, golds, strict=True)]
+            case "regex":
+                return [self._pattern.fullmatch(text.strip()) is None for text in completions]
+        return [False] * len(completions)
+
+    def _golds(self, staged: pa.Table) -> list[str]:
+        fields = (json.loads(text) if text else {} for text in staged["fields"].to_pylist())
+        return [str(one.get(self._section.gold) or "") for one in fields]
+
+    def _wrong_label(self, text: str, gold: str) -> bool:
+        said = text.strip().casefold()
+        return said not in self._labels or (bool(gold) and said != gold.strip().casefold())
+
+
+def _wrong(text: str, gold: str) -> bool:
+    """A wrong step, or another final answer than the gold one. A gold answer is a number or a worked answer."""
+    wrong = wrong_step(text)
+    true = final_answer(gold) if "####" in gold else number(gold)
+    if true is None:
+        return wrong != ""
+    # With the gold answer reached, an unmarked equation is too loose a witness against it.
+    return wrong == "marked" or final_answer(text) != true
+
+
+def _above(tokens: np.ndarray, most: int | None) -> np.ndarray:
+    return tokens > most if most is not None else np.zeros(len(tokens), bool)
+
+
+def _set(table: pa.Table, name: str, column: Any) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)

@@ -1,0 +1,108 @@
+"""Loops, refusals, echoes and scripts: what a bad answer looks like, told from its text alone, in linear time."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+
+_OPENING = 160
+_REFUSALS = (
+    r"i(?:'m| am) (?:so |very |really )?(?:sorry|afraid),? (?:but )?(?:i|that|as)\b.{0,40}\b(?:can(?:'t|not)|unable|won't|not able)",
+    r"(?:sorry,? )?(?:but )?i (?:can(?:'t|not)|am unable to|am not able to|won't) (?:help|assist|comply|do that|provide|fulfil)",
+    r"as an? (?:ai|artificial intelligence|(?:large )?language model)\b",
+    r"i (?:must|have to) (?:decline|refuse)",
+    r"(?:unfortunately,? )?i(?:'m| am) (?:unable|not able|not allowed) to\b",
+)
+_WORD = re.compile(r"\w+", re.UNICODE)
+_NGRAM = 4
+_LONGEST = 1 << 20
+
+
+def refusal_pattern(more: list[str]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{p})" for p in [*_REFUSALS, *more]), re.IGNORECASE)
+
+
+def is_refusal(text: str, pattern: re.Pattern[str]) -> bool:
+    """Only the opening is looked at: an answer may well speak of refusals later on."""
+    opening = text[:_OPENING].replace("\u2019", "'").lstrip(" \n\t\"'*")
+    return pattern.match(opening) is not None
+
+
+def repetition(text: str) -> float:
+    """Share of the text that its most repeated passage fills: by words, or by characters where there are few words."""
+    text = text[:_LONGEST]
+    words = _WORD.findall(text.casefold())
+    if len(words) >= 4 * _NGRAM:
+        return max(_by_words(words), _by_lines(text))
+    return _by_period(text)
+
+
+def _by_words(words: list[str]) -> float:
+    grams = Counter(zip(*(words[i:] for i in range(_NGRAM)), strict=False))
+    repeated = sum(n - 1 for n in grams.values() if n > 2)
+    return repeated / max(1, len(words) - _NGRAM + 1)
+
+
+def _by_lines(text: str) -> float:
+    lines = [line.strip() for line in text.splitlines() if len(line.strip()) > 8]
+    if len(lines) < 4:
+        return 0.0
+    line, count = Counter(lines).most_common(1)[0]
+    return count * len(line) / len(text) if count > 2 else 0.0
+
+
+def _by_period(text: str) -> float:
+    """Longest tail with a short period, as in 'hahahaha': only periods up to 16 characters are tried."""
+    text, best = text.strip(), 0
+    for period in range(1, min(16, len(text) // 4) + 1):
+        run = 0
+        for i in range(len(text) - 1, period - 1, -1):
+            if text[i] != text[i - period]:
+                break
+            run += 1
+        if run >= 3 * period:
+            best = max(best, run + period)
+    return best / len(text) if best > 24 else 0.0
+
+
+def echoed(prompt: str, completion: str) -> float:
+    """Share of the prompt's words that the completion repeats from its first word on."""
+    asked, said = _WORD.findall(prompt.casefold()), _WORD.findall(completion.casefold())
+    if len(asked) < 6:
+        return 0.0
+    same = 0
+    for one, other in zip(asked, said, strict=False):
+        if one != other:
+            break
+        same += 1
+    return same / len(asked)
+
+
+_SCRIPTS = {
+    "latin": ("LATIN",),
+    "cyrillic": ("CYRILLIC",),
+    "greek": ("GREEK",),
+    "arabic": ("ARABIC",),
+    "hebrew": ("HEBREW",),
+    "han": ("CJK",),
+    "japanese": ("CJK", "HIRAGANA", "KATAKANA"),
+    "hangul": ("HANGUL",),
+    "devanagari": ("DEVANAGARI",),
+    "thai": ("THAI",),
+}
+_SAMPLED = 2000
+
+
+def script_share(text: str, script: str) -> float:
+    """Share of the letters (of a sample from the start) that belong to the script; 1 where there are no letters."""
+    letters = [c for c in text[:_SAMPLED] if c.isalpha()]
+    if not letters:
+        return 1.0
+    if script == "latin":
+        plain = sum(c.isascii() for c in letters)
+        letters = [c for c in letters if not c.isascii()]
+    else:
+        plain = 0
+    named = sum(unicodedata.name(c, "").startswith(_SCRIPTS[script]) for c in letters)
+    return (plain + named) / (len(letters) + plain) if letters or plain else 1.0

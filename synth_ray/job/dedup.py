@@ -1,0 +1,49 @@
+"""What makes two rows duplicates, and which evaluation sets no row may overlap."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from synth_ray.job.section import Section, key
+from synth_ray.job.seeds import Source
+
+
+class Dedup(Section):
+    """Exact and near-duplicates: MinHash bands find candidates, exact Jaccard of word n-grams decides."""
+
+    near: bool = key(True, "Reject near-duplicates; off, only exact ones.", changes="admit")
+    threshold: float = key(0.8, "Jaccard similarity of word n-grams from which a row is a near-duplicate.", gt=0, le=1, changes="admit")
+    compares: list[str] = key(
+        list, "Columns compared: prompt, completion, or a field. Left out, what the recipe says.", changes="stage"
+    )
+    ngram: int = key(5, "Words in an n-gram.", ge=1, le=13, changes="stage")
+    short_ngram: int = key(3, "Words in an n-gram of a short text.", ge=1, le=13, changes="stage")
+    short_words: int = key(40, "Texts with fewer words are short.", ge=0, changes="stage")
+    min_tokens: int = key(6, "Below this many words only exact identity counts.", ge=0, changes="stage")
+    permutations: int = key(128, "MinHash permutations.", multiple_of=64, ge=64, le=256, changes="stage")
+    bands: int = key(21, "LSH bands.", ge=1, le=128, changes="stage")
+    rows_per_band: int = key(6, "Permutations in a band.", ge=1, le=64, changes="stage")
+    seed: int = key(1, "Seed of the permutations.", ge=0, changes="stage")
+    bucket_cap: int = key(8, "Most rows looked at in one bucket: what bounds the cost of templates.", ge=1, le=64, changes="admit")
+
+    @model_validator(mode="after")
+    def _bands_fit(self) -> Dedup:
+        if self.bands * self.rows_per_band > self.permutations:
+            raise ValueError(
+                f"wanted bands × rows_per_band of at most permutations ({self.permutations}), got {self.bands} × "
+                f"{self.rows_per_band}"
+            )
+        return self
+
+
+class EvalSet(Source):
+    """An evaluation set to stay clear of."""
+
+    name: str = key(..., "The set's name, as the counts tell it.", min_length=1, max_length=60, changes="admit")
+
+
+class Decontaminate(Section):
+    """A row that shares an n-gram with an evaluation set is rejected(contaminated). Evaluation rows are never touched."""
+
+    against: list[EvalSet] = key(list, "The evaluation sets.", changes="admit")
+    ngram: int = key(13, "Words in an n-gram that may not be shared.", ge=5, le=50, changes="stage")

@@ -1,0 +1,42 @@
+"""Where seeds come from. The same section names real evaluation rows and evaluation sets to stay clear of."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from synth_ray.job.section import Section, key
+
+Format = Literal["auto", "jsonl", "json", "csv", "parquet"]
+Shape = Literal["auto", "plain", "alpaca", "sharegpt", "messages"]
+
+
+class Source(Section):
+    """One place to read rows from. `seeds: data.jsonl` is short for `seeds: {path: data.jsonl}`."""
+
+    path: str = key(..., "A local file, a glob, or s3://bucket/key.", min_length=1, changes="nothing")
+    format: Format = key("auto", "How the file is written; auto goes by its ending.", changes="nothing")
+    shape: Shape = key("auto", "How a row is laid out; auto looks at the first row.")
+    fields: dict[str, str] = key(
+        dict, "Our field: theirs. Theirs may be a dotted path, as instances.0.input. Left out, every column under its name."
+    )
+    lineage: str = key("", "Column that names a row's group; rows of a group are always in one split.")
+    limit: int | None = key(None, "Read at most this many rows.", ge=1, changes="nothing")
+    license: str = key("", "The source's licence, for the card.", changes="nothing")
+    origin: Literal["real", "synthetic"] = key("real", "Whether people or a model wrote the rows.")
+    depth: int = key(0, "Generations between the rows and real data; a synthetic source has at least 1.", ge=0, le=100)
+    allow_depth: int = key(1, "Deepest rows that may be used; deeper ones are rejected(too_deep).", ge=0, le=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _depth_fits_origin(self) -> Source:
+        if self.origin == "synthetic" and self.depth == 0:
+            raise ValueError("wanted depth of at least 1 for a synthetic source, got 0; set depth")
+        if self.origin == "real" and self.depth > 0:
+            raise ValueError(f"wanted depth 0 for a real source, got {self.depth}; set origin: synthetic")
+        return self

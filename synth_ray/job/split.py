@@ -1,0 +1,47 @@
+"""How rows are divided between train, validation and test, and how many are wanted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import field_validator
+
+from synth_ray.job.section import Section, key
+from synth_ray.job.seeds import Source
+from synth_ray.records import SPLITS
+
+
+class Split(Section):
+    """Rows of one lineage are in one split, assigned before anything is asked."""
+
+    fractions: dict[str, float] = key(
+        lambda: {"train": 0.9, "validation": 0.05, "test": 0.05}, "Share of the lineages in each split; they sum to 1."
+    )
+    salt: str = key("synth_ray", "Changes which lineage goes where.")
+    real: list[Source] = key(list, "Real rows, with answers, for the evaluation splits.", changes="admit")
+    allow_synthetic_only_eval: bool = key(
+        False, "Accept evaluation splits without a single real row; the card says so in bold.", changes="admit"
+    )
+
+    @field_validator("real", mode="before")
+    @classmethod
+    def _one_source(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
+
+    @field_validator("fractions")
+    @classmethod
+    def _sum_to_one(cls, value: dict[str, float]) -> dict[str, float]:
+        unknown = sorted(set(value) - set(SPLITS))
+        if unknown or any(share < 0 for share in value.values()):
+            raise ValueError(f"wanted shares of {', '.join(SPLITS)}, got {', '.join(unknown) or 'a negative one'}")
+        total = sum(value.values())
+        if abs(total - 1.0) > 1e-9:
+            told = ", ".join(f"{name}={share:g}" for name, share in value.items())
+            raise ValueError(f"wanted fractions that sum to 1.0, got {total:g} ({told})")
+        return {name: value.get(name, 0.0) for name in SPLITS}
+
+
+class Target(Section):
+    """How many accepted rows are wanted; rows past it are rejected(over_quota)."""
+
+    accepted: int | None = key(None, "Accepted rows to stop at; left out, as many as the plan gives.", ge=1, changes="admit")

@@ -1,0 +1,181 @@
+"""Seeds from sources: canonical, identified by content, grouped by lineage; and a store that keeps millions of them on disk."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from synth_ray.job.seeds import Source
+from synth_ray.plan.rows import BadRow, Row, format_of, rows_of
+from synth_ray.plan.shapes import NoField, WrongType, canonical_fields
+from synth_ray.records import SPLITS, Origin, Reason, Seed, canonical, digest
+
+OpenFile = Callable[[str], BinaryIO]
+
+_BATCH = 4096
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("lineage", pa.string()),
+        ("split", pa.int8()),
+        ("fields", pa.string()),
+        ("source", pa.string()),
+        ("line", pa.int64()),
+        ("origin", pa.string()),
+        ("depth", pa.int8()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedSeed:
+    """A row that is no seed: why, and where. `detail` tells type and length, never text."""
+
+    reason: Reason
+    file: str
+    line: int
+    detail: str = ""
+
+
+def read_seeds(source: Source, *, paths: Iterable[str], open_file: OpenFile, seen: set[str]) -> Iterator[Seed | RejectedSeed]:
+    """Every row of the source's files as a seed or as a rejected one. Streams.
+
+    `seen` holds the ids so far and grows: a row whose content was seen is rejected(duplicate_seed). Raises JobError for
+    a file that is no such file.
+    """
+    read = 0
+    for path in paths:
+        kind = format_of(path) if source.format == "auto" else source.format
+        with open_file(path) as file:
+            for row in rows_of(file, kind=kind, path=path):
+                if source.limit is not None and read >= source.limit:
+                    return
+                read += 1
+                yield _seed(row, source, path, seen)
+
+
+def _seed(row: Row | BadRow, source: Source, path: str, seen: set[str]) -> Seed | RejectedSeed:
+    if isinstance(row, BadRow):
+        return RejectedSeed(row.reason, path, row.line, row.detail)
+    try:
+        fields = canonical_fields(row.value, shape=source.shape, mapping=source.fields)
+        _refuse_nothing(fields)
+    except NoField as missing:
+        return RejectedSeed(Reason.MISSING_FIELD, path, row.line, f"no '{missing}'")
+    except WrongType as wrong:
+        return RejectedSeed(Reason.WRONG_TYPE, path, row.line, f"wanted {wrong}")
+    except _Empty:
+        return RejectedSeed(Reason.EMPTY_SEED, path, row.line, "prompt of no text")
+    depth = _depth(row.value, source)
+    if depth > source.allow_depth:
+        return RejectedSeed(Reason.TOO_DEEP, path, row.line, f"depth {depth}, at most {source.allow_depth} allowed")
+    name = _id(fields)
+    if name in seen:
+        return RejectedSeed(Reason.DUPLICATE_SEED, path, row.line)
+    seen.add(name)
+    origin = Origin.SYNTHETIC if depth else Origin.REAL
+    return Seed(name, _lineage(row.value, source, fields), "train", fields, path, row.line, origin, depth)
+
+
+class _Empty(Exception):
+    pass
+
+
+def _refuse_nothing(fields: dict[str, Any]) -> None:
+    if "prompt" not in fields:
+        raise NoField("prompt")
+    if not fields["prompt"].strip():
+        raise _Empty
+
+
+def _depth(value: Any, source: Source) -> int:
+    """The row's own word when it carries provenance of an earlier run, else the source's."""
+    own = value.get("depth") if isinstance(value, dict) and value.get("origin") in ("real", "synthetic") else None
+    return own if isinstance(own, int) and not isinstance(own, bool) and own >= 0 else source.depth
+
+
+def _id(fields: dict[str, Any]) -> str:
+    return blake2b(canonical(fields) if _is_plain(fields) else canonical(_textual(fields)), digest_size=16).hexdigest()
+
+
+def _is_plain(fields: dict[str, Any]) -> bool:
+    return all(isinstance(v, (str, int, float, bool, list, dict, type(None))) for v in fields.values())
+
+
+def _textual(value: Any) -> Any:
+    """Parquet has types JSON lacks (dates, decimals, bytes): they count by their text."""
+    if isinstance(value, dict):
+        return {str(k): _textual(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_textual(v) for v in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def _lineage(value: Any, source: Source, fields: dict[str, Any]) -> str:
+    """Rows of one group, or of one prompt up to case, width and spacing, share a lineage."""
+    named = value.get(source.lineage) if source.lineage and isinstance(value, dict) else None
+    if named is not None:
+        return digest("group", str(named))
+    folded = unicodedata.normalize("NFKC", fields["prompt"]).casefold()
+    return digest("prompt", re.sub(r"\s+", " ", folded).strip())
+
+
+class SeedStore:
+    """Accepted seeds in an Arrow file, memory-mapped: any seed by its number, millions of them in little memory."""
+
+    def __init__(self, path: Path, whole: str) -> None:
+        self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
+        self.digest = whole
+        self._splits = self._table["split"].to_numpy() if len(self._table) else np.empty(0, np.int8)
+        self._columns = {name: self._table[name].chunk(0) for name in _SCHEMA.names} if len(self._table) else {}
+
+    @classmethod
+    def write(cls, folder: Path, seeds: Iterable[Seed]) -> SeedStore:
+        """Spool seeds into `folder`. `digest` pins their contents, their splits and their order."""
+        path, whole = folder / "seeds.arrow", blake2b(digest_size=16)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+            batch: list[dict[str, Any]] = []
+            for seed in seeds:
+                whole.update(f"{seed.id}{seed.lineage}{seed.split};".encode())
+                batch.append(_row(seed))
+                if len(batch) == _BATCH:
+                    writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=_SCHEMA))
+                    batch = []
+            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=_SCHEMA))
+        return cls(path, whole.hexdigest())
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __getitem__(self, index: int) -> Seed:
+        row = {name: column[index].as_py() for name, column in self._columns.items()}
+        fields = json.loads(row["fields"])
+        split = SPLITS[row["split"]]
+        origin = Origin(row["origin"])
+        return Seed(row["id"], row["lineage"], split, fields, row["source"], row["line"], origin, row["depth"])
+
+    @property
+    def splits(self) -> Sequence[int]:
+        return self._splits  # type: ignore[no-any-return]
+
+
+def _row(seed: Seed) -> dict[str, Any]:
+    return {
+        "id": seed.id,
+        "lineage": seed.lineage,
+        "split": SPLITS.index(seed.split),
+        "fields": canonical(_textual(seed.fields)).decode(),
+        "source": seed.source,
+        "line": seed.line,
+        "origin": seed.origin.value,
+        "depth": seed.depth,
+    }

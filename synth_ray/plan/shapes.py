@@ -1,0 +1,120 @@
+"""The layouts a row may have, and the one form they all become: `prompt`, perhaps `answer`, `messages`, and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_PROMPTS = ("prompt", "question", "instruction", "query", "text", "input")
+_ANSWERS = ("answer", "completion", "output", "response")
+_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system", "tool": "tool"}
+
+
+class NoField(Exception):
+    """A field that must be there is not. Its argument is the field's name."""
+
+
+class WrongType(Exception):
+    """A field is not what it must be. Its argument says what was wanted and the type that was got."""
+
+
+def shape_of(row: Mapping[str, Any]) -> str:
+    """What a row looks like: messages, sharegpt, alpaca or plain."""
+    if isinstance(row.get("messages"), list):
+        return "messages"
+    if isinstance(row.get("conversations"), list):
+        return "sharegpt"
+    if "instruction" in row and any(name in row for name in ("output", "response")):
+        return "alpaca"
+    return "plain"
+
+
+def canonical_fields(row: Any, *, shape: str, mapping: Mapping[str, str]) -> dict[str, Any]:
+    """The canonical fields of a row. Raises NoField or WrongType."""
+    if not isinstance(row, Mapping):
+        raise WrongType(f"an object, got {type(row).__name__}")
+    if mapping:
+        fields = {ours: _at(row, theirs) for ours, theirs in mapping.items()}
+    else:
+        fields = _SHAPES[shape_of(row) if shape == "auto" else shape](row)
+    prompt = fields.get("prompt")
+    if prompt is not None and not isinstance(prompt, str):
+        raise WrongType(f"text in 'prompt', got {type(prompt).__name__}")
+    return fields
+
+
+def _at(row: Any, path: str) -> Any:
+    if isinstance(row, Mapping) and path in row:
+        value = row[path]
+    else:
+        value = row
+        for part in path.split("."):
+            value = _step(value, part, path)
+    if value is None:
+        raise NoField(path)
+    return value
+
+
+def _step(value: Any, part: str, path: str) -> Any:
+    if isinstance(value, Mapping) and part in value:
+        return value[part]
+    if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+        return value[int(part)]
+    raise NoField(path)
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    name = next((n for n in _PROMPTS if n in row), None)
+    if name is None:
+        raise NoField("prompt")
+    fields = {k: v for k, v in row.items() if k != name}
+    answer = next((n for n in _ANSWERS if n in fields), None)
+    if answer is not None:
+        fields["answer"] = fields.pop(answer)
+    return {"prompt": row[name], **fields}
+
+
+def _alpaca(row: Mapping[str, Any]) -> dict[str, Any]:
+    if "instruction" not in row:
+        raise NoField("instruction")
+    instruction, more = row["instruction"], row.get("input") or ""
+    if not isinstance(instruction, str) or not isinstance(more, str):
+        raise WrongType(f"text in 'instruction' and 'input', got {type(instruction).__name__} and {type(more).__name__}")
+    answer = next((row[n] for n in ("output", "response") if n in row), None)
+    others = {k: v for k, v in row.items() if k not in ("instruction", "input", "output", "response")}
+    fields = {"prompt": f"{instruction}\n\n{more}" if more.strip() else instruction, **others}
+    return fields if answer is None else {**fields, "answer": answer}
+
+
+def _messages(row: Mapping[str, Any]) -> dict[str, Any]:
+    return _conversation(row, "messages", "role", "content")
+
+
+def _sharegpt(row: Mapping[str, Any]) -> dict[str, Any]:
+    return _conversation(row, "conversations", "from", "value")
+
+
+def _conversation(row: Mapping[str, Any], column: str, role: str, content: str) -> dict[str, Any]:
+    """The last user turn is the prompt; an assistant turn that ends the conversation is the answer."""
+    if column not in row:
+        raise NoField(column)
+    turns = [_turn(turn, role, content) for turn in row[column]] if isinstance(row[column], list) else []
+    asked = [i for i, turn in enumerate(turns) if turn["role"] == "user"]
+    if not asked:
+        raise NoField(f"{column}: a user turn")
+    others = {k: v for k, v in row.items() if k != column}
+    fields = {"prompt": turns[asked[-1]]["content"], "messages": turns[: asked[-1] + 1], **others}
+    last = turns[-1]
+    return {**fields, "answer": last["content"]} if last["role"] == "assistant" else fields
+
+
+def _turn(turn: Any, role: str, content: str) -> dict[str, str]:
+    if not isinstance(turn, Mapping) or role not in turn or content not in turn:
+        raise WrongType(f"turns with '{role}' and '{content}', got {type(turn).__name__}")
+    said = turn[content]
+    if turn[role] not in _ROLES or not isinstance(said, str):
+        raise WrongType(f"a known role and text, got {type(turn[role]).__name__} and {type(said).__name__}")
+    return {"role": _ROLES[turn[role]], "content": said}
+
+
+_SHAPES = {"plain": _plain, "alpaca": _alpaca, "messages": _messages, "sharegpt": _sharegpt}

@@ -1,0 +1,80 @@
+"""From staged chunks to the dataset: admit in chunk order, write rows as they are admitted, tell what happened last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synth_ray.admit.admission import Admission
+from synth_ray.dataset.ledger import Ledger
+from synth_ray.dataset.writer import DatasetWriter
+from synth_ray.records import SPLITS, Verdict
+from synth_ray.route.tally import Tally
+from synth_ray.scrub.counts import pii_counts
+
+
+class Publisher:
+    """Admits chunk after chunk, each once. The dataset is a function of the chunks it was given, in their order."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        admission: Admission,
+        writer: DatasetWriter,
+        tally: Tally,
+        after: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._ledger = ledger
+        self._admission = admission
+        self._writer = writer
+        self._tally = tally
+        self._after = after
+        self.real: dict[str, int] = {}
+
+    def begin(self, real: pa.Table) -> None:
+        """Write the real evaluation rows; admission indexed them before the first chunk."""
+        for split in SPLITS:
+            rows = real.filter(pc.equal(real["split"], split))
+            if rows.num_rows:
+                self._writer.write(split, rows)
+                self.real[split] = rows.num_rows
+        self._tally.pii.update(pii_counts(real))
+
+    def admit(self, chunk: int) -> None:
+        """Decide every row of a committed chunk and write it where it belongs."""
+        commit = self._ledger.commit(chunk)
+        staged = self._ledger.open(commit)
+        decided = self._admission.decide(staged)
+        rows = staged.drop_columns(["reason", "detail"])
+        for name in ("verdict", "reason", "detail", "witness", "similarity"):
+            rows = rows.append_column(name, decided[name])
+        self._write(rows)
+        self._count(rows, commit.facts)
+        self._after(chunk)
+
+    def _write(self, rows: pa.Table) -> None:
+        accepted = pc.equal(rows["verdict"], Verdict.ACCEPTED.value)
+        for split in SPLITS:
+            chosen = rows.filter(pc.and_(accepted, pc.equal(rows["split"], split)))
+            if chosen.num_rows:
+                self._writer.write(split, chosen)
+        refused = rows.filter(pc.invert(accepted))
+        if refused.num_rows:
+            self._writer.reject(refused)
+
+    def _count(self, rows: pa.Table, facts: dict[str, Any]) -> None:
+        tally = self._tally
+        for group in rows.group_by(["verdict", "reason"]).aggregate([([], "count_all")]).to_pylist():
+            count = group["count_all"]
+            if group["verdict"] == Verdict.ACCEPTED.value:
+                tally.accepted += count
+            else:
+                counter = tally.rejected if group["verdict"] == Verdict.REJECTED.value else tally.failed
+                counter[group["reason"]] += count
+        tally.pii.update(pii_counts(rows))
+        tally.committed_tokens.update(facts.get("tokens", {}))
+        tally.attempts.update(facts.get("attempts", {}))
