@@ -1,0 +1,198 @@
+"""A bucket behind a proxy that fails as real ones do: what may pass is borne with, what may not is a clean stop."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from synth_ray.dataset.lease import Lease
+from synth_ray.dataset.ledger import Ledger
+from synth_ray.dataset.manifest import read_manifest
+from synth_ray.errors import Conflict, NotThere, StorageError
+from synth_ray.job.output import Output
+from synth_ray.storage import Retry, Storage, open_storage
+from synth_ray.storage.s3_stream import PART_BYTES
+from tests.proxy import PASSING, Proxy, Seen, proxy_to
+from tests.published import make_dataset
+from tests.rows import staged_chunk
+from tests.servers import CREDENTIALS
+
+pytestmark = pytest.mark.s3
+
+OUTPUT = Output(path="unused", part_rows=10, row_group_rows=4)
+
+
+@pytest.fixture
+def proxy(moto_server: str) -> Iterator[Proxy]:
+    with proxy_to(moto_server) as proxy:
+        yield proxy
+
+
+def patient(tries: int = 50) -> Retry:
+    """Tries often and waits never: the clock is the number of tries."""
+    told = iter(range(10**9))
+    return Retry(budget_s=tries, clock=lambda: float(next(told)), sleep=lambda _: None, uniform=lambda low, _: low)
+
+
+def behind(proxy: Proxy, bucket: str, *, retry: Retry | None = None) -> Storage:
+    proxy.hang_s = 0.6
+    return open_storage(f"s3://{bucket}/out", endpoint_url=proxy.url, retry=retry or patient(), timeout_s=0.3)
+
+
+def once(fault: str, *, method: str, part: str = "") -> Callable[[Seen], str | None]:
+    """The fault, for the first request of this method whose path holds `part`."""
+    done: list[Seen] = []
+
+    def plan(seen: Seen) -> str | None:
+        if done or seen.method != method or part not in seen.path:
+            return None
+        done.append(seen)
+        return fault
+
+    return plan
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_run_through_faults_that_pass_makes_the_same_dataset(
+    proxy: Proxy, bucket: str, moto_server: str, fault: str
+) -> None:
+    clear = open_storage(f"s3://{bucket}/clear", endpoint_url=moto_server)
+    wanted = make_dataset(clear, OUTPUT)
+    draw = random.Random(fault)
+    share = 0.25 if fault == "hang" else 0.35
+    proxy.plan = lambda _: fault if draw.random() < share else None
+    made = make_dataset(behind(proxy, bucket), OUTPUT)
+    assert len(proxy.faults) >= 2
+    assert made == wanted
+    out = open_storage(f"s3://{bucket}/out", endpoint_url=moto_server)
+    assert read_manifest(out) == wanted
+    # Nothing but what the run meant to write, and every byte of it as in the run without faults.
+    held = {e.path: out.read(e.path) for e in out.list() if e.path != "README.md"}
+    assert held == {e.path: clear.read(e.path) for e in clear.list() if e.path != "README.md"}
+    assert list(Ledger(out).orphans()) == []
+
+
+@pytest.mark.parametrize("fault", ["reset_after", "torn"])
+def test_a_writer_whose_answer_was_lost_knows_its_own_object(proxy: Proxy, bucket: str, fault: str) -> None:
+    store = behind(proxy, bucket)
+    proxy.plan = once(fault, method="PUT")
+    etag = store.create("x", b"mine")
+    proxy.plan = once(fault, method="PUT")
+    second = store.swap("x", b"mine too", etag)
+    assert store.read("x") == b"mine too"
+    proxy.plan = once(fault, method="PUT")
+    with pytest.raises(Conflict):
+        store.create("x", b"mine too")
+    proxy.plan = once(fault, method="PUT")
+    with pytest.raises(Conflict):
+        store.swap("x", b"another", etag)
+    assert store.etag("x") == second
+    assert len(proxy.faults) == 4
+
+
+@pytest.mark.parametrize("fault", ["reset_before", "reset_after", "slow_down"])
+@pytest.mark.parametrize(("method", "part"), [("POST", "uploads"), ("PUT", "partNumber=2"), ("POST", "uploadId")])
+def test_a_large_upload_outlives_a_fault_at_each_step(
+    proxy: Proxy, bucket: str, fault: str, method: str, part: str
+) -> None:
+    store = open_storage(f"s3://{bucket}/out", endpoint_url=proxy.url, retry=patient(), timeout_s=30)
+    proxy.plan = once(fault, method=method, part=part)
+    data = b"0123456789abcdef" * (PART_BYTES // 16) + b"the end"
+    with store.upload("big") as out:
+        out.write(data)
+    assert len(proxy.faults) == 1
+    assert store.read("big") == data
+
+
+@pytest.mark.parametrize("fault", ["internal", "reset_before", "torn"])
+def test_a_torn_or_refused_read_is_read_again(proxy: Proxy, bucket: str, fault: str) -> None:
+    store = behind(proxy, bucket)
+    ledger, table = Ledger(store), staged_chunk(0, 50)
+    ledger.stage(0, table, {})
+    for part in ("commits", "chunks"):
+        proxy.plan = once(fault, method="GET", part=part)
+        assert ledger.read(0).equals(table)
+    proxy.plan = once(fault, method="GET", part="chunks")
+    with store.open_input(ledger.commit(0).object) as file:
+        assert len(file.read()) == ledger.commit(0).size_bytes
+    assert len(proxy.faults) == 3
+
+
+def test_a_store_that_stays_busy_is_given_up_when_the_budget_is_spent(proxy: Proxy, bucket: str) -> None:
+    store = behind(proxy, bucket, retry=patient(tries=5))
+    proxy.plan = lambda _: "slow_down"
+    with pytest.raises(StorageError, match=r"SlowDown \(503\); see that the store is up") as caught:
+        store.write("x", b"1")
+    assert not isinstance(caught.value, (NotThere, Conflict))
+    assert 3 <= len(proxy.seen) <= 7
+
+
+STOPS = [
+    ("expired", "expired"),
+    ("denied", "no permission"),
+    ("full", "a full store; free some space"),
+]
+
+
+@pytest.mark.parametrize(("fault", "told"), STOPS)
+def test_what_does_not_pass_stops_a_run_cleanly_and_the_next_one_goes_on(
+    proxy: Proxy, bucket: str, moto_server: str, caplog: pytest.LogCaptureFixture, fault: str, told: str
+) -> None:
+    wanted = make_dataset(open_storage(f"s3://{bucket}/clear", endpoint_url=moto_server), OUTPUT).dataset_digest
+    out = open_storage(f"s3://{bucket}/out", endpoint_url=moto_server)
+    caplog.set_level(logging.DEBUG, logger="synth_ray")
+    for at in (0, 4, 9, 14):
+        proxy.seen.clear()
+        proxy.plan = lambda seen, at=at: fault if seen.number >= at else None  # type: ignore[misc]
+        with pytest.raises(StorageError, match=told) as caught:
+            make_dataset(behind(proxy, bucket), OUTPUT)
+        for secret in (*CREDENTIALS.values(), "Signature", "told:"):
+            if secret not in ("us-east-1", "true"):
+                assert secret not in f"{caught.value!r}{caught.value.__cause__!r}{caplog.text}"
+        with pytest.raises(NotThere):
+            read_manifest(out)
+    assert make_dataset(out, OUTPUT).dataset_digest == wanted
+
+
+def test_a_listing_that_is_behind_costs_work_but_no_row(proxy: Proxy, bucket: str) -> None:
+    """A chunk that the listing hides is staged again, and the first commit still counts."""
+    ledger = Ledger(behind(proxy, bucket))
+    first = ledger.stage(0, staged_chunk(0, 5), {})
+    assert ledger.stage(0, staged_chunk(0, 6), {}) == first
+    assert ledger.read(0).num_rows == 5
+
+
+def test_a_lease_whose_renewal_was_lost_is_still_held(proxy: Proxy, bucket: str) -> None:
+    store = behind(proxy, bucket)
+    proxy.plan = once("reset_after", method="PUT")
+    lease = Lease.claim(store, "one", now=0.0)
+    for act in (lambda: lease.renew(1.0), lambda: lease.renew(2.0), lease.release):
+        proxy.plan = once("reset_after", method="PUT")
+        act()
+    assert len(proxy.faults) == 4
+
+
+@pytest.mark.parametrize("ignores", [{"if-none-match"}, {"if-match"}, {"if-none-match", "if-match"}])
+def test_a_store_that_ignores_conditions_is_found_out(proxy: Proxy, bucket: str, ignores: set[str]) -> None:
+    store = behind(proxy, bucket)
+    assert store.probe_conditional()
+    proxy.strip = frozenset(ignores)
+    assert not store.probe_conditional()
+    assert list(store.list()) == []
+
+
+def test_a_store_that_refuses_conditions_is_found_out_and_takes_a_single_writer(proxy: Proxy, bucket: str) -> None:
+    proxy.plan = lambda seen: "not_implemented" if {"If-None-Match", "If-Match"} & set(seen.headers) else None
+    assert not behind(proxy, bucket).probe_conditional()
+    alone: Any = open_storage(f"s3://{bucket}/out", endpoint_url=proxy.url, single_writer=True)
+    etag = alone.create("x", b"1")
+    with pytest.raises(Conflict):
+        alone.create("x", b"2")
+    alone.swap("x", b"3", etag)
+    with pytest.raises(Conflict):
+        alone.swap("x", b"4", etag)
+    assert alone.read("x") == b"3"
