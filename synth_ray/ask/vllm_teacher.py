@@ -11,9 +11,11 @@ import asyncio
 import logging
 import os
 import queue
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -30,6 +32,7 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
     "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB, on the CPU alone: without it the engine asks for 92 % of the machine's memory
 }
 
 
@@ -261,12 +264,28 @@ def _start(engine_args: Any, model: Model) -> Any:
     from vllm.v1.engine.llm_engine import LLMEngine
 
     try:
-        return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
+        with _out_of_sight("llvmlite.binding.ffi"):
+            return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
     except (OSError, ValueError, RuntimeError) as error:
         raise TeacherError(
             f"models.teacher: wanted vLLM to start '{model.model}', got {type(error).__name__}: {str(error)[:500]}; "
             "check the model's name, the revision and engine_args"
         ) from None
+
+
+@contextmanager
+def _out_of_sight(module: str) -> Iterator[None]:
+    """Hide a loaded module while vLLM starts.
+
+    On the CPU it looks through every loaded module for kernels to replace (vllm/triton_utils/dispatcher.py) and stumbles
+    over the foreign-function object of llvmlite, which answers `__dict__` with a function. numba may be loaded before.
+    """
+    hidden = sys.modules.pop(module, None)
+    try:
+        yield
+    finally:
+        if hidden is not None:
+            sys.modules[module] = hidden
 
 
 def _vllm_version() -> str:

@@ -16,7 +16,6 @@ from synth_ray.job.document import Job
 from synth_ray.records import Request
 from synth_ray.route.places import open_journal
 from synth_ray.route.pool import ChunkStaged
-from synth_ray.route.stager import Stager
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +60,8 @@ class StagerActor:
     """One CPU worker."""
 
     def __init__(self, job: Job) -> None:
+        from synth_ray.route.stager import Stager  # a teacher's process does without numba and presidio
+
         self._stager = Stager(job)
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> ChunkStaged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from synth_ray.ask.worker import Recalled
 from synth_ray.cluster.actors import StagerActor, TeacherActor
-from synth_ray.errors import SynthRayError, TeacherError
+from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
 from synth_ray.route.pool import ChunkStaged, Event, StageFailed, TeacherAnswered, TeacherLost, TeacherReady
@@ -186,4 +187,6 @@ def _as_ours(error: RayTaskError) -> SynthRayError:
     cause = error.cause
     if isinstance(cause, SynthRayError):
         return cause
-    return TeacherError(f"a worker failed with {type(cause).__name__ if cause else type(error).__name__}; see its log")
+    places = re.findall(r'File "([^"]+)", line (\d+)', str(error))
+    where = f" at {places[-1][0]}:{places[-1][1]}" if places else ""
+    return SynthRayError(f"a worker failed with {type(cause).__name__}{where}; its log in Ray's session folder says more")
