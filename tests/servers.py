@@ -22,6 +22,9 @@ CREDENTIALS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
+ANOTHER = "SYNTH_RAY_TEST_S3"
+"""The endpoint URL of an S3 server to test against instead of moto; its credentials come from the AWS chain."""
+
 _buckets = itertools.count()
 
 
@@ -47,6 +50,9 @@ def wait_for(url: str, process: subprocess.Popen[bytes], *, timeout_s: float = 6
 @pytest.fixture(scope="session")
 def aws_credentials() -> Iterator[None]:
     """Credentials where the AWS chain looks first, for this test session and the processes it starts."""
+    if ANOTHER in os.environ:
+        yield
+        return
     before = {
         name: os.environ.get(name) for name in [*CREDENTIALS, "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE"]
     }
@@ -63,6 +69,9 @@ def aws_credentials() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def moto_server(aws_credentials: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint URL of a moto server, a process of its own."""
+    if ANOTHER in os.environ:
+        yield os.environ[ANOTHER]
+        return
     port = free_port()
     program = str(Path(sys.executable).with_name("moto_server"))
     with (tmp_path_factory.mktemp("moto") / "log").open("wb") as log:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +20,7 @@ from synth_ray.storage.s3_stream import PART_BYTES
 from tests.proxy import PASSING, Proxy, Seen, proxy_to
 from tests.published import make_dataset
 from tests.rows import staged_chunk
-from tests.servers import CREDENTIALS
+from tests.servers import ANOTHER, CREDENTIALS
 
 pytestmark = pytest.mark.s3
 
@@ -176,6 +177,7 @@ def test_a_lease_whose_renewal_was_lost_is_still_held(proxy: Proxy, bucket: str)
     assert len(proxy.faults) == 4
 
 
+@pytest.mark.skipif(ANOTHER in os.environ, reason="a real signature covers the headers that the proxy takes away here")
 @pytest.mark.parametrize("ignores", [{"if-none-match"}, {"if-match"}, {"if-none-match", "if-match"}])
 def test_a_store_that_ignores_conditions_is_found_out(proxy: Proxy, bucket: str, ignores: set[str]) -> None:
     store = behind(proxy, bucket)
