@@ -47,10 +47,14 @@ class Output(Section):
         1_000_000_000, "Most bytes of rows, before compression, in one file.", ge=1024, changes="nothing"
     )
     row_group_rows: int = key(
-        50_000, "Most rows in one row group, the unit a reader loads.", ge=1, le=50_000, changes="nothing"
+        10_000,
+        "Most rows in one row group: what a reader loads, and a writer holds in memory.",
+        ge=1,
+        le=50_000,
+        changes="nothing",
     )
     row_group_bytes: int = key(
-        128 * 2**20,
+        64 * 2**20,
         "Most bytes of rows, before compression, in one row group.",
         ge=1024,
         le=128 * 2**20,

@@ -26,6 +26,8 @@ from synth_ray.storage.s3_stream import WRITE_ID, RangeFile, S3Upload, plain
 
 T = TypeVar("T")
 
+_READ_BYTES = 4 * 2**20  # one request of a file read in order: its waiting is small beside its transfer
+
 
 def client_for(endpoint_url: str | None, region: str | None, timeout_s: float) -> Any:
     """A client with the standard AWS credential chain, and no retries of its own: those are `Retry`'s."""
@@ -121,7 +123,7 @@ class S3Storage:
         raw = RangeFile(
             lambda start, length: self._range(path, start, length), head["ContentLength"], plain(head), path
         )
-        return pa.PythonFile(io.BufferedReader(raw, buffer_size=2**20), mode="r")
+        return pa.PythonFile(io.BufferedReader(raw, buffer_size=_READ_BYTES), mode="r")
 
     def write(self, path: str, data: bytes) -> None:
         self._put(path, data, {}, uuid.uuid4().hex)
