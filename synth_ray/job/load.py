@@ -146,7 +146,7 @@ def _wanted_got_nearest(one: Any, model: type[BaseModel]) -> tuple[str, str, str
         allowed = str(one["ctx"]["expected"])
         options = [a.strip(" '") for a in allowed.replace(" or ", ",").split(",")]
         return f"one of {allowed}", got, "".join(get_close_matches(str(one.get("input")), options, 1))
-    message = one["msg"].removeprefix("Value error, ")
+    message = one["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if message.startswith("wanted ") and ", got " in message:
         wanted, _, rest = message.removeprefix("wanted ").partition(", got ")
         return wanted, rest, ""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from difflib import get_close_matches
 
+from pydantic import ValidationError
+
 from synth_ray.errors import JobError
+from synth_ray.job.load import Where, bad_job, problems_of
 from synth_ray.job.models import RecipeChoice
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Recipe
@@ -31,8 +35,10 @@ def _own(name: str) -> Recipe:
         raise JobError(f"recipe.name: wanted `RECIPE = Recipe(…)` in module '{name}', got {type(recipe).__name__}; add it")
     return recipe
 
-def options_of(choice: RecipeChoice) -> Section:
-    """The job's options, checked by the recipe's own section. Raises pydantic's ValidationError."""
-    return find(choice.name).options.model_validate(choice.options)
-
-__all__ = ["OURS", "find", "options_of"]
+def options_of(choice: RecipeChoice, *, file: str = "job", lines: Mapping[Where, int] | None = None) -> Section:
+    """The job's options, checked by the recipe's own section. Raises BadJob."""
+    section = find(choice.name).options
+    try:
+        return section.model_validate(choice.options)
+    except ValidationError as error:
+        raise bad_job(problems_of(error, section, file=file, lines=lines or {}, prefix=("recipe",))) from None

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import ValidationError
 
 from synth_ray.admit.splits import split_of
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
-from synth_ray.job.load import bad_job, problems_of
 from synth_ray.job.seeds import Source
 from synth_ray.plan.chunks import Planner
 from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
-from synth_ray.recipes.catalogue import find
+from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.templates import render
 from synth_ray.records import SPLITS, STAGED, Origin, Reason, Request, Seed, canonical, digest
@@ -56,7 +54,7 @@ class Prepared:
 
 def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     """Read every seed once, into `spool`. Raises JobError when the job names what cannot be."""
-    recipe, options = recipe_of(job, file=file)
+    recipe, options = find(job.recipe.name), options_of(job.recipe, file=file)
     real = list(_real_seeds(job))
     count = SeedCount()
     seeds = SeedStore.write(spool, _planned_seeds(job, real, count))
@@ -75,15 +73,6 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         ask_digest=ask_digest,
         job_digest=digest(job.job_digest(seeds.digest), [s.id for s in real]),
     )
-
-
-def recipe_of(job: Job, *, file: str = "job") -> tuple[Recipe, Any]:
-    """The recipe and its options, checked by its own section. Raises BadJob."""
-    recipe = find(job.recipe.name)
-    try:
-        return recipe, recipe.options.model_validate(job.recipe.options)
-    except ValidationError as error:
-        raise bad_job(problems_of(error, recipe.options, file=file, lines={}, prefix=("recipe",))) from None
 
 
 def _read(job: Job, sources: Iterable[Source]) -> Iterator[Seed | RejectedSeed]:

@@ -1,0 +1,78 @@
+"""Everything that can be known to be wrong before a GPU is asked for, said at once."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from synth_ray.errors import Absent, JobError
+from synth_ray.job.document import Job
+from synth_ray.job.load import BadJob
+from synth_ray.job.models import Model
+from synth_ray.recipes.catalogue import find, options_of
+from synth_ray.recipes.templates import compiled
+from synth_ray.route.preparation import Prepared, evaluation_ngrams, prepare
+from synth_ray.route.stager import Stager
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What a good job's inputs came to."""
+
+    seeds: int
+    seeds_rejected: int
+    real: int
+
+
+def preflight(job: Job, *, file: str = "job") -> Preflight:
+    """Open everything the job names, except its engines and its output. Raises BadJob with every problem, a line each."""
+    problems: list[str] = []
+
+    def probe(step: Callable[[], None]) -> None:
+        try:
+            step()
+        except BadJob as error:
+            problems.append(str(error))
+        except JobError as error:
+            problems.append(f"{file}: {error}")
+
+    found: list[Prepared] = []
+    probe(lambda: _templates(job, file))
+    for role, model in job.models.by_role().items():
+        probe(lambda role=role, model=model: _model(role, model))  # type: ignore[misc]
+    probe(lambda: _curation(job))
+    with tempfile.TemporaryDirectory() as spool:
+        probe(lambda: found.append(prepare(job, spool=Path(spool), file=file)))
+    if problems:
+        raise BadJob("\n".join(dict.fromkeys(problems)))
+    count = found[0].count
+    return Preflight(count.planned, count.rejected.total(), found[0].real.num_rows)
+
+
+def _templates(job: Job, file: str) -> None:
+    recipe, options = find(job.recipe.name), options_of(job.recipe, file=file)
+    for name, source in recipe.templates(options).items():
+        try:
+            compiled(source)
+        except JobError as error:
+            raise JobError(f"recipe.{name}: {error}") from None
+
+
+def _model(role: str, model: Model) -> None:
+    """What can be told of a model without loading it."""
+    if model.engine != "vllm":
+        return
+    if importlib.util.find_spec("vllm") is None:
+        raise Absent(f"models.{role}.engine: wanted vLLM installed, got none; install synth-ray[cpu] or synth-ray[gpu]")
+    looks_local = model.model.startswith((".", "/", "~", "models/")) or model.model.count("/") > 1
+    if looks_local and not (Path(os.path.expanduser(model.model)) / "config.json").is_file():
+        raise Absent(f"models.{role}.model: wanted a model folder with config.json, got '{model.model}', which has none")
+
+
+def _curation(job: Job) -> None:
+    stager = Stager(job)
+    evaluation_ngrams(job, stager.fingerprinter.ngrams)

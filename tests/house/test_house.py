@@ -1,0 +1,78 @@
+"""Rules of the house that a test can keep."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from synth_ray.cli.main import parser
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "synth_ray"
+COMMANDS = {
+    "init": {"folder"},
+    "check": {"job", "--set", "--engine", "--address", "--output", "--schema"},
+    "plan": {"job", "--set", "--engine", "--address", "--output"},
+    "preview": {"job", "--set", "--engine", "--address", "--output", "--rows", "--prompts-only", "--raw"},
+    "run": {"job", "--set", "--engine", "--address", "--output", "--quiet"},
+    "report": {"prefix", "--json"},
+}
+
+
+def imported_by(code: str) -> set[str]:
+    told = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(' '.join(sys.modules))"], capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in told.stdout.splitlines()[-1].split()}
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("import synth_ray.cli.main as m; m.parser().format_help()", {"ray", "vllm", "torch", "presidio_analyzer", "pyarrow"}),
+        ("import synth_ray.job.load", {"ray", "vllm", "torch", "presidio_analyzer", "numba"}),
+        ("import synth_ray.route.driver, synth_ray.route.local_pool", {"ray", "vllm", "torch"}),
+    ],
+)
+def test_what_is_light_stays_light(code: str, heavy: set[str]) -> None:
+    assert not imported_by(code) & heavy
+
+
+def test_the_command_line_is_frozen() -> None:
+    commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    told = {
+        name: {(a.option_strings or [a.dest])[-1] for a in command._actions if a.dest != "help"}
+        for name, command in commands.items()
+    }
+    assert told == COMMANDS
+
+
+@pytest.mark.parametrize("room", sorted(p.parent for p in PACKAGE.glob("*/__init__.py")), ids=lambda p: p.name)
+def test_every_room_says_what_goes_in_and_out_its_law_and_what_it_does_not(room: Path) -> None:
+    told = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+    for word in ("In:", "Out:", "Law:", "Not:"):
+        assert word in told, f"{room.name}: no '{word}'"
+
+
+def test_no_file_is_long() -> None:
+    long = {str(p.relative_to(ROOT)): n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
+    assert not long
+
+
+def test_the_public_names_are_the_declared_ones() -> None:
+    import synth_ray
+
+    assert {name for name in vars(synth_ray) if name in synth_ray.__all__} == set(synth_ray.__all__)
+
+
+def test_every_reason_is_raised_by_some_test() -> None:
+    from synth_ray.records import Reason
+
+    text = "\n".join(p.read_text() for p in (ROOT / "tests").rglob("*.py"))
+    missing = [r.value for r in Reason if r.value not in text and f"Reason.{r.name}" not in text]
+    assert not missing

@@ -1,0 +1,170 @@
+"""The whole route with the scripted teacher: on threads, on Ray, on disk and in a bucket; always the same dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+import synth_ray
+from synth_ray.errors import JobError
+from synth_ray.storage import open_storage
+
+SCRIPT = {"repeat_share": 0.2, "empty_share": 0.02, "fail_share": 0.02, "truncate_share": 0.03, "latency_s": 0.001}
+
+
+def seeds(folder: Path, n: int = 120) -> Path:
+    path = folder / "seeds.jsonl"
+    rows = [{"prompt": f"Question {i} about the {i % 7}th thing?", "answer": str(i)} for i in range(n)]
+    lines = [json.dumps(row) for row in rows]
+    path.write_text("\n".join([*lines, "{broken", json.dumps({"other": 1}), json.dumps(rows[0])]) + "\n")
+    return path
+
+
+def job(folder: Path, output: str, **more: Any) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "name": "scripted",
+        "seeds": str(seeds(folder)),
+        "recipe": {"name": "vary", "n": 2, "keep": ["answer"]},
+        "models": {"teacher": {"engine": "scripted", "script": SCRIPT}},
+        "plan": {"requests": 300, "chunk_requests": 40, "window_chunks": 3},
+        "dedup": {"compares": ["prompt"]},
+        "split": {"allow_synthetic_only_eval": True},
+        "output": {"path": output},
+        "cluster": {"engine": "local"},
+        "limits": {"journal_flush_s": 0.2},
+    }
+    for key, value in more.items():
+        document[key] = {**document.get(key, {}), **value} if isinstance(value, dict) else value
+    return document
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The manifest every other way must reproduce."""
+    folder = tmp_path_factory.mktemp("local")
+    return synth_ray.run(job(folder, str(folder / "out"))).manifest | {"prefix": str(folder / "out")}
+
+
+@pytest.fixture(scope="module")
+def private_ray() -> Iterator[None]:
+    import ray
+
+    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, object_store_memory=200_000_000)
+    yield
+    ray.shutdown()
+
+
+def test_every_slot_and_every_seed_is_accounted_for(local: dict[str, Any]) -> None:
+    rows = local["rows"]
+    assert rows["requested"] == 600 == rows["accepted"] + sum(rows["rejected"].values()) + sum(rows["failed"].values())
+    assert rows["accepted"] == sum(local["splits"].values())
+    assert set(rows["rejected"]) >= {"empty_completion", "truncated", "exact_duplicate"}
+    assert set(rows["failed"]) == {"engine_error"}
+    assert local["seeds"] == {"read": 123, "planned": 120, "rejected": {"broken_json": 1, "missing_field": 1, "duplicate_seed": 1}}
+    assert local["complete"]
+    assert local["tokens"]["completion"] > 0
+
+
+def test_every_row_carries_its_provenance_and_no_lineage_crosses_splits(local: dict[str, Any]) -> None:
+    data = f"read_parquet('{local['prefix']}/data/**/*.parquet', hive_partitioning = true)"
+    [(rows, ids, depths, digests)] = duckdb.sql(
+        f"select count(*), count(distinct id), list(distinct depth), list(distinct ask_digest) from {data} where origin = 'synthetic'"
+    ).fetchall()
+    assert (rows, ids, depths, digests) == (local["rows"]["accepted"], rows, [1], [local["ask_digest"]])
+    assert duckdb.sql(f"select 1 from {data} group by lineage having count(distinct split) > 1").fetchall() == []
+
+
+def test_a_rejected_row_is_kept_with_its_reason_and_its_kept_witness(local: dict[str, Any]) -> None:
+    data, rejected = (f"read_parquet('{local['prefix']}/{part}')" for part in ("data/**/*.parquet", "rejected/*.parquet"))
+    by_reason = dict(duckdb.sql(f"select reason, count(*) from {rejected} group by 1").fetchall())
+    assert by_reason == {**local["rows"]["rejected"], **local["rows"]["failed"]}
+    orphaned = duckdb.sql(f"select 1 from {rejected} where witness is not null and witness not in (select id from {data})")
+    assert orphaned.fetchall() == []
+
+
+def test_running_again_asks_nothing_and_changes_nothing(local: dict[str, Any]) -> None:
+    prefix = Path(local["prefix"])
+    again = synth_ray.run(job(prefix.parent, str(prefix))).manifest
+    assert again["dataset_digest"] == local["dataset_digest"]
+    assert again["rows"] == local["rows"]
+    assert list((prefix / "_synth" / "asks").rglob("*.z")) == []
+
+
+def test_a_job_that_asks_something_else_is_refused_with_the_key(local: dict[str, Any]) -> None:
+    prefix = Path(local["prefix"])
+    with pytest.raises(JobError, match=r"sampling\.temperature"):
+        synth_ray.run(job(prefix.parent, str(prefix), sampling={"temperature": 0.1}))
+
+
+@pytest.mark.parametrize("window", [1, 8])
+def test_the_window_and_the_number_of_workers_do_not_change_the_dataset(local: dict[str, Any], tmp_path: Path, window: int) -> None:
+    how = {"cluster": {"teachers": 3, "stagers": 2}, "plan": {"window_chunks": window}}
+    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("stagers", [1, 2, 3])
+def test_on_ray_with_any_number_of_actors_it_is_the_same_dataset(
+    local: dict[str, Any], tmp_path: Path, private_ray: None, stagers: int
+) -> None:
+    how = {"cluster": {"engine": "ray", "stagers": stagers, "teachers": 2, "cpus_per_teacher": 0.5}}
+    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+
+
+@pytest.mark.ray
+def test_a_teacher_that_dies_is_replaced_and_the_dataset_is_the_same(
+    local: dict[str, Any], tmp_path: Path, private_ray: None
+) -> None:
+    how = {
+        "cluster": {"engine": "ray", "teachers": 2, "cpus_per_teacher": 0.5},
+        "models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "die_after": 250}}},
+        "limits": {"engine_replacements": 8, "journal_flush_s": 0.2},
+    }
+    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+
+
+@pytest.mark.s3
+def test_in_a_bucket_it_is_the_same_dataset(local: dict[str, Any], tmp_path: Path, bucket: str, moto_server: str) -> None:
+    output = {"path": f"{bucket}/route", "endpoint_url": moto_server}
+    manifest = synth_ray.run(job(tmp_path, "", output=output)).manifest
+    assert manifest["dataset_digest"] == local["dataset_digest"]
+    storage = open_storage(output["path"], endpoint_url=moto_server)
+    assert json.loads(storage.read("manifest.json"))["dataset_digest"] == local["dataset_digest"]
+
+
+def test_a_target_stops_at_its_rows_and_the_rest_is_over_quota(tmp_path: Path) -> None:
+    manifest = synth_ray.run(job(tmp_path, str(tmp_path / "out"), target={"accepted": 100})).manifest
+    assert manifest["rows"]["accepted"] == 100
+    assert manifest["rows"]["rejected"]["over_quota"] > 0
+
+
+def test_a_budget_stops_short_with_a_valid_partial_manifest_and_goes_on_from_there(
+    local: dict[str, Any], tmp_path: Path
+) -> None:
+    slow = {"models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.3, "concurrency": 40}}}}
+    short = synth_ray.run(job(tmp_path, str(tmp_path / "out"), budget={"max_seconds": 2.0}, **slow))
+    assert short.stopped.startswith("budget.max_seconds")
+    assert not short.manifest["complete"]
+    whole = synth_ray.run(job(tmp_path, str(tmp_path / "out")))
+    assert whole.manifest["dataset_digest"] == local["dataset_digest"]
+
+
+def test_an_evaluation_split_is_never_synthetic_only_unless_the_job_says_so(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="allow_synthetic_only_eval"):
+        synth_ray.run(job(tmp_path, str(tmp_path / "out"), split={"allow_synthetic_only_eval": False}))
+
+
+def test_real_rows_are_in_the_evaluation_splits_and_their_prompts_are_never_shown(tmp_path: Path) -> None:
+    real = tmp_path / "real.jsonl"
+    real.write_text("\n".join(json.dumps({"prompt": f"Question {i} about the {i % 7}th thing?", "answer": "real"}) for i in range(9)))
+    manifest = synth_ray.run(job(tmp_path, str(tmp_path / "out"), split={"real": [{"path": str(real)}]})).manifest
+    assert manifest["seeds"]["rejected"]["reserved_for_eval"] == 9
+    assert manifest["rows"]["real"] == 9
+    data = f"read_parquet('{tmp_path}/out/data/**/*.parquet', hive_partitioning = true)"
+    splits = duckdb.sql(f"select distinct split from {data} where origin = 'real'").fetchall()
+    assert {s for (s,) in splits} <= {"validation", "test"}
