@@ -50,12 +50,12 @@ def test_a_listing_goes_over_its_pages(moto_server: str, bucket: str) -> None:
 
 def test_a_file_replaced_while_it_is_read_is_not_mixed(moto_server: str, bucket: str) -> None:
     store = open_storage(f"s3://{bucket}", endpoint_url=moto_server)
-    store.write("x", b"a" * 3 * 2**20)
+    store.write("x", b"a" * 12 * 2**20)
     with store.open_input("x") as file:
         assert file.read(10) == b"a" * 10
-        store.write("x", b"b" * 3 * 2**20)
+        store.write("x", b"b" * 12 * 2**20)
         with pytest.raises(StorageError, match="replaced while read"):
-            file.seek(2 * 2**20)
+            file.seek(10 * 2**20)
             file.read(10)
 
 
