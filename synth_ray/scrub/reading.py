@@ -1,0 +1,77 @@
+"""A text being read: where in it something can be, worked out once for all that look."""
+
+from __future__ import annotations
+
+import bisect
+import re
+import time
+from collections.abc import Sequence
+
+Window = tuple[int, int]
+
+_TRIGGERS = {
+    "digit": re.compile(r"\d+"),
+    "at": re.compile(r"(?<=[!#$%&'*+\-/=?^_`{|}~\w])@(?=\w+(?:-+\w+)*\.\w)"),
+}
+"""Where a match can be: each holds a digit, or an @ between a local part and a dotted name."""
+_DELIMITER = re.compile(r"""[\s()<>"']""")
+_DOT = re.compile(r"\.[A-Za-z]")
+
+
+class Reading:
+    """A text and its windows, each worked out when it is first asked for."""
+
+    __slots__ = ("_urls", "_windows", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._windows: dict[str, Sequence[Window]] = {"": ((0, len(text)),)}
+        self._urls: Sequence[Window] | None = None
+
+    def windows(self, holds: str) -> Sequence[Window]:
+        """The stretches between spaces or newlines that hold the trigger, with one such character on either side."""
+        if holds not in self._windows:
+            self._windows[holds] = _windows(self.text, _TRIGGERS[holds])
+        return self._windows[holds]
+
+    def url_windows(self) -> Sequence[Window]:
+        """The stretches between characters no URL holds, one of them on either side, that hold a dot before a letter."""
+        if self._urls is None:
+            self._urls = _url_windows(self.text)
+        return self._urls
+
+
+def _windows(text: str, trigger: re.Pattern[str]) -> list[Window]:
+    found: list[Window] = []
+    high = -1
+    for m in trigger.finditer(text):
+        i = m.start()
+        if i < high:
+            continue
+        low = max(text.rfind(" ", 0, i), text.rfind("\n", 0, i), 0)
+        space, line = text.find(" ", i), text.find("\n", i)
+        high = (min(space, line) if space >= 0 and line >= 0 else max(space, line)) + 1 or len(text)
+        found.append((low, high))
+    return found
+
+
+def _url_windows(text: str) -> list[Window]:
+    delimiters = [m.start() for m in _DELIMITER.finditer(text)]
+    found: list[Window] = []
+    for m in _DOT.finditer(text):
+        i = m.start()
+        if found and i < found[-1][1]:
+            continue
+        k = bisect.bisect_left(delimiters, i)
+        low = delimiters[k - 1] if k else 0
+        high = delimiters[k] + 1 if k < len(delimiters) else len(text)
+        found.append((low, high))
+    return found
+
+
+def remaining(until: float) -> float:
+    """Seconds left until a reading of the monotonic clock. Raises TimeoutError when there are none."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return min(left, 3600.0)
