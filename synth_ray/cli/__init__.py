@@ -3,7 +3,3 @@
 In: arguments. Out: text for people on stdout, one error on stderr, an exit code. Law: `--help` imports neither Ray nor
 vLLM. Not: anything a Python caller cannot do by `synth_ray.run` and the rooms.
 """
-
-from synth_ray.cli.main import main
-
-__all__ = ["main"]

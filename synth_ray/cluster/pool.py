@@ -34,7 +34,7 @@ Work = tuple[int, Sequence[pa.RecordBatch], Mapping[str, object]]
 class RayPool:
     """See `route.pool.Pool`.
 
-    A lost teacher actor is replaced after a growing pause, `limits.engine_replacements` times in all. A lost stager
+    A lost teacher actor is replaced after a pause that grows while none answers, `limits.engine_replacements` times in all. A lost stager
     actor is replaced at once and its chunks are staged again: staging commits by conditional put, so twice is once.
     """
 
@@ -49,6 +49,7 @@ class RayPool:
         self._stages: dict[int, tuple[int, Any, Work]] = {}
         self._stage_deaths: dict[int, int] = {}
         self._replacements = 0
+        self._deaths_in_a_row = 0
 
     def open(self) -> None:
         self._start_ray()
@@ -139,6 +140,7 @@ class RayPool:
         if kind == "open":
             return [TeacherReady(who, result)]
         answered, load = result
+        self._deaths_in_a_row = 0 if answered else self._deaths_in_a_row
         return [TeacherAnswered(who, answered, load)] if answered else []
 
     def _died(self, kind: str, who: int, error: RayActorError) -> list[Event]:
@@ -147,10 +149,11 @@ class RayPool:
             return self._stager_died(who, why)
         self._teachers.pop(who, None)
         self._replacements += 1
+        self._deaths_in_a_row += 1
         replaced = self._replacements <= self._job.limits.engine_replacements
         log.error("teacher %d is gone (%s); %s", who, why, "replacing it" if replaced else "no replacement left")
         if replaced:
-            self._due.append((self._clock() + _BACKOFF_S * 2 ** (self._replacements - 1), who))
+            self._due.append((self._clock() + _BACKOFF_S * 2 ** (self._deaths_in_a_row - 1), who))
         return [TeacherLost(who, why, replaced)]
 
     def _stager_died(self, chunk: int, why: str) -> list[Event]:

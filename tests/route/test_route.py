@@ -25,7 +25,7 @@ def seeds(folder: Path, n: int = 120) -> Path:
     return path
 
 
-def job(folder: Path, output: str, **more: Any) -> dict[str, Any]:
+def job(folder: Path, prefix: str, **more: Any) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": "scripted",
         "seeds": str(seeds(folder)),
@@ -34,7 +34,7 @@ def job(folder: Path, output: str, **more: Any) -> dict[str, Any]:
         "plan": {"requests": 300, "chunk_requests": 40, "window_chunks": 3},
         "dedup": {"compares": ["prompt"]},
         "split": {"allow_synthetic_only_eval": True},
-        "output": {"path": output},
+        "output": {"path": prefix},
         "cluster": {"engine": "local"},
         "limits": {"journal_flush_s": 0.2},
     }
@@ -64,7 +64,7 @@ def test_every_slot_and_every_seed_is_accounted_for(local: dict[str, Any]) -> No
     assert rows["requested"] == 600 == rows["accepted"] + sum(rows["rejected"].values()) + sum(rows["failed"].values())
     assert rows["accepted"] == sum(local["splits"].values())
     assert set(rows["rejected"]) >= {"empty_completion", "truncated", "exact_duplicate"}
-    assert set(rows["failed"]) == {"engine_error"}
+    assert set(rows["failed"]) == {"engine_error", "no_answer"}
     assert local["seeds"] == {"read": 123, "planned": 120, "rejected": {"broken_json": 1, "missing_field": 1, "duplicate_seed": 1}}
     assert local["complete"]
     assert local["tokens"]["completion"] > 0
@@ -130,7 +130,7 @@ def test_a_teacher_that_dies_is_replaced_and_the_dataset_is_the_same(
 
 @pytest.mark.s3
 def test_in_a_bucket_it_is_the_same_dataset(local: dict[str, Any], tmp_path: Path, bucket: str, moto_server: str) -> None:
-    output = {"path": f"{bucket}/route", "endpoint_url": moto_server}
+    output = {"path": f"s3://{bucket}/route", "endpoint_url": moto_server}
     manifest = synth_ray.run(job(tmp_path, "", output=output)).manifest
     assert manifest["dataset_digest"] == local["dataset_digest"]
     storage = open_storage(output["path"], endpoint_url=moto_server)
