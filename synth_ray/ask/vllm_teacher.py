@@ -14,7 +14,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -37,11 +37,10 @@ _ENVIRONMENT = {
 
 
 class VllmTeacher:
-    """One engine. `on_death` is told once, from the engine's thread, when a step fails: the process should end."""
+    """One engine. When a step fails, every ask that waits and every later one raises EngineDead."""
 
-    def __init__(self, model: Model, *, on_death: Callable[[str], None] | None = None) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
-        self._on_death = on_death
         self._inbox: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         self._waiting: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Future[list[Completion]]]] = {}
         self._death = ""
@@ -127,11 +126,11 @@ class VllmTeacher:
             while self._take_in():
                 self._step()
         except BaseException as error:
-            # A failed step leaves the engine unusable: fail everyone who waits, then end the process loudly.
+            # A failed step leaves the engine unusable: everyone who waits hears of it, and the worker ends its process.
             log.error("vllm engine died: %s", type(error).__name__)
             self._die(f"vllm engine died in a step: {type(error).__name__}: {str(error)[:300]}")
         finally:
-            self._die(self._death or "vllm engine was closed", told=False)
+            self._die("vllm engine was closed")
 
     def _take_in(self) -> bool:
         """Move asks and cancellations into the engine; block only when there is nothing to step. False to stop."""
@@ -179,11 +178,9 @@ class VllmTeacher:
         for loop, results in by_loop.items():
             loop.call_soon_threadsafe(_resolve, results)
 
-    def _die(self, why: str, *, told: bool = True) -> None:
+    def _die(self, why: str) -> None:
         self._death = self._death or why
         self._hand_over([(name, EngineDead(self._death)) for name in list(self._waiting)])
-        if told and self._on_death is not None:
-            self._on_death(self._death)
 
 
 def _resolve(results: list[tuple[asyncio.Future[list[Completion]], Any]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.journal import Answers, Journal
@@ -23,7 +23,7 @@ Recalled = Mapping[str, Answers]
 NOTHING: Recalled = {}
 
 
-def open_teacher(model: Model, *, on_death: Callable[[str], None] | None = None) -> Teacher:
+def open_teacher(model: Model) -> Teacher:
     """The teacher a model section names; not opened yet."""
     if model.engine == "scripted":
         from synth_ray.ask.scripted_teacher import ScriptedTeacher
@@ -31,21 +31,18 @@ def open_teacher(model: Model, *, on_death: Callable[[str], None] | None = None)
         return ScriptedTeacher(model)
     from synth_ray.ask.vllm_teacher import VllmTeacher
 
-    return VllmTeacher(model, on_death=on_death)
+    return VllmTeacher(model)
 
 
 class AskWorker:
     """Thread-safe: `submit` never waits, `collect` waits for at least one finished request.
 
-    An engine that dies ends the worker: every later `collect` raises EngineDead. What was submitted and not yet
-    collected is then the caller's to ask again elsewhere.
+    An engine that dies ends the worker: once what was finished is collected, `collect` raises EngineDead. What was
+    submitted and not collected is then the caller's to ask again elsewhere.
     """
 
-    def __init__(
-        self, job: Job, *, on_death: Callable[[str], None] | None = None, journal: Journal | None = None
-    ) -> None:
+    def __init__(self, job: Job, *, journal: Journal | None = None) -> None:
         self._job = job
-        self._on_death = on_death
         self._journal = journal
         self._done: queue.SimpleQueue[Outcome | EngineDead] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
@@ -61,7 +58,7 @@ class AskWorker:
         for role, model in models.items():
             same = model.model_dump_json()
             if same not in engines:
-                teacher = open_teacher(model, on_death=self._on_death)
+                teacher = open_teacher(model)
                 engines[same] = (teacher, teacher.open())
             self._teachers[role] = engines[same][0]
         if self._journal is not None:
@@ -103,22 +100,27 @@ class AskWorker:
 
     def collect(self, wait_s: float) -> list[Answered]:
         """Finished requests, by chunk; empty when none finished within `wait_s` seconds."""
-        if self._dead is not None:
-            raise self._dead
         outcomes: list[Outcome] = []
         try:
-            self._take(self._done.get(timeout=wait_s), outcomes)
-            while len(outcomes) < _MOST_PER_COLLECT:
-                self._take(self._done.get_nowait(), outcomes)
+            item = self._done.get(timeout=0 if self._dead else wait_s)
+            while True:
+                if isinstance(item, EngineDead):
+                    self._dead = item
+                else:
+                    outcomes.append(item)
+                if len(outcomes) == _MOST_PER_COLLECT:
+                    break
+                item = self._done.get_nowait()
         except queue.Empty:
             pass
+        if self._dead is not None and not outcomes:
+            raise self._dead
         return answered(outcomes)
 
-    def _take(self, item: Outcome | EngineDead, outcomes: list[Outcome]) -> None:
-        if isinstance(item, EngineDead):
-            self._dead = item
-            raise item
-        outcomes.append(item)
+    def flush(self) -> None:
+        """Write what the journal holds: for a process that is about to end."""
+        if self._journal is not None:
+            self._journal.flush()
 
     def load(self) -> dict[str, Load]:
         return {role: teacher.load() for role, teacher in self._teachers.items()}

@@ -34,7 +34,7 @@ class TeacherActor:
     """One replica. Made with max_concurrency, so that `submit` is served while `collect` waits."""
 
     def __init__(self, job: Job) -> None:
-        self._worker = AskWorker(job, on_death=_end_process, journal=open_journal(job))
+        self._worker = AskWorker(job, journal=open_journal(job))
 
     def open(self) -> dict[str, TeacherFacts]:
         return self._worker.open()
@@ -49,6 +49,7 @@ class TeacherActor:
         try:
             return self._worker.collect(wait_s), self._worker.load()
         except EngineDead as death:
+            self._worker.flush()
             _end_process(str(death))
             raise
 

@@ -91,7 +91,9 @@ class _Run:
 
     def go(self, make_pool: Callable[[Job], Pool], watch: Callable[[Tally], None]) -> Result:
         job, storage = self._job, self._storage
-        self._ledger.pin_job({"ask_digest": self._prepared.ask_digest, "keys": job.keys_that_change("ask")})
+        keys = job.keys_that_change("ask") | job.keys_that_change("stage")
+        self._ledger.pin_job({"ask_digest": self._prepared.ask_digest, "keys": keys})
+        self._ledger.sweep(now=time.time())
         replaces = manifest_etag(storage)
         write_unfinished_card(storage, name=job.name)
         committed = self._ledger.commits()

@@ -122,7 +122,7 @@ def test_a_teacher_that_dies_is_replaced_and_the_dataset_is_the_same(
 ) -> None:
     how = {
         "cluster": {"engine": "ray", "teachers": 2, "cpus_per_teacher": 0.5},
-        "models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "die_after": 250}}},
+        "models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.05, "concurrency": 20, "die_after": 250}}},
         "limits": {"engine_replacements": 8, "journal_flush_s": 0.2},
     }
     assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
