@@ -53,9 +53,7 @@ def aws_credentials() -> Iterator[None]:
     if ANOTHER in os.environ:
         yield
         return
-    before = {
-        name: os.environ.get(name) for name in [*CREDENTIALS, "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE"]
-    }
+    before = {name: os.environ.get(name) for name in [*CREDENTIALS, "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE"]}
     for name in before:
         os.environ.pop(name, None)
     os.environ.update(CREDENTIALS)

@@ -59,7 +59,9 @@ def support(draw: random.Random, *, intent: str = "", tone: str = "") -> Support
     parts = [draw.choice(OPENERS[tone]), *[s.format(**words) for s in said], contact, draw.choice(CLOSERS[tone])]
     text = " ".join(p for p in parts if p) + (f" {first} {last}" if signed else "")
     greeting = f"Hi {first}," if signed else draw.choice(("Hello,", "Hi there,", "Thank you for your message."))
-    tail = draw.choice(("", "", f"Write to {_help(draw)} if you need more.", f"You can call us on {_phone(draw)}.", "We are here to help."))
+    tail = draw.choice(
+        ("", "", f"Write to {_help(draw)} if you need more.", f"You can call us on {_phone(draw)}.", "We are here to help.")
+    )
     said_order = f"Your order number is {words['order']}." if words["order"] in text and draw.random() < 0.6 else ""
     reply = " ".join(p for p in (greeting, draw.choice(answers).format(**words), said_order, tail) if p)
     return Support(text, reply, intent, tone)
@@ -132,7 +134,9 @@ def _share(draw: random.Random) -> Problem:
 def _more_than(draw: random.Random) -> Problem:
     name, other = _two(draw)
     thing, a, b = draw.choice(ITEMS), draw.randint(3, 40), draw.randint(2, 30)
-    text = f"{name} found {a} {thing} in the morning. {other} found {b} more than {name}. How many {thing} did they find together?"
+    text = (
+        f"{name} found {a} {thing} in the morning. {other} found {b} more than {name}. How many {thing} did they find together?"
+    )
     more, total = a + b, a + a + b
     worked = f"{other} found {a} + {b} = <<{a}+{b}={more}>>{more} {thing}. Together they found {a} + {more} = <<{a}+{more}={total}>>{total} {thing}."
     return Problem(text, f"{worked}\n#### {total}")
@@ -182,7 +186,10 @@ def _structured(draw: random.Random) -> Chat:
     one = support(draw)
     if draw.random() < 0.6:
         options = sorted({one.intent, *draw.sample(list(INTENTS), draw.randint(2, 5))})
-        return f"Classify the intent of this message. Answer with one of: {', '.join(options)}.\nMessage: {one.prompt}", one.intent
+        return (
+            f"Classify the intent of this message. Answer with one of: {', '.join(options)}.\nMessage: {one.prompt}",
+            one.intent,
+        )
     summary = f"A {one.tone} customer writes about {one.intent.replace('_', ' ')}."
     facts = json.dumps({"intent": one.intent, "tone": one.tone, "summary": summary}, separators=(",", ":"))
     return f"Reply as JSON with keys intent, tone and summary.\nMessage: {one.prompt}", facts

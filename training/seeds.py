@@ -1,6 +1,6 @@
 """Write the demo's seeds and its held-out rows, from the grammar with other random seeds than training.
 
-    python training/seeds.py --out jobs/data
+python training/seeds.py --out jobs/data
 """
 
 from __future__ import annotations

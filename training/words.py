@@ -24,7 +24,13 @@ SHOP = "shopdesk.com brightcart.net homeward.store".split()
 TONES = ("polite", "angry", "worried", "brief", "cheerful")
 OPENERS = {
     "polite": ("Good morning,", "Hello,", "Dear team,", "Good afternoon,", "Hello there, I hope you are well."),
-    "angry": ("This is not acceptable.", "I am really upset.", "I have had enough.", "Once again I have to write to you.", "Seriously?"),
+    "angry": (
+        "This is not acceptable.",
+        "I am really upset.",
+        "I have had enough.",
+        "Once again I have to write to you.",
+        "Seriously?",
+    ),
     "worried": ("I am a little worried.", "I am not sure what to do.", "Please help me,", "I hope nothing went wrong."),
     "brief": ("Hi.", "Hello.", "", "", "Quick question."),
     "cheerful": ("Hi team!", "Hello, happy customer here!", "Hey there!", "Good day to you all!"),

@@ -78,9 +78,7 @@ class Admission:
         similarity: list[float | None] = [None] * staged.num_rows
         if len(open_rows):
             rows = staged.take(pa.array(open_rows))
-            found = self._index.decide(
-                _batch(rows, self._bands), room=self._room, cell=np.zeros(len(open_rows), np.int64)
-            )
+            found = self._index.decide(_batch(rows, self._bands), room=self._room, cell=np.zeros(len(open_rows), np.int64))
             self._remember(rows, found.code, found.number)
             splits = rows["split"].to_pylist()
             for place, row in enumerate(open_rows.tolist()):

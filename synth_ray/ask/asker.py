@@ -13,7 +13,6 @@ from synth_ray.job.models import Sampling
 from synth_ray.recipes.contract import Completion, Constraint, Recipe
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
 
-
 Note = Callable[[Request, str, list[Completion]], None]
 """Told of every finished ask: its request, its key, its answers."""
 
@@ -121,6 +120,7 @@ class _Ask:
         self._attempts[reason] += 1
 
     def outcome(self, drafts: list[Draft], reason: Reason, detail: str) -> Outcome:
+        prompt, completion, cached = self._tokens
         missing = self._request.slots - len(drafts)
         drafts = drafts + [Draft(self._last_prompt, "", reason=reason, detail=detail) for _ in range(missing)]
-        return Outcome(self._request, drafts, *self._tokens, attempts=dict(self._attempts))
+        return Outcome(self._request, drafts, prompt, completion, cached, dict(self._attempts))

@@ -114,4 +114,3 @@ def _plain(answer: Completion) -> list[Any]:
         answer.completion_tokens,
         answer.cached_tokens,
     ]
-

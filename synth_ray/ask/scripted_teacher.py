@@ -131,4 +131,3 @@ class ScriptedTeacher:
 
     def close(self) -> None:
         self._dead = True
-

@@ -81,9 +81,7 @@ class Checker:
             "not_true": self._untrue(staged, completions),
         }
 
-    def _tokens(
-        self, staged: pa.Table, completions: list[str], prompts: list[str]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _tokens(self, staged: pa.Table, completions: list[str], prompts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         if self._counter is None:
             return staged["completion_tokens"].to_numpy(), staged["prompt_tokens"].to_numpy()
         return np.asarray(self._counter(completions)), np.asarray(self._counter(prompts))

@@ -8,7 +8,8 @@ from collections import Counter
 
 _OPENING = 160
 _REFUSALS = (
-    r"i(?:'m| am) (?:so |very |really )?(?:sorry|afraid),? (?:but )?(?:i|that|as)\b.{0,40}\b(?:can(?:'t|not)|unable|won't|not able)",
+    r"i(?:'m| am) (?:so |very |really )?(?:sorry|afraid),? (?:but )?(?:i|that|as)\b.{0,40}"
+    r"\b(?:can(?:'t|not)|unable|won't|not able)",
     r"(?:sorry,? )?(?:but )?i (?:can(?:'t|not)|am unable to|am not able to|won't) (?:help|assist|comply|do that|provide|fulfil)",
     r"as an? (?:ai|artificial intelligence|(?:large )?language model)\b",
     r"i (?:must|have to) (?:decline|refuse)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def tiktoken_of(file: Path) -> Any | None:
 def _in_merge_order(model: dict[str, Any]) -> bool:
     pairs = (m.split(" ") if isinstance(m, str) else m for m in model["merges"])
     ids = [model["vocab"].get("".join(pair), -1) for pair in pairs]
-    return -1 not in ids and all(a < b for a, b in zip(ids, ids[1:], strict=False))
+    return -1 not in ids and all(a < b for a, b in pairwise(ids))
 
 
 def _split_of(described: dict[str, Any] | None) -> str | None:

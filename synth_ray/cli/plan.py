@@ -19,7 +19,7 @@ def main(arguments: argparse.Namespace) -> int:
         prepared = prepare(job, spool=Path(spool), file=arguments.job)
         planner = prepared.planner
         guess = estimate(prepared, job)
-        counts = {split: 0 for split in SPLITS}
+        counts = dict.fromkeys(SPLITS, 0)
         for code in prepared.seeds.splits:
             counts[SPLITS[code]] += 1
     print(f"job       {job.name}  ({prepared.job_digest})")

@@ -100,7 +100,9 @@ class _Shown:
         if draft.reason is not None:
             print(f"slot {slot} · failed: {draft.reason} {draft.detail}")
             return
-        print(f"slot {slot} · {draft.completion_tokens} tokens, {draft.finish_reason}:\n{_indented(self._text(draft.completion))}")
+        print(
+            f"slot {slot} · {draft.completion_tokens} tokens, {draft.finish_reason}:\n{_indented(self._text(draft.completion))}"
+        )
 
 
 def _indented(text: str) -> str:

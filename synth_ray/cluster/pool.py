@@ -34,8 +34,9 @@ Work = tuple[int, Sequence[pa.RecordBatch], Mapping[str, object]]
 class RayPool:
     """See `route.pool.Pool`.
 
-    A lost teacher actor is replaced after a pause that grows while none answers, `limits.engine_replacements` times in all. A lost stager
-    actor is replaced at once and its chunks are staged again: staging commits by conditional put, so twice is once.
+    A lost teacher actor is replaced after a pause that grows while none answers, `limits.engine_replacements` times in all.
+    A lost stager actor is replaced at once and its chunks are staged again: staging commits by conditional put, so twice
+    is once.
     """
 
     def __init__(self, job: Job, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -101,7 +102,7 @@ class RayPool:
             actor.committed.remote(chunk)
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
-        load = {stager: 0 for stager in self._stagers}
+        load = dict.fromkeys(self._stagers, 0)
         for stager, _, _ in self._stages.values():
             load[stager] += 1
         self._stage_on(min(load, key=lambda s: (load[s], s)), (chunk, list(batches), dict(facts)))

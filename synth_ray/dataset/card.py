@@ -27,9 +27,7 @@ def write_unfinished_card(storage: Storage, *, name: str) -> None:
     """Say that there is no dataset here yet, unless a card is there: that one describes an earlier, whole version."""
     # An empty list makes `datasets` refuse the folder; no list at all would make it load whatever Parquet it finds.
     head = {"pretty_name": name, "configs": [{"config_name": "default", "data_files": []}]}
-    body = (
-        f"# {name}\n\n**This dataset is unfinished.** A run is writing it, or stopped. No file here is a result yet.\n"
-    )
+    body = f"# {name}\n\n**This dataset is unfinished.** A run is writing it, or stopped. No file here is a result yet.\n"
     try:
         storage.create(PATH, _card(head, body))
     except Conflict:
@@ -124,9 +122,7 @@ def _funnel(m: Manifest) -> list[str]:
     told = _table(("slot", "reason", "rows"), rows)
     told += ["", f"Seeds: {m.seeds.read:,} read, {m.seeds.planned:,} planned"]
     told[-1] += "".join(f", {n:,} rejected ({reason})" for reason, n in sorted(m.seeds.rejected.items())) + "."
-    told += (
-        ["Rejected and failed rows are kept, with their reasons: configuration `rejected`."] if m.rejected_files else []
-    )
+    told += ["Rejected and failed rows are kept, with their reasons: configuration `rejected`."] if m.rejected_files else []
     return told
 
 

@@ -107,15 +107,12 @@ class Manifest(_Facts):
             sums.append(("pending slots of a complete dataset", rows.pending, "none", 0))
         wrong = [f"{what} {got} != {parts} {total}" for what, got, parts, total in sums if got != total]
         if wrong:
-            raise SynthRayError(
-                f"manifest: wanted sums that agree, got {'; '.join(wrong)}; nothing was published, report this"
-            )
+            raise SynthRayError(f"manifest: wanted sums that agree, got {'; '.join(wrong)}; nothing was published, report this")
 
 
 def files_of(entries: list[FileEntry]) -> list[File]:
     return [
-        File(path=e.path, split=e.split, rows=e.rows, bytes=e.size_bytes, sha256=e.sha256, row_bytes=e.row_bytes)
-        for e in entries
+        File(path=e.path, split=e.split, rows=e.rows, bytes=e.size_bytes, sha256=e.sha256, row_bytes=e.row_bytes) for e in entries
     ]
 
 
@@ -157,6 +154,4 @@ def read_manifest(storage: Storage) -> Manifest:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
         keys = ", ".join(sorted({".".join(map(str, e["loc"])) or "JSON" for e in error.errors()}))
-        raise StorageError(
-            f"{storage.url}/{PATH}: wanted a manifest, got one that is wrong at {keys}; restore it"
-        ) from None
+        raise StorageError(f"{storage.url}/{PATH}: wanted a manifest, got one that is wrong at {keys}; restore it") from None

@@ -32,9 +32,7 @@ def digests_and_sizes(table: pa.Table) -> tuple[list[bytes], npt.NDArray[np.int6
 
 
 def _rows_as_text(table: pa.Table) -> Any:
-    columns = [
-        _as_text(column.chunk(0) if column.num_chunks else pa.array([], column.type)) for column in table.columns
-    ]
+    columns = [_as_text(column.chunk(0) if column.num_chunks else pa.array([], column.type)) for column in table.columns]
     return _joined(columns)
 
 

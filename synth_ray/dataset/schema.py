@@ -77,13 +77,9 @@ class RowShape:
     def __post_init__(self) -> None:
         for name, kind in self._promoted().items():
             if name in RESERVED:
-                raise JobError(
-                    f"column '{name}': wanted a name the dataset does not have, got its own; rename the field"
-                )
+                raise JobError(f"column '{name}': wanted a name the dataset does not have, got its own; rename the field")
             if name in self.closed and kind not in ("string", "json"):
-                raise JobError(
-                    f"output.partition_by: wanted '{name}' to be a string column, got {kind}; change its type"
-                )
+                raise JobError(f"output.partition_by: wanted '{name}' to be a string column, got {kind}; change its type")
 
     @classmethod
     def of(cls, output: Output, *, provenance: Provenance, recipe_columns: Mapping[str, str]) -> RowShape:
@@ -113,9 +109,7 @@ class RowShape:
 
     def _shaped(self, staged: pa.Table, schema: pa.Schema) -> pa.Table:
         made = self._from_fields(staged) | self._constants(staged)
-        return pa.table(
-            [_column(name, made, staged).cast(schema.field(name).type) for name in schema.names], schema=schema
-        )
+        return pa.table([_column(name, made, staged).cast(schema.field(name).type) for name in schema.names], schema=schema)
 
     def _constants(self, staged: pa.Table) -> dict[str, Any]:
         """A real row has no teacher; every row has the run it came from."""

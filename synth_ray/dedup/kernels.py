@@ -108,7 +108,7 @@ def shingles(hashes: Any, offsets: Any, lengths: Any, q: Any, out: Any, out_offs
 
 @nb.njit(nogil=True, cache=True, boundscheck=False)
 def signatures(hashes: Any, offsets: Any, a: Any, b: Any, out: Any, mixed: Any) -> None:
-    """min over shingles of fmix32(x) * a_k + b_k (mod 2**32), 64 permutations at a time so that they stay in registers."""
+    """Min over shingles of fmix32(x) * a_k + b_k (mod 2**32), 64 permutations at a time so that they stay in registers."""
     best = np.empty(64, np.uint32)
     for d in range(offsets.size - 1):
         start = offsets[d]

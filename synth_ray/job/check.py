@@ -56,8 +56,8 @@ class Check(Section):
         list, "More openings of refusals, as regular expressions (RE2), beside the built-in ones.", changes="stage"
     )
     echo: float = key(0.9, "Share of its own prompt a completion may repeat word for word.", gt=0, le=1, changes="stage")
-    script: Literal["", "latin", "cyrillic", "greek", "arabic", "hebrew", "han", "japanese", "hangul", "devanagari", "thai"] = key(
-        "", "Writing system that most letters of a completion must have; empty accepts any.", changes="stage"
+    script: Literal["", "latin", "cyrillic", "greek", "arabic", "hebrew", "han", "japanese", "hangul", "devanagari", "thai"] = (
+        key("", "Writing system that most letters of a completion must have; empty accepts any.", changes="stage")
     )
     verify: Literal["none", "arithmetic", "label", "regex"] = key(
         "none", "How a completion is shown to be true: recomputed, in the label set, or of a form.", changes="stage"

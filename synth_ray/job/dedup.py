@@ -12,7 +12,9 @@ class Dedup(Section):
     """Exact and near-duplicates: MinHash bands find candidates, exact Jaccard of word n-grams decides."""
 
     near: bool = key(True, "Reject near-duplicates; off, only exact ones.", changes="admit")
-    threshold: float = key(0.8, "Jaccard similarity of word n-grams from which a row is a near-duplicate.", gt=0, le=1, changes="admit")
+    threshold: float = key(
+        0.8, "Jaccard similarity of word n-grams from which a row is a near-duplicate.", gt=0, le=1, changes="admit"
+    )
     compares: list[str] = key(
         list, "Columns compared: prompt, completion, or a field. Left out, what the recipe says.", changes="stage"
     )
@@ -24,7 +26,9 @@ class Dedup(Section):
     bands: int = key(21, "LSH bands.", ge=1, le=128, changes="stage")
     rows_per_band: int = key(6, "Permutations in a band.", ge=1, le=64, changes="stage")
     seed: int = key(1, "Seed of the permutations.", ge=0, changes="stage")
-    bucket_cap: int = key(8, "Most rows looked at in one bucket: what bounds the cost of templates.", ge=1, le=64, changes="admit")
+    bucket_cap: int = key(
+        8, "Most rows looked at in one bucket: what bounds the cost of templates.", ge=1, le=64, changes="admit"
+    )
 
     @model_validator(mode="after")
     def _bands_fit(self) -> Dedup:

@@ -53,9 +53,7 @@ class Model(Section):
     tokenizer: str = key("", "Another tokenizer than the model's own (name or local folder).")
     trust_remote_code: bool = key(False, "Run code that comes with the model. Off unless you read that code.")
     chat: bool = key(True, "Render messages with the model's chat template; off sends the text as it is.")
-    engine_args: dict[str, Any] = key(
-        lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing"
-    )
+    engine_args: dict[str, Any] = key(lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing")
     script: Script = key(Script, "The scripted teacher's script.")
 
     @model_validator(mode="after")
@@ -67,7 +65,7 @@ class Model(Section):
     def identity(self) -> dict[str, Any]:
         """What of this model can change an answer: part of the ask digest."""
         named = {k: v for k, v in self.engine_args.items() if k in RESULT_ENGINE_ARGS}
-        facts = {"engine": self.engine, "model": self.model, "revision": self.revision}
+        facts: dict[str, Any] = {"engine": self.engine, "model": self.model, "revision": self.revision}
         facts |= {"tokenizer": self.tokenizer, "chat": self.chat, "engine_args": named}
         if self.engine == "scripted":
             facts["script"] = self.script.model_dump(exclude=SPEED_OF_SCRIPT)

@@ -43,9 +43,7 @@ class Output(Section):
         changes="admit",
     )
     part_rows: int = key(1_000_000, "Most rows in one file.", ge=1, changes="nothing")
-    part_bytes: int = key(
-        1_000_000_000, "Most bytes of rows, before compression, in one file.", ge=1024, changes="nothing"
-    )
+    part_bytes: int = key(1_000_000_000, "Most bytes of rows, before compression, in one file.", ge=1024, changes="nothing")
     row_group_rows: int = key(
         10_000,
         "Most rows in one row group: what a reader loads, and a writer holds in memory.",

@@ -13,9 +13,7 @@ class Plan(Section):
     requests: int | None = key(None, "Requests to plan; left out, one per seed.", ge=1)
     seed: int = key(0, "The job's random seed: order of seeds, few-shot choice, sampling seeds.")
     chunk_requests: int = key(1024, "Requests in a chunk, the unit of commit.", ge=1, le=100_000)
-    window_chunks: int = key(
-        32, "Most chunks between the admission frontier and the newest request.", ge=1, changes="nothing"
-    )
+    window_chunks: int = key(32, "Most chunks between the admission frontier and the newest request.", ge=1, changes="nothing")
 
 
 class Limits(Section):
@@ -55,6 +53,4 @@ class Cluster(Section):
     in_flight: int | None = key(
         None, "Requests kept on one teacher; left out, four times what its engine runs at once.", ge=1, changes="nothing"
     )
-    object_store_bytes: int = key(
-        300_000_000, "Object store of a local Ray, in bytes.", ge=80_000_000, changes="nothing"
-    )
+    object_store_bytes: int = key(300_000_000, "Object store of a local Ray, in bytes.", ge=80_000_000, changes="nothing")

@@ -35,15 +35,11 @@ _ENTITY = r"^[A-Z][A-Z0-9_]{0,59}$"
 class Policy(Section):
     """Rules on top of the stock recognizers. Each can be switched off; all off gives their findings unchanged."""
 
-    cards: bool = key(
-        True, "Cards need an issuer's prefix and length and a Luhn digit; the newer ranges count.", changes="stage"
-    )
+    cards: bool = key(True, "Cards need an issuer's prefix and length and a Luhn digit; the newer ranges count.", changes="stage")
     ibans: bool = key(True, "IBANs by the registry's length for their country and their check digits.", changes="stage")
     wallets: bool = key(True, "Ethereum and further wallets beside Bitcoin.", changes="stage")
     written_emails: bool = key(True, "Addresses written as 'jane [at] mail [dot] com'.", changes="stage")
-    phones: bool = key(
-        True, "Phones by separators, country code or a word such as 'call'; never a bare number.", changes="stage"
-    )
+    phones: bool = key(True, "Phones by separators, country code or a word such as 'call'; never a bare number.", changes="stage")
     public_ips: bool = key(True, "Only addresses that are routed on the internet; no version numbers.", changes="stage")
     context: bool = key(
         True,
@@ -64,9 +60,7 @@ class Recognizer(Section):
     """A recognizer of your own."""
 
     entity: str = key(..., "What it finds, in capitals.", pattern=_ENTITY, changes="stage")
-    regex: str = key(
-        ..., "A regular expression in RE2 syntax; its first group, if any, is what is replaced.", changes="stage"
-    )
+    regex: str = key(..., "A regular expression in RE2 syntax; its first group, if any, is what is replaced.", changes="stage")
     score: float = key(0.85, "How sure a match is.", ge=0, le=1, changes="stage")
     context: list[str] = key(list, "Words before a match that raise its score by 0.35.", changes="stage")
 
@@ -78,12 +72,8 @@ class Scrub(Section):
         "patterns", "Patterns alone, or patterns and a local model for names.", changes="stage"
     )
     model: str = key("", "The model's local folder, or an installed spaCy package.", changes="stage")
-    labels: dict[str, str] = key(
-        dict, "The model's labels as entities, where they differ: {PER: PERSON}.", changes="stage"
-    )
-    device: str = key(
-        "", "Device of the model, as torch names it; empty takes a GPU when there is one.", changes="nothing"
-    )
+    labels: dict[str, str] = key(dict, "The model's labels as entities, where they differ: {PER: PERSON}.", changes="stage")
+    device: str = key("", "Device of the model, as torch names it; empty takes a GPU when there is one.", changes="nothing")
     batch_texts: int = key(32, "Texts the model reads at once.", ge=1, changes="nothing")
     entities: list[str] | None = key(
         None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 Changes = Literal["ask", "stage", "admit", "nothing"]
 """What a change of a key costs: a new run; re-staging from staged text; re-admission only; nothing at all."""
@@ -16,7 +16,7 @@ class Section(BaseModel):
 
 def key(default: Any = ..., doc: str = "", *, changes: Changes = "ask", **constraints: Any) -> Any:
     """Declare one key: its default, the sentence that explains it, and what changing it costs."""
-    schema = {"changes": changes}
+    schema: dict[str, JsonValue] = {"changes": changes}
     if callable(default):
         return Field(default_factory=default, description=doc, json_schema_extra=schema, **constraints)
     return Field(default, description=doc, json_schema_extra=schema, **constraints)

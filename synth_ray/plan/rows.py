@@ -99,7 +99,9 @@ def _elements(text: io.TextIOBase, buffer: str, path: str) -> Rows:
         more = "" if ended else text.read(max(_BLOCK, len(buffer)))
         if not more and (ended or not buffer.strip()):
             # Past a broken element the boundaries of the rest are unknown: it is one bad row, and the file ends here.
-            yield BadRow(number + 1, Reason.BROKEN_JSON, f"{len(buffer)} characters that are not JSON, or an array without its end")
+            yield BadRow(
+                number + 1, Reason.BROKEN_JSON, f"{len(buffer)} characters that are not JSON, or an array without its end"
+            )
             return
         ended, buffer = not more, buffer + more
 

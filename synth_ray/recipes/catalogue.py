@@ -16,15 +16,18 @@ from synth_ray.recipes.contract import Recipe
 
 OURS = ("distill", "vary")
 
+
 def find(name: str) -> Recipe:
     """The recipe of this name. Raises JobError naming the nearest known one."""
     if name in OURS:
-        return importlib.import_module(f"synth_ray.recipes.{name}").RECIPE
+        ours: Recipe = importlib.import_module(f"synth_ray.recipes.{name}").RECIPE
+        return ours
     if "." not in name:
         near = get_close_matches(name, OURS, 1)
         hint = f"did you mean '{near[0]}'?" if near else "for your own recipe give its module, as `my_package.my_recipe`"
         raise JobError(f"recipe.name: wanted one of {', '.join(OURS)}, or a module of your own, got '{name}'; {hint}")
     return _own(name)
+
 
 def _own(name: str) -> Recipe:
     try:
@@ -34,6 +37,7 @@ def _own(name: str) -> Recipe:
     if not isinstance(recipe, Recipe):
         raise JobError(f"recipe.name: wanted `RECIPE = Recipe(…)` in module '{name}', got {type(recipe).__name__}; add it")
     return recipe
+
 
 def options_of(choice: RecipeChoice, *, file: str = "job", lines: Mapping[Where, int] | None = None) -> Section:
     """The job's options, checked by the recipe's own section. Raises BadJob."""

@@ -6,6 +6,7 @@ Two asks per row. Source of the method: Self-Instruct (Wang et al., 2022, arXiv 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
@@ -33,7 +34,7 @@ class Vary(Section):
 
 async def make(request: Request, ask: Ask, options: Vary) -> list[Draft]:
     asked = conversation(options.system, render(options.instruct, request))
-    warmth = {} if options.instruct_temperature is None else {"temperature": options.instruct_temperature}
+    warmth: dict[str, Any] = {} if options.instruct_temperature is None else {"temperature": options.instruct_temperature}
     instructions = await ask.many(asked, options.n, **warmth)
     return await asyncio.gather(*[_answered(request, ask, options, one.text.strip(), asked) for one in instructions])
 

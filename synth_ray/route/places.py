@@ -38,7 +38,6 @@ def _told(error: StorageError) -> None:
     log.warning("the ask journal could not be written, the next flush tries again: %s", error)
 
 
-
 def files_at(path: str, **where: Any) -> list[str]:
     """The files a path or glob names, in order. Raises JobError when there are none."""
     scheme, bucket, key = split_url(path)

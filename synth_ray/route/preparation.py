@@ -109,7 +109,9 @@ def _real_seeds(job: Job) -> Iterator[Seed]:
                 continue
             raise JobError(f"split.real: {one.file}:{one.line}: wanted a real row, got {one.reason}; fix the row or drop it")
         if "answer" not in one.fields:
-            raise JobError(f"split.real: {one.source}:{one.line}: wanted a completion, got no field 'answer'; map it under fields")
+            raise JobError(
+                f"split.real: {one.source}:{one.line}: wanted a completion, got no field 'answer'; map it under fields"
+            )
         yield _in_split(one, split_of(one.lineage, evaluation or {"test": 1.0}, salt=job.split.salt))
 
 

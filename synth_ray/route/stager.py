@@ -14,8 +14,8 @@ from synth_ray.dedup.fingerprint import Fingerprinter, compared_text
 from synth_ray.job.document import Job
 from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.records import STAGED
-from synth_ray.route.pool import ChunkStaged
 from synth_ray.route.places import open_output
+from synth_ray.route.pool import ChunkStaged
 from synth_ray.scrub.scrubber import open_scrubber
 
 

@@ -194,7 +194,8 @@ def without_duplicates(findings: Iterable[Finding]) -> list[Finding]:
     """`EntityRecognizer.remove_duplicates`: no finding inside one of its own type that scores as high; best first."""
     ordered = sorted(set(findings), key=lambda f: (f.entity, f.start, f.start - f.end, -f.score))
     kept: list[Finding] = []
-    entity, active = "", []
+    entity = ""
+    active: list[Finding] = []
     for f in ordered:
         if f.entity != entity:
             entity, active = f.entity, []

@@ -54,8 +54,8 @@ class Region:
         self.name = name
         code = pn.country_code_for_region(name)
         self._code = str(code)
-        metadata = pn.PhoneMetadata.metadata_for_region(name)
-        same_code = [pn.PhoneMetadata.metadata_for_region(r) for r in pn.region_codes_for_country_code(code)]
+        metadata: Any = pn.PhoneMetadata.metadata_for_region(name)
+        same_code: list[Any] = [pn.PhoneMetadata.metadata_for_region(r) for r in pn.region_codes_for_country_code(code)]
         self.fewest = min(8, *(m.general_desc.possible_length[0] for m in same_code))
         patterns = sorted({p for m in same_code for p in _patterns(m)})
         self._national = re.compile("|".join(f"(?:{p})" for p in patterns))
@@ -117,7 +117,7 @@ class PhoneFinder:
     def __init__(self, recognizer: Any) -> None:
         from phonenumbers import phonenumbermatcher
 
-        self._pm = phonenumbermatcher
+        self._pm: Any = phonenumbermatcher
         self._entity, self._score = recognizer.supported_entities[0], recognizer.SCORE
         self._leniency = recognizer.leniency
         self._matcher = phonenumbermatcher.PhoneNumberMatcher("", "US", leniency=recognizer.leniency)
@@ -235,6 +235,4 @@ class PhoneFinder:
 
     def _refused(self, neighbour: str) -> bool:
         matcher = self._matcher
-        return neighbour != " " and bool(
-            matcher._is_invalid_punctuation_symbol(neighbour) or matcher._is_latin_letter(neighbour)
-        )
+        return neighbour != " " and bool(matcher._is_invalid_punctuation_symbol(neighbour) or matcher._is_latin_letter(neighbour))

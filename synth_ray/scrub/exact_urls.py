@@ -39,7 +39,7 @@ def _url(recognizer: Any, pattern: Any) -> Any:
         text = reading.text
         left = remaining(until)
         if not text.isascii() and ODD.search(text):
-            yield from (Finding(entity, *m.span(), score) for m in stock.finditer(text, timeout=left))
+            yield from (Finding(entity, m.start(), m.end(), score) for m in stock.finditer(text, timeout=left))
             return
         last = 0
         for low, high in reading.url_windows():

@@ -79,9 +79,9 @@ def key_of(regex: str) -> str:
 
 
 class Gates:
-    """Expressions in RE2 syntax without case, asked together in one pass. Each must be ASCII or name bytes.
+    r"""Expressions in RE2 syntax without case, asked together in one pass. Each must be ASCII or name bytes.
 
-    Law: an expression that matches the bytes is reported. `\\b` and classes see bytes above 127 as no letter, which can
+    Law: an expression that matches the bytes is reported. `\b` and classes see bytes above 127 as no letter, which can
     only open a gate too often.
     """
 

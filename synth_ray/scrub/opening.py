@@ -33,9 +33,7 @@ def opened(section: Scrub) -> Settler:
     finder: Finder = StockFinder(section.wanted())
     missing = sorted(set(section.wanted()) - finder.entities)
     if missing:
-        raise JobError(
-            f"scrub.entities: wanted entities that engine '{section.engine}' finds, got {', '.join(missing)}"
-        )
+        raise JobError(f"scrub.entities: wanted entities that engine '{section.engine}' finds, got {', '.join(missing)}")
     kept: list[Pattern[str]] = [PLACEHOLDER]
     return Settler(
         finders=[finder],

@@ -38,9 +38,7 @@ class Scrubber:
         record = self._settler.settle([value])[0]
         if record.failed:
             size = sum(len(leaf.text) for leaf in record.spans)
-            raise ScrubFailed(
-                f"scrub: wanted a record at rest, got one of {size} characters and {record.failed}; leave it out"
-            )
+            raise ScrubFailed(f"scrub: wanted a record at rest, got one of {size} characters and {record.failed}; leave it out")
         reason = Reason.TOO_MUCH_PII if self._too_much(record) else None
         edits: list[Edit] = []
         new = rebuilt(value, _replacing(record, edits)) if record.counts else value

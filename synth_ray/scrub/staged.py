@@ -41,9 +41,7 @@ def scrubbed_table(
     return staged
 
 
-def _value(
-    messages: list[dict[str, str]] | None, prompt: str | None, completion: str | None, fields: str | None
-) -> list[Any]:
+def _value(messages: list[dict[str, str]] | None, prompt: str | None, completion: str | None, fields: str | None) -> list[Any]:
     """A row's strings as one nested value. Roles are not text."""
     said = [m["content"] for m in messages or ()]
     return [said, prompt, completion, _parsed(fields)]

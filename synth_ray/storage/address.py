@@ -23,9 +23,7 @@ def split_url(url: str) -> tuple[str, str, str]:
     if scheme == "file":
         return "file", "", _local(rest)
     if scheme != "s3":
-        raise StorageError(
-            f"address: wanted a local path or s3://bucket/prefix, got scheme '{scheme[:20]}'; use one of these"
-        )
+        raise StorageError(f"address: wanted a local path or s3://bucket/prefix, got scheme '{scheme[:20]}'; use one of these")
     bucket, _, path = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise StorageError(
@@ -38,9 +36,7 @@ def split_url(url: str) -> tuple[str, str, str]:
 
 def _local(path: str) -> str:
     if not path or "\0" in path:
-        raise StorageError(
-            "address: wanted a path or s3://bucket/prefix, got an empty one or one with NUL; name a place"
-        )
+        raise StorageError("address: wanted a path or s3://bucket/prefix, got an empty one or one with NUL; name a place")
     return path
 
 

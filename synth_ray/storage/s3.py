@@ -120,9 +120,7 @@ class S3Storage:
 
     def open_input(self, path: str) -> Any:
         head = self._head(path)
-        raw = RangeFile(
-            lambda start, length: self._range(path, start, length), head["ContentLength"], plain(head), path
-        )
+        raw = RangeFile(lambda start, length: self._range(path, start, length), head["ContentLength"], plain(head), path)
         return pa.PythonFile(io.BufferedReader(raw, buffer_size=_READ_BYTES), mode="r")
 
     def write(self, path: str, data: bytes) -> None:
@@ -153,9 +151,7 @@ class S3Storage:
     def _put(self, path: str, data: bytes, condition: dict[str, str], write_id: str) -> str:
         where = self._where(path)
         metadata = {WRITE_ID: write_id}
-        return self._call(
-            path, lambda _: plain(self._client.put_object(**where, Body=data, Metadata=metadata, **condition))
-        )
+        return self._call(path, lambda _: plain(self._client.put_object(**where, Body=data, Metadata=metadata, **condition)))
 
     def _lost(self, path: str, wanted: str) -> Conflict:
         return Conflict(f"{self.url}/{path}: wanted {wanted}; another writer won")

@@ -75,9 +75,7 @@ def cleaned(error: Exception, name: str) -> Exception:
     if isinstance(error, _MAY_PASS) and not isinstance(error, boto.SSLError):
         return Transient(type(error).__name__)
     if isinstance(error, boto.BotoCoreError):
-        return StorageError(
-            f"{name}: wanted an answer from S3, got {type(error).__name__}; check endpoint, region and profile"
-        )
+        return StorageError(f"{name}: wanted an answer from S3, got {type(error).__name__}; check endpoint, region and profile")
     return error
 
 
@@ -111,9 +109,7 @@ def _refused(code: str, status: int, name: str) -> StorageError:
         return _said(name, "full")
     if code == "RequestTimeTooSkewed":
         return _said(name, "clock")
-    return StorageError(
-        f"{name}: wanted S3 to accept the request, got {code or 'an error'} ({status}); see the store's log"
-    )
+    return StorageError(f"{name}: wanted S3 to accept the request, got {code or 'an error'} ({status}); see the store's log")
 
 
 def _said(name: str, kind: str) -> StorageError:

@@ -96,9 +96,7 @@ class S3Upload:
         try:
             self._client.abort_multipart_upload(**self._where, UploadId=self._id)
         except Exception as error:
-            log.warning(
-                "%s: an unfinished upload stays until it is swept (%s)", self._where["Key"], type(error).__name__
-            )
+            log.warning("%s: an unfinished upload stays until it is swept (%s)", self._where["Key"], type(error).__name__)
 
 
 class RangeFile(io.RawIOBase):
@@ -131,9 +129,7 @@ class RangeFile(io.RawIOBase):
             return 0
         data, etag = self._fetch(self._at, wanted)
         if etag != self._etag:
-            raise StorageError(
-                f"{self._path}: wanted the version opened, got another; it was replaced while read: read again"
-            )
+            raise StorageError(f"{self._path}: wanted the version opened, got another; it was replaced while read: read again")
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

@@ -58,9 +58,7 @@ def once(fault: str, *, method: str, part: str = "") -> Callable[[Seen], str | N
 
 
 @pytest.mark.parametrize("fault", PASSING)
-def test_a_run_through_faults_that_pass_makes_the_same_dataset(
-    proxy: Proxy, bucket: str, moto_server: str, fault: str
-) -> None:
+def test_a_run_through_faults_that_pass_makes_the_same_dataset(proxy: Proxy, bucket: str, moto_server: str, fault: str) -> None:
     clear = open_storage(f"s3://{bucket}/clear", endpoint_url=moto_server)
     wanted = make_dataset(clear, OUTPUT)
     draw = random.Random(fault)
@@ -97,9 +95,7 @@ def test_a_writer_whose_answer_was_lost_knows_its_own_object(proxy: Proxy, bucke
 
 @pytest.mark.parametrize("fault", ["reset_before", "reset_after", "slow_down"])
 @pytest.mark.parametrize(("method", "part"), [("POST", "uploads"), ("PUT", "partNumber=2"), ("POST", "uploadId")])
-def test_a_large_upload_outlives_a_fault_at_each_step(
-    proxy: Proxy, bucket: str, fault: str, method: str, part: str
-) -> None:
+def test_a_large_upload_outlives_a_fault_at_each_step(proxy: Proxy, bucket: str, fault: str, method: str, part: str) -> None:
     store = open_storage(f"s3://{bucket}/out", endpoint_url=proxy.url, retry=patient(), timeout_s=30)
     proxy.plan = once(fault, method=method, part=part)
     data = b"0123456789abcdef" * (PART_BYTES // 16) + b"the end"

@@ -34,7 +34,10 @@ def imported_by(code: str) -> set[str]:
 @pytest.mark.parametrize(
     ("code", "heavy"),
     [
-        ("from synth_ray.cli.main import parser; parser().format_help()", {"ray", "vllm", "torch", "presidio_analyzer", "pyarrow"}),
+        (
+            "from synth_ray.cli.main import parser; parser().format_help()",
+            {"ray", "vllm", "torch", "presidio_analyzer", "pyarrow"},
+        ),
         ("import synth_ray.job.load", {"ray", "vllm", "torch", "presidio_analyzer", "numba"}),
         ("import synth_ray.route.driver, synth_ray.route.local_pool", {"ray", "vllm", "torch"}),
     ],

@@ -112,9 +112,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 def test_a_folder_is_an_honest_dictionary(tmp_path: Path) -> None:
     numbers = itertools.count()
-    machine = type(
-        "Local", (StoreMachine,), {"make": staticmethod(lambda: open_storage(str(tmp_path / f"{next(numbers)}")))}
-    )
+    machine = type("Local", (StoreMachine,), {"make": staticmethod(lambda: open_storage(str(tmp_path / f"{next(numbers)}")))})
     run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=25, deadline=None))
 
 

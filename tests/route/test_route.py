@@ -65,7 +65,11 @@ def test_every_slot_and_every_seed_is_accounted_for(local: dict[str, Any]) -> No
     assert rows["accepted"] == sum(local["splits"].values())
     assert set(rows["rejected"]) >= {"empty_completion", "truncated", "exact_duplicate"}
     assert set(rows["failed"]) == {"engine_error", "no_answer"}
-    assert local["seeds"] == {"read": 123, "planned": 120, "rejected": {"broken_json": 1, "missing_field": 1, "duplicate_seed": 1}}
+    assert local["seeds"] == {
+        "read": 123,
+        "planned": 120,
+        "rejected": {"broken_json": 1, "missing_field": 1, "duplicate_seed": 1},
+    }
     assert local["complete"]
     assert local["tokens"]["completion"] > 0
 
@@ -73,7 +77,8 @@ def test_every_slot_and_every_seed_is_accounted_for(local: dict[str, Any]) -> No
 def test_every_row_carries_its_provenance_and_no_lineage_crosses_splits(local: dict[str, Any]) -> None:
     data = f"read_parquet('{local['prefix']}/data/**/*.parquet', hive_partitioning = true)"
     [(rows, ids, depths, digests)] = duckdb.sql(
-        f"select count(*), count(distinct id), list(distinct depth), list(distinct ask_digest) from {data} where origin = 'synthetic'"
+        f"select count(*), count(distinct id), list(distinct depth), list(distinct ask_digest) from {data} "
+        "where origin = 'synthetic'"
     ).fetchall()
     assert (rows, ids, depths, digests) == (local["rows"]["accepted"], rows, [1], [local["ask_digest"]])
     assert duckdb.sql(f"select 1 from {data} group by lineage having count(distinct split) > 1").fetchall() == []
@@ -102,7 +107,9 @@ def test_a_job_that_asks_something_else_is_refused_with_the_key(local: dict[str,
 
 
 @pytest.mark.parametrize("window", [1, 8])
-def test_the_window_and_the_number_of_workers_do_not_change_the_dataset(local: dict[str, Any], tmp_path: Path, window: int) -> None:
+def test_the_window_and_the_number_of_workers_do_not_change_the_dataset(
+    local: dict[str, Any], tmp_path: Path, window: int
+) -> None:
     how = {"cluster": {"teachers": 3, "stagers": 2}, "plan": {"window_chunks": window}}
     assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
 
@@ -122,7 +129,9 @@ def test_a_teacher_that_dies_is_replaced_and_the_dataset_is_the_same(
 ) -> None:
     how = {
         "cluster": {"engine": "ray", "teachers": 2, "cpus_per_teacher": 0.5},
-        "models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.05, "concurrency": 20, "die_after": 250}}},
+        "models": {
+            "teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.05, "concurrency": 20, "die_after": 250}}
+        },
         "limits": {"engine_replacements": 8, "journal_flush_s": 0.2},
     }
     assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
@@ -143,9 +152,7 @@ def test_a_target_stops_at_its_rows_and_the_rest_is_over_quota(tmp_path: Path) -
     assert manifest["rows"]["rejected"]["over_quota"] > 0
 
 
-def test_a_budget_stops_short_with_a_valid_partial_manifest_and_goes_on_from_there(
-    local: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_budget_stops_short_with_a_valid_partial_manifest_and_goes_on_from_there(local: dict[str, Any], tmp_path: Path) -> None:
     slow = {"models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.3, "concurrency": 40}}}}
     short = synth_ray.run(job(tmp_path, str(tmp_path / "out"), budget={"max_seconds": 2.0}, **slow))
     assert short.stopped.startswith("budget.max_seconds")
@@ -161,7 +168,9 @@ def test_an_evaluation_split_is_never_synthetic_only_unless_the_job_says_so(tmp_
 
 def test_real_rows_are_in_the_evaluation_splits_and_their_prompts_are_never_shown(tmp_path: Path) -> None:
     real = tmp_path / "real.jsonl"
-    real.write_text("\n".join(json.dumps({"prompt": f"Question {i} about the {i % 7}th thing?", "answer": "real"}) for i in range(9)))
+    real.write_text(
+        "\n".join(json.dumps({"prompt": f"Question {i} about the {i % 7}th thing?", "answer": "real"}) for i in range(9))
+    )
     manifest = synth_ray.run(job(tmp_path, str(tmp_path / "out"), split={"real": [{"path": str(real)}]})).manifest
     assert manifest["seeds"]["rejected"]["reserved_for_eval"] == 9
     assert manifest["rows"]["real"] == 9

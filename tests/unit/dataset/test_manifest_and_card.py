@@ -175,9 +175,7 @@ def test_an_unfinished_folder_is_refused_by_datasets(tmp_path: Path) -> None:
     store.write("data/split=train/part-00000-00000000.parquet", b"PAR1")
     code = "import datasets, os; datasets.load_dataset(os.getcwd())"
     env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
-    ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path / "out", env=env, capture_output=True, text=True, check=False
-    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", env=env, capture_output=True, text=True, check=False)
     assert "DataFilesNotFoundError" in ran.stderr
 
 

@@ -49,9 +49,7 @@ def run(choice: dict[str, Any], *, recipe: Recipe | None = None, teacher: Parrot
     chosen = RecipeChoice.model_validate(choice)
     recipe = recipe or find(chosen.name)
     options = recipe.options.model_validate(chosen.options)
-    asker = Asker(
-        recipe, options=options, teachers={"teacher": teacher or Parrot()}, sampling=Sampling(), deadline_s=0.2
-    )
+    asker = Asker(recipe, options=options, teachers={"teacher": teacher or Parrot()}, sampling=Sampling(), deadline_s=0.2)
     whole = {"seed": seed(), "shots": (), "id": "r", "chunk": 0, "position": 0} | request
     return asyncio.run(asker.run(Request(slots=recipe.slots(options), **whole)))
 

@@ -12,9 +12,7 @@ from synth_ray.storage.retry import Retry, Transient
 def test_waits_are_jittered_bounded_and_within_the_budget(faults: int, budget_s: float, draws: list[float]) -> None:
     waits: list[float] = []
     left = iter(draws)
-    retry = Retry(
-        budget_s=budget_s, clock=lambda: sum(waits), sleep=waits.append, uniform=lambda a, b: a + (b - a) * next(left)
-    )
+    retry = Retry(budget_s=budget_s, clock=lambda: sum(waits), sleep=waits.append, uniform=lambda a, b: a + (b - a) * next(left))
 
     def act(attempt: int) -> int:
         if attempt < faults:

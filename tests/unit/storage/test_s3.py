@@ -110,9 +110,7 @@ def test_no_credentials_is_a_clean_error(moto_server: str, bucket: str, tmp_path
 
 def test_a_server_that_is_not_there_is_given_up_within_the_budget() -> None:
     waits: list[float] = []
-    retry = Retry(
-        budget_s=3.0, first_s=1.0, clock=lambda: sum(waits), sleep=waits.append, uniform=lambda low, high: high
-    )
+    retry = Retry(budget_s=3.0, first_s=1.0, clock=lambda: sum(waits), sleep=waits.append, uniform=lambda low, high: high)
     store = open_storage("s3://some-bucket/x", endpoint_url="http://127.0.0.1:9", retry=retry)
     with pytest.raises(StorageError, match=r"within 3 s, got 3 failed tries, the last: EndpointConnectionError"):
         store.read("a")
