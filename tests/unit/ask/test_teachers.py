@@ -29,7 +29,12 @@ def teacher(request: pytest.FixtureRequest) -> Iterator[Teacher]:
 
 def prompt(number: int = 0, **how: object) -> Prompt:
     sampling = {"temperature": 1.0, "max_tokens": 24} | how.pop("sampling", {})  # type: ignore[operator]
-    return Prompt([user(f"My order {number} is late.")], digest("k", number), sampling=sampling, **how)  # type: ignore[arg-type]
+    return Prompt(
+        [user(f"Write one new customer message.\nIntent: delivery_late\nTone: angry\nNew message {number}:")],
+        digest("k", number),
+        sampling=sampling,
+        **how,
+    )  # type: ignore[arg-type]
 
 
 def ask(teacher: Teacher, *prompts: Prompt) -> list[list[Completion]]:

@@ -1,0 +1,103 @@
+"""What scrub and admission decide, seen where a user sees it: in the manifest, in `data/` and in `rejected/`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+import synth_ray
+
+EVAL = "the quick brown fox jumps over the lazy dog while seven old wizards mix strong potions at dawn"
+REAL = "our northern warehouse ships heavy parcels only on mondays and thursdays before the evening truck leaves"
+PLAIN = "please tell the customer that parcel number is on its way and will arrive before the end of this week"
+MAIL = "write to jo.doe@mail.com or to ann.lee@mail.com about it"
+
+
+def answers() -> list[dict[str, str]]:
+    """Pairs of a prompt and its answer: `distill` with this script answers with the prompt itself."""
+    near = [PLAIN, PLAIN.replace("please tell", "tell"), PLAIN.replace("week", "month")]
+    rows = [*near, f"{EVAL} again", REAL.replace("leaves", "departs"), MAIL, "two words"]
+    return [{"prompt": f"{row}"} for row in rows]
+
+
+def run(folder: Path, **more: Any) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
+    """The manifest, and what became of each refused completion."""
+    for name, rows in {
+        "seeds": answers(),
+        "real": [{"prompt": REAL, "answer": REAL}],
+        "eval": [{"prompt": EVAL, "answer": "yes"}],
+    }.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    document = {
+        "name": "verdicts",
+        "seeds": str(folder / "seeds.jsonl"),
+        "recipe": "distill",
+        "models": {"teacher": {"engine": "scripted", "script": {"answers": ["{{ prompt }}"]}}},
+        "check": {"drop": []},
+        "dedup": {"compares": ["completion"], "threshold": 0.5},
+        "decontaminate": {"against": [{"name": "foxes", "path": str(folder / "eval.jsonl")}]},
+        "split": {"fractions": {"train": 1.0}, "real": str(folder / "real.jsonl")},
+        "output": str(folder / "out"),
+        "cluster": {"engine": "local"},
+    }
+    manifest = synth_ray.run(document | more).manifest
+    refused = f"read_parquet('{folder}/out/rejected/*.parquet')"
+    told = duckdb.sql(f"select completion, reason, detail, witness, similarity from {refused}").fetchall()
+    return manifest, {row[0]: row[1:] for row in told}
+
+
+def accepted(folder: Path, query: str) -> list[tuple[Any, ...]]:
+    return duckdb.sql(query.replace("from data", f"from read_parquet('{folder}/out/data/**/*.parquet')")).fetchall()
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]], Path]:
+    folder = tmp_path_factory.mktemp("verdicts")
+    return *run(folder), folder
+
+
+def test_near_duplicates_name_the_kept_row_they_repeat(ran: Any) -> None:
+    manifest, refused, folder = ran
+    near = [(row[2], row[3]) for row in refused.values() if row[0] == "near_duplicate"]
+    assert len(near) == manifest["rows"]["rejected"]["near_duplicate"] == 2
+    [(kept,)] = accepted(folder, "select id from data where completion like '%customer%'")
+    assert {witness for witness, _ in near} == {kept}
+    assert all(0.5 <= similarity < 1 for _, similarity in near)
+
+
+def test_a_row_that_shares_a_long_ngram_with_an_evaluation_set_is_contaminated_by_name(ran: Any) -> None:
+    _, refused, _ = ran
+    assert refused[f"{EVAL} again"][:2] == ("contaminated", "foxes")
+
+
+def test_a_train_row_near_a_real_evaluation_row_goes_and_the_real_row_stays(ran: Any) -> None:
+    manifest, refused, folder = ran
+    assert refused[REAL.replace("leaves", "departs")][0] == "cross_split"
+    assert manifest["rows"]["real"] == 1
+    [(completion,)] = accepted(folder, "select completion from data where origin = 'real'")
+    assert completion == REAL
+
+
+def test_personal_data_is_replaced_in_prompt_and_completion_alike_and_counted(ran: Any) -> None:
+    manifest, _, folder = ran
+    [(prompt, completion)] = accepted(folder, "select prompt, completion from data where completion like '%EMAIL%'")
+    assert prompt == completion == "write to <EMAIL_1> or to <EMAIL_2> about it"
+    assert manifest["pii"]["EMAIL_ADDRESS"] > 0
+    told = "".join(p.read_text(errors="replace") for p in folder.glob("out/**/*") if p.suffix in (".md", ".json", ".html"))
+    assert "doe" not in told
+
+
+def test_too_much_of_it_rejects_the_row(tmp_path: Path) -> None:
+    manifest, refused = run(tmp_path, scrub={"max_findings": 1})
+    assert manifest["rows"]["rejected"]["too_much_pii"] == 1
+    assert not any("doe" in completion for completion in refused)
+
+
+def test_a_row_that_cannot_be_scrubbed_in_time_is_kept_without_its_text(tmp_path: Path) -> None:
+    manifest, refused = run(tmp_path, scrub={"record_timeout_s": 1e-9}, split={"fractions": {"train": 1.0}})
+    assert manifest["rows"]["rejected"] == {"scrub_failed": len(answers())}
+    assert set(refused) == {""}

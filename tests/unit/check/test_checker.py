@@ -1,0 +1,108 @@
+"""Every flag, the policy that turns a flag into a reason, and what checks must leave alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth_ray.check.checker import open_checker
+from synth_ray.check.quality import repetition
+from synth_ray.check.tokens import open_counter, tiktoken_of
+from synth_ray.errors import Absent, JobError
+from synth_ray.job.check import FLAGS, Check
+from synth_ray.records import STAGED
+from tests.conftest import TINY_TEACHER
+from tests.rows import staged_row
+
+LONG = "Our parcels leave the store each morning and reach most towns within two days of the order."
+SCHEMA = {"type": "object", "properties": {"tone": {"enum": ["calm", "angry"]}}, "required": ["tone"]}
+
+
+def checked(section: Check, *rows: dict[str, Any], schema: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    table = pa.Table.from_pylist([staged_row(n, **row) for n, row in enumerate(rows)], schema=STAGED)
+    return list(open_checker(section, recipe_schema=schema).table(table).select(["flags", "reason"]).to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("flag", "section", "row"),
+    [
+        ("empty_completion", {}, {"completion": " \n"}),
+        ("truncated", {}, {"finish_reason": "length"}),
+        ("too_few_tokens", {"min_tokens": 9}, {"completion_tokens": 8}),
+        ("too_many_tokens", {"max_tokens": 9}, {"completion_tokens": 10}),
+        ("too_many_tokens", {"max_prompt_tokens": 9}, {"prompt_tokens": 10}),
+        ("repetition_loop", {}, {"completion": "the same words again and " * 30}),
+        ("repetition_loop", {}, {"completion": "ha" * 60}),
+        ("refusal", {}, {"completion": "I’m sorry, but I can’t help with that."}),
+        ("refusal", {"refusals": ["no comment"]}, {"completion": "No comment."}),
+        ("echo", {}, {"prompt": LONG, "completion": LONG}),
+        ("wrong_language", {"script": "latin"}, {"completion": "Добрый день, ваш заказ уже в пути."}),
+        ("not_true", {"verify": "arithmetic"}, {"completion": "2 + 2 = <<2+2=5>>5\n#### 5"}),
+        ("not_true", {"verify": "arithmetic"}, {"completion": "#### 5", "fields": '{"answer":"so it is\\n#### 6"}'}),
+        ("not_true", {"verify": "label", "labels": ["refund", "late"]}, {"completion": "invoice"}),
+        ("not_true", {"verify": "label", "labels": ["refund", "late"]}, {"completion": "late", "fields": '{"answer":"refund"}'}),
+        ("not_true", {"verify": "regex", "pattern": r"\d{4}-\d{2}"}, {"completion": "2026-1"}),
+    ],
+)
+def test_each_flag_is_raised_alone_and_becomes_the_reason(flag: str, section: dict[str, Any], row: dict[str, Any]) -> None:
+    [bad, good] = checked(Check(**section), row, GOOD | {"completion": _good_completion(section)})
+    assert (bad["flags"], bad["reason"]) == ([flag], flag)
+    assert (good["flags"], good["reason"]) == ([], None)
+
+
+GOOD = {"completion_tokens": 9, "prompt_tokens": 2, "fields": "{}"}
+
+
+def _good_completion(section: dict[str, Any]) -> str:
+    return {"arithmetic": "2 + 2 = <<2+2=4>>4\n#### 4", "label": " Refund ", "regex": "2026-01"}.get(
+        section.get("verify", ""), LONG
+    )
+
+
+def test_an_answer_must_fit_the_recipes_schema() -> None:
+    rows = [{"completion": text} for text in ('{"tone":"calm"}', '{"tone":"sad"}', '{"tone":', "[" * 100_000)]
+    assert [row["reason"] for row in checked(Check(), *rows, schema=SCHEMA)] == [None, *["schema_mismatch"] * 3]
+
+
+def test_a_flag_that_does_not_drop_is_recorded_and_the_first_in_order_is_the_reason() -> None:
+    row = {"finish_reason": "length", "completion": "I am sorry, but I cannot say. " + "ha" * 60}
+    [kept] = checked(Check(drop=[]), row)
+    assert kept["reason"] is None
+    assert kept["flags"] == [flag for flag in FLAGS if flag in kept["flags"]]
+    assert {"truncated", "refusal"} <= set(kept["flags"])
+    assert checked(Check(drop=["refusal"]), row)[0]["reason"] == "refusal"
+
+
+def test_a_row_that_was_never_answered_keeps_its_reason_and_gets_no_flag() -> None:
+    assert checked(Check(), {"reason": "deadline", "completion": ""}) == [{"flags": [], "reason": "deadline"}]
+
+
+def test_what_a_check_needs_and_does_not_find_stops_it_before_the_run() -> None:
+    with pytest.raises(Absent, match=r"check\.tokenizer.*'no-such-encoding'"):
+        open_checker(Check(tokenizer="no-such-encoding"))
+    with pytest.raises(JobError, match="label set"):
+        open_checker(Check(verify="label"))
+    with pytest.raises(JobError, match="form"):
+        open_checker(Check(verify="regex"))
+
+
+_NO_SPECIAL_TOKENS = st.text(st.characters(exclude_characters="<", exclude_categories=("Cs",)), max_size=80)
+
+
+@given(st.lists(_NO_SPECIAL_TOKENS, min_size=1, max_size=8))
+def test_the_teachers_own_tokenizer_counts_the_same_in_tiktoken(texts: list[str]) -> None:
+    from tokenizers import Tokenizer
+
+    file = TINY_TEACHER / "tokenizer.json"
+    assert tiktoken_of(file) is not None
+    theirs = Tokenizer.from_file(str(file)).encode_batch(texts, add_special_tokens=False)
+    assert open_counter(str(TINY_TEACHER))(texts) == [len(e.ids) for e in theirs]
+
+
+@given(st.lists(st.sampled_from(LONG.split()), max_size=60, unique=True))
+def test_words_that_do_not_repeat_are_no_loop(words: list[str]) -> None:
+    assert repetition(" ".join(words)) == 0.0
