@@ -34,7 +34,7 @@ check: $(STAMP)  ## lint, types, import contracts
 	$(BIN)/lint-imports
 
 bench-%: $(STAMP)  ## run one benchmark: prints its table, writes bench/results/NAME.json
-	$(BIN)/python bench/$*.py
+	$(BIN)/python -m bench.$*
 
 lock: $(STAMP)  ## resolve requirements/cpu.lock again from pyproject.toml
 	$(BIN)/pip install --quiet uv

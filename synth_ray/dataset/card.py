@@ -40,8 +40,16 @@ def write_card(storage: Storage, manifest: Manifest, *, endpoint_url: str | None
     storage.write(PATH, _card(_head(manifest), body))
 
 
+class _Plain(yaml.SafeDumper):
+    """YAML without anchors: people read the head of a card too."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def _card(head: dict[str, Any], body: str) -> bytes:
-    return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=1000)}---\n\n{body}".encode()
+    told = yaml.dump(head, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=1000)
+    return f"---\n{told}---\n\n{body}".encode()
 
 
 def _head(manifest: Manifest) -> dict[str, Any]:

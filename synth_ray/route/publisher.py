@@ -49,6 +49,7 @@ class Publisher:
         commit = self._ledger.commit(chunk)
         staged = self._ledger.open(commit)
         decided = self._admission.decide(staged)
+        self._tally.index_bytes = self._admission.index_bytes
         rows = staged.drop_columns(["reason", "detail"])
         for name in ("verdict", "reason", "detail", "witness", "similarity"):
             rows = rows.append_column(name, decided[name])

@@ -27,6 +27,7 @@ class Tally:
     chunks_planned: int = 0
     chunks_admitted: int = 0
     in_flight: int = 0
+    index_bytes: int = 0
 
     @property
     def slots(self) -> int:
