@@ -51,6 +51,8 @@ class Progress:
 
 def heartbeat(tally: Tally, seconds: float) -> str:
     """One line: what ended how, and how fast."""
+    if not tally.teachers and not tally.requests_done:
+        return f"{seconds:6.0f} s  teachers are starting"
     rate = tally.requests_done / seconds if seconds > 0 else 0.0
     tokens = tally.tokens["completion"] / seconds if seconds > 0 else 0.0
     return (
