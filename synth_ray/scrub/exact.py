@@ -37,6 +37,7 @@ _PHONE = {
 }
 
 Find = Callable[[Reading, float], Iterable[Finding]]
+Worth = Callable[[str, int, int], bool]
 
 
 class Job(NamedTuple):
@@ -56,17 +57,20 @@ def known(sources: dict[str, str]) -> bool:
     )
 
 
-def jobs_of(analyzer: Any, gates: Gates, *, entities: Collection[str] | None = None) -> list[Job]:
-    """What the analyzer's recognizers look for, gated where their regex is known. One job without a gate: stock itself."""
+def jobs_of(analyzer: Any, gates: Gates, *, entities: Collection[str] | None = None, worth: Worth | None = None) -> list[Job]:
+    """What the analyzer's recognizers look for, gated where their regex is known. One job without a gate: stock itself.
+
+    `worth` may spare candidates of a phone number.
+    """
     recognizers = analyzer.registry.get_recognizers(language=stock.LANGUAGE, all_fields=True)
     chosen = [r for r in recognizers if entities is None or set(r.supported_entities) & set(entities)]
     if not known(_ENGINE) or any(len(r.supported_entities) != 1 or r.score_thresholds for r in chosen):
         logger.warning("scrub: this presidio-analyzer is not the one the fast path was compared with; it runs unaided")
         return [_stock_job(analyzer, chosen)] if chosen else []
-    return [job for r in chosen for job in _jobs(r, gates)]
+    return [job for r in chosen for job in _jobs(r, gates, worth)]
 
 
-def _jobs(recognizer: Any, gates: Gates) -> Iterator[Job]:
+def _jobs(recognizer: Any, gates: Gates, worth: Worth | None) -> Iterator[Job]:
     from presidio_analyzer import PatternRecognizer
     from presidio_analyzer.predefined_recognizers import IbanRecognizer, PhoneRecognizer, UrlRecognizer
 
@@ -76,7 +80,7 @@ def _jobs(recognizer: Any, gates: Gates) -> Iterator[Job]:
     kind = type(recognizer)
     entity = recognizer.supported_entities[0]
     if kind is PhoneRecognizer and known(_PHONE):
-        yield Job(entity, recognizer.SCORE, gates.add(PHONE_GATE), PhoneFinder(recognizer).find)
+        yield Job(entity, recognizer.SCORE, gates.add(PHONE_GATE), PhoneFinder(recognizer, worth=worth).find)
     elif kind is UrlRecognizer and all(key_of(p.regex) in URL_KEYS for p in recognizer.patterns):
         yield from (Job(entity, best, gate, find) for best, gate, find in url_jobs(recognizer, gates))
     elif kind is IbanRecognizer and known(_IBAN) and len(recognizer.patterns) == 1:

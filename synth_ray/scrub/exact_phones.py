@@ -8,7 +8,7 @@ and whose source is known by digest.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from synth_ray.scrub.findings import Finding
@@ -114,7 +114,10 @@ def _patterns(metadata: Any) -> Iterator[str]:
 
 
 class PhoneFinder:
-    def __init__(self, recognizer: Any) -> None:
+    """`worth` may spare a candidate, given the text and its start and end; without it every candidate is tried."""
+
+    def __init__(self, recognizer: Any, *, worth: Callable[[str, int, int], bool] | None = None) -> None:
+        self._worth = worth
         from phonenumbers import phonenumbermatcher
 
         self._pm: Any = phonenumbermatcher
@@ -150,7 +153,7 @@ class PhoneFinder:
         while m := self._pm._PATTERN.search(text, at):
             second = self._pm._SECOND_NUMBER_START_PATTERN.search(m[0])
             found = _Candidate(m[0][: second.start()] if second else m[0], m.start(), trimmed=second is not None)
-            if found.digits >= _FEWEST_DIGITS:
+            if found.digits >= _FEWEST_DIGITS and (self._worth is None or self._worth(text, found.start, found.end)):
                 return found
             at = found.end
         return None

@@ -44,15 +44,15 @@ class Finder(Protocol):
 
 _FIRST = (
     "SECRET",
-    "CREDIT_CARD",
     "IBAN_CODE",
+    "CREDIT_CARD",
     "EMAIL_ADDRESS",
     "CRYPTO",
-    "US_SSN",
     "US_ITIN",
-    "PHONE_NUMBER",
+    "US_SSN",
     "IP_ADDRESS",
     "MAC_ADDRESS",
+    "PHONE_NUMBER",
     "URL",
 )
 _RANK = {entity: rank for rank, entity in enumerate(_FIRST)}

@@ -2,43 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from re import Pattern
+import time
+from collections.abc import Callable, Sequence
 
-from synth_ray.errors import JobError
+from synth_ray.errors import Absent, JobError
 from synth_ray.job.scrub import Scrub
 from synth_ray.scrub.findings import Finder, Finding
 from synth_ray.scrub.placeholders import PLACEHOLDER, Placeholders
-from synth_ray.scrub.settle import Settler
+from synth_ray.scrub.settle import Choose, Settler
 
-
-class StockFinder:
-    """Stock Presidio as it is, for the entities asked for."""
-
-    def __init__(self, wanted: Sequence[str]) -> None:
-        from synth_ray.scrub import stock
-
-        self._analyzer = stock.analyzer()
-        self._wanted = list(wanted)
-        self.entities = frozenset(self._analyzer.get_supported_entities(stock.LANGUAGE))
-
-    def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
-        return [
-            [Finding(r.entity_type, r.start, r.end, r.score) for r in self._analyzer.analyze(text, "en", self._wanted)]
-            for text in texts
-        ]
+CANARIES = {
+    "CREDIT_CARD": "Please charge my card 4111 1111 1111 1111 today.",
+    "CRYPTO": "My bitcoin wallet is 1BoatSLRHtKNngkdXEeobR76b53LETtpyT now.",
+    "DATE_TIME": "My date of birth is 1987-03-04.",
+    "EMAIL_ADDRESS": "Write to jane.roe@mail.com please.",
+    "IBAN_CODE": "My IBAN is DE89 3704 0044 0532 0130 00.",
+    "IP_ADDRESS": "The login came from ip 93.184.216.34 today.",
+    "LOCATION": "She lives in Paris, France.",
+    "MAC_ADDRESS": "The mac address is 3c:22:fb:9a:10:4e.",
+    "MEDICAL_LICENSE": "His DEA certificate is AB1234563.",
+    "NRP": "She is a German citizen.",
+    "ORGANIZATION": "He works for Microsoft Corporation in Seattle.",
+    "PERSON": "My name is John Smith.",
+    "PHONE_NUMBER": "My phone number is (212) 867-5309, call me.",
+    "SECRET": "The token is ghp_16C7e42F292c6912E7710c838347Ae178B4a now.",
+    "UK_NHS": "My NHS number is 943 476 5919.",
+    "URL": "The website is https://www.jane-roe.com/about today.",
+    "US_BANK_NUMBER": "My bank account number is 945456787654.",
+    "US_DRIVER_LICENSE": "My driver license is H1234567.",
+    "US_ITIN": "My individual taxpayer itin is 911-70-1234.",
+    "US_PASSPORT": "My passport number is 912803456.",
+    "US_SSN": "My social security number (ssn) is 536-90-4399.",
+    "UUID": "The uuid is 550e8400-e29b-41d4-a716-446655440000.",
+}
+"""A text in which each entity must be found before a job may start."""
 
 
 def opened(section: Scrub) -> Settler:
-    finder: Finder = StockFinder(section.wanted())
-    missing = sorted(set(section.wanted()) - finder.entities)
-    if missing:
-        raise JobError(f"scrub.entities: wanted entities that engine '{section.engine}' finds, got {', '.join(missing)}")
-    kept: list[Pattern[str]] = [PLACEHOLDER]
+    from synth_ray.scrub.patterns import PatternFinder
+
+    patterns = PatternFinder(section)
+    models: list[Finder] = []
+    finders: list[Finder] = [patterns, *models]
+    _refuse_unknown(section, finders)
+    choose = chooser(section)
+    _try(section, finders, choose)
     return Settler(
-        finders=[finder],
-        choose=lambda text, found: [f for f in found if f.score >= section.thresholds.get(f.entity, section.threshold)],
+        finders=[patterns],
+        models=models,
+        choose=choose,
         make=None if section.replace == "nothing" else Placeholders,
-        kept=kept,
+        kept=[PLACEHOLDER],
         timeout_s=section.record_timeout_s,
     )
+
+
+def chooser(section: Scrub) -> Choose:
+    """Keeps findings at or above their threshold whose value is not on the allow list."""
+    allowed = frozenset(v.strip().casefold() for v in section.allow)
+
+    def choose(text: str, findings: list[Finding]) -> list[Finding]:
+        kept = [f for f in findings if f.score >= section.thresholds.get(f.entity, section.threshold)]
+        if allowed:
+            kept = [f for f in kept if text[f.start : f.end].strip().casefold() not in allowed]
+        return kept
+
+    return choose
+
+
+def _refuse_unknown(section: Scrub, finders: Sequence[Finder]) -> None:
+    known = frozenset[str]().union(*(f.entities for f in finders))
+    unknown = sorted(set(section.wanted()) - known)
+    if unknown:
+        raise JobError(
+            f"scrub.entities: wanted entities that engine '{section.engine}' finds, got {', '.join(unknown)}; leave them out, "
+            f"choose an engine with a model that finds them, or add a recognizer; it finds {', '.join(sorted(known))}"
+        )
+
+
+def _try(section: Scrub, finders: Sequence[Finder], choose: Choose) -> None:
+    """Refuse an engine that does not find what it says it finds."""
+    wanted = [*section.wanted(), *(["SECRET"] if section.secrets.find else [])]
+    lost = [e for e in wanted if e in CANARIES and not _found(e, finders, choose)]
+    if lost:
+        raise Absent(
+            f"scrub: wanted each entity found in a text that holds it, got none of {', '.join(lost)} with engine "
+            f"'{section.engine}'; lower their thresholds, choose another model, or leave these entities out"
+        )
+
+
+def _found(entity: str, finders: Sequence[Finder], choose: Choose) -> bool:
+    text = CANARIES[entity]
+    found = [f for finder in finders for f in finder.find([text], until=time.monotonic() + _TRIAL_S)[0]]
+    return any(f.entity == entity for f in choose(text, found))
+
+
+_TRIAL_S = 120.0
+Open = Callable[[Scrub], Finder]

@@ -6,14 +6,17 @@ import bisect
 import re
 import time
 from collections.abc import Sequence
+from typing import Any
 
 Window = tuple[int, int]
 
 _TRIGGERS = {
     "digit": re.compile(r"\d+"),
+    "ipv4": re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d"),
+    "wallet": re.compile(r"(?i:bc1|[13])[^\W_]{25}"),
     "at": re.compile(r"(?<=[!#$%&'*+\-/=?^_`{|}~\w])@(?=\w+(?:-+\w+)*\.\w)"),
 }
-"""Where a match can be: each holds a digit, or an @ between a local part and a dotted name."""
+"""Where a match can be: each holds such a piece."""
 _DELIMITER = re.compile(r"""[\s()<>"']""")
 _DOT = re.compile(r"\.[A-Za-z]")
 
@@ -21,12 +24,31 @@ _DOT = re.compile(r"\.[A-Za-z]")
 class Reading:
     """A text and its windows, each worked out when it is first asked for."""
 
-    __slots__ = ("_urls", "_windows", "text")
+    __slots__ = ("_data", "_starts", "_urls", "_windows", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._windows: dict[str, Sequence[Window]] = {"": ((0, len(text)),)}
         self._urls: Sequence[Window] | None = None
+        self._data: bytes | None = None
+        self._starts: Any = None
+
+    @property
+    def data(self) -> bytes:
+        """The text as UTF-8, a lone surrogate as three bytes."""
+        if self._data is None:
+            self._data = self.text.encode("utf-8", "surrogatepass")
+        return self._data
+
+    def chars(self, offset: int) -> int:
+        """The character that begins at a byte of `data`."""
+        if len(self.data) == len(self.text):
+            return offset
+        if self._starts is None:
+            import numpy as np
+
+            self._starts = np.cumsum((np.frombuffer(self.data, np.uint8) & 0xC0) != 0x80, dtype=np.int32)
+        return int(self._starts[offset - 1]) if offset else 0
 
     def windows(self, holds: str) -> Sequence[Window]:
         """The stretches between spaces or newlines that hold the trigger, with one such character on either side."""
