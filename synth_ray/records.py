@@ -60,7 +60,7 @@ class Reason(StrEnum):
     ECHO = "echo"
     WRONG_LANGUAGE = "wrong_language"
     NOT_TRUE = "not_true"
-    # A slot the scrub refused.
+    # A slot, or a seed, the scrub refused.
     TOO_MUCH_PII = "too_much_pii"
     SCRUB_FAILED = "scrub_failed"
     # A slot that admission refused.

@@ -44,6 +44,12 @@ class Job(Section):
     def _one_source(cls, value: Any) -> Any:
         return value if isinstance(value, list) else [value]
 
+    @property
+    def scrubs_seeds(self) -> bool:
+        """Whether seeds are scrubbed before any model sees them."""
+        told = self.scrub.seeds
+        return any(model.remote for model in self.models.by_role().values()) if told == "auto" else told is True
+
     def keys_that_change(self, what: Changes) -> dict[str, Any]:
         """The keys whose change costs `what`, by dotted name. Models answer for their own identity."""
         found = _keys(self, what, "")

@@ -62,6 +62,11 @@ class Model(Section):
             raise ValueError("wanted a model name or folder for engine 'vllm', got none; add `model: …`")
         return self
 
+    @property
+    def remote(self) -> bool:
+        """Whether prompts leave the cluster. An engine that is not known to keep them is taken to send them away."""
+        return self.engine not in ("vllm", "scripted")
+
     def identity(self) -> dict[str, Any]:
         """What of this model can change an answer: part of the ask digest."""
         named = {k: v for k, v in self.engine_args.items() if k in RESULT_ENGINE_ARGS}

@@ -21,6 +21,8 @@ from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.templates import render
 from synth_ray.records import SPLITS, STAGED, Origin, Reason, Request, Seed, canonical, digest
 from synth_ray.route.places import files_at, open_input
+from synth_ray.scrub.scrubber import open_scrubber
+from synth_ray.scrub.seeds import scrubbed_seeds
 
 _SAMPLED = 64
 
@@ -57,7 +59,7 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     recipe, options = find(job.recipe.name), options_of(job.recipe, file=file)
     real = list(_real_seeds(job))
     count = SeedCount()
-    seeds = SeedStore.write(spool, _planned_seeds(job, real, count))
+    seeds = SeedStore.write(spool, _shown_seeds(job, _planned_seeds(job, real, count), count))
     if not len(seeds):
         raise JobError(f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.told()}; fix the source")
     _refuse_synthetic_only_eval(job, seeds, real)
@@ -126,6 +128,18 @@ def _planned_seeds(job: Job, real: list[Seed], count: SeedCount) -> Iterator[See
         else:
             count.planned += 1
             yield _in_split(one, split_of(one.lineage, job.split.fractions, salt=job.split.salt))
+
+
+def _shown_seeds(job: Job, seeds: Iterator[Seed], count: SeedCount) -> Iterator[Seed]:
+    """The seeds as models will see them: without personal data where the job says so."""
+    if not job.scrubs_seeds:
+        return seeds
+
+    def refuse(reason: Reason, seed: Seed) -> None:
+        count.planned -= 1
+        _reject(count, reason, seed.source, seed.line)
+
+    return scrubbed_seeds(seeds, scrubber=open_scrubber(job.scrub), refuse=refuse)
 
 
 def _reject(count: SeedCount, reason: Reason, file: str, line: int) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 from synth_ray.errors import Absent, JobError
 from synth_ray.job.scrub import Scrub
 from synth_ray.scrub.findings import Finder, Finding
 from synth_ray.scrub.placeholders import PLACEHOLDER, Placeholders
+from synth_ray.scrub.rendering import Make
 from synth_ray.scrub.settle import Choose, Settler
+from synth_ray.scrub.surrogates import SURROGATE, Surrogates
 
 CANARIES = {
     "CREDIT_CARD": "Please charge my card 4111 1111 1111 1111 today.",
@@ -38,11 +41,20 @@ CANARIES = {
 """A text in which each entity must be found before a job may start."""
 
 
-def opened(section: Scrub) -> Settler:
+FEWEST_KEY_BYTES = 16
+
+
+def opened(section: Scrub, *, key: str) -> Settler:
+    """`key` is the surrogates' key; other replacements need none."""
     from synth_ray.scrub.patterns import PatternFinder
 
+    make = _make(section, key)
     patterns = PatternFinder(section)
     models: list[Finder] = []
+    if section.engine != "patterns":
+        from synth_ray.scrub.names import open_names
+
+        models.append(open_names(section))
     finders: list[Finder] = [patterns, *models]
     _refuse_unknown(section, finders)
     choose = chooser(section)
@@ -51,10 +63,23 @@ def opened(section: Scrub) -> Settler:
         finders=[patterns],
         models=models,
         choose=choose,
-        make=None if section.replace == "nothing" else Placeholders,
-        kept=[PLACEHOLDER],
+        make=make,
+        kept=[PLACEHOLDER, SURROGATE] if section.replace == "surrogate" else [PLACEHOLDER],
         timeout_s=section.record_timeout_s,
     )
+
+
+def _make(section: Scrub, key: str) -> Make | None:
+    if section.replace == "nothing":
+        return None
+    if section.replace == "placeholder":
+        return Placeholders
+    if len(key.encode()) < FEWEST_KEY_BYTES:
+        raise Absent(
+            f"scrub.key_env: wanted a key of at least {FEWEST_KEY_BYTES} bytes in the environment variable "
+            f"'{section.key_env}', got {len(key.encode())}; set it for every worker, the same wherever surrogates must agree"
+        )
+    return partial(Surrogates, key.encode())
 
 
 def chooser(section: Scrub) -> Choose:
@@ -91,11 +116,10 @@ def _try(section: Scrub, finders: Sequence[Finder], choose: Choose) -> None:
         )
 
 
+_TRIAL_S = 120.0
+
+
 def _found(entity: str, finders: Sequence[Finder], choose: Choose) -> bool:
     text = CANARIES[entity]
     found = [f for finder in finders for f in finder.find([text], until=time.monotonic() + _TRIAL_S)[0]]
     return any(f.entity == entity for f in choose(text, found))
-
-
-_TRIAL_S = 120.0
-Open = Callable[[Scrub], Finder]

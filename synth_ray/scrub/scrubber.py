@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,10 +41,19 @@ class Scrubber:
         if record.failed:
             size = sum(len(leaf.text) for leaf in record.spans)
             raise ScrubFailed(f"scrub: wanted a record at rest, got one of {size} characters and {record.failed}; leave it out")
-        reason = Reason.TOO_MUCH_PII if self._too_much(record) else None
+        return self._done(record)
+
+    def records(self, values: Sequence[Any]) -> list[Scrubbed]:
+        """As `record`, many at once; one that cannot be scrubbed has no value and the reason scrub_failed."""
+        return [
+            Scrubbed(None, reason=Reason.SCRUB_FAILED) if record.failed else self._done(record)
+            for record in self._settler.settle(values)
+        ]
+
+    def _done(self, record: Record) -> Scrubbed:
         edits: list[Edit] = []
-        new = rebuilt(value, _replacing(record, edits)) if record.counts else value
-        return Scrubbed(new, record.counts, edits, reason)
+        new = rebuilt(record.value, _replacing(record, edits)) if record.counts else record.value
+        return Scrubbed(new, record.counts, edits, Reason.TOO_MUCH_PII if self._too_much(record) else None)
 
     def table(self, staged: pa.Table) -> pa.Table:
         """Scrub `messages`, `prompt`, `completion` and `fields` of each row as one record, and count into `pii`.
@@ -67,13 +78,13 @@ def _replacing(record: Record, edits: list[Edit]) -> Any:
     return replace
 
 
-def open_scrubber(section: Scrub) -> Scrubber:
+def open_scrubber(section: Scrub, *, environment: Mapping[str, str] = os.environ) -> Scrubber:
     """The scrubber of a job, tried on known values.
 
     Raises JobError before anything is spent when an entity, engine, model, rule or key is wrong or not there, or when a
-    known value is not found. Nothing is ever fetched.
+    known value is not found. Nothing is ever fetched. Of the environment it reads the surrogates' key alone.
     """
     from synth_ray.scrub.opening import opened
 
-    settler = opened(section)
+    settler = opened(section, key=environment.get(section.key_env, ""))
     return Scrubber(settler, max_findings=section.max_findings)
