@@ -27,8 +27,11 @@ NEEDED = frozenset({"US_PASSPORT", "US_BANK_NUMBER", "US_DRIVER_LICENSE", "UK_NH
 
 _SENTENCE = re.compile(r"[.!?;]\s+(?=[A-Z])|\n\s*\n")
 _BEFORE, _AFTER = 60, 30
-_PIECE_AFTER = frozenset("#$€£.")
-"""Before a number these make it an order's, a price, or the rest of a decimal."""
+_PIECE_AFTER = frozenset("#$€£.-")
+"""Before a number these make it an order's, a price, or the rest of a longer one."""
+_GOES_ON = re.compile(r"-[0-9A-Za-z]")
+_NUMBER = re.compile(r"[0-9]{5}")
+_LINE = re.compile(r"[.!?;]\s+(?=[A-Z])|\n")
 
 
 class Cue:
@@ -39,13 +42,15 @@ class Cue:
         self._words = re.compile(rf"(?i)(?<![a-z0-9])(?:{words})(?![a-z0-9])")
 
     def beside(self, text: str, start: int, end: int) -> bool:
-        """Whether a cue stands in the 60 characters before or the 30 after, within the sentence."""
-        if text[start - 1 : start] in _PIECE_AFTER and start:
+        """Whether a cue stands in the 60 characters before or the 30 after, in the sentence and with no other number between."""
+        if (start and text[start - 1] in _PIECE_AFTER) or _GOES_ON.match(text, end):
             return False
         before = _SENTENCE.split(text[max(0, start - _BEFORE) : start])[-1]
-        if self._words.search(before):
+        if self._words.search(_NUMBER.split(before)[-1]):
             return True
-        return bool(self._words.search(_SENTENCE.split(text[end : end + _AFTER])[0]))
+        after = _LINE.split(text[end : end + _AFTER])[0]
+        m = self._words.search(after)
+        return bool(m) and not _NUMBER.search(after, 0, m.start())  # type: ignore[union-attr]
 
 
 def cue_of(entity: str, stock: Sequence[str]) -> Cue | None:

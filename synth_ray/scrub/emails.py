@@ -24,9 +24,6 @@ _SPOKEN = re.compile(
     rf"{_LOCAL}(?: (?i:dot) [A-Za-z0-9]{{1,30}}){{0,3}}(?: (?i:at) |_(?i:at)_){_NAME}"
     rf"(?:(?: (?i:dot) |_(?i:dot)_){_NAME})+(?![\w-])"
 )
-_COMMON = re.compile(
-    "(?i)(?:com|org|net|edu|gov|io|co|uk|de|fr|es|it|nl|pl|br|in|ca|au|us|ch|at|se|no|info|biz|dev|ai|me|app|eu)"
-)
 _LEADING = re.compile("(?i)(?:look|looking|arrive|stay|meet|is|are|was|me|back|be)")
 
 
@@ -43,7 +40,7 @@ def finder(is_domain: Callable[[str], bool]) -> Callable[[Reading, float], Itera
         for m in _INTERNAL.finditer(text):
             yield Finding("EMAIL_ADDRESS", *m.span(), 0.8)
         for m in _SPOKEN.finditer(text):
-            if not _LEADING.fullmatch(m[0].split()[0]) and _COMMON.fullmatch(plain(m[0]).rpartition(".")[2]):
+            if not _LEADING.fullmatch(m[0].split()[0]) and is_domain(plain(m[0])):
                 yield Finding("EMAIL_ADDRESS", *m.span(), 0.8)
 
     return find

@@ -17,6 +17,9 @@ _SPACE = r"\t\n\x0b\f\r \x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x
 """Python's whitespace: RE2 means only the ASCII part of it by \\s."""
 _TOP_LEVEL = re.compile(r"\(\?:([a-z0-9\-]+)\)")
 
+_LONE = re.compile("[\ud800-\udfff]")
+"""Halves of a surrogate pair have no UTF-8; to a URL they are as good as any other sign."""
+
 
 def url_jobs(recognizer: Any, gates: Gates) -> Iterator[tuple[float, int, Any]]:
     """(score, gate, find) of each pattern. The caller has checked that the patterns are the ones read here."""
@@ -41,6 +44,8 @@ def _url(recognizer: Any, pattern: Any) -> Any:
         if not text.isascii() and ODD.search(text):
             yield from (Finding(entity, m.start(), m.end(), score) for m in stock.finditer(text, timeout=left))
             return
+        if not text.isascii():
+            text = _LONE.sub("\ufffd", text)
         last = 0
         for low, high in reading.url_windows():
             begin = max(low, last)

@@ -50,6 +50,7 @@ _FIRST = (
     "CRYPTO",
     "US_ITIN",
     "US_SSN",
+    "UK_NHS",
     "IP_ADDRESS",
     "MAC_ADDRESS",
     "PHONE_NUMBER",

@@ -89,8 +89,14 @@ def load_rules(file: str) -> list[Rule]:
     rules = told.get("rules")
     if not isinstance(rules, list) or not rules:
         raise _wrong(file, "[[rules]]", "none")
-    shared = tuple(_allowlist(file, a) for a in _allowlists(told))
-    return [_rule(file, rule, shared) for rule in rules if rule.get("regex")]
+    try:
+        shared = tuple(_allowlist(file, a) for a in _allowlists(told))
+        found = [_rule(file, rule, shared) for rule in rules if rule.get("regex")]
+    except (TypeError, ValueError, AttributeError):
+        raise _wrong(file, "regex, secretGroup, entropy, keywords and allowlists of their types", "another type") from None
+    if not found:
+        raise _wrong(file, "a rule with a regex", f"{len(rules)} without")
+    return found
 
 
 def _wrong(file: str, wanted: str, got: str) -> JobError:

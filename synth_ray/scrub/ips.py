@@ -9,7 +9,7 @@ from synth_ray.scrub.findings import Finding
 
 _VERSION_BEFORE = re.compile(
     r"(?i)(?:\b(?:version|ver|release|build|section|chapter|firmware|driver|update|package|revision|rev|oid|clause|article)"
-    r"\b[\s:.=\"'(]{0,3}(?:is\s|to\s|number\s|no\.?\s)?|[=<>~^]=\s?|\bv\.?\s?|[A-Za-z]/)$"
+    r"\b[\s:=\"'(]{0,3}(?:is\s|to\s|number\s|no\.?\s)?|[=<>~^]=\s?|\bv\.?\s?|[A-Za-z]/)$"
 )
 _ADDRESS_BEFORE = re.compile(
     r"(?i)\b(?:ip|ips|ipv4|host|hosts|server|address|addr|login|logins|from|client|gateway|router|dns|ping|ssh|connect|"

@@ -52,10 +52,9 @@ def _password(text: str, m: re.Match[str], *, prose: bool) -> Iterator[Finding]:
     quoted = m["quoted"] is not None
     start, end = m.span("quoted" if quoted else "bare")
     if not quoted:
-        end = start + len(text[start:end].rstrip(".,;:!?*_")) if prose or text[end - 1] in ".,:;*" else end
-        end = start + len(text[start:end].rstrip("!?")) if prose else end
+        end = start + len(text[start:end].rstrip(".,;:*"))
     value = text[start:end]
-    if (_chosen(value) or (quoted and _quotable(value))) and not _stands_for_another(value):
+    if (_chosen(value, prose=prose) or (quoted and _quotable(value))) and not _stands_for_another(value):
         yield Finding("SECRET", start, end, 0.8)
 
 
@@ -63,9 +62,9 @@ _WORDS = re.compile(r"[A-Za-z]+(?:[_.\-][A-Za-z]+)*")
 _CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+$|.*[(\[{].*[)\]}]?$|[a-z]{2,}(?:[A-Z][a-z]{2,})+$")
 
 
-def _chosen(value: str) -> bool:
+def _chosen(value: str, *, prose: bool) -> bool:
     """Whether it looks picked to be a password rather than a word, a number or an expression: it mixes kinds of characters."""
-    if len(value) < 5 or _CODE.match(value):
+    if len(value) < 5 or (_CODE.match(value) and not (prose and value.isalpha())):
         return False
     kinds = sum(bool(re.search(kind, value)) for kind in ("[a-z]", "[A-Z]", "[0-9]", r"[^A-Za-z0-9\s]"))
     if _WORDS.fullmatch(value):
@@ -122,7 +121,7 @@ _NO_NAMES = re.compile(
 
 
 _PLAIN = re.compile(
-    r"[\w.-]+\.(?:py|js|ts|json|ya?ml|txt|md|html?|png|jpe?g|com|org|net|io)$|v?[0-9]+(?:\.[0-9]+)+|/(?:[\w.-]{1,24}/|.{0,29}$)|.*/.*/.*\.|"
+    r"[\w.-]+\.(?:py|js|ts|json|ya?ml|txt|md|html?|png|jpe?g|com|org|net|io)$|v?[0-9]+(?:\.[0-9]+)+|/(?:[a-z0-9_.-]{1,24}/|.{0,29}$)|.*/.*/.*\.|"
     r"[0-9]+(?:[a-z]{1,4})?$"
 )
 """File names, versions, paths, plain numbers."""
@@ -134,7 +133,7 @@ def random_like(value: str, *, bits: float) -> bool:
     if not any("0" <= c <= "9" for c in value) or not any(c.isalpha() for c in value) or _PLAIN.match(value):
         return False
     words = [w for w in _PIECES.split(value) if w]
-    if len(words) > 1 and sum(w.isalpha() and w.islower() for w in words) >= len(words) - 1:
+    if len(words) > 1 and max(map(len, words)) < 16 and sum(w.isalpha() and w.islower() for w in words) >= len(words) - 1:
         return False
     return entropy(value) >= bits
 

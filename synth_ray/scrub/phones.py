@@ -43,13 +43,14 @@ _AFTER = re.compile(
 )
 _ENDS = re.compile(r"[0-9A-Za-z_%]|[.\-/:][0-9A-Za-z]")
 _LIKE_DATE = re.compile(
-    r"(?:19|20)[0-9]{2}[-/. ](?:0?[1-9]|1[0-2])[-/. ](?:0?[1-9]|[12][0-9]|3[01])\b|"
+    r"(?:[0-9]{1,2}[. ]{1,2})?(?:19|20)[0-9]{2}[-/. ](?:0?[1-9]|1[0-2])[-/. ](?:0?[1-9]|[12][0-9]|3[01])\b|"
     r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:19|20)[0-9]{2}\b"
 )
 _LIKE_OTHERS = re.compile(
     r"(?:1[5-9]|20)[0-9]{2} ?[-/ ] ?(?:1[5-9]|20)[0-9]{2}|"  # years
     r"[0-9]{1,4}\.[0-9]{3,}|"  # a decimal number
     r"[0-9]{1,4}(?:\.[0-9]{1,4}){3}(?<!\.[0-9]{4})|"  # an address or a version
+    r"[0-9]{5}-[0-9]{4}|"  # a ZIP code
     r"1[4-9][0-9]{8}(?:[0-9]{3})?"  # a moment since 1970
 )
 _GROUPS = re.compile("[0-9]+")
@@ -73,6 +74,8 @@ def accept(text: str, finding: Finding) -> bool:
     start, end = finding.start, finding.end
     value = text[start:end]
     before = text[max(0, start - 2) : start]
+    if value[0] == "[":
+        value, before = value[1:], "["
     if value[0] == "+":
         return not before or not (before[-1].isalnum() or before[-1] in "_.")
     if _inside_another(before, text[end : end + 2]) or _LIKE_DATE.match(value):

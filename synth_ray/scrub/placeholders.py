@@ -27,9 +27,9 @@ PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]{0,59})_([0-9]{1,9}|[a-p]{12})>")
 
 
 class Replacer(Protocol):
-    """Gives each value of one record its replacement."""
+    """Gives each value of one record its replacement. `alone`: nothing is tied to the value on either side."""
 
-    def __call__(self, entity: str, value: str) -> str: ...
+    def __call__(self, entity: str, value: str, *, alone: bool = True) -> str: ...
 
 
 class Placeholders:
@@ -40,7 +40,7 @@ class Placeholders:
         self._last: dict[str, int] = {}
         self._present = frozenset(_present(texts))
 
-    def __call__(self, entity: str, value: str) -> str:
+    def __call__(self, entity: str, value: str, *, alone: bool = True) -> str:
         key = (entity, same(entity, value))
         if key not in self._given:
             label = LABELS.get(entity, entity)

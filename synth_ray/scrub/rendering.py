@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from re import Pattern
 from typing import NamedTuple
@@ -42,13 +43,20 @@ class Rendered(NamedTuple):
         return offset + shift
 
 
+_LEFT = re.compile(r"\w[^\w\s\"(),;<>\[\]\\]*$|[\w.+:@/-]$")
+_RIGHT = re.compile(r"[^\w\s\"(),;<>\[\]\\]{0,20}\w|[\w@/-]")
+"""Signs that tie a word to what stands before or after it, so that a finder would read both as one."""
+
+
 def rendered(text: str, spans: Sequence[Span], replacer: Replacer) -> Rendered:
     """The text with each span replaced. Spans are disjoint and in order."""
     pieces: list[str] = []
     moves: list[tuple[int, int, int, int, str]] = []
     last = length = 0
-    for start, end, entity in spans:
-        new = replacer(entity, text[start:end])
+    for i, (start, end, entity) in enumerate(spans):
+        beside = (start and start == last) or (i + 1 < len(spans) and spans[i + 1].start == end)
+        alone = not (beside or _LEFT.search(text[max(0, start - 20) : start]) or _RIGHT.match(text, end))
+        new = replacer(entity, text[start:end], alone=alone)
         pieces += (text[last:start], new)
         length += start - last
         moves.append((start, end, length, length + len(new), entity))

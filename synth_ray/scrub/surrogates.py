@@ -35,14 +35,17 @@ SURROGATE = re.compile(
 
 
 class Surrogates:
-    """A `Replacer` that needs nothing of the record: the same value has the same surrogate in every record."""
+    """A `Replacer` that needs nothing of the record: the same value has the same surrogate in every record.
+
+    A value that is not alone, as in `see:jane@mail.com/x`, has an opaque one, which is known whatever stands beside it.
+    """
 
     def __init__(self, key: bytes, texts: Iterable[str] = ()) -> None:
         self._key = key
 
-    def __call__(self, entity: str, value: str) -> str:
+    def __call__(self, entity: str, value: str, *, alone: bool = True) -> str:
         drawn = _Draw(hmac.digest(self._key, f"{entity}\0{same(entity, value)}".encode("utf-8", "surrogatepass"), hashlib.sha256))
-        made = _MAKERS.get(entity)
+        made = _MAKERS.get(entity) if alone else None
         return made(drawn, value) if made else f"<{LABELS.get(entity, entity)}_{drawn.letters(12)}>"
 
 

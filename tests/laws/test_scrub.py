@@ -1,0 +1,262 @@
+"""The scrub's laws: at rest, no network, no value in a log, nothing passed on that could not be scrubbed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pii_texts import corpus
+
+from synth_ray.dedup.fingerprint import compared_text
+from synth_ray.job.document import Job
+from synth_ray.job.scrub import Scrub
+from synth_ray.records import STAGED, Reason, Seed
+from synth_ray.route.preparation import prepare
+from synth_ray.scrub.counts import pii_counts
+from synth_ray.scrub.findings import Finding
+from synth_ray.scrub.scrubber import Scrubber, open_scrubber
+from synth_ray.scrub.seeds import scrubbed_seeds
+from synth_ray.scrub.settle import Settler
+from tests.rows import staged_row
+
+KEY = {"SYNTH_RAY_SCRUB_KEY": "a key for tests alone"}
+SAMPLES = corpus(60, seed=91)
+PLANTED = sorted({s.text[a:b] for s in SAMPLES for a, b, _ in s.spans})
+GLUE = [
+    " ",
+    "\n",
+    ", ",
+    "@",
+    ".",
+    "-",
+    "",
+    ": ",
+    "x",
+    "7",
+    "<",
+    ">",
+    "(",
+    " dot ",
+    " at ",
+    "my ssn ",
+    "call ",
+    "password is ",
+    "key=",
+    "é",
+    "🙂",
+]
+
+
+@pytest.fixture(scope="module", params=["placeholder", "surrogate"])
+def scrubber(request: pytest.FixtureRequest) -> Scrubber:
+    return open_scrubber(Scrub(replace=request.param), environment=KEY)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.lists(st.sampled_from([*PLANTED, *GLUE]) | st.text(max_size=6), max_size=12))
+def test_scrubbing_twice_changes_nothing(scrubber: Scrubber, pieces: list[str]) -> None:
+    once = scrubber.record({"text": "".join(pieces), "all": pieces})
+    again = scrubber.record(once.value)
+    assert again.value == once.value
+    assert again.counts == {}
+
+
+def test_chats_are_at_rest_and_hold_nothing_that_was_planted(scrubber: Scrubber) -> None:
+    for sample in SAMPLES:
+        once = scrubber.record(sample.text).value
+        assert scrubber.record(once).value == once
+        left = [kind for a, b, kind in sample.spans if b - a > 9 and sample.text[a:b] in once]
+        assert len(left) <= 1
+
+
+WORST = (
+    "a.",
+    "1.",
+    ".....",
+    "www.",
+    ":",
+    "(",
+    "%",
+    "1/2/",
+    "12-",
+    "1234 ",
+    "a@",
+    "a@a-",
+    "DE89 1234 ",
+    "+1",
+    '"a.',
+    "bc1q",
+    "0x",
+    "eyJ.",
+)
+WORST += (
+    "password is ",
+    "call 5",
+    "key=key=",
+    "-----BEGIN PRIVATE KEY-----\n",
+    "://a:",
+    "<EMAIL_1>",
+    "at dot ",
+    "ssn 1234",
+    "\ud800",
+    "٣٤",
+)
+
+
+@pytest.mark.parametrize("shape", WORST)
+def test_a_hundred_thousand_characters_of_the_worst_come_to_an_end(shape: str) -> None:
+    """Within the time a record has; the figures are in bench/results/scrub.json."""
+    scrubber = hostile()
+    text = shape * (100_000 // len(shape))
+    assert scrubber.records([text])[0].reason is None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one() -> Iterator[None]:
+    yield
+    HELD.clear()
+
+
+HELD: list[Scrubber] = []
+
+
+def hostile() -> Scrubber:
+    if not HELD:
+        HELD.append(open_scrubber(Scrub(record_timeout_s=60)))
+    return HELD[0]
+
+
+def test_nothing_is_asked_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError("a socket was opened")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    scrubber = open_scrubber(Scrub())
+    assert scrubber.record("jane@mail.com, jane [at] mail.co.uk").counts == {"EMAIL_ADDRESS": 2}
+
+
+def test_no_value_is_logged_at_any_level(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    with caplog.at_level(logging.DEBUG):
+        for name in ("presidio-analyzer", "decision_process", "tldextract"):
+            logging.getLogger(name).setLevel(logging.DEBUG)
+        scrubber = open_scrubber(Scrub())
+        for sample in SAMPLES[:20]:
+            scrubber.record(sample.text)
+        scrubber.record("My IBAN is DE12 3456 7890 1234 5678 90 and card 4111 1111 1111 1112")
+    told = caplog.text + "".join(capfd.readouterr())
+    planted = [s.text[a:b] for s in SAMPLES[:20] for a, b, _ in s.spans]
+    assert not [value for value in [*planted, "DE12 3456", "4111 1111"] if value in told]
+
+
+class Breaking:
+    """Finds e-mail, takes too long over "slow" and errs, with the text in its message, at "bad"."""
+
+    entities = frozenset({"EMAIL_ADDRESS"})
+
+    def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
+        for text in texts:
+            if "slow" in text:
+                raise TimeoutError
+            if "bad" in text:
+                raise ValueError(text)
+        return [[Finding("EMAIL_ADDRESS", m.start(), m.end(), 1.0) for m in re.finditer(r"\w+@\w+", t)] for t in texts]
+
+
+def staged(*texts: str, **more: Any) -> pa.Table:
+    rows = [
+        staged_row(
+            i, prompt=t, completion=f"re: {t}", messages=[{"role": "user", "content": t}], fields=json.dumps({"of": t}), **more
+        )
+        for i, t in enumerate(texts)
+    ]
+    return pa.Table.from_pylist(rows, schema=STAGED)
+
+
+@pytest.mark.parametrize("as_model", [False, True])
+def test_a_row_that_cannot_be_scrubbed_is_kept_without_text(as_model: bool, caplog: pytest.LogCaptureFixture) -> None:
+    from synth_ray.scrub.placeholders import Placeholders
+
+    finders = {"models": [Breaking()], "finders": []} if as_model else {"finders": [Breaking()]}
+    scrubber = Scrubber(Settler(choose=lambda _, found: found, make=Placeholders, **finders))  # type: ignore[arg-type]
+    table = staged("jane@mail is fine", "this is slow kim@mail", "this is bad lee@mail", "nothing")
+    done = scrubber.table(table).to_pylist()
+    assert [row["reason"] for row in done] == [None, "scrub_failed", "scrub_failed", None]
+    assert done[0]["prompt"] == "<EMAIL_1> is fine"
+    for row, kind in ((done[1], "it took too long"), (done[2], "ValueError while it was read")):
+        assert (row["messages"], row["prompt"], row["completion"], row["fields"]) == ([], "", "", "{}")
+        assert row["detail"].startswith(kind) and "prompt 2" in row["detail"]
+        assert row["id"] and row["flags"] == ["scrub_failed"]
+    everything = repr(done) + caplog.text
+    assert "kim" not in everything and "lee" not in everything
+    assert done[3] == table.to_pylist()[3]
+
+
+def test_a_staged_row_is_one_record_and_its_findings_are_counted() -> None:
+    scrubber = open_scrubber(Scrub(max_findings=5))
+    table = scrubber.table(staged("I am jane@mail.com", "plain", " ".join(f"{c}@mail.com" for c in "abcdef")))
+    first, second, third = table.to_pylist()
+    assert first["messages"][0]["content"] == "I am <EMAIL_1>" and first["completion"] == "re: I am <EMAIL_1>"
+    assert json.loads(first["fields"]) == {"of": "I am <EMAIL_1>"}
+    assert second["pii"] == [] and third["reason"] == Reason.TOO_MUCH_PII.value
+    assert pii_counts(table) == {"EMAIL_ADDRESS": dict(first["pii"])["EMAIL_ADDRESS"] + dict(third["pii"])["EMAIL_ADDRESS"]}
+    assert scrubber.table(table).equals(table)
+    assert compared_text(table, ["prompt"])[0].as_py() == "I am <EMAIL_1>"
+
+
+def test_seeds_are_scrubbed_and_their_ids_say_so() -> None:
+    seeds = [
+        Seed("a", "la", "train", {"prompt": "mail jane@mail.com"}),
+        Seed("b", "lb", "train", {"prompt": "nothing"}),
+        Seed("c", "lc", "train", {"prompt": "mail kim@mail.com"}),
+        Seed("d", "ld", "train", {"prompt": "x@mail.com y@mail.com z@mail.com"}),
+    ]
+    refused: list[tuple[Reason, str]] = []
+    scrubber = open_scrubber(Scrub(max_findings=2))
+    shown = list(scrubbed_seeds(seeds, scrubber=scrubber, refuse=lambda reason, seed: refused.append((reason, seed.id))))
+    assert [s.fields["prompt"] for s in shown] == ["mail <EMAIL_1>", "nothing"]
+    assert shown[0].id not in ("a", "c") and shown[0].lineage == "la" and shown[1] is seeds[1]
+    assert refused == [(Reason.DUPLICATE_SEED, "c"), (Reason.TOO_MUCH_PII, "d")]
+
+
+def test_seeds_are_scrubbed_before_they_are_planned_when_the_job_says_so(tmp_path: Path) -> None:
+    (tmp_path / "seeds.jsonl").write_text(
+        "".join(json.dumps({"prompt": p}) + "\n" for p in ("mail jane@mail.com", "plain", "mail kim@mail.com"))
+    )
+
+    def prepared(seeds: Any) -> Any:
+        document = {
+            "name": "x",
+            "seeds": str(tmp_path / "seeds.jsonl"),
+            "recipe": {"name": "distill"},
+            "models": {"teacher": {"engine": "scripted"}},
+            "scrub": {"seeds": seeds},
+            "split": {"fractions": {"train": 1.0}},
+            "output": {"path": str(tmp_path / "out")},
+        }
+        (tmp_path / str(seeds)).mkdir()
+        return prepare(Job.model_validate(document), spool=tmp_path / str(seeds))
+
+    shown, as_they_are = prepared(True), prepared("auto")
+    assert [shown.seeds[i].fields["prompt"] for i in range(len(shown.seeds))] == ["mail <EMAIL_1>", "plain"]
+    assert (shown.count.read, shown.count.planned, dict(shown.count.rejected)) == (3, 2, {"duplicate_seed": 1})
+    assert len(as_they_are.seeds) == 3 and shown.ask_digest != as_they_are.ask_digest
+
+
+def test_the_order_of_records_and_texts_beside_them_change_nothing(scrubber: Scrubber) -> None:
+    values = [s.text for s in SAMPLES[:12]]
+    together = [r.value for r in scrubber.records(values)]
+    random.Random(3).shuffle(values)
+    alone = {v: scrubber.record(v).value for v in values}
+    assert together == [alone[s.text] for s in SAMPLES[:12]]

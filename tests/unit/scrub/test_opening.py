@@ -1,0 +1,38 @@
+"""Fail closed: what is configured and cannot be done stops the job before it starts."""
+
+from __future__ import annotations
+
+import pytest
+
+from synth_ray.errors import Absent, JobError
+from synth_ray.job.scrub import Scrub, Secrets
+from synth_ray.scrub.opening import CANARIES
+from synth_ray.scrub.patterns import PatternFinder
+from synth_ray.scrub.scrubber import open_scrubber
+
+
+def test_an_entity_nobody_finds_stops_the_job() -> None:
+    with pytest.raises(JobError, match="got PERSON, UNICORN; leave them out"):
+        open_scrubber(Scrub(entities=["EMAIL_ADDRESS", "PERSON", "UNICORN"]))
+
+
+def test_an_entity_whose_canary_is_not_found_stops_the_job() -> None:
+    with pytest.raises(Absent, match="none of MEDICAL_LICENSE"):
+        open_scrubber(
+            Scrub(entities=["EMAIL_ADDRESS", "MEDICAL_LICENSE"], thresholds={"MEDICAL_LICENSE": 1.0}, allow=["AB1234563"])
+        )
+
+
+def test_every_entity_that_is_advertised_has_a_canary() -> None:
+    assert PatternFinder(Scrub()).entities <= CANARIES.keys()
+
+
+def test_a_broken_regex_of_the_job_stops_it_without_running_anything() -> None:
+    for regex in ("(unclosed", "(?<=a)b"):
+        with pytest.raises(JobError, match=r"scrub\.recognizers\.0\.regex: wanted a regular expression in RE2 syntax"):
+            open_scrubber(Scrub(recognizers=[{"entity": "X", "regex": regex}]))  # type: ignore[list-item]
+
+
+def test_a_recognizer_or_deny_list_of_the_job_needs_no_entity_beside_it() -> None:
+    scrubber = open_scrubber(Scrub(entities=[], secrets=Secrets(find=False), deny={"CODENAME": ["heron"]}))
+    assert scrubber.record("heron and jane@mail.com").value == "<CODENAME_1> and jane@mail.com"

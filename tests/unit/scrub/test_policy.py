@@ -1,0 +1,157 @@
+"""Each rule of the policy, on and off."""
+
+from __future__ import annotations
+
+import pytest
+from pii_texts import corpus
+
+from synth_ray.job.scrub import Policy, Scrub, Secrets
+from synth_ray.scrub.findings import spans_of
+from synth_ray.scrub.opening import chooser
+from synth_ray.scrub.patterns import PatternFinder
+
+ALL = [
+    "CREDIT_CARD",
+    "CRYPTO",
+    "EMAIL_ADDRESS",
+    "IBAN_CODE",
+    "IP_ADDRESS",
+    "MAC_ADDRESS",
+    "PHONE_NUMBER",
+    "US_SSN",
+    "US_BANK_NUMBER",
+]
+
+
+class Looking:
+    def __init__(self, **section: object) -> None:
+        self.section = Scrub(**{"entities": ALL, **section})  # type: ignore[arg-type]
+        self._finder, self._choose = PatternFinder(self.section), chooser(self.section)
+
+    def __call__(self, text: str) -> list[tuple[str, str]]:
+        found = self._choose(text, self._finder.find([text], until=1e18)[0])
+        return [(s.entity, text[s.start : s.end]) for s in spans_of(found)]
+
+
+@pytest.fixture(scope="module")
+def on() -> Looking:
+    return Looking()
+
+
+@pytest.fixture(scope="module")
+def off() -> Looking:
+    return Looking(policy=Policy(**dict.fromkeys(Policy.model_fields, False)), secrets=Secrets(find=False))
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "entity"),
+    [
+        ("pay with 2223 0031 2200 3222 now", "2223 0031 2200 3222", "CREDIT_CARD"),
+        ("pay with 6205500000000000004 now", "6205500000000000004", "CREDIT_CARD"),
+        ("to ES91 2100 0418 4502 0005 1332 please send", "ES91 2100 0418 4502 0005 1332", "IBAN_CODE"),
+        ("to 0x52908400098527886E0F7030069857D2E4169EE7 now", "0x52908400098527886E0F7030069857D2E4169EE7", "CRYPTO"),
+        ("write jane.roe [at] mail [dot] com", "jane.roe [at] mail [dot] com", "EMAIL_ADDRESS"),
+        ("write jane.roe at mail dot com", "jane.roe at mail dot com", "EMAIL_ADDRESS"),
+        ("write jane @ mail.com", "jane @ mail.com", "EMAIL_ADDRESS"),
+        ("her phone number is 555-2368", "555-2368", "PHONE_NUMBER"),
+        ("ring me on 6123 5502 tonight", "6123 5502", "PHONE_NUMBER"),
+        ("account number 9384756102", "9384756102", "US_BANK_NUMBER"),
+    ],
+)
+def test_the_policy_finds_what_stock_misses(on: Looking, off: Looking, text: str, value: str, entity: str) -> None:
+    assert (entity, value) in on(text)
+    assert (entity, value) not in off(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "version 10.2.3.4 is out",
+        "ping 192.168.0.1 and 127.0.0.1",
+        "call 0.785752582735 from the loop",
+        "order 4111 1111 1111 1112 is late",
+        "in the years 1985-1990 and 2001-2014",
+        "the result 1234567890 is right",
+        "ISBN 978-0-306-40615-7",
+        "git@github.com:acme/tools.git",
+        "it took 2023-10-11 12:30:45 to finish",
+        "look at example dot",
+    ],
+)
+def test_what_is_nobodys_is_left_alone(on: Looking, text: str) -> None:
+    assert on(text) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("cards", "pay with 2223 0031 2200 3222 now"),
+        ("ibans", "to ES91 2100 0418 4502 0005 1332 please send"),
+        ("wallets", "to 0x52908400098527886E0F7030069857D2E4169EE7 now"),
+        ("written_emails", "write jane.roe [at] mail [dot] com"),
+        ("phones", "her phone number is 555-2368"),
+        ("context", "account number 9384756102"),
+    ],
+)
+def test_each_rule_can_be_switched_off(on: Looking, rule: str, text: str) -> None:
+    alone = Looking(policy=Policy(**{rule: False}))
+    assert alone(text) != on(text)
+
+
+def test_public_addresses_only_unless_switched_off(on: Looking) -> None:
+    text = "login from 10.0.0.7 and 93.184.216.34"
+    assert on(text) == [("IP_ADDRESS", "93.184.216.34")]
+    assert len(Looking(policy=Policy(public_ips=False))(text)) == 2
+
+
+def test_a_context_word_counts_as_a_whole_word_only() -> None:
+    looking = Looking(entities=["US_SSN"])
+    assert looking("my ssn 536904399") == [("US_SSN", "536904399")]
+    assert looking("a passnote 536904399") == []
+
+
+def test_url_date_and_uuid_are_found_when_they_are_named() -> None:
+    text = "see https://jane-roe.com/me since 1987-03-04 as 550e8400-e29b-41d4-a716-446655440000"
+    assert Looking(entities=None)(text) == []
+    assert [e for e, _ in Looking(entities=["URL", "DATE_TIME", "UUID"])(text)] == ["URL", "DATE_TIME", "UUID"]
+
+
+def test_thresholds_hold_for_single_entities() -> None:
+    text = "my ssn is 536-90-4399, mail jane@mail.com"
+    assert [e for e, _ in Looking(thresholds={"US_SSN": 1.0})(text)] == ["EMAIL_ADDRESS"]
+
+
+def test_deny_and_allow_lists_and_recognizers_of_the_job() -> None:
+    looking = Looking(
+        entities=["EMAIL_ADDRESS"],
+        allow=["Support@Mail.com"],
+        deny={"CODENAME": ["blue heron", "Ü-9"]},
+        recognizers=[
+            {"entity": "BADGE", "regex": r"badge ([A-Z]{2}[0-9]{4})"},
+            {"entity": "SHIFT", "regex": "[0-9]{3}", "score": 0.2, "context": ["shift"]},
+        ],
+    )
+    found = looking("support@mail.com, jane@mail.com: Blue Heron and ü-9, not blue herons; badge QX1234")
+    assert found == [("EMAIL_ADDRESS", "jane@mail.com"), ("CODENAME", "Blue Heron"), ("CODENAME", "ü-9"), ("BADGE", "QX1234")]
+    assert looking("shift 412") == [("SHIFT", "412")]
+    assert looking("room 412") == []
+
+
+def test_recall_and_precision_stay_where_they_are(on: Looking) -> None:
+    looking = Looking(entities=None)
+    held = hit = found = right = traps = trapped = 0
+    for sample in corpus(150, seed=81):
+        text = sample.text
+        spans = spans_of(looking._choose(text, looking._finder.find([text], until=1e18)[0]))
+        covered = bytearray(len(text))
+        for start, end, _ in spans:
+            covered[start:end] = b"\1" * (end - start)
+            found += 1
+            right += any(start < b and end > a for a, b, _ in sample.spans)
+        held += len(sample.spans)
+        hit += sum(sum(covered[a:b]) >= 0.9 * (b - a) for a, b, _ in sample.spans)
+        traps += len(sample.traps)
+        trapped += sum(any(covered[a:b]) for a, b, _ in sample.traps)
+    assert hit / held >= 0.97
+    assert right / found >= 0.97
+    assert trapped / traps <= 0.03

@@ -1,0 +1,113 @@
+"""Placeholders, surrogates, edits, limits."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+import pytest
+
+from synth_ray.errors import Absent
+from synth_ray.job.scrub import Scrub
+from synth_ray.records import Reason
+from synth_ray.scrub.cards import issued
+from synth_ray.scrub.findings import ScrubFailed
+from synth_ray.scrub.opening import CANARIES
+from synth_ray.scrub.placeholders import PLACEHOLDER
+from synth_ray.scrub.scrubber import Scrubber, open_scrubber
+from synth_ray.scrub.surrogates import SURROGATE, Surrogates
+from tests.unit.scrub.conftest import KEY
+
+CHAT = {
+    "messages": [
+        {"role": "user", "content": "I am jane@mail.com, call me on (212) 867-5309."},
+        {"role": "assistant", "content": "Noted JANE@MAIL.COM and 212.867.5309; also bob@mail.com."},
+    ],
+    "meta": {"ssn": "536904399", "tags": ["x", "jane@mail.com"], "n": 3, "none": None},
+}
+
+
+def test_a_value_has_one_placeholder_in_every_string_of_a_record(placeholders: Scrubber) -> None:
+    done = placeholders.record(CHAT)
+    assert done.value["messages"][0]["content"] == "I am <EMAIL_1>, call me on <PHONE_1>."
+    assert done.value["messages"][1]["content"] == "Noted <EMAIL_1> and <PHONE_1>; also <EMAIL_2>."
+    assert done.value["meta"] == {"ssn": "<SSN_1>", "tags": ["x", "<EMAIL_1>"], "n": 3, "none": None}
+    assert done.counts == {"EMAIL_ADDRESS": 4, "PHONE_NUMBER": 2, "US_SSN": 1}
+
+
+def test_edits_tell_old_and_new_places_and_no_value(placeholders: Scrubber) -> None:
+    done = placeholders.record(CHAT)
+    replaced = []
+    for path, start, end, new_start, new_end, _ in done.edits:
+        old: Any = CHAT
+        new = done.value
+        for step in path:
+            old, new = old[step], new[step]
+        assert PLACEHOLDER.fullmatch(new[new_start:new_end])
+        replaced.append(old[start:end])
+    assert sorted(replaced, key=str.lower) == [
+        "(212) 867-5309", "212.867.5309", "536904399", "bob@mail.com", "jane@mail.com", "JANE@MAIL.COM", "jane@mail.com",
+    ]  # fmt: skip
+    assert not any(isinstance(field, str) and "@" in field for edit in done.edits for field in edit)
+
+
+def test_a_key_that_is_personal_is_replaced_too(placeholders: Scrubber) -> None:
+    assert placeholders.record({"jane@mail.com": "hello"}).value == {"<EMAIL_1>": "hello"}
+
+
+def test_a_placeholder_that_is_there_already_is_not_given_again(placeholders: Scrubber) -> None:
+    assert placeholders.record("<EMAIL_1> wrote to jane@mail.com").value == "<EMAIL_1> wrote to <EMAIL_2>"
+
+
+def test_surrogates_are_stable_per_key_and_lie_in_reserved_ranges(surrogates: Scrubber) -> None:
+    texts = [
+        CANARIES[e] for e in ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS", "MAC_ADDRESS")
+    ]
+    first, again = surrogates.record(texts).value, surrogates.record({"other": list(reversed(texts))}).value
+    assert first == list(reversed(again["other"]))
+    another = open_scrubber(Scrub(replace="surrogate"), environment={"SYNTH_RAY_SCRUB_KEY": "another key for tests"})
+    assert all(a != b for a, b in zip(first, another.record(texts).value, strict=True))
+    assert all(SURROGATE.search(text) for text in first)
+    mail, phone, card, iban, ssn, ip, _ = first
+    assert "@example.com " in mail and re.search(r"-555-01\d\d,", phone) and " 000-" in ssn
+    assert not issued(re.sub(r"\D", "", card)) and " XX00 " in iban
+    assert not ipaddress.ip_address(ip.split()[5]).is_global
+
+
+def test_two_spellings_of_a_value_have_one_surrogate_and_entities_differ() -> None:
+    make = Surrogates(b"0123456789abcdef")
+    assert make("EMAIL_ADDRESS", "Jane@Mail.com") == make("EMAIL_ADDRESS", "jane@mail.com ")
+    assert make("PERSON", "Jane") != make("SECRET", "Jane")
+    assert PLACEHOLDER.fullmatch(make("PERSON", "Jane"))
+
+
+def test_surrogates_without_a_key_or_with_a_short_one_stop_the_job() -> None:
+    for environment in ({}, {"SYNTH_RAY_SCRUB_KEY": "short"}):
+        with pytest.raises(Absent, match="SYNTH_RAY_SCRUB_KEY") as told:
+            open_scrubber(Scrub(replace="surrogate"), environment=environment)
+        assert "short" not in str(told.value)
+    open_scrubber(Scrub(replace="surrogate", key_env="OTHER"), environment={"OTHER": KEY["SYNTH_RAY_SCRUB_KEY"]})
+
+
+def test_detect_only_counts_and_lists_and_changes_nothing() -> None:
+    done = open_scrubber(Scrub(replace="nothing")).record(CHAT)
+    assert done.value == CHAT
+    assert done.counts == {"EMAIL_ADDRESS": 4, "PHONE_NUMBER": 2, "US_SSN": 1}
+    assert all((e.start, e.end) == (e.new_start, e.new_end) for e in done.edits)
+
+
+def test_a_record_over_the_limit_is_too_much_pii() -> None:
+    scrubber = open_scrubber(Scrub(max_findings=1))
+    assert scrubber.record("jane@mail.com").reason is None
+    assert scrubber.record("jane@mail.com bob@mail.com").reason is Reason.TOO_MUCH_PII
+
+
+def test_what_is_nested_too_deep_is_refused_without_its_text(placeholders: Scrubber) -> None:
+    value: object = "jane@mail.com"
+    for _ in range(5000):
+        value = [value]
+    with pytest.raises(ScrubFailed, match="nested too deep") as told:
+        placeholders.record(value)
+    assert "jane" not in str(told.value)
+    assert placeholders.records([value, "x"])[0].reason is Reason.SCRUB_FAILED
