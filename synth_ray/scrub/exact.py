@@ -116,21 +116,28 @@ def _pattern(recognizer: Any, pattern: Any, holds: str) -> Find:
     kind = type(recognizer)
     validate = None if kind.validate_result is PatternRecognizer.validate_result else recognizer.validate_result
     refuse = None if kind.invalidate_result is PatternRecognizer.invalidate_result else recognizer.invalidate_result
+    judged = validate is not None or refuse is not None
 
     def find(reading: Reading, until: float) -> Iterator[Finding]:
         text = reading.text
+        scores: dict[str, float] = {}
         for m in _matches(compiled, text, reading.windows(holds), until):
             start, end = m.span()
             if start == end:
                 continue
             found = score
-            if validate is not None:
-                valid = validate(text[start:end])
-                found = score if valid is None else float(bool(valid))
-            if refuse is not None and refuse(text[start:end]):
-                found = 0.0
+            if judged:
+                value = text[start:end]
+                if value not in scores:
+                    scores[value] = judge(value)
+                found = scores[value]
             if found > 0:
                 yield Finding(entity, start, end, found)
+
+    def judge(value: str) -> float:
+        valid = None if validate is None else validate(value)
+        found = score if valid is None else float(bool(valid))
+        return 0.0 if refuse is not None and refuse(value) else found
 
     return find
 

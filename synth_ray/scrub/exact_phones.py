@@ -30,12 +30,17 @@ class Part(NamedTuple):
     plus: bool
 
 
+Told = tuple[int, int, bool] | None
+"""What a region said to a candidate: its number from here to here, and whether no other region can say more."""
+
+
 class _Candidate:
     """A stretch the matcher would look at, and what has been learnt about it so far."""
 
-    __slots__ = ("digits", "done", "end", "parts", "plain", "plus", "start", "text", "verified")
+    __slots__ = ("digits", "done", "end", "parts", "plain", "plus", "start", "text", "told", "verified")
 
     def __init__(self, text: str, start: int, *, trimmed: bool) -> None:
+        self.told: dict[str, Told] = {}
         self.text, self.start, self.end = text, start, start + len(text)
         self.digits = sum(map(str.isdigit, text))
         self.plus = "+" in text or "\uff0b" in text
@@ -132,13 +137,17 @@ class PhoneFinder:
 
     def _spans(self, text: str, until: float) -> set[tuple[int, int]]:
         read: dict[int, _Candidate | None] = {}
+        same: dict[tuple[str, str, str], dict[str, Told]] = {}
         spans: set[tuple[int, int]] = set()
         for region in self._regions:
             remaining(until)
             at, steps = 0, 0
             while True:
                 if at not in read:
-                    read[at] = self._candidate(text, at)
+                    new = read[at] = self._candidate(text, at)
+                    if new is not None:
+                        beside = text[new.start - 1 : new.start] if new.start else "", text[new.end : new.end + 4]
+                        new.told = same.setdefault((new.text, *beside), new.told)
                 candidate = read[at]
                 if candidate is None:
                     break
@@ -159,18 +168,26 @@ class PhoneFinder:
         return None
 
     def _asked(self, c: _Candidate, region: Region, text: str, spans: set[tuple[int, int]]) -> int:
-        """Ask a region about a candidate; where to look on."""
+        """Ask a region about a candidate, once for all that look the same; where to look on."""
         if c.done or (c.digits < region.fewest and not c.plus):
             return c.end
+        if region.name not in c.told:
+            c.told[region.name] = self._said(c, region, text)
+        said = c.told[region.name]
+        if said is None:
+            return c.end
+        start, end, c.done = c.start + said[0], c.start + said[1], said[2]
+        spans.add((start, end))
+        return end
+
+    def _said(self, c: _Candidate, region: Region, text: str) -> Told:
         if c.parts is None:
             c.parts = self._parts(text, c.text, c.start)
         for number, part in enumerate(c.parts):
             if self._valid(c, number, part, region):
-                end = part.start + len(part.text)
-                spans.add((part.start, end))
-                c.done = c.plain and part.start == c.start and len(part.text) == len(c.text)
-                return end
-        return c.end
+                start = part.start - c.start
+                return start, start + len(part.text), c.plain and len(part.text) == len(c.text)
+        return None
 
     def _valid(self, c: _Candidate, number: int, part: Part, region: Region) -> bool:
         if part.plus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 from synth_ray.scrub.findings import Finding
 
@@ -24,30 +25,41 @@ _LINK_ONLY = 10
 
 def public(text: str, finding: Finding) -> bool:
     """Whether a stock IP finding is an address on the internet that stands as one."""
-    value = text[finding.start : finding.end]
+    routed = _routed(text[finding.start : finding.end])
+    if routed == "IPv4":
+        return _stands_alone(text, finding) and not _version(text, finding)
+    return routed == "IPv6"
+
+
+@lru_cache(maxsize=4096)
+def _routed(value: str) -> str:
+    """The kind of a routed address, or nothing."""
     try:
         ip = ipaddress.ip_interface(value.partition("%")[0]).ip
     except ValueError:
-        return False
+        return ""
     if isinstance(ip, ipaddress.IPv6Address):
-        return (ip in _ROUTED and ip.is_global) or (ip.is_link_local and len(value) > _LINK_ONLY)
-    return ip.is_global and not ip.is_multicast and _stands_alone(text, finding) and not _version(text, finding, ip)
+        return "IPv6" if (ip in _ROUTED and ip.is_global) or (ip.is_link_local and len(value) > _LINK_ONLY) else ""
+    return "IPv4" if ip.is_global and not ip.is_multicast else ""
+
+
+_TIED_BEFORE = re.compile(r"[0-9]\.$|-$|[#$\\]$")
+_TIED_AFTER = re.compile(r"\.[0-9]|-[0-9A-Za-z]|[A-Za-z_]")
 
 
 def _stands_alone(text: str, finding: Finding) -> bool:
-    before, after = text[max(0, finding.start - 2) : finding.start], text[finding.end : finding.end + 2]
-    if re.search(r"[0-9]\.$|[\w.]-$|-$", before) or before.endswith(("#", "$", "\\")):
-        return False
-    return not re.match(r"\.[0-9]|-[0-9A-Za-z]|[A-Za-z_]", after)
+    before = text[max(0, finding.start - 2) : finding.start]
+    return not (before and not before[-1].isspace() and _TIED_BEFORE.search(before)) and not _TIED_AFTER.match(text, finding.end)
 
 
-def _version(text: str, finding: Finding, ip: ipaddress.IPv4Address) -> bool:
+def _version(text: str, finding: Finding) -> bool:
     before = text[max(0, finding.start - 40) : finding.start]
     if before.endswith("//"):
         return False
-    if _VERSION_BEFORE.search(before):
+    numbers = text[finding.start : finding.end].partition("/")[0].split(".")
+    if max(map(int, numbers)) < _SMALL and not _ADDRESS_BEFORE.search(before):
         return True
-    return max(ip.packed) < _SMALL and not _ADDRESS_BEFORE.search(before)
+    return bool(_VERSION_BEFORE.search(before))
 
 
 _HEX_NEIGHBOUR = re.compile(r"[:-][0-9A-Fa-f]{2}")

@@ -116,11 +116,14 @@ _LONGEST = 20_000
 def private_keys(reading: Reading, until: float) -> Iterator[Finding]:
     """A private key from its first line to its last, body and all; without a last line, to the end of what looks like one."""
     text, last = reading.text, 0
+    tails = _TAIL.finditer(text)
+    tail = next(tails, None)
     for m in _HEAD.finditer(text):
         remaining(until)
         if m.start() < last:
             continue
-        tail = _TAIL.search(text, m.end(), m.end() + _LONGEST)
+        while tail and tail.start() < m.end():
+            tail = next(tails, None)
         body = _BODY.match(text, m.end())
-        last = tail.end() if tail else body.end() if body else m.end()
+        last = tail.end() if tail and tail.start() < m.end() + _LONGEST else body.end() if body else m.end()
         yield Finding("SECRET", m.start(), last, 1.0)
