@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from pii_corpus import Sample
+from bench.pii_corpus import Sample
 
 PIECES = [
     *"0123456789" * 3,

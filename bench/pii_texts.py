@@ -6,7 +6,7 @@ import random
 import string
 import uuid
 
-from pii_corpus import HEX, Sample, Values, with_luhn
+from bench.pii_corpus import HEX, Sample, Values, with_luhn
 
 PLACES = {
     "EMAIL_ADDRESS": [

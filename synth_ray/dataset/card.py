@@ -161,6 +161,9 @@ def _provenance(m: Manifest) -> list[tuple[str, object]]:
 def _pii(m: Manifest) -> list[str]:
     if not m.pii:
         return ["Nothing was found to replace. That is no proof that nothing is there."]
+    if m.pii_in_place:
+        told = "**Found and left in place:** this job only counted."
+        return [told, "", *_table(("entity", "found"), sorted(m.pii.items()))]
     return ["Found and replaced:", "", *_table(("entity", "replaced"), sorted(m.pii.items()))]
 
 

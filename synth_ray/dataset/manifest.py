@@ -71,6 +71,7 @@ class Manifest(_Facts):
     tokens: dict[str, int] = {}
     cost: dict[str, Any] = {}
     pii: dict[str, int] = {}
+    pii_in_place: bool = False
     teacher: str = ""
     revision: str = ""
     recipe: str = ""

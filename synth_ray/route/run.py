@@ -161,6 +161,7 @@ class _Run:
             tokens={name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")},
             cost=self._cost(driver),
             pii=dict(sorted(tally.pii.items())),
+            pii_in_place=job.scrub.replace == "nothing",
             columns={f.name: str(f.type) for f in self._shape.accepted_schema},
             rejected_columns={f.name: str(f.type) for f in self._shape.refused_schema},
             partition_by=job.output.partition_by,

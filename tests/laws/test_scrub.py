@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pii_texts import corpus
 
+from bench.pii_texts import corpus
 from synth_ray.dedup.fingerprint import compared_text
 from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub

@@ -100,11 +100,13 @@ def test_the_card_warns_in_bold(store: Storage) -> None:
     manifest = make_dataset(store, Output(path="unused"))
     assert b"**" not in store.read("README.md")
     flags = {"synthetic_only_eval": True, "single_writer": True, "complete": False, "stopped": "budget.max_usd"}
+    flags |= {"pii": {"EMAIL_ADDRESS": 3}, "pii_in_place": True}
     write_card(store, manifest.model_copy(update=flags))
     card = store.read("README.md").decode()
     for words in (
         "**The evaluation splits of this dataset are synthetic only.**",
         "stopped before its end: budget.max_usd",
+        "**Found and left in place:**",
     ):
         assert words in card
     assert "**Written without conditional writes:**" in card

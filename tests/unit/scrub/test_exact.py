@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from pii_fuzz import fragments, fuzzed
-from pii_texts import corpus
 
+from bench.pii_fuzz import fragments, fuzzed
+from bench.pii_texts import corpus
 from synth_ray.job.scrub import Policy, Scrub, Secrets
 from synth_ray.scrub import exact, stock
 from synth_ray.scrub.exact import ExactPatterns

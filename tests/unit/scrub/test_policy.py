@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from pii_texts import corpus
 
+from bench.pii_texts import corpus
 from synth_ray.job.scrub import Policy, Scrub, Secrets
 from synth_ray.scrub.findings import spans_of
 from synth_ray.scrub.opening import chooser
