@@ -58,7 +58,7 @@ def known(sources: dict[str, str]) -> bool:
 
 
 def jobs_of(analyzer: Any, gates: Gates, *, entities: Collection[str] | None = None, worth: Worth | None = None) -> list[Job]:
-    """What the analyzer's recognizers look for, gated where their regex is known. One job without a gate: stock itself.
+    """What the analyzer's recognizers look for, gated where their regex is known; else stock itself, entity by entity.
 
     `worth` may spare candidates of a phone number.
     """
@@ -66,7 +66,8 @@ def jobs_of(analyzer: Any, gates: Gates, *, entities: Collection[str] | None = N
     chosen = [r for r in recognizers if entities is None or set(r.supported_entities) & set(entities)]
     if not known(_ENGINE) or any(len(r.supported_entities) != 1 or r.score_thresholds for r in chosen):
         logger.warning("scrub: this presidio-analyzer is not the one the fast path was compared with; it runs unaided")
-        return [_stock_job(analyzer, chosen)] if chosen else []
+        found = {e for r in chosen for e in r.supported_entities}
+        return [_stock_job(analyzer, e) for e in sorted(found if entities is None else found & set(entities))]
     return [job for r in chosen for job in _jobs(r, gates, worth)]
 
 
@@ -188,17 +189,15 @@ def _whole(recognizer: Any) -> Find:
     return find
 
 
-def _stock_job(analyzer: Any, recognizers: Sequence[Any]) -> Job:
-    entities = sorted({e for r in recognizers for e in r.supported_entities})
-
+def _stock_job(analyzer: Any, entity: str) -> Job:
     def find(reading: Reading, until: float) -> list[Finding]:
         remaining(until)
-        found = analyzer.analyze(reading.text, stock.LANGUAGE, entities)
+        found = analyzer.analyze(reading.text, stock.LANGUAGE, [entity])
         if stock.SILENT.skipped():
             raise TimeoutError
         return [Finding(r.entity_type, r.start, r.end, r.score) for r in found]
 
-    return Job(",".join(entities), 1.0, None, find)
+    return Job(entity, 1.0, None, find)
 
 
 def without_duplicates(findings: Iterable[Finding]) -> list[Finding]:

@@ -58,13 +58,18 @@ def denied(entity: str, values: Sequence[str]) -> Any:
 
     longest_first = sorted({v.strip() for v in values}, key=lambda v: (-len(v), v))
     regex = compiled("|".join(re2.escape(v) for v in longest_first), where=f"scrub.deny.{entity}", caseless=True)
+    folded = [(v.casefold(), len(v)) for v in longest_first]
 
     def find(reading: Reading, until: float) -> Iterator[Finding]:
         remaining(until)
-        text = reading.text
-        for m in regex.finditer(reading.data):
-            start, end = reading.chars(m.start()), reading.chars(m.end())
-            if _whole(text, start, end):
+        text, at = reading.text, 0
+        while m := regex.search(reading.data, at):
+            start = reading.chars(m.start())
+            ends = (start + n for v, n in folded if text[start : start + n].casefold() == v)
+            end = next((end for end in ends if _whole(text, start, end)), 0)
+            at = m.start() + 1
+            if end:
+                at = m.start() + len(text[start:end].encode("utf-8", "surrogatepass"))
                 yield Finding(entity, start, end, 1.0)
 
     return find

@@ -13,6 +13,7 @@ from synth_ray.scrub import exact, stock
 from synth_ray.scrub.exact import ExactPatterns
 from synth_ray.scrub.findings import Finding
 from synth_ray.scrub.patterns import PatternFinder
+from synth_ray.scrub.scrubber import open_scrubber
 
 NEVER = 1e18
 
@@ -57,7 +58,8 @@ def test_a_presidio_that_was_not_read_runs_unaided_and_finds_the_same(
 ) -> None:
     monkeypatch.setitem(exact._ENGINE, "presidio_analyzer.pattern_recognizer", "another digest")
     unaided = ExactPatterns()
-    assert [job.gate for job in unaided._jobs] == [None]
+    assert {job.gate for job in unaided._jobs} == {None}
+    open_scrubber(Scrub())
     for sample in corpus(10, seed=76):
         assert unaided.find([sample.text], until=NEVER) == fast.find([sample.text], until=NEVER)
 

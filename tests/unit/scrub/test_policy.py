@@ -125,14 +125,15 @@ def test_deny_and_allow_lists_and_recognizers_of_the_job() -> None:
     looking = Looking(
         entities=["EMAIL_ADDRESS"],
         allow=["Support@Mail.com"],
-        deny={"CODENAME": ["blue heron", "Ü-9"]},
+        deny={"CODENAME": ["blue heron", "blue", "Ü-9"]},
         recognizers=[
             {"entity": "BADGE", "regex": r"badge ([A-Z]{2}[0-9]{4})"},
             {"entity": "SHIFT", "regex": "[0-9]{3}", "score": 0.2, "context": ["shift"]},
         ],
     )
-    found = looking("support@mail.com, jane@mail.com: Blue Heron and ü-9, not blue herons; badge QX1234")
+    found = looking("support@mail.com, jane@mail.com: Blue Heron and ü-9, not blueish; badge QX1234")
     assert found == [("EMAIL_ADDRESS", "jane@mail.com"), ("CODENAME", "Blue Heron"), ("CODENAME", "ü-9"), ("BADGE", "QX1234")]
+    assert looking("some blue herons") == [("CODENAME", "blue")]
     assert looking("shift 412") == [("SHIFT", "412")]
     assert looking("room 412") == []
 
