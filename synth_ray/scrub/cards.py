@@ -10,6 +10,8 @@ from synth_ray.scrub.reading import Reading, remaining
 
 GATE = r"[0-9](?:[ -]?[0-9]){11}"
 _RUN = re.compile(r"(?<![0-9A-Za-z._\-])[0-9]+(?:([ \-])[0-9]+(?:\1[0-9]+){0,12})?(?![0-9A-Za-z_]|[.\-][0-9A-Za-z])")
+_FEWEST_DIGITS = 12
+_GROUPS = re.compile("[0-9]+")
 _GROUPINGS = frozenset({(4, 6, 5), (4, 6, 4), (6, 13), (4, 5, 6), (4, 4, 5), (4, 4, 4)})
 _NOT_CARD = re.compile(
     r"(?i)\b(?:orders?|tracking|invoice|tickets?|ids?|timestamp|epoch|result|value|integer|isbn|reference|ref|serial|imei|ean|upc|"
@@ -50,8 +52,10 @@ def issued(digits: str) -> bool:
 def find(reading: Reading, until: float) -> Iterator[Finding]:
     text = reading.text
     for m in _RUN.finditer(text):
+        if m.end() - m.start() < _FEWEST_DIGITS:
+            continue
         remaining(until)
-        groups = [g.span() for g in re.finditer("[0-9]+", m[0])]
+        groups = [g.span() for g in _GROUPS.finditer(m[0])]
         for start, end in _cards(m[0], groups):
             if end - start != 16 and len(groups) == 1 and _NOT_CARD.search(text[max(0, m.start() - 40) : m.start()]):
                 continue
@@ -64,7 +68,7 @@ def _cards(run: str, groups: Sequence[tuple[int, int]]) -> Iterator[tuple[int, i
     while first < len(groups):
         for last in range(min(len(groups), first + 5), first, -1):
             sizes = tuple(end - start for start, end in groups[first:last])
-            if 12 <= sum(sizes) <= 19 and _grouped(sizes):
+            if _FEWEST_DIGITS <= sum(sizes) <= 19 and _grouped(sizes):
                 start, end = groups[first][0], groups[last - 1][1]
                 digits = "".join(c for c in run[start:end] if c.isdigit())
                 if issued(digits) and luhn(digits) and len(set(digits)) > 1:

@@ -160,7 +160,10 @@ class PhoneFinder:
     def _candidate(self, text: str, at: int) -> _Candidate | None:
         """The next candidate with enough digits for any number."""
         while m := self._pm._PATTERN.search(text, at):
-            second = self._pm._SECOND_NUMBER_START_PATTERN.search(m[0])
+            at = m.end()
+            second = self._pm._SECOND_NUMBER_START_PATTERN.search(m[0]) if "x" in m[0] else None
+            if second is None and at - m.start() < _FEWEST_DIGITS:
+                continue
             found = _Candidate(m[0][: second.start()] if second else m[0], m.start(), trimmed=second is not None)
             if found.digits >= _FEWEST_DIGITS and (self._worth is None or self._worth(text, found.start, found.end)):
                 return found

@@ -65,7 +65,7 @@ def worth(text: str, start: int, end: int) -> bool:
     if not candidate.isdigit():
         if sum(map(str.isdigit, candidate)) < _FEWEST:
             return False
-        return not _LIKE_OTHERS.fullmatch(candidate)
+        return not (_LIKE_OTHERS.fullmatch(candidate) or _LIKE_DATE.fullmatch(candidate))
     return _cue_before(text, start) or bool(_AFTER.match(text[end : end + 40]))
 
 
