@@ -9,11 +9,11 @@ from typing import Any
 
 from synth_ray.errors import Absent
 from synth_ray.job.scrub import Scrub
-from synth_ray.scrub.names import ENTITIES, Mention, Model
+from synth_ray.scrub.names import ENTITIES, OVERLAP, Mention, Model
 
 _SPACY_CHARS = 20_000
 _TOKEN_CHARS = 20_000
-_GLINER_CHARS = 1_000
+_GLINER_WORDS = 384
 
 
 def spacy_model(section: Scrub) -> Model:
@@ -51,10 +51,11 @@ def gliner_model(section: Scrub) -> Model:
     labels = sorted(named | {e.lower().replace("_", " ") for e in section.wanted() if e in _BY_MODEL and e not in covered})
 
     def read(texts: Sequence[str]) -> list[list[Mention]]:
-        found = model.batch_predict_entities(list(texts), labels, flat_ner=True, threshold=section.threshold)
+        found = model.inference(list(texts), labels, flat_ner=True, threshold=section.threshold, batch_size=section.batch_texts)
         return [[Mention(e["label"], e["start"], e["end"], float(e["score"])) for e in each] for each in found]
 
-    return Model(frozenset(labels), _GLINER_CHARS, read)
+    # It cuts a text off after so many words without a word, and a word has at least one character.
+    return Model(frozenset(labels), max(2 * OVERLAP, getattr(model.config, "max_len", _GLINER_WORDS)), read)
 
 
 _BY_MODEL = frozenset(ENTITIES.values())
