@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+import yaml
 
 import synth_ray
 from synth_ray.errors import JobError
 from synth_ray.storage import open_storage
+from tests.conftest import ROOT
 
 SCRIPT = {"repeat_share": 0.2, "empty_share": 0.02, "fail_share": 0.02, "truncate_share": 0.03, "latency_s": 0.001}
 
@@ -121,6 +125,19 @@ def test_on_ray_with_any_number_of_actors_it_is_the_same_dataset(
 ) -> None:
     how = {"cluster": {"engine": "ray", "stagers": stagers, "teachers": 2, "cpus_per_teacher": 0.5}}
     assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+
+
+@pytest.mark.ray
+def test_the_command_line_joins_a_running_cluster_by_its_address(
+    local: dict[str, Any], tmp_path: Path, private_ray: None
+) -> None:
+    import ray
+
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(job(tmp_path, str(tmp_path / "out"), cluster={"engine": "ray", "cpus_per_teacher": 0.5})))
+    command = [sys.executable, "-m", "synth_ray.cli.main", "run", str(path), "--address", ray.get_runtime_context().gcs_address]
+    subprocess.run([*command, "--quiet"], check=True, cwd=ROOT)
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["dataset_digest"] == local["dataset_digest"]
 
 
 @pytest.mark.ray
