@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.servers import aws_credentials, bucket, moto_server
@@ -14,6 +15,10 @@ __all__ = ["aws_credentials", "bucket", "moto_server"]
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# Properties are searched anew at every run on a desk; in continuous integration a run repeats, so that a change is to blame.
+hypothesis.settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("house")
 
 ROOT = Path(__file__).parent.parent
 TINY_TEACHER = ROOT / "models" / "tiny-teacher"

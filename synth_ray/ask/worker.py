@@ -129,7 +129,15 @@ class AskWorker:
         for teacher in set(self._teachers.values()):
             teacher.close()
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            asyncio.run_coroutine_threadsafe(self._wind_up(), self._loop)
             self._thread.join(timeout=30)
         if self._journal is not None:
             self._journal.close()
+
+    async def _wind_up(self) -> None:
+        """Recipes that are still waiting end here, so that none is torn down half-way by the interpreter."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._loop.stop()

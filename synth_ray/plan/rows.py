@@ -117,9 +117,7 @@ def _csv(file: BinaryIO, path: str) -> Rows:
     csv.field_size_limit(_LONGEST_FIELD)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     reader = csv.reader((line.replace("\0", "\ufffd") for line in text), strict=True)
-    header = next(reader, None)
-    if not header:
-        raise JobError(f"seeds: {path}: wanted a CSV file with a header line, got an empty file")
+    header = _header(reader, path)
     while True:
         line = reader.line_num + 1
         try:
@@ -131,6 +129,18 @@ def _csv(file: BinaryIO, path: str) -> Rows:
             continue
         if cells:
             yield _record(line, header, cells)
+
+
+def _header(reader: Iterator[list[str]], path: str) -> list[str]:
+    try:
+        header = next(reader, [])
+    except csv.Error:
+        raise JobError(
+            f"seeds: {path}: wanted a CSV file with a header line, got a first line whose quotes do not close"
+        ) from None
+    if not header:
+        raise JobError(f"seeds: {path}: wanted a CSV file with a header line, got an empty file")
+    return header
 
 
 def _record(line: int, header: list[str], cells: list[str]) -> Row | BadRow:

@@ -62,7 +62,7 @@ def scrubber(request: pytest.FixtureRequest) -> Scrubber:
     return open_scrubber(Scrub(replace=request.param), environment=KEY)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(st.sampled_from([*PLANTED, *GLUE]) | st.text(max_size=6), max_size=12))
 def test_scrubbing_twice_changes_nothing(scrubber: Scrubber, pieces: list[str]) -> None:
     once = scrubber.record({"text": "".join(pieces), "all": pieces})

@@ -113,7 +113,7 @@ class StoreMachine(RuleBasedStateMachine):
 def test_a_folder_is_an_honest_dictionary(tmp_path: Path) -> None:
     numbers = itertools.count()
     machine = type("Local", (StoreMachine,), {"make": staticmethod(lambda: open_storage(str(tmp_path / f"{next(numbers)}")))})
-    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=25))
 
 
 @pytest.mark.s3
@@ -124,13 +124,13 @@ def test_a_bucket_is_an_honest_dictionary(moto_server: str, bucket: str) -> None
         return open_storage(f"s3://{bucket}/{next(numbers)}", endpoint_url=moto_server, retry=Retry(budget_s=5))
 
     machine = type("S3", (StoreMachine,), {"make": staticmethod(make)})
-    run_state_machine_as_test(machine, settings=settings(max_examples=6, stateful_step_count=15, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=6, stateful_step_count=15))
 
 
 ATTEMPTS = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 3)), max_size=10)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(attempts=ATTEMPTS)
 def test_the_first_attempt_at_a_chunk_is_what_it_is_for_ever(
     tmp_path_factory: pytest.TempPathFactory, attempts: list[tuple[int, int]]

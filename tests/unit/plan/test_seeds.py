@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from synth_ray.errors import JobError
@@ -64,6 +64,7 @@ def test_rows_read_are_seeds_and_rejected_seeds_whatever_the_bytes(lines: list[b
 
 
 @given(st.binary(max_size=200))
+@example(b'"')
 def test_no_bytes_crash_a_csv_or_a_json_reader(data: bytes) -> None:
     for name in ("s.csv", "s.json", "s.parquet"):
         try:
