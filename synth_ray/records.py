@@ -193,7 +193,7 @@ STAGED = pa.schema(
         ("digest", pa.binary(16)),  # exact identity of the compared text
         ("bands", pa.binary()),  # packed little-endian uint64, one per LSH band
         ("shingles", pa.binary()),  # packed little-endian uint32, distinct, ascending
-        ("ngrams", pa.binary()),  # packed little-endian uint64 13-gram hashes for decontamination
+        ("ngrams", pa.binary()),  # packed little-endian uint32 word hashes in order: prompt, 0, completion
     ]
 )
 """A chunk as staged. Rows are in (position, slot) order; text is scrubbed; every row is fingerprinted."""

@@ -2,186 +2,261 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
-import numba as nb
 import numpy as np
+import pyarrow as pa
 
-from synth_ray.dedup import kernels
-from synth_ray.dedup.kernels import U32, U64
+from synth_ray.dedup import index_kernels
+from synth_ray.dedup.columns import one_array, runs_in, words16_in
+from synth_ray.dedup.hashing import U8, U32, U64, Array
+from synth_ray.dedup.index_kernels import BARRED, EXACT, FULL, NEAR, NEW
+from synth_ray.dedup.table import Appended, Table
+from synth_ray.job.dedup import Dedup
+from synth_ray.records import SPLITS
 
-NEW, EXACT, NEAR, FULL = 0, 1, 2, 3
-_EMPTY = U32(0xFFFFFFFF)
-_LOAD = 0.7
-_EXACT_CAP = 8
+__all__ = ["BARRED", "EXACT", "FULL", "NEAR", "NEW", "Bars", "Batch", "Found", "Index", "Shards"]
+
+_AT_ONCE = 4096
+_MOST = 2**32 - 2
+_NO_RUNS = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows to decide, in order. `identity` is N×2 uint64 (the exact digest); `banded` says which rows have bands."""
+    """Rows to decide, in order: their ids (N×16 bytes), splits (places in `records.SPLITS`) and fingerprints.
 
-    identity: np.ndarray
-    bands: np.ndarray
-    banded: np.ndarray
-    shingles: np.ndarray
-    offsets: np.ndarray
+    A row without shingles meets others by its exact digest alone.
+    """
+
+    ids: Array
+    splits: Array
+    digests: Array
+    bands: Array
+    shingles: Array
+    offsets: Array
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    @classmethod
+    def of(cls, staged: pa.Table, bands: int) -> Batch:
+        """Of staged rows."""
+        shingles, offsets = runs_in(staged["shingles"], U32)
+        keys = np.zeros((staged.num_rows, bands), U64)
+        packed, ends = runs_in(staged["bands"], U64)
+        keys[np.diff(ends) > 0] = packed.reshape(-1, bands)
+        ids = np.frombuffer(bytes.fromhex("".join(staged["id"].to_pylist())), U8).reshape(-1, 16)
+        splits = one_array(staged["split"], pa.string()).to_pylist()
+        return cls(ids, np.array([SPLITS.index(s) for s in splits], U8), words16_in(staged["digest"]), keys, shingles, offsets)
+
+    def part(self, start: int, end: int) -> Batch:
+        first, last = self.offsets[start], self.offsets[min(end, len(self))]
+        rows = slice(start, end)
+        return Batch(
+            self.ids[rows],
+            self.splits[rows],
+            self.digests[rows],
+            self.bands[rows],
+            self.shingles[first:last],
+            self.offsets[start : end + 1] - first,
+        )
+
+    def taken(self, rows: Array) -> Batch:
+        """The rows of a mask."""
+        sizes = np.diff(self.offsets)
+        ends = np.zeros(int(rows.sum()) + 1, np.int64)
+        np.cumsum(sizes[rows], out=ends[1:])
+        shingles = self.shingles[np.repeat(rows, sizes)]
+        return Batch(self.ids[rows], self.splits[rows], self.digests[rows], self.bands[rows], shingles, ends)
+
+    def arrays(self) -> dict[str, Array]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What else keeps a row out: runs of kept numbers, or of -1 - i for row i of the same batch, should that be kept."""
+
+    ends: Array
+    by: Array
+    similarity: Array
+
+    def part(self, start: int, end: int) -> Bars:
+        """Rows of an earlier part have been decided by then: `Index` turns them into numbers first."""
+        first, last = self.ends[start], self.ends[end]
+        return Bars(self.ends[start : end + 1] - first, self.by[first:last], self.similarity[first:last])
+
+
+_NO_BARS = Bars(_NO_RUNS, np.zeros(0, np.int64), np.zeros(0))
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Per row: NEW, EXACT, NEAR or FULL; the number of the kept row it repeats, or its own when kept; the similarity."""
+    """Per row: NEW, EXACT, NEAR, FULL or BARRED; the number of the kept row it repeats, or its own when kept; similarity."""
 
-    code: np.ndarray
-    number: np.ndarray
-    similarity: np.ndarray
+    code: Array
+    number: Array
+    similarity: Array
+
+
+class Shards(Protocol):
+    """A table that lies elsewhere. One call a batch: what the batch before it added, then what this one asks."""
+
+    def exchange(self, keys: Array, ids: Array, asked: Array) -> tuple[Array, Array]:
+        """Add (key, id) pairs in order; then (position in `asked`, id) of all that is under the asked keys, by position."""
+        ...
+
+    def entries(self) -> dict[str, Array]: ...
+
+    @property
+    def nbytes(self) -> int: ...
 
 
 class Index:
     """Keep-first: a row repeats an earlier *kept* row or is kept itself, so every drop has a kept witness.
 
-    The result does not depend on how rows are cut into batches. Memory: `nbytes`; about 12 bytes per band and 4 bytes
-    per distinct shingle of each kept row, at a load of at most 0.7.
+    Law: the result does not depend on how rows are cut into batches, nor on the number of shards. MinHash bands propose,
+    exact Jaccard of the stored shingles decides, and of several near rows the nearest (then the earliest) is the witness.
     """
 
-    def __init__(self, *, bands: int, threshold: float, cap: int, near: bool = True) -> None:
-        self._bands = bands
-        self._threshold = threshold
-        self._cap = cap
-        self._near = near
-        self._slots, self._values = np.zeros(1 << 14, U64), np.full(1 << 14, _EMPTY, U32)
-        self._used = 0
-        self.kept = 0
-        self._identity = np.zeros((1 << 10, 2), U64)
-        self._store = np.zeros(1 << 16, U32)
-        self._ends = np.zeros(1 << 10, np.int64)
+    def __init__(self, dedup: Dedup, *, shards: Shards | None = None, expected: int = 0) -> None:
+        self._bands, self._threshold, self._cap, self._near = dedup.bands, dedup.threshold, dedup.bucket_cap, dedup.near
+        self._shards = shards
+        self._pending = (np.zeros(0, U64), np.zeros(0, U32))
+        self.table = Table(expected=expected * (dedup.bands + 1) if shards is None else 0)
+        self._counts = np.zeros(2, np.int64)
+        self.ids, self.splits = Appended(U8, width=16, expected=expected), Appended(U8, expected=expected)
+        self._digests = Appended(U64, width=2, expected=expected)
+        self._store, self._ends = Appended(U32), Appended(np.int64, expected=expected)
+        self._ends.append(np.zeros(1, np.int64))
+
+    @property
+    def kept(self) -> int:
+        return self.splits.length
 
     @property
     def nbytes(self) -> int:
-        return sum(a.nbytes for a in (self._slots, self._values, self._identity, self._store, self._ends))
+        """Bytes of the tables; and with `store_nbytes`, of everything."""
+        tables = self.table.nbytes if self._shards is None else self._shards.nbytes
+        return tables + sum(a.nbytes for a in (self.ids, self.splits, self._digests, self._ends))
 
-    def decide(self, batch: Batch, *, room: np.ndarray, cell: np.ndarray) -> Found:
+    @property
+    def store_nbytes(self) -> int:
+        return self._store.nbytes
+
+    def decide(self, batch: Batch, *, room: Array, cell: Array, bars: Bars | None = None, force: bool = False) -> Found:
         """Decide rows in order, keeping the new ones. A new row of a cell without `room` is FULL and not kept.
 
-        `cell` is each row's place in `room`, which is counted down.
+        `cell` is each row's place in `room`, which is counted down. `force` keeps every row, whatever it repeats.
         """
-        rows = len(batch.identity)
-        self._grow(rows, len(batch.shingles))
-        code, number = np.zeros(rows, np.int8), np.full(rows, -1, np.int64)
-        similarity = np.zeros(rows)
-        self.kept, self._used = _decide(
-            batch.identity,
-            batch.bands,
-            batch.banded & self._near,
-            batch.shingles,
-            batch.offsets,
-            room,
-            cell,
-            self._slots,
-            self._values,
-            self._identity,
-            self._store,
-            self._ends,
-            self.kept,
-            self._used,
-            self._threshold,
-            self._cap,
-            np.empty(self._bands * self._cap + _EXACT_CAP, U32),
-            code,
-            number,
-            similarity,
-        )
-        return Found(code, number, similarity)
+        rows = len(batch)
+        code, number, similarity = np.zeros(rows, np.int8), np.full(rows, -1, np.int64), np.zeros(rows)
+        found = Found(code, number, similarity)
+        for at in range(0, rows, _AT_ONCE):
+            end = min(rows, at + _AT_ONCE)
+            part = Found(code[at:end], number[at:end], similarity[at:end])
+            barred = _settled(bars, at, end, found) if bars is not None else _NO_BARS
+            self._decide(batch.part(at, end), room, cell[at:end], barred, force, part)
+        return found
 
-    def _grow(self, rows: int, shingles: int) -> None:
+    def _decide(self, batch: Batch, room: Array, cell: Array, bars: Bars, force: bool, out: Found) -> None:
+        rows, before = len(batch), self.kept
+        if before + rows >= _MOST:
+            raise OverflowError("an index: wanted fewer than 4 billion kept rows, got more; start another output")
+        ends, found = self._elsewhere(batch)
+        table = self.table if self._shards is None else Table(expected=rows * (self._bands + 1))
+        table.reserve(rows * (self._bands + 1))
+        self._reserve(rows, len(batch.shingles))
+        used = np.array([len(table), before], np.int64)
+        candidates = np.empty((self._bands + 1) * self._cap, U32)
+        row = 0
+        while row < rows:
+            row = index_kernels.decide(
+                *(batch.digests, batch.bands, batch.shingles, batch.offsets, ends, found),
+                *(bars.ends, bars.by, bars.similarity, room, cell),
+                *(table.his, table.los, table.values, table.size, used),
+                *(self._digests.array, self._store.array, self._ends.array),
+                *(row, int(used[1]), self._threshold, self._cap, self._near, force),
+                *(candidates, out.code, out.number, out.similarity),
+            )
+            table.used = int(used[0])
+            if row < rows:
+                table.widen()
+        self._keep(batch, out, int(used[1]) - before)
+
+    def _elsewhere(self, batch: Batch) -> tuple[Array, Array]:
+        if self._shards is None:
+            return _NO_RUNS, np.zeros(0, U32)
+        width = self._bands + 1
+        asked = self._keys(batch)
+        at, found = self._shards.exchange(*self._pending, asked)
+        ends = np.zeros(len(batch) * width + 1, np.int64)
+        np.cumsum(np.bincount(at, minlength=len(batch) * width), out=ends[1:])
+        return ends, found
+
+    def _keys(self, batch: Batch) -> Array:
+        """Every key of every row, the digest's first; 0, which is none, for the bands of a row without shingles."""
+        banded = (np.diff(batch.offsets) > 0) & self._near
+        bands = np.where(banded[:, None], batch.bands, U64(0))
+        return np.concatenate((batch.digests[:, :1], bands), axis=1).reshape(-1)
+
+    def _reserve(self, rows: int, shingles: int) -> None:
         """Make room beforehand, so that the compiled loop never allocates."""
-        if self.kept + rows >= 2**32 - 1:
-            raise OverflowError("wanted fewer than 4 billion kept rows in one index, got more; shard it")
-        size = len(self._values)
-        while self._used + rows * (self._bands + 1) > _LOAD * size:
-            size *= 2
-        if size > len(self._values):
-            slots, values = np.zeros(size, U64), np.full(size, _EMPTY, U32)
-            kernels.rehash(self._slots, self._values, slots, values)
-            self._slots, self._values = slots, values
-        self._identity = _room_for(self._identity, self.kept + rows)
-        self._ends = _room_for(self._ends, self.kept + rows + 1)
-        self._store = _room_for(self._store, int(self._ends[self.kept]) + shingles)
+        self._digests.reserve(rows)
+        self._ends.reserve(rows)
+        self._store.reserve(shingles)
 
+    def _keep(self, batch: Batch, out: Found, more: int) -> None:
+        new = out.code == NEW
+        self._digests.length += more
+        self._ends.length += more
+        self._store.length = int(self._ends.array[self._ends.length - 1])
+        self.ids.append(batch.ids[new])
+        self.splits.append(batch.splits[new])
+        if self._shards is not None:
+            width = self._bands + 1
+            keys = self._keys(batch).reshape(-1, width)[new]
+            self._pending = keys.reshape(-1), np.repeat(out.number[new].astype(U32), width)
 
-def _room_for(array: np.ndarray, size: int) -> np.ndarray:
-    if size <= len(array):
-        return array
-    larger = np.zeros((max(size, len(array) * 3 // 2), *array.shape[1:]), array.dtype)
-    larger[: len(array)] = array
-    return larger
+    def state(self) -> dict[str, Array]:
+        """Everything the index holds, as arrays. See `snapshot`."""
+        if self._shards is not None:
+            self._shards.exchange(*self._pending, np.zeros(0, U64))
+            self._pending = (np.zeros(0, U64), np.zeros(0, U32))
+        held = {"ids": self.ids, "splits": self.splits, "digests": self._digests, "store": self._store, "ends": self._ends}
+        entries = self.table.entries() if self._shards is None else self._shards.entries()
+        return entries | {name: array.view for name, array in held.items()}
 
-
-@nb.njit(nogil=True, cache=True, boundscheck=False)
-def _decide(
-    identity: Any,
-    bands: Any,
-    banded: Any,
-    shingles: Any,
-    offsets: Any,
-    room: Any,
-    cell: Any,
-    slots: Any,
-    values: Any,
-    kept_identity: Any,
-    store: Any,
-    ends: Any,
-    kept: Any,
-    used: Any,
-    threshold: float,
-    cap: int,
-    candidates: Any,
-    code: Any,
-    number: Any,
-    similarity: Any,
-) -> Any:
-    for i in range(identity.shape[0]):
-        n = kernels.lookup(slots, values, identity[i, 0], 8, candidates, 0)
-        for c in range(n):
-            k = candidates[c]
-            if kept_identity[k, 0] == identity[i, 0] and kept_identity[k, 1] == identity[i, 1]:
-                code[i] = 1
-                number[i] = k
-                similarity[i] = 1.0
-                break
-        if code[i] == 0 and banded[i]:
-            mine = shingles[offsets[i] : offsets[i + 1]]
-            n = 0
-            for j in range(bands.shape[1]):
-                n = kernels.lookup(slots, values, bands[i, j], cap, candidates, n)
-            for c in range(n):
-                k = candidates[c]
-                theirs = store[ends[k] : ends[k + 1]]
-                if min(mine.size, theirs.size) < threshold * max(mine.size, theirs.size):
-                    continue
-                same = kernels.jaccard(mine, theirs)
-                if same >= threshold and same > similarity[i]:
-                    code[i] = 2
-                    number[i] = k
-                    similarity[i] = same
-        if code[i] != 0:
-            continue
-        if room[cell[i]] <= 0:
-            code[i] = 3
-            continue
-        room[cell[i]] -= 1
-        number[i] = kept
-        kept_identity[kept, 0] = identity[i, 0]
-        kept_identity[kept, 1] = identity[i, 1]
-        used += kernels.insert(slots, values, identity[i, 0], np.uint32(kept), 8)
-        begin = ends[kept]
-        if banded[i]:
-            for j in range(bands.shape[1]):
-                used += kernels.insert(slots, values, bands[i, j], np.uint32(kept), cap)
-            length = offsets[i + 1] - offsets[i]
-            store[begin : begin + length] = shingles[offsets[i] : offsets[i + 1]]
-            ends[kept + 1] = begin + length
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Hold what another index held, before or besides what is here; its rows come after the ones already here."""
+        keys = state["his"].astype(U64) << U64(32) | state["los"].astype(U64) << U64(16)
+        ids = state["values"] + U32(self.kept)
+        if self._shards is None:
+            self.table.insert(keys, ids, cap=self._cap)
         else:
-            ends[kept + 1] = begin
-        kept += 1
-    return kept, used
+            self._shards.exchange(*self._pending, np.zeros(0, U64))
+            self._shards.exchange(keys, ids, np.zeros(0, U64))
+            self._pending = (np.zeros(0, U64), np.zeros(0, U32))
+        self._ends.append(state["ends"][1:] + self._store.length)
+        for array, name in ((self.ids, "ids"), (self.splits, "splits"), (self._digests, "digests"), (self._store, "store")):
+            array.append(state[name])
+
+    def apply(self, batch: Batch) -> Found:
+        """Keep every row, as a log or a real row demands."""
+        return self.decide(batch, room=np.array([2**62]), cell=np.zeros(len(batch), np.int64), force=True)
+
+
+def _settled(bars: Bars, start: int, end: int, found: Found) -> Bars:
+    """The bars of a part: rows of earlier parts are decided, so those that were kept are numbers and the others are gone."""
+    part = bars.part(start, end)
+    earlier = -1 - part.by
+    decided = (part.by < 0) & (earlier < start)
+    row = np.where(decided, earlier, 0)
+    gone = decided & (found.code[row] != NEW)
+    by = np.where(decided, found.number[row], np.where(part.by < 0, part.by + start, part.by))
+    owner = np.repeat(np.arange(end - start), np.diff(part.ends))[~gone]
+    ends: Any = np.concatenate(([0], np.cumsum(np.bincount(owner, minlength=end - start))))
+    return Bars(ends, by[~gone], part.similarity[~gone])

@@ -18,9 +18,13 @@ class Dedup(Section):
     compares: list[str] = key(
         list, "Columns compared: prompt, completion, or a field. Left out, what the recipe says.", changes="stage"
     )
-    ngram: int = key(5, "Words in an n-gram.", ge=1, le=13, changes="stage")
-    short_ngram: int = key(3, "Words in an n-gram of a short text.", ge=1, le=13, changes="stage")
-    short_words: int = key(40, "Texts with fewer words are short.", ge=0, changes="stage")
+    ngram: int | None = key(
+        None,
+        "Words in an n-gram; left out, 3 where half of the seeds have fewer than 100 words, else 5.",
+        ge=1,
+        le=13,
+        changes="stage",
+    )
     min_tokens: int = key(6, "Below this many words only exact identity counts.", ge=0, changes="stage")
     permutations: int = key(128, "MinHash permutations.", multiple_of=64, ge=64, le=256, changes="stage")
     bands: int = key(21, "LSH bands.", ge=1, le=128, changes="stage")
@@ -47,7 +51,11 @@ class EvalSet(Source):
 
 
 class Decontaminate(Section):
-    """A row that shares an n-gram with an evaluation set is rejected(contaminated). Evaluation rows are never touched."""
+    """A row that quotes an evaluation set is rejected(contaminated). Evaluation rows are never touched."""
 
     against: list[EvalSet] = key(list, "The evaluation sets.", changes="admit")
-    ngram: int = key(13, "Words in an n-gram that may not be shared.", ge=5, le=50, changes="stage")
+    ngram: int = key(13, "Words in an n-gram that may not be shared.", ge=5, le=50, changes="admit")
+    coverage_ngram: int = key(8, "Words in the n-grams that coverage is told by.", ge=3, le=13, changes="admit")
+    coverage: float = key(
+        0.5, "Share of an evaluation text's words that one row may not cover with those n-grams.", gt=0, le=1, changes="admit"
+    )

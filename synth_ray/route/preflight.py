@@ -15,7 +15,7 @@ from synth_ray.job.load import BadJob
 from synth_ray.job.models import Model
 from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.recipes.templates import compiled
-from synth_ray.route.preparation import Prepared, evaluation_ngrams, prepare
+from synth_ray.route.preparation import Prepared, evaluation_sets, prepare
 from synth_ray.route.stager import Stager
 
 
@@ -75,4 +75,4 @@ def _model(role: str, model: Model) -> None:
 
 def _curation(job: Job) -> None:
     stager = Stager(job)
-    evaluation_ngrams(job, stager.fingerprinter.ngrams)
+    evaluation_sets(job, stager.fingerprinter.words)

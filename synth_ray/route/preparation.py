@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pyarrow as pa
 
 from synth_ray.admit.splits import split_of
+from synth_ray.dedup.decontaminate import EvalTexts
+from synth_ray.dedup.fingerprint import ngram_for
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.seeds import Source
@@ -25,6 +28,7 @@ from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.scrub.seeds import scrubbed_seeds
 
 _SAMPLED = 64
+_MEASURED = 10_000
 
 
 @dataclass(slots=True)
@@ -44,6 +48,7 @@ class SeedCount:
 class Prepared:
     """A job with its seeds read: everything a run, a plan or a preview starts from."""
 
+    job: Job
     recipe: Recipe
     options: Any
     seeds: SeedStore
@@ -66,6 +71,7 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     ask_digest = job.ask_digest(seeds.digest)
     planner = Planner(seeds, recipe=recipe, options=options, plan=job.plan, ask_digest=ask_digest)
     return Prepared(
+        job=_with_ngram(job, seeds),
         recipe=recipe,
         options=options,
         seeds=seeds,
@@ -75,6 +81,15 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         ask_digest=ask_digest,
         job_digest=digest(job.job_digest(seeds.digest), [s.id for s in real]),
     )
+
+
+def _with_ngram(job: Job, seeds: SeedStore) -> Job:
+    """The job with its n-gram length chosen, once for all rows, by how long its seeds are; a job's own word wins."""
+    if job.dedup.ngram is not None:
+        return job
+    said = (seeds[i].fields for i in range(min(len(seeds), _MEASURED)))
+    lengths = [len(f"{f.get('prompt', '')} {f.get('answer', '')}".split()) for f in said]
+    return job.model_copy(update={"dedup": job.dedup.model_copy(update={"ngram": ngram_for(median(lengths))})})
 
 
 def _read(job: Job, sources: Iterable[Source]) -> Iterator[Seed | RejectedSeed]:
@@ -89,15 +104,15 @@ def _read(job: Job, sources: Iterable[Source]) -> Iterator[Seed | RejectedSeed]:
         )
 
 
-def evaluation_ngrams(job: Job, ngrams: Callable[[pa.Array], Any]) -> dict[str, Any]:
-    """The long n-grams of each evaluation set, prompts and answers alike, by the set's name."""
+def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> dict[str, EvalTexts]:
+    """Each evaluation set by its name, prompts and answers alike. `words` is the fingerprinter's."""
     found = {}
     for one in job.decontaminate.against:
         rows = [seed for seed in _read(job, [one]) if isinstance(seed, Seed)]
         if not rows:
             raise JobError(f"decontaminate.against: {one.name}: wanted rows to stay clear of, got none; fix the path or fields")
         texts = [str(row.fields.get(name) or "") for row in rows for name in ("prompt", "answer")]
-        found[one.name] = ngrams(pa.array(texts, pa.string()))[0]
+        found[one.name] = EvalTexts(*words(pa.array(texts, pa.large_string())), job.decontaminate)
     return found
 
 

@@ -32,7 +32,7 @@ from synth_ray.route.driver import Driver
 from synth_ray.route.places import open_output
 from synth_ray.route.plans import StaticPlans
 from synth_ray.route.pool import Pool
-from synth_ray.route.preparation import Prepared, evaluation_ngrams, prepare
+from synth_ray.route.preparation import Prepared, evaluation_sets, prepare
 from synth_ray.route.publisher import Publisher
 from synth_ray.route.stager import Stager
 from synth_ray.route.tally import Tally
@@ -64,7 +64,7 @@ def run_job(
     _refuse_unconditional_store(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, _driving(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
-        return _Run(job, prepared, storage, fence).go(make_pool, watch)
+        return _Run(prepared.job, prepared, storage, fence).go(make_pool, watch)
 
 
 class _Run:
@@ -100,7 +100,7 @@ class _Run:
         self._forget_committed(committed)
         stager = Stager(job)
         real = stager.curated(self._prepared.real)
-        evals = evaluation_ngrams(job, stager.fingerprinter.ngrams)
+        evals = evaluation_sets(job, stager.fingerprinter.words)
         with DatasetWriter(storage, self._shape, job.output) as writer:
             admission = Admission(dedup=job.dedup, target=job.target, real=real, evals=evals)
             publisher = Publisher(ledger=self._ledger, admission=admission, writer=writer, tally=self._tally)

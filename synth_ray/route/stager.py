@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from synth_ray.check.checker import open_checker
 from synth_ray.dataset.ledger import Ledger
-from synth_ray.dedup.fingerprint import Fingerprinter, compared_text
+from synth_ray.dedup.compared import compared_text
+from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.job.document import Job
 from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.records import STAGED
@@ -27,7 +28,7 @@ class Stager:
         self._compares = job.dedup.compares or recipe.compares
         self._checker = open_checker(job.check, recipe_schema=recipe.schema(options_of(job.recipe)))
         self._scrubber = open_scrubber(job.scrub)
-        self._fingerprinter = Fingerprinter(job.dedup, job.decontaminate if job.decontaminate.against else None)
+        self._fingerprinter = Fingerprinter(job.dedup)
         self._ledger = Ledger(open_output(job.output))
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, Any]) -> ChunkStaged:

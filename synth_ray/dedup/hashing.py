@@ -1,0 +1,59 @@
+"""The constants and mixing functions of every fingerprint. Frozen: a change is a new `normalise.VERSION`.
+
+One primitive hashes bytes, `mixed` in the kernels and in `text_vectors`:
+    h(bytes, seed) = sum over 8-byte chunks j of fmix64(chunk_j + (j + 1) * STEP + length * LENGTH + seed)
+with the last chunk padded by zeros, everything mod 2**64. It is no match for an adversary, and needs none: what it
+proposes as near is verified, and 128 bits of it are an exact digest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+U8, U32, U64 = np.uint8, np.uint32, np.uint64
+
+STEP = 0x9E3779B97F4A7C15
+LENGTH = 0xC2B2AE3D27D4EB4F
+GRAM = 0xD6E8FEB86659FD93
+"""Odd multiplier of the position in an n-gram: hash = fmix64(sum of word_k * GRAM**k)."""
+DIGEST_SEEDS = (0x27D4EB2F165667C5, 0x85EBCA77C2B2AE63)
+_FMIX64 = (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53)
+_FMIX32 = (0x85EBCA6B, 0xC2B2AE35)
+
+
+def fmix64(h: Array) -> Array:
+    """The finaliser of MurmurHash3 (Appleby, 2011): a bijection of 64 bits."""
+    h = h ^ (h >> U64(33))
+    h = h * U64(_FMIX64[0])
+    h ^= h >> U64(33)
+    h = h * U64(_FMIX64[1])
+    return h ^ (h >> U64(33))
+
+
+def fmix32(h: Array) -> Array:
+    h = h ^ (h >> U32(16))
+    h = h * U32(_FMIX32[0])
+    h ^= h >> U32(13)
+    h = h * U32(_FMIX32[1])
+    return h ^ (h >> U32(16))
+
+
+def gram_powers(n: int) -> Array:
+    return np.array([pow(GRAM, k, 2**64) for k in range(n)], U64)
+
+
+def permutations(count: int, seed: int) -> tuple[Array, Array]:
+    """Multipliers and offsets of datasketch 2's MinHash(num_perm=count, seed=seed, scheme="affine32")."""
+    draw = np.random.RandomState(seed)  # the legacy generator: numpy's policy freezes its stream
+    a = draw.randint(0, 1 << 31, count, dtype=U32) * U32(2) + U32(1)
+    return a, draw.randint(0, 1 << 32, count, dtype=U32)
+
+
+def band_multipliers(bands: int, rows: int) -> tuple[Array, Array]:
+    """Odd multipliers (bands × rows) and starts (bands) of the band keys."""
+    draw = np.random.RandomState(3)
+    high, low = (draw.randint(0, 1 << 32, (bands, rows), dtype=U64) for _ in range(2))
+    return (high << U64(32) | low) | U64(1), draw.randint(0, 1 << 63, bands, dtype=U64)

@@ -1,0 +1,165 @@
+"""What two texts must share to be one: NFC, case folded, typography folded, spaces run together.
+
+`canonical` and `words` are the definition. The compiled kernel reads the tables made here and gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+VERSION = 1
+"""Pinned in every index: fingerprints of two versions are not comparable."""
+
+FIELD = "\x1f"
+"""Stands between compared fields, so that ("a b", "c") and ("a", "b c") are not one text."""
+
+WORD, BREAK, ALONE, DROPPED = range(4)
+"""How a code point is read: part of a word; between words; a word of its own (scripts written without spaces); not
+there (format characters, variation selectors)."""
+
+HARD = 1 << 23
+"""Set in the table where folding depends on the neighbours or gives several code points."""
+
+UNSPACED = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x1950, 0x19DF),  # Tai Le, New Tai Lue
+    (0x1A20, 0x1AAF),  # Tai Tham
+    (0x3005, 0x3007),
+    (0x3040, 0x312F),  # Hiragana, Katakana, Bopomofo
+    (0x31A0, 0x31BF),
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),  # Han
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0xFF66, 0xFF9D),
+    (0x20000, 0x3FFFF),
+)
+_SYMBOLS = (0x1F000, 0x1FAFF)  # by range: each Unicode version assigns more of them, and an index outlives versions
+_SELECTORS = ((0xFE00, 0xFE0F), (0xE0000, 0xE01EF))
+# Escaped, for many of them look alike: single quotes, double quotes, dashes.
+_QUOTES = (
+    dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u2032", "'")
+    | dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"')
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+)
+_TABLED = 0x20000
+
+
+def folded(text: str) -> str:
+    """NFC, case folded, NFC again: case folding may undo it."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def canonical(text: str) -> str:
+    """What the exact digest is taken of: punctuation and symbols count, their typographic variants and spacing do not."""
+    single_spaced = re.sub(" +", " ", folded(text).translate(_CANONICAL))
+    return re.sub(f" ?{FIELD} ?", FIELD, single_spaced).strip(" ")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text; in scripts written without spaces every character is one."""
+    return folded(text).translate(_WORDS).split()
+
+
+@cache
+def reading(code: int) -> int:
+    """How a folded code point is read."""
+    if any(a <= code <= b for a, b in _SELECTORS):
+        return DROPPED
+    if _SYMBOLS[0] <= code <= _SYMBOLS[1]:
+        return BREAK
+    if code >= _TABLED:
+        return ALONE if code <= UNSPACED[-1][1] else WORD
+    category = unicodedata.category(chr(code))
+    if category == "Cf":
+        return DROPPED
+    if chr(code) in _QUOTES or category[0] in "PSZ" or category == "Cc":
+        return BREAK
+    return ALONE if any(a <= code <= b for a, b in UNSPACED) else WORD
+
+
+@cache
+def shown(code: int) -> str:
+    """What a folded code point is in the canonical text."""
+    character = chr(code)
+    if reading(code) == DROPPED:
+        return ""
+    if character in _QUOTES:
+        return _QUOTES[character]
+    is_space = character != FIELD and unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cc")
+    return " " if is_space else character
+
+
+class _Canonical(dict[int, str]):
+    def __missing__(self, code: int) -> str:
+        return self.setdefault(code, shown(code))
+
+
+class _Words(dict[int, str]):
+    def __missing__(self, code: int) -> str:
+        read = {WORD: chr(code), BREAK: " ", ALONE: f" {chr(code)} ", DROPPED: ""}
+        return self.setdefault(code, read[reading(code)])
+
+
+_CANONICAL, _WORDS = _Canonical(), _Words()
+
+
+def ascii_tables() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """For each byte below 128: its canonical byte, and 1 where it is part of a word."""
+    shows = np.array([ord(shown(ord(folded(chr(b))))) for b in range(128)], np.uint8)
+    is_word = np.array([reading(ord(folded(chr(b)))) == WORD for b in range(128)], np.uint8)
+    return shows, is_word
+
+
+@cache
+def unicode_table() -> np.ndarray[Any, Any]:
+    """For each code point, packed: its canonical code point (bits 0-20), reading (21-22), HARD, combining class (24-31)."""
+    table = np.arange(0x110000, dtype=np.uint32)
+    joining = _joining()
+    for first, last, kind in (
+        (0x3400, 0x9FFF, ALONE),
+        (0xAC00, 0xF8FF, WORD),
+        (0x20000, 0x3FFFF, ALONE),
+        (0x40000, 0x10FFFF, WORD),
+        (0xE0000, 0xE01EF, DROPPED),
+    ):
+        table[first : last + 1] |= np.uint32(kind << 21)
+    table[0x2F800:0x2FA20] |= np.uint32(HARD)
+    for first, last in ((0, 0x33FF), (0x4DC0, 0x4DFF), (0xA000, 0xABFF), (0xF900, _TABLED - 1)):
+        for code in range(first, last + 1):
+            table[code] = _entry(code, joining)
+    return table
+
+
+def _entry(code: int, joining: frozenset[str]) -> int:
+    character = chr(code)
+    after = folded(character)
+    combining = unicodedata.combining(character)
+    hard = (
+        unicodedata.normalize("NFC", character) != character
+        or len(after) != 1
+        or character in joining
+        or after in joining
+        or unicodedata.combining(after) != combining
+    )
+    # A text normalised as a whole may still hold a hard code point, and is then read by what it is.
+    told = character if hard else after
+    entry = ord(shown(ord(told)) or "\0") | reading(ord(told)) << 21 | combining << 24
+    return entry | HARD if hard else entry
+
+
+def _joining() -> frozenset[str]:
+    """Code points that may compose with the one before them."""
+    found = {chr(c) for first, last in ((0x1161, 0x1175), (0x11A8, 0x11C2)) for c in range(first, last + 1)}
+    for code in range(_TABLED):
+        parts = unicodedata.decomposition(chr(code)).split()
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            found.add(chr(int(parts[1], 16)))
+    return frozenset(found)

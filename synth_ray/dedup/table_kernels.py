@@ -1,0 +1,159 @@
+"""Open addressing whose order survives growth, compiled.
+
+The place of a key is `hi * size >> 32`: larger keys lie further on, so that growing is one forward pass over the table
+instead of a random walk. A key is 48 bits: `hi` (32, 0 marks an empty slot) and `lo` (16). There is no wrap-around: the
+arrays have slack past `size`. Equal keys lie in the order in which they came.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+
+_U64, _U32 = np.uint64, np.uint32
+_compiled = {"nogil": True, "cache": True, "boundscheck": False}
+_u64s = nb.types.Array(nb.u8, 1, "C", readonly=True)
+_u32s = nb.types.Array(nb.u4, 1, "C", readonly=True)
+_u16s = nb.types.Array(nb.u2, 1, "C", readonly=True)
+
+
+@nb.njit
+def high(key: Any) -> Any:
+    return _U32(max(key >> _U64(32), _U64(1)))
+
+
+@nb.njit
+def low(key: Any) -> Any:
+    return np.uint16(key >> _U64(16))
+
+
+@nb.njit
+def place(hi: Any, size: Any) -> Any:
+    return np.int64(_U64(hi) * _U64(size) >> _U64(32))
+
+
+@nb.njit
+def put(his: Any, los: Any, values: Any, size: int, hi: Any, lo: Any, value: Any, cap: int) -> int:
+    """Add an entry unless its key has `cap` or this very value: returns 1 when added, 0 when not, -1 past the slack."""
+    s = place(hi, size)
+    same = 0
+    last = his.size - 1  # always empty: it ends every search
+    while s < last and his[s] != 0:
+        if his[s] == hi and los[s] == lo:
+            same += 1
+            if same >= cap or values[s] == value:
+                return 0
+        s += 1
+    if s >= last:
+        return -1
+    his[s] = hi
+    los[s] = lo
+    values[s] = value
+    return 1
+
+
+@nb.njit(nb.i8(nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8, _u64s, _u32s, nb.i8, nb.i8[::1]), **_compiled)
+def insert(his: Any, los: Any, values: Any, size: int, keys: Any, ids: Any, cap: int, used: Any) -> int:
+    """Add (key, id) pairs in order; a key of 0 is none. Returns how many were looked at: fewer when the slack ran out."""
+    for i in range(keys.size):
+        if keys[i] != 0:
+            added = put(his, los, values, size, high(keys[i]), low(keys[i]), ids[i], cap)
+            if added < 0:
+                return i
+            used[0] += added
+    return keys.size
+
+
+@nb.njit(nb.i8(_u32s, _u16s, _u32s, nb.i8, _u64s, nb.u4[::1], nb.u4[::1]), **_compiled)
+def lookup(his: Any, los: Any, values: Any, size: int, keys: Any, at: Any, ids: Any) -> int:
+    """Every (position in `keys`, id) pair, in order; returns how many there are, more than were written if short of room."""
+    n = 0
+    for i in range(keys.size):
+        key = keys[i]
+        if key == 0:
+            continue
+        hi, lo = high(key), low(key)
+        s = place(hi, size)
+        while his[s] != 0:
+            if his[s] == hi and los[s] == lo:
+                if n < at.size:
+                    at[n] = i
+                    ids[n] = values[s]
+                n += 1
+            s += 1
+    return n
+
+
+@nb.njit
+def _shift(his: Any, los: Any, values: Any, total: int, by: int) -> None:
+    for s in range(total - 1, -1, -1):
+        his[s + by] = his[s]
+        los[s + by] = los[s]
+        values[s + by] = values[s]
+    his[: min(by, total)] = 0
+
+
+@nb.njit(
+    [
+        nb.b1(nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8, _u32s, _u16s, _u32s),
+        nb.b1(nb.u4[::1], nb.u2[::1], nb.u1[::1], nb.i8, _u32s, _u16s, nb.types.Array(nb.u1, 1, "C", readonly=True)),
+    ],
+    **_compiled,
+)
+def fill(his: Any, los: Any, values: Any, size: int, from_his: Any, from_los: Any, from_values: Any) -> bool:
+    """Add entries as they are, in order; returns whether the slack sufficed."""
+    for i in range(from_his.size):
+        if from_his[i] != 0 and put(his, los, values, size, from_his[i], from_los[i], from_values[i], 1 << 40) < 0:
+            return False
+    return True
+
+
+@nb.njit(
+    [
+        nb.b1(nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8, nb.i8, nb.i8),
+        nb.b1(nb.u4[::1], nb.u2[::1], nb.u1[::1], nb.i8, nb.i8, nb.i8),
+    ],
+    **_compiled,
+)
+def grow(his: Any, los: Any, values: Any, total: int, size: int, tail: int) -> bool:
+    """Spread the entries of the first `total` slots over `size`, in place, without changing the order of equal keys.
+
+    Entries move to the end first, so that writing never overtakes reading; the last ones, where the two meet, wait aside.
+    """
+    aside = max(0, total - tail)
+    last_hi, last_lo, last_value = his[aside:total].copy(), los[aside:total].copy(), values[aside:total].copy()
+    his[aside:total] = 0
+    by = his.size - total
+    _shift(his, los, values, total, by)
+    for s in range(by, by + aside):
+        if his[s] != 0:
+            hi, lo, value = his[s], los[s], values[s]
+            his[s] = 0
+            if put(his, los, values, size, hi, lo, value, 1 << 40) < 0:
+                return False
+    return fill(his, los, values, size, last_hi, last_lo, last_value)
+
+
+@nb.njit(nb.void(_u64s, nb.i8, nb.i8, nb.i8[::1], nb.u8[::1], nb.u4[::1]), **_compiled)
+def route(keys: Any, virtual: int, shards: int, ends: Any, out: Any, at: Any) -> None:
+    """Sort keys by the shard that owns them, keeping their order; `at` is where each was. A key of 0 goes nowhere.
+
+    The shard is told by bits of `lo`: keys that a table takes for one are in one shard, and each shard's `hi` stay even.
+    """
+    ends[:] = 0
+    for i in range(keys.size):
+        if keys[i] != 0:
+            ends[np.int64(keys[i] >> _U64(16) & _U64(virtual - 1)) * shards // virtual + 1] += 1
+    for s in range(shards):
+        ends[s + 1] += ends[s]
+    for i in range(keys.size):
+        if keys[i] != 0:
+            shard = np.int64(keys[i] >> _U64(16) & _U64(virtual - 1)) * shards // virtual
+            out[ends[shard]] = keys[i]
+            at[ends[shard]] = i
+            ends[shard] += 1
+    for s in range(shards, 0, -1):
+        ends[s] = ends[s - 1]
+    ends[0] = 0

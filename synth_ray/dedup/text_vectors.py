@@ -1,0 +1,79 @@
+"""What the compiled kernels compute, without a compiler: the definition in `normalise`, hashed with numpy. Equal bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from synth_ray.dedup.hashing import DIGEST_SEEDS, LENGTH, STEP, U32, U64, Array, fmix32, fmix64
+from synth_ray.dedup.normalise import canonical, words
+
+
+def read(texts: Sequence[str]) -> tuple[Array, Array, Array]:
+    """Word hashes, their offsets per text, and digests (N×2)."""
+    spoken = [words(text) for text in texts]
+    hashes = mixed([word.encode() for one in spoken for word in one], 0)
+    exact = [canonical(text).encode() for text in texts]
+    digests = np.stack([mixed(exact, seed) for seed in DIGEST_SEEDS], axis=1)
+    return hashes, offsets_of([len(one) for one in spoken]), digests
+
+
+def offsets_of(counts: Sequence[int] | Array) -> Array:
+    ends = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=ends[1:])
+    return ends
+
+
+def mixed(texts: Sequence[bytes], seed: int) -> Array:
+    """The primitive of `hashing` for each text."""
+    lengths = np.array([len(t) for t in texts], np.int64)
+    counts = -(-lengths // 8)
+    ends = offsets_of(counts)
+    chunks = np.frombuffer(b"".join(t + b"\0" * (-len(t) % 8) for t in texts), "<u8").astype(U64)
+    place = (np.arange(len(chunks)) - np.repeat(ends[:-1], counts) + 1).astype(U64)
+    salt = np.repeat(lengths.astype(U64) * U64(LENGTH) + U64(seed), counts)
+    return _sums(fmix64(chunks + place * U64(STEP) + salt), ends)
+
+
+def _sums(values: Array, ends: Array) -> Array:
+    """Sum of each run, 0 for an empty one, mod 2**64."""
+    total = np.concatenate((np.zeros(1, U64), np.cumsum(values, dtype=U64)))
+    sums: Array = total[ends[1:]] - total[ends[:-1]]
+    return sums
+
+
+def shingles(hashes: Array, offsets: Array, n: int, fewest: int, powers: Array) -> tuple[Array, Array]:
+    """Distinct n-gram hashes of each text, ascending, and their offsets."""
+    found = [_distinct(hashes[a:b], n, powers) if b - a >= max(fewest, 1) else np.empty(0, U32) for a, b in _runs(offsets)]
+    return np.concatenate([np.empty(0, U32), *found]), offsets_of([len(one) for one in found])
+
+
+def _distinct(hashes: Array, n: int, powers: Array) -> Array:
+    width = min(len(hashes), n)
+    size = len(hashes) - width + 1
+    total = np.zeros(size, U64)
+    for k in range(width):
+        total += hashes[k : k + size] * powers[k]
+    return np.unique((fmix64(total) >> U64(32)).astype(U32))
+
+
+def signatures(hashes: Array, offsets: Array, a: Array, b: Array) -> Array:
+    """MinHash signatures, N×permutations."""
+    found = np.full((len(offsets) - 1, len(a)), 0xFFFFFFFF, U32)
+    mixed_hashes = fmix32(hashes)
+    for row, (start, end) in enumerate(_runs(offsets)):
+        for at in range(start, end, 4096):
+            block = mixed_hashes[at : min(end, at + 4096), None] * a + b
+            np.minimum(found[row], block.min(axis=0), out=found[row])
+    return found
+
+
+def band_keys(signature: Array, multipliers: Array, starts: Array) -> Array:
+    bands, rows = multipliers.shape
+    parts = signature[:, : bands * rows].reshape(-1, bands, rows).astype(U64)
+    return fmix64(starts + (parts * multipliers).sum(axis=2, dtype=U64))
+
+
+def _runs(offsets: Array) -> list[tuple[int, int]]:
+    return list(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from synth_ray.admit.admission import Admission
+from synth_ray.dedup.compared import compared_text
+from synth_ray.dedup.decontaminate import EvalTexts
+from synth_ray.dedup.fingerprint import Fingerprinter
+from synth_ray.job.dedup import Decontaminate, Dedup
+from synth_ray.job.split import Target
+from synth_ray.records import SPLITS, STAGED, digest
+from tests.rows import staged_row
+
+SECTION = Dedup(ngram=3)
+PRINTS = Fingerprinter(SECTION)
+NOTHING = STAGED.empty_table()
+
+
+def staged(texts: list[tuple[str, str]], **changes: Any) -> pa.Table:
+    """Rows of (split, completion), scrubbed and fingerprinted."""
+    rows = [staged_row(i, split=s, prompt="", completion=t, **changes) for i, (s, t) in enumerate(texts)]
+    for row, (_, text) in zip(rows, texts, strict=True):
+        row["id"] = digest("row", row["position"], text, changes)
+    table = pa.Table.from_pylist(rows, schema=STAGED)
+    return PRINTS.table(table, compared_text(table, ["completion"]))
+
+
+def sentence(seed: int, words: int = 40) -> str:
+    draw = random.Random(seed)
+    return " ".join(f"w{draw.randrange(50_000)}" for _ in range(words))
+
+
+def reasons(admission: Admission, table: pa.Table) -> list[str | None]:
+    return list(admission.decide(table)["reason"].to_pylist())
+
+
+def test_a_train_row_near_a_real_evaluation_row_is_rejected_and_never_the_evaluation_row() -> None:
+    real = staged([("test", sentence(1))], origin="real")
+    admission = Admission(dedup=SECTION, target=Target(), real=real)
+    verdicts = admission.decide(staged([("train", sentence(1) + " more"), ("train", sentence(2))]))
+    assert verdicts["reason"].to_pylist() == ["cross_split", None]
+    assert verdicts["witness"][0].as_py() == real["id"][0].as_py()
+
+
+@pytest.mark.parametrize(("first", "second"), [("train", "test"), ("test", "train")])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_long_ngram_on_both_sides_bars_the_later_row(first: str, second: str, together: bool) -> None:
+    shared = sentence(3, 13)
+    rows = [(first, f"{sentence(4)} {shared}"), (second, f"{shared} {sentence(5)}"), (first, f"{shared} {sentence(6)}")]
+    admission = Admission(dedup=SECTION, target=Target(), real=NOTHING)
+    tables = [staged(rows)] if together else [staged([row]) for row in rows]
+    assert [r for t in tables for r in reasons(admission, t)] == [None, "cross_split", None]
+
+
+def test_nothing_kept_crosses_splits_however_chunks_are_cut() -> None:
+    draw = random.Random(7)
+    parts = [sentence(100 + i, 14) for i in range(30)]
+    rows = [(draw.choice(SPLITS), " ".join([*draw.sample(parts, 2), sentence(1000 + i, 20)])) for i in range(200)]
+    table = staged(rows)
+    whole = reasons(Admission(dedup=SECTION, target=Target(), real=NOTHING), table)
+    cut = Admission(dedup=SECTION, target=Target(), real=NOTHING)
+    assert [r for at in range(0, 200, 17) for r in reasons(cut, table.slice(at, 17))] == whole
+    kept = [(split == "train", text) for (split, text), reason in zip(rows, whole, strict=True) if reason is None]
+    for part in parts:
+        assert len({train for train, text in kept if part in text}) <= 1
+
+
+def test_a_row_that_quotes_an_evaluation_set_is_contaminated_by_name() -> None:
+    evals = {"gold": EvalTexts(*PRINTS.words(pa.array([sentence(8)])), Decontaminate())}
+    admission = Admission(dedup=SECTION, target=Target(), real=NOTHING, evals=evals)
+    verdicts = admission.decide(staged([("train", f"{sentence(9)} {sentence(8)}"), ("train", sentence(10))]))
+    assert verdicts["reason"].to_pylist() == ["contaminated", None]
+    assert verdicts["detail"][0].as_py() == "gold"
+
+
+def test_past_the_target_rows_are_over_quota() -> None:
+    admission = Admission(dedup=SECTION, target=Target(accepted=1), real=NOTHING)
+    assert reasons(admission, staged([("train", sentence(11)), ("train", sentence(12))])) == [None, "over_quota"]
+    assert admission.is_full

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from datasketch import MinHash
+
+from synth_ray.dedup.compared import compared_text
+from synth_ray.dedup.fingerprint import BETWEEN, Fingerprinter
+from synth_ray.job.dedup import Dedup
+from tests.rows import staged_chunk
+
+MIXED = [
+    "",
+    " ",
+    "one",
+    "The quick brown fox jumps over the lazy dog, twice; and “once” more – for luck.",
+    "e\u0301te\u0301 CAFÉ straße İstanbul ẞ ﬁne Ｗｉｄｅ",
+    "中文字符没有空格 日本語テキスト ภาษาไทย ភាសាខ្មែរ 한국어 각",
+    "👩‍👩‍👧 party 🎉🎉 time \ufe0f \u200bzero\u00adwidth",
+    "\x00 control \x1f field \x7f characters\tand\nlines",
+    "русский ТЕКСТ ελληνικό ΚΕΊΜΕΝΟ ς عربى עברית हिन्दी",
+]
+
+
+def mixed_texts(seed: int, n: int) -> list[str]:
+    draw = random.Random(seed)
+    pools = ["abc XYZ 012 .,'-_", "éü\u0301\u0323ßſ", "漢字かなカナ", "กขค", "😀🎉\u200d\ufe0f", "“”‘’–—…\u2028\u00a0"]
+    return ["".join(draw.choice(draw.choice(pools)) for _ in range(draw.randrange(120))) for _ in range(n)]
+
+
+@pytest.mark.parametrize("permutations", [128, 256])
+def test_signatures_are_datasketchs_bit_for_bit(permutations: int) -> None:
+    prints = Fingerprinter(Dedup(ngram=3, permutations=permutations))
+    texts = pa.array([t for t in MIXED + mixed_texts(1, 60) if len(t) > 20])
+    found, signatures = prints(texts), prints.signatures(texts)
+    for row, signature in enumerate(signatures):
+        theirs = MinHash(num_perm=permutations, seed=1, scheme="affine32", hashfunc=int)
+        for shingle in found.shingles[found.offsets[row] : found.offsets[row + 1]].tolist():
+            theirs.update(shingle)
+        assert np.array_equal(signature, theirs.hashvalues)
+
+
+@pytest.mark.parametrize("ngram", [1, 3, 5])
+def test_without_a_compiler_the_values_are_the_same_bit_for_bit(ngram: int) -> None:
+    section = Dedup(ngram=ngram, min_tokens=2)
+    texts = pa.array([*MIXED, *mixed_texts(ngram, 400)])
+    compiled, vectors = Fingerprinter(section)(texts), Fingerprinter(section, compiled=False)(texts)
+    for name in ("digests", "bands", "shingles", "offsets"):
+        assert np.array_equal(getattr(compiled, name), getattr(vectors, name)), name
+
+
+def test_a_text_of_ten_megabytes_is_read_like_any_other() -> None:
+    draw = random.Random(2)
+    text = " ".join(f"word{draw.randrange(10**6)}" for _ in range(900_000))
+    section = Dedup(ngram=5)
+    one, other = Fingerprinter(section)(pa.array([text, "x"])), Fingerprinter(section, compiled=False)(pa.array([text, "x"]))
+    assert len(text) > 9_000_000
+    assert np.array_equal(one.shingles, other.shingles)
+    assert np.array_equal(one.digests, other.digests)
+
+
+def test_typography_case_and_spacing_do_not_tell_texts_apart_but_punctuation_does() -> None:
+    same = ["“Hello” – it’s  me", '"hello" - it\'s me', "\u00a0HELLO", "hello", "a b c", "a, b c"]
+    digests = Fingerprinter(Dedup())(pa.array(same)).digests.tolist()
+    assert digests[0] == digests[1]
+    assert digests[2] == digests[3]
+    assert digests[4] != digests[5]
+
+
+def test_what_is_said_keeps_prompt_and_completion_apart() -> None:
+    words, ends = Fingerprinter(Dedup()).said(pa.array(["one two", ""]), pa.array(["three", "four"]))
+    assert ends.tolist() == [0, 4, 6]
+    assert [int(w == BETWEEN) for w in words] == [0, 0, 1, 0, 1, 0]
+
+
+def test_a_template_constant_is_masked_and_fields_are_compared_by_name() -> None:
+    table = staged_chunk(0, 2)
+    masked = compared_text(table, ["prompt", "label"], mask=["question "]).to_pylist()
+    assert masked == [" 0\x1fa", " 1\x1fb"]
