@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from synth_ray.ask.worker import Recalled
 from synth_ray.cluster.actors import StagerActor, TeacherActor
+from synth_ray.cluster.index import RayShards
+from synth_ray.dedup.shards import Sharded
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
@@ -43,6 +46,7 @@ class RayPool:
         self._job = job
         self._clock = clock
         self._started_ray = False
+        self._shards: RayShards | None = None
         self._teachers: dict[int, Any] = {}
         self._stagers: dict[int, Any] = {}
         self._refs: dict[Any, tuple[str, Any]] = {}
@@ -58,6 +62,15 @@ class RayPool:
             self._start_teacher(teacher)
         for stager in range(self._job.cluster.stagers):
             self._start_stager(stager)
+
+    def shards(self) -> Sharded | None:
+        cluster = self._job.cluster
+        if not cluster.index_shards:
+            return None
+        self._start_ray()
+        folder = cluster.index_folder or tempfile.mkdtemp(prefix="synth-ray-index-")
+        self._shards = RayShards(cluster.index_shards, folder=folder, cap=self._job.dedup.bucket_cap)
+        return Sharded(self._shards)
 
     def _start_ray(self) -> None:
         if ray.is_initialized():
@@ -182,6 +195,8 @@ class RayPool:
             ray.wait(closing, num_returns=len(closing), timeout=10)
         for actor in [*self._teachers.values(), *self._stagers.values()]:
             ray.kill(actor)
+        if self._shards is not None:
+            self._shards.close()
         if self._started_ray:
             ray.shutdown()
 

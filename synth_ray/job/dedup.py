@@ -34,6 +34,14 @@ class Dedup(Section):
         8, "Most rows looked at in one bucket: what bounds the cost of templates.", ge=1, le=64, changes="admit"
     )
 
+    mask: list[str] = key(list, "Texts of a template that every row has: they are left out of what is compared.", changes="stage")
+    against: list[str] = key(
+        list, "Output prefixes of earlier runs: a row that repeats one of theirs is rejected.", changes="admit"
+    )
+    keep_index: bool = key(
+        True, "Keep the index beside the dataset, about a kilobyte a row, for `against` of a later run.", changes="nothing"
+    )
+
     @model_validator(mode="after")
     def _bands_fit(self) -> Dedup:
         if self.bands * self.rows_per_band > self.permutations:

@@ -48,6 +48,12 @@ class Cluster(Section):
     address: str = key("", "A Ray cluster to join, as ray.init takes it; empty starts a local one.", changes="nothing")
     teachers: int = key(1, "Teacher replicas.", ge=1, changes="nothing")
     stagers: int = key(1, "CPU actors that check, scrub and fingerprint.", ge=1, changes="nothing")
+    index_shards: int = key(
+        0, "Actors that hold the index of kept rows, one a node; 0 keeps it in the driver.", ge=0, le=1024, changes="nothing"
+    )
+    index_folder: str = key(
+        "", "Folder for the shards' snapshots, seen by every node; empty is one of this machine.", changes="nothing"
+    )
     gpus_per_teacher: float = key(0.0, "GPUs each teacher actor asks Ray for.", ge=0, changes="nothing")
     cpus_per_teacher: float = key(1.0, "CPUs each teacher actor asks Ray for.", ge=0, changes="nothing")
     in_flight: int | None = key(

@@ -69,7 +69,8 @@ class Recipe:
     """One way to make rows, declared in one place.
 
     `slots(options)` rows come from a request, known at plan time. `shots(options)` seeds of the request's own split
-    are drawn as companions. `compares` names what makes two rows duplicates: `prompt`, `completion`, or a field.
+    are drawn as companions. `compares` names what makes two rows duplicates: `prompt`, `completion`, or a field;
+    `mask(options)` are constants of a template that every row has, left out of the comparison.
     `schema(options)` is the JSON Schema a completion must fit. `columns` are extra output columns and their Arrow types.
     """
 
@@ -80,6 +81,7 @@ class Recipe:
     shots: Callable[[Any], int] = lambda _: 0
     asks: Callable[[Any], int] = lambda _: 1
     compares: tuple[str, ...] = ("prompt", "completion")
+    mask: Callable[[Any], tuple[str, ...]] = lambda _: ()
     schema: Callable[[Any], Mapping[str, Any] | None] = lambda _: None
     templates: Callable[[Any], Mapping[str, str]] = lambda _: {}
     needs: tuple[str, ...] = ("prompt",)

@@ -59,7 +59,7 @@ class Replica:
 
 
 class Driver:
-    """Runs one job to its end, or to a stop. `admit(chunk)` is called once per chunk, in order."""
+    """Runs one job to its end, or to a stop. `admit(chunk)` is called per chunk, in order; `at_end` before the pool closes."""
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class Driver:
         admit: Callable[[int], None],
         tally: Tally,
         recall: Callable[[int], Recalled] = lambda _: {},
+        at_end: Callable[[], None] = lambda: None,
         watch: Callable[[Tally], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,6 +83,7 @@ class Driver:
         self._tally = tally
         self._recall = recall
         self._recalled: dict[str, Answers] = {}
+        self._at_end = at_end
         self._watch = watch
         self._clock = clock
         self._pending: deque[Request] = deque()
@@ -105,6 +107,7 @@ class Driver:
             self._pool.open()
             while not self._done():
                 self._turn()
+            self._at_end()
         finally:
             self._pool.close()
 

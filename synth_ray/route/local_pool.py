@@ -41,6 +41,9 @@ class LocalPool:
         for _ in range(self._job.cluster.stagers):
             self._spawn(self._stage_loop)
 
+    def shards(self) -> None:
+        return None
+
     def _spawn(self, target: Callable[..., None], *arguments: Any) -> None:
         thread = threading.Thread(target=self._guarded, args=(target, *arguments), daemon=True)
         self._threads.append(thread)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from synth_ray.ask.rows import Answered
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import Recalled
+from synth_ray.dedup.index import Shards
 from synth_ray.records import Request
 
 
@@ -69,6 +70,10 @@ class Pool(Protocol):
     """
 
     def open(self) -> None: ...
+
+    def shards(self) -> Shards | None:
+        """The index's shards, started; None where the driver keeps the index itself. May be called before `open`."""
+        ...
 
     def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None: ...
 

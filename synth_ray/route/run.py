@@ -29,6 +29,7 @@ from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.report.page import page
 from synth_ray.route.driver import Driver
+from synth_ray.route.indexing import keep_index, open_index
 from synth_ray.route.places import open_output
 from synth_ray.route.plans import StaticPlans
 from synth_ray.route.pool import Pool
@@ -102,17 +103,20 @@ class _Run:
         real = stager.curated(self._prepared.real)
         evals = evaluation_sets(job, stager.fingerprinter.words)
         with DatasetWriter(storage, self._shape, job.output) as writer:
-            admission = Admission(dedup=job.dedup, target=job.target, real=real, evals=evals)
+            pool = make_pool(job)
+            index = open_index(job, pool.shards())
+            admission = Admission(dedup=job.dedup, target=job.target, real=real, evals=evals, index=index)
             publisher = Publisher(ledger=self._ledger, admission=admission, writer=writer, tally=self._tally)
             publisher.begin(real)
             driver = Driver(
                 job,
                 plans=StaticPlans(self._prepared.planner),
-                pool=make_pool(job),
+                pool=pool,
                 window=Window(size=job.plan.window_chunks, staged=committed),
                 admit=publisher.admit,
                 tally=self._tally,
                 recall=self._recall(),
+                at_end=lambda: keep_index(job, index, storage),
                 watch=watch,
             )
             self._fence.on_lost = driver.stop

@@ -25,7 +25,7 @@ class Stager:
 
     def __init__(self, job: Job) -> None:
         recipe = find(job.recipe.name)
-        self._compares = job.dedup.compares or recipe.compares
+        self._compares, self._mask = compared(job)
         self._checker = open_checker(job.check, recipe_schema=recipe.schema(options_of(job.recipe)))
         self._scrubber = open_scrubber(job.scrub)
         self._fingerprinter = Fingerprinter(job.dedup)
@@ -49,7 +49,13 @@ class Stager:
     def curated(self, table: pa.Table) -> pa.Table:
         """Scrub and fingerprint: all there is to do for a real row, which nobody checks."""
         table = self._scrubber.table(table)
-        return self._fingerprinter.table(table, compared_text(table, self._compares))
+        return self._fingerprinter.table(table, compared_text(table, self._compares, mask=self._mask))
+
+
+def compared(job: Job) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What two rows are compared by, and what of it is left out: the job's word, else the recipe's."""
+    recipe = find(job.recipe.name)
+    return tuple(job.dedup.compares or recipe.compares), (*recipe.mask(options_of(job.recipe)), *job.dedup.mask)
 
 
 def in_order(batches: Sequence[pa.RecordBatch]) -> pa.Table:

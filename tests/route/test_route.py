@@ -154,6 +154,27 @@ def test_a_teacher_that_dies_is_replaced_and_the_dataset_is_the_same(
     assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
 
 
+@pytest.mark.ray
+def test_with_the_index_in_shards_it_is_the_same_dataset(local: dict[str, Any], tmp_path: Path, private_ray: None) -> None:
+    how = {"cluster": {"engine": "ray", "index_shards": 2, "cpus_per_teacher": 0.5}}
+    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+
+
+def test_a_row_that_repeats_an_earlier_runs_is_rejected_and_another_index_is_refused(
+    local: dict[str, Any], tmp_path: Path
+) -> None:
+    again = synth_ray.run(job(tmp_path, str(tmp_path / "out"), dedup={"against": [local["prefix"]]})).manifest
+    both = " intersect ".join(
+        f"select prompt from read_parquet('{p}/data/**/*.parquet')" for p in (local["prefix"], tmp_path / "out")
+    )
+    assert again["rows"]["rejected"]["exact_duplicate"] >= local["rows"]["accepted"]
+    assert duckdb.sql(both).fetchall() == []
+    with pytest.raises(JobError, match="min_tokens: 6 there, 7 here"):
+        synth_ray.run(job(tmp_path, str(tmp_path / "other"), dedup={"against": [local["prefix"]], "min_tokens": 7}))
+    with pytest.raises(JobError, match="keep_index"):
+        synth_ray.run(job(tmp_path, str(tmp_path / "third"), dedup={"against": [str(tmp_path / "nowhere")]}))
+
+
 @pytest.mark.s3
 def test_in_a_bucket_it_is_the_same_dataset(local: dict[str, Any], tmp_path: Path, bucket: str, moto_server: str) -> None:
     output = {"path": f"s3://{bucket}/route", "endpoint_url": moto_server}

@@ -1,0 +1,81 @@
+"""Index shards as actors, one a node where nodes are: they are for memory, one core answers for a million rows a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+
+from synth_ray.dedup.hashing import Array
+from synth_ray.dedup.shards import Shard
+
+
+class ShardActor:
+    """One shard. Its snapshot is a file, replaced whole."""
+
+    def __init__(self, path: str, cap: int) -> None:
+        self._path = Path(path)
+        self._shard = Shard(cap=cap)
+
+    def step(self, message: Array) -> Array:
+        return self._shard.step(message)
+
+    def save(self) -> int:
+        beside = self._path.with_suffix(".new")
+        beside.write_bytes(self._shard.saved())
+        beside.replace(self._path)
+        return self._shard.last
+
+    def restore(self) -> int:
+        return self._shard.restore(self._path.read_bytes()) if self._path.exists() else -1
+
+    def entries(self) -> dict[str, Array]:
+        return self._shard.table.entries()
+
+    def nbytes(self) -> int:
+        return self._shard.table.nbytes
+
+
+class RayShards:
+    """See `dedup.shards.Host`. `folder` is seen by every node that may run a shard."""
+
+    def __init__(self, shards: int, *, folder: str, cap: int) -> None:
+        self.shards = shards
+        self._folder, self._cap = folder, cap
+        self.actors = [self._start(shard) for shard in range(shards)]
+
+    def _start(self, shard: int) -> Any:
+        remote = ray.remote(num_cpus=0)(ShardActor).options(scheduling_strategy="SPREAD", max_restarts=0)
+        return remote.remote(f"{self._folder}/shard-{shard:04d}", self._cap)
+
+    def step(self, messages: dict[int, Array]) -> dict[int, Array | None]:
+        asked = {shard: self.actors[shard].step.remote(message) for shard, message in messages.items()}
+        return {shard: _got(ref) for shard, ref in asked.items()}
+
+    def save(self, shard: int) -> int | None:
+        last: int | None = _got(self.actors[shard].save.remote())
+        return last
+
+    def restart(self, shard: int) -> int:
+        self.actors[shard] = self._start(shard)
+        return int(ray.get(self.actors[shard].restore.remote()))
+
+    def entries(self, shard: int) -> dict[str, Array]:
+        found: dict[str, Array] = ray.get(self.actors[shard].entries.remote())
+        return found
+
+    def nbytes(self) -> int:
+        return sum(ray.get([actor.nbytes.remote() for actor in self.actors]))
+
+    def close(self) -> None:
+        for actor in self.actors:
+            ray.kill(actor)
+
+
+def _got(ref: Any) -> Any:
+    try:
+        return ray.get(ref)
+    except RayActorError:
+        return None

@@ -1,0 +1,113 @@
+"""An index as bytes: a snapshot of everything, or a log of what was kept since, each record whole or not there.
+
+A record is a line of JSON (what it is, and the type and shape of each array), the arrays, and a digest of both. The header
+pins every parameter: fingerprints made otherwise are not comparable, and are refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import numpy as np
+
+from synth_ray.dedup.fingerprint import LONG_NGRAM
+from synth_ray.dedup.hashing import Array
+from synth_ray.dedup.normalise import VERSION
+from synth_ray.errors import JobError
+from synth_ray.job.dedup import Dedup
+from synth_ray.records import digest
+
+FORMAT = 1
+_DIGEST_BYTES = 16
+_PIECE = 1 << 24
+
+Header = Mapping[str, Any]
+
+
+class Sink(Protocol):
+    def write(self, data: Any, /) -> int: ...
+
+
+class Source(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def header_of(dedup: Dedup, compares: tuple[str, ...], mask: tuple[str, ...]) -> dict[str, Any]:
+    """Everything two fingerprints must share to be compared."""
+    return {
+        "format": FORMAT,
+        "normaliser": VERSION,
+        "compares": list(compares),
+        "mask": digest("mask", sorted(mask)),
+        "ngram": dedup.ngram or LONG_NGRAM,
+        "min_tokens": dedup.min_tokens,
+        "scheme": "affine32",
+        "permutations": dedup.permutations,
+        "seed": dedup.seed,
+        "bands": dedup.bands,
+        "rows_per_band": dedup.rows_per_band,
+    }
+
+
+def refuse_mismatch(theirs: Header, ours: Header, *, where: str) -> None:
+    """Raises JobError that names every parameter that differs."""
+    differ = [f"{k}: {theirs.get(k)!r} there, {ours[k]!r} here" for k in ours if theirs.get(k) != ours[k]]
+    if differ:
+        raise JobError(
+            f"dedup.against: {where}: wanted an index made with this job's parameters, got another ({'; '.join(differ)}); set "
+            "dedup to what that run had, or leave it out"
+        )
+
+
+def write(sink: Sink, header: Header, arrays: Mapping[str, Array]) -> None:
+    """Append one record."""
+    arrays = dict(sorted(arrays.items()))
+    shapes = {name: [a.dtype.str, list(a.shape)] for name, a in arrays.items()}
+    line = json.dumps({"header": dict(header), "arrays": shapes}, sort_keys=True).encode() + b"\n"
+    seal = blake2b(line, digest_size=_DIGEST_BYTES)
+    sink.write(len(line).to_bytes(8, "little") + line)
+    for array in arrays.values():
+        data: Any = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        for at in range(0, len(data), _PIECE):
+            seal.update(data[at : at + _PIECE])
+            sink.write(data[at : at + _PIECE])
+    sink.write(seal.digest())
+
+
+def read(source: Source) -> tuple[Header, dict[str, Array]] | None:
+    """The next record; None at the end, and where a torn or changed record begins."""
+    size = int.from_bytes(source.read(8), "little")
+    line = source.read(size) if 0 < size <= 1 << 20 else b""
+    if len(line) != size or not line.endswith(b"\n"):
+        return None
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return None
+    seal, arrays = blake2b(line, digest_size=_DIGEST_BYTES), {}
+    for name, (kind, shape) in told["arrays"].items():
+        data = _exactly(source, np.dtype(kind).itemsize * int(np.prod(shape, dtype=np.int64)))
+        if data is None:
+            return None
+        seal.update(data)
+        arrays[name] = np.frombuffer(data, kind).reshape(shape)
+    return (told["header"], arrays) if source.read(_DIGEST_BYTES) == seal.digest() else None
+
+
+def _exactly(source: Source, size: int) -> bytearray | None:
+    data = bytearray()
+    while len(data) < size:
+        piece = source.read(min(_PIECE, size - len(data)))
+        if not piece:
+            return None
+        data += piece
+    return data
+
+
+def records(source: Source) -> Iterator[tuple[Header, dict[str, Array]]]:
+    """A log's records, up to the first that is torn: what a crash left of it."""
+    while (record := read(source)) is not None:
+        yield record
