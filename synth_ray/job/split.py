@@ -17,6 +17,9 @@ class Split(Section):
     fractions: dict[str, float] = key(
         lambda: {"train": 0.9, "validation": 0.05, "test": 0.05}, "Share of the lineages in each split; they sum to 1."
     )
+    group_at: float | None = key(
+        0.8, "Jaccard similarity of 3-grams from which two seeds are one lineage; null groups none.", gt=0, le=1
+    )
     salt: str = key("synth_ray", "Changes which lineage goes where.")
     real: list[Source] = key(list, "Real rows, with answers, for the evaluation splits.", changes="admit")
     allow_synthetic_only_eval: bool = key(

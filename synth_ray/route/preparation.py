@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.admit.splits import split_of
 from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.fingerprint import ngram_for
 from synth_ray.errors import JobError
@@ -23,6 +22,7 @@ from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.templates import render
 from synth_ray.records import SPLITS, STAGED, Origin, Reason, Request, Seed, canonical, digest
+from synth_ray.route.grouping import Groups
 from synth_ray.route.places import files_at, open_input
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.scrub.seeds import scrubbed_seeds
@@ -62,9 +62,10 @@ class Prepared:
 def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     """Read every seed once, into `spool`. Raises JobError when the job names what cannot be."""
     recipe, options = find(job.recipe.name), options_of(job.recipe, file=file)
-    real = list(_real_seeds(job))
+    groups = Groups(job.split)
+    real = list(groups.reserve(_real_seeds(job)))
     count = SeedCount()
-    seeds = SeedStore.write(spool, _shown_seeds(job, _planned_seeds(job, real, count), count))
+    seeds = SeedStore.write(spool, _shown_seeds(job, _planned_seeds(job, groups, count), count))
     if not len(seeds):
         raise JobError(f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.told()}; fix the source")
     _refuse_synthetic_only_eval(job, seeds, real)
@@ -118,8 +119,6 @@ def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> d
 
 def _real_seeds(job: Job) -> Iterator[Seed]:
     """Real rows for the evaluation splits. A bad one is an error: nobody should evaluate on less than they think."""
-    splits = job.split.fractions
-    evaluation = {name: share for name, share in splits.items() if name != "train" and share > 0}
     for one in _read(job, job.split.real):
         if isinstance(one, RejectedSeed):
             if one.reason is Reason.DUPLICATE_SEED:
@@ -129,20 +128,17 @@ def _real_seeds(job: Job) -> Iterator[Seed]:
             raise JobError(
                 f"split.real: {one.source}:{one.line}: wanted a completion, got no field 'answer'; map it under fields"
             )
-        yield _in_split(one, split_of(one.lineage, evaluation or {"test": 1.0}, salt=job.split.salt))
+        yield one
 
 
-def _planned_seeds(job: Job, real: list[Seed], count: SeedCount) -> Iterator[Seed]:
-    reserved = {seed.lineage for seed in real}
-    for one in _read(job, job.seeds):
+def _planned_seeds(job: Job, groups: Groups, count: SeedCount) -> Iterator[Seed]:
+    for one in groups.place(_read(job, job.seeds)):
         count.read += 1
         if isinstance(one, RejectedSeed):
             _reject(count, one.reason, one.file, one.line)
-        elif one.lineage in reserved:
-            _reject(count, Reason.RESERVED_FOR_EVAL, one.source, one.line)
         else:
             count.planned += 1
-            yield _in_split(one, split_of(one.lineage, job.split.fractions, salt=job.split.salt))
+            yield one
 
 
 def _shown_seeds(job: Job, seeds: Iterator[Seed], count: SeedCount) -> Iterator[Seed]:
@@ -160,10 +156,6 @@ def _shown_seeds(job: Job, seeds: Iterator[Seed], count: SeedCount) -> Iterator[
 def _reject(count: SeedCount, reason: Reason, file: str, line: int) -> None:
     count.rejected[reason.value] += 1
     count.where.append({"reason": reason.value, "file": file, "line": line})
-
-
-def _in_split(seed: Seed, split: str) -> Seed:
-    return Seed(seed.id, seed.lineage, split, seed.fields, seed.source, seed.line, seed.origin, seed.depth)
 
 
 def _refuse_synthetic_only_eval(job: Job, seeds: SeedStore, real: list[Seed]) -> None:

@@ -1,0 +1,33 @@
+"""Which split a seed is in: one of a group that was placed goes where the group is, and one that would join two is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a lineage ended up. `lineage` names its whole group; `reserved` groups belong to real evaluation rows."""
+
+    lineage: str
+    split: str
+    reserved: bool = False
+
+
+class Lineages:
+    """Law: lineages that were ever joined are in one split, and no placed lineage moves."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, Place] = {}
+
+    def place(self, lineage: str, near: Iterable[str], split: Callable[[], str], *, reserved: bool = False) -> Place | None:
+        """The place of a lineage that is near others, all placed before; `split` draws one for a new group.
+
+        None when it would join groups of two splits. A reserved lineage is never refused: it goes with the first.
+        """
+        known = [self._places[name] for name in dict.fromkeys((lineage, *near)) if name in self._places]
+        if not reserved and len({(one.split, one.reserved) for one in known}) > 1:
+            return next((one for one in known if one.reserved), None)
+        group = known[0] if known else Place(lineage, split(), reserved)
+        return self._places.setdefault(lineage, group)

@@ -1,0 +1,67 @@
+"""Seeds into groups that never straddle splits: by lineage, and by being near-duplicates of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from synth_ray.admit.splits import split_of
+from synth_ray.dedup.neighbours import Neighbours
+from synth_ray.job.split import Split
+from synth_ray.plan.lineage import Lineages
+from synth_ray.plan.seeds import RejectedSeed
+from synth_ray.records import TRAIN, Reason, Seed
+
+_AT_ONCE = 1024
+
+
+class Groups:
+    """Places every seed once, in order. Real evaluation rows come first: what is near one is reserved with it."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+        self._evaluation = {n: share for n, share in split.fractions.items() if n != TRAIN and share > 0} or {"test": 1.0}
+        self._lineages = Lineages()
+        self._neighbours = Neighbours(split.group_at) if split.group_at is not None else None
+        self._named: list[str] = []
+
+    def reserve(self, real: Iterable[Seed]) -> Iterator[Seed]:
+        for seed, near in self._with_near(real):
+            place = self._lineages.place(seed.lineage, near, partial(self._drawn, seed, self._evaluation), reserved=True)
+            assert place is not None
+            yield replace(seed, lineage=place.lineage, split=place.split)
+
+    def place(self, read: Iterable[Seed | RejectedSeed]) -> Iterator[Seed | RejectedSeed]:
+        """Seeds with their group and split; one near a real evaluation row, or near two splits, is rejected."""
+        for seed, near in self._with_near(read):
+            if isinstance(seed, RejectedSeed):
+                yield seed
+                continue
+            place = self._lineages.place(seed.lineage, near, partial(self._drawn, seed, self._split.fractions))
+            if place is None:
+                yield RejectedSeed(Reason.LINEAGE_CONFLICT, seed.source, seed.line)
+            elif place.reserved:
+                yield RejectedSeed(Reason.RESERVED_FOR_EVAL, seed.source, seed.line)
+            else:
+                yield replace(seed, lineage=place.lineage, split=place.split)
+
+    def _drawn(self, seed: Seed, fractions: dict[str, float]) -> str:
+        return split_of(seed.lineage, fractions, salt=self._split.salt)
+
+    def _with_near(self, read: Iterable[Any]) -> Iterator[tuple[Any, list[str]]]:
+        source = iter(read)
+        while block := list(islice(source, _AT_ONCE)):
+            seeds = [one for one in block if isinstance(one, Seed)]
+            found = iter(self._near(seeds))
+            for one in block:
+                yield one, next(found) if isinstance(one, Seed) else []
+
+    def _near(self, seeds: list[Seed]) -> list[list[str]]:
+        if self._neighbours is None:
+            return [[] for _ in seeds]
+        self._named.extend(seed.lineage for seed in seeds)
+        texts = [str(seed.fields["prompt"]) for seed in seeds]
+        return [[self._named[number] for number in near] for near in self._neighbours.add(texts)]
