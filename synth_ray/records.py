@@ -41,6 +41,7 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"
     EMPTY_SEED = "empty_seed"
     DUPLICATE_SEED = "duplicate_seed"
+    LINEAGE_CONFLICT = "lineage_conflict"
     TOO_DEEP = "too_deep"
     RESERVED_FOR_EVAL = "reserved_for_eval"
     # A slot the teacher never filled.
