@@ -167,10 +167,11 @@ def main() -> None:
                 tell("us a document", round(1e6 * per_doc, 2), name, round(1e6 * done[1], 1), round(done[1] / per_doc, 1))
                 tell("F1", "", name, f"{scores(done[0], truth)[2]:.4f}")
     told = {
-        "command": "python bench/dedup.py",
+        "command": f"python bench/dedup.py --docs {options.docs} --peer-docs {options.peer_docs}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, one used",
         "versions": {name: version(name) for name in ("datasketch", "numba", "numpy", "pyarrow")},
         "documents": options.docs,
+        "peer_documents": options.peer_docs,
         "figures": table,
     }
     RESULTS.parent.mkdir(exist_ok=True)
