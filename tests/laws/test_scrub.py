@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.pii_texts import corpus
-from synth_ray.dedup.fingerprint import compared_text
+from synth_ray.dedup.compared import compared_text
 from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub
 from synth_ray.records import STAGED, Reason, Seed

@@ -40,7 +40,7 @@ def run(folder: Path, **more: Any) -> tuple[dict[str, Any], dict[str, tuple[Any,
         "check": {"drop": []},
         "dedup": {"compares": ["completion"], "threshold": 0.5},
         "decontaminate": {"against": [{"name": "foxes", "path": str(folder / "eval.jsonl")}]},
-        "split": {"fractions": {"train": 1.0}, "real": str(folder / "real.jsonl")},
+        "split": {"fractions": {"train": 1.0}, "real": str(folder / "real.jsonl"), "group_at": None},
         "output": str(folder / "out"),
         "cluster": {"engine": "local"},
     }
@@ -80,6 +80,12 @@ def test_a_train_row_near_a_real_evaluation_row_goes_and_the_real_row_stays(ran:
     assert manifest["rows"]["real"] == 1
     [(completion,)] = accepted(folder, "select completion from data where origin = 'real'")
     assert completion == REAL
+
+
+def test_a_seed_near_a_real_evaluation_row_is_reserved_with_it_and_never_shown(tmp_path: Path) -> None:
+    manifest, refused = run(tmp_path, split={"fractions": {"train": 1.0}, "real": str(tmp_path / "real.jsonl")})
+    assert manifest["seeds"]["rejected"] == {"reserved_for_eval": 1}
+    assert REAL.replace("leaves", "departs") not in refused
 
 
 def test_personal_data_is_replaced_in_prompt_and_completion_alike_and_counted(ran: Any) -> None:
