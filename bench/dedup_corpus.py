@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,10 @@ def corpus(n: int, seed: int = 7) -> list[str]:
     letters = "etaoinshrdlucmfwypvbgkqjxz"
     sizes = (min(14, max(1, int(draw.gauss(6 if i > 200 else 3.2, 2.2)))) for i in range(50_000))
     words = ["".join(draw.choices(letters, range(26, 0, -1), k=size)) for size in sizes]
-    weights = [1 / (i + 10) for i in range(len(words))]
+    weights = list(accumulate(1 / (i + 10) for i in range(len(words))))
 
     def said(size: int) -> list[str]:
-        return draw.choices(words, weights, k=size)
+        return draw.choices(words, cum_weights=weights, k=size)
 
     def length() -> int:
         return int(min(1500, max(40, draw.lognormvariate(5.1, 0.62))))
@@ -39,6 +40,16 @@ def corpus(n: int, seed: int = 7) -> list[str]:
         texts.append(edited)
     draw.shuffle(texts)
     return [" ".join(text).capitalize() + "." for text in texts]
+
+
+def distinct(n: int, seed: int) -> list[str]:
+    """Texts of about 200 words that have nothing to do with each other: what a large index mostly holds."""
+    draw = np.random.default_rng(seed)
+    parts = [a + b + c for a in "bdfgklmnprst" for b in "aeiou" for c in "bdfg"]
+    words = np.array([a + b for a in parts for b in parts])
+    ends = np.cumsum(np.clip(draw.lognormal(5.1, 0.62, n), 40, 1500).astype(int))
+    said = words[draw.integers(0, len(words), ends[-1])].tolist()
+    return [" ".join(said[a:b]) for a, b in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]
 
 
 def kept_first(shingles: npt.NDArray[np.uint32], offsets: npt.NDArray[np.int64], threshold: float) -> npt.NDArray[np.bool_]:
