@@ -60,6 +60,7 @@ class ScriptedTeacher:
         if self._script.latency_s > 0:
             await self._take_time(prompt.key)
         self._count_towards_death()
+        self._taste(prompt)
         draw = random.Random(prompt.key)
         if draw.random() < self._script.fail_share:
             raise AskFailed(Reason.ENGINE_ERROR, "told to by script.fail_share")
@@ -81,6 +82,11 @@ class ScriptedTeacher:
         if self._script.die_after is not None and self._answered > self._script.die_after:
             self._dead = True
             raise EngineDead(f"scripted teacher: died after {self._script.die_after} answers, as told")
+
+    def _taste(self, prompt: Prompt) -> None:
+        if self._script.poison and any(self._script.poison in m["content"] for m in prompt.messages):
+            self._dead = True
+            raise EngineDead("scripted teacher: died of a prompt, as told by script.poison")
 
     def _completion(self, prompt: Prompt, draw: random.Random) -> Completion:
         text, finish = self._text(prompt, draw), "stop"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from synth_ray.ask.worker import Recalled
 from synth_ray.cluster.actors import StagerActor, TeacherActor
@@ -22,7 +26,7 @@ from synth_ray.dedup.shards import Sharded
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
-from synth_ray.route.pool import ChunkStaged, Event, StageFailed, TeacherAnswered, TeacherLost, TeacherReady
+from synth_ray.route.pool import HUNT_DEATHS, ChunkStaged, Event, StageFailed, TeacherAnswered, TeacherLost, TeacherReady
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +59,11 @@ class RayPool:
         self._stage_deaths: dict[int, int] = {}
         self._replacements = 0
         self._deaths_in_a_row = 0
+        self._hunting: set[int] = set()
 
     def open(self) -> None:
-        self._start_ray()
+        with _handlers_kept():
+            self._start_ray()
         for teacher in range(self._job.cluster.teachers):
             self._start_teacher(teacher)
         for stager in range(self._job.cluster.stagers):
@@ -110,6 +116,9 @@ class RayPool:
         if actor is not None:  # else it was just lost, and the driver is about to hear of it and ask again
             actor.submit.remote(list(requests), dict(recalled))
 
+    def hunting(self, teacher: int, *, on: bool) -> None:
+        (self._hunting.add if on else self._hunting.discard)(teacher)
+
     def committed(self, chunk: int) -> None:
         for actor in self._teachers.values():
             actor.committed.remote(chunk)
@@ -143,10 +152,11 @@ class RayPool:
         kind, who = self._refs.pop(ref)
         try:
             result = ray.get(ref)
-        except RayActorError as error:
-            return self._died(kind, who, error)
         except RayTaskError as error:
             raise _as_ours(error) from None
+        except RayError as error:
+            # Its process or node is gone, or what it answered lay on a node that is: either way it must be asked again.
+            return self._died(kind, who, error)
         if kind == "stage":
             del self._stages[who]
             return [result] if isinstance(result, ChunkStaged) else []
@@ -157,13 +167,15 @@ class RayPool:
         self._deaths_in_a_row = 0 if answered else self._deaths_in_a_row
         return [TeacherAnswered(who, answered, load)] if answered else []
 
-    def _died(self, kind: str, who: int, error: RayActorError) -> list[Event]:
+    def _died(self, kind: str, who: int, error: RayError) -> list[Event]:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         if kind == "stage":
             return self._stager_died(who, why)
-        self._teachers.pop(who, None)
-        self._replacements += 1
+        ray.kill(self._teachers.pop(who))  # it may only be out of reach: two of one number must not both answer
         self._deaths_in_a_row += 1
+        if who not in self._hunting or self._deaths_in_a_row > HUNT_DEATHS:
+            self._replacements += 1
+        self._hunting.discard(who)
         replaced = self._replacements <= self._job.limits.engine_replacements
         log.error("teacher %d is gone (%s); %s", who, why, "replacing it" if replaced else "no replacement left")
         if replaced:
@@ -177,6 +189,7 @@ class RayPool:
             return [StageFailed(chunk, f"{_STAGE_RETRIES} workers died staging it; the last: {why}", fatal=True)]
         log.error("stager %d is gone (%s); staging chunk %d again", stager, why, chunk)
         if self._stagers[stager] is actor:  # another of its chunks may have replaced it already
+            ray.kill(actor)
             self._start_stager(stager)
         self._stage_on(stager, work)
         return []
@@ -199,6 +212,19 @@ class RayPool:
             self._shards.close()
         if self._started_ray:
             ray.shutdown()
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Ray puts its own SIGTERM handler in place, which exits at once; ours stops cleanly."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _as_ours(error: RayTaskError) -> SynthRayError:

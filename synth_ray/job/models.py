@@ -41,6 +41,7 @@ class Script(Section):
     fail_share: float = key(0.0, "Share of asks that fail with engine_error.", ge=0, le=1)
     empty_share: float = key(0.0, "Share of asks answered with nothing.", ge=0, le=1)
     truncate_share: float = key(0.0, "Share of asks cut off by their token limit.", ge=0, le=1)
+    poison: str = key("", "An ask whose prompt holds this text kills the engine; empty is none.")
     die_after: int | None = key(None, "The engine dies after this many answers.", ge=1, changes="nothing")
 
 

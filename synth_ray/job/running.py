@@ -29,7 +29,17 @@ class Limits(Section):
         20.0, "Seconds of finished asks a crash may lose; 0 keeps no journal.", ge=0, le=60, changes="nothing"
     )
     engine_replacements: int = key(
-        3, "Dead engines replaced before the job stops with everything committed.", ge=0, changes="nothing"
+        3,
+        "Dead engines replaced before the job stops with everything committed; deaths while a request that kills engines is "
+        "being found do not count.",
+        ge=0,
+        changes="nothing",
+    )
+    waiting_bytes: int = key(
+        1_000_000_000,
+        "Bytes of answers that may wait in the driver for the store; beyond, only the oldest chunk is asked.",
+        ge=1,
+        changes="nothing",
     )
 
 

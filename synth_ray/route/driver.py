@@ -10,9 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import pyarrow as pa
+from typing import Protocol
 
 from synth_ray.ask.journal import Answers
 from synth_ray.ask.rows import Answered
@@ -20,7 +18,7 @@ from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import Recalled
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
-from synth_ray.records import Request, digest
+from synth_ray.records import Request
 from synth_ray.route.pool import (
     ChunkStaged,
     Event,
@@ -30,7 +28,9 @@ from synth_ray.route.pool import (
     TeacherLost,
     TeacherReady,
 )
+from synth_ray.route.suspects import Suspects
 from synth_ray.route.tally import Tally
+from synth_ray.route.waiting import Waiting, failed, only, plan_digest
 from synth_ray.route.window import Window
 
 log = logging.getLogger(__name__)
@@ -50,12 +50,16 @@ class Plans(Protocol):
 
 @dataclass(slots=True)
 class Replica:
-    """One teacher as the driver sees it: what it is and what it was asked and has not answered."""
+    """One teacher as the driver sees it: what it is and what it was asked and has not answered.
+
+    `alone`: it was given a group of suspects, and gets nothing else before they have ended.
+    """
 
     facts: dict[str, TeacherFacts]
     room: int
     asked: dict[tuple[int, int], Request] = field(default_factory=dict)
     load: dict[str, Load] = field(default_factory=dict)
+    alone: bool = False
 
 
 class Driver:
@@ -88,7 +92,8 @@ class Driver:
         self._clock = clock
         self._pending: deque[Request] = deque()
         self._replicas: dict[int, Replica] = {}
-        self._answers: dict[int, list[Answered]] = {}
+        self._waiting = Waiting()
+        self._suspects = Suspects()
         self._to_stage: deque[int] = deque()
         self._ended = False
         self.teacher_facts: dict[str, TeacherFacts] = {}
@@ -143,23 +148,51 @@ class Driver:
             self._tally.chunks_planned += 1
 
     def _dispatch(self) -> None:
+        reserved = self._reserved()
         for teacher, replica in sorted(self._replicas.items(), key=lambda item: len(item[1].asked)):
+            if teacher == reserved:
+                if not replica.asked:
+                    self._ask(teacher, self._suspects.next_group(), alone=True)
+                continue
             room = replica.room - len(replica.asked)
             # Small top-ups cost a message each; an eighth of the room is still far from empty.
-            if room < max(1, replica.room // 8) or not self._pending:
-                continue
-            batch = [self._pending.popleft() for _ in range(min(room, len(self._pending)))]
-            replica.asked.update(((r.chunk, r.position), r) for r in batch)
-            known = {r.id: self._recalled[r.id] for r in batch if r.id in self._recalled}
-            self._pool.submit(teacher, batch, known)
+            if room >= max(1, replica.room // 8):
+                self._ask(teacher, self._next_requests(room), alone=False)
         self._tally.in_flight = sum(len(r.asked) for r in self._replicas.values())
+        self._tally.waiting_bytes = self._waiting.nbytes
+
+    def _reserved(self) -> int | None:
+        """The replica kept for suspects: the one that has a group of them, else the one nearest to having nothing."""
+        alone = [teacher for teacher, replica in self._replicas.items() if replica.alone and replica.asked]
+        if alone or not self._suspects.any:
+            return alone[0] if alone else None
+        return min(self._replicas, key=lambda t: len(self._replicas[t].asked), default=None)
+
+    def _next_requests(self, most: int) -> list[Request]:
+        """Requests to dispatch. With too many bytes waiting for the store, only the oldest chunk's: it frees them."""
+        full = self._waiting.nbytes >= self._job.limits.waiting_bytes
+        oldest = self._window.oldest_open
+        batch: list[Request] = []
+        while self._pending and len(batch) < most and (not full or self._pending[0].chunk == oldest):
+            batch.append(self._pending.popleft())
+        return batch
+
+    def _ask(self, teacher: int, batch: list[Request], *, alone: bool) -> None:
+        if not batch:
+            return
+        replica = self._replicas[teacher]
+        if alone != replica.alone:
+            self._pool.hunting(teacher, on=alone)
+        replica.alone = alone
+        replica.asked.update(((r.chunk, r.position), r) for r in batch)
+        known = {r.id: self._recalled[r.id] for r in batch if r.id in self._recalled}
+        self._pool.submit(teacher, batch, known)
 
     def _stage(self) -> None:
         while self._to_stage and self._pool.stage_room() > 0:
             chunk = self._to_stage.popleft()
-            answers = self._answers[chunk]
-            self._window.staging(chunk)
-            self._pool.stage(chunk, [a.rows for a in answers], _facts(answers))
+            planned = plan_digest(self._window.staging(chunk))
+            self._pool.stage(chunk, self._waiting.rows(chunk), self._waiting.facts(chunk) | {"plan": planned})
 
     def _on(self, event: Event) -> None:
         match event:
@@ -175,7 +208,7 @@ class Driver:
                 raise SynthRayError(f"chunk {event.chunk} could not be staged: {event.why}")
 
     def _committed(self, chunk: int) -> None:
-        self._answers.pop(chunk, None)
+        self._waiting.committed(chunk)
         self._window.staged(chunk)
         self._pool.committed(chunk)
 
@@ -203,12 +236,12 @@ class Driver:
         if not new:
             return
         if len(new) < len(answered.positions):
-            answered = _only(answered, new)
-        self._answers.setdefault(answered.chunk, []).append(answered)
+            answered = only(answered, new)
+        self._waiting.add(answered)
         self._tally.requests_done += len(new)
         self._tally.tokens.update(answered.tokens)
-        for request in answered.rows["request"].to_pylist() if self._recalled else ():
-            self._recalled.pop(request, None)
+        if self._recalled or self._suspects.heard:
+            self._forget(answered.rows["request"].to_pylist())
         if self._window.complete(answered.chunk):
             self._to_stage.append(answered.chunk)
 
@@ -217,11 +250,23 @@ class Driver:
         self._tally.teachers = len(self._replicas)
         self._tally.teachers_lost += 1
         if replica is not None:
-            self._pending.extendleft(reversed(replica.asked.values()))
-            for chunk in {r.chunk for r in replica.asked.values()}:
-                self._recalled.update(self._recall(chunk))
+            self._ask_elsewhere(replica)
         if not event.replaced and not self._replicas:
             self.stop(f"no teacher is left and none may be replaced (limits.engine_replacements): {event.why}")
+
+    def _ask_elsewhere(self, replica: Replica) -> None:
+        again, guilty = self._suspects.died(replica.asked.values(), alone=replica.alone)
+        self._pending = deque(sorted([*again, *self._pending], key=lambda r: (r.chunk, r.position)))
+        for chunk in {r.chunk for r in replica.asked.values()}:
+            self._recalled.update(self._recall(chunk))
+        for request in guilty:
+            log.error("request %d of chunk %d kills engines: it is not asked again", request.position, request.chunk)
+            self._take(failed(request, "the engine died with this request alone in flight, and twice before"))
+
+    def _forget(self, requests: list[str]) -> None:
+        self._suspects.cleared(requests)
+        for request in requests:
+            self._recalled.pop(request, None)
 
     def _admit(self) -> None:
         while (chunk := self._window.admittable()) is not None:
@@ -250,23 +295,3 @@ class Driver:
     @property
     def usd(self) -> float:
         return self.replica_seconds / 3600 * self._job.budget.gpu_hour_usd
-
-
-def _facts(answers: list[Answered]) -> dict[str, Any]:
-    """What the commit record says of a chunk beside its rows: tokens and discarded attempts."""
-    tokens = {name: sum(a.tokens[name] for a in answers) for name in ("prompt", "completion", "cached")}
-    attempts: dict[str, int] = {}
-    for answered in answers:
-        for reason, count in answered.attempts.items():
-            attempts[reason] = attempts.get(reason, 0) + count
-    return {"tokens": tokens, "attempts": attempts}
-
-
-def _only(answered: Answered, positions: set[int]) -> Answered:
-    keep = pa.array([p in positions for p in answered.rows["position"].to_pylist()])
-    return Answered(answered.chunk, tuple(sorted(positions)), answered.rows.filter(keep), answered.tokens)
-
-
-def plan_digest(requests: list[Request]) -> str:
-    """What a chunk was planned to ask: kept in its commit record, so that a resumed run need not plan again."""
-    return digest("plan", [r.id for r in requests])

@@ -15,7 +15,7 @@ from synth_ray.errors import EngineDead, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
 from synth_ray.route.places import open_journal
-from synth_ray.route.pool import ChunkStaged, Event, StageFailed, TeacherAnswered, TeacherLost, TeacherReady
+from synth_ray.route.pool import HUNT_DEATHS, ChunkStaged, Event, StageFailed, TeacherAnswered, TeacherLost, TeacherReady
 from synth_ray.route.stager import Stager
 
 _COLLECT_WAIT_S = 0.5
@@ -33,6 +33,8 @@ class LocalPool:
         self._threads: list[threading.Thread] = []
         self._staging = 0
         self._replacements = job.limits.engine_replacements
+        self._hunting: set[int] = set()
+        self._deaths_in_a_row = 0
         self._closing = threading.Event()
 
     def open(self) -> None:
@@ -76,10 +78,14 @@ class LocalPool:
         while not self._closing.is_set():
             answered = worker.collect(_COLLECT_WAIT_S)
             if answered:
+                self._deaths_in_a_row = 0
                 self._events.put(TeacherAnswered(teacher, answered, worker.load()))
 
     def _lost(self, teacher: int, death: EngineDead) -> None:
-        self._replacements -= 1
+        self._deaths_in_a_row += 1
+        if teacher not in self._hunting or self._deaths_in_a_row > HUNT_DEATHS:
+            self._replacements -= 1
+        self._hunting.discard(teacher)
         self._workers.pop(teacher, None)
         self._events.put(TeacherLost(teacher, str(death), replaced=self._replacements >= 0))
         if self._replacements < 0:
@@ -98,6 +104,9 @@ class LocalPool:
         worker = self._workers.get(teacher)
         if worker is not None:  # else it was just lost, and the driver is about to hear of it and ask again
             worker.submit(requests, recalled)
+
+    def hunting(self, teacher: int, *, on: bool) -> None:
+        (self._hunting.add if on else self._hunting.discard)(teacher)
 
     def committed(self, chunk: int) -> None:
         for worker in list(self._workers.values()):

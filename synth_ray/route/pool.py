@@ -62,6 +62,10 @@ class StageFailed:
 Event = TeacherReady | TeacherAnswered | TeacherLost | ChunkStaged | StageFailed
 
 
+HUNT_DEATHS = 6
+"""Deaths in a row, without an answer between them, after which a hunt for a request that kills engines excuses no more."""
+
+
 class Pool(Protocol):
     """Workers of one run. `open` starts them; replicas announce themselves by TeacherReady.
 
@@ -85,6 +89,10 @@ class Pool(Protocol):
 
     def stage_room(self) -> int:
         """How many more chunks may be handed to `stage` now."""
+        ...
+
+    def hunting(self, teacher: int, *, on: bool) -> None:
+        """Whether this replica is asked requests that are suspected of killing engines: its death then counts less."""
         ...
 
     def events(self, wait_s: float) -> list[Event]: ...

@@ -28,6 +28,7 @@ class Tally:
     chunks_admitted: int = 0
     in_flight: int = 0
     index_bytes: int = 0
+    waiting_bytes: int = 0
 
     @property
     def slots(self) -> int:

@@ -59,9 +59,15 @@ class Window:
     def complete(self, chunk: int) -> bool:
         return chunk in self._open and not self._open[chunk].missing
 
-    def staging(self, chunk: int) -> None:
-        del self._open[chunk]
+    @property
+    def oldest_open(self) -> int | None:
+        """The first chunk whose requests have not all ended."""
+        return min((chunk for chunk, one in self._open.items() if one.missing), default=None)
+
+    def staging(self, chunk: int) -> list[Request]:
+        """The chunk is handed to a stager. Returns what was planned for it."""
         self._staging.add(chunk)
+        return list(self._open.pop(chunk).requests)
 
     def staged(self, chunk: int) -> None:
         self._staging.discard(chunk)

@@ -1,0 +1,60 @@
+"""Which request kills engines: found by asking fewer and fewer of those that were in flight when engines died."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from math import isqrt
+
+from synth_ray.records import Request
+
+_DEATHS = 2
+_FEW = 8
+
+
+class Suspects:
+    """Requests that were in flight at two deaths are asked again in groups, each on a replica that has nothing else.
+
+    Law: a request is guilty only when an engine died with it alone, after two deaths with it among others; everything
+    else is asked again. A group that dies is cut into groups of its square root (one by one when few are left), so that
+    among a thousand requests one is found at the cost of three more engines, where halving would cost ten.
+    """
+
+    def __init__(self) -> None:
+        self._deaths: Counter[str] = Counter()
+        self._groups: deque[list[Request]] = deque()
+
+    @property
+    def any(self) -> bool:
+        return bool(self._groups)
+
+    @property
+    def heard(self) -> bool:
+        """Whether any request is suspected of anything."""
+        return bool(self._deaths)
+
+    def next_group(self) -> list[Request]:
+        return self._groups.popleft() if self._groups else []
+
+    def died(self, in_flight: Iterable[Request], *, alone: bool) -> tuple[list[Request], list[Request]]:
+        """An engine died with these in flight; `alone` says they were a group of suspects. Returns (ask again, guilty)."""
+        asked = list(in_flight)
+        if alone:
+            if len(asked) == 1:
+                return [], asked
+            self._groups.extendleft(reversed(_cut(asked)))
+            return [], []
+        self._deaths.update(r.id for r in asked)
+        suspected = [r for r in asked if self._deaths[r.id] >= _DEATHS]
+        self._groups.extend(_cut(suspected))
+        return [r for r in asked if self._deaths[r.id] < _DEATHS], []
+
+    def cleared(self, ids: Iterable[str]) -> None:
+        """These were answered: what they were suspected of was another's doing."""
+        for one in ids:
+            self._deaths.pop(one, None)
+
+
+def _cut(requests: list[Request]) -> list[list[Request]]:
+    size = 1 if len(requests) <= _FEW else isqrt(len(requests))
+    return [requests[i : i + size] for i in range(0, len(requests), size)]
