@@ -25,6 +25,11 @@ def parser() -> argparse.ArgumentParser:
     _preview(commands)
     run = _with_job(commands, "run", "make the dataset; run again to go on where it stopped")
     run.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    _of_prefix(commands, "status", "say how far an output is, what lies about, and who drives it")
+    show = _of_prefix(commands, "show", "trace one row: its seed, asks, checks, verdict and witness")
+    show.add_argument("id", help="the row's id")
+    show.add_argument("--text", action="store_true", help="show its text too, as it was scrubbed")
+    _gc(commands)
     _report(commands)
     return top
 
@@ -60,10 +65,22 @@ def _preview(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("--raw", action="store_true", help="show text before it is scrubbed")
 
 
-def _report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = "print the funnel of a dataset and write its report.html again"
-    command = commands.add_parser("report", help=text, description=text)
+def _of_prefix(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
     command.add_argument("prefix", help="the dataset's output prefix, local or s3://")
+    return command
+
+
+def _gc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _of_prefix(commands, "gc", "list what an output no longer needs, and what removing it loses")
+    kinds = ["orphans", "parts", "asks", "chunks"]
+    command.add_argument("--what", action="append", choices=kinds, help="only this kind; all but chunks when left out")
+    command.add_argument("--older-than-hours", type=float, default=1.0, help="only what is at least so old (1)")
+    command.add_argument("--delete", action="store_true", help="remove it")
+
+
+def _report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _of_prefix(commands, "report", "print the funnel of a dataset and write its report.html again")
     command.add_argument("--json", action="store_true", help="print the manifest instead")
 
 

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synth_ray.dataset.ranges import Ranges
-from synth_ray.errors import Conflict, JobError, StorageError
+from synth_ray.errors import Conflict, JobError, NotThere, StorageError
 from synth_ray.storage import Entry, Storage
 
 ROOT = "_synth/"
@@ -121,7 +121,13 @@ class Ledger:
 
     def _whole(self, commit: Commit) -> bytes:
         for _ in range(2):  # a read can be torn where the store does not tell; an object that is broken stays so
-            data = self._storage.read(commit.object)
+            try:
+                data = self._storage.read(commit.object)
+            except NotThere:
+                raise StorageError(
+                    f"{self._storage.url}/{commit.object}: wanted a committed chunk, got none; `synth-ray gc --what chunks` "
+                    "removes them and with them re-curation: give output.path another place, or restore it"
+                ) from None
             if hashlib.sha256(data).hexdigest() == commit.sha256:
                 return data
         raise StorageError(

@@ -20,6 +20,9 @@ COMMANDS = {
     "plan": {"job", "--set", "--engine", "--address", "--output"},
     "preview": {"job", "--set", "--engine", "--address", "--output", "--rows", "--prompts-only", "--raw"},
     "run": {"job", "--set", "--engine", "--address", "--output", "--quiet"},
+    "status": {"prefix"},
+    "show": {"prefix", "id", "--text"},
+    "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
     "report": {"prefix", "--json"},
 }
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import yaml
 
@@ -152,3 +153,47 @@ def test_a_run_that_stops_short_exits_with_4_and_a_wrong_override_with_2(
     assert not json.loads((tmp_path / "out" / "manifest.json").read_text())["complete"]
     assert typed(capsys, "run", path, "--set", "dedup.threshold")[0] == 2
     assert typed(capsys, "run", path, "--set", "dedup.threshold=7")[0] == 2
+
+
+def test_status_show_and_gc_tell_how_far_it_is_where_a_row_came_from_and_what_may_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = job_file(tmp_path, plan={"chunk_requests": 5}), str(tmp_path / "out")
+    assert "nothing is published yet" in typed(capsys, "status", out)[1]
+    typed(capsys, "run", path, "--quiet")
+    stray = tmp_path / "out" / "_synth" / "chunks" / "00000001" / "0123456789abcdef.parquet"
+    stray.write_bytes(b"of an attempt that died")
+    told = typed(capsys, "status", out)[1]
+    for said in (
+        "complete: 12 accepted of 12 slots",
+        "3 committed (0–2)",
+        "rows      12",
+        "orphans   1, 23 bytes",
+        "driver    none",
+    ):
+        assert said in told
+    [(row,)] = duckdb.sql(f"select id from read_parquet('{out}/data/**/*.parquet') limit 1").fetchall()
+    code, told, _ = typed(capsys, "show", out, row)
+    assert code == 0
+    for said in (row, "seed ", "verdict accepted", "EMAIL_ADDRESS×1", "characters (--text"):
+        assert said in told
+    assert "<EMAIL_1>" in typed(capsys, "show", out, row, "--text")[1]
+    assert typed(capsys, "show", out, "no-such-row")[0] == 1
+    assert "orphans   0 to remove" in typed(capsys, "gc", out)[1]
+    assert "orphans   1 to remove, 23 bytes" in typed(capsys, "gc", out, "--older-than-hours", "0")[1]
+    assert stray.exists()
+    typed(capsys, "gc", out, "--older-than-hours", "0", "--delete")
+    assert not stray.exists()
+    assert typed(capsys, "run", path, "--quiet")[0] == 0
+
+
+def test_chunks_that_gc_removed_are_not_asked_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = job_file(tmp_path), str(tmp_path / "out")
+    typed(capsys, "run", path, "--quiet")
+    published = (tmp_path / "out" / "manifest.json").read_bytes()
+    code, told, _ = typed(capsys, "gc", out, "--what", "chunks", "--older-than-hours", "0", "--delete")
+    assert (code, "re-curation" in told) == (0, True)
+    code, _, wrong = typed(capsys, "run", path, "--quiet")
+    assert code == 1
+    assert "gc --what chunks" in wrong
+    assert (tmp_path / "out" / "manifest.json").read_bytes() == published

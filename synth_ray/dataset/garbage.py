@@ -1,0 +1,73 @@
+"""What an output no longer needs, by kind and age."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Literal, get_args
+
+from synth_ray.dataset.ledger import CHUNKS, ROOT, Ledger
+from synth_ray.dataset.manifest import read_manifest
+from synth_ray.dataset.writer import DATA, REJECTED
+from synth_ray.errors import JobError, NotThere
+from synth_ray.storage import Entry, Storage
+
+Kind = Literal["orphans", "parts", "asks", "chunks"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+HARMLESS: tuple[Kind, ...] = ("orphans", "parts", "asks")
+
+LOST: dict[Kind, str] = {
+    "orphans": "nothing: no commit record counts them",
+    "parts": "versions of the dataset before the published one, for whoever still reads them by name",
+    "asks": "nothing: their chunks are committed",
+    "chunks": "re-curation: another threshold, target or scrub needs a new run, with the teacher asked again, on another output; "
+    "the published dataset stays, and running the job again here is refused",
+}
+"""What nobody can have back once a kind is removed."""
+
+
+def garbage(storage: Storage, kinds: Sequence[Kind], *, now: float, older_than_s: float) -> Iterator[tuple[Kind, Entry]]:
+    """Objects of these kinds that are at least so old. Call under the output's lease before removing any.
+
+    Commit records always stay: they are what keeps a finished chunk from being asked again. Raises JobError for the
+    chunks of a dataset that is not complete.
+    """
+    found = {"orphans": _orphans, "parts": _parts, "asks": _asks, "chunks": _chunks}
+    for kind in kinds:
+        for entry in found[kind](storage):
+            if now - entry.modified >= older_than_s:
+                yield kind, entry
+
+
+def _orphans(storage: Storage) -> Iterator[Entry]:
+    return Ledger(storage).orphans()
+
+
+def _parts(storage: Storage) -> Iterator[Entry]:
+    try:
+        manifest = read_manifest(storage)
+        named = {file.path for file in [*manifest.files, *manifest.rejected_files]}
+    except NotThere:
+        named = set()
+    for entry in chain(storage.list(f"{DATA}/"), storage.list(f"{REJECTED}/")):
+        if entry.path not in named:
+            yield entry
+
+
+def _asks(storage: Storage) -> Iterator[Entry]:
+    committed = Ledger(storage).commits()
+    for entry in storage.list(f"{ROOT}asks/"):
+        if int(entry.path.split("/")[2]) in committed:
+            yield entry
+
+
+def _chunks(storage: Storage) -> Iterator[Entry]:
+    try:
+        complete = read_manifest(storage).complete
+    except NotThere:
+        complete = False
+    if not complete:
+        raise JobError(
+            f"{storage.url}: wanted a complete dataset before its chunks go, got one that is not; finish the run first"
+        )
+    return storage.list(CHUNKS)
