@@ -19,11 +19,14 @@ def run(
     job: str | Path | Mapping[str, Any] | Job,
     *,
     watch: Callable[[Tally], None] = lambda _: None,
+    extend: bool = False,
+    retry_failed: bool = False,
 ) -> Result:
     """Run a job given as a file, a mapping or a Job, exactly as `synth-ray run` does.
 
-    Returns the manifest and where everything is; `result.stopped` says why a run ended short. Raises JobError before
-    anything is spent when the job or its input is wrong, SynthRayError when the run failed.
+    `extend` asks for what a longer plan adds to what is there; `retry_failed` asks again what failed for reasons that may
+    have passed. Returns the manifest and where everything is; `result.stopped` says why a run ended short. Raises JobError
+    before anything is spent when the job or its input is wrong, SynthRayError when the run failed.
     """
     from synth_ray.job.document import Job
     from synth_ray.job.load import job_from, load_job
@@ -31,7 +34,7 @@ def run(
 
     if not isinstance(job, Job):
         job = load_job(job) if isinstance(job, (str, Path)) else job_from(job)
-    return run_job(job, make_pool=_pool, watch=watch)
+    return run_job(job, make_pool=_pool, watch=watch, extend=extend, retry_failed=retry_failed)
 
 
 def _pool(job: Job) -> Any:

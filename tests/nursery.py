@@ -17,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 _CHANGES = ("os.rename", "os.link", "os.remove")
+_UNSEEN = "/.tmp/"
 _REQUESTS = (b"PUT ", b"POST ", b"DELETE ")
 KILLED = -signal.SIGKILL
 
@@ -61,7 +62,9 @@ def _is_write(event: str, arguments: tuple[Any, ...], root: str) -> bool:
     """A change of the output: a rename, link or removal under its folder, or a request that changes a bucket."""
     if event == "http.client.send":
         return isinstance(arguments[1], bytes) and arguments[1].startswith(_REQUESTS)
-    return event in _CHANGES and any(str(a).startswith(root) for a in arguments[:2])
+    if event not in _CHANGES or not any(str(a).startswith(root) for a in arguments[:2]):
+        return False
+    return event != "os.remove" or _UNSEEN not in str(arguments[0])
 
 
 def _child(ask: dict[str, Any], told: int) -> None:

@@ -24,6 +24,8 @@ def parser() -> argparse.ArgumentParser:
     _with_job(commands, "plan", "print chunks, requests and estimated tokens; ask nothing")
     _preview(commands)
     run = _with_job(commands, "run", "make the dataset; run again to go on where it stopped")
+    run.add_argument("--extend", action="store_true", help="ask for the rest of a plan that is longer than it was")
+    run.add_argument("--retry-failed", action="store_true", help="ask again what failed by deadline or outage")
     run.add_argument("--quiet", action="store_true", help="no progress, only the result")
     _of_prefix(commands, "status", "say how far an output is, what lies about, and who drives it")
     show = _of_prefix(commands, "show", "trace one row: its seed, asks, checks, verdict and witness")

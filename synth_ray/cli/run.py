@@ -15,7 +15,7 @@ from synth_ray.report.funnel import funnel_text
 def main(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
     with Progress(quiet=arguments.quiet) as progress:
-        result = synth_ray.run(job, watch=progress.show)
+        result = synth_ray.run(job, watch=progress.show, extend=arguments.extend, retry_failed=arguments.retry_failed)
     print(funnel_text(result.manifest))
     print(f"dataset   {result.prefix}")
     print(f"card      {result.prefix}/README.md")

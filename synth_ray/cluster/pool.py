@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 import time
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -38,6 +37,19 @@ _STAGE_RETRIES = 3
 Work = tuple[int, Sequence[pa.RecordBatch], Mapping[str, object]]
 
 
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Ray puts its own SIGTERM handler in place, which exits at once; ours stops cleanly."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class RayPool:
     """See `route.pool.Pool`.
 
@@ -62,8 +74,7 @@ class RayPool:
         self._hunting: set[int] = set()
 
     def open(self) -> None:
-        with _handlers_kept():
-            self._start_ray()
+        self._start_ray()
         for teacher in range(self._job.cluster.teachers):
             self._start_teacher(teacher)
         for stager in range(self._job.cluster.stagers):
@@ -78,6 +89,7 @@ class RayPool:
         self._shards = RayShards(cluster.index_shards, folder=folder, cap=self._job.dedup.bucket_cap)
         return Sharded(self._shards)
 
+    @_handlers_kept()
     def _start_ray(self) -> None:
         if ray.is_initialized():
             return
@@ -212,19 +224,6 @@ class RayPool:
             self._shards.close()
         if self._started_ray:
             ray.shutdown()
-
-
-@contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Ray puts its own SIGTERM handler in place, which exits at once; ours stops cleanly."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _as_ours(error: RayTaskError) -> SynthRayError:

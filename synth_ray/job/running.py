@@ -10,7 +10,7 @@ from synth_ray.job.section import Section, key
 class Plan(Section):
     """How requests are cut into chunks and how far generation may run ahead of admission."""
 
-    requests: int | None = key(None, "Requests to plan; left out, one per seed.", ge=1)
+    requests: int | None = key(None, "Requests to plan; left out, one per seed.", ge=1, changes="admit")
     seed: int = key(0, "The job's random seed: order of seeds, few-shot choice, sampling seeds.")
     chunk_requests: int = key(1024, "Requests in a chunk, the unit of commit.", ge=1, le=100_000)
     window_chunks: int = key(32, "Most chunks between the admission frontier and the newest request.", ge=1, changes="nothing")

@@ -58,9 +58,10 @@ class Planner:
         """The requests of one chunk. `last` is the number of requests the whole plan ends at."""
         size = self._plan.chunk_requests
         end = min((number + 1) * size, self.requests if last is None else last)
-        return [self._request(number, i - number * size, i) for i in range(number * size, end)]
+        return [self.request(number, i - number * size, i) for i in range(number * size, end)]
 
-    def _request(self, chunk: int, position: int, number: int) -> Request:
+    def request(self, chunk: int, position: int, number: int) -> Request:
+        """Request `number` of the plan, at its place in a chunk: where it stands changes neither its id nor what it asks."""
         index = self._seed_index(number)
         seed = self._seeds[index]
         name = digest("request", self._ask_digest, number, seed.id)

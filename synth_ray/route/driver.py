@@ -30,7 +30,7 @@ from synth_ray.route.pool import (
 )
 from synth_ray.route.suspects import Suspects
 from synth_ray.route.tally import Tally
-from synth_ray.route.waiting import Waiting, failed, only, plan_digest
+from synth_ray.route.waiting import GUILTY, Waiting, failed, only, plan_digest
 from synth_ray.route.window import Window
 
 log = logging.getLogger(__name__)
@@ -169,9 +169,9 @@ class Driver:
         return min(self._replicas, key=lambda t: len(self._replicas[t].asked), default=None)
 
     def _next_requests(self, most: int) -> list[Request]:
-        """Requests to dispatch. With too many bytes waiting for the store, only the oldest chunk's: it frees them."""
+        """Requests to dispatch. With too many bytes waiting, none while the store takes some, else the oldest chunk's."""
         full = self._waiting.nbytes >= self._job.limits.waiting_bytes
-        oldest = self._window.oldest_open
+        oldest = None if self._to_stage or self._window.is_staging else self._window.oldest_open
         batch: list[Request] = []
         while self._pending and len(batch) < most and (not full or self._pending[0].chunk == oldest):
             batch.append(self._pending.popleft())
@@ -261,7 +261,7 @@ class Driver:
             self._recalled.update(self._recall(chunk))
         for request in guilty:
             log.error("request %d of chunk %d kills engines: it is not asked again", request.position, request.chunk)
-            self._take(failed(request, "the engine died with this request alone in flight, and twice before"))
+            self._take(failed(request, GUILTY))
 
     def _forget(self, requests: list[str]) -> None:
         self._suspects.cleared(requests)

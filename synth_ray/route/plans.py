@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from synth_ray.plan.chunks import Planner
+from synth_ray.plan.growth import GrownPlan
 from synth_ray.records import Request
 
 
 class StaticPlans:
     """Every planned request, once. See `driver.Plans`."""
 
-    def __init__(self, planner: Planner) -> None:
+    def __init__(self, planner: GrownPlan) -> None:
         self._planner = planner
 
     def next_requests(self, chunk: int, *, frontier: int) -> list[Request] | None:

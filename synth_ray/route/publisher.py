@@ -27,12 +27,14 @@ class Publisher:
         writer: DatasetWriter,
         tally: Tally,
         after: Callable[[int], None] = lambda _: None,
+        superseded: Callable[[int], frozenset[int]] = lambda _: frozenset(),
     ) -> None:
         self._ledger = ledger
         self._admission = admission
         self._writer = writer
         self._tally = tally
         self._after = after
+        self._superseded = superseded
         self.real: dict[str, int] = {}
 
     def begin(self, real: pa.Table) -> None:
@@ -48,6 +50,8 @@ class Publisher:
         """Decide every row of a committed chunk and write it where it belongs."""
         commit = self._ledger.commit(chunk)
         staged = self._ledger.open(commit)
+        if gone := self._superseded(chunk):
+            staged = staged.filter(pc.invert(pc.is_in(staged["position"], value_set=pa.array(sorted(gone), pa.int32()))))
         decided = self._admission.decide(staged)
         self._tally.index_bytes = self._admission.index_bytes
         rows = staged.drop_columns(["reason", "detail"])

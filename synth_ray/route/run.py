@@ -29,6 +29,7 @@ from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.report.page import page
 from synth_ray.route.driver import Driver
+from synth_ray.route.growing import grown_plan
 from synth_ray.route.indexing import keep_index, open_index
 from synth_ray.route.places import open_output
 from synth_ray.route.plans import StaticPlans
@@ -59,13 +60,15 @@ def run_job(
     *,
     make_pool: Callable[[Job], Pool],
     watch: Callable[[Tally], None] = lambda _: None,
+    extend: bool = False,
+    retry_failed: bool = False,
 ) -> Result:
     """Run the job, or go on where an earlier run of it stopped. See `synth_ray.run`."""
     storage = open_output(job.output)
     _refuse_unconditional_store(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, _driving(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
-        return _Run(prepared.job, prepared, storage, fence).go(make_pool, watch)
+        return _Run(prepared.job, prepared, storage, fence).go(make_pool, watch, extend=extend, retry_failed=retry_failed)
 
 
 class _Run:
@@ -90,10 +93,17 @@ class _Run:
             recipe_columns=prepared.recipe.columns(prepared.options),
         )
 
-    def go(self, make_pool: Callable[[Job], Pool], watch: Callable[[Tally], None]) -> Result:
+    def go(self, make_pool: Callable[[Job], Pool], watch: Callable[[Tally], None], *, extend: bool, retry_failed: bool) -> Result:
         job, storage = self._job, self._storage
         keys = job.keys_that_change("ask") | job.keys_that_change("stage")
         self._ledger.pin_job({"ask_digest": self._prepared.ask_digest, "keys": keys})
+        plan = grown_plan(
+            storage,
+            self._prepared.planner,
+            chunk_requests=job.plan.chunk_requests,
+            extend=extend,
+            retry_failed=retry_failed,
+        )
         self._ledger.sweep(now=time.time())
         replaces = manifest_etag(storage)
         write_unfinished_card(storage, name=job.name)
@@ -106,11 +116,13 @@ class _Run:
             pool = make_pool(job)
             index = open_index(job, pool.shards())
             admission = Admission(dedup=job.dedup, target=job.target, real=real, evals=evals, index=index)
-            publisher = Publisher(ledger=self._ledger, admission=admission, writer=writer, tally=self._tally)
+            publisher = Publisher(
+                ledger=self._ledger, admission=admission, writer=writer, tally=self._tally, superseded=plan.superseded
+            )
             publisher.begin(real)
             driver = Driver(
                 job,
-                plans=StaticPlans(self._prepared.planner),
+                plans=StaticPlans(plan),
                 pool=pool,
                 window=Window(size=job.plan.window_chunks, staged=committed),
                 admit=publisher.admit,

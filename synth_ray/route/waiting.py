@@ -10,6 +10,9 @@ import pyarrow as pa
 from synth_ray.ask.rows import Answered, answered
 from synth_ray.records import Draft, Outcome, Reason, Request, digest
 
+GUILTY = "the engine died with this request alone in flight, and twice before"
+"""The detail of a row whose request kills engines."""
+
 
 class Waiting:
     """Answered rows by chunk, from the answer until the commit. `nbytes` is what they hold."""

@@ -64,6 +64,10 @@ class Window:
         """The first chunk whose requests have not all ended."""
         return min((chunk for chunk, one in self._open.items() if one.missing), default=None)
 
+    @property
+    def is_staging(self) -> bool:
+        return bool(self._staging)
+
     def staging(self, chunk: int) -> list[Request]:
         """The chunk is handed to a stager. Returns what was planned for it."""
         self._staging.add(chunk)

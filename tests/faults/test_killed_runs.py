@@ -16,12 +16,12 @@ from synth_ray.errors import NotThere
 from synth_ray.storage import Storage, open_storage
 from tests.nursery import KILLED, Nursery
 
-CHUNK, CHUNKS = 8, 3
+CHUNK, CHUNKS = 8, 2
 SCRIPT = {"repeat_share": 0.2, "empty_share": 0.05, "fail_share": 0.05, "words": 8}
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
+def nursery(aws_credentials: None) -> Iterator[Nursery]:
     nursery = Nursery()
     yield nursery
     nursery.close()
@@ -75,8 +75,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Pla
 def live(nursery: Nursery, one: Place, wanted: str, **how: Any) -> int:
     """One life of the run. Whatever ended it: a reader sees nothing or the whole, and no committed chunk was asked again."""
     committed, before = list(Ledger(one.store).commits()), len(one.asked())
-    code = int(nursery.run(one.job, **how)["code"])
-    assert code in (0, KILLED)
+    told = nursery.run(one.job, **how)
+    code = int(told["code"])
+    assert code in (0, KILLED), told["error"]
     assert not set(one.asked()[before:]) & set(committed)
     seen = one.seen()
     assert seen is None or (seen.complete and seen.dataset_digest == wanted)
@@ -93,8 +94,9 @@ def ends_well(nursery: Nursery, one: Place, wanted: str) -> None:
 
 def whole(nursery: Nursery, one: Place, *, counts: str) -> tuple[str, int]:
     """The digest every other life must end with, and how much a run that nobody kills does."""
-    did = int(nursery.run(one.job, counts=counts)["did"])
-    seen = one.seen()
+    told = nursery.run(one.job, counts=counts)
+    assert told["code"] == 0, told["error"]
+    did, seen = int(told["did"]), one.seen()
     assert seen is not None
     return seen.dataset_digest, did
 

@@ -19,7 +19,7 @@ COMMANDS = {
     "check": {"job", "--set", "--engine", "--address", "--output", "--schema"},
     "plan": {"job", "--set", "--engine", "--address", "--output"},
     "preview": {"job", "--set", "--engine", "--address", "--output", "--rows", "--prompts-only", "--raw"},
-    "run": {"job", "--set", "--engine", "--address", "--output", "--quiet"},
+    "run": {"job", "--set", "--engine", "--address", "--output", "--extend", "--retry-failed", "--quiet"},
     "status": {"prefix"},
     "show": {"prefix", "id", "--text"},
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},

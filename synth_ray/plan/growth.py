@@ -1,0 +1,52 @@
+"""A plan that can grow: what was asked first, then what was added or is asked again, under rising chunk numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from synth_ray.records import Request
+
+
+class Numbered(Protocol):
+    def request(self, chunk: int, position: int, number: int) -> Request: ...
+
+
+class GrownPlan:
+    """Segments of request numbers, each cut into chunks of its own.
+
+    Law: a segment added later changes no earlier chunk, so what is committed stays. A number in a later segment
+    supersedes the same number in an earlier one: its rows have the same ids, and only the last ones count.
+    """
+
+    def __init__(self, planner: Numbered, segments: Sequence[Sequence[int]], *, chunk_requests: int) -> None:
+        self._planner = planner
+        self._segments = segments
+        self._size = chunk_requests
+        self._again = [frozenset(s) if not isinstance(s, range) else frozenset[int]() for s in segments]
+
+    @property
+    def chunks(self) -> int:
+        return sum(-(-len(segment) // self._size) for segment in self._segments)
+
+    def chunk(self, number: int) -> list[Request]:
+        """The requests of one chunk; none past the end."""
+        return [self._planner.request(number, i, n) for i, n in enumerate(self.numbers(number))]
+
+    def numbers(self, chunk: int) -> Sequence[int]:
+        _, numbers = self._place(chunk)
+        return numbers
+
+    def superseded(self, chunk: int) -> frozenset[int]:
+        """The positions of a chunk that a later one asks again: their rows do not count."""
+        segment, numbers = self._place(chunk)
+        later = self._again[segment + 1 :]
+        return frozenset(i for i, n in enumerate(numbers) if any(n in again for again in later)) if any(later) else frozenset()
+
+    def _place(self, chunk: int) -> tuple[int, Sequence[int]]:
+        for index, segment in enumerate(self._segments):
+            chunks = -(-len(segment) // self._size)
+            if chunk < chunks:
+                return index, segment[chunk * self._size : (chunk + 1) * self._size]
+            chunk -= chunks
+        return len(self._segments), ()
