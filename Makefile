@@ -33,6 +33,9 @@ check: $(STAMP)  ## lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+chaos: $(STAMP)  ## a soak of ten minutes: kills and store faults; what survived, was lost, was repeated
+	$(BIN)/python -m bench.chaos
+
 bench-%: $(STAMP)  ## run one benchmark: prints its table, writes bench/results/NAME.json
 	$(BIN)/python -m bench.$*
 
@@ -43,4 +46,4 @@ lock: $(STAMP)  ## resolve requirements/cpu.lock again from pyproject.toml
 	  --no-emit-package torch --no-emit-package torchvision --no-emit-package torchaudio \
 	  --no-emit-package torchcodec --no-emit-package triton --output-file requirements/cpu.lock
 
-.PHONY: help env demo test check lock
+.PHONY: help env demo test check chaos lock

@@ -51,9 +51,9 @@ def _counter(at: int | None, counts: str, root: str) -> tuple[Callable[[str, tup
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if not (counts == "anything" or _is_write(event, arguments, root)):
             return
-        if done[0] == at:
+        done[0] += 1  # first, for the kill is an event too
+        if done[0] - 1 == at:
             os.kill(os.getpid(), signal.SIGKILL)
-        done[0] += 1
 
     return hook, done
 

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,17 @@ def moto_server(aws_credentials: None, tmp_path_factory: pytest.TempPathFactory)
     if ANOTHER in os.environ:
         yield os.environ[ANOTHER]
         return
+    with started_moto(tmp_path_factory.mktemp("moto")) as url:
+        yield url
+
+
+@contextmanager
+def started_moto(folder: Path) -> Iterator[str]:
+    """A moto server of one's own, for as long as the block lasts; the test credentials are in the environment by then."""
+    os.environ.update(CREDENTIALS)
     port = free_port()
     program = str(Path(sys.executable).with_name("moto_server"))
-    with (tmp_path_factory.mktemp("moto") / "log").open("wb") as log:
+    with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
         try:
             wait_for(f"http://127.0.0.1:{port}/moto-api/", process)
