@@ -1,0 +1,87 @@
+"""How long a driver takes to know what is left, with ten million rows committed: records and plan only, no rows.
+
+The commit records are real ones, on a disk; the chunks they name are not there, for planning a resume opens none.
+Admission after a restart reads the staged chunks again and is not in this figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.results import tell
+from synth_ray.ask.journal import journalled
+from synth_ray.dataset.ledger import COMMITS, Commit, Ledger
+from synth_ray.dataset.standing import standing
+from synth_ray.job.load import job_from
+from synth_ray.route.growing import grown_plan
+from synth_ray.route.preparation import prepare
+from synth_ray.route.window import Window
+from synth_ray.storage import open_storage
+
+CHUNK = 1024
+
+
+def committed(root: Path, chunks: int) -> None:
+    folder = root / COMMITS
+    folder.mkdir(parents=True)
+    for chunk in range(chunks):
+        record = Commit(chunk, f"_synth/chunks/{chunk:08d}/0.parquet", CHUNK, 1 << 20, "0" * 64, {"": CHUNK}).record()
+        (folder / f"{chunk:08d}.json").write_bytes(record)
+
+
+def ready(root: Path, rows: int, seeds: Path) -> dict[str, Any]:
+    document = {
+        "name": "resume",
+        "seeds": str(seeds),
+        "recipe": "distill",
+        "models": {"teacher": {"engine": "scripted"}},
+        "plan": {"requests": rows + CHUNK, "chunk_requests": CHUNK},
+        "split": {"allow_synthetic_only_eval": True},
+        "output": str(root),
+    }
+    job, storage = job_from(document), open_storage(str(root))
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as spool:
+        prepared = prepare(job, spool=Path(spool))
+        plan = grown_plan(storage, prepared.planner, chunk_requests=CHUNK, extend=False, retry_failed=False)
+        list(Ledger(storage).orphans())
+        chunks = Ledger(storage).commits()
+        assert list(journalled(storage)) == []
+        window = Window(size=job.plan.window_chunks, staged=chunks)
+        requests = plan.chunk(window.next_chunk)
+    seconds = time.monotonic() - began
+    assert len(requests) == CHUNK
+    assert window.next_chunk == len(chunks)
+    began = time.monotonic()
+    assert standing(storage, now=time.time()).rows == len(chunks) * CHUNK
+    return {
+        "rows committed": len(chunks) * CHUNK,
+        "seconds to the next request": round(seconds, 2),
+        "runs of chunks held": len(chunks.runs),
+        "status, seconds": round(time.monotonic() - began, 2),
+        "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="*", default=(100_000, 1_000_000, 10_000_000))
+    arguments = parser.parse_args()
+    told = []
+    for rows in arguments.rows:
+        with tempfile.TemporaryDirectory() as name:
+            root, seeds = Path(name) / "out", Path(name) / "seeds.jsonl"
+            seeds.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(5000)))
+            committed(root, -(-rows // CHUNK))
+            told.append(ready(root, -(-rows // CHUNK) * CHUNK, seeds))
+    tell("resume", told, packages=("pyarrow",))
+
+
+if __name__ == "__main__":
+    main()
