@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -35,6 +37,13 @@ class TeacherActor:
 
     def __init__(self, job: Job) -> None:
         self._worker = AskWorker(job, journal=open_journal(job))
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._end_in_order)
+
+    def _end_in_order(self, _number: int, _frame: object) -> None:
+        """The machine is being taken away: what was finished is kept, and the driver asks the rest elsewhere."""
+        self._worker.flush()
+        _end_process("got SIGTERM")
 
     def open(self) -> dict[str, TeacherFacts]:
         return self._worker.open()

@@ -91,7 +91,7 @@ def test_actors_killed_at_seeded_random_moments_cost_no_row(local: str, cluster:
     def killing(tally: Any) -> None:
         if len(killed) < len(at) and tally.requests_done >= at[len(killed)] and (found := actors(kind)):
             killed.append(draw.choice(found))
-            os.kill(killed[-1], signal.SIGKILL)
+            os.kill(killed[-1], (signal.SIGKILL, signal.SIGTERM)[len(killed) - 1])
 
     digest, tally = run_while(tmp_path, killing)
     assert (digest, len(killed)) == (local, 2)
