@@ -61,6 +61,9 @@ class Reason(StrEnum):
     ECHO = "echo"
     WRONG_LANGUAGE = "wrong_language"
     NOT_TRUE = "not_true"
+    # A slot its own recipe refused.
+    NO_AGREEMENT = "no_agreement"
+    NOT_EVOLVED = "not_evolved"
     # A slot, or a seed, the scrub refused.
     TOO_MUCH_PII = "too_much_pii"
     SCRUB_FAILED = "scrub_failed"

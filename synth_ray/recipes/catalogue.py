@@ -14,7 +14,7 @@ from synth_ray.job.models import RecipeChoice
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Recipe
 
-OURS = ("distill", "vary")
+OURS = ("distill", "vary", "label", "evolve")
 
 
 def find(name: str) -> Recipe:

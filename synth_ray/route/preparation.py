@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.fingerprint import ngram_for
-from synth_ray.errors import JobError
+from synth_ray.errors import AskFailed, JobError
 from synth_ray.job.document import Job
 from synth_ray.job.seeds import Source
 from synth_ray.plan.chunks import Planner
@@ -222,4 +222,7 @@ def _rendered_characters(prepared: Prepared, request: Request) -> int:
     """Characters of a typical ask: later templates see answers that do not exist yet, so their own text is counted."""
     templates = prepared.recipe.templates(prepared.options)
     first = next(iter(templates.values()), "")
-    return len(render(first, request)) if first else 0
+    try:
+        return len(render(first, request)) if first else 0
+    except AskFailed:
+        return len(first) + len(str(request.seed.fields.get("prompt", "")))

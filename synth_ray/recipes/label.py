@@ -1,0 +1,157 @@
+"""`label`: labels, scores or extracted fields for real text, by guided decoding and K votes.
+
+The text is real, the label is the teacher's. Decoding is guided, so an answer outside the label set cannot be said; K votes are
+self-consistency (Wang et al., 2022, arXiv 2203.11171), and their agreement rate is the row's difficulty as well as its trust.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from pydantic import field_validator, model_validator
+
+from synth_ray.job.section import Section, key
+from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
+from synth_ray.recipes.templates import render
+from synth_ray.recipes.votes import Vote, vote
+from synth_ray.records import Draft, Reason, Request, canonical
+
+TEMPLATE = """{% if labels %}Classify the text. Answer with one of: {{ labels | join(", ") }}.
+{% for name, told in descriptions.items() if told %}- {{ name }}: {{ told }}
+{% endfor %}{% else %}Read the text and fill in the fields.
+{% endif %}Text: {{ prompt }}"""
+
+
+class Label(Section):
+    """Options of `label`. Exactly one of `labels`, `scale` and `schema` says what an answer is."""
+
+    template: str = key(
+        TEMPLATE, "Jinja template of the question; sees the seed's fields, `labels` and their `descriptions`.", min_length=1
+    )
+    system: str = key("", "System message of the ask.")
+    labels: dict[str, str] = key(dict, "The closed label set: a list, or a mapping from label to what it means.")
+    scale: tuple[int, int] | None = key(None, "A score instead of a label: the lowest and the highest whole number.")
+    schema_: dict[str, Any] | None = key(None, "Fields to extract instead of a label, as a JSON Schema.", alias="schema")
+    votes: int = key(1, "Independent votes per row; more than one needs a temperature.", ge=1, le=64)
+    temperature: float | None = key(None, "Temperature of a vote; left out, 0 for one vote and 0.7 for several.", ge=0, le=5)
+    min_agreement: float = key(0.5, "Share of votes the winner needs; below it the row is rejected(no_agreement).", ge=0, le=1)
+    rationale: bool = key(False, "Ask for a reason before the label; the winning vote's goes to the column `rationale`.")
+    rationale_characters: int = key(400, "Longest rationale, in characters.", ge=20, le=4000)
+    gold: str = key("", "Field of the seed with the true label, where it is known: compared, never shown to the teacher.")
+    keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return {str(one): "" for one in value} if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Label:
+        given = [n for n, v in (("labels", self.labels), ("scale", self.scale), ("schema", self.schema_)) if v]
+        if len(given) != 1:
+            raise ValueError(f"wanted one of labels, scale and schema, got {' and '.join(given) or 'none'}; keep one")
+        if len(self.allowed) == 1 or (self.scale and self.scale[0] >= self.scale[1]):
+            raise ValueError("wanted at least two labels or scores to choose from, got fewer; add one")
+        if self.votes > 1 and self.temperature == 0:
+            raise ValueError(f"wanted a temperature above 0 for {self.votes} votes, got 0: they would all be the same vote")
+        return self
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The closed set, in its order; empty where fields are extracted."""
+        if self.scale is not None:
+            return tuple(str(score) for score in range(self.scale[0], self.scale[1] + 1))
+        return tuple(self.labels)
+
+    @property
+    def constraint(self) -> Constraint:
+        if self.allowed and not self.rationale:
+            return Constraint(choices=self.allowed)
+        return Constraint(json_schema=self.answer_schema)
+
+    @property
+    def answer_schema(self) -> dict[str, Any]:
+        """With a rationale the reason comes before the label, so that the label can follow from it."""
+        answer: Mapping[str, Any] = {"enum": list(self.allowed)} if self.allowed else self.schema_ or {}
+        if not self.rationale:
+            return dict(answer)
+        told = {"rationale": {"type": "string", "maxLength": self.rationale_characters}, "answer": answer}
+        return {"type": "object", "properties": told, "required": list(told), "additionalProperties": False}
+
+    @property
+    def warmth(self) -> float:
+        return self.temperature if self.temperature is not None else (0.7 if self.votes > 1 else 0.0)
+
+
+async def make(request: Request, ask: Ask, options: Label) -> list[Draft]:
+    text = render(options.template, _unlabelled(request, options), labels=options.allowed, descriptions=options.labels)
+    asked = conversation(options.system, text)
+    answers = await ask.many(asked, options.votes, constraint=options.constraint, temperature=options.warmth)
+    read = [_read(answer, options) for answer in answers]
+    won = vote([said for said, _ in read], options.allowed)
+    if won is None:
+        return [Draft(asked, "", reason=Reason.NO_ANSWER, detail="no vote was cast: each was cut off or did not fit")]
+    said, rationale = read[won.winner]
+    draft = drafted(request.seed.fields["prompt"], answers[won.winner], fields=_fields(request, options, won, said, rationale))
+    draft.completion, draft.finish_reason = said or "", "stop"
+    if won.agreement < options.min_agreement:
+        draft.reason, draft.detail = Reason.NO_AGREEMENT, f"{won.agreement:.2f} of {options.votes} votes"
+    return [draft]
+
+
+def _unlabelled(request: Request, options: Label) -> Request:
+    """The request as the template sees it: the gold label is not there to be shown by mistake."""
+    if not options.gold:
+        return request
+    fields = {name: value for name, value in request.seed.fields.items() if name != options.gold}
+    seed = request.seed
+    bare = type(seed)(seed.id, seed.lineage, seed.split, fields, seed.source, seed.line, seed.origin, seed.depth)
+    return Request(request.id, request.chunk, request.position, bare, request.slots, (), request.random_seed)
+
+
+def _read(answer: Completion, options: Label) -> tuple[str | None, str]:
+    """The answer in canonical form and its rationale; None when it was cut off or does not fit."""
+    text = answer.text.strip()
+    if options.allowed and not options.rationale:
+        return (text if text in options.allowed else None), ""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None, ""
+    if not Draft202012Validator(options.answer_schema).is_valid(value):
+        return None, ""
+    said, rationale = (value["answer"], value["rationale"]) if options.rationale else (value, "")
+    return said if options.allowed else canonical(said).decode(), str(rationale)
+
+
+def _fields(request: Request, options: Label, won: Vote, said: str | None, rationale: str) -> dict[str, Any]:
+    fields = {name: request.seed.fields.get(name) for name in options.keep}
+    fields |= {"agreement": won.agreement, "votes": won.counts}
+    if options.rationale:
+        fields["rationale"] = rationale
+    if options.gold:
+        value = request.seed.fields.get(options.gold)
+        gold = value.strip() if isinstance(value, str) else canonical(value).decode()
+        fields |= {"gold": None, "matches_gold": None} if value is None else {"gold": gold, "matches_gold": said == gold}
+    return fields
+
+
+def _columns(options: Label) -> dict[str, str]:
+    columns = dict.fromkeys(options.keep, "json") | {"agreement": "float", "votes": "json"}
+    columns |= {"rationale": "string"} if options.rationale else {}
+    return columns | ({"gold": "string", "matches_gold": "bool"} if options.gold else {})
+
+
+RECIPE = Recipe(
+    name="label",
+    options=Label,
+    make=make,
+    asks=lambda o: o.votes,
+    compares=("prompt",),  # two labels of one text are one row
+    schema=lambda o: o.schema_,
+    templates=lambda o: {"template": o.template},
+    columns=_columns,
+)

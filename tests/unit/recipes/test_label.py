@@ -1,0 +1,100 @@
+"""Closed labels, votes that are counted whole, and a gold label that is compared and never shown."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from synth_ray.ask.teacher import Teacher
+from synth_ray.job.load import BadJob
+from synth_ray.job.models import RecipeChoice
+from synth_ray.recipes.catalogue import options_of
+from synth_ray.records import Reason
+from tests.unit.recipes.standins import made, says, seed
+
+INTENTS = ["refund", "delivery_late", "invoice"]
+
+
+def by_number(*answers: str) -> Any:
+    return says(lambda _prompt, n: answers[n])
+
+
+def test_the_most_frequent_vote_is_the_label_and_its_share_of_all_votes_the_agreement() -> None:
+    teacher = by_number("refund", "invoice", "refund", "cut o")
+    [draft] = made({"name": "label", "labels": INTENTS, "votes": 4}, teacher, one=seed("where is my money")).drafts
+    assert (draft.completion, draft.reason) == ("refund", None)
+    assert draft.fields == {"agreement": 0.5, "votes": {"invoice": 1, "refund": 2}}
+    assert draft.prompt == [{"role": "user", "content": "where is my money"}]
+    assert (teacher.asked[0].constraint.choices, teacher.asked[0].sampling["temperature"]) == (tuple(INTENTS), 0.7)
+
+
+@pytest.mark.parametrize(
+    ("answers", "label", "reason"),
+    [
+        (("invoice", "refund", "x"), "refund", Reason.NO_AGREEMENT),  # a tie goes to the label listed first
+        (("x", "y", "z"), "", Reason.NO_ANSWER),
+    ],
+)
+def test_votes_that_do_not_agree_or_do_not_fit_have_a_reason(answers: tuple[str, ...], label: str, reason: Reason) -> None:
+    [draft] = made({"name": "label", "labels": INTENTS, "votes": 3}, by_number(*answers)).drafts
+    assert (draft.completion, draft.reason) == (label, reason)
+
+
+def test_a_gold_label_is_compared_and_cannot_be_shown() -> None:
+    choice = {"name": "label", "labels": INTENTS, "gold": "category", "template": "{{ prompt }} {{ category }}"}
+    [shown] = made(choice, says("refund"), one=seed(category="refund")).drafts
+    assert shown.reason == Reason.RECIPE_ERROR
+    for gold, matches in (("refund", True), ("invoice", False)):
+        [draft] = made(choice | {"template": "{{ prompt }}"}, says("refund"), one=seed(category=gold)).drafts
+        assert (draft.fields["gold"], draft.fields["matches_gold"]) == (gold, matches)
+
+
+def test_a_reason_is_asked_before_its_label_and_the_winners_is_kept() -> None:
+    answers = [json.dumps({"rationale": f"because {n}", "answer": one}) for n, one in enumerate(("invoice", "refund", "refund"))]
+    teacher = by_number(*answers)
+    [draft] = made({"name": "label", "labels": INTENTS, "votes": 3, "rationale": True}, teacher).drafts
+    assert (draft.completion, draft.fields["rationale"]) == ("refund", "because 1")
+    assert list(teacher.asked[0].constraint.json_schema["properties"]) == ["rationale", "answer"]
+
+
+def test_scores_and_extracted_fields_are_voted_on_too() -> None:
+    [score] = made({"name": "label", "scale": [1, 5], "votes": 3}, by_number("4", "4", "5")).drafts
+    assert (score.completion, round(score.fields["agreement"], 2)) == ("4", 0.67)
+    fields = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    answers = by_number('{"city": "Oslo"}', '{"city":"Oslo"}', '{"town":"Oslo"}')
+    [found] = made({"name": "label", "schema": fields, "votes": 3}, answers).drafts
+    assert (found.completion, found.fields["votes"]) == ('{"city":"Oslo"}', {'{"city":"Oslo"}': 2})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "one of labels, scale and schema, got none"),
+        ({"labels": ["a", "b"], "scale": [1, 5]}, "got labels and scale"),
+        ({"labels": ["a"]}, "at least two labels"),
+        ({"labels": ["a", "b"], "votes": 3, "temperature": 0}, "temperature above 0 for 3 votes"),
+    ],
+)
+def test_a_label_job_that_cannot_be_is_refused_by_its_options(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(BadJob, match=told):
+        options_of(RecipeChoice(name="label", options=options))
+
+
+@pytest.mark.vllm
+def test_the_real_engine_stays_in_the_label_set_and_its_votes_are_counted(vllm_teacher: Teacher) -> None:
+    choice = {
+        "name": "label",
+        "labels": INTENTS,
+        "votes": 4,
+        "min_agreement": 0.0,
+        "gold": "intent",
+        "template": "Classify the intent of this message. "
+        "Answer with one of: {{ labels | sort | join(', ') }}.\nMessage: {{ prompt }}",
+    }
+    text = "Hello. The refund for my water bottle was promised 3 days ago. Please reply."
+    [draft] = made(choice, vllm_teacher, one=seed(text, intent="refund")).drafts
+    assert draft.completion == "refund"
+    assert draft.fields["matches_gold"]
+    assert sum(draft.fields["votes"].values()) == 4
