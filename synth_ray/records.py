@@ -63,7 +63,9 @@ class Reason(StrEnum):
     NOT_TRUE = "not_true"
     # A slot its own recipe refused.
     NO_AGREEMENT = "no_agreement"
+    TIE = "tie"
     NOT_EVOLVED = "not_evolved"
+    BAD_TOOL_CALL = "bad_tool_call"
     # A slot, or a seed, the scrub refused.
     TOO_MUCH_PII = "too_much_pii"
     SCRUB_FAILED = "scrub_failed"

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from jsonschema import Draft202012Validator
 
 from synth_ray.check.arithmetic import final_answer, number, wrong_step
+from synth_ray.check.grounded import unsupported
 from synth_ray.check.quality import echoed, is_refusal, refusal_pattern, repetition, script_share
 from synth_ray.check.tokens import Counter, open_counter
 from synth_ray.errors import JobError
@@ -106,6 +107,11 @@ class Checker:
             case "label":
                 golds = self._golds(staged)
                 return [self._wrong_label(text, gold) for text, gold in zip(completions, golds, strict=True)]
+            case "grounded":
+                return [
+                    self._ungrounded(row, text)
+                    for row, text in zip(staged.select(["fields", "prompt"]).to_pylist(), completions, strict=True)
+                ]
             case "regex":
                 return [self._pattern.fullmatch(text.strip()) is None for text in completions]
         return [False] * len(completions)
@@ -113,6 +119,11 @@ class Checker:
     def _golds(self, staged: pa.Table) -> list[str]:
         fields = (json.loads(text) if text else {} for text in staged["fields"].to_pylist())
         return [str(one.get(self._section.gold) or "") for one in fields]
+
+    def _ungrounded(self, row: Mapping[str, Any], text: str) -> bool:
+        fields = json.loads(row["fields"]) if row["fields"] else {}
+        passage, quote = (str(fields.get(name) or "") for name in (self._section.passage, "quote"))
+        return unsupported(text, passage, question=row["prompt"], quote=quote, least=self._section.min_support) != ""
 
     def _wrong_label(self, text: str, gold: str) -> bool:
         said = text.strip().casefold()

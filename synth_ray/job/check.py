@@ -59,8 +59,14 @@ class Check(Section):
     script: Literal["", "latin", "cyrillic", "greek", "arabic", "hebrew", "han", "japanese", "hangul", "devanagari", "thai"] = (
         key("", "Writing system that most letters of a completion must have; empty accepts any.", changes="stage")
     )
-    verify: Literal["none", "arithmetic", "label", "regex"] = key(
-        "none", "How a completion is shown to be true: recomputed, in the label set, or of a form.", changes="stage"
+    verify: Literal["none", "arithmetic", "label", "regex", "grounded"] = key(
+        "none",
+        "How a completion is shown to be true: recomputed, in the label set, of a form, or from its passage.",
+        changes="stage",
+    )
+    passage: str = key("passage", "Field of the row with the text that `verify: grounded` holds it against.", changes="stage")
+    min_support: float = key(
+        0.8, "Share of a completion's content words that its passage or question must hold.", gt=0, le=1, changes="stage"
     )
     gold: str = key("answer", "Field of the row with the true answer, where there is one.", changes="stage")
     labels: list[str] = key(list, "The label set of `verify: label`.", changes="stage")

@@ -24,6 +24,13 @@ RESULT_ENGINE_ARGS = frozenset(
 """Engine arguments that can change what the model says. Every other engine argument only changes speed."""
 
 
+FAMILIES = (
+    "claude", "command", "deepseek", "falcon", "gemini", "gemma", "glm", "gpt", "granite", "internlm", "kimi", "llama", "minimax",
+    "mistral", "mixtral", "nemotron", "olmo", "phi", "qwen", "smollm", "yi-",
+)  # fmt: skip
+"""Told from a model's name. Mistral's models do not share a name, nor do Google's: `family` says it where this cannot."""
+
+
 class Script(Section):
     """How the scripted teacher behaves: what it answers, how long it takes, when it fails or dies."""
 
@@ -56,12 +63,23 @@ class Model(Section):
     chat: bool = key(True, "Render messages with the model's chat template; off sends the text as it is.")
     engine_args: dict[str, Any] = key(lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing")
     script: Script = key(Script, "The scripted teacher's script.")
+    family: str = key(
+        "", "The model's family, as qwen; left out, told from its name. A judge must be of another.", changes="nothing"
+    )
 
     @model_validator(mode="after")
     def _names_a_model(self) -> Model:
         if self.engine == "vllm" and not self.model:
             raise ValueError("wanted a model name or folder for engine 'vllm', got none; add `model: …`")
         return self
+
+    @property
+    def families(self) -> frozenset[str]:
+        """The families the model descends from: a distilled one carries both names. A scripted one has none of its own."""
+        if self.family or self.engine == "scripted":
+            return frozenset({self.family.casefold()} - {""})
+        name = self.model.rstrip("/").casefold()
+        return frozenset(one for one in FAMILIES if one in name) or frozenset({name})
 
     @property
     def remote(self) -> bool:
@@ -86,6 +104,19 @@ class Models(Section):
 
     teacher: Model = key(..., "The model that answers.")
     judge: Model | None = key(None, "The model that judges; recipes without a judge leave it out.")
+
+    allow_related_judge: bool = key(False, "Let the judge be of the teacher's own family: it favours its kin.", changes="nothing")
+
+    @model_validator(mode="after")
+    def _judge_is_no_kin(self) -> Models:
+        kin = self.judge.families & self.teacher.families if self.judge else frozenset()
+        if kin and not self.allow_related_judge:
+            # Preference leakage: Li et al., 2025, arXiv 2502.01534.
+            raise ValueError(
+                f"wanted a judge of another family than the teacher's, got {', '.join(sorted(kin))} twice; "
+                "name another judge, or say allow_related_judge: true"
+            )
+        return self
 
     @field_validator("teacher", "judge", mode="before")
     @classmethod

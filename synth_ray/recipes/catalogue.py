@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from synth_ray.errors import JobError
 from synth_ray.job.load import Where, bad_job, problems_of
-from synth_ray.job.models import RecipeChoice
+from synth_ray.job.models import Models, RecipeChoice
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Recipe
 
-OURS = ("distill", "vary", "label", "evolve")
+OURS = ("distill", "vary", "label", "evolve", "rewrite", "prefer", "converse")
 
 
 def find(name: str) -> Recipe:
@@ -37,6 +37,13 @@ def _own(name: str) -> Recipe:
     if not isinstance(recipe, Recipe):
         raise JobError(f"recipe.name: wanted `RECIPE = Recipe(…)` in module '{name}', got {type(recipe).__name__}; add it")
     return recipe
+
+
+def refuse_missing_roles(recipe: Recipe, options: Section, models: Models) -> None:
+    """A recipe that asks a judge needs one named: a role left empty would fail every row. Raises JobError."""
+    for role in recipe.roles(options):
+        if role not in models.by_role():
+            raise JobError(f"models.{role}: wanted the {role} that recipe '{recipe.name}' asks, got none; name a model there")
 
 
 def options_of(choice: RecipeChoice, *, file: str = "job", lines: Mapping[Where, int] | None = None) -> Section:

@@ -71,6 +71,7 @@ class Recipe:
     `slots(options)` rows come from a request, known at plan time. `shots(options)` seeds of the request's own split
     are drawn as companions. `compares` names what makes two rows duplicates: `prompt`, `completion`, or a field;
     `mask(options)` are constants of a template that every row has, left out of the comparison.
+    `roles(options)` are the models it asks, each of which the job must name.
     `schema(options)` is the JSON Schema a completion must fit. `columns` are extra output columns and their Arrow types.
     """
 
@@ -79,6 +80,7 @@ class Recipe:
     make: Make
     slots: Callable[[Any], int] = lambda _: 1
     shots: Callable[[Any], int] = lambda _: 0
+    roles: Callable[[Any], tuple[str, ...]] = lambda _: ("teacher",)
     asks: Callable[[Any], int] = lambda _: 1
     compares: tuple[str, ...] = ("prompt", "completion")
     mask: Callable[[Any], tuple[str, ...]] = lambda _: ()

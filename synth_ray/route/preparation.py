@@ -18,7 +18,7 @@ from synth_ray.job.document import Job
 from synth_ray.job.seeds import Source
 from synth_ray.plan.chunks import Planner
 from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
-from synth_ray.recipes.catalogue import find, options_of
+from synth_ray.recipes.catalogue import find, options_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.templates import render
 from synth_ray.records import SPLITS, STAGED, Origin, Reason, Request, Seed, canonical, digest
@@ -62,6 +62,7 @@ class Prepared:
 def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     """Read every seed once, into `spool`. Raises JobError when the job names what cannot be."""
     recipe, options = find(job.recipe.name), options_of(job.recipe, file=file)
+    refuse_missing_roles(recipe, options, job.models)
     groups = Groups(job.split)
     real = list(groups.reserve(_real_seeds(job)))
     count = SeedCount()

@@ -1,0 +1,103 @@
+"""How far a judge, or a labeller, can be trusted: agreement with gold labels beyond chance, with its interval.
+
+Cohen's kappa (1960); its large-sample standard error is that of Fleiss, Cohen and Everitt (1969). The corrected rate is that
+of Rogan and Gladen (1978), as Lee et al. (2025, arXiv 2511.21140) apply it to judges. Law: below the floor of rows, or below
+the least kappa, scores are advice and no gate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+FEWEST_GOLD = 50
+LEAST_KAPPA = 0.6
+_95_PERCENT = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Kappa of two labellings and its 95 % interval; `observed` is the plain share of equal labels."""
+
+    n: int
+    observed: float
+    kappa: float
+    low: float
+    high: float
+
+    @property
+    def advisory(self) -> bool:
+        """Whether scores of this labeller may only advise."""
+        return self.n < FEWEST_GOLD or math.isnan(self.kappa) or self.kappa < LEAST_KAPPA
+
+
+def agreement(said: Sequence[Hashable], gold: Sequence[Hashable]) -> Agreement:
+    """Of two labellings of the same rows. Kappa is NaN where both say one and the same label alone: no chance to beat."""
+    if len(said) != len(gold) or not said:
+        raise ValueError(f"wanted as many labels as gold labels and at least one, got {len(said)} and {len(gold)}")
+    n = len(said)
+    cells = {pair: count / n for pair, count in Counter(zip(said, gold, strict=True)).items()}
+    mine = {label: count / n for label, count in Counter(said).items()}
+    true = {label: count / n for label, count in Counter(gold).items()}
+    observed = sum(share for (a, b), share in cells.items() if a == b)
+    chance = sum(share * true.get(label, 0.0) for label, share in mine.items())
+    if chance == 1.0:
+        return Agreement(n, observed, math.nan, math.nan, math.nan)
+    kappa = (observed - chance) / (1 - chance)
+    half = _95_PERCENT * _standard_error(cells, mine, true, kappa, chance, n)
+    return Agreement(n, observed, kappa, max(-1.0, kappa - half), min(1.0, kappa + half))
+
+
+def _standard_error(
+    cells: dict[tuple[Hashable, Hashable], float],
+    mine: dict[Hashable, float],
+    true: dict[Hashable, float],
+    kappa: float,
+    chance: float,
+    n: int,
+) -> float:
+    """Fleiss, Cohen and Everitt (1969), equation 13."""
+    equal = sum(p * (1 - (mine[a] + true[a]) * (1 - kappa)) ** 2 for (a, b), p in cells.items() if a == b)
+    unequal = sum(p * (true.get(a, 0.0) + mine.get(b, 0.0)) ** 2 for (a, b), p in cells.items() if a != b)
+    variance = (equal + (1 - kappa) ** 2 * unequal - (kappa - chance * (1 - kappa)) ** 2) / (n * (1 - chance) ** 2)
+    return math.sqrt(max(0.0, variance))
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of good rows as judged, corrected for the judge's errors, with its 95 % interval."""
+
+    judged: float
+    corrected: float
+    low: float
+    high: float
+
+
+def corrected_rate(judged: Sequence[bool], *, said: Sequence[bool], gold: Sequence[bool]) -> Rate | None:
+    """The true share of good rows, from the judge's verdicts and its errors on gold rows; None where it is no better than chance.
+
+    The interval carries both samples' errors (the delta method), so that a small gold set shows as a wide interval.
+    """
+    good = [s for s, g in zip(said, gold, strict=True) if g]
+    bad = [s for s, g in zip(said, gold, strict=True) if not g]
+    if not judged or not good or not bad:
+        return None
+    sensitivity, specificity = sum(good) / len(good), 1 - sum(bad) / len(bad)
+    gain = sensitivity + specificity - 1
+    if gain <= 0:
+        return None
+    raw = sum(judged) / len(judged)
+    rate = (raw + specificity - 1) / gain
+    errors = (
+        raw * (1 - raw) / len(judged)
+        + rate**2 * sensitivity * (1 - sensitivity) / len(good)
+        + (1 - rate) ** 2 * specificity * (1 - specificity) / len(bad)
+    )
+    half = _95_PERCENT * math.sqrt(errors) / gain
+    return Rate(raw, _share(rate), _share(rate - half), _share(rate + half))
+
+
+def _share(value: float) -> float:
+    return min(1.0, max(0.0, value))

@@ -1,0 +1,110 @@
+"""Does an answer stand in its passage? Told from words, numbers, names and negations alone, by the passage's own sentences.
+
+After the lexical support measures of grounded generation (K-Precision, Adlakha et al., 2023, arXiv 2307.16877), made stricter:
+a number or a name that the passage lacks, or a sentence turned into its opposite, is unsupported whatever the rest. What it
+cannot see: two facts of the passage wrongly joined, and a wrong inference in the passage's own words.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?", re.UNICODE)
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+_TOKEN = re.compile(r"[^\W_]+", re.UNICODE)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_CLAUSE = re.compile(r"[,;:]\s+|\s+(?:but|although|while|because)\s+", re.IGNORECASE)
+_REPLY = re.compile(r"^(?:no|yes)\b[,.:;]?\s*", re.IGNORECASE)
+_STOP = frozenset(
+    _TOKEN.findall("""
+    a an the of to in on at by for from with and or but as is are was were be been being it its this that these those there he
+    she they them his her their we you i our your my so than then which who whom whose what when where how why do does did done
+    has have had will would can could shall should may might also about into over per each any some all both very just only such
+    yes go goes went gone come comes came get gets got take takes took make makes made give gives gave""")
+)
+_NOT = frozenset({"not", "no", "never", "none", "nor", "without", "cannot", "neither", "nobody", "nothing"})
+_UNITS = _TOKEN.findall(
+    """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+    nineteen"""
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_NUMERALS = {word: str(n) for n, word in enumerate(_UNITS)} | {word: str(10 * n) for n, word in enumerate(_TENS, 2)}
+
+
+def unsupported(answer: str, passage: str, *, question: str = "", quote: str = "", least: float = 0.8) -> str:
+    """What makes the answer unsupported ('quote', 'number', 'name', 'words', 'negation'), or '' when nothing does.
+
+    With a quote the answer must stand in the quote, and the quote in the passage. The question's own words need no support;
+    `least` is the share of the answer's content words that must have it.
+    """
+    if quote and _flat(quote) not in _flat(passage):
+        return "quote"
+    witness = quote or passage
+    given = f"{witness}\n{question}"
+    if not _numbers(answer) <= _numbers(given):
+        return "number"
+    known = set(map(_stem, _words(given)))
+    sentences = [s.strip() for s in _SENTENCE.split(answer) if s.strip()]
+    return next(filter(None, (_sentence_unsupported(s, witness, known, least) for s in sentences)), "")
+
+
+def _sentence_unsupported(sentence: str, witness: str, known: set[str], least: float) -> str:
+    if any(_stem(name) not in known for name in _names(sentence)):
+        return "name"
+    said = [_stem(word) for word in _content(sentence)]
+    if said and sum(word in known for word in said) < least * len(said):
+        return "words"
+    return "negation" if _turned_round(sentence, witness) else ""
+
+
+def _turned_round(sentence: str, witness: str) -> bool:
+    """Whether a clause denies what the nearest clause of the witness affirms, or the other way round."""
+    clauses = [one for part in _SENTENCE.split(witness) for one in _CLAUSE.split(part) if one.strip()]
+    for clause in _CLAUSE.split(_REPLY.sub("", sentence)):
+        said = [_stem(word) for word in _content(clause)]
+        nearest = max(clauses, key=lambda one: _overlap(said, one), default="")
+        if said and _overlap(said, nearest) > 0 and _negated(clause) != _negated(nearest):
+            return True
+    return False
+
+
+def _overlap(said: list[str], clause: str) -> float:
+    there = {_stem(word) for word in _content(clause)}
+    return sum(word in there for word in said) - len(there) / 1000
+
+
+def _negated(text: str) -> bool:
+    """Whether the text denies: two negations are one affirmation."""
+    words = _words(text)
+    return sum(word in _NOT or word.endswith(("n't", "n’t")) for word in words) % 2 == 1
+
+
+def _names(sentence: str) -> list[str]:
+    """Capitalised words past the first, which is capitalised in any sentence."""
+    words = [m[0] for m in _WORD.finditer(sentence)]
+    return [w.casefold() for w in words[1:] if w[0].isupper() and w.casefold() not in _STOP and len(w) > 1]
+
+
+def _content(text: str) -> list[str]:
+    return [w for w in _words(text) if w not in _STOP and w not in _NOT and w not in _NUMERALS and not w.endswith(("n't", "n’t"))]
+
+
+def _words(text: str) -> list[str]:
+    return [m[0].casefold() for m in _WORD.finditer(text)]
+
+
+def _numbers(text: str) -> set[Fraction]:
+    digits = {Fraction(m[0].replace(",", "")) for m in _NUMBER.finditer(text)}
+    return digits | {Fraction(_NUMERALS[word]) for word in _words(text) if word in _NUMERALS and word != "one"}
+
+
+def _stem(word: str) -> str:
+    """Enough of a stem that 'delivers', 'delivered' and 'delivery' meet: five letters, or the word without its plural."""
+    word = re.sub(r"['’]s$", "", word)
+    return word[:5] if len(word) > 5 else word.removesuffix("s") if len(word) > 3 else word
+
+
+def _flat(text: str) -> str:
+    """The words and numbers in their order: spacing, case and punctuation are no difference."""
+    return f" {' '.join(_TOKEN.findall(text.casefold()))} "

@@ -1,0 +1,95 @@
+"""Asking a judge: a rubric of scores, and two answers compared in both orders.
+
+LLM-as-a-judge (Zheng et al., 2023, arXiv 2306.05685): a judge favours a place, so a pair is judged twice with the places changed,
+and a win counts only when both times agree. Temperature 0, and decoding guided by the form of the verdict.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from synth_ray.recipes.contract import Ask, Constraint, user
+
+RUBRIC = """Score the answer to the question on each criterion, from 1 (poor) to 5 (excellent). Length alone is no merit.
+{criteria}
+Reply as JSON with the criteria as keys.
+
+Question: {question}
+
+Answer: {answer}"""
+PAIR = """Which answer to the question is better? {criteria}
+Length and order are no merit. Reply with A, B or tie.
+
+Question: {question}
+
+Answer A: {a}
+
+Answer B: {b}"""
+
+
+class Outcome(StrEnum):
+    """What two judgements of one pair come to."""
+
+    FIRST = "first"
+    SECOND = "second"
+    TIE = "tie"
+    INCONSISTENT = "inconsistent"
+
+
+async def compared(ask: Ask, question: str, first: str, second: str, *, criteria: str, template: str = PAIR) -> Outcome:
+    """Judge a pair in two orders. Law: FIRST or SECOND only when both orders name it; TIE only when both say tie."""
+    there = await _said(ask, template, question, first, second, criteria)
+    back = await _said(ask, template, question, second, first, criteria)
+    verdict = {("A", "B"): Outcome.FIRST, ("B", "A"): Outcome.SECOND, ("tie", "tie"): Outcome.TIE}
+    return verdict.get((there, back), Outcome.INCONSISTENT)
+
+
+async def _said(ask: Ask, template: str, question: str, a: str, b: str, criteria: str) -> str:
+    text = _filled(template, {"question": question, "a": a, "b": b, "criteria": criteria})
+    answer = await ask(
+        [user(text)], role="judge", constraint=Constraint(choices=("A", "B", "tie")), temperature=0.0, max_tokens=8
+    )
+    return answer.text.strip()
+
+
+async def scored(
+    ask: Ask, question: str, answer: str, *, criteria: Mapping[str, str], template: str = RUBRIC
+) -> dict[str, int] | None:
+    """A score of 1 to 5 per criterion, or None when the judge's answer did not fit."""
+    told = "\n".join(f"- {name}: {meaning}" for name, meaning in criteria.items())
+    text = _filled(template, {"question": question, "answer": answer, "criteria": told})
+    constraint = Constraint(json_schema=rubric_schema(list(criteria)))
+    said = await ask([user(text)], role="judge", constraint=constraint, temperature=0.0, max_tokens=32 + 16 * len(criteria))
+    return _scores(said.text, list(criteria))
+
+
+def rubric_schema(criteria: Sequence[str]) -> dict[str, Any]:
+    score = {"type": "integer", "minimum": 1, "maximum": 5}
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(criteria, score),
+        "required": list(criteria),
+        "additionalProperties": False,
+    }
+
+
+def _scores(text: str, criteria: Sequence[str]) -> dict[str, int] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    fits = isinstance(value, dict) and all(type(value.get(name)) is int and 1 <= value[name] <= 5 for name in criteria)
+    return {name: value[name] for name in criteria} if fits else None
+
+
+def _filled(template: str, names: Mapping[str, str]) -> str:
+    """Not str.format: an answer may hold braces, and a later name must not be filled inside an earlier value."""
+    parts = template.split("{")
+    filled = [parts[0]]
+    for part in parts[1:]:
+        name, closed, rest = part.partition("}")
+        filled.append(names[name] + rest if closed and name in names else "{" + part)
+    return "".join(filled)

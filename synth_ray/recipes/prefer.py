@@ -1,0 +1,83 @@
+"""`prefer`: pairs of a chosen and a rejected answer, for preference training.
+
+n answers of the teacher to one prompt, each pair judged in both orders (Zheng et al., 2023, arXiv 2306.05685). A row is made
+only of a pair whose winner won in both; a tie is rejected(tie), and a judge that changes its mind with the order is
+rejected(no_agreement).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations
+from typing import Any
+
+from synth_ray.job.section import Section, key
+from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, drafted
+from synth_ray.recipes.judge import PAIR, Outcome, compared
+from synth_ray.recipes.templates import render
+from synth_ray.records import Draft, Reason, Request
+
+
+class Prefer(Section):
+    """Options of `prefer`. Needs `models.judge`."""
+
+    template: str = key("{{ prompt }}", "Jinja template of what the teacher is asked; sees the seed's fields.")
+    system: str = key("", "System message of the teacher.")
+    n: int = key(2, "Answers per prompt; every pair of them is judged twice.", ge=2, le=8)
+    temperature: float | None = key(None, "Temperature of the answers; left out, the job's.", ge=0, le=5)
+    criteria: str = key("Prefer what is correct, then what is helpful, then what is clear.", "What makes an answer better.")
+    pair: str = key(PAIR, "What the judge is asked; {question}, {a}, {b} and {criteria} are filled in.")
+    keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
+
+
+async def make(request: Request, ask: Ask, options: Prefer) -> list[Draft]:
+    question = render(options.template, request)
+    warmth: dict[str, Any] = {} if options.temperature is None else {"temperature": options.temperature}
+    answers = await ask.many(conversation(options.system, question), options.n, **warmth)
+    # Answers that say the same are one: a judge could only tell them apart by their place.
+    distinct = list({answer.text.strip(): answer for answer in answers if answer.text.strip()}.values())
+    judged: dict[tuple[int, int], Outcome] = {}
+    for one, other in combinations(range(len(distinct)), 2):
+        pair = distinct[one].text, distinct[other].text
+        judged[one, other] = await compared(ask, question, *pair, criteria=options.criteria, template=options.pair)
+    return [_draft(request, options, distinct, judged, ask)]
+
+
+def _draft(
+    request: Request, options: Prefer, answers: list[Completion], judged: dict[tuple[int, int], Outcome], ask: Ask
+) -> Draft:
+    prompt = str(request.seed.fields["prompt"])
+    fields: dict[str, Any] = {name: request.seed.fields.get(name) for name in options.keep}
+    told = dict(sorted(Counter(outcome.value for outcome in judged.values()).items()))
+    best = _best(judged)
+    if best is None:
+        reason = Reason.NO_AGREEMENT if Outcome.INCONSISTENT in judged.values() else Reason.TIE
+        detail = ", ".join(f"{name} {n}" for name, n in told.items()) or "all answers are the same"
+        return Draft(conversation("", prompt), "", fields, reason=reason, detail=detail)
+    for _ in range(len(answers) - 2):
+        ask.attempt("answer_not_chosen")
+    chosen, rejected = answers[best[0]], answers[best[1]]
+    return drafted(prompt, chosen, fields=fields | {"rejected": rejected.text, "judged": told})
+
+
+def _best(judged: dict[tuple[int, int], Outcome]) -> tuple[int, int] | None:
+    """The consistent win between the answer with most wins and the one with fewest; among equals the first."""
+    wins: Counter[int] = Counter()
+    pairs: list[tuple[int, int]] = []
+    for (one, other), outcome in judged.items():
+        if outcome in (Outcome.FIRST, Outcome.SECOND):
+            pairs.append((one, other) if outcome is Outcome.FIRST else (other, one))
+            wins[pairs[-1][0]] += 1
+    return max(pairs, key=lambda pair: (wins[pair[0]] - wins[pair[1]], -pair[0], -pair[1]), default=None)
+
+
+RECIPE = Recipe(
+    name="prefer",
+    options=Prefer,
+    make=make,
+    roles=lambda _: ("teacher", "judge"),
+    asks=lambda o: o.n + o.n * (o.n - 1),
+    compares=("prompt",),  # one pair per prompt
+    templates=lambda o: {"template": o.template},
+    columns=lambda o: dict.fromkeys(o.keep, "json") | {"rejected": "string", "judged": "json"},
+)

@@ -1,0 +1,124 @@
+"""`rewrite`: a document said again in another form, or questions whose answers stand in it.
+
+Rephrasing after WRAP (Maini et al., 2024, arXiv 2401.16380); questions and answers from passages after Alberti et al. (2019,
+arXiv 1906.05416), with the sentence the answer rests on quoted. That an answer is supported is not believed:
+`check.verify: grounded` shows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Literal
+
+from pydantic import field_validator
+
+from synth_ray.errors import AskFailed
+from synth_ray.job.section import Section, key
+from synth_ray.recipes.contract import Ask, Constraint, Recipe, conversation, drafted
+from synth_ray.recipes.passages import counter, passages
+from synth_ray.recipes.templates import render
+from synth_ray.records import Draft, Reason, Request
+
+REPHRASE = """Rewrite the text below {{ style }}. Keep every fact; add none.
+
+{{ passage }}"""
+QUESTION = """Read the passage, then write one question that it answers.
+Reply as JSON with keys question, quote and answer; quote is the sentence of the passage that holds the answer, word for word.
+
+Passage: {{ passage }}"""
+
+
+class Rewrite(Section):
+    """Options of `rewrite`."""
+
+    into: Literal["rephrase", "questions"] = key("rephrase", "The passage in other words, or a question and answer from it.")
+    styles: list[str] = key(
+        lambda: ["in clear and simple English", "as an encyclopedia would", "as questions and answers"],
+        "Styles of rephrasing; row i of a request takes style i, and round again.",
+        min_length=1,
+    )
+    n: int = key(1, "Rows per document: each takes the next passage, and round again.", ge=1, le=64)
+    document: str = key("prompt", "Field of the seed that holds the document.")
+    passage_tokens: int = key(512, "Most tokens of a passage.", ge=16)
+    tokenizer: str = key("", "Local tokenizer.json to count by; left out, a token is four characters.")
+    template: str = key(
+        "", "Jinja template of the ask; sees the seed's fields, `passage` and `style`. Left out, the built-in one."
+    )
+    system: str = key("", "System message of the ask.")
+    keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _is_there(cls, value: str) -> str:
+        counter(value)
+        return value
+
+    @property
+    def asked(self) -> str:
+        return self.template or (REPHRASE if self.into == "rephrase" else QUESTION)
+
+
+_PARTS = ("question", "quote", "answer")
+_ANSWER = {
+    "type": "object",
+    "properties": {name: {"type": "string", "minLength": 1, "maxLength": 2000} for name in _PARTS},
+    "required": list(_PARTS),
+    "additionalProperties": False,
+}
+
+
+async def make(request: Request, ask: Ask, options: Rewrite) -> list[Draft]:
+    text = str(request.seed.fields.get(options.document) or "")
+    cut = passages(text, tokens=options.passage_tokens, count=counter(options.tokenizer))
+    if not cut:
+        raise AskFailed(Reason.RECIPE_ERROR, f"the document in '{options.document}' is empty")
+    # A second request of the same document goes on with other passages.
+    start = request.random_seed % len(cut)
+    turns = [(cut[(start + slot) % len(cut)], options.styles[slot % len(options.styles)]) for slot in range(options.n)]
+    return list(await asyncio.gather(*[_one(request, ask, options, *turn) for turn in turns]))
+
+
+async def _one(request: Request, ask: Ask, options: Rewrite, passage: str, style: str) -> Draft:
+    kept = {name: request.seed.fields.get(name) for name in options.keep} | {"passage": passage}
+    questions = options.into == "questions"
+    text = render(options.asked, request, passage=passage, style=style)
+    try:
+        constraint = Constraint(json_schema=_ANSWER) if questions else None
+        answer = await ask(conversation(options.system, text), constraint=constraint)
+    except AskFailed as error:
+        return Draft(conversation("", passage), "", kept, reason=Reason(error.reason), detail=error.detail)
+    if not questions:
+        return drafted(text, answer, fields=kept | {"style": style})
+    found = _read(answer.text)
+    if found is None:
+        return Draft(conversation("", passage), answer.text, kept, reason=Reason.SCHEMA_MISMATCH, detail="no question")
+    draft = drafted(found["question"], answer, fields=kept | {"quote": found["quote"]})
+    draft.completion = found["answer"]
+    return draft
+
+
+def _read(text: str) -> dict[str, str] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(value, dict) and all(isinstance(value.get(n), str) and value[n].strip() for n in _PARTS)
+    return {name: value[name].strip() for name in _PARTS} if whole else None
+
+
+def _columns(options: Rewrite) -> dict[str, str]:
+    more = {"quote": "string"} if options.into == "questions" else {"style": "string"}
+    return dict.fromkeys(options.keep, "json") | {"passage": "string"} | more
+
+
+RECIPE = Recipe(
+    name="rewrite",
+    options=Rewrite,
+    make=make,
+    slots=lambda o: o.n,
+    asks=lambda o: o.n,
+    compares=("prompt", "completion"),
+    templates=lambda o: {"template": o.asked},
+    columns=_columns,
+)

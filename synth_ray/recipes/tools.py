@@ -1,0 +1,65 @@
+"""Tools a dialogue may call: declared once as JSON Schemas, and every call held against its own."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from jsonschema import Draft202012Validator, SchemaError
+from pydantic import field_validator
+
+from synth_ray.job.section import Section, key
+from synth_ray.records import canonical
+
+_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+
+
+class Tool(Section):
+    """One tool, as chat templates take it."""
+
+    name: str = key(..., "The tool's name.", pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")
+    description: str = key("", "What it does, for the model.")
+    parameters: dict[str, Any] = key(..., "JSON Schema of its arguments.")
+    returns: dict[str, Any] | None = key(None, "JSON Schema of what it returns; left out, any text.")
+
+    @field_validator("parameters", "returns")
+    @classmethod
+    def _is_a_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            Draft202012Validator.check_schema(value if value is not None else {})
+        except SchemaError as error:
+            raise ValueError(f"wanted a JSON Schema, got one that is not: {error.message[:200]}") from None
+        return value
+
+    @property
+    def function(self) -> dict[str, Any]:
+        """In the form of `tools` of a chat template."""
+        told = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return {"type": "function", "function": told}
+
+
+def call_text(name: str, arguments: Any) -> str:
+    """A call as a turn's text, in the form of Hermes and Qwen templates."""
+    return f"<tool_call>{canonical({'name': name, 'arguments': arguments}).decode()}</tool_call>"
+
+
+def arguments_of(text: str, tool: Tool) -> dict[str, Any] | None:
+    """The arguments, or None when they are no JSON object that fits the tool's schema."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and Draft202012Validator(tool.parameters).is_valid(value) else None
+
+
+def calls_in(text: str) -> list[dict[str, Any]]:
+    """The calls that a turn's text makes; a call that is no JSON object is an empty one."""
+    found = []
+    for body in _CALL.findall(text):
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError):
+            value = {}
+        found.append(value if isinstance(value, dict) else {})
+    return found

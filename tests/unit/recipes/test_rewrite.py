@@ -1,0 +1,68 @@
+"""Passages lose no word, every row has its passage, and an answer carries the sentence it rests on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth_ray.ask.teacher import Teacher
+from synth_ray.job.load import BadJob
+from synth_ray.job.models import RecipeChoice
+from synth_ray.recipes.catalogue import options_of
+from synth_ray.recipes.passages import counter, passages
+from synth_ray.records import Reason
+from tests.conftest import TINY_TEACHER
+from tests.unit.recipes.standins import made, says, seed
+
+TEXT = "The ferry leaves at nine. It takes two hours. The bar opens at ten. Dogs travel free of charge."
+
+
+@given(st.lists(st.sampled_from(["ferry", "nine.", "It", "opens", "hours.", "Überfahrt", "二時間。", "free!"]), max_size=80))
+def test_passages_hold_every_word_once_and_none_is_too_long(words: list[str]) -> None:
+    for count in (counter(""), counter(str(TINY_TEACHER))):
+        made = passages(" ".join(words), tokens=16, count=count)
+        assert " ".join(made).split() == words
+        assert all(count(one) <= 16 or " " not in one for one in made)
+
+
+def test_each_row_takes_the_next_passage_and_the_next_style() -> None:
+    choice = {
+        "name": "rewrite",
+        "n": 3,
+        "passage_tokens": 16,
+        "styles": ["plainly", "in verse"],
+        "template": "{{ style }}: {{ passage }}",
+    }
+    drafts = made(choice, says(lambda prompt, _: prompt.messages[-1]["content"]), one=seed(TEXT)).drafts
+    told = [d.fields["passage"] for d in drafts]
+    assert len(set(told)) > 1
+    assert [d.fields["style"] for d in drafts] == ["plainly", "in verse", "plainly"]
+    assert [d.completion for d in drafts] == [f"{d.fields['style']}: {d.fields['passage']}" for d in drafts]
+
+
+def test_a_question_comes_with_its_answer_and_the_sentence_that_holds_it() -> None:
+    found = {"question": "When does it leave?", "quote": "The ferry leaves at nine.", "answer": "At nine."}
+    teacher = says(json.dumps(found))
+    [draft] = made({"name": "rewrite", "into": "questions"}, teacher, one=seed(TEXT)).drafts
+    assert (draft.prompt[-1]["content"], draft.completion) == (found["question"], found["answer"])
+    assert draft.fields == {"passage": TEXT, "quote": found["quote"]}
+    assert TEXT in teacher.asked[0].messages[-1]["content"]
+    [broken] = made({"name": "rewrite", "into": "questions"}, says('{"question": "Wh'), one=seed(TEXT)).drafts
+    assert broken.reason == Reason.SCHEMA_MISMATCH
+
+
+def test_a_tokenizer_that_is_not_there_stops_the_job_before_it_asks() -> None:
+    with pytest.raises(BadJob, match=r"recipe\.tokenizer: wanted a local tokenizer\.json"):
+        options_of(RecipeChoice(name="rewrite", options={"tokenizer": "nowhere"}))
+
+
+@pytest.mark.vllm
+def test_the_real_engine_answers_in_the_asked_form(vllm_teacher: Teacher) -> None:
+    short = "Reply as JSON with keys question, quote and answer.\nMessage: {{ passage }}"
+    choice = {"name": "rewrite", "into": "questions", "n": 2, "template": short, "tokenizer": str(TINY_TEACHER)}
+    for draft in made(choice, vllm_teacher, one=seed(TEXT)).drafts:
+        assert draft.reason in (None, Reason.SCHEMA_MISMATCH)  # cut off at 64 tokens, it is no JSON
+        assert draft.fields["passage"] == TEXT
