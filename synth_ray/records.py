@@ -156,6 +156,7 @@ class Draft:
     completion_tokens: int = 0
     reason: Reason | None = None
     detail: str = ""
+    copied: bool = False  # the seed itself, not an answer: origin and depth are the seed's own
 
 
 @dataclass(slots=True)

@@ -29,6 +29,10 @@ def open_teacher(model: Model) -> Teacher:
         from synth_ray.ask.scripted_teacher import ScriptedTeacher
 
         return ScriptedTeacher(model)
+    if model.engine == "none":
+        from synth_ray.ask.no_teacher import NoTeacher
+
+        return NoTeacher()
     from synth_ray.ask.vllm_teacher import VllmTeacher
 
     return VllmTeacher(model)

@@ -56,7 +56,7 @@ def _head(manifest: Manifest) -> dict[str, Any]:
     head: dict[str, Any] = {"pretty_name": manifest.name}
     if manifest.license:
         head["license"] = manifest.license
-    head["tags"] = ["synthetic", "synth_ray"]
+    head["tags"] = ["synth_ray"] if manifest.teacher == "none" else ["synthetic", "synth_ray"]
     default = {"config_name": "default", "default": True, "data_files": _data_files(manifest.files)}
     refused = {"config_name": "rejected", "data_files": _data_files(manifest.rejected_files, split="rejected")}
     infos = [_info("default", manifest.columns, manifest.files)]

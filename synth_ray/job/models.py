@@ -55,7 +55,9 @@ class Script(Section):
 class Model(Section):
     """One model in one role. `models: {teacher: Qwen/Qwen3-8B}` is short for `{teacher: {model: Qwen/Qwen3-8B}}`."""
 
-    engine: Literal["vllm", "scripted"] = key("vllm", "What serves the model: vLLM in the actor, or the scripted teacher.")
+    engine: Literal["vllm", "scripted", "none"] = key(
+        "vllm", "What serves the model: vLLM in the actor, the scripted teacher, or nothing, for a recipe that asks nobody."
+    )
     model: str = key("", "A model name or a local folder, as vLLM takes it.")
     revision: str = key("", "The model's revision (commit, tag or branch); recorded in every row.")
     tokenizer: str = key("", "Another tokenizer than the model's own (name or local folder).")
@@ -76,7 +78,7 @@ class Model(Section):
     @property
     def families(self) -> frozenset[str]:
         """The families the model descends from: a distilled one carries both names. A scripted one has none of its own."""
-        if self.family or self.engine == "scripted":
+        if self.family or self.engine != "vllm":
             return frozenset({self.family.casefold()} - {""})
         name = self.model.rstrip("/").casefold()
         return frozenset(one for one in FAMILIES if one in name) or frozenset({name})
@@ -84,7 +86,7 @@ class Model(Section):
     @property
     def remote(self) -> bool:
         """Whether prompts leave the cluster. An engine that is not known to keep them is taken to send them away."""
-        return self.engine not in ("vllm", "scripted")
+        return self.engine not in ("vllm", "scripted", "none")
 
     def identity(self) -> dict[str, Any]:
         """What of this model can change an answer: part of the ask digest."""
@@ -100,12 +102,17 @@ SPEED_OF_SCRIPT = {"latency_s", "slow_share", "slow_factor", "concurrency", "die
 
 
 class Models(Section):
-    """The roles of a job and the model in each."""
+    """The roles of a job and the model in each. `models: none` is for a recipe that asks nobody."""
 
     teacher: Model = key(..., "The model that answers.")
     judge: Model | None = key(None, "The model that judges; recipes without a judge leave it out.")
 
     allow_related_judge: bool = key(False, "Let the judge be of the teacher's own family: it favours its kin.", changes="nothing")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nobody(cls, value: Any) -> Any:
+        return {"teacher": {"engine": "none"}} if value == "none" else value
 
     @model_validator(mode="after")
     def _judge_is_no_kin(self) -> Models:

@@ -14,7 +14,7 @@ from synth_ray.job.models import Models, RecipeChoice
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Recipe
 
-OURS = ("distill", "vary", "label", "evolve", "rewrite", "prefer", "converse")
+OURS = ("distill", "vary", "label", "evolve", "rewrite", "prefer", "converse", "build")
 
 
 def find(name: str) -> Recipe:
@@ -41,8 +41,9 @@ def _own(name: str) -> Recipe:
 
 def refuse_missing_roles(recipe: Recipe, options: Section, models: Models) -> None:
     """A recipe that asks a judge needs one named: a role left empty would fail every row. Raises JobError."""
+    filled = [role for role, model in models.by_role().items() if model.engine != "none"]
     for role in recipe.roles(options):
-        if role not in models.by_role():
+        if role not in filled:
             raise JobError(f"models.{role}: wanted the {role} that recipe '{recipe.name}' asks, got none; name a model there")
 
 

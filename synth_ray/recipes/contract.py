@@ -72,7 +72,8 @@ class Recipe:
     are drawn as companions. `compares` names what makes two rows duplicates: `prompt`, `completion`, or a field;
     `mask(options)` are constants of a template that every row has, left out of the comparison.
     `roles(options)` are the models it asks, each of which the job must name.
-    `schema(options)` is the JSON Schema a completion must fit. `columns` are extra output columns and their Arrow types.
+    `copies` says that its rows are the seeds themselves, and real where they are. `schema(options)` is the JSON Schema a
+    completion must fit. `columns` are extra output columns and their Arrow types.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Recipe:
     mask: Callable[[Any], tuple[str, ...]] = lambda _: ()
     schema: Callable[[Any], Mapping[str, Any] | None] = lambda _: None
     templates: Callable[[Any], Mapping[str, str]] = lambda _: {}
+    copies: bool = False
     needs: tuple[str, ...] = ("prompt",)
     columns: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
 

@@ -1,15 +1,21 @@
-"""`distill`: one prompt, one or n completions of the teacher."""
+"""`distill`: one prompt, one or n completions of the teacher, each perhaps the best of several."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import re
+from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from synth_ray.job.section import Section, key
-from synth_ray.recipes.contract import Ask, Constraint, Recipe, conversation, drafted
+from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
+from synth_ray.recipes.judge import scored
 from synth_ray.recipes.templates import render
-from synth_ray.records import Draft, Request
+from synth_ray.recipes.votes import vote
+from synth_ray.records import Draft, Message, Request
+
+CRITERIA = {"correct": "free of errors", "helpful": "does what was asked", "clear": "easy to follow"}
 
 
 class Distill(Section):
@@ -17,10 +23,27 @@ class Distill(Section):
 
     template: str = key("{{ prompt }}", "Jinja template of what the teacher is asked; sees the seed's fields.")
     system: str = key("", "System message of the ask.")
+    history: bool = key(True, "Ask a conversation's last turn with the turns before it; off, alone.")
     n: int = key(1, "Completions per prompt, each its own row.", ge=1, le=64)
+    best_of: int = key(1, "Samples drawn for each row, of which one is kept.", ge=1, le=64)
+    pick: Literal["vote", "judge"] = key("vote", "How the best is found: the commonest final answer, or a judge's rubric.")
+    final: str = key(r"####\s*(.+)", "Regular expression of a final answer, its first group; votes are counted by it.")
+    criteria: dict[str, str] = key(lambda: dict(CRITERIA), "The judge's rubric: criterion and its meaning.", min_length=1)
+    reasoning: tuple[str, str] | None = key(None, "Marks around the reasoning, as ['<think>', '</think>']: kept in a column.")
     schema_: dict[str, Any] | None = key(None, "JSON Schema the completion must fit; decoding is guided by it.", alias="schema")
     choices: list[str] | None = key(None, "Closed list of allowed completions; decoding is guided by it.")
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
+
+    @field_validator("final")
+    @classmethod
+    def _has_a_group(cls, value: str) -> str:
+        try:
+            groups = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"wanted a regular expression, got one that does not compile: {error}") from None
+        if not groups:
+            raise ValueError("wanted a regular expression with a group around the final answer, got none; add parentheses")
+        return value
 
     @model_validator(mode="after")
     def _one_constraint(self) -> Distill:
@@ -36,10 +59,81 @@ class Distill(Section):
 
 
 async def make(request: Request, ask: Ask, options: Distill) -> list[Draft]:
-    asked = conversation(options.system, render(options.template, request))
-    answers = await ask.many(asked, options.n, constraint=options.constraint)
-    kept = {name: request.seed.fields.get(name) for name in options.keep}
-    return [drafted(request.seed.fields["prompt"], answer, fields=kept) for answer in answers]
+    before = _turns_before(request) if options.history else []
+    system = options.system if not any(m["role"] == "system" for m in before) else ""
+    asked = conversation(system, render(options.template, request))
+    asked = [*asked[:-1], *before, asked[-1]]
+    answers = await ask.many(asked, options.n * options.best_of, constraint=options.constraint)
+    groups = [answers[i : i + options.best_of] for i in range(0, len(answers), options.best_of)]
+    picked = await asyncio.gather(*[_best(request, ask, options, group) for group in groups])
+    return [_draft(request, options, before, answer, told) for answer, told in picked]
+
+
+def _turns_before(request: Request) -> list[Message]:
+    """The turns of a conversation seed that come before its last user turn."""
+    said = request.seed.fields.get("messages")
+    return [{"role": str(m["role"]), "content": str(m["content"])} for m in said[:-1]] if isinstance(said, list) else []
+
+
+async def _best(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[Completion, dict[str, Any]]:
+    """One of the samples, and what was found out about it; the others are attempts."""
+    if options.best_of == 1:
+        return answers[0], {}
+    chosen, told = await (_by_judge if options.pick == "judge" else _by_vote)(request, ask, options, answers)
+    for _ in range(len(answers) - 1):
+        ask.attempt("not_the_best")
+    return answers[chosen], told
+
+
+async def _by_vote(_request: Request, _ask: Ask, options: Distill, answers: list[Completion]) -> tuple[int, dict[str, Any]]:
+    """The first sample with the commonest final answer (Wang et al., 2022, arXiv 2203.11171)."""
+    won = vote([_final(answer, options) for answer in answers])
+    return (won.winner, {"agreement": won.agreement}) if won is not None else (0, {"agreement": 0.0})
+
+
+def _final(answer: Completion, options: Distill) -> str | None:
+    if answer.finish_reason == "length":
+        return None
+    found = re.findall(options.final, answer.text)
+    last = found[-1] if found else answer.text
+    return re.sub(r"[\s,$]+", "", last if isinstance(last, str) else last[0]).casefold().rstrip(".") or None
+
+
+async def _by_judge(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[int, dict[str, Any]]:
+    """The sample with the highest sum of scores; among equals the first. One the judge could not score has none."""
+    question = render(options.template, request)
+    scores = await asyncio.gather(*[scored(ask, question, a.text, criteria=options.criteria) for a in answers])
+    sums = [sum(one.values()) if one is not None else 0 for one in scores]
+    best = sums.index(max(sums))
+    return best, {"scores": scores[best]}
+
+
+def _draft(request: Request, options: Distill, before: list[Message], answer: Completion, told: dict[str, Any]) -> Draft:
+    fields = {name: request.seed.fields.get(name) for name in options.keep} | told
+    text, reasoning = _apart(answer.text, options.reasoning)
+    if options.reasoning is not None:
+        fields["reasoning"] = reasoning
+    draft = drafted(str(request.seed.fields["prompt"]), answer, fields=fields)
+    draft.prompt, draft.completion = [*before, *draft.prompt], text
+    return draft
+
+
+def _apart(text: str, marks: tuple[str, str] | None) -> tuple[str, str | None]:
+    """Completion and reasoning. Where reasoning was never closed the completion is empty, and rejected as that."""
+    if marks is None:
+        return text, None
+    opening, closing = marks
+    head, closed, tail = text.partition(closing)
+    if closed:
+        return tail.strip(), head.replace(opening, "", 1).strip()
+    return ("", head.replace(opening, "", 1).strip()) if opening in head else (text, None)
+
+
+def _columns(options: Distill) -> dict[str, str]:
+    columns = dict.fromkeys(options.keep, "json")
+    if options.best_of > 1:
+        columns |= {"agreement": "float"} if options.pick == "vote" else {"scores": "json"}
+    return columns | ({"reasoning": "string"} if options.reasoning is not None else {})
 
 
 RECIPE = Recipe(
@@ -47,7 +141,8 @@ RECIPE = Recipe(
     options=Distill,
     make=make,
     slots=lambda o: o.n,
+    roles=lambda o: ("teacher", "judge") if o.best_of > 1 and o.pick == "judge" else ("teacher",),
     schema=lambda o: o.schema_,
     templates=lambda o: {"template": o.template},
-    columns=lambda o: dict.fromkeys(o.keep, "json"),
+    columns=_columns,
 )

@@ -69,7 +69,8 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     seeds = SeedStore.write(spool, _shown_seeds(job, _planned_seeds(job, groups, count), count))
     if not len(seeds):
         raise JobError(f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.told()}; fix the source")
-    _refuse_synthetic_only_eval(job, seeds, real)
+    if not recipe.copies:
+        _refuse_synthetic_only_eval(job, seeds, real)
     ask_digest = job.ask_digest(seeds.digest)
     planner = Planner(seeds, recipe=recipe, options=options, plan=job.plan, ask_digest=ask_digest)
     return Prepared(
@@ -215,6 +216,8 @@ def estimate(prepared: Prepared, job: Job) -> Estimate:
     characters = [_rendered_characters(prepared, request) for request in requests]
     slots = prepared.recipe.slots(prepared.options)
     asks = prepared.planner.requests * prepared.recipe.asks(prepared.options)
+    if not asks:
+        return Estimate(0, 0, 0)
     mean = sum(characters) / max(1, len(characters)) / 4
     return Estimate(asks, int(mean * asks), job.sampling.max_tokens * max(asks, prepared.planner.requests * slots))
 

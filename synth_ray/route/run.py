@@ -186,7 +186,7 @@ class _Run:
             recipe=job.recipe.name,
             license=job.output.license,
             sources=[{"path": s.path, "license": s.license} for s in job.seeds],
-            synthetic_only_eval=any(s not in publisher.real for s in evaluation),
+            synthetic_only_eval=not prepared.recipe.copies and any(s not in publisher.real for s in evaluation),
             single_writer=job.output.single_writer,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=self._versions(driver),

@@ -1,0 +1,64 @@
+"""`build`: a dataset from raw real examples; no teacher is asked.
+
+Any shape a seed may have becomes the one form of a row, and goes the way of every row: checked, scrubbed, deduplicated, split.
+A row is a copy of its seed, and so keeps the seed's origin and depth.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import field_validator
+
+from synth_ray.job.section import Section, key
+from synth_ray.recipes.contract import Ask, Recipe, user
+from synth_ray.recipes.passages import counter
+from synth_ray.records import Draft, Message, Reason, Request
+
+
+class Build(Section):
+    """Options of `build`. Say `models: none` in its job."""
+
+    system: str = key("", "System message put before conversations that have none.")
+    keep: list[str] | None = key(None, "Fields of the seed that are copied to the row; left out, all of them.")
+    schema_: dict[str, Any] | None = key(None, "JSON Schema the completion must fit.", alias="schema")
+    tokenizer: str = key("", "Local tokenizer.json to count by; left out, a token is four characters.")
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _is_there(cls, value: str) -> str:
+        counter(value)
+        return value
+
+
+async def make(request: Request, ask: Ask, options: Build) -> list[Draft]:
+    seed = request.seed
+    prompt = _prompt(seed.fields, options.system)
+    answer = seed.fields.get("answer")
+    others = {name: value for name, value in seed.fields.items() if name not in ("prompt", "answer", "messages")}
+    fields = others if options.keep is None else {name: seed.fields.get(name) for name in options.keep}
+    if not isinstance(answer, str):
+        what = "no 'answer'" if answer is None else f"wanted text in 'answer', got {type(answer).__name__}"
+        reason = Reason.MISSING_FIELD if answer is None else Reason.WRONG_TYPE
+        return [Draft(prompt, "", fields, reason=reason, detail=what, copied=True)]
+    count = counter(options.tokenizer)
+    asked = sum(count(turn["content"]) for turn in prompt)
+    return [Draft(prompt, answer, fields, "", asked, count(answer), copied=True)]
+
+
+def _prompt(fields: dict[str, Any], system: str) -> list[Message]:
+    said = fields.get("messages")
+    turns = [dict(turn) for turn in said] if isinstance(said, list) else [user(str(fields["prompt"]))]
+    return turns if not system or turns[0]["role"] == "system" else [{"role": "system", "content": system}, *turns]
+
+
+RECIPE = Recipe(
+    name="build",
+    options=Build,
+    make=make,
+    asks=lambda _: 0,
+    roles=lambda _: (),
+    copies=True,
+    schema=lambda o: o.schema_,
+    columns=lambda o: dict.fromkeys(o.keep or [], "json"),
+)

@@ -1,0 +1,77 @@
+"""A dataset of real rows, without a teacher: every shape becomes one, real stays real, and the funnel adds up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+import synth_ray
+from synth_ray.errors import JobError
+
+SEEDS = [
+    {"question": f"How many legs have {n} spiders with {n + 1} friends?", "answer": f"They have {8 * (2 * n + 1)} legs."}
+    for n in range(30)
+]
+SHAPES: list[dict[str, Any]] = [
+    {"instruction": "Translate the word for a small grey house animal.", "input": "cat", "output": "chat", "topic": "words"},
+    {"conversations": [{"from": "human", "value": "Which river runs through Cologne?"}, {"from": "gpt", "value": "The Rhine."}]},
+    {
+        "messages": [
+            {"role": "user", "content": "Hello there, are you the desk?"},
+            {"role": "assistant", "content": "I am."},
+            {"role": "user", "content": "Then where is my parcel, please?"},
+            {"role": "assistant", "content": "In Oslo."},
+        ]
+    },
+    {"question": "A question that nobody ever answered?"},
+    {"question": "Who wrote to you about the late delivery?", "answer": "It was jo.doe@mail.com, yesterday."},
+]
+
+
+def job(folder: Path, rows: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    (folder / "seeds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {
+        "name": "real rows",
+        "seeds": {"path": str(folder / "seeds.jsonl")},
+        "recipe": "build",
+        "models": "none",
+        "split": {"fractions": {"train": 0.8, "test": 0.2}},
+        "output": str(folder / "out"),
+        "cluster": {"engine": "local"},
+    } | more
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=["alpaca", "sharegpt", "messages", "unanswered", "personal"])
+def test_each_shape_becomes_one_row_of_messages(tmp_path: Path, shape: dict[str, Any]) -> None:
+    manifest = synth_ray.run(job(tmp_path, [shape], split={"fractions": {"train": 1.0}})).manifest
+    if "question" in shape and "answer" not in shape:
+        assert manifest["rows"]["rejected"] == {"missing_field": 1}
+        return
+    assert manifest["rows"]["accepted"] == 1
+    [row] = duckdb.sql(f"select * from read_parquet('{tmp_path}/out/data/**/*.parquet')").df().to_dict("records")
+    assert (row["origin"], row["depth"]) == ("real", 0)
+    assert not isinstance(row["teacher"], str)
+    assert [m["role"] for m in row["messages"]][-1] == "assistant"
+    assert len(row["messages"]) == len(shape.get("messages", [1, 2]))
+    assert "jo.doe" not in json.dumps(list(row["messages"]))
+
+
+def test_real_rows_need_no_other_real_rows_to_be_evaluated_on_and_duplicates_go(tmp_path: Path) -> None:
+    manifest = synth_ray.run(job(tmp_path, [*SEEDS, SEEDS[0] | {"note": "again"}])).manifest
+    assert manifest["rows"]["requested"] == 31
+    assert manifest["rows"]["rejected"]["exact_duplicate"] == 1
+    assert set(manifest["splits"]) == {"train", "test"}
+    assert manifest["tokens"] == {"prompt": 0, "completion": 0, "cached": 0}
+    assert not manifest["synthetic_only_eval"]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "- synthetic\n" not in card
+    assert "synthetic only" not in card
+
+
+def test_a_recipe_that_asks_is_refused_without_a_teacher(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"models\.teacher: wanted the teacher that recipe 'distill' asks"):
+        synth_ray.run(job(tmp_path, SEEDS, recipe="distill"))
