@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--text", action="store_true", help="show its text too, as it was scrubbed")
     _gc(commands)
     _report(commands)
+    _export(commands)
     return top
 
 
@@ -84,6 +85,21 @@ def _gc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _of_prefix(commands, "report", "print the funnel of a dataset and write its report.html again")
     command.add_argument("--json", action="store_true", help="print the manifest instead")
+
+
+FORMATS = [
+    "trl-sft", "trl-prompt-completion", "trl-dpo", "alpaca", "sharegpt", "openai-sft", "openai-dpo", "axolotl", "llama-factory",
+    "jsonl",
+]  # fmt: skip
+"""Those of `dataset.formats`, named here so that a help text needs nothing heavy."""
+
+
+def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "write a dataset in a trainer's own format"
+    command = commands.add_parser("export", help=text, description=text)
+    command.add_argument("prefix", help="the dataset's output prefix, local or s3://")
+    command.add_argument("--format", required=True, choices=FORMATS, help="the trainer's format")
+    command.add_argument("--to", help="where to write it (PREFIX/export/FORMAT)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,6 +24,7 @@ COMMANDS = {
     "show": {"prefix", "id", "--text"},
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
     "report": {"prefix", "--json"},
+    "export": {"prefix", "--format", "--to"},
 }
 
 

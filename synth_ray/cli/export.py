@@ -1,0 +1,74 @@
+"""`synth-ray export`: a dataset in a trainer's own format, one JSONL file per split."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from synth_ray.dataset.formats import FORMATS, LeftOut, beside
+from synth_ray.dataset.manifest import File, Manifest, read_manifest
+from synth_ray.errors import JobError
+from synth_ray.storage import Storage, open_storage
+
+_BATCH_ROWS = 1024
+
+
+def main(arguments: argparse.Namespace) -> int:
+    dataset = open_storage(arguments.prefix)
+    manifest = read_manifest(dataset)
+    where = arguments.to or f"{arguments.prefix.rstrip('/')}/export/{arguments.format}"
+    target = open_storage(where)
+    written, first, told = _splits(dataset, manifest, target, arguments.format)
+    if not first:
+        why = ", ".join(f"{n:,} with {reason}" for reason, n in sorted(_sum(told).items())) or "no row"
+        raise JobError(f"export: wanted rows that format '{arguments.format}' can hold, got {why}; choose another format")
+    for name, text in beside(arguments.format, written, first).items():
+        target.write(name, text.encode())
+    for split, counts in told.items():
+        left_out = "".join(f", {n:,} left out ({reason})" for reason, n in sorted(counts.items()) if reason)
+        print(f"{split:<12}{counts['']:>9,} rows{left_out}")
+    print(f"export    {where}")
+    return 0
+
+
+def _splits(
+    dataset: Storage, manifest: Manifest, target: Storage, name: str
+) -> tuple[dict[str, str], dict[str, Any], dict[str, Counter[str]]]:
+    """Write each split. Returns the files by split, the first row, and the rows by split and reason ('' for written)."""
+    written: dict[str, str] = {}
+    first: dict[str, Any] = {}
+    told: dict[str, Counter[str]] = {}
+    for split in sorted({file.split for file in manifest.files}):
+        files = [file for file in manifest.files if file.split == split]
+        counts = told[split] = Counter({"": 0})
+        with target.upload(f"{split}.jsonl") as out:
+            for row in _rows(dataset, files):
+                try:
+                    made = FORMATS[name](row)
+                except LeftOut as why:
+                    counts[str(why)] += 1
+                    continue
+                counts[""] += 1
+                first = first or made
+                out.write(json.dumps(made, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+        written[split] = f"{split}.jsonl"
+    return {split: path for split, path in written.items() if told[split][""]}, first, told
+
+
+def _rows(dataset: Storage, files: list[File]) -> Iterator[dict[str, Any]]:
+    for file in files:
+        with dataset.open_input(file.path) as opened:
+            for batch in pq.ParquetFile(opened).iter_batches(_BATCH_ROWS):
+                yield from batch.to_pylist()
+
+
+def _sum(told: dict[str, Counter[str]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for counts in told.values():
+        total.update({reason: n for reason, n in counts.items() if reason})
+    return total

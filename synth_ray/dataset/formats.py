@@ -1,0 +1,177 @@
+"""Trainer formats as projections of the one published row.
+
+Law: a projection is a function of the row alone, and holds no column that a trainer would take for a second format. A row that
+it cannot hold is left out with a reason, which the caller counts. The shapes are those of the trainers' own documentation: TRL
+(dataset formats), OpenAI (fine-tuning), LLaMA-Factory (data/README), Axolotl (chat_template), Stanford Alpaca. Where rows are
+read as a table (TRL, ShareGPT, LLaMA-Factory), every row has the same columns: `tools` is JSON text, and calls stay in the text
+of their turn, in the form that Hermes and Qwen templates write; a struct of arguments would gain the keys of every other row's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+Message = dict[str, Any]
+
+_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+_SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
+
+
+class LeftOut(Exception):
+    """The format cannot hold this row. Its argument is why, in words that count."""
+
+
+def trl_sft(row: Row) -> dict[str, Any]:
+    return {"messages": _answered(row)} | _tools_text(row)
+
+
+def trl_prompt_completion(row: Row) -> dict[str, Any]:
+    *prompt, last = _answered(row)
+    return {"prompt": prompt, "completion": [last]} | _tools_text(row)
+
+
+def trl_dpo(row: Row) -> dict[str, Any]:
+    *prompt, chosen = _answered(row)
+    return {"prompt": prompt, "chosen": [chosen], "rejected": [_rejected(row)]} | _tools_text(row)
+
+
+def alpaca(row: Row) -> dict[str, Any]:
+    said = _answered(row)
+    if [m["role"] for m in said] != ["user", "assistant"]:
+        raise LeftOut("more than one question and its answer")
+    return {"instruction": said[0]["content"], "input": "", "output": said[1]["content"]}
+
+
+def sharegpt(row: Row) -> dict[str, Any]:
+    turns = [_sharegpt_turn(m) for m in _answered(row)]
+    return {"conversations": turns} | _tools_text(row)
+
+
+def openai_sft(row: Row) -> dict[str, Any]:
+    return {"messages": _openai(_answered(row))} | _tools(row)
+
+
+def openai_dpo(row: Row) -> dict[str, Any]:
+    *before, chosen = _openai(_answered(row))
+    asked = {"messages": before} | _tools(row)
+    return {"input": asked, "preferred_output": [chosen], "non_preferred_output": [_rejected(row)]}
+
+
+def llama_factory(row: Row) -> dict[str, Any]:
+    """ShareGPT by LLaMA-Factory's rule: odd places are the user's or a tool's, even ones the assistant's. Pairs are ranked."""
+    made = sharegpt(row)
+    turns = made["conversations"]
+    spoken = turns[1:] if turns[0]["from"] == "system" else turns
+    if any((turn["from"] in ("human", "observation")) is (place % 2 == 1) for place, turn in enumerate(spoken)):
+        raise LeftOut("turns that do not alternate")
+    if "rejected" not in row:
+        return made
+    chosen = turns.pop()
+    return made | {"chosen": chosen, "rejected": {"from": "gpt", "value": _rejected(row)["content"]}}
+
+
+def jsonl(row: Row) -> dict[str, Any]:
+    return dict(row)
+
+
+FORMATS: dict[str, Callable[[Row], dict[str, Any]]] = {
+    "trl-sft": trl_sft,
+    "trl-prompt-completion": trl_prompt_completion,
+    "trl-dpo": trl_dpo,
+    "alpaca": alpaca,
+    "sharegpt": sharegpt,
+    "openai-sft": openai_sft,
+    "openai-dpo": openai_dpo,
+    "axolotl": openai_sft,
+    "llama-factory": llama_factory,
+    "jsonl": jsonl,
+}
+
+
+def beside(name: str, files: Mapping[str, str], first: Mapping[str, Any]) -> dict[str, str]:
+    """What a trainer wants beside the rows: file name and text. `files` are the written files by split."""
+    if name == "llama-factory":
+        entries = {f"synth_ray_{split}": _dataset_info(path, first) for split, path in sorted(files.items())}
+        return {"dataset_info.json": json.dumps(entries, indent=2)}
+    if name == "axolotl":
+        train = files.get("train", next(iter(files.values()), ""))
+        return {"axolotl.yml": f"datasets:\n  - path: {train}\n    type: chat_template\n    field_messages: messages\n"}
+    return {}
+
+
+def _dataset_info(path: str, first: Mapping[str, Any]) -> dict[str, Any]:
+    columns = {"messages": "conversations"} | {name: name for name in ("tools", "chosen", "rejected") if name in first}
+    ranked = {"ranking": True} if "rejected" in first else {}
+    return {"file_name": path, "formatting": "sharegpt", "columns": columns} | ranked
+
+
+def _rejected(row: Row) -> Message:
+    text = row.get("rejected")
+    if not isinstance(text, str) or not text.strip():
+        raise LeftOut("no rejected answer")
+    return {"role": "assistant", "content": text}
+
+
+def _tools(row: Row) -> dict[str, Any]:
+    value = json.loads(row.get("tools") or "[]")
+    return {"tools": value} if value else {}
+
+
+def _tools_text(row: Row) -> dict[str, Any]:
+    """In a dataset with tools every row says which, those without any too."""
+    return {"tools": row["tools"] or "[]"} if "tools" in row else {}
+
+
+def _answered(row: Row) -> list[Message]:
+    """The messages of a row that ends with the assistant's answer."""
+    said = [{"role": m["role"], "content": m["content"]} for m in row["messages"] or []]
+    if len(said) < 2 or said[-1]["role"] != "assistant":
+        raise LeftOut("no answer at the end")
+    return said
+
+
+def _with_calls(message: Message) -> Message:
+    calls = [_call(body) for body in _CALL.findall(message["content"])]
+    if not calls:
+        return message
+    made = [{"type": "function", "function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in calls]
+    return {"role": "assistant", "content": _CALL.sub("", message["content"]).strip(), "tool_calls": made}
+
+
+def _call(body: str) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not isinstance(value.get("arguments"), dict):
+        raise LeftOut("a tool call that is none")
+    return value
+
+
+def _openai(said: list[Message]) -> list[Message]:
+    """Calls carry ids, their arguments are text, and each result names the call it answers."""
+    made: list[Message] = []
+    waiting: list[str] = []
+    for message in said:
+        if message["role"] == "assistant":
+            message = _with_calls(message)
+            for number, call in enumerate(message.get("tool_calls", [])):
+                call["id"] = f"call_{len(made)}_{number}"
+                waiting.append(call["id"])
+        elif message["role"] == "tool":
+            if not waiting:
+                raise LeftOut("a tool's result without its call")
+            message = message | {"tool_call_id": waiting.pop(0)}
+        made.append(message)
+    return made
+
+
+def _sharegpt_turn(message: Message) -> dict[str, str]:
+    calls = _CALL.findall(message["content"]) if message["role"] == "assistant" else []
+    if calls:
+        return {"from": "function_call", "value": calls[0] if len(calls) == 1 else f"[{', '.join(calls)}]"}
+    return {"from": _SHAREGPT[message["role"]], "value": message["content"]}
