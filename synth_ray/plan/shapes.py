@@ -95,7 +95,7 @@ def _sharegpt(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _conversation(row: Mapping[str, Any], column: str, role: str, content: str) -> dict[str, Any]:
-    """The last user turn is the prompt; an assistant turn that ends the conversation is the answer."""
+    """The last user turn is the prompt; an assistant turn that ends the conversation is the answer; `tool_turns` lie between."""
     if column not in row:
         raise NoField(column)
     turns = [_turn(turn, role, content) for turn in row[column]] if isinstance(row[column], list) else []
@@ -104,8 +104,10 @@ def _conversation(row: Mapping[str, Any], column: str, role: str, content: str) 
         raise NoField(f"{column}: a user turn")
     others = {k: v for k, v in row.items() if k != column}
     fields = {"prompt": turns[asked[-1]]["content"], "messages": turns[: asked[-1] + 1], **others}
-    last = turns[-1]
-    return {**fields, "answer": last["content"]} if last["role"] == "assistant" else fields
+    last, between = turns[-1], turns[asked[-1] + 1 : -1]
+    if last["role"] != "assistant":
+        return fields
+    return {**fields, "answer": last["content"], **({"tool_turns": between} if between else {})}
 
 
 def _turn(turn: Any, role: str, content: str) -> dict[str, str]:

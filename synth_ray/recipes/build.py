@@ -35,7 +35,7 @@ async def make(request: Request, ask: Ask, options: Build) -> list[Draft]:
     seed = request.seed
     prompt = _prompt(seed.fields, options.system)
     answer = seed.fields.get("answer")
-    others = {name: value for name, value in seed.fields.items() if name not in ("prompt", "answer", "messages")}
+    others = {name: value for name, value in seed.fields.items() if name not in ("prompt", "answer", "messages", "tool_turns")}
     fields = others if options.keep is None else {name: seed.fields.get(name) for name in options.keep}
     if not isinstance(answer, str):
         what = "no 'answer'" if answer is None else f"wanted text in 'answer', got {type(answer).__name__}"
@@ -49,6 +49,7 @@ async def make(request: Request, ask: Ask, options: Build) -> list[Draft]:
 def _prompt(fields: dict[str, Any], system: str) -> list[Message]:
     said = fields.get("messages")
     turns = [dict(turn) for turn in said] if isinstance(said, list) else [user(str(fields["prompt"]))]
+    turns += [dict(turn) for turn in fields.get("tool_turns") or []]
     return turns if not system or turns[0]["role"] == "system" else [{"role": "system", "content": system}, *turns]
 
 

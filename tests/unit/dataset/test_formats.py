@@ -56,11 +56,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document = {
         "name": "formats",
         "seeds": [str(folder / "plain.jsonl"), str(folder / "turns.jsonl")],
-        "recipe": "build",
+        "recipe": {"name": "build", "keep": ["rejected", "tools"]},
         "models": "none",
         "dedup": {"near": False},
         "split": {"fractions": {"train": 0.7, "test": 0.3}},
-        "output": {"path": str(folder / "out"), "columns": {"rejected": "string", "tools": "json"}},
+        "output": str(folder / "out"),
         "cluster": {"engine": "local"},
     }
     assert synth_ray.run(document).manifest["rows"]["accepted"] == 12
@@ -131,8 +131,8 @@ def test_an_export_loads_keeps_its_trainers_rules_and_counts_what_it_leaves_out(
     told = capsys.readouterr().out
     assert ("left out" in told) == (wanted < 12)
     files = {p.stem: str(p) for p in (tmp_path / "x").glob("*.jsonl") if p.stat().st_size}
-    # OpenAI's rows may differ in their keys, and are read one file at a time.
-    together = [{s: p} for s, p in files.items()] if name in ("openai-sft", "openai-dpo", "axolotl") else [files]
+    # Rows that may differ in their keys, or be null throughout a split, are read one file at a time.
+    together = [{s: p} for s, p in files.items()] if name in ("openai-sft", "openai-dpo", "axolotl", "jsonl") else [files]
     loaded = [datasets.load_dataset("json", data_files=some, cache_dir=str(tmp_path / "cache")) for some in together]
     assert sum(len(split) for one in loaded for split in one.values()) == wanted
 
