@@ -15,13 +15,14 @@ _FEW = 8
 class Suspects:
     """Requests that were in flight at two deaths are asked again in groups, each on a replica that has nothing else.
 
-    Law: a request is guilty only when an engine died with it alone, after two deaths with it among others; everything
+    Law: a request is guilty only when two engines died with it alone, after two deaths with it among others; everything
     else is asked again. A group that dies is cut into groups of its square root (one by one when few are left), so that
-    among a thousand requests one is found at the cost of three more engines, where halving would cost ten.
+    among a thousand requests one is found at the cost of four more engines, where halving would cost ten.
     """
 
     def __init__(self) -> None:
         self._deaths: Counter[str] = Counter()
+        self._deaths_alone: Counter[str] = Counter()
         self._groups: deque[list[Request]] = deque()
 
     @property
@@ -41,7 +42,9 @@ class Suspects:
         asked = list(in_flight)
         if alone:
             if len(asked) == 1:
-                return [], asked
+                self._deaths_alone[asked[0].id] += 1
+                if self._deaths_alone[asked[0].id] >= _DEATHS:
+                    return [], asked
             self._groups.extendleft(reversed(_cut(asked)))
             return [], []
         self._deaths.update(r.id for r in asked)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from synth_ray.ask.rows import Answered, answered
 from synth_ray.records import Draft, Outcome, Reason, Request, digest
 
-GUILTY = "the engine died with this request alone in flight, and twice before"
+GUILTY = "two engines died with this request alone in flight, and two with it among others"
 """The detail of a row whose request kills engines."""
 
 
