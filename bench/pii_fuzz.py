@@ -7,6 +7,17 @@ from collections.abc import Sequence
 
 from bench.pii_corpus import Sample
 
+# fmt: off
+WORST = (
+    "a.", "1.", ".....", "www.", ":", "(", "%", "1/2/", "12-", "1234 ", "a@", "a@a-", "DE89 1234 ", "+1", "\"a.",
+    "bc1q", "0x", "password is ", "call 5", "key=key=", "-----BEGIN PRIVATE KEY-----\n", "://a:", "<EMAIL_1>",
+    "at dot ", "ssn 1234", "1", "a", "the quick brown fox ", "jane@mail.com ", "(212) 867-5309 ", "٣٤", "é@é.",
+    "1.2.3.4 ", "2001:db8::1 ", "pin 1234 ", "eyJ.", "((1)(1", "ab:", "QUJDREVGR0hJSktM", "a" * 60 + "@", "http://",
+    "\ud800", "1.2.3 ",
+)
+# fmt: on
+"""Shapes that, repeated, make a detector slow: what the regexes of others backtrack over."""
+
 PIECES = [
     *"0123456789" * 3,
     *"+-() ./x#,;:@_*\"'<>[]{}=~%$\n\t",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.pii_corpus import Sample
-from bench.pii_fuzz import fragments, fuzzed
+from bench.pii_fuzz import WORST, fragments, fuzzed
 from bench.pii_texts import corpus
 from bench.results import tell
 from synth_ray.job.scrub import Scrub
@@ -31,49 +31,6 @@ NEVER = 1e18
 Look = Callable[[str], list[Finding]]
 Row = dict[str, Any]
 STRUCTURED = frozenset(Scrub().wanted())
-WORST = (
-    "a.",
-    "1.",
-    ".....",
-    "www.",
-    ":",
-    "(",
-    "%",
-    "1/2/",
-    "12-",
-    "1234 ",
-    "a@",
-    "a@a-",
-    "DE89 1234 ",
-    "+1",
-    '"a.',
-    "bc1q",
-    "0x",
-)
-WORST += (
-    "password is ",
-    "call 5",
-    "key=key=",
-    "-----BEGIN PRIVATE KEY-----\n",
-    "://a:",
-    "<EMAIL_1>",
-    "at dot ",
-    "ssn 1234",
-    "1",
-    "a",
-)
-WORST += (
-    "the quick brown fox ",
-    "jane@mail.com ",
-    "(212) 867-5309 ",
-    "٣٤",
-    "é@é.",
-    "1.2.3.4 ",
-    "2001:db8::1 ",
-    "pin 1234 ",
-    "eyJ.",
-)
-WORST += ("((1)(1", "ab:", "QUJDREVGR0hJSktM", "a" * 60 + "@", "http://", "\ud800", "1.2.3 ")
 
 
 class Engines:

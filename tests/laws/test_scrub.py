@@ -7,7 +7,7 @@ import logging
 import random
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.pii_fuzz import WORST
 from bench.pii_texts import corpus
 from synth_ray.dedup.compared import compared_text
 from synth_ray.job.document import Job
@@ -79,61 +80,15 @@ def test_chats_are_at_rest_and_hold_nothing_that_was_planted(scrubber: Scrubber)
         assert len(left) <= 1
 
 
-WORST = (
-    "a.",
-    "1.",
-    ".....",
-    "www.",
-    ":",
-    "(",
-    "%",
-    "1/2/",
-    "12-",
-    "1234 ",
-    "a@",
-    "a@a-",
-    "DE89 1234 ",
-    "+1",
-    '"a.',
-    "bc1q",
-    "0x",
-    "eyJ.",
-)
-WORST += (
-    "password is ",
-    "call 5",
-    "key=key=",
-    "-----BEGIN PRIVATE KEY-----\n",
-    "://a:",
-    "<EMAIL_1>",
-    "at dot ",
-    "ssn 1234",
-    "\ud800",
-    "٣٤",
-)
+@pytest.fixture(scope="module")
+def patient() -> Scrubber:
+    return open_scrubber(Scrub(record_timeout_s=60))
 
 
 @pytest.mark.parametrize("shape", WORST)
-def test_a_hundred_thousand_characters_of_the_worst_come_to_an_end(shape: str) -> None:
+def test_a_hundred_thousand_characters_of_the_worst_come_to_an_end(shape: str, patient: Scrubber) -> None:
     """Within the time a record has; the figures are in bench/results/scrub.json."""
-    scrubber = hostile()
-    text = shape * (100_000 // len(shape))
-    assert scrubber.records([text])[0].reason is None
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one() -> Iterator[None]:
-    yield
-    HELD.clear()
-
-
-HELD: list[Scrubber] = []
-
-
-def hostile() -> Scrubber:
-    if not HELD:
-        HELD.append(open_scrubber(Scrub(record_timeout_s=60)))
-    return HELD[0]
+    assert patient.records([shape * (100_000 // len(shape))])[0].reason is None
 
 
 def test_nothing_is_asked_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
