@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,6 @@ from synth_ray.check.quality import echoed, is_refusal, refusal_pattern, repetit
 from synth_ray.check.tokens import Counter, open_counter
 from synth_ray.errors import JobError
 from synth_ray.job.check import FLAGS, Check
-
-Flagging = Callable[[pa.Table], Sequence[bool] | np.ndarray]
 
 
 def open_checker(section: Check, *, recipe_schema: Mapping[str, Any] | None = None) -> Checker:

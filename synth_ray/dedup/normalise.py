@@ -111,13 +111,6 @@ class _Words(dict[int, str]):
 _CANONICAL, _WORDS = _Canonical(), _Words()
 
 
-def ascii_tables() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """For each byte below 128: its canonical byte, and 1 where it is part of a word."""
-    shows = np.array([ord(shown(ord(folded(chr(b))))) for b in range(128)], np.uint8)
-    is_word = np.array([reading(ord(folded(chr(b)))) == WORD for b in range(128)], np.uint8)
-    return shows, is_word
-
-
 @cache
 def unicode_table() -> np.ndarray[Any, Any]:
     """For each code point, packed: its canonical code point (bits 0-20), reading (21-22), HARD, combining class (24-31)."""

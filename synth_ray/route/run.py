@@ -27,6 +27,7 @@ from synth_ray.dataset.schema import Provenance, RowShape
 from synth_ray.dataset.writer import DatasetWriter
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
+from synth_ray.records import EVAL_SPLITS
 from synth_ray.report.page import page
 from synth_ray.route.driver import Driver
 from synth_ray.route.growing import grown_plan
@@ -153,7 +154,8 @@ class _Run:
 
     def _manifest(self, driver: Driver, publisher: Publisher, writer: DatasetWriter) -> Manifest:
         job, tally, prepared = self._job, self._tally, self._prepared
-        evaluation = [s for s in ("validation", "test") if s in (written := writer.finish()).splits]
+        written = writer.finish()
+        evaluation = [split for split in EVAL_SPLITS if split in written.splits]
         return Manifest(
             name=job.name,
             description=job.description,
