@@ -199,13 +199,13 @@ class _Run:
         accepted = max(1, self._tally.accepted)
         return {
             "wall_s": round(time.monotonic() - self._began, 1),
-            "replica_s": round(driver.replica_seconds, 1),
-            "usd": round(driver.usd, 4),
-            "usd_per_1k_accepted": round(1000 * driver.usd / accepted, 4),
+            "replica_s": round(driver.spending.replica_seconds, 1),
+            "usd": round(driver.spending.usd, 4),
+            "usd_per_1k_accepted": round(1000 * driver.spending.usd / accepted, 4),
         }
 
     def _versions(self, driver: Driver) -> dict[str, str]:
-        facts = driver.teacher_facts.get("teacher")
+        facts = driver.dispatch.facts.get("teacher")
         ours = {"synth_ray": version("synth-ray"), "pyarrow": version("pyarrow")}
         return ours | (dict(facts.versions) if facts else {})
 
