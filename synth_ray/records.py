@@ -135,6 +135,7 @@ class Request:
     slots: int
     shots: tuple[Seed, ...] = ()
     random_seed: int = 0
+    number: int = 0  # its place in the whole plan, whatever chunk it is in
 
     @property
     def depth(self) -> int:

@@ -14,7 +14,6 @@ from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.hashing import U32, Array
 from synth_ray.dedup.index import BARRED, EXACT, FULL, NEAR, NEW, Batch, Found, Index
 from synth_ray.job.dedup import Dedup
-from synth_ray.job.split import Target
 from synth_ray.records import Reason, verdict_of
 
 VERDICTS = pa.schema(
@@ -40,7 +39,8 @@ _REASONS = {
 class Admission:
     """Decides staged rows. `real` rows (scrubbed and fingerprinted) are indexed first and always kept.
 
-    `evals` are the evaluation sets by name. A row near a kept row of another split, or sharing a long n-gram with one
+    `evals` are the evaluation sets by name. `room` is how many rows each cell still takes: it is counted down, and a row of
+    a cell without room is rejected(over_quota). A row near a kept row of another split, or sharing a long n-gram with one
     across the line between training and evaluation, is rejected(cross_split), whichever of the two is for training:
     nothing kept crosses splits, and nothing kept is taken back.
     """
@@ -49,8 +49,8 @@ class Admission:
         self,
         *,
         dedup: Dedup,
-        target: Target,
         real: pa.Table,
+        room: Array | None = None,
         evals: Mapping[str, EvalTexts] | None = None,
         index: Index | None = None,
     ) -> None:
@@ -58,7 +58,7 @@ class Admission:
         self._bands = dedup.bands
         self._evals = evals or {}
         self._guard = Guard()
-        self._room = np.array([_UNLIMITED if target.accepted is None else target.accepted], np.int64)
+        self._room = room if room is not None else np.array([_UNLIMITED], np.int64)
         if real.num_rows:
             batch = Batch.of(real, self._bands)
             self._index.apply(batch)
@@ -73,13 +73,12 @@ class Admission:
     def index_bytes(self) -> int:
         return self._index.nbytes + self._index.store_nbytes + self._guard.nbytes
 
-    @property
-    def is_full(self) -> bool:
-        """The target is reached: every further row would be over quota."""
-        return bool(self._room[0] <= 0)
+    def decide(self, staged: pa.Table, cells: Array | None = None) -> pa.Table:
+        """A verdict per row, in the rows' order; see VERDICTS. Call with chunks in order, each once.
 
-    def decide(self, staged: pa.Table) -> pa.Table:
-        """A verdict per row, in the rows' order; see VERDICTS. Call with chunks in order, each once."""
+        `cells` is each row's place in `room`; left out, the first.
+        """
+        cells = cells if cells is not None else np.zeros(staged.num_rows, np.int64)
         decided = _Decided(staged)
         self._contaminated(decided)
         rows = decided.open_rows
@@ -87,7 +86,7 @@ class Admission:
             open_ = staged.take(pa.array(rows))
             batch, (words, ends) = Batch.of(open_, self._bands), _said(open_)
             bars = self._guard.bars(words, ends, batch.splits)
-            found = self._index.decide(batch, room=self._room, cell=np.zeros(len(rows), np.int64), bars=bars)
+            found = self._index.decide(batch, room=self._room, cell=cells[rows], bars=bars)
             self._guard.keep(words, ends, batch.splits, found.code == NEW)
             self._tell(decided, batch, found)
         return decided.table()

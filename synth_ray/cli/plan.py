@@ -8,7 +8,8 @@ from pathlib import Path
 
 from synth_ray.cli.job import job_of
 from synth_ray.records import SPLITS
-from synth_ray.route.preparation import estimate, prepare
+from synth_ray.route.estimate import estimate
+from synth_ray.route.preparation import Prepared, prepare
 
 _CHUNKS_SHOWN = 10
 
@@ -17,7 +18,6 @@ def main(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
     with tempfile.TemporaryDirectory() as spool:
         prepared = prepare(job, spool=Path(spool), file=arguments.job)
-        planner = prepared.planner
         guess = estimate(prepared, job)
         counts = dict.fromkeys(SPLITS, 0)
         for code in prepared.seeds.splits:
@@ -25,12 +25,26 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"job       {job.name}  ({prepared.job_digest})")
     print(f"seeds     {prepared.count.read} read, {prepared.count.planned} planned, rejected: {prepared.count.told()}")
     print(f"          {', '.join(f'{name} {n}' for name, n in counts.items())}; real evaluation rows {prepared.real.num_rows}")
-    print(f"requests  {planner.requests:,} in {planner.chunks:,} chunks of {job.plan.chunk_requests:,}; {planner.slots:,} slots")
-    for chunk in range(min(planner.chunks, _CHUNKS_SHOWN)):
-        first = chunk * job.plan.chunk_requests
-        print(f"  chunk {chunk:>6}  requests {first:,}–{min(first + job.plan.chunk_requests, planner.requests) - 1:,}")
-    if planner.chunks > _CHUNKS_SHOWN:
-        print(f"  … {planner.chunks - _CHUNKS_SHOWN:,} more")
+    if job.target.is_set:
+        _tell_target(prepared)
+    else:
+        _tell_chunks(prepared)
     print(f"asks      {guess.asks:,}")
     print(f"tokens    about {guess.prompt_tokens:,} in; at most {guess.most_completion_tokens:,} out (max_tokens × asks)")
     return 0
+
+
+def _tell_chunks(prepared: Prepared) -> None:
+    planner, size = prepared.planner, prepared.job.plan.chunk_requests
+    print(f"requests  {planner.requests:,} in {planner.chunks:,} chunks of {size:,}; {planner.slots:,} slots")
+    for chunk in range(min(planner.chunks, _CHUNKS_SHOWN)):
+        first = chunk * size
+        print(f"  chunk {chunk:>6}  requests {first:,}–{min(first + size, planner.requests) - 1:,}")
+    if planner.chunks > _CHUNKS_SHOWN:
+        print(f"  … {planner.chunks - _CHUNKS_SHOWN:,} more")
+
+
+def _tell_target(prepared: Prepared) -> None:
+    wanted = sum(prepared.wanted.values())
+    print(f"target    {wanted:,} accepted rows in {len(prepared.wanted):,} cells")
+    print(f"requests  {-(-wanted // prepared.slots):,} if every row is accepted, {prepared.most_requests:,} at most")

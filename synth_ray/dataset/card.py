@@ -12,6 +12,7 @@ from synth_ray.errors import Conflict
 from synth_ray.storage import Storage
 
 PATH = "README.md"
+_CELLS_SHOWN = 40
 
 _FEATURES: dict[str, dict[str, Any]] = {
     "list<item: struct<role: string, content: string>>": {
@@ -97,6 +98,8 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
     if m.description:
         parts += [m.description, ""]
     parts += ["## How the rows came about", "", *_funnel(m), ""]
+    if m.target.get("cells"):
+        parts += ["## Balance", "", *_balance(m.target), ""]
     parts += ["## Splits", "", *_table(("split", "rows"), m.splits.items()), "", _eval_sentence(m), ""]
     parts += ["## Where they come from", "", *_table(("", ""), _provenance(m)), ""]
     parts += ["## Personal data", "", *_pii(m), ""]
@@ -132,6 +135,15 @@ def _funnel(m: Manifest) -> list[str]:
     told[-1] += "".join(f", {n:,} rejected ({reason})" for reason, n in sorted(m.seeds.rejected.items())) + "."
     told += ["Rejected and failed rows are kept, with their reasons: configuration `rejected`."] if m.rejected_files else []
     return told
+
+
+def _balance(target: dict[str, Any]) -> list[str]:
+    """The cells that came shortest first: a reader looks for what is missing."""
+    cells = sorted(target["cells"], key=lambda cell: (cell["accepted"] - cell["wanted"], cell["cell"]))
+    rows = [(c["cell"], c["wanted"], c["accepted"], "closed: too few were accepted" if c["closed"] else "") for c in cells]
+    told = [f"{target['accepted']:,} of {target['wanted']:,} rows, balanced by {', '.join(target['by'])}."]
+    told += ["", *_table(("cell", "wanted", "accepted", ""), rows[:_CELLS_SHOWN])]
+    return told + [f"… and {len(rows) - _CELLS_SHOWN:,} more cells; all are in `manifest.json`."] * (len(rows) > _CELLS_SHOWN)
 
 
 def _eval_sentence(m: Manifest) -> str:

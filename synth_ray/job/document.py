@@ -14,7 +14,8 @@ from synth_ray.job.running import Budget, Cluster, Limits, Plan
 from synth_ray.job.scrub import Scrub
 from synth_ray.job.section import Changes, Section, key
 from synth_ray.job.seeds import Source
-from synth_ray.job.split import Split, Target
+from synth_ray.job.split import Split
+from synth_ray.job.target import Target
 from synth_ray.records import digest
 
 

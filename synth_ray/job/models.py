@@ -88,6 +88,14 @@ class Model(Section):
         """Whether prompts leave the cluster. An engine that is not known to keep them is taken to send them away."""
         return self.engine not in ("vllm", "scripted", "none")
 
+    @property
+    def most_running(self) -> int:
+        """Requests its engine runs at once, as far as the job tells: vLLM has its own word once it is up."""
+        if self.engine == "scripted":
+            return self.script.concurrency
+        told = self.engine_args.get("max_num_seqs", 256)
+        return told if isinstance(told, int) else 256
+
     def identity(self) -> dict[str, Any]:
         """What of this model can change an answer: part of the ask digest."""
         named = {k: v for k, v in self.engine_args.items() if k in RESULT_ENGINE_ARGS}

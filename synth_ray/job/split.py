@@ -1,4 +1,4 @@
-"""How rows are divided between train, validation and test, and how many are wanted."""
+"""How rows are divided between train, validation and test."""
 
 from __future__ import annotations
 
@@ -42,9 +42,3 @@ class Split(Section):
             told = ", ".join(f"{name}={share:g}" for name, share in value.items())
             raise ValueError(f"wanted fractions that sum to 1.0, got {total:g} ({told})")
         return {name: value.get(name, 0.0) for name in SPLITS}
-
-
-class Target(Section):
-    """How many accepted rows are wanted; rows past it are rejected(over_quota)."""
-
-    accepted: int | None = key(None, "Accepted rows to stop at; left out, as many as the plan gives.", ge=1, changes="admit")

@@ -46,6 +46,10 @@ class Planner:
         self._of_split = {code: np.flatnonzero(splits == code) for code in range(len(SPLITS))}
 
     @property
+    def seeds(self) -> int:
+        return len(self._seeds)
+
+    @property
     def chunks(self) -> int:
         """How many chunks hold the planned requests; more exist when a target asks for them."""
         return -(-self.requests // self._plan.chunk_requests)
@@ -74,13 +78,26 @@ class Planner:
             slots=self._slots,
             shots=self._companions(index, draw),
             random_seed=draw.getrandbits(32),
+            number=number,
         )
 
     def _seed_index(self, number: int) -> int:
         turn, place = divmod(number, len(self._seeds))
+        return int(self.order(turn)[place])
+
+    def seeds_of(self, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The seed, by its place in the seeds, of each of these requests."""
+        turns, places = np.divmod(numbers, len(self._seeds))
+        seeds = np.empty(len(numbers), np.int64)
+        for turn in np.unique(turns).tolist():
+            seeds[turns == turn] = self.order(turn)[places[turns == turn]]
+        return seeds
+
+    def order(self, turn: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The seeds' order in one pass over them."""
         if self._order[0] != turn:
             self._order = (turn, _permutation(len(self._seeds), self._plan.seed, turn))
-        return int(self._order[1][place])
+        return self._order[1]
 
     def _companions(self, index: int, draw: random.Random) -> tuple[Seed, ...]:
         if not self._shots:

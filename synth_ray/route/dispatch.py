@@ -20,7 +20,8 @@ from synth_ray.route.suspects import Suspects
 
 log = logging.getLogger(__name__)
 
-_FULL = 4  # times max_running kept on a replica, so that its engine always has the next prompt at hand
+FULL = 4
+"""Times max_running kept on a replica, so that its engine always has the next prompt at hand."""
 
 
 @dataclass(slots=True)
@@ -107,7 +108,7 @@ class Dispatch:
     def ready(self, event: TeacherReady) -> None:
         facts = dict(event.facts)
         self.facts = self.facts or facts
-        room = self._in_flight or _FULL * facts["teacher"].max_running
+        room = self._in_flight or FULL * facts["teacher"].max_running
         self._replicas[event.teacher] = Replica(facts, room)
         log.info("teacher %d is ready: %s", event.teacher, dict(facts["teacher"].engine_args))
 

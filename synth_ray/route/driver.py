@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from synth_ray.ask.rows import Answered
 from synth_ray.ask.worker import Recalled
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
-from synth_ray.records import Request
 from synth_ray.route.dispatch import Dispatch
+from synth_ray.route.plans import Plans
 from synth_ray.route.pool import (
     ChunkStaged,
     Event,
@@ -24,19 +23,11 @@ from synth_ray.route.pool import (
 )
 from synth_ray.route.spending import Spending
 from synth_ray.route.tally import Tally
-from synth_ray.route.waiting import GUILTY, Waiting, failed, only, plan_digest
+from synth_ray.route.waiting import GUILTY, Waiting, failed, only, plan_facts
 from synth_ray.route.window import Window
 
 _WAIT_S = 0.25
 _FAILED_SHARE_AFTER = 512  # slots, before which a share of failures says nothing
-
-
-class Plans(Protocol):
-    """What the driver needs of planning: the next chunk's requests, or none when the plan has ended (for now)."""
-
-    def next_requests(self, chunk: int, *, frontier: int) -> list[Request] | None:
-        """Requests of this chunk; None while it must wait for admission; empty when the plan has ended."""
-        ...
 
 
 class Driver:
@@ -126,8 +117,8 @@ class Driver:
     def _stage(self) -> None:
         while self._to_stage and self._pool.stage_room() > 0:
             chunk = self._to_stage.popleft()
-            planned = plan_digest(self._window.staging(chunk))
-            self._pool.stage(chunk, self._waiting.rows(chunk), self._waiting.facts(chunk) | {"plan": planned})
+            planned = plan_facts(self._window.staging(chunk))
+            self._pool.stage(chunk, self._waiting.rows(chunk), self._waiting.facts(chunk) | planned)
 
     def _on(self, event: Event) -> None:
         match event:

@@ -13,21 +13,23 @@ import pyarrow as pa
 
 from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.fingerprint import ngram_for
-from synth_ray.errors import AskFailed, JobError
+from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.seeds import Source
+from synth_ray.plan.cells import Cells
 from synth_ray.plan.chunks import Planner
+from synth_ray.plan.quotas import Quotas
 from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
 from synth_ray.recipes.catalogue import find, options_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
-from synth_ray.recipes.templates import render
-from synth_ray.records import SPLITS, STAGED, Origin, Reason, Request, Seed, canonical, digest
+from synth_ray.records import SPLITS, STAGED, Origin, Reason, Seed, canonical, digest
+from synth_ray.route.dispatch import FULL
 from synth_ray.route.grouping import Groups
 from synth_ray.route.places import files_at, open_input
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.scrub.seeds import scrubbed_seeds
 
-_SAMPLED = 64
+_TIMES_ITS_TARGET = 10
 _MEASURED = 10_000
 
 
@@ -55,18 +57,43 @@ class Prepared:
     count: SeedCount
     real: pa.Table
     planner: Planner
+    cells: Cells
+    wanted: dict[str, int]
     ask_digest: str
     job_digest: str
+
+    @property
+    def most_requests(self) -> int:
+        """Where planning for a target ends, whether or not it is met."""
+        told = self.job.target.max_requests or self.job.plan.requests
+        return told or _TIMES_ITS_TARGET * -(-sum(self.wanted.values()) // self.slots)
+
+    @property
+    def slots(self) -> int:
+        return self.recipe.slots(self.options)
+
+    def quotas(self) -> Quotas:
+        target = self.job.target
+        return Quotas(
+            list(self.wanted.values()),
+            directed=self.cells.directed,
+            slots=self.slots,
+            lag=target.lag,
+            close_below=target.close_below,
+            most=self.most_requests,
+        )
 
 
 def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     """Read every seed once, into `spool`. Raises JobError when the job names what cannot be."""
     recipe, options = find(job.recipe.name), options_of(job.recipe, file=file)
     refuse_missing_roles(recipe, options, job.models)
+    refuse_short_lag(job)
     groups = Groups(job.split)
     real = list(groups.reserve(_real_seeds(job)))
     count = SeedCount()
-    seeds = SeedStore.write(spool, _shown_seeds(job, _planned_seeds(job, groups, count), count))
+    cells = Cells(job.target.balance)
+    seeds = SeedStore.write(spool, cells.noting(_shown_seeds(job, _planned_seeds(job, groups, count), count)))
     if not len(seeds):
         raise JobError(f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.told()}; fix the source")
     if not recipe.copies:
@@ -81,9 +108,33 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         count=count,
         real=real_rows(real),
         planner=planner,
+        cells=cells,
+        wanted=_wanted(job, cells),
         ask_digest=ask_digest,
         job_digest=digest(job.job_digest(seeds.digest), [s.id for s in real]),
     )
+
+
+def _wanted(job: Job, cells: Cells) -> dict[str, int]:
+    """Accepted rows wanted by cell; nothing for a job without a target."""
+    if not job.target.is_set:
+        return {}
+    like = job.target.balance.like if job.target.balance is not None else None
+    rows = (seed for seed in _read(job, [like] if like is not None else []) if isinstance(seed, Seed))
+    return cells.wanted(job.target.accepted, rows)
+
+
+def refuse_short_lag(job: Job) -> None:
+    """With fewer requests in the lag than the replicas hold in flight, they would starve. Raises JobError."""
+    if not job.target.is_set:
+        return
+    one = job.cluster.in_flight or FULL * job.models.teacher.most_running
+    in_flight, lag, size = one * job.cluster.teachers, job.target.lag, job.plan.chunk_requests
+    if lag * size < in_flight:
+        raise JobError(
+            f"target.lag: wanted a lag of at least the {in_flight:,} requests that {job.cluster.teachers} replicas hold, "
+            f"got {lag} chunks of {size:,}; set target.lag: {-(-in_flight // size)}, or larger chunks, or cluster.in_flight"
+        )
 
 
 def _with_ngram(job: Job, seeds: SeedStore) -> Job:
@@ -199,34 +250,3 @@ def _real_row(position: int, seed: Seed) -> dict[str, Any]:
         "prompt_tokens": 0,
         "completion_tokens": 0,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a plan will ask, from its first requests."""
-
-    asks: int
-    prompt_tokens: int
-    most_completion_tokens: int
-
-
-def estimate(prepared: Prepared, job: Job) -> Estimate:
-    """Asks are exact; prompt tokens are a quarter of the characters of the first rendered prompts."""
-    requests = prepared.planner.chunk(0)[:_SAMPLED]
-    characters = [_rendered_characters(prepared, request) for request in requests]
-    slots = prepared.recipe.slots(prepared.options)
-    asks = prepared.planner.requests * prepared.recipe.asks(prepared.options)
-    if not asks:
-        return Estimate(0, 0, 0)
-    mean = sum(characters) / max(1, len(characters)) / 4
-    return Estimate(asks, int(mean * asks), job.sampling.max_tokens * max(asks, prepared.planner.requests * slots))
-
-
-def _rendered_characters(prepared: Prepared, request: Request) -> int:
-    """Characters of a typical ask: later templates see answers that do not exist yet, so their own text is counted."""
-    templates = prepared.recipe.templates(prepared.options)
-    first = next(iter(templates.values()), "")
-    try:
-        return len(render(first, request)) if first else 0
-    except AskFailed:
-        return len(first) + len(str(request.seed.fields.get("prompt", "")))

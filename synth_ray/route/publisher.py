@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,6 +12,7 @@ from synth_ray.admit.admission import Admission
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.writer import DatasetWriter
 from synth_ray.records import SPLITS, Verdict
+from synth_ray.route.plans import Plans, numbers_of
 from synth_ray.route.tally import Tally
 from synth_ray.scrub.counts import pii_counts
 
@@ -26,15 +27,13 @@ class Publisher:
         admission: Admission,
         writer: DatasetWriter,
         tally: Tally,
-        after: Callable[[int], None] = lambda _: None,
-        superseded: Callable[[int], frozenset[int]] = lambda _: frozenset(),
+        plans: Plans,
     ) -> None:
         self._ledger = ledger
         self._admission = admission
         self._writer = writer
         self._tally = tally
-        self._after = after
-        self._superseded = superseded
+        self._plans = plans
         self.real: dict[str, int] = {}
 
     def begin(self, real: pa.Table) -> None:
@@ -50,16 +49,18 @@ class Publisher:
         """Decide every row of a committed chunk and write it where it belongs."""
         commit = self._ledger.commit(chunk)
         staged = self._ledger.open(commit)
-        if gone := self._superseded(chunk):
+        if gone := self._plans.superseded(chunk):
             staged = staged.filter(pc.invert(pc.is_in(staged["position"], value_set=pa.array(sorted(gone), pa.int32()))))
-        decided = self._admission.decide(staged)
+        cells = self._plans.cells(staged, numbers_of(commit))
+        decided = self._admission.decide(staged, cells)
+        accepted = pc.equal(decided["verdict"], Verdict.ACCEPTED.value).to_numpy()
+        self._plans.admitted(chunk, np.bincount(cells[accepted], minlength=len(self._plans.room)))
         self._tally.index_bytes = self._admission.index_bytes
         rows = staged.drop_columns(["reason", "detail"])
         for name in ("verdict", "reason", "detail", "witness", "similarity"):
             rows = rows.append_column(name, decided[name])
         self._write(rows)
         self._count(rows, commit.facts)
-        self._after(chunk)
 
     def _write(self, rows: pa.Table) -> None:
         accepted = pc.equal(rows["verdict"], Verdict.ACCEPTED.value)

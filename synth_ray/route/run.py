@@ -30,16 +30,16 @@ from synth_ray.job.document import Job
 from synth_ray.records import EVAL_SPLITS
 from synth_ray.report.page import page
 from synth_ray.route.driver import Driver
-from synth_ray.route.growing import grown_plan
 from synth_ray.route.indexing import keep_index, open_index
 from synth_ray.route.places import open_output
-from synth_ray.route.plans import StaticPlans
+from synth_ray.route.plans import Plans, open_plans
 from synth_ray.route.pool import Pool
 from synth_ray.route.preparation import Prepared, evaluation_sets, prepare
 from synth_ray.route.publisher import Publisher
 from synth_ray.route.stager import Stager
 from synth_ray.route.tally import Tally
 from synth_ray.route.window import Window
+from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -98,13 +98,7 @@ class _Run:
         job, storage = self._job, self._storage
         keys = job.keys_that_change("ask") | job.keys_that_change("stage")
         self._ledger.pin_job({"ask_digest": self._prepared.ask_digest, "keys": keys})
-        plan = grown_plan(
-            storage,
-            self._prepared.planner,
-            chunk_requests=job.plan.chunk_requests,
-            extend=extend,
-            retry_failed=retry_failed,
-        )
+        plans = open_plans(job, self._prepared, storage, extend=extend, retry_failed=retry_failed)
         self._ledger.sweep(now=time.time())
         replaces = manifest_etag(storage)
         write_unfinished_card(storage, name=job.name)
@@ -116,14 +110,12 @@ class _Run:
         with DatasetWriter(storage, self._shape, job.output) as writer:
             pool = make_pool(job)
             index = open_index(job, pool.shards())
-            admission = Admission(dedup=job.dedup, target=job.target, real=real, evals=evals, index=index)
-            publisher = Publisher(
-                ledger=self._ledger, admission=admission, writer=writer, tally=self._tally, superseded=plan.superseded
-            )
+            admission = Admission(dedup=job.dedup, real=real, room=plans.room, evals=evals, index=index)
+            publisher = Publisher(ledger=self._ledger, admission=admission, writer=writer, tally=self._tally, plans=plans)
             publisher.begin(real)
             driver = Driver(
                 job,
-                plans=StaticPlans(plan),
+                plans=plans,
                 pool=pool,
                 window=Window(size=job.plan.window_chunks, staged=committed),
                 admit=publisher.admit,
@@ -136,7 +128,8 @@ class _Run:
             with _stopped_by_signals(driver.stop):
                 driver.run()
             self._fence.check()
-            manifest = self._manifest(driver, publisher, writer)
+            driver.stop(plans.shortfall())
+            manifest = self._manifest(driver, publisher, writer, plans)
         write_manifest(storage, manifest, replaces=replaces)
         write_card(storage, manifest, endpoint_url=job.output.endpoint_url)
         storage.write("report.html", page(manifest.to_dict()).encode())
@@ -152,7 +145,7 @@ class _Run:
             if chunk in committed:
                 forget(self._storage, chunk)
 
-    def _manifest(self, driver: Driver, publisher: Publisher, writer: DatasetWriter) -> Manifest:
+    def _manifest(self, driver: Driver, publisher: Publisher, writer: DatasetWriter, plans: Plans) -> Manifest:
         job, tally, prepared = self._job, self._tally, self._prepared
         written = writer.finish()
         evaluation = [split for split in EVAL_SPLITS if split in written.splits]
@@ -175,6 +168,7 @@ class _Run:
                 planned=prepared.count.planned,
                 rejected=dict(sorted(prepared.count.rejected.items())),
             ),
+            target=open_scrubber(job.scrub).record(plans.told()).value,
             attempts=dict(tally.attempts),
             tokens={name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")},
             cost=self._cost(driver),

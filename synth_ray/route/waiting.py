@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from synth_ray.ask.rows import Answered, answered
+from synth_ray.dataset.ranges import Ranges
 from synth_ray.records import Draft, Outcome, Reason, Request, digest
 
 GUILTY = "two engines died with this request alone in flight, and two with it among others"
@@ -52,6 +53,6 @@ def failed(request: Request, detail: str) -> Answered:
     return answered([Outcome(request, drafts)])[0]
 
 
-def plan_digest(requests: list[Request]) -> str:
-    """What a chunk was planned to ask: kept in its commit record, so that a resumed run need not plan again."""
-    return digest("plan", [r.id for r in requests])
+def plan_facts(requests: list[Request]) -> dict[str, Any]:
+    """What a chunk was planned to ask, for its commit record: a resumed run reads it there and does not plan again."""
+    return {"plan": digest("plan", [r.id for r in requests]), "numbers": Ranges(r.number for r in requests).runs}

@@ -67,6 +67,6 @@ def test_another_threshold_admits_the_same_chunks_again_and_asks_nothing(tmp_pat
     out = str(tmp_path / "out")
     first = synth_ray.run(job(tmp_path, out, plan=plan(100))).manifest
     before = commits(tmp_path)
-    other = synth_ray.run(job(tmp_path, out, plan=plan(100), target={"accepted": 50})).manifest
+    other = synth_ray.run(job(tmp_path, out, plan=plan(100), target={"accepted": 50}, cluster={"in_flight": 320})).manifest
     assert other["rows"]["accepted"] == 50 < first["rows"]["accepted"]
     assert commits(tmp_path) == before

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -11,7 +12,6 @@ from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.job.dedup import Decontaminate, Dedup
-from synth_ray.job.split import Target
 from synth_ray.records import SPLITS, STAGED, digest
 from tests.rows import staged_row
 
@@ -40,7 +40,7 @@ def reasons(admission: Admission, table: pa.Table) -> list[str | None]:
 
 def test_a_train_row_near_a_real_evaluation_row_is_rejected_and_never_the_evaluation_row() -> None:
     real = staged([("test", sentence(1))], origin="real")
-    admission = Admission(dedup=SECTION, target=Target(), real=real)
+    admission = Admission(dedup=SECTION, real=real)
     verdicts = admission.decide(staged([("train", sentence(1) + " more"), ("train", sentence(2))]))
     assert verdicts["reason"].to_pylist() == ["cross_split", None]
     assert verdicts["witness"][0].as_py() == real["id"][0].as_py()
@@ -51,7 +51,7 @@ def test_a_train_row_near_a_real_evaluation_row_is_rejected_and_never_the_evalua
 def test_a_long_ngram_on_both_sides_bars_the_later_row(first: str, second: str, together: bool) -> None:
     shared = sentence(3, 13)
     rows = [(first, f"{sentence(4)} {shared}"), (second, f"{shared} {sentence(5)}"), (first, f"{shared} {sentence(6)}")]
-    admission = Admission(dedup=SECTION, target=Target(), real=NOTHING)
+    admission = Admission(dedup=SECTION, real=NOTHING)
     tables = [staged(rows)] if together else [staged([row]) for row in rows]
     assert [r for t in tables for r in reasons(admission, t)] == [None, "cross_split", None]
 
@@ -61,8 +61,8 @@ def test_nothing_kept_crosses_splits_however_chunks_are_cut() -> None:
     parts = [sentence(100 + i, 14) for i in range(30)]
     rows = [(draw.choice(SPLITS), " ".join([*draw.sample(parts, 2), sentence(1000 + i, 20)])) for i in range(200)]
     table = staged(rows)
-    whole = reasons(Admission(dedup=SECTION, target=Target(), real=NOTHING), table)
-    cut = Admission(dedup=SECTION, target=Target(), real=NOTHING)
+    whole = reasons(Admission(dedup=SECTION, real=NOTHING), table)
+    cut = Admission(dedup=SECTION, real=NOTHING)
     assert [r for at in range(0, 200, 17) for r in reasons(cut, table.slice(at, 17))] == whole
     kept = [(split == "train", text) for (split, text), reason in zip(rows, whole, strict=True) if reason is None]
     for part in parts:
@@ -71,13 +71,12 @@ def test_nothing_kept_crosses_splits_however_chunks_are_cut() -> None:
 
 def test_a_row_that_quotes_an_evaluation_set_is_contaminated_by_name() -> None:
     evals = {"gold": EvalTexts(*PRINTS.words(pa.array([sentence(8)])), Decontaminate())}
-    admission = Admission(dedup=SECTION, target=Target(), real=NOTHING, evals=evals)
+    admission = Admission(dedup=SECTION, real=NOTHING, evals=evals)
     verdicts = admission.decide(staged([("train", f"{sentence(9)} {sentence(8)}"), ("train", sentence(10))]))
     assert verdicts["reason"].to_pylist() == ["contaminated", None]
     assert verdicts["detail"][0].as_py() == "gold"
 
 
 def test_past_the_target_rows_are_over_quota() -> None:
-    admission = Admission(dedup=SECTION, target=Target(accepted=1), real=NOTHING)
+    admission = Admission(dedup=SECTION, real=NOTHING, room=np.array([1]))
     assert reasons(admission, staged([("train", sentence(11)), ("train", sentence(12))])) == [None, "over_quota"]
-    assert admission.is_full

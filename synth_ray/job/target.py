@@ -1,0 +1,90 @@
+"""How many accepted rows are wanted, and in what balance: planning goes on until they are there."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import field_validator, model_validator
+
+from synth_ray.job.section import Section, key
+from synth_ray.job.seeds import Source
+
+
+class Balance(Section):
+    """Cells of the target: rows of one value of a field, or of one combination of values. One of shares, like, up_to."""
+
+    by: list[str] = key(
+        ...,
+        "Field, or fields, whose values are the cells. Where the seeds have it, a row is in its seed's cell and cells are "
+        "topped up one by one; else it is the row's own field, and cells can only be capped.",
+        min_length=1,
+        changes="admit",
+    )
+    shares: Literal["equal"] | dict[str, float] | None = key(
+        None, "Each cell's share of target.accepted: `equal`, or shares by value.", changes="admit"
+    )
+    like: Source | None = key(None, "Real rows whose own shares are to be met.", changes="admit")
+    up_to: int | None = key(
+        None, "Bring every cell up to so many rows, its seeds counted: only what is lacking is made.", ge=1, changes="admit"
+    )
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _one_field(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("shares", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {str(name): share for name, share in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("shares")
+    @classmethod
+    def _positive(cls, value: Any) -> Any:
+        if isinstance(value, dict) and (not value or any(share <= 0 for share in value.values())):
+            raise ValueError("wanted a positive share for each value, got none or one that is not; leave unwanted values out")
+        return value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Balance:
+        told = [name for name in ("shares", "like", "up_to") if getattr(self, name) is not None]
+        if len(told) != 1:
+            raise ValueError(f"wanted one of shares, like, up_to, got {' and '.join(told) or 'none'}")
+        return self
+
+
+class Target(Section):
+    """How many accepted rows are wanted. Rows past it are rejected(over_quota).
+
+    Chunk k is planned from the admission state after chunk k - lag, or from the first later one that shows that more is
+    needed: the same chunks give the same plan, however fast they came.
+    """
+
+    accepted: int | None = key(None, "Accepted rows to stop at; left out, as many as the plan gives.", ge=1, changes="admit")
+    balance: Balance | None = key(None, "How the accepted rows are spread.", changes="admit")
+    max_requests: int | None = key(
+        None,
+        "Most requests asked for the target; left out, plan.requests, else ten times what it takes when every row is accepted.",
+        ge=1,
+        changes="admit",
+    )
+    lag: int = key(8, "Chunks between the newest planned one and the admission state it is planned from.", ge=1, changes="admit")
+    close_below: float = key(
+        0.02,
+        "A cell whose last 128 requests or more were accepted at a lower rate than this is closed and reported.",
+        ge=0,
+        lt=1,
+        changes="admit",
+    )
+
+    @model_validator(mode="after")
+    def _balance_has_an_amount(self) -> Target:
+        if self.balance is None:
+            return self
+        if (self.accepted is None) == (self.balance.up_to is None):
+            raise ValueError("wanted target.accepted with balance.shares or balance.like, and none with balance.up_to")
+        return self
+
+    @property
+    def is_set(self) -> bool:
+        return self.accepted is not None or self.balance is not None

@@ -1,0 +1,115 @@
+"""Cells of a balance: the values of a field, which seed is in which, and how many rows each cell wants."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from synth_ray.errors import JobError
+from synth_ray.job.target import Balance
+from synth_ray.records import Seed
+
+MOST = 10_000
+"""Cells beyond which a field is taken to be no field to balance by."""
+
+
+def cell_of(fields: Mapping[str, Any], by: Iterable[str]) -> str | None:
+    """The cell of a row's fields; None where one of the fields is not there."""
+    values = [fields.get(name) for name in by]
+    return None if any(value is None for value in values) else " | ".join(str(value) for value in values)
+
+
+class Cells:
+    """The cells of the seeds as they go by, in their order of appearance. Without a balance every seed is in cell 0.
+
+    `directed`: the seeds have the field, so that a cell can be asked for; else a row's own field tells its cell.
+    """
+
+    def __init__(self, balance: Balance | None) -> None:
+        self.balance = balance
+        self._codes: dict[str, int] = {}
+        self._of_seed: list[int] = []
+
+    def noting(self, seeds: Iterable[Seed]) -> Iterator[Seed]:
+        for seed in seeds:
+            if self.balance is not None:
+                name = cell_of(seed.fields, self.balance.by)
+                self._of_seed.append(-1 if name is None else self._code(name))
+            yield seed
+
+    def _code(self, name: str) -> int:
+        if len(self._codes) >= MOST and name not in self._codes:
+            raise JobError(f"target.balance.by: wanted at most {MOST:,} values, got more; balance by a field of fewer values")
+        return self._codes.setdefault(name, len(self._codes))
+
+    @property
+    def directed(self) -> bool:
+        return bool(self._codes)
+
+    def wanted(self, accepted: int | None, like: Iterable[Seed] = ()) -> dict[str, int]:
+        """Rows wanted by cell, the cells by name. Raises JobError for a cell that no seed is in."""
+        balance = self.balance
+        if balance is None:
+            assert accepted is not None
+            return {"": accepted}
+        counts = Counter({name: self._of_seed.count(code) for name, code in self._codes.items()})
+        if balance.up_to is not None:
+            return {name: max(0, balance.up_to - counts[name]) for name in sorted(self._codes)}
+        assert accepted is not None
+        wanted = parted(self._shares(like), accepted)
+        self._refuse_unknown(wanted)
+        return wanted
+
+    def _shares(self, like: Iterable[Seed]) -> dict[str, float]:
+        assert self.balance is not None
+        if isinstance(self.balance.shares, dict):
+            return dict(sorted(self.balance.shares.items()))
+        if self.balance.shares is not None:
+            if not self._codes:
+                raise JobError(
+                    "target.balance.shares: wanted seeds with the field for `equal`, got none that has it; name shares by value"
+                )
+            return dict.fromkeys(sorted(self._codes), 1.0)
+        found = Counter(cell_of(seed.fields, self.balance.by) for seed in like)
+        known = {name: float(n) for name, n in found.items() if name is not None}
+        if not known:
+            raise JobError("target.balance.like: wanted rows with the field, got none; fix the path or `by`")
+        return dict(sorted(known.items()))
+
+    def _refuse_unknown(self, wanted: Mapping[str, int]) -> None:
+        lost = [name for name, rows in wanted.items() if rows and name not in self._codes]
+        if self.directed and lost:
+            raise JobError(
+                f"target.balance: wanted a seed in every cell, got none in {len(lost)} of {len(wanted)}; add seeds, or leave "
+                "those values out of the shares"
+            )
+
+    def of_seed(self, names: Iterable[str]) -> np.ndarray[Any, np.dtype[np.int32]]:
+        """Each seed's place in `names`; -1 for a seed of no such cell."""
+        place = {name: i for i, name in enumerate(names)}
+        by_code = np.array([place.get(name, -1) for name in self._codes] + [-1], np.int32)
+        return by_code[np.array(self._of_seed, np.int64)]
+
+    def of_rows(self, rows: pa.Table, names: Iterable[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Each staged row's place in `names`, by its own fields or its completion; past the last where that is no cell."""
+        assert self.balance is not None
+        place = {name: i for i, name in enumerate(names)}
+        said = zip(rows["completion"].to_pylist(), rows["fields"].to_pylist(), strict=True)
+        found = [cell_of({"completion": answer} | json.loads(fields or "{}"), self.balance.by) for answer, fields in said]
+        return np.array([place.get(name, len(place)) if name is not None else len(place) for name in found], np.int64)
+
+
+def parted(shares: Mapping[str, float], whole: int) -> dict[str, int]:
+    """`whole` parted by shares: whole numbers that sum to it, by the largest remainder."""
+    total = sum(shares.values())
+    exact = {name: share / total * whole for name, share in shares.items()}
+    parts = {name: int(value) for name, value in exact.items()}
+    rest = sorted(exact, key=lambda name: (parts[name] - exact[name], name))
+    for name in rest[: whole - sum(parts.values())]:
+        parts[name] += 1
+    return parts

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth_ray.errors import JobError
+from synth_ray.job.target import Balance
+from synth_ray.plan.cells import Cells, parted
+from synth_ray.plan.draws import Draws
+from synth_ray.plan.quotas import Quotas
+from synth_ray.records import Seed
+
+SIZE, LAG = 16, 3
+
+
+def quotas(wanted: list[int], **more: Any) -> Quotas:
+    how: dict[str, Any] = {"directed": True, "slots": 1, "lag": LAG, "close_below": 0.02, "most": 100_000}
+    return Quotas(wanted, **how | more)
+
+
+def run(wanted: list[int], rates: list[float], order: random.Random, **more: Any) -> tuple[list[list[int]], Quotas]:
+    """The whole plan, with chunks admitted in order, each at a moment of `order`'s choosing."""
+    plan = quotas(wanted, **more)
+    chunks: list[list[int]] = []
+    room = np.array(wanted)
+    frontier = 0
+    while True:
+        requests = plan.next(len(chunks), SIZE) if len(chunks) - frontier < 8 else None
+        if requests is not None and not requests.any():
+            return chunks, plan
+        if requests is not None:
+            plan.planned(len(chunks), requests)
+            chunks.append(requests.tolist())
+        while frontier < len(chunks) and (requests is None or order.random() < 0.5):
+            draw = random.Random(frontier)
+            good = [sum(draw.random() < rate for _ in range(n)) for n, rate in zip(chunks[frontier], rates, strict=True)]
+            taken = np.minimum(room, good)
+            room -= taken
+            plan.admitted(frontier, taken)
+            frontier += 1
+            requests = requests if requests is not None else np.zeros(1)
+
+
+cells = st.lists(st.tuples(st.integers(0, 60), st.sampled_from([1.0, 0.7, 0.3, 0.1])), min_size=1, max_size=6)
+
+
+@given(cells, st.integers(0, 2**32))
+def test_the_plan_is_a_function_of_what_was_admitted_whenever_that_was(told: list[tuple[int, float]], seed: int) -> None:
+    wanted, rates = [w for w, _ in told], [r for _, r in told]
+    first, plan = run(wanted, rates, random.Random(seed), close_below=0.0)
+    second, _ = run(wanted, rates, random.Random(seed + 1), close_below=0.0)
+    assert first == second
+    assert plan.accepted.tolist() == wanted
+    assert plan.shortfall() == ""
+    assert all(sum(chunk) <= SIZE for chunk in first)
+
+
+def test_what_is_sure_to_be_accepted_is_asked_exactly_once() -> None:
+    chunks, _ = run([40, 0, 7], [1.0, 1.0, 1.0], random.Random(1))
+    assert np.sum(chunks, axis=0).tolist() == [40, 0, 7]
+
+
+def test_a_cell_that_accepts_nothing_is_closed_and_told_and_the_others_are_filled() -> None:
+    chunks, plan = run([30, 30], [0.5, 0.0], random.Random(2))
+    assert plan.closed.tolist() == [False, True]
+    assert plan.accepted.tolist() == [30, 0]
+    assert np.sum(chunks, axis=0)[1] < 128 + SIZE * (LAG + 1)
+    assert plan.shortfall() == (
+        "target: 30 of 60 rows accepted, 1 of 2 cells short; 1 closed, accepted at less than target.close_below"
+    )
+
+
+def test_requests_end_where_the_job_says() -> None:
+    chunks, plan = run([30], [0.1], random.Random(3), most=50)
+    assert np.sum(chunks) == 50
+    assert "target.max_requests of 50 reached" in plan.shortfall()
+
+
+@given(st.lists(st.integers(-1, 3), min_size=4, max_size=30), st.lists(st.integers(0, 5), min_size=1, max_size=8), st.data())
+def test_no_request_is_drawn_twice_and_a_resumed_plan_draws_the_same(pools: list[int], takes: list[int], data: Any) -> None:
+    pool_of = np.array(pools)
+    have = [p for p in range(4) if p in pools]
+
+    def order(turn: int) -> Any:
+        return np.random.default_rng(turn).permutation(len(pools))
+
+    def requests(take: int, at: int) -> Any:
+        counts = np.zeros(4, np.int64)
+        for pool in have:
+            counts[pool] = (take + at * pool) % 6
+        return counts
+
+    whole = Draws(order, pool_of, 4)
+    drawn = [whole.draw(requests(take, at)) for at, take in enumerate(takes)]
+    flat = [number for chunk in drawn for number in chunk]
+    assert len(set(flat)) == len(flat)
+    for chunk, (at, take) in zip(drawn, enumerate(takes), strict=True):
+        seeds = [order(n // len(pools))[n % len(pools)] for n in chunk]
+        assert np.bincount(pool_of[seeds], minlength=4).tolist() == requests(take, at).tolist()
+    cut = data.draw(st.integers(0, len(takes)))
+    resumed = Draws(order, pool_of, 4)
+    for at in range(cut):
+        assert resumed.counts(drawn[at]).tolist() == requests(takes[at], at).tolist()
+    assert [resumed.draw(requests(takes[at], at)) for at in range(cut, len(takes))] == drawn[cut:]
+
+
+def seeds(*labels: str | None) -> list[Seed]:
+    return [Seed(str(i), str(i), "train", {"prompt": "?"} | ({"label": x} if x else {})) for i, x in enumerate(labels)]
+
+
+def noted(balance: Balance | None, *labels: str | None) -> Cells:
+    cells = Cells(balance)
+    assert len(list(cells.noting(seeds(*labels)))) == len(labels)
+    return cells
+
+
+def test_wanted_rows_by_cell() -> None:
+    labels = ("b", "a", "b", None, "b")
+    assert noted(None, *labels).wanted(9) == {"": 9}
+    assert noted(Balance(by="label", shares="equal"), *labels).wanted(9) == {"a": 5, "b": 4}
+    assert noted(Balance(by="label", up_to=2), *labels).wanted(None) == {"a": 1, "b": 0}
+    like = noted(Balance(by="label", like={"path": "x"}), *labels)
+    assert like.wanted(10, seeds("a", "b", "b", "b", None)) == {"a": 3, "b": 7}
+    assert like.of_seed(["a", "b"]).tolist() == [1, 0, 1, -1, 1]
+    with pytest.raises(JobError, match="wanted a seed in every cell, got none in 1 of 2"):
+        noted(Balance(by="label", shares={"a": 1, "c": 1}), *labels).wanted(10)
+    with pytest.raises(JobError, match="name shares by value"):
+        noted(Balance(by="other", shares="equal"), *labels).wanted(10)
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(0.01, 100), min_size=1), st.integers(0, 10_000))
+def test_parts_sum_to_the_whole_and_are_within_one_of_their_share(shares: dict[str, float], whole: int) -> None:
+    parts = parted(shares, whole)
+    assert sum(parts.values()) == whole
+    assert all(abs(parts[name] - whole * share / sum(shares.values())) <= 1 for name, share in shares.items())
