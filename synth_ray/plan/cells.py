@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from synth_ray.errors import JobError
 from synth_ray.job.target import Balance
 from synth_ray.records import Seed
 
+Codes = np.ndarray[Any, np.dtype[np.int32]]
+
 MOST = 10_000
-"""Cells beyond which a field is taken to be no field to balance by."""
+"""Values beyond which a field is taken to be no field to tell seeds apart by."""
 
 
 def cell_of(fields: Mapping[str, Any], by: Iterable[str]) -> str | None:
@@ -24,32 +27,59 @@ def cell_of(fields: Mapping[str, Any], by: Iterable[str]) -> str | None:
     return None if any(value is None for value in values) else " | ".join(str(value) for value in values)
 
 
+class Values:
+    """The values of some fields of the seeds, noted as they go by: 4 bytes a seed. Seeds without them have none."""
+
+    def __init__(self, by: Sequence[str]) -> None:
+        self._by = by
+        self._codes: dict[str, int] = {}
+        self._of_seed = array("i")
+
+    def noting(self, seeds: Iterable[Seed]) -> Iterator[Seed]:
+        for seed in seeds:
+            if self._by:
+                name = cell_of(seed.fields, self._by)
+                self._of_seed.append(-1 if name is None else self._code(name))
+            yield seed
+
+    def _code(self, name: str) -> int:
+        if len(self._codes) >= MOST and name not in self._codes:
+            told = ", ".join(self._by)
+            raise JobError(
+                f"{told}: wanted at most {MOST:,} values to tell seeds apart by, got more; take a field of fewer values"
+            )
+        return self._codes.setdefault(name, len(self._codes))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Seeds by value, the values by name."""
+        each = np.bincount(self.codes[self.codes >= 0], minlength=len(self._codes))
+        return {name: int(each[code]) for name, code in sorted(self._codes.items())}
+
+    @property
+    def codes(self) -> Codes:
+        """Each seed's value as a number, -1 for none."""
+        return np.array(self._of_seed, np.int32)
+
+    def of_seed(self, names: Iterable[str]) -> Codes:
+        """Each seed's place in `names`; -1 for a seed of no such value."""
+        place = {name: i for i, name in enumerate(names)}
+        return np.array([*(place.get(name, -1) for name in self._codes), -1], np.int32)[self.codes]
+
+
 class Cells:
-    """The cells of the seeds as they go by, in their order of appearance. Without a balance every seed is in cell 0.
+    """The cells of a balance. Without one, every seed is in the only cell.
 
     `directed`: the seeds have the field, so that a cell can be asked for; else a row's own field tells its cell.
     """
 
     def __init__(self, balance: Balance | None) -> None:
         self.balance = balance
-        self._codes: dict[str, int] = {}
-        self._of_seed: list[int] = []
-
-    def noting(self, seeds: Iterable[Seed]) -> Iterator[Seed]:
-        for seed in seeds:
-            if self.balance is not None:
-                name = cell_of(seed.fields, self.balance.by)
-                self._of_seed.append(-1 if name is None else self._code(name))
-            yield seed
-
-    def _code(self, name: str) -> int:
-        if len(self._codes) >= MOST and name not in self._codes:
-            raise JobError(f"target.balance.by: wanted at most {MOST:,} values, got more; balance by a field of fewer values")
-        return self._codes.setdefault(name, len(self._codes))
+        self.seeds = Values(balance.by if balance is not None else ())
 
     @property
     def directed(self) -> bool:
-        return bool(self._codes)
+        return bool(self.seeds.counts)
 
     def wanted(self, accepted: int | None, like: Iterable[Seed] = ()) -> dict[str, int]:
         """Rows wanted by cell, the cells by name. Raises JobError for a cell that no seed is in."""
@@ -57,9 +87,8 @@ class Cells:
         if balance is None:
             assert accepted is not None
             return {"": accepted}
-        counts = Counter({name: self._of_seed.count(code) for name, code in self._codes.items()})
         if balance.up_to is not None:
-            return {name: max(0, balance.up_to - counts[name]) for name in sorted(self._codes)}
+            return {name: max(0, balance.up_to - seeds) for name, seeds in self.seeds.counts.items()}
         assert accepted is not None
         wanted = parted(self._shares(like), accepted)
         self._refuse_unknown(wanted)
@@ -70,11 +99,11 @@ class Cells:
         if isinstance(self.balance.shares, dict):
             return dict(sorted(self.balance.shares.items()))
         if self.balance.shares is not None:
-            if not self._codes:
+            if not self.directed:
                 raise JobError(
                     "target.balance.shares: wanted seeds with the field for `equal`, got none that has it; name shares by value"
                 )
-            return dict.fromkeys(sorted(self._codes), 1.0)
+            return dict.fromkeys(self.seeds.counts, 1.0)
         found = Counter(cell_of(seed.fields, self.balance.by) for seed in like)
         known = {name: float(n) for name, n in found.items() if name is not None}
         if not known:
@@ -82,18 +111,12 @@ class Cells:
         return dict(sorted(known.items()))
 
     def _refuse_unknown(self, wanted: Mapping[str, int]) -> None:
-        lost = [name for name, rows in wanted.items() if rows and name not in self._codes]
+        lost = [name for name, rows in wanted.items() if rows and name not in self.seeds.counts]
         if self.directed and lost:
             raise JobError(
                 f"target.balance: wanted a seed in every cell, got none in {len(lost)} of {len(wanted)}; add seeds, or leave "
                 "those values out of the shares"
             )
-
-    def of_seed(self, names: Iterable[str]) -> np.ndarray[Any, np.dtype[np.int32]]:
-        """Each seed's place in `names`; -1 for a seed of no such cell."""
-        place = {name: i for i, name in enumerate(names)}
-        by_code = np.array([place.get(name, -1) for name in self._codes] + [-1], np.int32)
-        return by_code[np.array(self._of_seed, np.int64)]
 
     def of_rows(self, rows: pa.Table, names: Iterable[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Each staged row's place in `names`, by its own fields or its completion; past the last where that is no cell."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from synth_ray.job.running import Plan
+from synth_ray.plan.cells import Codes
 from synth_ray.recipes.contract import Recipe
 from synth_ray.records import SPLITS, Request, Seed, digest
 
@@ -31,10 +32,20 @@ class Planner:
     """Plans chunk k from k alone.
 
     Request i asks for seed order[i]: each pass over the seeds is its own permutation, drawn from the job's seed, so
-    that a plan shorter than the seeds is a fair sample of them. Few-shot companions come from the request's own split.
+    that a plan shorter than the seeds is a fair sample of them. Few-shot companions come from the request's own split, and
+    where `alike` numbers the seeds, from those of its own number.
     """
 
-    def __init__(self, seeds: SeedsByIndex, *, recipe: Recipe, options: Any, plan: Plan, ask_digest: str) -> None:
+    def __init__(
+        self,
+        seeds: SeedsByIndex,
+        *,
+        recipe: Recipe,
+        options: Any,
+        plan: Plan,
+        ask_digest: str,
+        alike: Codes | None = None,
+    ) -> None:
         self._seeds = seeds
         self._slots = recipe.slots(options)
         self._shots = recipe.shots(options)
@@ -42,8 +53,10 @@ class Planner:
         self._ask_digest = ask_digest
         self.requests = plan.requests if plan.requests is not None else len(seeds)
         self._order: tuple[int, np.ndarray[Any, np.dtype[np.int64]]] = (-1, np.empty(0, np.int64))
-        splits = np.asarray(seeds.splits)
-        self._of_split = {code: np.flatnonzero(splits == code) for code in range(len(SPLITS))}
+        splits = np.asarray(seeds.splits).astype(np.int64)
+        self._group = splits if alike is None else splits + len(SPLITS) * (alike.astype(np.int64) + 1)
+        self._by_group = np.argsort(self._group, kind="stable")
+        self._groups = self._group[self._by_group]
 
     @property
     def seeds(self) -> int:
@@ -102,7 +115,7 @@ class Planner:
     def _companions(self, index: int, draw: random.Random) -> tuple[Seed, ...]:
         if not self._shots:
             return ()
-        peers = self._of_split[self._seeds.splits[index]]
+        peers = self._by_group[slice(*np.searchsorted(self._groups, self._group[index] + np.arange(2)))]
         wanted = min(self._shots, len(peers) - 1)
         chosen = [int(peers[j]) for j in draw.sample(range(len(peers)), wanted + 1)] if wanted > 0 else []
         return tuple(self._seeds[i] for i in [c for c in chosen if c != index][:wanted])

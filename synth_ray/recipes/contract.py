@@ -69,7 +69,7 @@ class Recipe:
     """One way to make rows, declared in one place.
 
     `slots(options)` rows come from a request, known at plan time. `shots(options)` seeds of the request's own split
-    are drawn as companions. `compares` names what makes two rows duplicates: `prompt`, `completion`, or a field;
+    are drawn as companions, of the same values of the fields `alike(options)` where it names some. `compares` names what makes two rows duplicates: `prompt`, `completion`, or a field;
     `mask(options)` are constants of a template that every row has, left out of the comparison.
     `roles(options)` are the models it asks, each of which the job must name.
     `copies` says that its rows are the seeds themselves, and real where they are. `schema(options)` is the JSON Schema a
@@ -81,6 +81,7 @@ class Recipe:
     make: Make
     slots: Callable[[Any], int] = lambda _: 1
     shots: Callable[[Any], int] = lambda _: 0
+    alike: Callable[[Any], tuple[str, ...]] = lambda _: ()
     roles: Callable[[Any], tuple[str, ...]] = lambda _: ("teacher",)
     asks: Callable[[Any], int] = lambda _: 1
     compares: tuple[str, ...] = ("prompt", "completion")

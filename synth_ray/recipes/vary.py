@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from pydantic import field_validator
+
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
+from synth_ray.recipes.attributes import DOC, Grid, drawn, refuse_empty
 from synth_ray.recipes.contract import Ask, Recipe, conversation, drafted
 from synth_ray.recipes.templates import render
 from synth_ray.records import Draft, Message, Reason, Request
@@ -17,36 +20,65 @@ from synth_ray.records import Draft, Message, Reason, Request
 INSTRUCT = """Here are examples of instructions:
 {% for shot in shots %}- {{ shot.prompt }}
 {% endfor %}- {{ prompt }}
-Write one new instruction of the same kind. Reply with the instruction alone."""
+Write one new instruction of the same kind{% for name, value in attributes.items() %}, {{ name }}: {{ value }}{% endfor %}.
+{{- " " }}Reply with the instruction alone."""
 
 
 class Vary(Section):
     """Options of `vary`."""
 
-    instruct: str = key(INSTRUCT, "Jinja template that asks for a new instruction; sees the seed's fields and `shots`.")
+    instruct: str = key(
+        INSTRUCT, "Jinja template that asks for a new instruction; sees the seed's fields, `shots`, `attributes`."
+    )
     answer: str = key("{{ instruction }}", "Jinja template that asks for its answer; also sees `instruction`.")
     system: str = key("", "System message of both asks.")
     shots: int = key(2, "Seeds of the same split shown beside the request's own.", ge=0, le=32)
     n: int = key(1, "New instructions per request, each its own row.", ge=1, le=64)
+    attributes: dict[str, list[str]] = key(dict, DOC)
     instruct_temperature: float | None = key(None, "Temperature of the first ask; left out, the job's.", ge=0, le=5)
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
 
+    @field_validator("attributes")
+    @classmethod
+    def _drawable(cls, value: Grid) -> Grid:
+        return refuse_empty(value)
+
 
 async def make(request: Request, ask: Ask, options: Vary) -> list[Draft]:
-    asked = conversation(options.system, render(options.instruct, request))
     warmth: dict[str, Any] = {} if options.instruct_temperature is None else {"temperature": options.instruct_temperature}
-    instructions = await ask.many(asked, options.n, **warmth)
-    return await asyncio.gather(*[_answered(request, ask, options, one.text.strip(), asked) for one in instructions])
+    if not options.attributes:
+        asked = _asked(request, options, {})
+        instructions = await ask.many(asked, options.n, **warmth)
+        return await asyncio.gather(*[_answered(request, ask, options, one.text.strip(), asked, {}) for one in instructions])
+    return await asyncio.gather(*[_of_its_own(request, ask, options, slot, warmth) for slot in range(options.n)])
 
 
-async def _answered(request: Request, ask: Ask, options: Vary, instruction: str, asked: list[Message]) -> Draft:
+async def _of_its_own(request: Request, ask: Ask, options: Vary, slot: int, warmth: dict[str, Any]) -> Draft:
+    """One slot with attributes drawn for it: its prompt is no other's."""
+    attributes = drawn(options.attributes, request, slot)
+    asked = _asked(request, options, attributes)
+    try:
+        instruction = await ask(asked, **warmth)
+    except AskFailed as error:
+        return Draft(prompt=asked, completion="", reason=Reason(error.reason), detail=error.detail)
+    return await _answered(request, ask, options, instruction.text.strip(), asked, attributes)
+
+
+def _asked(request: Request, options: Vary, attributes: dict[str, str]) -> list[Message]:
+    return conversation(options.system, render(options.instruct, request, attributes=attributes))
+
+
+async def _answered(
+    request: Request, ask: Ask, options: Vary, instruction: str, asked: list[Message], attributes: dict[str, str]
+) -> Draft:
     if not instruction:
         return Draft(prompt=asked, completion="", reason=Reason.NO_ANSWER, detail="the new instruction is empty")
     try:
         answer = await ask(conversation(options.system, render(options.answer, request, instruction=instruction)))
     except AskFailed as error:
         return Draft(prompt=asked, completion="", reason=Reason(error.reason), detail=error.detail)
-    kept = {name: request.seed.fields.get(name) for name in options.keep}
+    kept: dict[str, Any] = {name: request.seed.fields.get(name) for name in options.keep}
+    kept |= {"attributes": attributes} if attributes else {}
     return drafted(instruction, answer, fields=kept)
 
 
@@ -58,5 +90,5 @@ RECIPE = Recipe(
     shots=lambda o: o.shots,
     asks=lambda o: 2,
     templates=lambda o: {"instruct": o.instruct, "answer": o.answer},
-    columns=lambda o: dict.fromkeys(o.keep, "json"),
+    columns=lambda o: dict.fromkeys(o.keep, "json") | ({"attributes": "json"} if o.attributes else {}),
 )

@@ -103,7 +103,7 @@ class TargetPlans:
     ) -> None:
         self._planner, self._quotas, self._cells, self._names = planner, quotas, cells, list(wanted)
         self._size, self._committed, self._recorded = chunk_requests, committed, recorded
-        self._cell_of_seed = cells.of_seed(self._names) if cells.directed else np.zeros(planner.seeds, np.int32)
+        self._cell_of_seed = cells.seeds.of_seed(self._names) if cells.directed else np.zeros(planner.seeds, np.int32)
         self._draws = Draws(planner.order, self._cell_of_seed, quotas.pools)
         self._known = 0
         self._ahead: frozenset[int] | None = None

@@ -16,7 +16,7 @@ from synth_ray.dedup.fingerprint import ngram_for
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.seeds import Source
-from synth_ray.plan.cells import Cells
+from synth_ray.plan.cells import Cells, Values
 from synth_ray.plan.chunks import Planner
 from synth_ray.plan.quotas import Quotas
 from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
@@ -92,14 +92,22 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     groups = Groups(job.split)
     real = list(groups.reserve(_real_seeds(job)))
     count = SeedCount()
-    cells = Cells(job.target.balance)
-    seeds = SeedStore.write(spool, cells.noting(_shown_seeds(job, _planned_seeds(job, groups, count), count)))
+    cells, alike = Cells(job.target.balance), Values(recipe.alike(options))
+    shown = alike.noting(cells.seeds.noting(_shown_seeds(job, _planned_seeds(job, groups, count), count)))
+    seeds = SeedStore.write(spool, shown)
     if not len(seeds):
         raise JobError(f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.told()}; fix the source")
     if not recipe.copies:
         _refuse_synthetic_only_eval(job, seeds, real)
     ask_digest = job.ask_digest(seeds.digest)
-    planner = Planner(seeds, recipe=recipe, options=options, plan=job.plan, ask_digest=ask_digest)
+    planner = Planner(
+        seeds,
+        recipe=recipe,
+        options=options,
+        plan=job.plan,
+        ask_digest=ask_digest,
+        alike=alike.codes if recipe.alike(options) else None,
+    )
     return Prepared(
         job=_with_ngram(job, seeds),
         recipe=recipe,

@@ -102,9 +102,10 @@ def test_a_higher_target_goes_on_and_a_lower_one_asks_nothing(tmp_path: Path) ->
     assert synth_ray.run(job(tmp_path)).manifest["dataset_digest"] == first["dataset_digest"]
 
 
-def test_up_to_makes_only_what_a_cell_lacks(tmp_path: Path) -> None:
+def test_fill_brings_every_cell_up_to_its_number_and_makes_only_what_it_lacks(tmp_path: Path) -> None:
     target = {"accepted": None, "balance": {"by": "label", "up_to": 25}}
-    manifest = synth_ray.run(job(tmp_path, target=target)).manifest
+    fill = {"name": "fill", "by": "label", "answer": "Reply to: {{ example }}", "shots": 1}
+    manifest = synth_ray.run(job(tmp_path, target=target, recipe=fill, dedup={"compares": ["prompt"]})).manifest
     assert labels(manifest, tmp_path / "out") == {"cash": 15, "loan": 22}
 
 

@@ -115,7 +115,7 @@ def seeds(*labels: str | None) -> list[Seed]:
 
 def noted(balance: Balance | None, *labels: str | None) -> Cells:
     cells = Cells(balance)
-    assert len(list(cells.noting(seeds(*labels)))) == len(labels)
+    assert len(list(cells.seeds.noting(seeds(*labels)))) == len(labels)
     return cells
 
 
@@ -126,7 +126,7 @@ def test_wanted_rows_by_cell() -> None:
     assert noted(Balance(by="label", up_to=2), *labels).wanted(None) == {"a": 1, "b": 0}
     like = noted(Balance(by="label", like={"path": "x"}), *labels)
     assert like.wanted(10, seeds("a", "b", "b", "b", None)) == {"a": 3, "b": 7}
-    assert like.of_seed(["a", "b"]).tolist() == [1, 0, 1, -1, 1]
+    assert like.seeds.of_seed(["a", "b"]).tolist() == [1, 0, 1, -1, 1]
     with pytest.raises(JobError, match="wanted a seed in every cell, got none in 1 of 2"):
         noted(Balance(by="label", shares={"a": 1, "c": 1}), *labels).wanted(10)
     with pytest.raises(JobError, match="name shares by value"):

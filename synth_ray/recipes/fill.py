@@ -1,0 +1,108 @@
+"""`fill`: more examples of a class or scenario that has too few, in the manner of those it has.
+
+How many of which is the target's business: `target.balance` says what each cell lacks. Companions come from the seed's own cell
+and split. Source of the method: attributed prompts (Yu et al., 2023, arXiv 2306.15895), which vary more than the class name alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pydantic import field_validator
+
+from synth_ray.errors import AskFailed
+from synth_ray.job.section import Section, key
+from synth_ray.recipes.attributes import DOC, Grid, drawn, refuse_empty
+from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, drafted, user
+from synth_ray.recipes.templates import render
+from synth_ray.records import Draft, Reason, Request
+
+TEMPLATE = """Here are examples with {% for name, value in cell.items() %}{{ name }}: {{ value }}{{ ", " if not loop.last }}{% endfor %}:
+{% for shot in shots %}- {{ shot.prompt }}
+{% endfor %}- {{ prompt }}
+Write one new example with the same {{ cell.keys() | join(" and ") }}{% for name, value in attributes.items() %}
+{{- ", " }}{{ name }}: {{ value }}{% endfor %}. Reply with the example alone."""
+
+
+class Fill(Section):
+    """Options of `fill`."""
+
+    by: list[str] = key(..., "Field, or fields, of the seed that make its cell; as in target.balance.", min_length=1)
+    template: str = key(
+        TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots` of the same cell, `cell` and `attributes`."
+    )
+    system: str = key("", "System message of the asks.")
+    shots: int = key(4, "Seeds of the same cell and split shown beside the request's own.", ge=0, le=32)
+    n: int = key(1, "New examples per request, each its own row.", ge=1, le=64)
+    attributes: dict[str, list[str]] = key(dict, DOC)
+    answer: str | None = key(
+        None,
+        "Jinja template that asks for the new example's answer, sees `example`; left out, the seed's own `answer`: its label.",
+    )
+    keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row, beside those of `by`.")
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _one_field(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("attributes")
+    @classmethod
+    def _drawable(cls, value: Grid) -> Grid:
+        return refuse_empty(value)
+
+
+async def make(request: Request, ask: Ask, options: Fill) -> list[Draft]:
+    label = request.seed.fields.get("answer")
+    if options.answer is None and not isinstance(label, str):
+        why = "no 'answer' in the seed, and no template that asks for one"
+        return [Draft([], "", reason=Reason.MISSING_FIELD, detail=why) for _ in range(options.n)]
+    return list(await asyncio.gather(*[_example(request, ask, options, slot) for slot in range(options.n)]))
+
+
+async def _example(request: Request, ask: Ask, options: Fill, slot: int) -> Draft:
+    seed = request.seed.fields
+    kept: dict[str, Any] = {name: seed.get(name) for name in dict.fromkeys((*options.by, *options.keep))}
+    drawn_here = drawn(options.attributes, request, slot)
+    kept |= {"attributes": drawn_here} if drawn_here else {}
+    cell = {name: seed.get(name) for name in options.by}
+    asked = conversation(options.system, render(options.template, request, cell=cell, attributes=drawn_here))
+    try:
+        example = await ask(asked)
+        if not example.text.strip():
+            return Draft(asked, "", kept, reason=Reason.NO_ANSWER, detail="the new example is empty")
+        if example.finish_reason == "length":
+            return Draft(asked, "", kept, "length", reason=Reason.TRUNCATED, detail="the new example was cut off")
+        answer = await _answer(request, ask, options, example)
+    except AskFailed as error:
+        return Draft(asked, "", kept, reason=Reason(error.reason), detail=error.detail)
+    return _draft(example, answer, kept, str(seed.get("answer", "")))
+
+
+async def _answer(request: Request, ask: Ask, options: Fill, example: Completion) -> Completion | None:
+    """What the teacher answers; None where the seed's own answer stays."""
+    if options.answer is None:
+        return None
+    return await ask(conversation(options.system, render(options.answer, request, example=example.text.strip())))
+
+
+def _draft(example: Completion, answer: Completion | None, kept: dict[str, Any], label: str) -> Draft:
+    text = example.text.strip()
+    if answer is not None:
+        return drafted(text, answer, fields=kept)
+    return Draft([user(text)], label, kept, example.finish_reason, example.prompt_tokens, example.completion_tokens)
+
+
+RECIPE = Recipe(
+    name="fill",
+    options=Fill,
+    make=make,
+    slots=lambda o: o.n,
+    shots=lambda o: o.shots,
+    alike=lambda o: tuple(o.by),
+    asks=lambda o: o.n * (2 if o.answer else 1),
+    compares=("prompt",),
+    templates=lambda o: {"template": o.template} | ({"answer": o.answer} if o.answer else {}),
+    columns=lambda o: dict.fromkeys((*o.by, *o.keep), "json") | ({"attributes": "json"} if o.attributes else {}),
+)
