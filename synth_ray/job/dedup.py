@@ -38,6 +38,9 @@ class Dedup(Section):
     against: list[str] = key(
         list, "Output prefixes of earlier runs: a row that repeats one of theirs is rejected.", changes="admit"
     )
+    seeds: bool | None = key(
+        None, "Reject a row that repeats a seed; left out, what the recipe says: `vary` and `fill` must be new.", changes="admit"
+    )
     keep_index: bool = key(
         True, "Keep the index beside the dataset, about a kilobyte a row, for `against` of a later run.", changes="nothing"
     )

@@ -9,7 +9,7 @@ from synth_ray.records import Request, digest
 
 Grid = Mapping[str, Sequence[str]]
 
-DOC = "A grid of attributes, as {tone: [polite, curt], persona: [a nurse, a clerk]}: one of each is drawn per row, for the template."
+DOC = "A grid of attributes, as {tone: [polite, curt], persona: [nurse, clerk]}: one of each is drawn per row, for the template."
 
 
 def drawn(grid: Grid, request: Request, slot: int) -> dict[str, str]:

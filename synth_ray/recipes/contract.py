@@ -69,8 +69,9 @@ class Recipe:
     """One way to make rows, declared in one place.
 
     `slots(options)` rows come from a request, known at plan time. `shots(options)` seeds of the request's own split
-    are drawn as companions, of the same values of the fields `alike(options)` where it names some. `compares` names what makes two rows duplicates: `prompt`, `completion`, or a field;
-    `mask(options)` are constants of a template that every row has, left out of the comparison.
+    are drawn as companions, alike in the fields `alike(options)` where it names some. `compares` names what makes two rows
+    duplicates: `prompt`, `completion`, or a field; `mask(options)` are constants of a template that every row has, left out
+    of the comparison. `novel` says that a row must not repeat a seed either.
     `roles(options)` are the models it asks, each of which the job must name.
     `copies` says that its rows are the seeds themselves, and real where they are. `schema(options)` is the JSON Schema a
     completion must fit. `columns` are extra output columns and their Arrow types.
@@ -89,6 +90,7 @@ class Recipe:
     schema: Callable[[Any], Mapping[str, Any] | None] = lambda _: None
     templates: Callable[[Any], Mapping[str, str]] = lambda _: {}
     copies: bool = False
+    novel: bool = False
     needs: tuple[str, ...] = ("prompt",)
     columns: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
 

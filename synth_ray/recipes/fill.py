@@ -1,7 +1,7 @@
 """`fill`: more examples of a class or scenario that has too few, in the manner of those it has.
 
-How many of which is the target's business: `target.balance` says what each cell lacks. Companions come from the seed's own cell
-and split. Source of the method: attributed prompts (Yu et al., 2023, arXiv 2306.15895), which vary more than the class name alone.
+How many of which is the target's business: `target.balance` says what each cell lacks. Companions come from the seed's own
+cell and split. Source of the method: attributed prompts (Yu et al., 2023, arXiv 2306.15895), which vary more than a class name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, dr
 from synth_ray.recipes.templates import render
 from synth_ray.records import Draft, Reason, Request
 
-TEMPLATE = """Here are examples with {% for name, value in cell.items() %}{{ name }}: {{ value }}{{ ", " if not loop.last }}{% endfor %}:
+TEMPLATE = """Here are examples{% for name, value in cell.items() %}, {{ name }}: {{ value }}{% endfor %}:
 {% for shot in shots %}- {{ shot.prompt }}
 {% endfor %}- {{ prompt }}
 Write one new example with the same {{ cell.keys() | join(" and ") }}{% for name, value in attributes.items() %}
@@ -103,6 +103,7 @@ RECIPE = Recipe(
     alike=lambda o: tuple(o.by),
     asks=lambda o: o.n * (2 if o.answer else 1),
     compares=("prompt",),
+    novel=True,
     templates=lambda o: {"template": o.template} | ({"answer": o.answer} if o.answer else {}),
     columns=lambda o: dict.fromkeys((*o.by, *o.keep), "json") | ({"attributes": "json"} if o.attributes else {}),
 )

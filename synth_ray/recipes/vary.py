@@ -89,6 +89,8 @@ RECIPE = Recipe(
     slots=lambda o: o.n,
     shots=lambda o: o.shots,
     asks=lambda o: 2,
+    compares=("prompt",),  # an instruction answered twice is one row
+    novel=True,
     templates=lambda o: {"instruct": o.instruct, "answer": o.answer},
     columns=lambda o: dict.fromkeys(o.keep, "json") | ({"attributes": "json"} if o.attributes else {}),
 )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pyarrow as pa
+
 from synth_ray.dedup import snapshot
-from synth_ray.dedup.index import Index, Shards
+from synth_ray.dedup.index import Batch, Index, Shards
 from synth_ray.errors import JobError, NotThere
 from synth_ray.job.document import Job
+from synth_ray.plan.seeds import SeedStore
+from synth_ray.recipes.catalogue import find
+from synth_ray.route.preparation import seed_rows
 from synth_ray.route.stager import compared
 from synth_ray.storage import Storage, open_storage
 
+_AT_ONCE = 4096
 INDEX = "_synth/index/snapshot"
 
 
@@ -29,6 +37,16 @@ def open_index(job: Job, shards: Shards | None) -> Index:
         snapshot.refuse_mismatch(record[0], ours, where=prefix)
         index.load(record[1])
     return index
+
+
+def index_seeds(job: Job, seeds: SeedStore, index: Index, *, curated: Callable[[pa.Table], pa.Table]) -> None:
+    """Keep the seeds' own texts, curated as rows are, where rows must not repeat them."""
+    novel = find(job.recipe.name).novel if job.dedup.seeds is None else job.dedup.seeds
+    if not novel:
+        return
+    for start in range(0, len(seeds), _AT_ONCE):
+        rows = curated(seed_rows(seeds[i] for i in range(start, min(len(seeds), start + _AT_ONCE))))
+        index.apply(Batch.of(rows, job.dedup.bands))
 
 
 def keep_index(job: Job, index: Index, storage: Storage) -> None:

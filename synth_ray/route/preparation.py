@@ -230,16 +230,21 @@ def _refuse_synthetic_only_eval(job: Job, seeds: SeedStore, real: list[Seed]) ->
 
 def real_rows(seeds: Iterable[Seed]) -> pa.Table:
     """Real evaluation rows in the shape of staged rows: they are scrubbed and fingerprinted like the rest."""
-    return pa.Table.from_pylist([_real_row(i, seed) for i, seed in enumerate(seeds)], schema=STAGED)
+    return pa.Table.from_pylist([_row(i, seed, digest("real", seed.id)) for i, seed in enumerate(seeds)], schema=STAGED)
 
 
-def _real_row(position: int, seed: Seed) -> dict[str, Any]:
+def seed_rows(seeds: Iterable[Seed]) -> pa.Table:
+    """Seeds in the shape of staged rows, under their own ids: what rows must not repeat."""
+    return pa.Table.from_pylist([_row(i, seed, seed.id) for i, seed in enumerate(seeds)], schema=STAGED)
+
+
+def _row(position: int, seed: Seed, name: str) -> dict[str, Any]:
     prompt = str(seed.fields.get("prompt", ""))
-    answer = str(seed.fields["answer"])
+    answer = str(seed.fields.get("answer", ""))
     said = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
     others = {k: v for k, v in seed.fields.items() if k not in ("prompt", "answer", "messages")}
     return {
-        "id": digest("real", seed.id),
+        "id": name,
         "request": "",
         "seed": seed.id,
         "lineage": seed.lineage,

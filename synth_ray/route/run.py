@@ -30,7 +30,7 @@ from synth_ray.job.document import Job
 from synth_ray.records import EVAL_SPLITS
 from synth_ray.report.page import page
 from synth_ray.route.driver import Driver
-from synth_ray.route.indexing import keep_index, open_index
+from synth_ray.route.indexing import index_seeds, keep_index, open_index
 from synth_ray.route.places import open_output
 from synth_ray.route.plans import Plans, open_plans
 from synth_ray.route.pool import Pool
@@ -110,6 +110,7 @@ class _Run:
         with DatasetWriter(storage, self._shape, job.output) as writer:
             pool = make_pool(job)
             index = open_index(job, pool.shards())
+            index_seeds(job, self._prepared.seeds, index, curated=stager.curated)
             admission = Admission(dedup=job.dedup, real=real, room=plans.room, evals=evals, index=index)
             publisher = Publisher(ledger=self._ledger, admission=admission, writer=writer, tally=self._tally, plans=plans)
             publisher.begin(real)

@@ -107,3 +107,12 @@ def test_a_row_that_cannot_be_scrubbed_in_time_is_kept_without_its_text(tmp_path
     manifest, refused = run(tmp_path, scrub={"record_timeout_s": 1e-9}, split={"fractions": {"train": 1.0}})
     assert manifest["rows"]["rejected"] == {"scrub_failed": len(answers())}
     assert set(refused) == {""}
+
+
+def test_a_variation_that_is_a_seed_is_a_duplicate_of_it(tmp_path: Path) -> None:
+    parrot = {"recipe": {"name": "vary", "instruct": "{{ prompt }}", "shots": 0}, "decontaminate": {}}
+    manifest, refused = run(tmp_path, **parrot, dedup={"compares": ["prompt"], "threshold": 0.9})
+    assert manifest["rows"]["accepted"] == 0
+    assert {row[0] for row in refused.values()} >= {"exact_duplicate"}
+    kept, _ = run(tmp_path, **parrot, dedup={"compares": ["prompt"], "threshold": 0.9, "seeds": False})
+    assert kept["rows"]["accepted"] > 0

@@ -27,7 +27,7 @@ def test_an_example_takes_its_seeds_label_and_asks_for_its_cell_and_attributes()
     tones = Counter(draft.fields["attributes"]["tone"] for draft in outcome.drafts)
     assert set(tones) == {"polite", "curt"}
     asked = [prompt.messages[-1]["content"] for prompt in teacher.asked]
-    assert all("examples with intent: delivery:" in text and "where is it?" in text for text in asked)
+    assert all("examples, intent: delivery:" in text and "where is it?" in text for text in asked)
     assert sum("tone: curt" in text for text in asked) == tones["curt"]
     again = made(choice, teacher, one=seed("where is it?", intent="delivery", answer="delivery"))
     assert [d.fields for d in again.drafts] == [d.fields for d in outcome.drafts]
