@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,10 +40,10 @@ _REASONS = {
 class Admission:
     """Decides staged rows. `real` rows (scrubbed and fingerprinted) are indexed first and always kept.
 
-    `evals` are the evaluation sets by name. `room` is how many rows each cell still takes: it is counted down, and a row of
-    a cell without room is rejected(over_quota). A row near a kept row of another split, or sharing a long n-gram with one
-    across the line between training and evaluation, is rejected(cross_split), whichever of the two is for training:
-    nothing kept crosses splits, and nothing kept is taken back.
+    `evals` are the evaluation sets by name; `quoted` counts the rows, whatever else became of them, that quote each. `room`
+    is how many rows each cell still takes: it is counted down, and a row of a cell without room is rejected(over_quota). A
+    row near a kept row of another split, or sharing a long n-gram with one across the line between training and evaluation,
+    is rejected(cross_split), whichever of the two is for training: nothing kept crosses splits, and nothing kept is taken back.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class Admission:
         room: Array | None = None,
         evals: Mapping[str, EvalTexts] | None = None,
         index: Index | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._index = index or Index(dedup)
         self._bands = dedup.bands
         self._evals = evals or {}
-        self._guard = Guard()
+        self._guard = guard or Guard()
+        self.quoted: Counter[str] = Counter(dict.fromkeys(self._evals, 0))
         self._room = room if room is not None else np.array([_UNLIMITED], np.int64)
         if real.num_rows:
             batch = Batch.of(real, self._bands)
@@ -92,9 +95,14 @@ class Admission:
         return decided.table()
 
     def _contaminated(self, decided: _Decided) -> None:
+        """A row that quotes several sets counts for each, and its detail names them all."""
+        sets: dict[int, list[str]] = {}
         for name, texts in self._evals.items():
             for row in np.flatnonzero(texts.quoted_by(*_said(decided.staged))).tolist():
-                decided.reject(row, Reason.CONTAMINATED, name)
+                sets.setdefault(row, []).append(name)
+                self.quoted[name] += 1
+        for row, names in sets.items():
+            decided.reject(row, Reason.CONTAMINATED, ", ".join(names))
 
     def _tell(self, decided: _Decided, batch: Batch, found: Found) -> None:
         rows = decided.open_rows

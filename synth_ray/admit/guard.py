@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from synth_ray.dedup.hashing import U32, Array
+from synth_ray.dedup.hashing import U32, U64, Array
 from synth_ray.dedup.index import Bars
 from synth_ray.dedup.ngrams import ngrams
 from synth_ray.dedup.table import Table
@@ -28,6 +29,18 @@ class Guard:
     @property
     def nbytes(self) -> int:
         return sum(table.nbytes for table in self._sides.values())
+
+    def state(self) -> dict[str, Array]:
+        """Both sides as arrays, for a snapshot."""
+        entries = {_name(side): table.entries() for side, table in self._sides.items()}
+        return {f"{name}_{part}": held[part] for name, held in entries.items() for part in ("his", "los")}
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Hold what another guard held, besides what is here."""
+        for side, table in self._sides.items():
+            his, los = (state[f"{_name(side)}_{part}"] for part in ("his", "los"))
+            keys = his.astype(U64) << U64(32) | los.astype(U64) << U64(16)
+            table.insert(keys, np.zeros(len(keys), U32), cap=1)
 
     def bars(self, words: Array, ends: Array, splits: Array) -> Bars:
         """What bars each row: a kept row of the other side, or an earlier row of the same batch, should that be kept."""
@@ -53,6 +66,10 @@ class Guard:
         for side, table in self._sides.items():
             new = np.unique(hashes[kept[rows] & ((splits[rows] == _TRAIN) == side)])
             table.insert(new, np.zeros(len(new), U32), cap=1)
+
+
+def _name(side: bool) -> str:
+    return "long_of_train" if side else "long_of_evaluation"
 
 
 def _by_batch(hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:

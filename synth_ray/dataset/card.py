@@ -101,6 +101,16 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
     if m.target.get("cells"):
         parts += ["## Balance", "", *_balance(m.target), ""]
     parts += ["## Splits", "", *_table(("split", "rows"), m.splits.items()), "", _eval_sentence(m), ""]
+    if m.contamination:
+        told = "Rows that quote one of these evaluation sets are rejected:"
+        parts += [
+            "## Kept clear of",
+            "",
+            told,
+            "",
+            *_table(("evaluation set", "rows that quoted it"), m.contamination.items()),
+            "",
+        ]
     parts += ["## Where they come from", "", *_table(("", ""), _provenance(m)), ""]
     parts += ["## Personal data", "", *_pii(m), ""]
     return [*parts, "## Load it", "", *_loading(url, endpoint_url)]

@@ -67,6 +67,7 @@ class Manifest(_Facts):
     columns: dict[str, str] = {}
     rejected_columns: dict[str, str] = {}
     partition_by: dict[str, list[str]] = {}
+    contamination: dict[str, int] = {}
     target: dict[str, Any] = {}
     attempts: dict[str, int] = {}
     tokens: dict[str, int] = {}

@@ -20,7 +20,7 @@ from synth_ray.errors import JobError
 from synth_ray.job.dedup import Dedup
 from synth_ray.records import digest
 
-FORMAT = 1
+FORMAT = 2
 _DIGEST_BYTES = 16
 _PIECE = 1 << 24
 
@@ -75,6 +75,17 @@ def write(sink: Sink, header: Header, arrays: Mapping[str, Array]) -> None:
             seal.update(data[at : at + _PIECE])
             sink.write(data[at : at + _PIECE])
     sink.write(seal.digest())
+
+
+def header(source: Source) -> Header | None:
+    """The header of the next record, without reading the rest; None where there is none."""
+    size = int.from_bytes(source.read(8), "little")
+    line = source.read(size) if 0 < size <= 1 << 20 else b""
+    try:
+        told: Header = json.loads(line)["header"]
+    except ValueError:
+        return None
+    return told
 
 
 def read(source: Source) -> tuple[Header, dict[str, Array]] | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 
+from synth_ray.admit.guard import Guard
 from synth_ray.dedup import snapshot
 from synth_ray.dedup.index import Batch, Index, Shards
 from synth_ray.errors import JobError, NotThere
@@ -20,23 +22,39 @@ _AT_ONCE = 4096
 INDEX = "_synth/index/snapshot"
 
 
-def open_index(job: Job, shards: Shards | None) -> Index:
-    """An index that holds the rows of every run in `dedup.against`. Raises JobError for one that is not comparable."""
-    index = Index(job.dedup, shards=shards)
-    ours = snapshot.header_of(job.dedup, *compared(job))
+def open_index(job: Job, shards: Shards | None) -> tuple[Index, Guard]:
+    """An index, and the guard of its splits, that hold the rows of every run in `dedup.against`.
+
+    Raises JobError for a run whose index is not comparable.
+    """
+    index, guard = Index(job.dedup, shards=shards), Guard()
     for prefix in job.dedup.against:
-        try:
-            source = open_storage(prefix, endpoint_url=job.output.endpoint_url, region=job.output.region).open_input(INDEX)
-        except NotThere:
-            raise JobError(
-                f"dedup.against: {prefix}: wanted the index of a finished run, got none; run that job with dedup.keep_index: true"
-            ) from None
-        record = snapshot.read(source)
+        record = snapshot.read(_source(job, prefix))
         if record is None:
             raise JobError(f"dedup.against: {prefix}: wanted a whole index, got a torn one; run that job again")
-        snapshot.refuse_mismatch(record[0], ours, where=prefix)
+        snapshot.refuse_mismatch(record[0], _header(job), where=prefix)
         index.load(record[1])
-    return index
+        guard.load(record[1])
+    return index, guard
+
+
+def refuse_other_indexes(job: Job) -> None:
+    """Whether every run in `dedup.against` has a comparable index, by its header alone. Raises JobError."""
+    for prefix in job.dedup.against:
+        snapshot.refuse_mismatch(snapshot.header(_source(job, prefix)) or {}, _header(job), where=prefix)
+
+
+def _header(job: Job) -> dict[str, Any]:
+    return snapshot.header_of(job.dedup, *compared(job))
+
+
+def _source(job: Job, prefix: str) -> Any:
+    try:
+        return open_storage(prefix, endpoint_url=job.output.endpoint_url, region=job.output.region).open_input(INDEX)
+    except NotThere:
+        raise JobError(
+            f"dedup.against: {prefix}: wanted the index of a finished run, got none; run that job with dedup.keep_index: true"
+        ) from None
 
 
 def index_seeds(job: Job, seeds: SeedStore, index: Index, *, curated: Callable[[pa.Table], pa.Table]) -> None:
@@ -49,9 +67,9 @@ def index_seeds(job: Job, seeds: SeedStore, index: Index, *, curated: Callable[[
         index.apply(Batch.of(rows, job.dedup.bands))
 
 
-def keep_index(job: Job, index: Index, storage: Storage) -> None:
-    """Write the index beside the dataset, where the job keeps it."""
+def keep_index(job: Job, index: Index, guard: Guard, storage: Storage) -> None:
+    """Write the index and its guard beside the dataset, where the job keeps them."""
     if not job.dedup.keep_index:
         return
     with storage.upload(INDEX) as sink:
-        snapshot.write(sink, snapshot.header_of(job.dedup, *compared(job)), index.state())
+        snapshot.write(sink, _header(job), index.state() | guard.state())

@@ -15,6 +15,7 @@ from synth_ray.job.load import BadJob
 from synth_ray.job.models import Model
 from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.recipes.templates import compiled
+from synth_ray.route.indexing import refuse_other_indexes
 from synth_ray.route.preparation import Prepared, evaluation_sets, prepare
 from synth_ray.route.stager import Stager
 
@@ -47,6 +48,8 @@ def preflight(job: Job, *, file: str = "job") -> Preflight:
     probe(lambda: _curation(job))
     with tempfile.TemporaryDirectory() as spool:
         probe(lambda: found.append(prepare(job, spool=Path(spool), file=file)))
+    if found:
+        probe(lambda: refuse_other_indexes(found[0].job))
     if problems:
         raise BadJob("\n".join(dict.fromkeys(problems)))
     count = found[0].count

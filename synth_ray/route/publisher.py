@@ -36,6 +36,11 @@ class Publisher:
         self._plans = plans
         self.real: dict[str, int] = {}
 
+    @property
+    def quoted(self) -> dict[str, int]:
+        """Rows that quote each evaluation set."""
+        return self._admission.quoted
+
     def begin(self, real: pa.Table) -> None:
         """Write the real evaluation rows; admission indexed them before the first chunk."""
         for split in SPLITS:

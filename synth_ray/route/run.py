@@ -109,9 +109,9 @@ class _Run:
         evals = evaluation_sets(job, stager.fingerprinter.words)
         with DatasetWriter(storage, self._shape, job.output) as writer:
             pool = make_pool(job)
-            index = open_index(job, pool.shards())
+            index, guard = open_index(job, pool.shards())
             index_seeds(job, self._prepared.seeds, index, curated=stager.curated)
-            admission = Admission(dedup=job.dedup, real=real, room=plans.room, evals=evals, index=index)
+            admission = Admission(dedup=job.dedup, real=real, room=plans.room, evals=evals, index=index, guard=guard)
             publisher = Publisher(ledger=self._ledger, admission=admission, writer=writer, tally=self._tally, plans=plans)
             publisher.begin(real)
             driver = Driver(
@@ -122,7 +122,7 @@ class _Run:
                 admit=publisher.admit,
                 tally=self._tally,
                 recall=self._recall(),
-                at_end=lambda: keep_index(job, index, storage),
+                at_end=lambda: keep_index(job, index, guard, storage),
                 watch=watch,
             )
             self._fence.on_lost = driver.stop
@@ -169,6 +169,7 @@ class _Run:
                 planned=prepared.count.planned,
                 rejected=dict(sorted(prepared.count.rejected.items())),
             ),
+            contamination=dict(publisher.quoted),
             target=open_scrubber(job.scrub).record(plans.told()).value,
             attempts=dict(tally.attempts),
             tokens={name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")},

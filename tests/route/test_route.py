@@ -15,6 +15,8 @@ import yaml
 
 import synth_ray
 from synth_ray.errors import JobError
+from synth_ray.job.load import job_from
+from synth_ray.route.preflight import preflight
 from synth_ray.storage import open_storage
 from tests.conftest import ROOT
 
@@ -169,10 +171,13 @@ def test_a_row_that_repeats_an_earlier_runs_is_rejected_and_another_index_is_ref
     )
     assert again["rows"]["rejected"]["exact_duplicate"] >= local["rows"]["accepted"]
     assert duckdb.sql(both).fetchall() == []
-    with pytest.raises(JobError, match="min_tokens: 6 there, 7 here"):
-        synth_ray.run(job(tmp_path, str(tmp_path / "other"), dedup={"against": [local["prefix"]], "min_tokens": 7}))
-    with pytest.raises(JobError, match="keep_index"):
-        synth_ray.run(job(tmp_path, str(tmp_path / "third"), dedup={"against": [str(tmp_path / "nowhere")]}))
+    other = job(tmp_path, str(tmp_path / "other"), dedup={"against": [local["prefix"]], "min_tokens": 7})
+    nowhere = job(tmp_path, str(tmp_path / "third"), dedup={"against": [str(tmp_path / "nowhere")]})
+    for wrong, told in ((other, "min_tokens: 6 there, 7 here"), (nowhere, "keep_index")):
+        with pytest.raises(JobError, match=told):
+            preflight(job_from(wrong))
+        with pytest.raises(JobError, match=told):
+            synth_ray.run(wrong)
 
 
 @pytest.mark.s3

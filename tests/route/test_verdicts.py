@@ -70,8 +70,9 @@ def test_near_duplicates_name_the_kept_row_they_repeat(ran: Any) -> None:
 
 
 def test_a_row_that_shares_a_long_ngram_with_an_evaluation_set_is_contaminated_by_name(ran: Any) -> None:
-    _, refused, _ = ran
+    manifest, refused, _ = ran
     assert refused[f"{EVAL} again"][:2] == ("contaminated", "foxes")
+    assert manifest["contamination"] == {"foxes": 1}
 
 
 def test_a_train_row_near_a_real_evaluation_row_goes_and_the_real_row_stays(ran: Any) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from synth_ray.admit.admission import Admission
+from synth_ray.admit.guard import Guard
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.fingerprint import Fingerprinter
@@ -56,6 +57,18 @@ def test_a_long_ngram_on_both_sides_bars_the_later_row(first: str, second: str, 
     assert [r for t in tables for r in reasons(admission, t)] == [None, "cross_split", None]
 
 
+def test_a_long_ngram_of_an_earlier_runs_evaluation_row_bars_too() -> None:
+    shared, earlier, later = sentence(3, 13), Guard(), Guard()
+    first = Admission(dedup=SECTION, real=NOTHING, guard=earlier)
+    assert reasons(first, staged([("test", f"{sentence(4)} {shared}")])) == [None]
+    later.load(earlier.state())
+    second = Admission(dedup=SECTION, real=NOTHING, guard=later)
+    assert reasons(second, staged([("train", f"{shared} {sentence(5)}"), ("test", f"{shared} {sentence(6)}")])) == [
+        "cross_split",
+        None,
+    ]
+
+
 def test_nothing_kept_crosses_splits_however_chunks_are_cut() -> None:
     draw = random.Random(7)
     parts = [sentence(100 + i, 14) for i in range(30)]
@@ -69,12 +82,15 @@ def test_nothing_kept_crosses_splits_however_chunks_are_cut() -> None:
         assert len({train for train, text in kept if part in text}) <= 1
 
 
-def test_a_row_that_quotes_an_evaluation_set_is_contaminated_by_name() -> None:
-    evals = {"gold": EvalTexts(*PRINTS.words(pa.array([sentence(8)])), Decontaminate())}
+def test_a_row_that_quotes_evaluation_sets_is_contaminated_by_name_and_each_set_is_told_its_rows() -> None:
+    sets = {"gold": [8], "both": [8, 7], "none": [99]}
+    evals = {name: EvalTexts(*PRINTS.words(pa.array([sentence(n) for n in of])), Decontaminate()) for name, of in sets.items()}
     admission = Admission(dedup=SECTION, real=NOTHING, evals=evals)
-    verdicts = admission.decide(staged([("train", f"{sentence(9)} {sentence(8)}"), ("train", sentence(10))]))
-    assert verdicts["reason"].to_pylist() == ["contaminated", None]
-    assert verdicts["detail"][0].as_py() == "gold"
+    quoting = [f"{sentence(9)} {sentence(8)}", f"{sentence(7)} and more", sentence(10)]
+    verdicts = admission.decide(staged([("train", text) for text in quoting]))
+    assert verdicts["reason"].to_pylist() == ["contaminated", "contaminated", None]
+    assert verdicts["detail"].to_pylist() == ["gold, both", "both", None]
+    assert admission.quoted == {"gold": 1, "both": 2, "none": 0}
 
 
 def test_past_the_target_rows_are_over_quota() -> None:
