@@ -1,11 +1,15 @@
-"""Which split a lineage belongs to: a function of the lineage alone, so that it never moves."""
+"""Which split a lineage belongs to: a function of the lineage alone, or of its turn within its stratum; it never moves."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from hashlib import blake2b
 
 from synth_ray.records import SPLITS
+
+_BEGINNINGS = 1000
+_ROUNDING = 1e-9
 
 
 def split_of(lineage: str, fractions: Mapping[str, float], *, salt: str) -> str:
@@ -19,3 +23,34 @@ def split_of(lineage: str, fractions: Mapping[str, float], *, salt: str) -> str:
         if place < reached:
             return name
     return next(name for name, share in reversed(shares) if share > 0)
+
+
+class Strata:
+    """Splits by turns within each stratum, so that rare values are in every split too.
+
+    Law: of any first n lineages of a stratum each split has its share to within two. The turns are Tijdeman's (The chairman
+    assignment problem, 1980), which stay within one; each stratum begins at its own place in them, or small strata would
+    all give to the same split.
+    """
+
+    def __init__(self, fractions: Mapping[str, float], *, salt: str) -> None:
+        whole = sum(fractions.get(name, 0.0) for name in SPLITS)
+        self._shares = {name: fractions[name] / whole for name in SPLITS if fractions.get(name, 0.0) > 0}
+        self._salt = salt
+        self._given: dict[str, Counter[str]] = {}
+
+    def next_split(self, stratum: str) -> str:
+        given = self._given.get(stratum)
+        if given is None:
+            given = self._given[stratum] = Counter()
+            name = blake2b(f"{self._salt}\0{stratum}".encode(), digest_size=8).digest()
+            for _ in range(int.from_bytes(name, "big") % _BEGINNINGS):
+                self._turn(given)
+        return self._turn(given)
+
+    def _turn(self, given: Counter[str]) -> str:
+        n, spare = given.total() + 1, 1 / max(1, 2 * len(self._shares) - 2)
+        due = [name for name, share in self._shares.items() if share * n - given[name] >= spare - _ROUNDING]
+        chosen = min(due, key=lambda name: (given[name] + 1 - spare) / self._shares[name]) if due else next(iter(self._shares))
+        given[chosen] += 1
+        return chosen

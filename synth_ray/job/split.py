@@ -20,6 +20,10 @@ class Split(Section):
     group_at: float | None = key(
         0.8, "Jaccard similarity of 3-grams from which two seeds are one lineage; null groups none.", gt=0, le=1
     )
+    stratify: str = key(
+        "",
+        "Field of the seeds whose values are to be in every split: within each value the fractions hold to within two lineages.",
+    )
     salt: str = key("synth_ray", "Changes which lineage goes where.")
     real: list[Source] = key(list, "Real rows, with answers, for the evaluation splits.", changes="admit")
     allow_synthetic_only_eval: bool = key(

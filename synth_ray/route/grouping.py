@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from synth_ray.admit.splits import split_of
+from synth_ray.admit.splits import Strata, split_of
 from synth_ray.dedup.neighbours import Neighbours
 from synth_ray.job.split import Split
 from synth_ray.plan.lineage import Lineages
@@ -24,13 +24,14 @@ class Groups:
     def __init__(self, split: Split) -> None:
         self._split = split
         self._evaluation = {n: share for n, share in split.fractions.items() if n != TRAIN and share > 0} or {"test": 1.0}
+        self._strata = Strata(split.fractions, salt=split.salt), Strata(self._evaluation, salt=split.salt)
         self._lineages = Lineages()
         self._neighbours = Neighbours(split.group_at) if split.group_at is not None else None
         self._named: list[str] = []
 
     def reserve(self, real: Iterable[Seed]) -> Iterator[Seed]:
         for seed, near in self._with_near(real):
-            place = self._lineages.place(seed.lineage, near, partial(self._drawn, seed, self._evaluation), reserved=True)
+            place = self._lineages.place(seed.lineage, near, partial(self._drawn, seed, real=True), reserved=True)
             assert place is not None
             yield replace(seed, lineage=place.lineage, split=place.split)
 
@@ -40,7 +41,7 @@ class Groups:
             if isinstance(seed, RejectedSeed):
                 yield seed
                 continue
-            place = self._lineages.place(seed.lineage, near, partial(self._drawn, seed, self._split.fractions))
+            place = self._lineages.place(seed.lineage, near, partial(self._drawn, seed, real=False))
             if place is None:
                 yield RejectedSeed(Reason.LINEAGE_CONFLICT, seed.source, seed.line)
             elif place.reserved:
@@ -48,8 +49,10 @@ class Groups:
             else:
                 yield replace(seed, lineage=place.lineage, split=place.split)
 
-    def _drawn(self, seed: Seed, fractions: dict[str, float]) -> str:
-        return split_of(seed.lineage, fractions, salt=self._split.salt)
+    def _drawn(self, seed: Seed, *, real: bool) -> str:
+        if self._split.stratify:
+            return self._strata[real].next_split(str(seed.fields.get(self._split.stratify, "")))
+        return split_of(seed.lineage, self._evaluation if real else self._split.fractions, salt=self._split.salt)
 
     def _with_near(self, read: Iterable[Any]) -> Iterator[tuple[Any, list[str]]]:
         source = iter(read)
