@@ -72,6 +72,7 @@ class Reason(StrEnum):
     # A slot that admission refused.
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+    SEMANTIC_DUPLICATE = "semantic_duplicate"
     CONTAMINATED = "contaminated"
     CROSS_SPLIT = "cross_split"
     OVER_QUOTA = "over_quota"
@@ -202,6 +203,7 @@ STAGED = pa.schema(
         ("bands", pa.binary()),  # packed little-endian uint64, one per LSH band
         ("shingles", pa.binary()),  # packed little-endian uint32, distinct, ascending
         ("ngrams", pa.binary()),  # packed little-endian uint32 word hashes in order: prompt, 0, completion
+        ("embedding", pa.binary()),  # packed int8, one per dimension; null without a model
     ]
 )
 """A chunk as staged. Rows are in (position, slot) order; text is scrubbed; every row is fingerprinted."""

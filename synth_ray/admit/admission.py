@@ -12,8 +12,10 @@ import pyarrow as pa
 from synth_ray.admit.guard import Guard
 from synth_ray.dedup.columns import runs_in
 from synth_ray.dedup.decontaminate import EvalTexts
+from synth_ray.dedup.embedding import vectors_in
 from synth_ray.dedup.hashing import U32, Array
-from synth_ray.dedup.index import BARRED, EXACT, FULL, NEAR, NEW, Batch, Found, Index
+from synth_ray.dedup.index import BARRED, EXACT, FULL, NEAR, NEW, Bars, Batch, Found, Index
+from synth_ray.dedup.semantic import Meanings
 from synth_ray.job.dedup import Dedup
 from synth_ray.records import Reason, verdict_of
 
@@ -58,15 +60,14 @@ class Admission:
     ) -> None:
         self._index = index or Index(dedup)
         self._bands = dedup.bands
+        self._meanings = Meanings(dedup.semantic.threshold) if dedup.semantic is not None else None
         self._evals = evals or {}
         self._guard = guard or Guard()
         self.quoted: Counter[str] = Counter(dict.fromkeys(self._evals, 0))
         self._room = room if room is not None else np.array([_UNLIMITED], np.int64)
         if real.num_rows:
             batch = Batch.of(real, self._bands)
-            self._index.apply(batch)
-            words, ends = _said(real)
-            self._guard.keep(words, ends, batch.splits, np.ones(len(batch), bool))
+            self._keep(real, batch, self._index.apply(batch))
 
     @property
     def index(self) -> Index:
@@ -74,7 +75,8 @@ class Admission:
 
     @property
     def index_bytes(self) -> int:
-        return self._index.nbytes + self._index.store_nbytes + self._guard.nbytes
+        meanings = self._meanings.nbytes if self._meanings is not None else 0
+        return self._index.nbytes + self._index.store_nbytes + self._guard.nbytes + meanings
 
     def decide(self, staged: pa.Table, cells: Array | None = None) -> pa.Table:
         """A verdict per row, in the rows' order; see VERDICTS. Call with chunks in order, each once.
@@ -87,12 +89,21 @@ class Admission:
         rows = decided.open_rows
         if len(rows):
             open_ = staged.take(pa.array(rows))
-            batch, (words, ends) = Batch.of(open_, self._bands), _said(open_)
-            bars = self._guard.bars(words, ends, batch.splits)
-            found = self._index.decide(batch, room=self._room, cell=cells[rows], bars=bars)
-            self._guard.keep(words, ends, batch.splits, found.code == NEW)
+            batch = Batch.of(open_, self._bands)
+            found = self._index.decide(batch, room=self._room, cell=cells[rows], bars=self._bars(open_, batch))
+            self._keep(open_, batch, found)
             self._tell(decided, batch, found)
         return decided.table()
+
+    def _bars(self, rows: pa.Table, batch: Batch) -> Bars:
+        bars = self._guard.bars(*_said(rows), batch.splits)
+        return bars if self._meanings is None else bars.joined(self._meanings.bars(vectors_in(rows["embedding"])))
+
+    def _keep(self, rows: pa.Table, batch: Batch, found: Found) -> None:
+        new = found.code == NEW
+        self._guard.keep(*_said(rows), batch.splits, new)
+        if self._meanings is not None:
+            self._meanings.keep(vectors_in(rows["embedding"])[new], found.number[new])
 
     def _contaminated(self, decided: _Decided) -> None:
         """A row that quotes several sets counts for each, and its detail names them all."""
@@ -108,12 +119,16 @@ class Admission:
         rows = decided.open_rows
         for place in np.flatnonzero(found.code != NEW).tolist():
             row, code, kept = int(rows[place]), int(found.code[place]), int(found.number[place])
-            decided.reject(row, _REASONS[code], "shares a long n-gram" if code == BARRED else None)
+            by_meaning = code == BARRED and found.similarity[place] > 0
+            long = code == BARRED and not by_meaning
+            decided.reject(
+                row, Reason.SEMANTIC_DUPLICATE if by_meaning else _REASONS[code], "shares a long n-gram" if long else None
+            )
             if 0 <= kept < self._index.kept:
                 if self._index.splits.array[kept] != batch.splits[place]:
                     decided.reasons[row] = Reason.CROSS_SPLIT.value
                 decided.witness[row] = self._index.ids.array[kept].tobytes().hex()
-                decided.similarity[row] = float(found.similarity[place]) if code != BARRED else None
+                decided.similarity[row] = float(found.similarity[place]) if not long else None
 
 
 class _Decided:

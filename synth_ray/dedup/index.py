@@ -84,6 +84,13 @@ class Bars:
     by: Array
     similarity: Array
 
+    def joined(self, other: Bars) -> Bars:
+        """What bars each row here, then there; the first that stands is the one that is told."""
+        rows = np.concatenate([np.repeat(np.arange(len(one.ends) - 1), np.diff(one.ends)) for one in (self, other)])
+        order = np.argsort(rows, kind="stable")
+        by, similarity = (np.concatenate(parts)[order] for parts in ((self.by, other.by), (self.similarity, other.similarity)))
+        return Bars(self.ends + other.ends, by, similarity)
+
     def part(self, start: int, end: int) -> Bars:
         """Rows of an earlier part have been decided by then: `Index` turns them into numbers first."""
         first, last = self.ends[start], self.ends[end]

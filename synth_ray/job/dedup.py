@@ -8,6 +8,18 @@ from synth_ray.job.section import Section, key
 from synth_ray.job.seeds import Source
 
 
+class Semantic(Section):
+    """Near-duplicates in other words, told by a local embedding model. Each new row is held against every kept one."""
+
+    model: str = key(
+        ...,
+        "Folder of an embedding model: static (model2vec, StaticEmbedding), or a transformer, whose last states are averaged.",
+        min_length=1,
+        changes="stage",
+    )
+    threshold: float = key(0.95, "Cosine similarity from which a row is a semantic duplicate.", gt=0, le=1, changes="admit")
+
+
 class Dedup(Section):
     """Exact and near-duplicates: MinHash bands find candidates, exact Jaccard of word n-grams decides."""
 
@@ -34,6 +46,7 @@ class Dedup(Section):
         8, "Most rows looked at in one bucket: what bounds the cost of templates.", ge=1, le=64, changes="admit"
     )
 
+    semantic: Semantic | None = key(None, "Reject what says the same in other words, too.", changes="admit")
     mask: list[str] = key(list, "Texts of a template that every row has: they are left out of what is compared.", changes="stage")
     against: list[str] = key(
         list, "Output prefixes of earlier runs: a row that repeats one of theirs is rejected.", changes="admit"

@@ -11,6 +11,7 @@ import pyarrow as pa
 from synth_ray.check.checker import open_checker
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dedup.compared import compared_text
+from synth_ray.dedup.embedding import embedding_column, open_embedder
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.job.document import Job
 from synth_ray.recipes.catalogue import find, options_of
@@ -29,6 +30,7 @@ class Stager:
         self._checker = open_checker(job.check, recipe_schema=recipe.schema(options_of(job.recipe)))
         self._scrubber = open_scrubber(job.scrub)
         self._fingerprinter = Fingerprinter(job.dedup)
+        self._embedder = open_embedder(job.dedup.semantic) if job.dedup.semantic is not None else None
         self._ledger = Ledger(open_output(job.output))
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, Any]) -> ChunkStaged:
@@ -49,7 +51,11 @@ class Stager:
     def curated(self, table: pa.Table) -> pa.Table:
         """Scrub and fingerprint: all there is to do for a real row, which nobody checks."""
         table = self._scrubber.table(table)
-        return self._fingerprinter.table(table, compared_text(table, self._compares, mask=self._mask))
+        text = compared_text(table, self._compares, mask=self._mask)
+        table = self._fingerprinter.table(table, text)
+        if self._embedder is None:
+            return table
+        return table.set_column(table.schema.get_field_index("embedding"), "embedding", embedding_column(self._embedder, text))
 
 
 def compared(job: Job) -> tuple[tuple[str, ...], tuple[str, ...]]:
