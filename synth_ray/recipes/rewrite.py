@@ -17,7 +17,7 @@ from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Constraint, Recipe, conversation, drafted
 from synth_ray.recipes.passages import counter, passages
-from synth_ray.recipes.templates import render
+from synth_ray.recipes.templates import constants, render
 from synth_ray.records import Draft, Reason, Request
 
 REPHRASE = """Rewrite the text below {{ style }}. Keep every fact; add none.
@@ -119,6 +119,7 @@ RECIPE = Recipe(
     slots=lambda o: o.n,
     asks=lambda o: o.n,
     compares=("prompt", "completion"),
+    mask=lambda o: constants(o.asked),
     templates=lambda o: {"template": o.asked},
     columns=_columns,
 )

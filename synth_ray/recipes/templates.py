@@ -6,11 +6,13 @@ from functools import lru_cache
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.nodes import TemplateData
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from synth_ray.errors import AskFailed, JobError
 from synth_ray.records import Reason, Request
 
+_WORDS = 3
 _SANDBOX = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
 
 
@@ -22,6 +24,12 @@ def compiled(source: str) -> Template:
     except TemplateError as error:
         line = getattr(error, "lineno", 1)
         raise JobError(f"template: wanted valid Jinja, got {error.message!r} in its line {line}; fix the template") from None
+
+
+def constants(source: str) -> tuple[str, ...]:
+    """The texts of a template that every rendering has, of three words or more: what does not tell two renderings apart."""
+    pieces = [node.data for node in _SANDBOX.parse(source).find_all(TemplateData)]
+    return tuple(dict.fromkeys(line.strip() for piece in pieces for line in piece.splitlines() if len(line.split()) >= _WORDS))
 
 
 def render(source: str, request: Request, **more: Any) -> str:

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth_ray.ask.teacher import Teacher
-from synth_ray.job.load import BadJob
+from synth_ray.job.load import BadJob, job_from
 from synth_ray.job.models import RecipeChoice
 from synth_ray.recipes.catalogue import options_of
 from synth_ray.recipes.passages import counter, passages
+from synth_ray.recipes.templates import constants
 from synth_ray.records import Reason
+from synth_ray.route.stager import compared
 from tests.conftest import TINY_TEACHER
 from tests.unit.recipes.standins import made, says, seed
 
@@ -66,3 +68,14 @@ def test_the_real_engine_answers_in_the_asked_form(vllm_teacher: Teacher) -> Non
     for draft in made(choice, vllm_teacher, one=seed(TEXT)).drafts:
         assert draft.reason in (None, Reason.SCHEMA_MISMATCH)  # cut off at 64 tokens, it is no JSON
         assert draft.fields["passage"] == TEXT
+
+
+def test_what_the_template_puts_into_every_row_is_masked() -> None:
+    assert constants("Rewrite the text below {{ style }}. Keep every fact; add none.\n\n{{ passage }}\nThe end.") == (
+        "Rewrite the text below",
+        ". Keep every fact; add none.",
+    )
+    job = job_from(
+        {"name": "m", "seeds": "x.jsonl", "recipe": "rewrite", "models": {"teacher": {"engine": "scripted"}}, "output": "out"}
+    )
+    assert "Rewrite the text below" in compared(job)[1]
