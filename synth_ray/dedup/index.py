@@ -177,7 +177,7 @@ class Index:
         table = self.table if self._shards is None else Table(expected=rows * (self._bands + 1))
         table.reserve(rows * (self._bands + 1))
         self._reserve(rows, len(batch.shingles))
-        used = np.array([len(table), before], np.int64)
+        used = np.array([len(table), before, 0], np.int64)
         candidates = np.empty((self._bands + 1) * self._cap, U32)
         row = 0
         while row < rows:

@@ -7,10 +7,11 @@ from typing import Any
 import numba as nb
 import numpy as np
 
-from synth_ray.dedup.table_kernels import high, low, place, put
+from synth_ray.dedup.table_kernels import high, low, place, put, touch
 
 NEW, EXACT, NEAR, FULL, BARRED = range(5)
 
+_AHEAD = 16  # rows whose slots are read before the first of them is decided
 _U64 = np.uint64
 _compiled = {"nogil": True, "cache": True, "boundscheck": False}
 _u64s = nb.types.Array(nb.u8, 1, "C", readonly=True)
@@ -47,7 +48,7 @@ def _gather(his: Any, los: Any, values: Any, size: Any, key: Any, cap: int, belo
     hi, lo = high(key), low(key)
     s = place(hi, size)
     found = 0
-    while his[s] != 0 and found < cap:
+    while his[s] != 0 and his[s] <= hi and found < cap:
         if his[s] == hi and los[s] == lo:
             found += 1
             if values[s] < below:
@@ -107,7 +108,14 @@ def decide(
     """
     width = bands.shape[1] + 1
     elsewhere = found_ends.size > 1
+    seen = np.uint32(0)
     for i in range(row, identity.shape[0]):
+        if (i - row) % _AHEAD == 0:
+            for q in range(i, min(i + _AHEAD, identity.shape[0])):
+                seen ^= touch(his, los, values, size, identity[q, 0])
+                for j in range(bands.shape[1]):
+                    seen ^= touch(his, los, values, size, bands[q, j])
+            used[2] = np.int64(seen)
         banded = near and offsets[i + 1] > offsets[i]
         keys = width if banded else 1
         code[i] = 0

@@ -1,8 +1,9 @@
-"""Open addressing whose order survives growth, compiled.
+"""Open addressing in the order of the keys, compiled.
 
-The place of a key is `hi * size >> 32`: larger keys lie further on, so that growing is one forward pass over the table
-instead of a random walk. A key is 48 bits: `hi` (32, 0 marks an empty slot) and `lo` (16). There is no wrap-around: the
-arrays have slack past `size`. Equal keys lie in the order in which they came.
+The place of a key is `hi * size >> 32`: larger keys lie further on, and entries stand in ascending order of `hi`. So a search for
+what is not there ends at the first larger key, and growing is one forward pass over the table instead of a random walk. A key is
+48 bits: `hi` (32, 0 marks an empty slot) and `lo` (16). There is no wrap-around: the arrays have slack past `size`. Equal keys
+lie in the order in which they came. Source: Amble & Knuth, Ordered hash tables, 1974.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import numba as nb
 import numpy as np
 
 _U64, _U32 = np.uint64, np.uint32
+_AHEAD = 64
 _compiled = {"nogil": True, "cache": True, "boundscheck": False}
 _u64s = nb.types.Array(nb.u8, 1, "C", readonly=True)
 _u32s = nb.types.Array(nb.u4, 1, "C", readonly=True)
+_u8s = nb.types.Array(nb.u1, 1, "C", readonly=True)
 _u16s = nb.types.Array(nb.u2, 1, "C", readonly=True)
 
 
@@ -40,33 +43,64 @@ def put(his: Any, los: Any, values: Any, size: int, hi: Any, lo: Any, value: Any
     s = place(hi, size)
     same = 0
     last = his.size - 1  # always empty: it ends every search
-    while s < last and his[s] != 0:
+    while his[s] != 0 and his[s] <= hi:
         if his[s] == hi and los[s] == lo:
             same += 1
             if same >= cap or values[s] == value:
                 return 0
         s += 1
-    if s >= last:
+    free = s
+    while his[free] != 0:
+        free += 1
+    if free >= last:
         return -1
+    for q in range(free, s, -1):
+        his[q] = his[q - 1]
+        los[q] = los[q - 1]
+        values[q] = values[q - 1]
     his[s] = hi
     los[s] = lo
     values[s] = value
     return 1
 
 
-@nb.njit(nb.i8(nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8, _u64s, _u32s, nb.i8, nb.i8[::1]), **_compiled)
+@nb.njit
+def touch(his: Any, los: Any, values: Any, size: int, key: Any) -> Any:
+    """Read where a key would be, so that the memory is at hand when it is searched: many such reads are under way at once."""
+    s = place(high(key), size)
+    return his[s] ^ los[s] ^ values[s]
+
+
+@nb.njit(
+    [
+        nb.i8(nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8, _u64s, _u32s, nb.i8, nb.i8[::1]),
+        nb.i8(nb.u4[::1], nb.u2[::1], nb.u1[::1], nb.i8, _u64s, _u8s, nb.i8, nb.i8[::1]),
+    ],
+    **_compiled,
+)
 def insert(his: Any, los: Any, values: Any, size: int, keys: Any, ids: Any, cap: int, used: Any) -> int:
     """Add (key, id) pairs in order; a key of 0 is none. Returns how many were looked at: fewer when the slack ran out."""
+    seen = _U32(0)
     for i in range(keys.size):
+        if i % _AHEAD == 0:
+            for q in range(i, min(i + _AHEAD, keys.size)):
+                seen ^= touch(his, los, values, size, keys[q])
         if keys[i] != 0:
             added = put(his, los, values, size, high(keys[i]), low(keys[i]), ids[i], cap)
             if added < 0:
                 return i
             used[0] += added
+    used[-1] = np.int64(seen)
     return keys.size
 
 
-@nb.njit(nb.i8(_u32s, _u16s, _u32s, nb.i8, _u64s, nb.u4[::1], nb.u4[::1]), **_compiled)
+@nb.njit(
+    [
+        nb.i8(_u32s, _u16s, _u32s, nb.i8, _u64s, nb.u4[::1], nb.u4[::1]),
+        nb.i8(_u32s, _u16s, _u8s, nb.i8, _u64s, nb.u4[::1], nb.u4[::1]),
+    ],
+    **_compiled,
+)
 def lookup(his: Any, los: Any, values: Any, size: int, keys: Any, at: Any, ids: Any) -> int:
     """Every (position in `keys`, id) pair, in order; returns how many there are, more than were written if short of room."""
     n = 0
@@ -76,7 +110,7 @@ def lookup(his: Any, los: Any, values: Any, size: int, keys: Any, at: Any, ids: 
             continue
         hi, lo = high(key), low(key)
         s = place(hi, size)
-        while his[s] != 0:
+        while his[s] != 0 and his[s] <= hi:
             if his[s] == hi and los[s] == lo:
                 if n < at.size:
                     at[n] = i
@@ -97,28 +131,13 @@ def _shift(his: Any, los: Any, values: Any, total: int, by: int) -> None:
 
 @nb.njit(
     [
-        nb.b1(nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8, _u32s, _u16s, _u32s),
-        nb.b1(nb.u4[::1], nb.u2[::1], nb.u1[::1], nb.i8, _u32s, _u16s, nb.types.Array(nb.u1, 1, "C", readonly=True)),
-    ],
-    **_compiled,
-)
-def fill(his: Any, los: Any, values: Any, size: int, from_his: Any, from_los: Any, from_values: Any) -> bool:
-    """Add entries as they are, in order; returns whether the slack sufficed."""
-    for i in range(from_his.size):
-        if from_his[i] != 0 and put(his, los, values, size, from_his[i], from_los[i], from_values[i], 1 << 40) < 0:
-            return False
-    return True
-
-
-@nb.njit(
-    [
         nb.b1(nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8, nb.i8, nb.i8),
         nb.b1(nb.u4[::1], nb.u2[::1], nb.u1[::1], nb.i8, nb.i8, nb.i8),
     ],
     **_compiled,
 )
 def grow(his: Any, los: Any, values: Any, total: int, size: int, tail: int) -> bool:
-    """Spread the entries of the first `total` slots over `size`, in place, without changing the order of equal keys.
+    """Spread the entries of the first `total` slots over `size`, in place and in order; returns whether the slack sufficed.
 
     Entries move to the end first, so that writing never overtakes reading; the last ones, where the two meet, wait aside.
     """
@@ -127,13 +146,28 @@ def grow(his: Any, los: Any, values: Any, total: int, size: int, tail: int) -> b
     his[aside:total] = 0
     by = his.size - total
     _shift(his, los, values, total, by)
+    free = 0
     for s in range(by, by + aside):
         if his[s] != 0:
             hi, lo, value = his[s], los[s], values[s]
             his[s] = 0
-            if put(his, los, values, size, hi, lo, value, 1 << 40) < 0:
+            free = max(free, place(hi, size))
+            if free > s:
                 return False
-    return fill(his, los, values, size, last_hi, last_lo, last_value)
+            his[free] = hi
+            los[free] = lo
+            values[free] = value
+            free += 1
+    for s in range(last_hi.size):
+        if last_hi[s] != 0:
+            free = max(free, place(last_hi[s], size))
+            if free >= his.size - 1:
+                return False
+            his[free] = last_hi[s]
+            los[free] = last_lo[s]
+            values[free] = last_value[s]
+            free += 1
+    return True
 
 
 @nb.njit(nb.void(_u64s, nb.i8, nb.i8, nb.i8[::1], nb.u8[::1], nb.u4[::1]), **_compiled)
