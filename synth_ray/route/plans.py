@@ -71,6 +71,12 @@ class StaticPlans:
         return self._plan.superseded(chunk)
 
     def cells(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
+        chunk = rows["chunk"][0].as_py() if rows.num_rows else None
+        if chunk is not None and list(self._plan.numbers(chunk)) != list(numbers):
+            raise JobError(
+                f"chunk {chunk}: wanted the requests of this plan, got those of another: it was planned for a target; keep the "
+                "target, or give output.path another place"
+            )
         return np.zeros(rows.num_rows, np.int64)
 
     def admitted(self, chunk: int, accepted: Array) -> None:

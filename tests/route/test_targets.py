@@ -102,6 +102,13 @@ def test_a_higher_target_goes_on_and_a_lower_one_asks_nothing(tmp_path: Path) ->
     assert synth_ray.run(job(tmp_path)).manifest["dataset_digest"] == first["dataset_digest"]
 
 
+def test_chunks_that_were_planned_for_a_target_are_no_fixed_plans(tmp_path: Path) -> None:
+    synth_ray.run(job(tmp_path))
+    fixed = {name: value for name, value in job(tmp_path, plan={"requests": 200}).items() if name != "target"}
+    with pytest.raises(JobError, match=r"chunk 0: wanted the requests of this plan, got those of another"):
+        synth_ray.run(fixed)
+
+
 def test_fill_brings_every_cell_up_to_its_number_and_makes_only_what_it_lacks(tmp_path: Path) -> None:
     target = {"accepted": None, "balance": {"by": "label", "up_to": 25}}
     fill = {"name": "fill", "by": "label", "answer": "Reply to: {{ example }}", "shots": 1}
