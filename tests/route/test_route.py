@@ -169,7 +169,7 @@ def test_a_row_that_repeats_an_earlier_runs_is_rejected_and_another_index_is_ref
     rejected = again["rows"]["rejected"]
     assert again["rows"]["accepted"] == 0
     assert rejected["exact_duplicate"] >= local["rows"]["accepted"]
-    assert rejected["cross_split"] == local["rows"]["rejected"]["cross_split"]
+    assert rejected["cross_split"] > 0  # by long n-grams of the earlier run, whose rows have their splits
     other = job(tmp_path, str(tmp_path / "other"), dedup={"against": [local["prefix"]], "min_tokens": 7})
     nowhere = job(tmp_path, str(tmp_path / "third"), dedup={"against": [str(tmp_path / "nowhere")]})
     for wrong, told in ((other, "min_tokens: 6 there, 7 here"), (nowhere, "keep_index")):
