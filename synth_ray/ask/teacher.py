@@ -22,8 +22,24 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSize:
+    """What the roofline needs of a model, counted by the engine itself. Bytes are as loaded; of one token where said."""
+
+    parameters: int
+    weight_bytes: int
+    kv_bytes: int  # per token, all layers
+    layers: int
+    heads: int
+    head_dim: int
+
+
+@dataclass(frozen=True, slots=True)
 class TeacherFacts:
-    """What an opened teacher is: enough to size the work in flight and to fill the manifest."""
+    """What an opened teacher is: enough to size the work in flight and to fill the manifest.
+
+    `kv_tokens` is what its KV cache holds, 0 where that is not known. `device` is the accelerator's name as its driver
+    tells it, `devices` how many of them the teacher spans. `size` is None where the roofline's formula does not hold.
+    """
 
     engine: str
     model: str
@@ -33,11 +49,20 @@ class TeacherFacts:
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     start_s: float = 0.0
+    kv_tokens: int = 0
+    device: str = ""
+    devices: int = 1
+    size: ModelSize | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How busy a teacher has been since it opened: sums over engine steps, so that means can be taken over any span."""
+    """How busy a teacher has been since it opened: sums over engine steps, so that means can be taken over any span.
+
+    `running` and `waiting` count sequences as the engine's own scheduler does, `running_sum` adds up `running` over the
+    steps. `sequences` have ended with `sequence_tokens` in the KV cache (prompt and completion, cached prefixes once).
+    `starved_s` is time with nothing to step. `recomputed` tokens were computed again after `preempted` preemptions.
+    """
 
     running: int = 0
     waiting: int = 0
@@ -45,6 +70,10 @@ class Load:
     running_sum: int = 0
     starved_s: float = 0.0
     busy_s: float = 0.0
+    sequences: int = 0
+    sequence_tokens: int = 0
+    preempted: int = 0
+    recomputed: int = 0
 
 
 class Teacher(Protocol):

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from synth_ray.ask.engine_counts import EngineCounts, resolved_arguments, size_of
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import Absent, AskFailed, EngineDead, JobError, TeacherError
 from synth_ray.job.models import Model
@@ -45,14 +46,14 @@ class VllmTeacher:
         self._waiting: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Future[list[Completion]]]] = {}
         self._death = ""
         self._thread: threading.Thread | None = None
-        self._steps = self._running_sum = self._number = 0
-        self._starved_s = self._busy_s = 0.0
+        self._number = 0
 
     def open(self) -> TeacherFacts:
         started = time.monotonic()
         os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
         engine_args = _engine_args(self._model)
         self._engine = _start(engine_args, self._model)
+        self._counts = EngineCounts(self._engine.engine_core.engine_core.scheduler)
         self._tokenizer = self._engine.get_tokenizer()
         self._thread = threading.Thread(target=self._run, name="vllm-engine", daemon=True)
         self._thread.start()
@@ -62,16 +63,7 @@ class VllmTeacher:
         config = self._engine.vllm_config
         self._max_len = int(config.model_config.max_model_len)
         self._max_running = int(config.scheduler_config.max_num_seqs)
-        resolved = {
-            "dtype": str(config.model_config.dtype).removeprefix("torch."),
-            "max_model_len": self._max_len,
-            "max_num_seqs": self._max_running,
-            "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
-            "enable_prefix_caching": config.cache_config.enable_prefix_caching,
-            "kv_cache_dtype": config.cache_config.cache_dtype,
-            "tensor_parallel_size": config.parallel_config.tensor_parallel_size,
-            "quantization": config.model_config.quantization,
-        }
+        resolved = resolved_arguments(config)
         return TeacherFacts(
             engine="vllm",
             model=self._model.model,
@@ -81,6 +73,10 @@ class VllmTeacher:
             engine_args=resolved | {k: str(v) for k, v in self._model.engine_args.items() if k not in resolved},
             versions={"vllm": _vllm_version()},
             start_s=start_s,
+            kv_tokens=int(config.cache_config.kv_cache_size_tokens or 0),
+            device=_device(),
+            devices=int(config.parallel_config.world_size),
+            size=size_of(self._engine),
         )
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
@@ -110,9 +106,8 @@ class VllmTeacher:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
     def load(self) -> Load:
-        asked = len(self._waiting)
-        running = min(asked, self._max_running)
-        return Load(running, asked - running, self._steps, self._running_sum, self._starved_s, self._busy_s)
+        """Read from another thread than the engine's: each number is a moment's, none is torn."""
+        return self._counts.load(unseen=self._inbox.qsize())
 
     def close(self) -> None:
         if self._thread is not None:
@@ -144,7 +139,7 @@ class VllmTeacher:
             if item is None:
                 return False
             if idle:
-                self._starved_s += time.monotonic() - began
+                self._counts.starved(time.monotonic() - began)
                 idle = False
             self._take(*item)
 
@@ -160,12 +155,10 @@ class VllmTeacher:
             self._hand_over([(name, AskFailed(Reason.ENGINE_ERROR, f"refused by the engine: {type(error).__name__}"))])
 
     def _step(self) -> None:
-        began, waiting = time.monotonic(), len(self._waiting)
+        began = time.monotonic()
         outputs = self._engine.step()
-        self._steps += 1
-        self._running_sum += min(waiting, self._max_running)
-        self._busy_s += time.monotonic() - began
         done = [(o.request_id, _completions(o)) for o in outputs if o.finished]
+        self._counts.stepped(time.monotonic() - began, [answers for _, answers in done])
         if done:
             self._hand_over(done)
 
@@ -283,6 +276,12 @@ def _out_of_sight(module: str) -> Iterator[None]:
     finally:
         if hidden is not None:
             sys.modules[module] = hidden
+
+
+def _device() -> str:
+    from vllm.platforms import current_platform
+
+    return "" if current_platform.is_cpu() else str(current_platform.get_device_name())
 
 
 def _vllm_version() -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.journal import Answers, Journal
@@ -41,6 +43,9 @@ def open_teacher(model: Model) -> Teacher:
 class AskWorker:
     """Thread-safe: `submit` never waits, `collect` waits for at least one finished request.
 
+    A request begins, and its deadline with it, once no engine's own queue holds more than the engine runs at once: that
+    covers a step in which everything it runs ends. What has not begun can be taken back.
+
     An engine that dies ends the worker: once what was finished is collected, `collect` raises EngineDead. What was
     submitted and not collected is then the caller's to ask again elsewhere.
     """
@@ -51,7 +56,9 @@ class AskWorker:
         self._done: queue.SimpleQueue[Outcome | EngineDead] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="recipes", daemon=True)
+        self._backlog: deque[tuple[Request, Answers]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._engines: list[tuple[Teacher, int]] = []
         self._dead: EngineDead | None = None
         self._teachers: dict[str, Teacher] = {}
 
@@ -67,6 +74,7 @@ class AskWorker:
             self._teachers[role] = engines[same][0]
         if self._journal is not None:
             self._journal.open()
+        self._engines = [(teacher, facts.max_running) for teacher, facts in engines.values()]
         self._asker = self._make_asker(self._teachers)
         self._thread.start()
         return {role: engines[model.model_dump_json()][1] for role, model in models.items()}
@@ -82,19 +90,44 @@ class AskWorker:
         )
 
     def submit(self, requests: Iterable[Request], recalled: Recalled = NOTHING) -> None:
-        """Begin requests. `recalled` holds, by request, the answers a journal kept of them."""
-        self._loop.call_soon_threadsafe(self._begin, list(requests), recalled)
+        """Take requests. `recalled` holds, by request, the answers a journal kept of them."""
+        self._loop.call_soon_threadsafe(self._take, list(requests), recalled)
+
+    def withdraw(self, most: int) -> list[tuple[int, int]]:
+        """Hand back up to so many requests that have not begun, the last submitted first: their chunks and positions."""
+        back: list[Request] = []
+        with suppress(IndexError):  # the loop may begin the last one meanwhile; a deque's ends are safe between threads
+            while len(back) < most:
+                back.append(self._backlog.pop()[0])
+        return [(request.chunk, request.position) for request in back]
 
     def committed(self, chunk: int) -> None:
         """The chunk is committed: what the journal still holds of it is dropped."""
         if self._journal is not None:
             self._journal.drop(chunk)
 
-    def _begin(self, requests: list[Request], recalled: Recalled) -> None:
-        for request in requests:
-            task = self._loop.create_task(self._one(request, recalled.get(request.id, {})))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _take(self, requests: list[Request], recalled: Recalled) -> None:
+        self._backlog.extend((request, recalled.get(request.id, {})) for request in requests)
+        self._begin()
+
+    def _begin(self) -> None:
+        with suppress(IndexError):
+            for _ in range(min(len(self._backlog), self._room())):
+                task = self._loop.create_task(self._one(*self._backlog.popleft()))
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
+
+    def _room(self) -> int:
+        """How many requests may begin now. With none on its way one always may: what ends begins the next."""
+        loads = [(teacher.load(), most) for teacher, most in self._engines]
+        asking = sum(load.running + load.waiting for load, _ in loads)
+        about_to_ask = max(0, len(self._tasks) - asking)
+        return max(min(most - load.waiting for load, most in loads) - about_to_ask, 0 if self._tasks else 1)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._backlog and not self._dead:
+            self._begin()
 
     async def _one(self, request: Request, recalled: Answers) -> None:
         try:
@@ -140,6 +173,7 @@ class AskWorker:
 
     async def _wind_up(self) -> None:
         """Recipes that are still waiting end here, so that none is torn down half-way by the interpreter."""
+        self._backlog.clear()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -51,6 +51,9 @@ class TeacherActor:
     def submit(self, requests: Sequence[Request], recalled: Recalled) -> None:
         self._worker.submit(requests, recalled)
 
+    def withdraw(self, most: int) -> list[tuple[int, int]]:
+        return self._worker.withdraw(most)
+
     def committed(self, chunk: int) -> None:
         self._worker.committed(chunk)
 

@@ -25,7 +25,16 @@ from synth_ray.dedup.shards import Sharded
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
-from synth_ray.route.pool import HUNT_DEATHS, ChunkStaged, Event, StageFailed, TeacherAnswered, TeacherLost, TeacherReady
+from synth_ray.route.pool import (
+    HUNT_DEATHS,
+    ChunkStaged,
+    Event,
+    StageFailed,
+    TeacherAnswered,
+    TeacherLost,
+    TeacherReady,
+    TeacherReturned,
+)
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +81,7 @@ class RayPool:
         self._replacements = 0
         self._deaths_in_a_row = 0
         self._hunting: set[int] = set()
+        self._ending: dict[Any, Any] = {}
 
     def open(self) -> None:
         self._start_ray()
@@ -128,6 +138,19 @@ class RayPool:
         if actor is not None:  # else it was just lost, and the driver is about to hear of it and ask again
             actor.submit.remote(list(requests), dict(recalled))
 
+    def withdraw(self, teacher: int, most: int) -> None:
+        actor = self._teachers.get(teacher)
+        if actor is not None:
+            self._refs[actor.withdraw.remote(most)] = ("withdraw", teacher)
+
+    def release(self, teacher: int) -> None:
+        """Its process ends in order; what it still had to say of itself is not heard."""
+        actor = self._teachers.pop(teacher, None)
+        if actor is None:
+            return
+        self._refs = {ref: told for ref, told in self._refs.items() if told[1] != teacher or told[0] == "stage"}
+        self._ending[actor.close.remote()] = actor
+
     def hunting(self, teacher: int, *, on: bool) -> None:
         (self._hunting.add if on else self._hunting.discard)(teacher)
 
@@ -149,8 +172,16 @@ class RayPool:
     def stage_room(self) -> int:
         return _STAGES_PER_ACTOR * len(self._stagers) - len(self._stages)
 
+    def _end(self, wait_s: float) -> None:
+        """Let released actors write their journals; then their processes, and the machines under them, are free."""
+        ended, _ = ray.wait(list(self._ending), num_returns=len(self._ending), timeout=wait_s)
+        for ref in ended if wait_s == 0 else list(self._ending):
+            ray.kill(self._ending.pop(ref))
+
     def events(self, wait_s: float) -> list[Event]:
         self._replace_due()
+        if self._ending:
+            self._end(0)
         if not self._refs:
             time.sleep(min(wait_s, 0.1))
             return []
@@ -168,7 +199,9 @@ class RayPool:
             raise _as_ours(error) from None
         except RayError as error:
             # Its process or node is gone, or what it answered lay on a node that is: either way it must be asked again.
-            return self._died(kind, who, error)
+            return [] if kind == "withdraw" else self._died(kind, who, error)
+        if kind == "withdraw":
+            return [TeacherReturned(who, result)]
         if kind == "stage":
             del self._stages[who]
             return [result] if isinstance(result, ChunkStaged) else []
@@ -215,10 +248,11 @@ class RayPool:
     def close(self) -> None:
         if not ray.is_initialized():
             return
-        closing = [actor.close.remote() for actor in self._teachers.values()]
-        if closing:
-            ray.wait(closing, num_returns=len(closing), timeout=10)
-        for actor in [*self._teachers.values(), *self._stagers.values()]:
+        for teacher in list(self._teachers):
+            self.release(teacher)
+        if self._ending:
+            self._end(10)
+        for actor in self._stagers.values():
             ray.kill(actor)
         if self._shards is not None:
             self._shards.close()

@@ -72,6 +72,8 @@ class Manifest(_Facts):
     attempts: dict[str, int] = {}
     tokens: dict[str, int] = {}
     cost: dict[str, Any] = {}
+    throughput: dict[str, Any] = {}
+    engines: dict[str, dict[str, Any]] = {}
     pii: dict[str, int] = {}
     pii_in_place: bool = False
     teacher: str = ""

@@ -56,7 +56,10 @@ class Cluster(Section):
 
     engine: Literal["ray", "local"] = key("ray", "Ray actors, or threads of this process.", changes="nothing")
     address: str = key("", "A Ray cluster to join, as ray.init takes it; empty starts a local one.", changes="nothing")
-    teachers: int = key(1, "Teacher replicas.", ge=1, changes="nothing")
+    teachers: int = key(1, "Teacher replicas, at most: asking begins with the first that is up.", ge=1, changes="nothing")
+    min_teachers: int = key(
+        1, "Fewest replicas kept to the end; the others are given back once nothing is left for them.", ge=1, changes="nothing"
+    )
     stagers: int = key(1, "CPU actors that check, scrub and fingerprint.", ge=1, changes="nothing")
     index_shards: int = key(
         0, "Actors that hold the index of kept rows, one a node; 0 keeps it in the driver.", ge=0, le=1024, changes="nothing"
@@ -67,6 +70,16 @@ class Cluster(Section):
     gpus_per_teacher: float = key(0.0, "GPUs each teacher actor asks Ray for.", ge=0, changes="nothing")
     cpus_per_teacher: float = key(1.0, "CPUs each teacher actor asks Ray for.", ge=0, changes="nothing")
     in_flight: int | None = key(
-        None, "Requests kept on one teacher; left out, four times what its engine runs at once.", ge=1, changes="nothing"
+        None,
+        "Requests kept on one teacher; left out, four times what its engine runs at once: max_num_seqs, or as many sequences of "
+        "the length seen so far as its KV cache holds.",
+        ge=1,
+        changes="nothing",
+    )
+    peak_tflops: float | None = key(
+        None, "Peak TFLOP/s of one accelerator, for the roofline; left out, told by its name.", gt=0, changes="nothing"
+    )
+    memory_gb_s: float | None = key(
+        None, "Memory bandwidth of one accelerator in GB/s; left out, told by its name.", gt=0, changes="nothing"
     )
     object_store_bytes: int = key(300_000_000, "Object store of a local Ray, in bytes.", ge=80_000_000, changes="nothing")

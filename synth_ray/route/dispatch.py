@@ -1,13 +1,13 @@
-"""Which replica gets which request, and what of a dead one is asked elsewhere.
+"""Which replica gets which request, and what of a dead or a full one is asked elsewhere.
 
-Nothing waits for a batch: a replica is topped up whenever it has room, from whatever is next.
+Nothing waits for a batch: a replica is topped up whenever it has room, from whatever is next. Where nothing waits any more,
+what lies queued on one replica goes to those that have run dry.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from synth_ray.ask.journal import Answers
@@ -15,26 +15,42 @@ from synth_ray.ask.rows import Answered
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import Recalled
 from synth_ray.records import Request
-from synth_ray.route.pool import Pool, TeacherAnswered, TeacherLost, TeacherReady
+from synth_ray.route.lengths import Lengths
+from synth_ray.route.pending import Pending
+from synth_ray.route.pool import Pool, TeacherAnswered, TeacherLost, TeacherReady, TeacherReturned
 from synth_ray.route.suspects import Suspects
 
 log = logging.getLogger(__name__)
 
 FULL = 4
-"""Times max_running kept on a replica, so that its engine always has the next prompt at hand."""
+"""Times what an engine runs at once: once running, once in its own queue, for a step may end everything it runs, and twice
+with the worker, for what a replica answers while a message is on its way."""
+
+_AHEAD = 2
+"""Requests that wait in the driver, in times of what the replicas hold: among them an order can be chosen."""
 
 
 @dataclass(slots=True)
 class Replica:
     """One teacher as the driver sees it: what it is and what it was asked and has not answered.
 
-    `alone`: it was given a group of suspects, and gets nothing else before they have ended.
+    `alone`: it was given a group of suspects, and gets nothing else before they have ended. `recalling`: it was told to
+    hand back what it has not begun.
     """
 
     facts: dict[str, TeacherFacts]
-    room: int
     asked: dict[tuple[int, int], Request] = field(default_factory=dict)
+    load: dict[str, Load] = field(default_factory=dict)
     alone: bool = False
+    recalling: bool = False
+
+    @property
+    def fits(self) -> int:
+        """Sequences the engine runs at once: as many as it may, or as its KV cache holds of the length seen so far."""
+        facts, load = self.facts["teacher"], self.load.get("teacher", Load())
+        if not (facts.kv_tokens and load.sequence_tokens):
+            return facts.max_running
+        return max(1, min(facts.max_running, facts.kv_tokens * load.sequences // load.sequence_tokens))
 
 
 class Dispatch:
@@ -45,11 +61,11 @@ class Dispatch:
         self._in_flight = in_flight
         self._recall = recall
         self._recalled: dict[str, Answers] = {}
-        self._pending: deque[Request] = deque()
+        self._lengths = Lengths()
+        self._pending = Pending(self._lengths)
         self._replicas: dict[int, Replica] = {}
         self._suspects = Suspects()
         self.facts: dict[str, TeacherFacts] = {}
-        self.loads: dict[int, dict[str, Load]] = {}
 
     @property
     def replicas(self) -> int:
@@ -60,26 +76,80 @@ class Dispatch:
         return sum(len(replica.asked) for replica in self._replicas.values())
 
     @property
+    def waiting(self) -> int:
+        """Requests that no replica holds."""
+        return len(self._pending) + self._suspects.count
+
+    @property
     def is_hungry(self) -> bool:
-        """Fewer requests wait than the replicas may hold."""
-        return len(self._pending) < sum(replica.room for replica in self._replicas.values())
+        """Fewer requests wait than an order can be chosen among."""
+        return len(self._pending) < _AHEAD * sum(map(self._room, self._replicas.values()))
+
+    @property
+    def all(self) -> list[int]:
+        return list(self._replicas)
+
+    def idle(self) -> Iterator[int]:
+        """Replicas that were asked nothing."""
+        return (teacher for teacher, replica in self._replicas.items() if not replica.asked)
+
+    def _room(self, replica: Replica) -> int:
+        return self._in_flight or FULL * replica.fits
 
     def add(self, chunk: int, requests: Sequence[Request]) -> None:
         self._recalled.update(self._recall(chunk))
-        self._pending.extend(requests)
+        self._pending.add(requests)
+
+    def all_planned(self) -> None:
+        """Nothing more will be added: what takes long goes first from here on."""
+        self._pending.longest_first()
 
     def give(self, *, only: int | None, full: bool) -> None:
         """Top every replica up. `full`: no more answers may wait, so only requests of the chunk `only` are asked."""
         reserved = self._reserved()
+        share = -(-(len(self._pending) + self.asked) // max(1, len(self._replicas)))
         for teacher, replica in sorted(self._replicas.items(), key=lambda item: len(item[1].asked)):
             if teacher == reserved:
                 if not replica.asked:
                     self._ask(teacher, self._suspects.next_group(), alone=True)
                 continue
-            room = replica.room - len(replica.asked)
+            most = min(self._room(replica), share)
+            room = most - len(replica.asked)
             # Small top-ups cost a message each; an eighth of the room is still far from empty.
-            if room >= max(1, replica.room // 8):
-                self._ask(teacher, self._next(room, only=only, full=full), alone=False)
+            if room >= max(1, most // 8):
+                self._ask(teacher, self._next(teacher, room, only=only, full=full), alone=False)
+        if not (self._pending or full):
+            self._level(share)
+
+    def _next(self, teacher: int, most: int, *, only: int | None, full: bool) -> list[Request]:
+        return self._pending.of_chunk(only, most) if full else self._pending.take(teacher, most)
+
+    def _level(self, share: int) -> None:
+        """Some engine runs less than it may and nothing waits: replicas that hold more than their share hand back the rest."""
+        starved = [r for r in self._replicas.values() if not r.alone and len(r.asked) < min(share, r.fits)]
+        if not starved:
+            return
+        for teacher, replica in self._replicas.items():
+            above = len(replica.asked) - max(share, replica.fits)
+            if above > 0 and not (replica.alone or replica.recalling):
+                replica.recalling = True
+                self._pool.withdraw(teacher, above)
+
+    def returned(self, event: TeacherReturned) -> None:
+        """The replica had not begun these, and will not."""
+        replica = self._replicas.get(event.teacher)
+        if replica is None:
+            return
+        replica.recalling = False
+        back = [replica.asked.pop(key, None) for key in event.requests]
+        self._pending.put_back([request for request in back if request is not None])
+
+    def withdraw_all(self) -> None:
+        """Nothing more is to be begun: every replica hands back what it has not begun."""
+        for teacher, replica in self._replicas.items():
+            if replica.asked and not replica.recalling:
+                replica.recalling = True
+                self._pool.withdraw(teacher, len(replica.asked))
 
     def _reserved(self) -> int | None:
         """The replica kept for suspects: the one that has a group of them, else the one nearest to having nothing."""
@@ -87,12 +157,6 @@ class Dispatch:
         if alone or not self._suspects.any:
             return alone[0] if alone else None
         return min(self._replicas, key=lambda t: len(self._replicas[t].asked), default=None)
-
-    def _next(self, most: int, *, only: int | None, full: bool) -> list[Request]:
-        batch: list[Request] = []
-        while self._pending and len(batch) < most and (not full or self._pending[0].chunk == only):
-            batch.append(self._pending.popleft())
-        return batch
 
     def _ask(self, teacher: int, batch: list[Request], *, alone: bool) -> None:
         if not batch:
@@ -108,19 +172,25 @@ class Dispatch:
     def ready(self, event: TeacherReady) -> None:
         facts = dict(event.facts)
         self.facts = self.facts or facts
-        room = self._in_flight or FULL * facts["teacher"].max_running
-        self._replicas[event.teacher] = Replica(facts, room)
+        self._replicas[event.teacher] = Replica(facts)
         log.info("teacher %d is ready: %s", event.teacher, dict(facts["teacher"].engine_args))
 
     def answered(self, event: TeacherAnswered) -> None:
         """These requests no longer lie with the replica."""
-        self.loads[event.teacher] = dict(event.load)
         replica = self._replicas.get(event.teacher)
         if replica is None:
             return
+        replica.load = dict(event.load)
         for answered in event.answered:
-            for position in answered.positions:
-                replica.asked.pop((answered.chunk, position), None)
+            self._learn(answered, replica)
+
+    def _learn(self, answered: Answered, replica: Replica) -> None:
+        ended = {position: replica.asked.pop((answered.chunk, position), None) for position in answered.positions}
+        tokens = dict.fromkeys(ended, 0)
+        rows = answered.rows
+        for position, n in zip(rows["position"].to_pylist(), rows["completion_tokens"].to_pylist(), strict=True):
+            tokens[position] += n or 0
+        self._lengths.learn((request, tokens[position]) for position, request in ended.items() if request is not None)
 
     def forget(self, answered: Answered) -> None:
         """What it took to ask these again is not needed any more."""
@@ -136,13 +206,17 @@ class Dispatch:
         replica = self._replicas.pop(event.teacher, None)
         if replica is None:
             return []
+        self._pending.gone(event.teacher)
         again, guilty = self._suspects.died(replica.asked.values(), alone=replica.alone)
-        self._return(again)
+        self._pending.put_back(again)
         for chunk in {r.chunk for r in replica.asked.values()}:
             self._recalled.update(self._recall(chunk))
         for request in guilty:
             log.error("request %d of chunk %d kills engines: it is not asked again", request.position, request.chunk)
         return guilty
 
-    def _return(self, requests: Iterable[Request]) -> None:
-        self._pending = deque(sorted([*requests, *self._pending], key=lambda r: (r.chunk, r.position)))
+    def release(self, teacher: int) -> None:
+        """The replica is given back: nothing is left for it, or the run is at its end."""
+        del self._replicas[teacher]
+        self._pending.gone(teacher)
+        self._pool.release(teacher)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from synth_ray.ask.rows import Answered
+from synth_ray.ask.teacher import Load
 from synth_ray.ask.worker import Recalled
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
@@ -20,9 +21,11 @@ from synth_ray.route.pool import (
     TeacherAnswered,
     TeacherLost,
     TeacherReady,
+    TeacherReturned,
 )
 from synth_ray.route.spending import Spending
 from synth_ray.route.tally import Tally
+from synth_ray.route.throughput import Throughput
 from synth_ray.route.waiting import GUILTY, Waiting, failed, only, plan_facts
 from synth_ray.route.window import Window
 
@@ -42,12 +45,14 @@ class Driver:
         window: Window,
         admit: Callable[[int], None],
         tally: Tally,
+        spending: Spending | None = None,
         recall: Callable[[int], Recalled] = lambda _: {},
         at_end: Callable[[], None] = lambda: None,
         watch: Callable[[Tally], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = job.limits
+        self._fewest = job.cluster.min_teachers
         self._plans = plans
         self._pool = pool
         self._window = window
@@ -59,7 +64,9 @@ class Driver:
         self._to_stage: deque[int] = deque()
         self._ended = False
         self.dispatch = Dispatch(pool, in_flight=job.cluster.in_flight, recall=recall)
-        self.spending = Spending(job.budget, clock)
+        self.spending = spending or Spending(job.budget, clock)
+        self.throughput = Throughput(job.cluster, clock)
+        self._is_last = False
         self.stopped = ""
 
     def stop(self, why: str) -> None:
@@ -69,10 +76,13 @@ class Driver:
     def run(self) -> None:
         """Until everything planned is admitted, or the run is stopped; see `stopped`."""
         self.spending.begin()
+        self.throughput.begin()
         try:
             self._pool.open()
             while not self._done():
                 self._turn()
+            self._release(down_to=0)
+            self._admit()
             self._at_end()
         finally:
             self._pool.close()
@@ -84,14 +94,30 @@ class Driver:
         for event in self._pool.events(_WAIT_S):
             self._on(event)
         self._admit()
+        self._measure()
         self._watch_limits()
         self._watch(self._tally)
 
     def _done(self) -> bool:
-        if self.stopped:
-            self._admit()
-            return True
-        return self._ended and self._window.idle
+        return bool(self.stopped) or (self._ended and self._window.idle)
+
+    def _release(self, *, down_to: int) -> None:
+        """Give back replicas that hold nothing when nothing is left for them; all of them, whatever they hold, at the end."""
+        free = list(self.dispatch.idle()) if down_to else list(self.dispatch.all)
+        for replica in free[: max(0, self.dispatch.replicas - down_to)]:
+            self.dispatch.release(replica)
+            self._gone(replica)
+
+    def _gone(self, replica: int) -> None:
+        self.spending.gone(replica)
+        self.throughput.gone(replica)
+
+    def _measure(self) -> None:
+        none_waits = self._ended and not self.dispatch.waiting
+        binds = not self._ended and self.dispatch.is_hungry and not self._window.has_room()
+        self.throughput.turn(asked=self.dispatch.asked, none_waits=none_waits, window_binds=binds)
+        if none_waits and self.dispatch.replicas > self._fewest:
+            self._release(down_to=self._fewest)
 
     def _plan(self) -> None:
         while not self._ended and self.dispatch.is_hungry and self._window.has_room():
@@ -101,6 +127,7 @@ class Driver:
                 return
             if not requests:
                 self._ended = True
+                self.dispatch.all_planned()
                 return
             self._window.planned(chunk, requests)
             self.dispatch.add(chunk, requests)
@@ -110,7 +137,8 @@ class Driver:
         """With too many bytes waiting, nothing is asked while the store takes some, else the oldest chunk's rest alone."""
         full = self._waiting.nbytes >= self._limits.waiting_bytes
         staging = self._to_stage or self._window.is_staging
-        self.dispatch.give(only=None if staging else self._window.oldest_open, full=full)
+        if not self._is_last:
+            self.dispatch.give(only=None if staging else self._window.oldest_open, full=full)
         self._tally.in_flight = self.dispatch.asked
         self._tally.waiting_bytes = self._waiting.nbytes
 
@@ -124,8 +152,13 @@ class Driver:
         match event:
             case TeacherReady():
                 self.dispatch.ready(event)
+                self.spending.ready(event.teacher, event.facts["teacher"].start_s)
+                self.throughput.ready(event.teacher, event.facts["teacher"])
+            case TeacherReturned():
+                self.dispatch.returned(event)
             case TeacherAnswered():
-                self.spending.answered()
+                self.spending.answered(sum(len(one.positions) for one in event.answered))
+                self.throughput.answered(event.teacher, event.answered, event.load.get("teacher", Load()))
                 self.dispatch.answered(event)
                 for answered in event.answered:
                     self._take(answered)
@@ -158,6 +191,7 @@ class Driver:
 
     def _lost(self, event: TeacherLost) -> None:
         self._tally.teachers_lost += 1
+        self._gone(event.teacher)
         for request in self.dispatch.lost(event):
             self._take(failed(request, GUILTY))
         if not event.replaced and not self.dispatch.replicas:
@@ -170,9 +204,18 @@ class Driver:
             self._tally.chunks_admitted += 1
 
     def _watch_limits(self) -> None:
-        if spent := self.spending.count(self.dispatch.replicas):
+        if spent := self.spending.stop():
             self.stop(spent)
+        self._wind_down()
         slots, failed = self._tally.slots, self._tally.failed.total()
         most = self._limits.max_failed_share
         if slots >= _FAILED_SHARE_AFTER and failed > most * slots:
             self.stop(f"limits.max_failed_share: {failed} of {slots} slots failed, at most {most:.0%} may")
+
+    def _wind_down(self) -> None:
+        """With money left for what is in flight alone, nothing more is begun; what was begun ends and is kept."""
+        if not self._is_last and self.spending.is_last(self.dispatch.asked):
+            self._is_last = True
+            self.dispatch.withdraw_all()
+        if self._is_last and not self.dispatch.asked and not (self._to_stage or self._window.is_staging):
+            self.stop(self.spending.told())

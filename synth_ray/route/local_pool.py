@@ -15,7 +15,16 @@ from synth_ray.errors import EngineDead, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
 from synth_ray.route.places import open_journal
-from synth_ray.route.pool import HUNT_DEATHS, ChunkStaged, Event, StageFailed, TeacherAnswered, TeacherLost, TeacherReady
+from synth_ray.route.pool import (
+    HUNT_DEATHS,
+    ChunkStaged,
+    Event,
+    StageFailed,
+    TeacherAnswered,
+    TeacherLost,
+    TeacherReady,
+    TeacherReturned,
+)
 from synth_ray.route.stager import Stager
 
 _COLLECT_WAIT_S = 0.5
@@ -35,6 +44,7 @@ class LocalPool:
         self._replacements = job.limits.engine_replacements
         self._hunting: set[int] = set()
         self._deaths_in_a_row = 0
+        self._released: set[int] = set()
         self._closing = threading.Event()
 
     def open(self) -> None:
@@ -59,7 +69,7 @@ class LocalPool:
             self._events.put(error)
 
     def _ask_loop(self, teacher: int) -> None:
-        while not self._closing.is_set():
+        while self._wanted(teacher):
             worker = AskWorker(self._job, journal=open_journal(self._job))
             try:
                 self._events.put(TeacherReady(teacher, self._started(teacher, worker)))
@@ -74,8 +84,11 @@ class LocalPool:
         self._workers[teacher] = worker
         return facts
 
+    def _wanted(self, teacher: int) -> bool:
+        return not self._closing.is_set() and teacher not in self._released
+
     def _collect_from(self, teacher: int, worker: AskWorker) -> None:
-        while not self._closing.is_set():
+        while self._wanted(teacher):
             answered = worker.collect(_COLLECT_WAIT_S)
             if answered:
                 self._deaths_in_a_row = 0
@@ -104,6 +117,14 @@ class LocalPool:
         worker = self._workers.get(teacher)
         if worker is not None:  # else it was just lost, and the driver is about to hear of it and ask again
             worker.submit(requests, recalled)
+
+    def withdraw(self, teacher: int, most: int) -> None:
+        worker = self._workers.get(teacher)
+        if worker is not None:
+            self._events.put(TeacherReturned(teacher, worker.withdraw(most)))
+
+    def release(self, teacher: int) -> None:
+        self._released.add(teacher)
 
     def hunting(self, teacher: int, *, on: bool) -> None:
         (self._hunting.add if on else self._hunting.discard)(teacher)

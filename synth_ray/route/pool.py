@@ -33,6 +33,14 @@ class TeacherAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class TeacherReturned:
+    """A replica hands back requests it had not begun, by chunk and position; it will not answer them."""
+
+    teacher: int
+    requests: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class TeacherLost:
     """A replica is gone, with everything it was asked. `replaced` says whether another is starting."""
 
@@ -59,7 +67,7 @@ class StageFailed:
     fatal: bool
 
 
-Event = TeacherReady | TeacherAnswered | TeacherLost | ChunkStaged | StageFailed
+Event = TeacherReady | TeacherAnswered | TeacherReturned | TeacherLost | ChunkStaged | StageFailed
 
 
 HUNT_DEATHS = 6
@@ -80,6 +88,14 @@ class Pool(Protocol):
         ...
 
     def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None: ...
+
+    def withdraw(self, teacher: int, most: int) -> None:
+        """Ask the replica to hand back up to so many requests it has not begun: told by one TeacherReturned, be it empty."""
+        ...
+
+    def release(self, teacher: int) -> None:
+        """End this replica: it holds nothing and nothing is left for it. No event follows."""
+        ...
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None: ...
 

@@ -29,6 +29,7 @@ from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.records import EVAL_SPLITS
 from synth_ray.report.page import page
+from synth_ray.route.costs import Costs
 from synth_ray.route.driver import Driver
 from synth_ray.route.indexing import index_seeds, keep_index, open_index
 from synth_ray.route.places import open_output
@@ -36,8 +37,10 @@ from synth_ray.route.plans import Plans, open_plans
 from synth_ray.route.pool import Pool
 from synth_ray.route.preparation import Prepared, evaluation_sets, prepare
 from synth_ray.route.publisher import Publisher
+from synth_ray.route.spending import Spending
 from synth_ray.route.stager import Stager
 from synth_ray.route.tally import Tally
+from synth_ray.route.throughput import engine_told
 from synth_ray.route.window import Window
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.storage import Storage
@@ -104,6 +107,7 @@ class _Run:
         write_unfinished_card(storage, name=job.name)
         committed = self._ledger.commits()
         self._forget_committed(committed)
+        self._costs = Costs(storage)
         stager = Stager(job)
         real = stager.curated(self._prepared.real)
         evals = evaluation_sets(job, stager.fingerprinter.words)
@@ -121,9 +125,10 @@ class _Run:
                 window=Window(size=job.plan.window_chunks, staged=committed),
                 admit=publisher.admit,
                 tally=self._tally,
+                spending=Spending(job.budget, time.monotonic, earlier=self._costs.earlier),
                 recall=self._recall(),
                 at_end=lambda: keep_index(job, index, guard, storage),
-                watch=watch,
+                watch=lambda tally: self._turned(driver, watch),
             )
             self._fence.on_lost = driver.stop
             with _stopped_by_signals(driver.stop):
@@ -136,6 +141,10 @@ class _Run:
         storage.write("report.html", page(manifest.to_dict()).encode())
         self._forget_committed(self._ledger.commits())
         return Result(job.output.path.rstrip("/"), manifest.to_dict(), driver.stopped)
+
+    def _turned(self, driver: Driver, watch: Callable[[Tally], None]) -> None:
+        self._costs.keep(lambda: driver.spending.facts() | self._tally.tokens)
+        watch(self._tally)
 
     def _recall(self) -> Callable[[int], Any]:
         """What the journal kept of a chunk. A chunk journalled by this run is looked up too: a replica may be lost."""
@@ -174,6 +183,8 @@ class _Run:
             attempts=dict(tally.attempts),
             tokens={name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")},
             cost=self._cost(driver),
+            throughput=driver.throughput.told(),
+            engines={role: engine_told(facts) for role, facts in driver.dispatch.facts.items()},
             pii=dict(sorted(tally.pii.items())),
             pii_in_place=job.scrub.replace == "nothing",
             columns={f.name: str(f.type) for f in self._shape.accepted_schema},
@@ -192,12 +203,16 @@ class _Run:
         )
 
     def _cost(self, driver: Driver) -> dict[str, Any]:
-        accepted = max(1, self._tally.accepted)
+        """Of every run of this output; `wall_s` is this run's."""
+        spent = self._costs.close(driver.spending.facts() | self._tally.tokens)
+        usd, out = spent["usd"], self._tally.committed_tokens["completion"]
         return {
             "wall_s": round(time.monotonic() - self._began, 1),
-            "replica_s": round(driver.spending.replica_seconds, 1),
-            "usd": round(driver.spending.usd, 4),
-            "usd_per_1k_accepted": round(1000 * driver.spending.usd / accepted, 4),
+            "runs": self._costs.runs,
+            "replica_s": round(spent["replica_s"], 1),
+            "usd": round(usd, 4),
+            "usd_per_1m_output_tokens": round(1e6 * usd / max(1, out), 4),
+            "usd_per_1k_accepted": round(1000 * usd / max(1, self._tally.accepted), 4),
         }
 
     def _versions(self, driver: Driver) -> dict[str, str]:

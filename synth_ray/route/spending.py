@@ -1,39 +1,98 @@
-"""What the run has cost so far, and when it has cost enough."""
+"""What the output has cost so far, over all its runs, and when it has cost enough."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from synth_ray.job.running import Budget
 
+_CLOSING_S = 5.0
+"""What ending the replicas may take: still paid for."""
+
+_CLOSING_SHARE = 0.02
+
 
 class Spending:
-    """Replica-seconds since `begin`. Start-up counts: while no replica is up, one is being paid for."""
+    """Replica-seconds, from the start of each replica to its end. While none is up yet, one is being paid for.
 
-    def __init__(self, budget: Budget, clock: Callable[[], float]) -> None:
+    Law: `usd` with what the replicas cost while they end does not pass `budget.max_usd`, earlier runs included. Before
+    that nothing more is begun: what is in flight is paid for already and comes to its end.
+    """
+
+    def __init__(self, budget: Budget, clock: Callable[[], float], *, earlier: Mapping[str, float] | None = None) -> None:
         self._budget = budget
         self._clock = clock
-        self._began = self._last = 0.0
-        self.first_answer_s = self.replica_seconds = 0.0
+        self._earlier = dict(earlier or {})
+        self._began = self._first_answer = 0.0
+        self._up: dict[int, float] = {}
+        self._seconds = 0.0
+        self._answers = 0
 
     def begin(self) -> None:
-        self._began = self._last = self._clock()
+        self._began = self._clock()
 
-    def answered(self) -> None:
-        self.first_answer_s = self.first_answer_s or self._clock() - self._began
+    def ready(self, replica: int, start_s: float) -> None:
+        self._seconds += start_s
+        self._up[replica] = self._clock()
 
-    def count(self, replicas: int) -> str:
-        """Count the time since the last call for so many replicas; returns why the run must stop, or nothing."""
+    def gone(self, replica: int) -> None:
+        self._seconds += self._clock() - self._up.pop(replica, self._clock())
+
+    def answered(self, requests: int) -> None:
+        self._first_answer = self._first_answer or self._clock()
+        self._answers += requests
+
+    @property
+    def replica_seconds(self) -> float:
         now = self._clock()
-        self.replica_seconds += (now - self._last) * max(1, replicas)
-        self._last = now
-        budget = self._budget
-        if budget.max_seconds is not None and now - self._began >= budget.max_seconds:
-            return f"budget.max_seconds: {budget.max_seconds:g} s are spent"
-        if budget.max_usd is not None and self.usd >= budget.max_usd:
-            return f"budget.max_usd: ${budget.max_usd:g} are spent"
-        return ""
+        if not self._seconds and not self._up:
+            return now - self._began
+        return self._seconds + sum(now - since for since in self._up.values())
 
     @property
     def usd(self) -> float:
+        """Of this run."""
         return self.replica_seconds / 3600 * self._budget.gpu_hour_usd
+
+    @property
+    def usd_of_all(self) -> float:
+        """Of every run of this output."""
+        return self._earlier.get("usd", 0.0) + self.usd
+
+    def stop(self) -> str:
+        """Why the run must stop now, or nothing."""
+        budget = self._budget
+        if budget.max_seconds is not None and self._clock() - self._began >= budget.max_seconds:
+            return f"budget.max_seconds: {budget.max_seconds:g} s are spent"
+        if self._would_pass(self._closing_s):
+            return self.told()
+        return ""
+
+    def is_last(self, in_flight: int) -> bool:
+        """Whether what is in flight, half of it begun, would use up what is left: then nothing more is begun."""
+        if not self._answers:
+            return False
+        per_second = self._answers / max(1e-6, self._clock() - self._first_answer)
+        return self._would_pass(self._closing_s + in_flight / 2 / per_second)
+
+    def told(self) -> str:
+        before = self._earlier.get("usd", 0.0)
+        part = f", ${before:.2f} of it by earlier runs" if before else ""
+        return f"budget.max_usd: ${self.usd_of_all:.2f} of ${self._budget.max_usd:g} are spent{part}; no more fits"
+
+    @property
+    def _closing_s(self) -> float:
+        """A budget too small for the usual reserve keeps a share of itself."""
+        price = self._budget.gpu_hour_usd / 3600
+        most = self._budget.max_usd or 0.0
+        return min(_CLOSING_S, _CLOSING_SHARE * most / price) if price else 0.0
+
+    def _would_pass(self, seconds: float) -> bool:
+        most = self._budget.max_usd
+        price = self._budget.gpu_hour_usd / 3600
+        return most is not None and self.usd_of_all + max(1, len(self._up)) * seconds * price >= most
+
+    def facts(self) -> dict[str, Any]:
+        """What this run has cost, for the store."""
+        return {"replica_s": self.replica_seconds, "usd": self.usd}

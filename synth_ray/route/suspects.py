@@ -30,6 +30,10 @@ class Suspects:
         return bool(self._groups)
 
     @property
+    def count(self) -> int:
+        return sum(map(len, self._groups))
+
+    @property
     def heard(self) -> bool:
         """Whether any request is suspected of anything."""
         return bool(self._deaths)

@@ -1,0 +1,57 @@
+"""How long a request will be, learned from those that ended: what longest-first order goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import log2
+
+from synth_ray.records import Request
+
+_ENOUGH = 8
+_SEEDS_KEPT = 65_536
+
+
+class Mean:
+    """A running mean and how many it is of."""
+
+    __slots__ = ("count", "value")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.value = 0.0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.value += (value - self.value) / self.count
+
+
+class Lengths:
+    """Expected completion tokens of a request: of its own seed when that was asked before, else of seeds of its size.
+
+    What it says decides an order, never a row: it may be wrong at the price of time alone.
+    """
+
+    def __init__(self) -> None:
+        self._all = Mean()
+        self._by_size: dict[int, Mean] = {}
+        self._by_seed: dict[str, Mean] = {}
+
+    def expected(self, request: Request) -> float:
+        seed = self._by_seed.get(request.seed.id)
+        if seed is not None:
+            return seed.value
+        size = self._by_size.get(_size(request))
+        return size.value if size is not None and size.count >= _ENOUGH else self._all.value
+
+    def learn(self, ended: Iterable[tuple[Request, float]]) -> None:
+        """These requests ended with so many completion tokens."""
+        for request, tokens in ended:
+            self._all.add(tokens)
+            self._by_size.setdefault(_size(request), Mean()).add(tokens)
+            if request.seed.id in self._by_seed or len(self._by_seed) < _SEEDS_KEPT:
+                self._by_seed.setdefault(request.seed.id, Mean()).add(tokens)
+
+
+def _size(request: Request) -> int:
+    """Half-octaves of the characters that are shown of the seed."""
+    return round(2 * log2(1 + sum(len(v) for v in request.seed.fields.values() if isinstance(v, str))))
