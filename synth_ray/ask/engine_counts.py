@@ -84,7 +84,8 @@ def resolved_arguments(config: Any) -> dict[str, Any]:
 
 def size_of(engine: Any) -> ModelSize | None:
     """None where the roofline's formula does not tell the work of a token: mixtures of experts, latent attention, weights packed
-    several to a number."""
+    several to a number.
+    """
     config = engine.vllm_config
     model, parallel = config.model_config, config.parallel_config
     if model.is_moe or model.use_mla or model.quantization not in (None, "fp8"):

@@ -26,7 +26,7 @@ FULL = 4
 """Times what an engine runs at once: once running, once in its own queue, for a step may end everything it runs, and twice
 with the worker, for what a replica answers while a message is on its way."""
 
-_AHEAD = 2
+_AHEAD = 4
 """Requests that wait in the driver, in times of what the replicas hold: among them an order can be chosen."""
 
 
@@ -34,15 +34,15 @@ _AHEAD = 2
 class Replica:
     """One teacher as the driver sees it: what it is and what it was asked and has not answered.
 
-    `alone`: it was given a group of suspects, and gets nothing else before they have ended. `recalling`: it was told to
-    hand back what it has not begun.
+    `alone`: it was given a group of suspects, and gets nothing else before they have ended. `begun`: it was told to hand back
+    what it had not begun, and was given nothing since.
     """
 
     facts: dict[str, TeacherFacts]
     asked: dict[tuple[int, int], Request] = field(default_factory=dict)
     load: dict[str, Load] = field(default_factory=dict)
     alone: bool = False
-    recalling: bool = False
+    begun: bool = False
 
     @property
     def fits(self) -> int:
@@ -101,8 +101,9 @@ class Dispatch:
         self._pending.add(requests)
 
     def all_planned(self) -> None:
-        """Nothing more will be added: what takes long goes first from here on."""
+        """Nothing more will be added: what takes long goes first from here on, of what replicas have not begun, too."""
         self._pending.longest_first()
+        self.withdraw_all()
 
     def give(self, *, only: int | None, full: bool) -> None:
         """Top every replica up. `full`: no more answers may wait, so only requests of the chunk `only` are asked."""
@@ -131,8 +132,8 @@ class Dispatch:
             return
         for teacher, replica in self._replicas.items():
             above = len(replica.asked) - max(share, replica.fits)
-            if above > 0 and not (replica.alone or replica.recalling):
-                replica.recalling = True
+            if above > 0 and not (replica.alone or replica.begun):
+                replica.begun = True
                 self._pool.withdraw(teacher, above)
 
     def returned(self, event: TeacherReturned) -> None:
@@ -140,15 +141,14 @@ class Dispatch:
         replica = self._replicas.get(event.teacher)
         if replica is None:
             return
-        replica.recalling = False
         back = [replica.asked.pop(key, None) for key in event.requests]
         self._pending.put_back([request for request in back if request is not None])
 
     def withdraw_all(self) -> None:
         """Nothing more is to be begun: every replica hands back what it has not begun."""
         for teacher, replica in self._replicas.items():
-            if replica.asked and not replica.recalling:
-                replica.recalling = True
+            if replica.asked:
+                replica.begun = True
                 self._pool.withdraw(teacher, len(replica.asked))
 
     def _reserved(self) -> int | None:
@@ -164,7 +164,7 @@ class Dispatch:
         replica = self._replicas[teacher]
         if alone != replica.alone:
             self._pool.hunting(teacher, on=alone)
-        replica.alone = alone
+        replica.alone, replica.begun = alone, False
         replica.asked.update(((r.chunk, r.position), r) for r in batch)
         known = {r.id: self._recalled[r.id] for r in batch if r.id in self._recalled}
         self._pool.submit(teacher, batch, known)

@@ -36,6 +36,11 @@ class Lengths:
         self._by_size: dict[int, Mean] = {}
         self._by_seed: dict[str, Mean] = {}
 
+    @property
+    def learned(self) -> int:
+        """Of how many requests."""
+        return self._all.count
+
     def expected(self, request: Request) -> float:
         seed = self._by_seed.get(request.seed.id)
         if seed is not None:

@@ -12,6 +12,8 @@ from synth_ray.route.lengths import Lengths
 _PREFIX_CHARACTERS = 512  # about 128 tokens, eight blocks of vLLM's cache: a shorter one is computed again in no time
 _HOMES_KEPT = 16_384
 
+_MORE_LEARNED = 1.25  # times what the order was made of: then it is made again
+
 _age = attrgetter("chunk", "position")
 
 NOBODY = -1
@@ -31,6 +33,7 @@ class Pending:
         self._home: OrderedDict[str, int] = OrderedDict()
         self._count = 0
         self._longest_first = False
+        self._learned = 0
 
     def __len__(self) -> int:
         return self._count
@@ -57,6 +60,7 @@ class Pending:
     def longest_first(self) -> None:
         """Nothing more will be planned: from here on what is expected to take longest is taken first."""
         self._longest_first = True
+        self._learned = self._lengths.learned
         expected = {name: max(map(self._lengths.expected, group)) for name, group in self._groups.items()}
         for home, names in self._of.items():
             self._of[home] = OrderedDict.fromkeys(sorted(names, key=expected.__getitem__, reverse=True))
@@ -75,7 +79,12 @@ class Pending:
         return chosen
 
     def take(self, replica: int, most: int) -> list[Request]:
-        """Up to so many requests for this replica: of its own groups, then of nobody's, then of whoever has most waiting."""
+        """Up to so many requests for this replica: of its own groups and nobody's, then of whoever has most waiting.
+
+        A group is taken as a whole, and in its turn: until then it gathers what belongs to it.
+        """
+        if self._longest_first and self._lengths.learned >= _MORE_LEARNED * self._learned:
+            self.longest_first()
         batch: list[Request] = []
         while len(batch) < most and self._count:
             home = self._home_for(replica)
@@ -91,11 +100,14 @@ class Pending:
         return batch
 
     def _home_for(self, replica: int) -> int:
-        if self._of.get(replica):
-            return replica
-        if self._of[NOBODY]:
-            return NOBODY
-        return max(self._of, key=lambda home: len(self._of[home]))
+        mine = [home for home in (replica, NOBODY) if self._of.get(home)]
+        if len(mine) == 2:
+            return min(mine, key=self._turn)
+        return mine[0] if mine else max(self._of, key=lambda home: len(self._of[home]))
+
+    def _turn(self, home: int) -> tuple[float, int, int]:
+        first = self._groups[next(iter(self._of[home]))][0]
+        return (-self._lengths.expected(first) if self._longest_first else 0.0, *_age(first))
 
     def _settle(self, name: str, replica: int) -> None:
         self._home[name] = replica

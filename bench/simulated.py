@@ -1,0 +1,181 @@
+"""Replicas that step together in simulated time, under the route's own driver: what an order or a routing is worth.
+
+A step is what a GPU makes one token of every running sequence in. A replica runs `slots` sequences; what it holds beyond that
+waits in its own queue, `slots` of them out of reach, as a worker has begun them. Nothing depends on the machine's speed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.ask.rows import answered
+from synth_ray.ask.teacher import Load, TeacherFacts
+from synth_ray.ask.worker import Recalled
+from synth_ray.job.load import job_from
+from synth_ray.records import Draft, Outcome, Request, Seed
+from synth_ray.route.driver import Driver
+from synth_ray.route.pool import ChunkStaged, Event, TeacherAnswered, TeacherReady, TeacherReturned
+from synth_ray.route.tally import Tally
+from synth_ray.route.window import Window
+
+STEPS_A_TURN = 4  # decode steps between two looks of the driver: a tenth of a second at 25 ms a step
+
+
+@dataclass
+class SimulatedReplica:
+    slots: int
+    cache_tokens: int = 1 << 60
+    speed: int = 1
+    queue: deque[Request] = field(default_factory=deque)
+    running: dict[str, tuple[Request, int]] = field(default_factory=dict)
+    cache: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    steps: int = 0
+    running_sum: int = 0
+    before_tail: tuple[int, int] = (0, 0)
+    prompt: int = 0
+    cached: int = 0
+
+    def step(self, length: Callable[[Request], int]) -> list[Request]:
+        while self.queue and len(self.running) < self.slots:
+            request = self.queue.popleft()
+            self.running[request.id] = (request, length(request))
+            self._prefill(request)
+        if self.running:
+            self.steps += 1
+            self.running_sum += len(self.running)
+        ended = [request for request, left in self.running.values() if left <= 1]
+        self.running = {name: (request, left - 1) for name, (request, left) in self.running.items() if left > 1}
+        return ended
+
+    def _prefill(self, request: Request) -> None:
+        """The prefix is found in the cache, or computed and kept; the least recently used goes."""
+        name, shared = request.seed.fields.get("prefix", ""), int(request.seed.fields.get("prefix_tokens", 0))
+        self.prompt += shared + 40
+        if name in self.cache:
+            self.cached += shared
+        self.cache[name] = shared
+        self.cache.move_to_end(name)
+        while sum(self.cache.values()) > self.cache_tokens and len(self.cache) > 1:
+            self.cache.popitem(last=False)
+
+
+class SimulatedPool:
+    """See `route.pool.Pool`. `joins` says at which step each replica comes up."""
+
+    def __init__(self, replicas: Sequence[SimulatedReplica], length: Callable[[Request], int], joins: Sequence[int] = ()) -> None:
+        self.replicas = list(replicas)
+        self.joins = list(joins) or [0] * len(self.replicas)
+        self.length = length
+        self.steps = 0
+        self.ended_at: list[int] = []
+        self.released: dict[int, int] = {}
+        self._up: set[int] = set()
+        self._news: list[Event] = []
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def shards(self) -> None: ...
+
+    def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None:
+        self.replicas[teacher].queue.extend(requests)
+
+    def withdraw(self, teacher: int, most: int) -> None:
+        one = self.replicas[teacher]
+        back = [one.queue.pop() for _ in range(min(most, max(0, len(one.queue) - one.slots)))]
+        self._news.append(TeacherReturned(teacher, [(r.chunk, r.position) for r in back]))
+
+    def release(self, teacher: int) -> None:
+        self.released[teacher] = self.steps
+
+    def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
+        self._news.append(ChunkStaged(chunk, 0, 0.0))
+
+    def stage_room(self) -> int:
+        return 8
+
+    def committed(self, chunk: int) -> None: ...
+
+    def hunting(self, teacher: int, *, on: bool) -> None: ...
+
+    def events(self, wait_s: float) -> list[Event]:
+        news, self._news = self._news, []
+        for teacher, one in enumerate(self.replicas):
+            if teacher not in self._up and self.steps >= self.joins[teacher]:
+                self._up.add(teacher)
+                facts = TeacherFacts("simulated", "", "", max_running=one.slots, max_model_len=1 << 20)
+                news.append(TeacherReady(teacher, {"teacher": facts}))
+        if news:
+            return news
+        for _ in range(STEPS_A_TURN):
+            self.steps += 1
+            for teacher in self._up:
+                for _ in range(self.replicas[teacher].speed):
+                    self._step(teacher, news)
+        return news
+
+    def _step(self, teacher: int, news: list[Event]) -> None:
+        one = self.replicas[teacher]
+        if one.queue:
+            one.before_tail = (one.steps, one.running_sum)
+        done = one.step(self.length)
+        if done:
+            self.ended_at += [self.steps] * len(done)
+            outcomes = [Outcome(r, [Draft([], "x", completion_tokens=self.length(r))]) for r in done]
+            load = Load(len(one.running), len(one.queue), one.steps, one.running_sum)
+            news.append(TeacherAnswered(teacher, answered(outcomes), {"teacher": load}))
+
+
+class Planned:
+    """Requests in chunks. See `route.driver.Plans`."""
+
+    def __init__(self, seeds: Sequence[Seed], *, chunk: int) -> None:
+        self._seeds, self._chunk = seeds, chunk
+
+    def next_requests(self, chunk: int, *, frontier: int) -> list[Request]:
+        start = chunk * self._chunk
+        some = self._seeds[start : start + self._chunk]
+        return [Request(f"r{start + i}", chunk, i, seed, slots=1) for i, seed in enumerate(some)]
+
+
+def seed(number: int, **fields: Any) -> Seed:
+    return Seed(id=f"s{number}", lineage=f"s{number}", split="train", fields=fields)
+
+
+def simulate(
+    seeds: Sequence[Seed],
+    replicas: Sequence[SimulatedReplica],
+    length: Callable[[Request], int],
+    *,
+    chunk: int = 1024,
+    joins: Sequence[int] = (),
+    **cluster: Any,
+) -> tuple[SimulatedPool, Driver]:
+    """Run the driver to its end over these seeds; time is `pool.steps`."""
+    pool = SimulatedPool(replicas, length, joins)
+    job = job_from(
+        {
+            "name": "simulated",
+            "seeds": "none.jsonl",
+            "models": {"teacher": {"engine": "scripted"}},
+            "recipe": "distill",
+            "output": "none",
+            "cluster": cluster,
+        }
+    )
+    driver = Driver(
+        job,
+        plans=Planned(seeds, chunk=chunk),
+        pool=pool,
+        window=Window(size=job.plan.window_chunks),
+        admit=lambda _: None,
+        tally=Tally(),
+    )
+    driver.run()
+    return pool, driver
