@@ -2,7 +2,7 @@
 
 Three tables in one. The tail: job time ÷ the bound no order can beat, max(all tokens ÷ all slots, the longest request), in plan's
 order, longest first by learned lengths (log-correlation of answer with prompt given), and by lengths known beforehand. Prefixes:
-cached-token share on four replicas ÷ one engine's of the same cache a replica. Replicas: requests per step, 1 to 8, share of linear.
+cached-token share on four replicas ÷ one engine's of the same cache a replica. Replicas: running sequences, share of linear.
 """
 
 from __future__ import annotations
