@@ -5,6 +5,7 @@ It is read from the engine's own objects: vLLM's statistics are collected per se
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ class EngineCounts:
     def __init__(self, scheduler: Any) -> None:
         self._scheduler = scheduler
         self._steps = self._running_sum = 0
-        self._starved_s = self._busy_s = 0.0
+        self._starved_s = self._busy_s = self._cpu_s = 0.0
         self._sequences = self._sequence_tokens = 0
         self._preemptions: dict[str, int] = {}
         self._preempted = self._recomputed = 0
@@ -30,6 +31,7 @@ class EngineCounts:
         """One step took so long, and these asks ended in it: they ran in it, and are no longer in the scheduler's list."""
         self._steps += 1
         self._busy_s += seconds
+        self._cpu_s = time.thread_time()
         self._running_sum += len(self._scheduler.running) + sum(map(len, ended))
         self._count_preemptions()
         for answers in ended:
@@ -58,6 +60,7 @@ class EngineCounts:
             running_sum=self._running_sum,
             starved_s=self._starved_s,
             busy_s=self._busy_s,
+            cpu_s=self._cpu_s,
             sequences=self._sequences,
             sequence_tokens=self._sequence_tokens,
             preempted=self._preempted,

@@ -61,7 +61,8 @@ class Load:
 
     `running` and `waiting` count sequences as the engine's own scheduler does, `running_sum` adds up `running` over the
     steps. `sequences` have ended with `sequence_tokens` in the KV cache (prompt and completion, cached prefixes once).
-    `starved_s` is time with nothing to step. `recomputed` tokens were computed again after `preempted` preemptions.
+    `starved_s` is time with nothing to step, `busy_s` with something, `cpu_s` the stepping thread's own processor time.
+    `recomputed` tokens were computed again after `preempted` preemptions.
     """
 
     running: int = 0
@@ -70,6 +71,7 @@ class Load:
     running_sum: int = 0
     starved_s: float = 0.0
     busy_s: float = 0.0
+    cpu_s: float = 0.0
     sequences: int = 0
     sequence_tokens: int = 0
     preempted: int = 0

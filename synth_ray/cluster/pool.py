@@ -21,6 +21,7 @@ from ray.exceptions import RayError, RayTaskError
 from synth_ray.ask.worker import Recalled
 from synth_ray.cluster.actors import StagerActor, TeacherActor
 from synth_ray.cluster.index import RayShards
+from synth_ray.cluster.placement import end, start_teacher
 from synth_ray.dedup.shards import Sharded
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
@@ -81,7 +82,8 @@ class RayPool:
         self._replacements = 0
         self._deaths_in_a_row = 0
         self._hunting: set[int] = set()
-        self._ending: dict[Any, Any] = {}
+        self._ending: dict[Any, tuple[Any, Any]] = {}
+        self._groups: dict[int, Any] = {}
 
     def open(self) -> None:
         self._start_ray()
@@ -124,9 +126,7 @@ class RayPool:
         self._started_ray = True
 
     def _start_teacher(self, teacher: int) -> None:
-        cluster = self._job.cluster
-        remote = ray.remote(num_cpus=cluster.cpus_per_teacher, num_gpus=cluster.gpus_per_teacher)(TeacherActor)
-        actor = remote.options(max_concurrency=4, max_restarts=0).remote(self._job)
+        actor, self._groups[teacher] = start_teacher(TeacherActor, self._job)
         self._teachers[teacher] = actor
         self._refs[actor.open.remote()] = ("open", teacher)
 
@@ -148,8 +148,16 @@ class RayPool:
         actor = self._teachers.pop(teacher, None)
         if actor is None:
             return
+        is_up = ("open", teacher) not in self._refs.values()
         self._refs = {ref: told for ref, told in self._refs.items() if told[1] != teacher or told[0] == "stage"}
-        self._ending[actor.close.remote()] = actor
+        if is_up:
+            self._ending[actor.close.remote()] = (actor, self._groups.pop(teacher))
+        else:
+            self._kill(actor, self._groups.pop(teacher))
+
+    def _kill(self, actor: Any, group: Any) -> None:
+        ray.kill(actor)
+        end(group)
 
     def hunting(self, teacher: int, *, on: bool) -> None:
         (self._hunting.add if on else self._hunting.discard)(teacher)
@@ -176,7 +184,7 @@ class RayPool:
         """Let released actors write their journals; then their processes, and the machines under them, are free."""
         ended, _ = ray.wait(list(self._ending), num_returns=len(self._ending), timeout=wait_s)
         for ref in ended if wait_s == 0 else list(self._ending):
-            ray.kill(self._ending.pop(ref))
+            self._kill(*self._ending.pop(ref))
 
     def events(self, wait_s: float) -> list[Event]:
         self._replace_due()
@@ -216,7 +224,9 @@ class RayPool:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         if kind == "stage":
             return self._stager_died(who, why)
-        ray.kill(self._teachers.pop(who))  # it may only be out of reach: two of one number must not both answer
+        self._kill(
+            self._teachers.pop(who), self._groups.pop(who)
+        )  # it may only be out of reach: two of one number must not both answer
         self._deaths_in_a_row += 1
         if who not in self._hunting or self._deaths_in_a_row > HUNT_DEATHS:
             self._replacements += 1

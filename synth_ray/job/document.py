@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, field_validator, model_validator
 
 from synth_ray.job.check import Check
 from synth_ray.job.dedup import Decontaminate, Dedup
@@ -44,6 +44,16 @@ class Job(Section):
     @classmethod
     def _one_source(cls, value: Any) -> Any:
         return value if isinstance(value, list) else [value]
+
+    @model_validator(mode="after")
+    def _gpus_fit_the_engine(self) -> Job:
+        gpus, devices = self.cluster.gpus_per_teacher, self.models.teacher.devices
+        if devices > 1 and gpus not in (0, devices):
+            raise ValueError(
+                f"cluster.gpus_per_teacher: wanted {devices}, tensor_parallel_size × pipeline_parallel_size of the teacher, "
+                f"got {gpus:g}"
+            )
+        return self
 
     @property
     def scrubs_seeds(self) -> bool:

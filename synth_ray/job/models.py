@@ -84,6 +84,16 @@ class Model(Section):
         return frozenset(one for one in FAMILIES if one in name) or frozenset({name})
 
     @property
+    def devices(self) -> int:
+        """Accelerators one engine of it spans."""
+        return int(self.engine_args.get("tensor_parallel_size", 1)) * int(self.engine_args.get("pipeline_parallel_size", 1))
+
+    @property
+    def spreads(self) -> bool:
+        """Whether its engine may span several nodes."""
+        return self.devices > 1 and self.engine_args.get("distributed_executor_backend") == "ray"
+
+    @property
     def remote(self) -> bool:
         """Whether prompts leave the cluster. An engine that is not known to keep them is taken to send them away."""
         return self.engine not in ("vllm", "scripted", "none")

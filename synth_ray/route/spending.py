@@ -33,7 +33,9 @@ class Spending:
         self._began = self._clock()
 
     def ready(self, replica: int, start_s: float) -> None:
-        self._seconds += start_s
+        """`start_s` is what its start took; of the first, the time since `begin` is paid for, whatever it was spent on."""
+        first = not self._seconds and not self._up
+        self._seconds += max(start_s, self._clock() - self._began) if first else start_s
         self._up[replica] = self._clock()
 
     def gone(self, replica: int) -> None:

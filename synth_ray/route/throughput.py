@@ -115,6 +115,8 @@ class Throughput:
             told |= {
                 "occupancy": round(upto.running_sum / (upto.steps * facts.max_running), 4),
                 "idle_starved_share": round(upto.starved_s / max(1e-9, upto.starved_s + upto.busy_s), 4),
+                "steps": load.steps,
+                "engine_cpu_s": round(load.cpu_s, 2),
                 "preempted": load.preempted,
                 "recomputed_tokens": load.recomputed,
                 "roofline": self._roofline(life, asking),

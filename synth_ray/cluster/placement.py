@@ -1,0 +1,33 @@
+"""Where on the cluster a teacher is placed: one actor with its GPUs, or a group of bundles for an engine over several nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from synth_ray.job.document import Job
+
+
+def start_teacher(actor: type, job: Job) -> tuple[Any, PlacementGroup | None]:
+    """The actor's handle, and the group it holds; both are the caller's to end.
+
+    An engine that spreads over nodes (`engine_args.distributed_executor_backend: ray`) finds its GPUs in the group of the
+    actor that starts it: a bundle for each, packed on as few nodes as there are. Otherwise the actor holds them all itself.
+    """
+    cluster, devices = job.cluster, job.models.teacher.devices
+    if not job.models.teacher.spreads:
+        remote = ray.remote(num_cpus=cluster.cpus_per_teacher, num_gpus=cluster.gpus_per_teacher)(actor)
+        return remote.options(max_concurrency=4, max_restarts=0).remote(job), None
+    each = {"CPU": max(cluster.cpus_per_teacher / devices, 0.01)} | ({"GPU": 1.0} if cluster.gpus_per_teacher else {})
+    group = placement_group([each] * devices, strategy="PACK")
+    where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True)
+    remote = ray.remote(num_cpus=0)(actor).options(scheduling_strategy=where)
+    return remote.options(max_concurrency=4, max_restarts=0).remote(job), group
+
+
+def end(group: PlacementGroup | None) -> None:
+    if group is not None:
+        remove_placement_group(group)
