@@ -45,10 +45,20 @@ def raw(n: int) -> dict[str, float]:
     llm = LLM(model=MODEL, distributed_executor_backend="uni", disable_log_stats=True, **ENGINE)
     asked = [[{"role": "user", "content": one["prompt"]}] for one in prompts(n)]
     how = [SamplingParams(temperature=0.8, max_tokens=one["tokens"], ignore_eos=True) for one in prompts(n)]
-    began, used = time.monotonic(), time.process_time()
+    steps, step_cpu_s, step = 0, 0.0, llm.llm_engine.step
+
+    def counted() -> Any:
+        nonlocal steps, step_cpu_s
+        began = time.thread_time()
+        made = step()
+        steps, step_cpu_s = steps + 1, step_cpu_s + time.thread_time() - began
+        return made
+
+    llm.llm_engine.step = counted
+    began = time.monotonic()
     done = llm.chat(asked, how, use_tqdm=False)
     tokens = sum(len(o.outputs[0].token_ids) for o in done)
-    return {"tokens": tokens, "seconds": time.monotonic() - began, "cpu_s": time.process_time() - used}
+    return {"tokens": tokens, "seconds": time.monotonic() - began, "steps": steps, "engine_cpu_s": step_cpu_s}
 
 
 def route(n: int, engine: str) -> dict[str, float]:
@@ -76,7 +86,9 @@ def route(n: int, engine: str) -> dict[str, float]:
             "cluster": {"engine": engine},
         }
         manifest = synth_ray.run(document, watch=watch).manifest
-    return {"tokens": manifest["tokens"]["completion"], "seconds": last - up}
+    [one] = manifest["throughput"]["replicas"]
+    kept = ("steps", "engine_cpu_s", "occupancy", "idle_starved_share")
+    return {"tokens": manifest["tokens"]["completion"], "seconds": last - up} | {name: one[name] for name in kept}
 
 
 def measured(what: str, n: int) -> dict[str, float]:

@@ -24,8 +24,8 @@ def start_teacher(actor: type, job: Job) -> tuple[Any, PlacementGroup | None]:
     each = {"CPU": max(cluster.cpus_per_teacher / devices, 0.01)} | ({"GPU": 1.0} if cluster.gpus_per_teacher else {})
     group = placement_group([each] * devices, strategy="PACK")
     where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True)
-    remote = ray.remote(num_cpus=0)(actor).options(scheduling_strategy=where)
-    return remote.options(max_concurrency=4, max_restarts=0).remote(job), group
+    remote = ray.remote(num_cpus=0)(actor)
+    return remote.options(scheduling_strategy=where, max_concurrency=4, max_restarts=0).remote(job), group
 
 
 def end(group: PlacementGroup | None) -> None:

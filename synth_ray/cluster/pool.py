@@ -87,10 +87,11 @@ class RayPool:
 
     def open(self) -> None:
         self._start_ray()
-        for teacher in range(self._job.cluster.teachers):
-            self._start_teacher(teacher)
+        # Stagers first: teachers may be asked for that no machine has room for yet, and must not take the place of these.
         for stager in range(self._job.cluster.stagers):
             self._start_stager(stager)
+        for teacher in range(self._job.cluster.teachers):
+            self._start_teacher(teacher)
 
     def shards(self) -> Sharded | None:
         cluster = self._job.cluster

@@ -1,0 +1,81 @@
+"""On Ray: replicas join and leave while a run goes on, engines spread over nodes; the dataset is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import synth_ray
+from tests.route.test_route import SCRIPT, job
+
+pytestmark = pytest.mark.ray
+
+PLAN = {"requests": 120, "chunk_requests": 20, "window_chunks": 6}
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("local")
+    return str(synth_ray.run(job(folder, str(folder / "out"), plan=PLAN)).manifest["dataset_digest"])
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A node with room for one teacher and a stager; more are added by the tests."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": 100_000_000})
+    ray.init(address=cluster.address, log_to_driver=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def test_replicas_go_from_one_to_four_and_back_to_one_and_no_row_is_lost(local: str, cluster: Any, tmp_path: Path) -> None:
+    seen: list[int] = []
+    added: list[Any] = []
+
+    def watch(tally: Any) -> None:
+        seen.append(tally.teachers)
+        if not added and tally.requests_done >= 6:
+            added.append(cluster.add_node(num_cpus=3, object_store_memory=100_000_000))
+        if len(added) == 1 and tally.teachers == 4:
+            cluster.remove_node(added[0], allow_graceful=False)
+            added.append(None)
+
+    how = {
+        "cluster": {"engine": "ray", "teachers": 4, "stagers": 1},
+        "models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.5, "concurrency": 4}}},
+        "limits": {"engine_replacements": 8, "journal_flush_s": 0.2},
+    }
+    result = synth_ray.run(job(tmp_path, str(tmp_path / "out"), plan=PLAN, **how), watch=watch)
+    assert not result.stopped
+    assert result.manifest["dataset_digest"] == local
+    up = [n for n in seen if n]
+    assert (up[0], max(up), up[-1]) == (1, 4, 1)
+    told = result.manifest["throughput"]["replicas"]
+    assert len(told) >= 4
+    assert sum(one["requests"] for one in told) >= 120
+
+
+def test_an_engine_that_spreads_over_nodes_holds_a_group_of_bundles_and_gives_it_back(
+    local: str, cluster: Any, tmp_path: Path
+) -> None:
+    import ray
+
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100_000_000)
+    how = {
+        "cluster": {"engine": "ray", "gpus_per_teacher": 2},
+        "models": {"teacher": {"engine_args": {"tensor_parallel_size": 2, "distributed_executor_backend": "ray"}}},
+    }
+    document = job(tmp_path, str(tmp_path / "out"), plan=PLAN)
+    document["models"]["teacher"] |= how["models"]["teacher"]
+    document["cluster"] |= how["cluster"]
+    assert synth_ray.run(document).manifest["dataset_digest"] == local
+    groups = ray.util.placement_group_table().values()
+    assert [(len(g["bundles"]), g["state"]) for g in groups] == [(2, "REMOVED")]
