@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     _check(commands)
     _with_job(commands, "plan", "print chunks, requests and estimated tokens; ask nothing")
     _preview(commands)
+    _tune(commands)
     run = _with_job(commands, "run", "make the dataset; run again to go on where it stopped")
     run.add_argument("--extend", action="store_true", help="ask for the rest of a plan that is longer than it was")
     run.add_argument("--retry-failed", action="store_true", help="ask again what failed by deadline or outage")
@@ -66,6 +67,14 @@ def _preview(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("--rows", type=int, default=5, help="answers to show (5)")
     command.add_argument("--prompts-only", action="store_true", help="render prompts without starting the teacher")
     command.add_argument("--raw", action="store_true", help="show text before it is scrubbed")
+
+
+def _tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = _with_job(commands, "tune", "measure engine arguments on the job's own prompts and write a job with the best")
+    command.add_argument("--requests", type=int, default=1024, help="requests of the plan to measure with (1,024)")
+    tried = "values of one engine argument to try, as max_num_seqs=128,256; a short list of the usual ones when left out"
+    command.add_argument("--try", dest="tried", action="append", default=[], metavar="ARGUMENT=VALUE,VALUE", help=tried)
+    command.add_argument("--write", metavar="FILE", help="where to write the job with the best (JOB.tuned.yaml)")
 
 
 def _of_prefix(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ COMMANDS = {
     "check": {"job", "--set", "--engine", "--address", "--output", "--schema"},
     "plan": {"job", "--set", "--engine", "--address", "--output"},
     "preview": {"job", "--set", "--engine", "--address", "--output", "--rows", "--prompts-only", "--raw"},
+    "tune": {"job", "--set", "--engine", "--address", "--output", "--requests", "--try", "--write"},
     "run": {"job", "--set", "--engine", "--address", "--output", "--extend", "--retry-failed", "--quiet"},
     "status": {"prefix"},
     "show": {"prefix", "id", "--text"},

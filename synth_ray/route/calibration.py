@@ -1,0 +1,88 @@
+"""How fast a job's own requests are answered under other engine arguments: one measurement, and a sweep over many."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synth_ray.ask.teacher import Load
+from synth_ray.ask.worker import AskWorker
+from synth_ray.errors import EngineDead, SynthRayError
+from synth_ray.job.document import Job
+from synth_ray.records import Request
+
+WORTH = 1.03
+"""Times faster another setting must be to be kept: less is noise, and a default needs no explanation."""
+
+SWEEP: Mapping[str, Sequence[Any]] = {
+    "max_num_seqs": (64, 128, 256, 512, 1024),
+    "max_num_batched_tokens": (2048, 8192, 16384, 32768),
+}
+"""What is tried when nothing is named, one after the other, each with the best of those before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One setting. `failed` says why it could not be measured; an engine that does not start is an answer, too."""
+
+    arguments: dict[str, Any]
+    tokens_s: float = 0.0
+    occupancy: float = 0.0
+    preempted: int = 0
+    start_s: float = 0.0
+    longest: int = 0
+    failed: str = ""
+
+
+def measure(job: Job, requests: Sequence[Request]) -> Measured:
+    """Answer these requests once, in this process. An engine cannot be unloaded: call it in a process of its own."""
+    arguments = dict(job.models.teacher.engine_args)
+    worker = AskWorker(job)
+    try:
+        facts = worker.open()["teacher"]
+        began = time.monotonic()
+        tokens, longest = _answered(worker, requests)
+        seconds = time.monotonic() - began
+        load = worker.load().get("teacher", Load())
+    except (SynthRayError, EngineDead) as error:
+        return Measured(arguments, failed=str(error).splitlines()[0][:200])
+    finally:
+        worker.close()
+    occupancy = load.running_sum / max(1, load.steps * facts.max_running)
+    return Measured(arguments, tokens["completion"] / seconds, occupancy, load.preempted, facts.start_s, longest)
+
+
+def _answered(worker: AskWorker, requests: Sequence[Request]) -> tuple[Counter[str], int]:
+    tokens: Counter[str] = Counter()
+    left, longest = len(requests), 0
+    worker.submit(requests)
+    while left:
+        for one in worker.collect(1.0):
+            left -= len(one.positions)
+            tokens.update(one.tokens)
+            columns = (one.rows[name].to_pylist() for name in ("prompt_tokens", "completion_tokens"))
+            longest = max(longest, *(a + b for a, b in zip(*columns, strict=True)))
+    return tokens, longest
+
+
+def sweep(
+    arguments: Mapping[str, Any], tried: Mapping[str, Sequence[Any]], measured: Callable[[dict[str, Any]], Measured]
+) -> Iterator[Measured]:
+    """Measure the arguments as they are, then key by key with the best so far; yields each. See `best_of`."""
+    done = [measured(dict(arguments))]
+    yield done[0]
+    for name, values in tried.items():
+        best = best_of(done)
+        for value in values:
+            if best.arguments.get(name) != value:
+                done.append(measured(best.arguments | {name: value}))
+                yield done[-1]
+
+
+def best_of(done: Sequence[Measured]) -> Measured:
+    """The fastest, if it is `WORTH` it; else the first, which is what the job says."""
+    fastest = max(done, key=lambda one: one.tokens_s)
+    return fastest if fastest.tokens_s > WORTH * done[0].tokens_s else done[0]
