@@ -1,6 +1,6 @@
 """One to eight replicas on Ray with a scripted teacher of a GPU's latency: rows per second as a share of linear.
 
-Measured between the moment all replicas are up and nine tenths of the rows, so that neither start nor tail counts. At a rate where
+Measured between the moment all replicas are up and nine tenths of the rows: neither start nor tail counts. At a rate where
 this machine's cores are the limit, not the replicas, the share falls: that is told by the second rate.
 """
 

@@ -11,6 +11,10 @@ _CLOSING_S = 5.0
 """What ending the replicas may take: still paid for."""
 
 _CLOSING_SHARE = 0.02
+"""Of the budget: what a budget too small for that reserve keeps for it."""
+
+_TURN_S = 0.5
+"""Between two looks at what is spent."""
 
 
 class Spending:
@@ -85,10 +89,9 @@ class Spending:
 
     @property
     def _closing_s(self) -> float:
-        """A budget too small for the usual reserve keeps a share of itself."""
         price = self._budget.gpu_hour_usd / 3600
         most = self._budget.max_usd or 0.0
-        return min(_CLOSING_S, _CLOSING_SHARE * most / price) if price else 0.0
+        return _TURN_S + min(_CLOSING_S, _CLOSING_SHARE * most / price) if price else 0.0
 
     def _would_pass(self, seconds: float) -> bool:
         most = self._budget.max_usd

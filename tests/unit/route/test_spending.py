@@ -52,7 +52,7 @@ def test_a_stopped_run_has_not_passed_its_budget(most: float, earlier: float, mo
         assert spending.usd_of_all >= before
         clock.now += turn
     one_turn = max(1, len(up)) * (turn + 0.5) / 3600 * 3.0
-    reserve = max(1, len(up)) * min(5.0, 0.02 * most / 3.0 * 3600) / 3600 * 3.0
+    reserve = max(1, len(up)) * (0.5 + min(5.0, 0.02 * most / 3.0 * 3600)) / 3600 * 3.0
     assert earlier >= most or spending.usd_of_all <= most - reserve + one_turn + 1e-9
 
 
