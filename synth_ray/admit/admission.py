@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from synth_ray.admit.guard import Guard
+from synth_ray.check.checker import first_dropped
 from synth_ray.dedup.columns import runs_in
 from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.embedding import vectors_in
@@ -42,16 +43,18 @@ _REASONS = {
 class Admission:
     """Decides staged rows. `real` rows (scrubbed and fingerprinted) are indexed first and always kept.
 
-    `evals` are the evaluation sets by name; `quoted` counts the rows, whatever else became of them, that quote each. `room`
-    is how many rows each cell still takes: it is counted down, and a row of a cell without room is rejected(over_quota). A
-    row near a kept row of another split, or sharing a long n-gram with one across the line between training and evaluation,
-    is rejected(cross_split), whichever of the two is for training: nothing kept crosses splits, and nothing kept is taken back.
+    `drop` are the flags that reject a row. `evals` are the evaluation sets by name; `quoted` counts the rows, whatever else
+    became of them, that quote each. `room` is how many rows each cell still takes: it is counted down, and a row of a cell
+    without room is rejected(over_quota). A row near a kept row of another split, or sharing a long n-gram with one across the
+    line between training and evaluation, is rejected(cross_split), whichever of the two is for training: nothing kept crosses
+    splits, and nothing kept is taken back.
     """
 
     def __init__(
         self,
         *,
         dedup: Dedup,
+        drop: Collection[str] = (),
         real: pa.Table,
         room: Array | None = None,
         evals: Mapping[str, EvalTexts] | None = None,
@@ -59,7 +62,7 @@ class Admission:
         guard: Guard | None = None,
     ) -> None:
         self._index = index or Index(dedup)
-        self._bands = dedup.bands
+        self._bands, self._drop = dedup.bands, frozenset(drop)
         self._meanings = Meanings(dedup.semantic.threshold) if dedup.semantic is not None else None
         self._evals = evals or {}
         self._guard = guard or Guard()
@@ -84,7 +87,7 @@ class Admission:
         `cells` is each row's place in `room`; left out, the first.
         """
         cells = cells if cells is not None else np.zeros(staged.num_rows, np.int64)
-        decided = _Decided(staged)
+        decided = _Decided(staged, self._drop)
         self._contaminated(decided)
         rows = decided.open_rows
         if len(rows):
@@ -134,9 +137,12 @@ class Admission:
 class _Decided:
     """The verdicts of one chunk while they are being found. The first reason of a row stays."""
 
-    def __init__(self, staged: pa.Table) -> None:
+    def __init__(self, staged: pa.Table, drop: Collection[str]) -> None:
         self.staged = staged
-        self.reasons: list[str | None] = staged["reason"].to_pylist()
+        flagged = [first_dropped(flags, drop) for flags in staged["flags"].to_pylist()]
+        self.reasons: list[str | None] = [
+            reason or flag for reason, flag in zip(staged["reason"].to_pylist(), flagged, strict=True)
+        ]
         self.details: list[str | None] = staged["detail"].to_pylist()
         self.witness: list[str | None] = [None] * staged.num_rows
         self.similarity: list[float | None] = [None] * staged.num_rows

@@ -1,10 +1,10 @@
-"""All checks over one staged table: flags first, then the policy that turns a flag into a reason."""
+"""All checks over one staged table: they flag. The policy that turns a flag into a reason is apart, and comes later."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,11 @@ def open_checker(section: Check, *, recipe_schema: Mapping[str, Any] | None = No
     return Checker(section, counter=counter, schema=recipe_schema)
 
 
+def first_dropped(flags: Iterable[str] | None, drop: Collection[str]) -> str | None:
+    """The policy: the first of a row's flags that rejects it."""
+    return next((flag for flag in flags or () if flag in drop), None)
+
+
 class Checker:
     """See `job.check.Check`. `table` is a function of the rows alone."""
 
@@ -42,7 +47,7 @@ class Checker:
         self._labels = frozenset(label.strip().casefold() for label in section.labels)
 
     def table(self, staged: pa.Table) -> pa.Table:
-        """Fill `flags`, and `reason` where it was empty and the policy drops; rows that failed to be asked pass by."""
+        """Fill `flags`; rows that failed to be asked pass by. Which flags reject a row is policy: see `first_dropped`."""
         asked = np.asarray(pc.is_null(staged["reason"]))
         flags = {flag: np.asarray(found, bool) & asked for flag, found in self._flags(staged).items()}
         empty = flags["empty_completion"]
@@ -52,14 +57,7 @@ class Checker:
             where = np.flatnonzero(flags[flag] & (~empty if flag != "empty_completion" else True))
             for row in where:
                 raised[row].append(flag)
-        return self._decided(staged, raised)
-
-    def _decided(self, staged: pa.Table, raised: list[list[str]]) -> pa.Table:
-        drop = set(self._section.drop)
-        first = [next((flag for flag in flags if flag in drop), None) for flags in raised]
-        reason = pc.coalesce(staged["reason"], pa.chunked_array([pa.array(first, pa.string())]))
-        staged = _set(staged, "flags", pa.array(raised, pa.list_(pa.string())))
-        return _set(staged, "reason", reason)
+        return _set(staged, "flags", pa.array(raised, pa.list_(pa.string())))
 
     def _flags(self, staged: pa.Table) -> dict[str, Sequence[bool] | np.ndarray]:
         section = self._section

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--extend", action="store_true", help="ask for the rest of a plan that is longer than it was")
     run.add_argument("--retry-failed", action="store_true", help="ask again what failed by deadline or outage")
     run.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    _with_job(commands, "curate", "decide again about what is committed, by other keys; ask nothing")
     _of_prefix(commands, "status", "say how far an output is, what lies about, and who drives it")
     show = _of_prefix(commands, "show", "trace one row: its seed, asks, checks, verdict and witness")
     show.add_argument("id", help="the row's id")

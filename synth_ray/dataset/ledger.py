@@ -78,6 +78,18 @@ class Ledger:
             return pinned
         return dict(json.loads(data))
 
+    def pinned(self, ask_digest: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+        """The keys of the run whose chunks are here. Raises JobError where nothing is, or where `keys` ask something else."""
+        try:
+            held: dict[str, Any] = json.loads(self._storage.read(JOB))
+        except NotThere:
+            raise JobError(f"{self._storage.url}: wanted the chunks of a run, got none; run the job first") from None
+        before: dict[str, Any] = held.get("keys", {})
+        ours = json.loads(json.dumps(dict(keys)))
+        asked = {name: before.get(name) for name in ours}
+        self._refuse_another({"ask_digest": held.get("ask_digest"), "keys": asked}, {"ask_digest": ask_digest, "keys": ours})
+        return before
+
     def _refuse_another(self, pinned: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         before, now = pinned.get("keys", {}), facts.get("keys", {})
         changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
@@ -86,7 +98,8 @@ class Ledger:
         told = ", ".join(f"{k} (was {_short(before.get(k))}, is {_short(now.get(k))})" for k in changed)
         raise JobError(
             f"{self._storage.url}: wanted the job whose chunks are here, got one that asks something else: "
-            f"{told or 'the seeds or the plan differ'}; change it back, or give output.path another place"
+            f"{told or 'the seeds or the plan differ'}; change it back, or give output.path another place; where only keys of "
+            "check, scrub and dedup differ, `synth-ray curate` decides again without asking"
         )
 
     def stage(self, chunk: int, table: pa.Table, facts: Mapping[str, Any]) -> Commit:

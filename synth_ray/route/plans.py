@@ -116,9 +116,7 @@ class TargetPlans:
         self.room: Array = np.array([*wanted.values(), 0], np.int64)
 
     def next_requests(self, chunk: int, *, frontier: int) -> list[Request] | None:
-        for one in range(self._known, chunk):
-            self._quotas.planned(one, self._draws.counts(self._recorded(one)))
-        self._known = max(self._known, chunk)
+        self._know(chunk)
         counts = self._quotas.next(chunk, self._size)
         if counts is None or not counts.any():
             return None if counts is None else []
@@ -126,6 +124,12 @@ class TargetPlans:
         self._quotas.planned(chunk, counts)
         self._known = chunk + 1
         return [self._planner.request(chunk, i, n) for i, n in enumerate(numbers)]
+
+    def _know(self, chunk: int) -> None:
+        """Chunks before this one that an earlier run committed count as planned."""
+        for one in range(self._known, chunk):
+            self._quotas.planned(one, self._draws.counts(self._recorded(one)))
+        self._known = max(self._known, chunk)
 
     def _asked_ahead(self, chunk: int) -> frozenset[int]:
         """Requests of chunks that an earlier run committed out of order: under another target they might be drawn again."""
@@ -147,6 +151,7 @@ class TargetPlans:
         return np.where(cells < 0, len(self._names), cells)
 
     def admitted(self, chunk: int, accepted: Array) -> None:
+        self._know(chunk + 1)
         self._quotas.admitted(chunk, accepted[: len(self._names)])
 
     def told(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,14 @@ class Publisher:
         writer: DatasetWriter,
         tally: Tally,
         plans: Plans,
+        restaged: Callable[[pa.Table], pa.Table] | None = None,
     ) -> None:
         self._ledger = ledger
         self._admission = admission
         self._writer = writer
         self._tally = tally
         self._plans = plans
+        self._restaged = restaged
         self.real: dict[str, int] = {}
 
     @property
@@ -56,6 +59,8 @@ class Publisher:
         staged = self._ledger.open(commit)
         if gone := self._plans.superseded(chunk):
             staged = staged.filter(pc.invert(pc.is_in(staged["position"], value_set=pa.array(sorted(gone), pa.int32()))))
+        if self._restaged is not None:
+            staged = self._restaged(staged)
         cells = self._plans.cells(staged, numbers_of(commit))
         decided = self._admission.decide(staged, cells)
         accepted = pc.equal(decided["verdict"], Verdict.ACCEPTED.value).to_numpy()

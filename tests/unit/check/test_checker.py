@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.check.checker import open_checker
+from synth_ray.check.checker import first_dropped, open_checker
 from synth_ray.check.quality import repetition
 from synth_ray.check.tokens import open_counter, tiktoken_of
 from synth_ray.errors import Absent, JobError
@@ -24,7 +24,9 @@ SCHEMA = {"type": "object", "properties": {"tone": {"enum": ["calm", "angry"]}},
 
 def checked(section: Check, *rows: dict[str, Any], schema: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     table = pa.Table.from_pylist([staged_row(n, **row) for n, row in enumerate(rows)], schema=STAGED)
-    return list(open_checker(section, recipe_schema=schema).table(table).select(["flags", "reason"]).to_pylist())
+    flags = open_checker(section, recipe_schema=schema).table(table)["flags"].to_pylist()
+    asked = table["reason"].to_pylist()
+    return [{"flags": f, "reason": reason or first_dropped(f, section.drop)} for f, reason in zip(flags, asked, strict=True)]
 
 
 @pytest.mark.parametrize(

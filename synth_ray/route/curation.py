@@ -1,0 +1,119 @@
+"""Another version of a dataset from the chunks that are there: nothing is asked, no GPU is needed.
+
+What only decides (`admit` keys) is decided again. What stages (`stage` keys: checks, fingerprints, a wider scrub) is done again
+from staged text, chunk by chunk, and the chunks stay as they are. New parts have new names, and the manifest is swapped last.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.dataset.ledger import Ledger
+from synth_ray.dataset.manifest import Manifest, manifest_etag, read_manifest
+from synth_ray.errors import JobError, NotThere
+from synth_ray.job.document import Job
+from synth_ray.job.scrub import Scrub
+from synth_ray.route.fence import driving, refuse_unconditional_store
+from synth_ray.route.places import open_output
+from synth_ray.route.plans import open_plans
+from synth_ray.route.preparation import prepare
+from synth_ray.route.publication import Publication, Told
+from synth_ray.route.run import Result
+from synth_ray.route.stager import Stager
+from synth_ray.storage import Storage
+
+_STAGED_BY = ("check", "scrub", "dedup")
+
+
+def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _all: None) -> Result:
+    """Publish the job's version of what is committed. `watch` is told how many chunks of how many are admitted.
+
+    Raises JobError for a job that asks something else, or whose scrub would find less than the chunks' own.
+    """
+    storage = open_output(job.output)
+    refuse_unconditional_store(job, storage)
+    with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, driving(storage) as fence:
+        prepared = prepare(job, spool=Path(spool))
+        ledger = Ledger(storage)
+        restaged = _restaged(prepared.job, ledger.pinned(prepared.ask_digest, prepared.job.keys_that_change("ask")))
+        plans = open_plans(prepared.job, prepared, storage, extend=False, retry_failed=False)
+        replaces, before = manifest_etag(storage), _before(storage)
+        publication = Publication(prepared, storage)
+        with publication.admitting(plans, shards=lambda: None, restaged=restaged) as publisher:
+            chunks = _whole(ledger)
+            for chunk in range(chunks):
+                publisher.admit(chunk)
+                fence.check()
+                watch(chunk + 1, chunks)
+            publication.keep_index()
+            manifest = publication.manifest(plans, _told(before), stopped=_stopped(before, plans.shortfall()))
+        publication.publish(manifest, replaces=replaces)
+        return Result(job.output.path.rstrip("/"), manifest.to_dict(), manifest.stopped)
+
+
+def _whole(ledger: Ledger) -> int:
+    """Chunks from the first up to the first that is missing: beyond it nothing can be admitted."""
+    runs = ledger.commits().runs
+    if not runs or runs[0][0] != 0:
+        raise JobError("curate: wanted committed chunks from the first on, got none; run the job first")
+    return runs[0][1]
+
+
+def _before(storage: Storage) -> Manifest | None:
+    try:
+        return read_manifest(storage)
+    except NotThere:
+        return None
+
+
+def _told(before: Manifest | None) -> Told:
+    if before is None:
+        return Told()
+    others = {name: told for name, told in before.versions.items() if name not in ("synth_ray", "pyarrow")}
+    return Told(before.cost, before.throughput, before.engines, others)
+
+
+def _stopped(before: Manifest | None, shortfall: str) -> str:
+    if before is None:
+        return "curated before its run had ended"
+    return shortfall or ("" if before.stopped.startswith("target: ") else before.stopped)
+
+
+def _restaged(job: Job, pinned: Mapping[str, Any]) -> Callable[[pa.Table], pa.Table] | None:
+    """How chunks are staged again, where the job stages otherwise than their run did. Raises JobError for a looser scrub."""
+    now = job.keys_that_change("stage")
+    asked = job.keys_that_change("ask")
+    before = {name: value for name, value in pinned.items() if name.split(".")[0] in _STAGED_BY and name not in asked}
+    changed = {name for name in {*before, *now} if before.get(name) != now.get(name)}
+    if not changed:
+        return None
+    _refuse_looser(job.scrub, {name: before.get(name) for name in changed if name.startswith("scrub.")}, before)
+    return Stager(job).restaged
+
+
+def _refuse_looser(scrub: Scrub, changed: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Staged text is scrubbed: what was replaced cannot come back, so only a scrub that finds more can follow."""
+    if before.get("scrub.replace") == "nothing":
+        return
+    found = set(Scrub(entities=before.get("scrub.entities"), engine="patterns").wanted())
+    wider = {
+        "scrub.max_findings": True,
+        "scrub.entities": set(scrub.wanted()) >= found,
+        "scrub.engine": before.get("scrub.engine") == "patterns" and set(scrub.wanted()) >= found,
+        "scrub.model": before.get("scrub.engine") == "patterns",
+        "scrub.labels": before.get("scrub.engine") == "patterns",
+        "scrub.threshold": scrub.threshold <= (before.get("scrub.threshold") or 1.0),
+        "scrub.deny": True,
+        "scrub.recognizers": True,
+    }
+    looser = sorted(name for name in changed if not wider.get(name, False))
+    if looser:
+        raise JobError(
+            f"{', '.join(looser)}: wanted a scrub that finds at least what the staged chunks' own did, got another; staged text "
+            "cannot be scrubbed otherwise: change it back, or run the job on another output.path"
+        )

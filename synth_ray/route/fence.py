@@ -1,0 +1,67 @@
+"""Who may write an output: its lease, held and renewed; and a store on which only one can win."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from synth_ray.dataset.lease import Lease
+from synth_ray.dataset.process import driver_name, is_gone
+from synth_ray.errors import JobError
+from synth_ray.job.document import Job
+from synth_ray.storage import Storage
+
+_LEASE_S = 60.0
+
+
+class Fence:
+    """Holds the output's lease and renews it. A driver that lost it stops, and `check` raises before it publishes."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._lost: Exception | None = None
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self.on_lost: Callable[[str], None] = lambda _: None
+
+    def __enter__(self) -> Fence:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join(timeout=30)
+        if self._lost is None:
+            self._lease.release()
+
+    def _renew(self) -> None:
+        while not self._closing.wait(self._lease.lease_s / 3):
+            try:
+                self._lease.renew(time.time())
+            except Exception as error:
+                # Whatever kept us from renewing, we may no longer be the driver: stop before writing anything more.
+                self._lost = error
+                self.on_lost(f"the lease on the output is lost: {error}")
+                return
+
+    def check(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+
+
+@contextmanager
+def driving(storage: Storage) -> Iterator[Fence]:
+    lease = Lease.claim(storage, driver_name(), now=time.time(), lease_s=_LEASE_S, is_gone=is_gone)
+    with Fence(lease) as fence:
+        yield fence
+
+
+def refuse_unconditional_store(job: Job, storage: Storage) -> None:
+    if job.output.single_writer or storage.probe_conditional():
+        return
+    raise JobError(
+        f"output.path: wanted a store that honours conditional writes, got {storage.url}, which ignores them: two drivers "
+        "could both win; use another store, or set output.single_writer: true if only one driver ever writes here"
+    )

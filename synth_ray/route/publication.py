@@ -1,0 +1,146 @@
+"""From a job's committed chunks to what is published of them: the one way for a run and for a curation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.admit.admission import Admission
+from synth_ray.dataset.card import write_card
+from synth_ray.dataset.ledger import Ledger
+from synth_ray.dataset.manifest import Manifest, Rows, Seeds, write_manifest, written_facts
+from synth_ray.dataset.schema import Provenance, RowShape
+from synth_ray.dataset.writer import DatasetWriter
+from synth_ray.dedup.index import Shards
+from synth_ray.records import EVAL_SPLITS
+from synth_ray.report.page import page
+from synth_ray.route.indexing import index_seeds, keep_index, open_index
+from synth_ray.route.plans import Plans
+from synth_ray.route.preparation import Prepared, evaluation_sets
+from synth_ray.route.publisher import Publisher
+from synth_ray.route.stager import Stager
+from synth_ray.route.tally import Tally
+from synth_ray.scrub.scrubber import open_scrubber
+from synth_ray.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the manifest says that comes from asking: a curation tells what the run before it told."""
+
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    throughput: Mapping[str, Any] = field(default_factory=dict)
+    engines: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+class Publication:
+    """One version of a job's dataset, from its chunks to its files."""
+
+    def __init__(self, prepared: Prepared, storage: Storage) -> None:
+        self._prepared = prepared
+        self._job = job = prepared.job
+        self._storage = storage
+        self.ledger = Ledger(storage)
+        self.tally = Tally()
+        self._shape = RowShape.of(
+            job.output,
+            provenance=Provenance(
+                teacher=job.models.teacher.model or job.models.teacher.engine,
+                revision=job.models.teacher.revision,
+                recipe=job.recipe.name,
+                ask_digest=prepared.ask_digest,
+            ),
+            recipe_columns=prepared.recipe.columns(prepared.options),
+        )
+
+    @contextmanager
+    def admitting(
+        self, plans: Plans, *, shards: Callable[[], Shards | None], restaged: Callable[[pa.Table], pa.Table] | None = None
+    ) -> Iterator[Publisher]:
+        """The publisher of this version, its real rows written. Files not finished by `manifest` are given up at the end."""
+        job = self._job
+        stager = Stager(job)
+        real = stager.curated(self._prepared.real)
+        evals = evaluation_sets(job, stager.fingerprinter.words)
+        with DatasetWriter(self._storage, self._shape, job.output) as self._writer:
+            self._index, self._guard = open_index(job, shards())
+            index_seeds(job, self._prepared.seeds, self._index, curated=stager.curated)
+            admission = Admission(
+                dedup=job.dedup,
+                drop=job.check.drop,
+                real=real,
+                room=plans.room,
+                evals=evals,
+                index=self._index,
+                guard=self._guard,
+            )
+            self._publisher = Publisher(
+                ledger=self.ledger, admission=admission, writer=self._writer, tally=self.tally, plans=plans, restaged=restaged
+            )
+            self._publisher.begin(real)
+            yield self._publisher
+
+    def keep_index(self) -> None:
+        """While its shards are there."""
+        keep_index(self._job, self._index, self._guard, self._storage)
+
+    def publish(self, manifest: Manifest, *, replaces: str) -> None:
+        """The manifest in place of the version `replaces`, then what is drawn from it. Raises Conflict."""
+        write_manifest(self._storage, manifest, replaces=replaces)
+        write_card(self._storage, manifest, endpoint_url=self._job.output.endpoint_url)
+        self._storage.write("report.html", page(manifest.to_dict()).encode())
+
+    def manifest(self, plans: Plans, told: Told, *, stopped: str) -> Manifest:
+        """What this version is. Finishes its files."""
+        job, tally, prepared, publisher = self._job, self.tally, self._prepared, self._publisher
+        written = self._writer.finish()
+        evaluation = [split for split in EVAL_SPLITS if split in written.splits]
+        return Manifest(
+            name=job.name,
+            description=job.description,
+            job_digest=prepared.job_digest,
+            ask_digest=prepared.ask_digest,
+            complete=not stopped,
+            stopped=stopped,
+            rows=Rows(
+                requested=tally.slots,
+                accepted=tally.accepted,
+                rejected=dict(sorted(tally.rejected.items())),
+                failed=dict(sorted(tally.failed.items())),
+                real=sum(publisher.real.values()),
+            ),
+            seeds=Seeds(
+                read=prepared.count.read,
+                planned=prepared.count.planned,
+                rejected=dict(sorted(prepared.count.rejected.items())),
+            ),
+            contamination=dict(publisher.quoted),
+            target=open_scrubber(job.scrub).record(plans.told()).value,
+            attempts=dict(tally.attempts),
+            tokens={name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")},
+            cost=dict(told.cost),
+            throughput=dict(told.throughput),
+            engines=dict(told.engines),
+            pii=dict(sorted(tally.pii.items())),
+            pii_in_place=job.scrub.replace == "nothing",
+            columns={f.name: str(f.type) for f in self._shape.accepted_schema},
+            rejected_columns={f.name: str(f.type) for f in self._shape.refused_schema},
+            partition_by=job.output.partition_by,
+            teacher=self._shape.provenance.teacher,
+            revision=self._shape.provenance.revision,
+            recipe=job.recipe.name,
+            license=job.output.license,
+            sources=[{"path": s.path, "license": s.license} for s in job.seeds],
+            synthetic_only_eval=not prepared.recipe.copies and any(s not in publisher.real for s in evaluation),
+            single_writer=job.output.single_writer,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions={"synth_ray": version("synth-ray"), "pyarrow": version("pyarrow")} | dict(told.versions),
+            **written_facts(written),
+        )

@@ -1,0 +1,113 @@
+"""Another version from the same chunks: what a fresh run of the changed job would make, and nothing is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synth_ray.cli.main import main
+from synth_ray.errors import JobError
+from synth_ray.job.load import job_from
+from synth_ray.route.curation import curate_job
+from synth_ray.storage import open_storage
+from tests.route.test_growth import commits
+from tests.route.test_route import job
+
+import synth_ray  # isort: skip
+
+PLAN = {"plan": {"requests": 120, "chunk_requests": 40, "window_chunks": 3}}
+
+
+def made(folder: Path, name: str = "out", **more: Any) -> dict[str, Any]:
+    return job(folder, str(folder / name), **PLAN, **more)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("curation")
+    synth_ray.run(made(folder))
+    return folder
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "another policy": {"check": {"drop": ["truncated"]}},
+    "no policy": {"check": {"drop": []}},
+    "another threshold": {"dedup": {"compares": ["prompt"], "threshold": 0.1}},
+    "another check": {"check": {"min_tokens": 20}},
+    "a verifier": {"check": {"verify": "regex", "pattern": "(?s).*[aeiou]\\.?"}},
+    "other fingerprints": {"dedup": {"compares": ["completion"], "bands": 16, "rows_per_band": 4, "permutations": 64}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_it_is_what_a_fresh_run_of_the_changed_job_makes(folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    before = commits(folder)
+    curated = curate_job(job_from(made(folder, **change))).manifest
+    assert commits(folder) == before
+    fresh = synth_ray.run(made(folder, f"fresh {tmp_path.name}", **change)).manifest
+    assert (curated["rows"], curated["splits"]) == (fresh["rows"], fresh["splits"])
+    assert curated["job_digest"] == fresh["job_digest"]
+    assert curated["dataset_digest"] == fresh["dataset_digest"]
+    store = open_storage(str(folder / "out"))
+    assert all(store.etag(file["path"]) for file in [*curated["files"], *curated["rejected_files"]])
+    assert curate_job(job_from(made(folder))).manifest["complete"]
+
+
+def test_verdicts_are_ablated_from_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import yaml
+
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(made(folder, check={"verify": "regex", "pattern": "never"})))
+    assert main(["curate", str(file)]) == 0
+    assert "not_true" in capsys.readouterr().out
+    assert main(["curate", str(file), "--set", "check.verify=none"]) == 0
+    assert "not_true" not in capsys.readouterr().out
+
+
+def test_a_wider_scrub_finds_more_and_a_looser_one_is_refused(tmp_path: Path) -> None:
+    script = {"answers": ["write to jo.doe@mail.com or call (718) 784-4104 about {{ prompt }}"]}
+    models = {"teacher": {"engine": "scripted", "script": script}}
+    narrow = {"entities": ["EMAIL_ADDRESS"]}
+    first = synth_ray.run(made(tmp_path, models=models, scrub=narrow)).manifest
+    assert set(first["pii"]) == {"EMAIL_ADDRESS"}
+    wide = {"entities": ["EMAIL_ADDRESS", "PHONE_NUMBER"]}
+    second = curate_job(job_from(made(tmp_path, models=models, scrub=wide))).manifest
+    assert second["pii"]["EMAIL_ADDRESS"] == first["pii"]["EMAIL_ADDRESS"]
+    assert second["pii"]["PHONE_NUMBER"] > 0
+    none = curate_job(job_from(made(tmp_path, models=models, scrub={**wide, "max_findings": 0}))).manifest
+    assert none["rows"]["rejected"]["too_much_pii"] > 0
+    for looser in ({"entities": ["PHONE_NUMBER"]}, {**wide, "replace": "nothing"}, {**wide, "allow": ["jo.doe@mail.com"]}):
+        with pytest.raises(JobError, match="wanted a scrub that finds at least what the staged chunks' own did"):
+            curate_job(job_from(made(tmp_path, models=models, scrub=looser)))
+
+
+def test_what_asks_something_else_is_refused_and_so_is_an_empty_output(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"sampling\.temperature \(was 0\.8, is 0\.1\)"):
+        curate_job(job_from(made(folder, sampling={"temperature": 0.1})))
+    with pytest.raises(JobError, match="wanted the chunks of a run, got none"):
+        curate_job(job_from(made(tmp_path)))
+    with pytest.raises(JobError, match="`synth-ray curate` decides again"):
+        synth_ray.run(made(folder, check={"min_tokens": 20}))
+
+
+def test_a_curation_that_breaks_off_leaves_the_version_that_was_there(folder: Path) -> None:
+    store = open_storage(str(folder / "out"))
+    before = store.read("manifest.json")
+
+    def crash(_done: int, _all: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        curate_job(job_from(made(folder, check={"drop": []})), watch=crash)
+    assert store.read("manifest.json") == before
+
+
+def test_of_a_run_that_stopped_short_it_publishes_what_is_whole_and_says_so(tmp_path: Path) -> None:
+    slow = {"models": {"teacher": {"engine": "scripted", "script": {"latency_s": 0.3, "concurrency": 40}}}}
+    short = synth_ray.run(made(tmp_path, budget={"max_seconds": 1.5}, **slow))
+    assert short.stopped
+    curated = curate_job(job_from(made(tmp_path, check={"drop": []}, **slow)))
+    assert curated.stopped == short.stopped
+    assert not curated.manifest["complete"]
