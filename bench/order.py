@@ -52,7 +52,10 @@ def tail(n: int, replicas: int, correlation: float, order: str) -> dict[str, Any
         with replaced(pending.Pending, "longest_first", lambda self: None):
             pool, _ = simulate(seeds, engines, length)
     elif order == "known lengths":
-        with replaced(Lengths, "expected", lambda self, request: length(request)):
+        with (
+            replaced(Lengths, "expected", lambda self, request: length(request)),
+            replaced(Lengths, "tells", property(lambda self: True)),
+        ):
             pool, _ = simulate(seeds, engines, length)
     else:
         pool, _ = simulate(seeds, engines, length)

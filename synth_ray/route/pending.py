@@ -61,6 +61,8 @@ class Pending:
         """Nothing more will be planned: from here on what is expected to take longest is taken first."""
         self._longest_first = True
         self._learned = self._lengths.learned
+        if not self._lengths.tells:
+            return
         expected = {name: max(map(self._lengths.expected, group)) for name, group in self._groups.items()}
         for home, names in self._of.items():
             self._of[home] = OrderedDict.fromkeys(sorted(names, key=expected.__getitem__, reverse=True))
@@ -107,7 +109,7 @@ class Pending:
 
     def _turn(self, home: int) -> tuple[float, int, int]:
         first = self._groups[next(iter(self._of[home]))][0]
-        return (-self._lengths.expected(first) if self._longest_first else 0.0, *_age(first))
+        return (-self._lengths.expected(first) if self._longest_first and self._lengths.tells else 0.0, *_age(first))
 
     def _settle(self, name: str, replica: int) -> None:
         self._home[name] = replica

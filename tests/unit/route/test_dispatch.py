@@ -71,7 +71,7 @@ def test_requests_of_one_long_prefix_go_together_to_the_replica_that_has_it() ->
 
 def test_what_was_learned_long_goes_first_once_all_is_planned() -> None:
     lengths = Lengths()
-    lengths.learn((request(i, "x" * size), 10.0 * size) for size in (20, 400) for i in range(1000, 1010))
+    lengths.learn((request(1000 + i, "x" * size), 10.0 * size) for i, size in enumerate([20, 400] * 20))
     pending = Pending(lengths)
     pending.add(request(i, "y" * (400 if i == 17 else 20)) for i in range(30))
     assert pending.take(0, 1)[0].id == "r0"
