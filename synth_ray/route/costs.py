@@ -54,6 +54,8 @@ class Costs:
         """Write what the run has cost, if it is time and the last write has ended. Never waits for the store."""
         if self._clock() < self._next or (self._writing is not None and not self._writing.done()):
             return
+        if self._writing is not None:
+            self._writing.result()
         self._next = self._clock() + _EVERY_S
         self._writing = self._thread.submit(self._write, dict(facts()))
 

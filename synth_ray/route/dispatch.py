@@ -7,7 +7,7 @@ what lies queued on one replica goes to those that have run dry.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from synth_ray.ask.journal import Answers
@@ -56,8 +56,11 @@ class Replica:
 class Dispatch:
     """Requests that are planned and not answered. Law: each lies with one replica, or waits, or hides among the suspects."""
 
-    def __init__(self, pool: Pool, *, in_flight: int | None, recall: Callable[[int], Recalled]) -> None:
+    def __init__(
+        self, pool: Pool, *, in_flight: int | None, recall: Callable[[int], Recalled], journalled: Collection[int]
+    ) -> None:
         self._pool = pool
+        self._journalled = journalled
         self._in_flight = in_flight
         self._recall = recall
         self._recalled: dict[str, Answers] = {}
@@ -97,7 +100,9 @@ class Dispatch:
         return self._in_flight or FULL * replica.fits
 
     def add(self, chunk: int, requests: Sequence[Request]) -> None:
-        self._recalled.update(self._recall(chunk))
+        """Requests of a chunk that this run has not asked before: only an earlier run can have journalled answers of it."""
+        if chunk in self._journalled:
+            self._recalled.update(self._recall(chunk))
         self._pending.add(requests)
 
     def all_planned(self) -> None:
@@ -145,9 +150,9 @@ class Dispatch:
         self._pending.put_back([request for request in back if request is not None])
 
     def withdraw_all(self) -> None:
-        """Nothing more is to be begun: every replica hands back what it has not begun."""
+        """Every replica hands back what it has not begun, but for a group of suspects."""
         for teacher, replica in self._replicas.items():
-            if replica.asked:
+            if replica.asked and not replica.alone:
                 replica.begun = True
                 self._pool.withdraw(teacher, len(replica.asked))
 

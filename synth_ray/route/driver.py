@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from synth_ray.ask.rows import Answered
 from synth_ray.ask.teacher import Load
@@ -47,6 +47,7 @@ class Driver:
         tally: Tally,
         spending: Spending | None = None,
         recall: Callable[[int], Recalled] = lambda _: {},
+        journalled: Collection[int] = (),
         at_end: Callable[[], None] = lambda: None,
         watch: Callable[[Tally], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
@@ -63,7 +64,7 @@ class Driver:
         self._waiting = Waiting()
         self._to_stage: deque[int] = deque()
         self._ended = False
-        self.dispatch = Dispatch(pool, in_flight=job.cluster.in_flight, recall=recall)
+        self.dispatch = Dispatch(pool, in_flight=job.cluster.in_flight, recall=recall, journalled=journalled)
         self.spending = spending or Spending(job.budget, clock)
         self.throughput = Throughput(job.cluster, clock)
         self._is_last = False

@@ -81,7 +81,7 @@ class _Run:
         self._ledger.sweep(now=time.time())
         replaces = manifest_etag(storage)
         write_unfinished_card(storage, name=job.name)
-        self._forget_committed(self._ledger.commits())
+        self._journalled = self._forget_committed(self._ledger.commits())
         self._costs = Costs(storage)
         pool = make_pool(job)
         with self._publication.admitting(plans, shards=pool.shards) as publisher:
@@ -106,6 +106,7 @@ class _Run:
             tally=self._tally,
             spending=Spending(self._job.budget, time.monotonic, earlier=self._costs.earlier),
             recall=self._recall(),
+            journalled=self._journalled,
             at_end=self._publication.keep_index,
             watch=lambda tally: self._turned(driver, watch),
         )
@@ -125,13 +126,15 @@ class _Run:
         watch(self._tally)
 
     def _recall(self) -> Callable[[int], Any]:
-        """What the journal kept of a chunk. A chunk journalled by this run is looked up too: a replica may be lost."""
+        """What the journal kept of a chunk, of earlier runs or, when a replica is lost, of this one."""
         return lambda chunk: recalled(self._storage, chunk) if self._job.limits.journal_flush_s else {}
 
-    def _forget_committed(self, committed: Any) -> None:
-        for chunk in list(journalled(self._storage)):
-            if chunk in committed:
-                forget(self._storage, chunk)
+    def _forget_committed(self, committed: Any) -> set[int]:
+        """Returns the chunks that are journalled and not committed."""
+        found = set(journalled(self._storage))
+        for chunk in sorted(chunk for chunk in found if chunk in committed):
+            forget(self._storage, chunk)
+        return {chunk for chunk in found if chunk not in committed}
 
     def _cost(self, driver: Driver) -> dict[str, Any]:
         """Of every run of this output; `wall_s` is this run's."""
