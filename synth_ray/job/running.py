@@ -13,7 +13,13 @@ class Plan(Section):
     requests: int | None = key(None, "Requests to plan; left out, one per seed.", ge=1, changes="admit")
     seed: int = key(0, "The job's random seed: order of seeds, few-shot choice, sampling seeds.")
     chunk_requests: int = key(1024, "Requests in a chunk, the unit of commit.", ge=1, le=100_000)
-    window_chunks: int = key(32, "Most chunks between the admission frontier and the newest request.", ge=1, changes="nothing")
+    window_chunks: int | None = key(
+        None,
+        "Most chunks between the admission frontier and the newest request; left out, 32, or what the replicas hold and have "
+        "waiting, whichever is more.",
+        ge=1,
+        changes="nothing",
+    )
 
 
 class Limits(Section):

@@ -84,6 +84,11 @@ class Dispatch:
         return len(self._pending) + self._suspects.count
 
     @property
+    def wanted(self) -> int:
+        """Requests that replicas can hold and that should wait beside them."""
+        return (1 + _AHEAD) * sum(map(self._room, self._replicas.values()))
+
+    @property
     def is_hungry(self) -> bool:
         """Fewer requests wait than an order can be chosen among."""
         return len(self._pending) < _AHEAD * sum(map(self._room, self._replicas.values()))

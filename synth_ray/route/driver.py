@@ -53,6 +53,7 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = job.limits
+        self._chunk_requests = job.plan.chunk_requests
         self._fewest = job.cluster.min_teachers
         self._plans = plans
         self._pool = pool
@@ -153,6 +154,7 @@ class Driver:
         match event:
             case TeacherReady():
                 self.dispatch.ready(event)
+                self._window.widen(-(-self.dispatch.wanted // self._chunk_requests) + 1)
                 self.spending.ready(event.teacher, event.facts["teacher"].start_s)
                 self.throughput.ready(event.teacher, event.facts["teacher"])
             case TeacherReturned():

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from synth_ray.records import Request
 
 
+USUAL = 32
+
+
 @dataclass(slots=True)
 class OpenChunk:
     """A planned chunk whose requests have not all ended."""
@@ -19,12 +22,14 @@ class OpenChunk:
 class Window:
     """Chunks from planned to admitted.
 
-    Law: at most `size` chunks lie between the admission frontier and the newest planned chunk; chunks are admitted in
+    Law: at most `size` chunks, or as many as it was widened to, lie between the admission frontier and the newest planned chunk; chunks are admitted in
     order, each once; a position counts as answered once, however often it is delivered.
     """
 
-    def __init__(self, *, size: int, frontier: int = 0, staged: Iterable[int] = ()) -> None:
-        self._size = size
+    def __init__(self, *, size: int | None, frontier: int = 0, staged: Iterable[int] = ()) -> None:
+        """Without a `size` it is `USUAL`, and may be widened."""
+        self._fixed = size is not None
+        self._size = USUAL if size is None else size
         self.frontier = frontier
         self._next = frontier
         self._open: dict[int, OpenChunk] = {}
@@ -37,6 +42,11 @@ class Window:
         while self._next in self._staged:
             self._next += 1
         return self._next
+
+    def widen(self, size: int) -> None:
+        """Unless the size was given, at least so many chunks may lie there from now on."""
+        if not self._fixed:
+            self._size = max(self._size, size)
 
     def has_room(self) -> bool:
         return self.next_chunk - self.frontier < self._size

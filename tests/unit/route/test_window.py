@@ -55,3 +55,12 @@ def test_any_order_of_events_admits_every_chunk_once_in_order_within_the_window(
     assert admitted == list(range(total))
     assert sorted([*planned, *staged]) == list(range(total))
     assert window.idle
+
+
+def test_a_window_without_a_size_widens_and_a_given_one_does_not() -> None:
+    usual, given_one = Window(size=None), Window(size=2)
+    for window in (usual, given_one):
+        window.widen(40)
+        while window.has_room():
+            window.planned(window.next_chunk, requests(window.next_chunk, 1))
+    assert (usual.next_chunk, given_one.next_chunk) == (40, 2)
