@@ -96,7 +96,7 @@ def prefixes(replicas: int, *, routed: bool) -> float:
 def linear(counts: tuple[int, ...] = (1, 2, 4, 8)) -> list[dict[str, Any]]:
     rows, alone = [], 0.0
     for replicas in counts:
-        n = 3000 * replicas
+        n = 6000 * replicas
         seeds, tokens = long_tailed(n, 0.7)
         pool, _ = simulate(seeds, [SimulatedReplica(SLOTS) for _ in range(replicas)], lambda r, t=tokens: t[r.id])
         busy = sum(one.running_sum for one in pool.replicas) / pool.steps

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from synth_ray.records import Request
 
-
 USUAL = 32
 
 
@@ -22,8 +21,8 @@ class OpenChunk:
 class Window:
     """Chunks from planned to admitted.
 
-    Law: at most `size` chunks, or as many as it was widened to, lie between the admission frontier and the newest planned chunk; chunks are admitted in
-    order, each once; a position counts as answered once, however often it is delivered.
+    Law: at most `size` chunks, or as many as it was widened to, lie between the admission frontier and the newest planned
+    chunk; chunks are admitted in order, each once; a position counts as answered once, however often it is delivered.
     """
 
     def __init__(self, *, size: int | None, frontier: int = 0, staged: Iterable[int] = ()) -> None:
