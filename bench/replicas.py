@@ -21,8 +21,7 @@ from typing import Any
 from bench.results import tell
 from bench.route import _tree, job
 
-COUNTS = (1, 2, 4, 8)
-RATES = (32, 256)  # rows per second of one replica: 64 at once, of two seconds and of a quarter of one
+RUNS = {32: (1, 2, 4, 8), 256: (1, 4)}  # replicas by rows per second of one: 64 at once, of two seconds and of a quarter
 SECONDS = 20
 
 
@@ -91,9 +90,9 @@ def main() -> None:
         print(json.dumps(run_one(arguments.one, arguments.rate)))
         return
     rows = []
-    for rate in RATES:
+    for rate, counts in RUNS.items():
         alone = 0.0
-        for replicas in COUNTS:
+        for replicas in counts:
             command = [sys.executable, "-m", "bench.replicas", "--one", str(replicas), "--rate", str(rate)]
             told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
             found = json.loads(told.splitlines()[-1])
