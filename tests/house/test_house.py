@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": {"job", "--set", "--engine", "--address", "--output"},
     "preview": {"job", "--set", "--engine", "--address", "--output", "--rows", "--prompts-only", "--raw"},
     "tune": {"job", "--set", "--engine", "--address", "--output", "--requests", "--try", "--write"},
+    "curate": {"job", "--set", "--engine", "--address", "--output"},
     "run": {"job", "--set", "--engine", "--address", "--output", "--extend", "--retry-failed", "--quiet"},
     "status": {"prefix"},
     "show": {"prefix", "id", "--text"},
