@@ -35,6 +35,10 @@ def open_teacher(model: Model) -> Teacher:
         from synth_ray.ask.no_teacher import NoTeacher
 
         return NoTeacher()
+    if model.engine == "endpoint":
+        from synth_ray.ask.endpoint_teacher import EndpointTeacher
+
+        return EndpointTeacher(model)
     from synth_ray.ask.vllm_teacher import VllmTeacher
 
     return VllmTeacher(model)

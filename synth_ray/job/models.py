@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -52,11 +54,52 @@ class Script(Section):
     die_after: int | None = key(None, "The engine dies after this many answers.", ge=1, changes="nothing")
 
 
+class Endpoint(Section):
+    """A server that speaks OpenAI's protocol. Its key is in the environment alone."""
+
+    urls: list[str] = key(
+        ..., "Base URLs of the same model, as http://host:8000/v1: the emptiest is asked.", min_length=1, changes="nothing"
+    )
+    key_env: str = key(
+        "",
+        "Environment variable that holds the key; empty sends none.",
+        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$",
+        changes="nothing",
+    )
+    flavour: Literal["auto", "openai", "vllm"] = key(
+        "auto", "What the server takes beyond OpenAI's own: choices, patterns, top_k. auto asks it.", changes="nothing"
+    )
+    concurrency: int = key(
+        256, "Most requests in flight to one URL; how many it bears is found out.", ge=1, le=10_000, changes="nothing"
+    )
+    timeout_s: float = key(300.0, "Seconds until one try is given up.", gt=0, changes="nothing")
+    retries: int = key(8, "Most further tries of one ask.", ge=0, changes="nothing")
+    retry_share: float = key(0.2, "Further tries that answers may cost, as a share of them.", ge=0, le=10, changes="nothing")
+    dead_after_s: float = key(300.0, "Seconds without any answer after which the servers count as dead.", gt=0, changes="nothing")
+    usd_per_1m_prompt: float = key(0.0, "Price of a million prompt tokens, for the cost.", ge=0, changes="nothing")
+    usd_per_1m_completion: float = key(0.0, "Price of a million completion tokens, for the cost.", ge=0, changes="nothing")
+
+    @field_validator("urls", mode="before")
+    @classmethod
+    def _one_url(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("urls")
+    @classmethod
+    def _plain(cls, value: list[str]) -> list[str]:
+        for url in value:
+            if not re.match(r"https?://[^/@\s]+", url) or "@" in url:
+                raise ValueError("wanted URLs that begin with http:// or https:// and hold no password, got another")
+        return value
+
+
 class Model(Section):
     """One model in one role. `models: {teacher: Qwen/Qwen3-8B}` is short for `{teacher: {model: Qwen/Qwen3-8B}}`."""
 
-    engine: Literal["vllm", "scripted", "none"] = key(
-        "vllm", "What serves the model: vLLM in the actor, the scripted teacher, or nothing, for a recipe that asks nobody."
+    engine: Literal["vllm", "endpoint", "scripted", "none"] = key(
+        "vllm",
+        "What serves the model: vLLM in the actor, a server elsewhere, the scripted teacher, or nothing, for a recipe that asks "
+        "nobody.",
     )
     model: str = key("", "A model name or a local folder, as vLLM takes it.")
     revision: str = key("", "The model's revision (commit, tag or branch); recorded in every row.")
@@ -64,6 +107,7 @@ class Model(Section):
     trust_remote_code: bool = key(False, "Run code that comes with the model. Off unless you read that code.")
     chat: bool = key(True, "Render messages with the model's chat template; off sends the text as it is.")
     engine_args: dict[str, Any] = key(lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing")
+    endpoint: Endpoint | None = key(None, "Where the model is served, for engine 'endpoint'.", changes="nothing")
     script: Script = key(Script, "The scripted teacher's script.")
     family: str = key(
         "", "The model's family, as qwen; left out, told from its name. A judge must be of another.", changes="nothing"
@@ -71,8 +115,12 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _names_a_model(self) -> Model:
-        if self.engine == "vllm" and not self.model:
-            raise ValueError("wanted a model name or folder for engine 'vllm', got none; add `model: …`")
+        if self.engine in ("vllm", "endpoint") and not self.model:
+            raise ValueError(f"wanted a model name or folder for engine '{self.engine}', got none; add `model: …`")
+        if (self.engine == "endpoint") != (self.endpoint is not None):
+            raise ValueError(
+                "wanted `endpoint` and engine 'endpoint' together, got one without the other; add `endpoint: {urls: …}`"
+            )
         return self
 
     @property
@@ -103,6 +151,8 @@ class Model(Section):
         """Requests its engine runs at once, as far as the job tells: vLLM has its own word once it is up."""
         if self.engine == "scripted":
             return self.script.concurrency
+        if self.endpoint is not None:
+            return self.endpoint.concurrency * len(self.endpoint.urls)
         told = self.engine_args.get("max_num_seqs", 256)
         return told if isinstance(told, int) else 256
 
@@ -147,6 +197,14 @@ class Models(Section):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value
+
+    def usd_of(self, tokens: Mapping[str, float]) -> float:
+        """What so many prompt and completion tokens cost where the teacher is served elsewhere."""
+        place = self.teacher.endpoint
+        if place is None:
+            return 0.0
+        told = (tokens.get("prompt", 0) * place.usd_per_1m_prompt, tokens.get("completion", 0) * place.usd_per_1m_completion)
+        return sum(told) / 1e6
 
     def by_role(self) -> dict[str, Model]:
         return {"teacher": self.teacher} | ({"judge": self.judge} if self.judge else {})

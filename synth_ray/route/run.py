@@ -104,13 +104,16 @@ class _Run:
             window=Window(size=self._job.plan.window_chunks, staged=self._ledger.commits()),
             admit=publisher.admit,
             tally=self._tally,
-            spending=Spending(self._job.budget, time.monotonic, earlier=self._costs.earlier),
+            spending=Spending(self._job.budget, time.monotonic, earlier=self._costs.earlier, of_tokens=self._of_tokens),
             recall=self._recall(),
             journalled=self._journalled,
             at_end=self._publication.keep_index,
             watch=lambda tally: self._turned(driver, watch),
         )
         return driver
+
+    def _of_tokens(self) -> float:
+        return self._job.models.usd_of(self._costs.earlier + self._tally.tokens)
 
     def _told(self, driver: Driver) -> Told:
         facts = driver.dispatch.facts
@@ -139,7 +142,8 @@ class _Run:
     def _cost(self, driver: Driver) -> dict[str, Any]:
         """Of every run of this output; `wall_s` is this run's."""
         spent = self._costs.close(driver.spending.facts() | self._tally.tokens)
-        usd, out = spent["usd"], self._tally.committed_tokens["completion"]
+        usd = spent["usd"] + self._job.models.usd_of(spent)
+        out = self._tally.committed_tokens["completion"]
         return {
             "wall_s": round(time.monotonic() - self._began, 1),
             "runs": self._costs.runs,

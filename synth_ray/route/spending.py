@@ -24,7 +24,16 @@ class Spending:
     that nothing more is begun: what is in flight is paid for already and comes to its end.
     """
 
-    def __init__(self, budget: Budget, clock: Callable[[], float], *, earlier: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        clock: Callable[[], float],
+        *,
+        earlier: Mapping[str, float] | None = None,
+        of_tokens: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`of_tokens` is what tokens have cost where they are paid for by number, over all runs."""
+        self._of_tokens = of_tokens
         self._budget = budget
         self._clock = clock
         self._earlier = dict(earlier or {})
@@ -64,7 +73,7 @@ class Spending:
     @property
     def usd_of_all(self) -> float:
         """Of every run of this output."""
-        return self._earlier.get("usd", 0.0) + self.usd
+        return self._earlier.get("usd", 0.0) + self.usd + self._of_tokens()
 
     def stop(self) -> str:
         """Why the run must stop now, or nothing."""

@@ -1,0 +1,246 @@
+"""A model behind an OpenAI-compatible server: chat or plain completions, over one URL or several."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from synth_ray.ask.lanes import Lane, Lanes
+from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
+from synth_ray.errors import Absent, AskFailed, EngineDead
+from synth_ray.job.models import Model
+from synth_ray.recipes.contract import Completion, Constraint
+from synth_ray.records import Reason
+
+_PASSED_ON = ("temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty", "stop")
+_OF_VLLM = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+"""Sampling keys that only vLLM's server knows, and the values that mean nothing."""
+
+_TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
+_FIRST_RETRIES = 64
+_WAIT_S, _MOST_WAIT_S = 0.5, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """No answer yet. A server that only said it is busy has done no work: such tries do not count."""
+
+    wait_s: float = 0.0
+    counts: bool = True
+
+
+class EndpointTeacher:
+    """Law: an ask is answered, or fails for a reason of its own; a server that refuses the key or the model, or answers nobody
+    for `endpoint.dead_after_s`, is a dead engine. Secrets come from the environment and are in no error.
+    """
+
+    def __init__(self, model: Model) -> None:
+        assert model.endpoint is not None
+        self._model, self._endpoint = model, model.endpoint
+        self._urls = [url.rstrip("/") for url in model.endpoint.urls]
+        self._is_vllm = False
+        self._lanes: Lanes | None = None
+        self._client: httpx.AsyncClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._retries = float(_FIRST_RETRIES)
+
+    def open(self) -> TeacherFacts:
+        """Ask every URL for its models. Raises Absent where none answers, or where the key or the model is not there."""
+        began = time.monotonic()
+        told = [found for url in self._urls if (found := self._models(url)) is not None]
+        if not told:
+            raise Absent(f"models.endpoint.urls: wanted a server that answers, got none of {len(self._urls)}; is one up?")
+        mine = [one for found in told for one in found if one.get("id") == self._model.model]
+        if not mine:
+            raise Absent(f"models.model: wanted a model that the server has, got '{self._model.model}', which it has not")
+        self._is_vllm = mine[0].get("owned_by") == "vllm" or self._endpoint.flavour == "vllm"
+        self._max_len = int(mine[0].get("max_model_len") or 1 << 20)
+        return TeacherFacts(
+            engine="endpoint",
+            model=self._model.model,
+            revision=self._model.revision,
+            max_running=self._endpoint.concurrency * len(self._urls),
+            max_model_len=self._max_len,
+            engine_args={"flavour": "vllm" if self._is_vllm else "openai", "urls": len(self._urls)},
+            start_s=time.monotonic() - began,
+        )
+
+    def _headers(self) -> dict[str, str]:
+        name = self._endpoint.key_env
+        if not name:
+            return {}
+        if not os.environ.get(name):
+            raise Absent(f"models.endpoint.key_env: wanted a key in the environment variable {name}, got none; set it")
+        return {"Authorization": f"Bearer {os.environ[name]}"}
+
+    def _models(self, url: str) -> list[dict[str, Any]] | None:
+        try:
+            reply = httpx.get(f"{url}/models", headers=self._headers(), timeout=30.0)
+        except httpx.HTTPError:
+            return None
+        if reply.status_code in (401, 403):
+            raise Absent(f"models.endpoint.key_env: wanted a key that the server takes, got HTTP {reply.status_code}")
+        if reply.status_code != 200:
+            return None
+        try:
+            return list(reply.json()["data"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    async def answer(self, prompt: Prompt) -> list[Completion]:
+        body = self._body(prompt)
+        tried = failed = 0
+        while True:
+            async with self._open_lanes().lane() as lane:
+                got = await self._try(lane, body, prompt.n)
+            if isinstance(got, list):
+                self._retries += self._endpoint.retry_share
+                return got
+            self._refuse_dead()
+            tried += 1
+            if got.counts:
+                failed += 1
+                self._retries -= 1
+            if failed > self._endpoint.retries or self._retries < 0:
+                raise AskFailed(Reason.ENGINE_ERROR, f"no answer in {tried} tries")
+            pause = min(_MOST_WAIT_S, _WAIT_S * 2 ** min(tried - 1, 8)) * (0.5 + random.random())
+            await asyncio.sleep(max(got.wait_s, pause))
+
+    def _open_lanes(self) -> Lanes:
+        """Made where the event loop is, and again for another one."""
+        loop = asyncio.get_running_loop()
+        if self._lanes is None or self._client is None or self._loop is not loop:
+            self._loop = loop
+            most = self._endpoint.concurrency
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=most)
+            self._client = httpx.AsyncClient(headers=self._headers(), timeout=self._endpoint.timeout_s, limits=limits)
+            self._lanes = Lanes(self._urls, most=most)
+        return self._lanes
+
+    def _refuse_dead(self) -> None:
+        lanes = self._open_lanes()
+        if time.monotonic() - lanes.last_success > self._endpoint.dead_after_s:
+            raise EngineDead(
+                f"endpoint: wanted an answer, got none from {len(self._urls)} servers in {self._endpoint.dead_after_s:g} s"
+            )
+
+    async def _try(self, lane: Lane, body: Mapping[str, Any], n: int) -> list[Completion] | Again:
+        """The answers, or that it is to be tried again. Raises AskFailed, EngineDead for what no other try mends."""
+        lanes, client = self._open_lanes(), self._client
+        assert client is not None
+        began = time.monotonic()
+        try:
+            reply = await client.post(f"{lane.url}/{'chat/completions' if self._model.chat else 'completions'}", json=body)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            lanes.gone(lane)
+            return Again(counts=False)
+        except httpx.HTTPError:
+            lanes.refused(lane)
+            return Again()
+        if reply.status_code == 429 or reply.status_code >= 500:
+            again = Again(_retry_after(reply), counts=reply.status_code != 429)
+            lanes.refused(lane, wait_s=again.wait_s)
+            return again
+        if reply.status_code != 200:
+            raise _failure(reply)
+        answers = _completions(reply, n)
+        if answers is None:
+            lanes.refused(lane)
+            return Again()
+        lanes.answered(lane, time.monotonic() - began)
+        return answers
+
+    def _body(self, prompt: Prompt) -> dict[str, Any]:
+        sampling = prompt.sampling
+        body: dict[str, Any] = {"model": self._model.model, "n": prompt.n}
+        if self._model.chat:
+            body["messages"] = prompt.messages
+        else:
+            body["prompt"] = "\n".join(m["content"] for m in prompt.messages)
+        body |= {name: sampling[name] for name in _PASSED_ON if name in sampling and sampling[name] != []}
+        if sampling.get("per_request_seed"):
+            body["seed"] = int(prompt.key[:8], 16) & 0x7FFFFFFF
+        return body | self._only_vllm(sampling) | self._constraint(prompt.constraint)
+
+    def _only_vllm(self, sampling: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = {name: sampling[name] for name, nothing in _OF_VLLM.items() if sampling.get(name, nothing) != nothing}
+        if wanted and not self._is_vllm:
+            raise EngineDead(
+                f"sampling.{next(iter(wanted))}: wanted a server that takes it, got one that does not say it is vLLM; leave it "
+                "out, or say models.endpoint.flavour: vllm"
+            )
+        return wanted
+
+    def _constraint(self, constraint: Constraint | None) -> dict[str, Any]:
+        if constraint is None:
+            return {}
+        if constraint.json_schema is not None:
+            schema = {"name": "answer", "schema": dict(constraint.json_schema), "strict": True}
+            return {"response_format": {"type": "json_schema", "json_schema": schema}}
+        if not self._is_vllm:
+            raise EngineDead(
+                "recipe: wanted a server that takes choices and patterns, got one that does not say it is vLLM; use a JSON "
+                "Schema, or say models.endpoint.flavour: vllm"
+            )
+        if constraint.choices is not None:
+            return {"structured_outputs": {"choice": list(constraint.choices)}}
+        return {"structured_outputs": {"regex": constraint.regex}}
+
+    def load(self) -> Load:
+        lanes = self._lanes
+        return Load(running=lanes.running, waiting=lanes.waiting) if lanes is not None else Load()
+
+    def close(self) -> None:
+        pass  # connections end with the event loop that holds them
+
+
+def _retry_after(reply: httpx.Response) -> float:
+    try:
+        return min(_MOST_WAIT_S, max(0.0, float(reply.headers.get("retry-after", "0"))))
+    except ValueError:  # a date: rare, and waiting by our own pace will do
+        return 0.0
+
+
+def _failure(reply: httpx.Response) -> Exception:
+    """What a refusal means. The server's words may quote the prompt: only what they are about is told."""
+    words = reply.text[:2000].casefold()
+    if reply.status_code in (401, 403, 404):
+        return EngineDead(
+            f"endpoint: wanted to be let in to the model, got HTTP {reply.status_code}; check the key and the model's name"
+        )
+    if any(mark in words for mark in _TOO_LONG):
+        return AskFailed(Reason.PROMPT_TOO_LONG, f"HTTP {reply.status_code}")
+    return AskFailed(Reason.ENGINE_ERROR, f"HTTP {reply.status_code}")
+
+
+def _completions(reply: httpx.Response, n: int) -> list[Completion] | None:
+    """The choices in their own order; None for a reply that is cut off or short of choices."""
+    try:
+        told = reply.json()
+        choices = sorted(told["choices"], key=lambda one: one.get("index", 0))
+        texts = [one["message"]["content"] or "" if "message" in one else one["text"] for one in choices]
+        reasons = [str(one.get("finish_reason") or "stop") for one in choices]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if len(texts) != n:
+        return None
+    usage = told.get("usage") or {}
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    each = _shared(int(usage.get("completion_tokens") or 0), texts)
+    asked = int(usage.get("prompt_tokens") or 0)
+    return [Completion(t, r, asked, c, int(cached)) for t, r, c in zip(texts, reasons, each, strict=True)]
+
+
+def _shared(tokens: int, texts: Sequence[str]) -> list[int]:
+    """A server tells the tokens of all choices together: each has its share by length, and the sum is exact."""
+    whole = sum(map(len, texts)) or 1
+    each = [tokens * len(text) // whole for text in texts]
+    each[0] += tokens - sum(each)
+    return each

@@ -1,0 +1,194 @@
+"""A server elsewhere, at its worst: every ask is answered in the end or fails for a reason of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+import synth_ray
+from synth_ray.ask.endpoint_teacher import EndpointTeacher, _shared
+from synth_ray.ask.lanes import Lanes
+from synth_ray.ask.teacher import Prompt
+from synth_ray.errors import Absent, AskFailed, EngineDead
+from synth_ray.job.models import Model
+from synth_ray.recipes.contract import Completion, Constraint, user
+from tests.endpoint_server import KEY, MODEL, Faults, faulty_server
+from tests.servers import free_port
+
+ALL = {"429": 0.1, "500": 0.1, "cut": 0.1, "reset": 0.1, "hang": 0.05}
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TEACHER_KEY", KEY)
+    yield
+
+
+def teacher(*urls: str, **endpoint: Any) -> EndpointTeacher:
+    how = {"urls": list(urls), "key_env": "TEACHER_KEY", "timeout_s": 0.5} | endpoint
+    return EndpointTeacher(Model.model_validate({"engine": "endpoint", "model": MODEL, "endpoint": how}))
+
+
+def prompt(number: int, **how: Any) -> Prompt:
+    return Prompt([user(f"question {number}")], f"{number:08x}", sampling={"temperature": 0.5, "max_tokens": 8}, **how)
+
+
+def ask(one: EndpointTeacher, *prompts: Prompt) -> list[list[Completion]]:
+    async def every() -> list[list[Completion]]:
+        return list(await asyncio.gather(*[one.answer(p) for p in prompts]))
+
+    return asyncio.run(every())
+
+
+def test_every_ask_is_answered_through_bursts_faults_and_a_dead_url() -> None:
+    faults = Faults(ALL, most=24)
+    with faulty_server(faults) as url:
+        one = teacher(url, f"http://127.0.0.1:{free_port()}/v1")
+        assert one.open().max_model_len == 4096
+        answers = ask(one, *[prompt(i) for i in range(300)])
+    assert len({a.text for [a] in answers}) == 300
+    assert {(a.prompt_tokens, a.completion_tokens, a.cached_tokens) for [a] in answers} == {(7, 5, 3)}
+    assert all(faults.counts[kind] for kind in ALL)
+    assert faults.most_in_flight < 100
+
+
+def test_choices_come_in_their_own_order_and_share_the_tokens() -> None:
+    with faulty_server(Faults()) as url:
+        one = teacher(url)
+        one.open()
+        [answers] = ask(one, prompt(1, n=3))
+    assert [a.text.split()[1] for a in answers] == ["0", "1", "2"]
+    assert sum(a.completion_tokens for a in answers) == 15
+
+
+def test_a_prompt_that_is_too_long_is_its_own_fault_and_quotes_nothing() -> None:
+    with faulty_server(Faults()) as url:
+        one = teacher(url)
+        one.open()
+        with pytest.raises(AskFailed) as failed:
+            ask(one, Prompt([user("TOO LONG")], "0" * 8, sampling={}))
+    assert failed.value.reason == "prompt_too_long"
+    assert "SECRET" not in str(failed.value)
+
+
+def test_a_wrong_key_an_unknown_model_and_nobody_there_stop_the_job_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Absent, match="wanted a server that answers, got none of 1"):
+        teacher(f"http://127.0.0.1:{free_port()}/v1").open()
+    with faulty_server(Faults(key="another")) as url:
+        with pytest.raises(Absent, match="wanted a key that the server takes, got HTTP 401") as error:
+            teacher(url).open()
+        assert KEY not in str(error.value)
+    with faulty_server(Faults()) as url:
+        other = Model.model_validate({"engine": "endpoint", "model": "x", "endpoint": {"urls": url, "key_env": "TEACHER_KEY"}})
+        with pytest.raises(Absent, match="wanted a model that the server has, got 'x'"):
+            EndpointTeacher(other).open()
+    monkeypatch.delenv("TEACHER_KEY")
+    with pytest.raises(Absent, match="wanted a key in the environment variable TEACHER_KEY"):
+        teacher("http://127.0.0.1:1/v1").open()
+
+
+def test_what_a_server_cannot_do_is_never_left_out_in_silence() -> None:
+    with faulty_server(Faults()) as url:
+        one = teacher(url)
+        one.open()
+        with pytest.raises(EngineDead, match="wanted a server that takes choices and patterns"):
+            ask(one, prompt(1, constraint=Constraint(choices=("a", "b"))))
+        with pytest.raises(EngineDead, match=r"sampling\.top_k: wanted a server that takes it"):
+            ask(one, Prompt([user("?")], "0" * 8, sampling={"top_k": 5}))
+
+
+def test_servers_that_answer_nobody_are_a_dead_engine_and_too_many_tries_are_the_asks_end() -> None:
+    with faulty_server(Faults({"500": 1.0})) as url:
+        one = teacher(url, retries=0)
+        one.open()
+        with pytest.raises(AskFailed, match="no answer in 1 tries"):
+            ask(one, prompt(1))
+    with faulty_server(Faults()) as url:
+        gone = teacher(url, dead_after_s=0.2)
+        gone.open()
+    with pytest.raises(EngineDead, match="wanted an answer, got none"):
+        ask(gone, prompt(2))
+
+
+def test_a_cancelled_ask_frees_its_place() -> None:
+    async def cancelled() -> int:
+        task = asyncio.create_task(one.answer(prompt(3)))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return one.load().running
+
+    with faulty_server(Faults({"hang": 1.0})) as url:
+        one = teacher(url)
+        one.open()
+        assert asyncio.run(cancelled()) == 0
+
+
+@given(st.integers(0, 10_000), st.lists(st.text(max_size=20), min_size=1, max_size=8))
+def test_shared_tokens_sum_to_what_the_server_told(tokens: int, texts: list[str]) -> None:
+    assert sum(_shared(tokens, texts)) == tokens
+    assert min(_shared(tokens, texts)) >= 0
+
+
+@given(st.lists(st.sampled_from(["answered", "refused", "gone"]), max_size=200), st.integers(1, 64))
+def test_a_limit_is_between_one_and_the_most(events: list[str], most: int) -> None:
+    now = 0.0
+    lanes = Lanes(["a", "b"], most=most, clock=lambda: now)
+    for event in events:
+        now += 1.0
+        lane = lanes.lanes[0]
+        lane.running = int(lane.limit)
+        if event == "answered":
+            lanes.answered(lane, 0.1)
+        else:
+            getattr(lanes, event)(lane)
+        assert 1 <= lane.limit <= most
+
+
+def test_through_the_route_faults_change_no_row_and_no_secret_is_written(tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds.jsonl"
+    seeds.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(120)))
+    digests = []
+    for name, shares in (("calm", {}), ("rough", ALL)):
+        with faulty_server(Faults(shares)) as url:
+            job = {
+                "name": "elsewhere",
+                "seeds": str(seeds),
+                "recipe": "distill",
+                "models": {
+                    "teacher": {
+                        "engine": "endpoint",
+                        "model": MODEL,
+                        "endpoint": {"urls": url, "key_env": "TEACHER_KEY", "timeout_s": 0.5, "usd_per_1m_completion": 1e6},
+                    }
+                },
+                "plan": {"chunk_requests": 40},
+                "split": {"allow_synthetic_only_eval": True, "group_at": None},
+                "output": str(tmp_path / name),
+                "cluster": {"engine": "local"},
+            }
+            manifest = synth_ray.run(job).manifest
+        assert manifest["rows"]["accepted"] == 120
+        assert manifest["cost"]["usd"] >= 600
+        digests.append(manifest["dataset_digest"])
+        texts = [p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()]
+        assert not any(KEY.encode() in text for text in texts)
+    assert digests[0] == digests[1]
+
+
+def test_a_job_says_where_and_holds_no_password() -> None:
+    with pytest.raises(ValidationError, match="wanted `endpoint` and engine 'endpoint' together"):
+        Model.model_validate({"engine": "endpoint", "model": "m"})
+    with pytest.raises(ValidationError, match="hold no password"):
+        Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://me:secret@host/v1"}})
+    one = Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://host/v1"}})
+    assert one.remote
