@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from synth_ray.check.arithmetic import final_answer, number, wrong_step
 from synth_ray.check.grounded import unsupported
 from synth_ray.check.quality import echoed, is_refusal, refusal_pattern, repetition, script_share
+from synth_ray.check.sandbox import Limits, Sandbox, program_in
 from synth_ray.check.tokens import Counter, open_counter
 from synth_ray.errors import JobError
 from synth_ray.job.check import FLAGS, Check
@@ -27,7 +28,15 @@ def open_checker(section: Check, *, recipe_schema: Mapping[str, Any] | None = No
     if section.verify == "regex" and not section.pattern:
         raise JobError("check.pattern: wanted the form of `verify: regex`, got none; give a regular expression")
     counter = open_counter(section.tokenizer) if section.tokenizer else None
-    return Checker(section, counter=counter, schema=recipe_schema)
+    return Checker(
+        section, counter=counter, schema=recipe_schema, sandbox=_sandbox(section) if section.verify == "code" else None
+    )
+
+
+def _sandbox(section: Check) -> Sandbox:
+    sandbox = Sandbox(Limits(section.code_seconds, section.code_memory_bytes))
+    sandbox.probe()
+    return sandbox
 
 
 def first_dropped(flags: Iterable[str] | None, drop: Collection[str]) -> str | None:
@@ -38,12 +47,15 @@ def first_dropped(flags: Iterable[str] | None, drop: Collection[str]) -> str | N
 class Checker:
     """See `job.check.Check`. `table` is a function of the rows alone."""
 
-    def __init__(self, section: Check, *, counter: Counter | None, schema: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self, section: Check, *, counter: Counter | None, schema: Mapping[str, Any] | None, sandbox: Sandbox | None = None
+    ) -> None:
         self._section = section
         self._counter = counter
         self._refusal = refusal_pattern(section.refusals)
         self._validator = Draft202012Validator(dict(schema)) if schema is not None else None
         self._pattern = re.compile(section.pattern)
+        self._sandbox = sandbox
         self._labels = frozenset(label.strip().casefold() for label in section.labels)
 
     def table(self, staged: pa.Table) -> pa.Table:
@@ -108,6 +120,12 @@ class Checker:
                     self._ungrounded(row, text)
                     for row, text in zip(staged.select(["fields", "prompt"]).to_pylist(), completions, strict=True)
                 ]
+            case "code":
+                fields = (json.loads(text) if text else {} for text in staged["fields"].to_pylist())
+                tests = [str(one.get(self._section.tests) or "") for one in fields]
+                programs = [program_in(text) for text in completions]
+                assert self._sandbox is not None
+                return [not passed for passed in self._sandbox.pass_each(list(zip(programs, tests, strict=True)))]
             case "regex":
                 return [self._pattern.fullmatch(text.strip()) is None for text in completions]
         return [False] * len(completions)

@@ -59,9 +59,10 @@ class Check(Section):
     script: Literal["", "latin", "cyrillic", "greek", "arabic", "hebrew", "han", "japanese", "hangul", "devanagari", "thai"] = (
         key("", "Writing system that most letters of a completion must have; empty accepts any.", changes="stage")
     )
-    verify: Literal["none", "arithmetic", "label", "regex", "grounded"] = key(
+    verify: Literal["none", "arithmetic", "label", "regex", "grounded", "code"] = key(
         "none",
-        "How a completion is shown to be true: recomputed, in the label set, of a form, or from its passage.",
+        "How a completion is shown to be true: recomputed, in the label set, of a form, from its passage, or as a Python program "
+        "that runs in a sandbox and passes its tests.",
         changes="stage",
     )
     passage: str = key("passage", "Field of the row with the text that `verify: grounded` holds it against.", changes="stage")
@@ -69,6 +70,9 @@ class Check(Section):
         0.8, "Share of a completion's content words that its passage or question must hold.", gt=0, le=1, changes="stage"
     )
     gold: str = key("answer", "Field of the row with the true answer, where there is one.", changes="stage")
+    tests: str = key("tests", "Field of the row with the tests of `verify: code`; without them it has to run.", changes="stage")
+    code_seconds: float = key(10.0, "Seconds a program and its tests may take.", gt=0, le=600, changes="stage")
+    code_memory_bytes: int = key(512_000_000, "Memory a program may take.", ge=64_000_000, changes="stage")
     labels: list[str] = key(list, "The label set of `verify: label`.", changes="stage")
     pattern: str = key("", "The form (RE2, the whole completion) of `verify: regex`.", changes="stage")
 

@@ -1,0 +1,156 @@
+"""Programs, run to see whether their tests pass: each in a process that can touch nothing, and is gone when its time is up."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synth_ray.check import sandboxed
+from synth_ray.errors import Absent
+
+_HARNESS = """
+import sys
+token, _, rest = sys.stdin.buffer.read().partition(b"\\0")
+program, _, tests = rest.partition(b"\\0")
+names = {"__name__": "program"}
+say = sys.stdout.buffer
+exec(compile(program, "program", "exec"), names)
+exec(compile(tests, "tests", "exec"), names)
+say.write(token)
+say.flush()
+"""
+_FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one program."""
+
+    seconds: float = 10.0
+    memory_bytes: int = 512_000_000
+    disk_bytes: int = 16_000_000
+
+
+class Sandbox:
+    """Law: a verdict, and nothing else, comes of a program. A host that cannot isolate it stops the job, see `probe`."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._script = str(Path(sandboxed.__file__))
+        self._python = os.path.realpath(sys.executable)
+        folders = [sys.base_prefix, "/usr", "/lib", "/lib64", "/bin"]
+        self._readable = [f for i, f in enumerate(folders) if not any(f.startswith(g + "/") for g in folders[:i])]
+
+    def probe(self) -> None:
+        """Raises Absent where this host lacks a kind of isolation, which is then named."""
+        told = self._run("pass", "pass", self._limits.seconds)
+        if not told.passed:
+            raise Absent(
+                f"check.verify: wanted a host that can isolate a program, got one that cannot ({told.why}); allow unprivileged "
+                "user namespaces, or choose another verifier"
+            )
+
+    def passes(self, program: str, tests: str) -> bool:
+        """Whether the program and then its tests run to their end."""
+        return self._run(program, tests, self._limits.seconds).passed
+
+    def pass_each(self, programs: list[tuple[str, str]]) -> list[bool]:
+        """As `passes`, as many side by side as there are cores."""
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            return list(pool.map(lambda one: self.passes(*one), programs))
+
+    def _run(self, program: str, tests: str, seconds: float) -> _Ended:
+        token = secrets.token_hex(16).encode()
+        said = b"\0".join((token, *(text.replace("\0", " ").encode("utf-8", "replace") for text in (program, tests))))
+        with tempfile.TemporaryDirectory(prefix="synth-ray-sandbox-") as root:
+            process = subprocess.Popen(
+                [self._python, "-I", "-S", "-B", self._script, json.dumps(self._told(root))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={},
+                start_new_session=True,
+            )
+            try:
+                return _ended(process, said, token, seconds)
+            finally:
+                _kill(process)
+
+    def _told(self, root: str) -> dict[str, Any]:
+        limits = self._limits
+        return {
+            "root": root,
+            "readable": self._readable,
+            "python": self._python,
+            "memory": limits.memory_bytes,
+            "cpu_s": int(limits.seconds) + 1,
+            "disk": limits.disk_bytes,
+            "harness": _HARNESS,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    passed: bool
+    why: str = ""
+
+
+_MOST_OUTPUT = 1 << 16
+
+
+def _ended(process: subprocess.Popen[bytes], said: bytes, token: bytes, seconds: float) -> _Ended:
+    """The token comes back from a program that ran to its end; of what else it writes only the last part is held."""
+    timer = ThreadPoolExecutor(1)
+    try:
+        out = timer.submit(_talk, process, said).result(timeout=seconds)
+    except TimeoutError:
+        return _Ended(False, f"not done after {seconds:g} s")
+    finally:
+        _kill(process)
+        timer.shutdown(wait=False)
+    if process.returncode == sandboxed.NO_ISOLATION:
+        return _Ended(False, out.decode("utf-8", "replace")[:200])
+    return _Ended(process.returncode == 0 and token in out, "failed")
+
+
+def _talk(process: subprocess.Popen[bytes], said: bytes) -> bytes:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(said)
+        process.stdin.close()
+    except BrokenPipeError:
+        pass  # it ended before it had read: its exit code says why
+    out = b""
+    while piece := process.stdout.read(4096):
+        out = (out + piece)[-_MOST_OUTPUT:]
+    process.wait()
+    return out
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Its first process is the init of its own process namespace: with it, everything in there ends."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None and not pipe.closed:
+            with suppress(BrokenPipeError):  # what was not read is not wanted
+                pipe.close()
+
+
+def program_in(completion: str) -> str:
+    """The code of an answer: its first fenced block, else all of it."""
+    found = _FENCED.search(completion)
+    return found[1] if found else completion

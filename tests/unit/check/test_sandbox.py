@@ -1,0 +1,98 @@
+"""What a program may do: compute. Everything else is contained, and a host that cannot contain it stops the job."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from synth_ray.check.checker import open_checker
+from synth_ray.check.sandbox import Limits, Sandbox, program_in
+from synth_ray.job.check import Check
+from synth_ray.records import STAGED
+from tests.rows import staged_row
+
+SANDBOX = Sandbox(Limits(seconds=3))
+
+CONTAINED = {
+    "a wrong answer": "raise AssertionError",
+    "an early exit": "import sys; sys.exit(0)",
+    "an early exit of the process": "import os; os._exit(0)",
+    "a socket": "import socket; socket.socket()",
+    "a fork": "import os; os.fork()",
+    "a fork bomb": "import os\nwhile True:\n    os.fork()",
+    "a shell": "import subprocess; subprocess.run(['/bin/sh', '-c', 'true'], check=True)",
+    "ten gigabytes": "held = bytearray(10 * 2**30)",
+    "the process list": "import os; os.listdir('/proc')",
+    "another's environment": "open('/proc/1/environ').read()",
+    "the home folder": f"import os; assert set(os.listdir({str(Path.home())!r})) - {{'.pyenv'}}",
+    "this project": f"import os; os.listdir({str(Path(__file__).parent)!r})",
+    "the users": "open('/etc/passwd').read()",
+    "a write outside": "open('/usr/lib/mine', 'w').write('x')",
+    "a full disk": "f = open('/work/x', 'wb')\nwhile True:\n    f.write(b'x' * 10**6)",
+    "an endless loop": "while True: pass",
+    "an endless sleep": "import time; time.sleep(1000)",
+    "endless output": "while True: print('x' * 10000)",
+    "a signal": "import os; os.kill(os.getppid(), 9)",
+    "a way out of the root": "import os; os.mkdir('x'); os.chroot('x')",
+    "a namespace of its own": "import ctypes; assert ctypes.CDLL(None).unshare(0x10000000) == 0",
+    "a mount": "import ctypes; assert ctypes.CDLL(None).mount(b'x', b'/work', b'tmpfs', 0, None) == 0",
+    "a device": "open('/dev/mem')",
+    "a debugger": "import ctypes; assert ctypes.CDLL(None).ptrace(0, 0, 0, 0) == 0",
+    "a device of its own": "import os; os.mknod('/work/d', 0o20666, os.makedev(1, 1)); open('/work/d').read(1)",
+}
+
+
+@pytest.mark.parametrize("program", CONTAINED.values(), ids=CONTAINED)
+def test_it_is_contained(program: str) -> None:
+    assert not SANDBOX.passes(program, "")
+
+
+def test_honest_programs_pass_their_tests_and_see_nothing_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "seen")
+    honest = {
+        "def add(a, b):\n    return a + b": "assert add(1, 2) == 3",
+        "print('talks')\nimport json, math, re, dataclasses": "assert json.loads('[1]') == [1]",
+        "import threading\nf = []\nt = threading.Thread(target=f.append, args=(1,)); t.start(); t.join()": "assert f == [1]",
+        "open('mine', 'w').write('x')": "assert open('/work/mine').read() == 'x'",
+        "import os": "assert not set(os.environ) - {'LC_CTYPE'} and os.getpid() == 1 and os.listdir('/work') == []",
+        "if __name__ == '__main__':\n    raise SystemExit(1)": "",
+    }
+    assert SANDBOX.pass_each(list(honest.items())) == [True] * len(honest)
+    assert not SANDBOX.passes("def add(a, b):\n    return a - b", "assert add(1, 2) == 3")
+
+
+def test_nothing_is_left_of_a_program_that_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert not Sandbox(Limits(seconds=0.5)).passes("import time\nwhile True: time.sleep(1)  # mark 7531", "")
+    assert list(tmp_path.iterdir()) == []
+    told = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in told
+
+
+def test_a_host_without_isolation_stops_the_job() -> None:
+    code = "from synth_ray.check.sandbox import Sandbox; Sandbox().probe()"
+    without = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$0" -c "$1"'
+    told = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "sh", "-c", without, sys.executable, code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert "Absent: check.verify: wanted a host that can isolate a program" in told.stderr
+    assert "unshare" in told.stderr
+
+
+def test_the_verifier_takes_the_code_of_an_answer_and_the_tests_of_its_row() -> None:
+    assert program_in("Here:\n```python\nx = 1\n```\nDone.") == "x = 1\n"
+    assert program_in("x = 1") == "x = 1"
+    rows = [
+        staged_row(n, completion=f"Sure!\n```python\ndef f(x):\n    return {body}\n```", fields='{"tests":"assert f(2) == 4"}')
+        for n, body in enumerate(("x * x", "x + 3"))
+    ]
+    flags = open_checker(Check(verify="code")).table(pa.Table.from_pylist(rows, schema=STAGED))["flags"].to_pylist()
+    assert flags == [[], ["not_true"]]
