@@ -55,7 +55,7 @@ class Shard:
         if record is None:
             raise ValueError(f"an index shard: wanted a whole snapshot, got {len(data)} bytes that are none")
         header, held = record
-        self.table = Table(expected=len(held["his"]))
+        self.table = Table(expected=int(np.count_nonzero(held["his"])))
         keys = held["his"].astype(U64) << U64(32) | held["los"].astype(U64) << U64(16)
         self.table.insert(keys, held["values"], cap=self._cap)
         self.last = int(header["last"])

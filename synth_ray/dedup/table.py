@@ -82,9 +82,8 @@ class Table:
             room = found
 
     def entries(self) -> dict[str, Array]:
-        """What a table of any size can be made of again."""
-        taken = self.his != 0
-        return {"his": self.his[taken], "los": self.los[taken], "values": self.values[taken]}
+        """What a table of any size can be made of again: its own arrays, empty slots and all, for a copy would double it."""
+        return {"his": self.his, "los": self.los, "values": self.values}
 
 
 def _uneven() -> OverflowError:

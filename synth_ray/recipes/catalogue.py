@@ -14,7 +14,7 @@ from synth_ray.job.models import Models, RecipeChoice
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Recipe
 
-OURS = ("distill", "vary", "fill", "label", "evolve", "rewrite", "prefer", "converse", "build")
+OURS = ("distill", "vary", "fill", "label", "evolve", "rewrite", "prefer", "converse", "edge_cases", "build")
 
 
 def find(name: str) -> Recipe:

@@ -71,7 +71,7 @@ class Recipe:
     `slots(options)` rows come from a request, known at plan time. `shots(options)` seeds of the request's own split
     are drawn as companions, alike in the fields `alike(options)` where it names some. `compares` names what makes two rows
     duplicates: `prompt`, `completion`, or a field; `mask(options)` are constants of a template that every row has, left out
-    of the comparison. `novel` says that a row must not repeat a seed either.
+    of the comparison. `novel` says that a row must not repeat a seed either, `evaluates` that rows are for evaluation alone.
     `roles(options)` are the models it asks, each of which the job must name.
     `copies` says that its rows are the seeds themselves, and real where they are. `schema(options)` is the JSON Schema a
     completion must fit. `columns` are extra output columns and their Arrow types.
@@ -91,6 +91,7 @@ class Recipe:
     templates: Callable[[Any], Mapping[str, str]] = lambda _: {}
     copies: bool = False
     novel: bool = False
+    evaluates: bool = False
     needs: tuple[str, ...] = ("prompt",)
     columns: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
 

@@ -89,6 +89,11 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     recipe, options = find(job.recipe.name), options_of(job.recipe, file=file)
     refuse_missing_roles(recipe, options, job.models)
     refuse_short_lag(job)
+    if recipe.evaluates and job.split.fractions["train"] > 0:
+        raise JobError(
+            f"split.fractions: wanted no train share with recipe '{recipe.name}', whose rows are for evaluation alone, got "
+            f"train: {job.split.fractions['train']:g}; say fractions: {{test: 1.0}}"
+        )
     groups = Groups(job.split)
     real = list(groups.reserve(_real_seeds(job)))
     count = SeedCount()

@@ -1,0 +1,101 @@
+"""`edge_cases`: evaluation cases that logs do not cover: an input, what should come of it, and how to grade that.
+
+Its rows are for evaluation alone: a job with a train share is refused, and so is one without real cases beside them
+(`split.real`). Source of the method: behavioural test types (Ribeiro et al., 2020, CheckList, arXiv 2005.04118).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from pydantic import field_validator
+
+from synth_ray.errors import AskFailed
+from synth_ray.job.section import Section, key
+from synth_ray.recipes.attributes import DOC, Grid, drawn, refuse_empty
+from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, user
+from synth_ray.recipes.templates import render
+from synth_ray.records import Draft, Message, Reason, Request
+
+TEMPLATE = """Here are real cases:
+{% for shot in shots %}- {{ shot.prompt }}
+{% endfor %}- {{ prompt }}
+Write one new case that such a system must handle and that these do not cover{% for name, value in attributes.items() %}
+{{- ", " }}{{ name }}: {{ value }}{% endfor %}.
+Reply as JSON with keys input, expected and grade; grade says in one sentence how to tell a right answer from a wrong one."""
+
+KINDS = ("ambiguous", "incomplete", "contradictory", "off topic", "hostile", "very long", "misspelt", "in another language")
+
+_PARTS = ("input", "expected", "grade")
+_CASE = {
+    "type": "object",
+    "properties": {name: {"type": "string", "minLength": 1, "maxLength": 2000} for name in _PARTS},
+    "required": list(_PARTS),
+    "additionalProperties": False,
+}
+
+
+class EdgeCases(Section):
+    """Options of `edge_cases`."""
+
+    template: str = key(TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots` and `attributes`.")
+    system: str = key("", "System message of the ask.")
+    shots: int = key(3, "Seeds of the same split shown beside the request's own.", ge=0, le=32)
+    n: int = key(1, "Cases per request, each its own row.", ge=1, le=64)
+    attributes: dict[str, list[str]] = key(lambda: {"kind": list(KINDS)}, DOC)
+    keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
+
+    @field_validator("attributes")
+    @classmethod
+    def _drawable(cls, value: Grid) -> Grid:
+        return refuse_empty(value)
+
+
+async def make(request: Request, ask: Ask, options: EdgeCases) -> list[Draft]:
+    return list(await asyncio.gather(*[_case(request, ask, options, slot) for slot in range(options.n)]))
+
+
+async def _case(request: Request, ask: Ask, options: EdgeCases, slot: int) -> Draft:
+    attributes = drawn(options.attributes, request, slot)
+    kept: dict[str, Any] = {name: request.seed.fields.get(name) for name in options.keep} | {"attributes": attributes}
+    asked = conversation(options.system, render(options.template, request, attributes=attributes))
+    try:
+        answer = await ask(asked, constraint=Constraint(json_schema=_CASE))
+    except AskFailed as error:
+        return Draft(asked, "", kept, reason=Reason(error.reason), detail=error.detail)
+    return _draft(asked, answer, kept)
+
+
+def _draft(asked: list[Message], answer: Completion, kept: dict[str, Any]) -> Draft:
+    found = _read(answer.text)
+    if found is None:
+        return Draft(asked, answer.text, kept, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no case")
+    kept = kept | {"grade": found["grade"]}
+    said = [user(found["input"])]
+    return Draft(said, found["expected"], kept, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens)
+
+
+def _read(text: str) -> dict[str, str] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(value, dict) and all(isinstance(value.get(name), str) and value[name].strip() for name in _PARTS)
+    return {name: value[name].strip() for name in _PARTS} if whole else None
+
+
+RECIPE = Recipe(
+    name="edge_cases",
+    options=EdgeCases,
+    make=make,
+    slots=lambda o: o.n,
+    shots=lambda o: o.shots,
+    asks=lambda o: o.n,
+    compares=("prompt",),
+    novel=True,
+    evaluates=True,
+    templates=lambda o: {"template": o.template},
+    columns=lambda o: dict.fromkeys(o.keep, "json") | {"grade": "string", "attributes": "json"},
+)
