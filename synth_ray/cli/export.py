@@ -1,9 +1,8 @@
-"""`synth-ray export`: a dataset in a trainer's own format, one JSONL file per split."""
+"""`synth-ray export`: a dataset in a trainer's own format, one JSONL file per split, or tar shards."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 
 from synth_ray.dataset.formats import FORMATS, LeftOut, beside
 from synth_ray.dataset.manifest import File, Manifest, read_manifest
+from synth_ray.dataset.samples import opened
 from synth_ray.errors import JobError
 from synth_ray.storage import Storage, open_storage
 
@@ -46,7 +46,7 @@ def _splits(
     for split in sorted({file.split for file in manifest.files}):
         files = [file for file in manifest.files if file.split == split]
         counts = told[split] = Counter({"": 0})
-        with target.upload(f"{split}.jsonl") as out:
+        with opened(target, split, tar=name == "webdataset") as samples:
             for row in _rows(dataset, files):
                 try:
                     made = FORMATS[name](row)
@@ -55,7 +55,7 @@ def _splits(
                     continue
                 counts[""] += 1
                 first = first or made
-                out.write(json.dumps(made, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+                samples.add(row["id"], made)
         written[split] = f"{split}.jsonl"
     return {split: path for split, path in written.items() if told[split][""]}, first, told
 

@@ -99,7 +99,7 @@ def _report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 FORMATS = [
     "trl-sft", "trl-prompt-completion", "trl-dpo", "alpaca", "sharegpt", "openai-sft", "openai-dpo", "axolotl", "llama-factory",
-    "jsonl",
+    "jsonl", "webdataset",
 ]  # fmt: skip
 """Those of `dataset.formats`, named here so that a help text needs nothing heavy."""
 

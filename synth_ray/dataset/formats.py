@@ -89,6 +89,7 @@ FORMATS: dict[str, Callable[[Row], dict[str, Any]]] = {
     "axolotl": openai_sft,
     "llama-factory": llama_factory,
     "jsonl": jsonl,
+    "webdataset": jsonl,
 }
 
 
