@@ -81,10 +81,10 @@ class Admission:
         meanings = self._meanings.nbytes if self._meanings is not None else 0
         return self._index.nbytes + self._index.store_nbytes + self._guard.nbytes + meanings
 
-    def decide(self, staged: pa.Table, cells: Array | None = None) -> pa.Table:
+    def decide(self, staged: pa.Table, cells: Array | None = None, *, room: Array | None = None) -> pa.Table:
         """A verdict per row, in the rows' order; see VERDICTS. Call with chunks in order, each once.
 
-        `cells` is each row's place in `room`; left out, the first.
+        `cells` is each row's place in `room`; left out, the first. Another `room` is for rows that no target counts.
         """
         cells = cells if cells is not None else np.zeros(staged.num_rows, np.int64)
         decided = _Decided(staged, self._drop)
@@ -93,7 +93,8 @@ class Admission:
         if len(rows):
             open_ = staged.take(pa.array(rows))
             batch = Batch.of(open_, self._bands)
-            found = self._index.decide(batch, room=self._room, cell=cells[rows], bars=self._bars(open_, batch))
+            room = self._room if room is None else room
+            found = self._index.decide(batch, room=room, cell=cells[rows], bars=self._bars(open_, batch))
             self._keep(open_, batch, found)
             self._tell(decided, batch, found)
         return decided.table()

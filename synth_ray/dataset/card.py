@@ -157,6 +157,9 @@ def _balance(target: dict[str, Any]) -> list[str]:
 
 
 def _eval_sentence(m: Manifest) -> str:
+    if m.mix:
+        share = f"{m.mix['synthetic_share']:.0%} of the rows are synthetic"
+        return f"{m.mix['accepted']:,} real rows stand beside the synthetic ones: {share}."
     if m.rows.real:
         return f"The evaluation splits hold {m.rows.real:,} real rows; no seed is in two splits."
     return "No seed is in two splits."

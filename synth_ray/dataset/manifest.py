@@ -68,6 +68,7 @@ class Manifest(_Facts):
     rejected_columns: dict[str, str] = {}
     partition_by: dict[str, list[str]] = {}
     contamination: dict[str, int] = {}
+    mix: dict[str, Any] = {}
     target: dict[str, Any] = {}
     attempts: dict[str, int] = {}
     tokens: dict[str, int] = {}
@@ -103,7 +104,12 @@ class Manifest(_Facts):
             ),
             ("seeds read", seeds.read, "planned + rejected", seeds.planned + sum(seeds.rejected.values())),
             ("rows in splits", in_splits, "accepted + real", rows.accepted + rows.real),
-            ("rows in rejected/", sum(f.rows for f in self.rejected_files), "rejected + failed", refused),
+            (
+                "rows in rejected/",
+                sum(f.rows for f in self.rejected_files),
+                "rejected + failed, and real rows of the mix",
+                refused + int(self.mix.get("refused", 0)),
+            ),
         ]
         for split in sorted({*self.splits, *(f.split for f in self.files)}):
             held = sum(f.rows for f in self.files if f.split == split)

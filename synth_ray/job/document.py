@@ -8,6 +8,7 @@ from pydantic import BaseModel, field_validator, model_validator
 
 from synth_ray.job.check import Check
 from synth_ray.job.dedup import Decontaminate, Dedup
+from synth_ray.job.mix import Mix
 from synth_ray.job.models import Models, RecipeChoice, Sampling
 from synth_ray.job.output import Output
 from synth_ray.job.running import Budget, Cluster, Limits, Plan
@@ -34,6 +35,7 @@ class Job(Section):
     dedup: Dedup = key(Dedup, "Exact and near-duplicates.", changes="stage")
     decontaminate: Decontaminate = key(Decontaminate, "Evaluation sets no row may overlap.", changes="admit")
     split: Split = key(Split, "Train, validation and test.")
+    mix: Mix | None = key(None, "Real rows to stand beside the synthetic ones.", changes="admit")
     target: Target = key(Target, "How many accepted rows, and their balance.", changes="admit")
     output: Output = key(..., "Where the dataset goes, and its files.", changes="nothing")
     limits: Limits = key(Limits, "When to give up.", changes="nothing")

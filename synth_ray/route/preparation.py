@@ -22,7 +22,7 @@ from synth_ray.plan.quotas import Quotas
 from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
 from synth_ray.recipes.catalogue import find, options_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
-from synth_ray.records import SPLITS, STAGED, Origin, Reason, Seed, canonical, digest
+from synth_ray.records import SPLITS, STAGED, TRAIN, Origin, Reason, Seed, canonical, digest
 from synth_ray.route.dispatch import FULL
 from synth_ray.route.grouping import Groups
 from synth_ray.route.places import files_at, open_input
@@ -56,6 +56,8 @@ class Prepared:
     seeds: SeedStore
     count: SeedCount
     real: pa.Table
+    mixed: pa.Table
+    mix_count: SeedCount
     planner: Planner
     cells: Cells
     wanted: dict[str, int]
@@ -96,14 +98,15 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         )
     groups = Groups(job.split)
     real = list(groups.reserve(_real_seeds(job)))
-    count = SeedCount()
+    count, mix_count = SeedCount(), SeedCount()
+    mixed = list(_planned_seeds(groups.place(_mixed(job)), mix_count))
     cells, alike = Cells(job.target.balance), Values(recipe.alike(options))
-    shown = alike.noting(cells.seeds.noting(_shown_seeds(job, _planned_seeds(job, groups, count), count)))
+    shown = alike.noting(cells.seeds.noting(_shown_seeds(job, _planned_seeds(groups.place(_read(job, job.seeds)), count), count)))
     seeds = SeedStore.write(spool, shown)
     if not len(seeds):
         raise JobError(f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.told()}; fix the source")
     if not recipe.copies:
-        _refuse_synthetic_only_eval(job, seeds, real)
+        _refuse_synthetic_only_eval(job, seeds, [*real, *(seed for seed in mixed if seed.split != TRAIN)])
     ask_digest = job.ask_digest(seeds.digest)
     planner = Planner(
         seeds,
@@ -120,11 +123,13 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         seeds=seeds,
         count=count,
         real=real_rows(real),
+        mixed=real_rows(sorted(mixed, key=lambda seed: seed.split == TRAIN)),
+        mix_count=mix_count,
         planner=planner,
         cells=cells,
         wanted=_wanted(job, cells),
         ask_digest=ask_digest,
-        job_digest=digest(job.job_digest(seeds.digest), [s.id for s in real]),
+        job_digest=digest(job.job_digest(seeds.digest), [s.id for s in real], [s.id for s in mixed]),
     )
 
 
@@ -197,8 +202,17 @@ def _real_seeds(job: Job) -> Iterator[Seed]:
         yield one
 
 
-def _planned_seeds(job: Job, groups: Groups, count: SeedCount) -> Iterator[Seed]:
-    for one in groups.place(_read(job, job.seeds)):
+def _mixed(job: Job) -> Iterator[Seed | RejectedSeed]:
+    """Real rows to mix in. One without an answer is no row."""
+    for one in _read(job, job.mix.real if job.mix is not None else []):
+        if isinstance(one, Seed) and not isinstance(one.fields.get("answer"), str):
+            yield RejectedSeed(Reason.MISSING_FIELD, one.source, one.line, "no 'answer'")
+        else:
+            yield one
+
+
+def _planned_seeds(placed: Iterable[Seed | RejectedSeed], count: SeedCount) -> Iterator[Seed]:
+    for one in placed:
         count.read += 1
         if isinstance(one, RejectedSeed):
             _reject(count, one.reason, one.file, one.line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from synth_ray.dataset.manifest import Manifest, Rows, Seeds, write_manifest, wr
 from synth_ray.dataset.schema import Provenance, RowShape
 from synth_ray.dataset.writer import DatasetWriter
 from synth_ray.dedup.index import Shards
+from synth_ray.errors import JobError
+from synth_ray.job.document import Job
 from synth_ray.records import EVAL_SPLITS
 from synth_ray.report.page import page
 from synth_ray.route.indexing import index_seeds, keep_index, open_index
@@ -71,7 +74,6 @@ class Publication:
         evals = evaluation_sets(job, stager.fingerprinter.words)
         with DatasetWriter(self._storage, self._shape, job.output) as self._writer:
             self._index, self._guard = open_index(job, shards())
-            index_seeds(job, self._prepared.seeds, self._index, curated=stager.curated)
             admission = Admission(
                 dedup=job.dedup,
                 drop=job.check.drop,
@@ -85,6 +87,10 @@ class Publication:
                 ledger=self.ledger, admission=admission, writer=self._writer, tally=self.tally, plans=plans, restaged=restaged
             )
             self._publisher.begin(real)
+            if self._prepared.mixed.num_rows:
+                self._publisher.mix(stager.curated(self._prepared.mixed))
+            _bound(job, plans, self._publisher.mixed)
+            index_seeds(job, self._prepared.seeds, self._index, curated=stager.curated)
             yield self._publisher
 
     def keep_index(self) -> None:
@@ -121,6 +127,7 @@ class Publication:
                 planned=prepared.count.planned,
                 rejected=dict(sorted(prepared.count.rejected.items())),
             ),
+            mix=self._mix(),
             contamination=dict(publisher.quoted),
             target=open_scrubber(job.scrub).record(plans.told()).value,
             attempts=dict(tally.attempts),
@@ -144,3 +151,33 @@ class Publication:
             versions={"synth_ray": version("synth-ray"), "pyarrow": version("pyarrow")} | dict(told.versions),
             **written_facts(written),
         )
+
+    def _mix(self) -> dict[str, Any]:
+        """What of the job's real rows stands beside the synthetic ones; nothing for a job without any."""
+        if self._job.mix is None:
+            return {}
+        count, real = self._prepared.mix_count, self._publisher.mixed
+        refused = Counter(count.rejected) + self._publisher.mix_refused
+        share = self.tally.accepted / max(1, self.tally.accepted + real)
+        return {
+            "read": count.read,
+            "accepted": real,
+            "rejected": dict(sorted(refused.items())),
+            "refused": self._publisher.mix_refused.total(),
+            "synthetic_share": round(share, 4),
+        }
+
+
+def _bound(job: Job, plans: Plans, real: int) -> None:
+    """No more synthetic rows than the share allows. Raises JobError for a target that wants more."""
+    most = job.mix.max_synthetic_share if job.mix is not None else None
+    if most is None:
+        return
+    synthetic = int(real * most / (1 - most))
+    wanted = int(plans.room.sum())
+    if job.target.is_set and wanted > synthetic:
+        raise JobError(
+            f"mix.max_synthetic_share: wanted at most {synthetic:,} synthetic rows beside {real:,} real ones, got a target of "
+            f"{wanted:,}; lower the target, mix in more real rows, or allow a larger share"
+        )
+    plans.room[0] = min(int(plans.room[0]), synthetic) if not job.target.is_set else plans.room[0]

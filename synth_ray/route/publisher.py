@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,8 @@ class Publisher:
         self._plans = plans
         self._restaged = restaged
         self.real: dict[str, int] = {}
+        self.mixed = 0
+        self.mix_refused: Counter[str] = Counter()
 
     @property
     def quoted(self) -> dict[str, int]:
@@ -53,6 +56,19 @@ class Publisher:
                 self.real[split] = rows.num_rows
         self._tally.pii.update(pii_counts(real))
 
+    def mix(self, mixed: pa.Table) -> None:
+        """Decide the real rows that stand beside the synthetic ones, before any of these, and write them."""
+        decided = self._admission.decide(mixed, room=np.array([mixed.num_rows]))
+        rows = _with_verdicts(mixed, decided)
+        accepted = rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value))
+        self._write(rows)
+        for split in SPLITS:
+            if n := int(pc.sum(pc.equal(accepted["split"], split)).as_py() or 0):
+                self.real[split] = self.real.get(split, 0) + n
+        self.mixed = accepted.num_rows
+        self.mix_refused = Counter(reason for reason in rows["reason"].to_pylist() if reason is not None)
+        self._tally.pii.update(pii_counts(mixed))
+
     def admit(self, chunk: int) -> None:
         """Decide every row of a committed chunk and write it where it belongs."""
         commit = self._ledger.commit(chunk)
@@ -66,9 +82,7 @@ class Publisher:
         accepted = pc.equal(decided["verdict"], Verdict.ACCEPTED.value).to_numpy()
         self._plans.admitted(chunk, np.bincount(cells[accepted], minlength=len(self._plans.room)))
         self._tally.index_bytes = self._admission.index_bytes
-        rows = staged.drop_columns(["reason", "detail"])
-        for name in ("verdict", "reason", "detail", "witness", "similarity"):
-            rows = rows.append_column(name, decided[name])
+        rows = _with_verdicts(staged, decided)
         self._write(rows)
         self._count(rows, commit.facts)
 
@@ -94,3 +108,10 @@ class Publisher:
         tally.pii.update(pii_counts(rows))
         tally.committed_tokens.update(facts.get("tokens", {}))
         tally.attempts.update(facts.get("attempts", {}))
+
+
+def _with_verdicts(staged: pa.Table, decided: pa.Table) -> pa.Table:
+    rows = staged.drop_columns(["reason", "detail"])
+    for name in ("verdict", "reason", "detail", "witness", "similarity"):
+        rows = rows.append_column(name, decided[name])
+    return rows

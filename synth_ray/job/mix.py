@@ -1,0 +1,31 @@
+"""Real rows that stand in the dataset beside the synthetic ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import field_validator
+
+from synth_ray.job.section import Section, key
+from synth_ray.job.seeds import Source
+
+
+class Mix(Section):
+    """Real rows, with answers, that are published too. They are split as seeds are, and come before every synthetic row."""
+
+    real: list[Source] = key(..., "Where the real rows come from: one source or a list.", min_length=1, changes="admit")
+    max_synthetic_share: float | None = key(
+        None, "Largest share of synthetic rows among all; beyond it they are rejected(over_quota).", gt=0, lt=1, changes="admit"
+    )
+
+    @field_validator("real", mode="before")
+    @classmethod
+    def _one_source(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
+
+    @field_validator("real")
+    @classmethod
+    def _is_real(cls, value: list[Source]) -> list[Source]:
+        if any(source.origin != "real" for source in value):
+            raise ValueError("wanted sources of origin real, got a synthetic one; name it under seeds")
+        return value
