@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 FEWEST_GOLD = 50
 LEAST_KAPPA = 0.6
@@ -37,13 +38,21 @@ def agreement(said: Sequence[Hashable], gold: Sequence[Hashable]) -> Agreement:
     """Of two labellings of the same rows. Kappa is NaN where both say one and the same label alone: no chance to beat."""
     if len(said) != len(gold) or not said:
         raise ValueError(f"wanted as many labels as gold labels and at least one, got {len(said)} and {len(gold)}")
-    n = len(said)
-    cells = {pair: count / n for pair, count in Counter(zip(said, gold, strict=True)).items()}
-    mine = {label: count / n for label, count in Counter(said).items()}
-    true = {label: count / n for label, count in Counter(gold).items()}
+    return agreement_of(Counter(zip(said, gold, strict=True)))
+
+
+def agreement_of(pairs: Mapping[Any, int]) -> Agreement:
+    """As `agreement`, of the counts of (said, gold) pairs: however many rows, only different pairs are held."""
+    n = sum(pairs.values())
+    cells = {pair: count / n for pair, count in pairs.items()}
+    mine: dict[Hashable, float] = {}
+    true: dict[Hashable, float] = {}
+    for (said, gold), share in cells.items():
+        mine[said] = mine.get(said, 0.0) + share
+        true[gold] = true.get(gold, 0.0) + share
     observed = sum(share for (a, b), share in cells.items() if a == b)
     chance = sum(share * true.get(label, 0.0) for label, share in mine.items())
-    if chance == 1.0:
+    if math.isclose(chance, 1.0):
         return Agreement(n, observed, math.nan, math.nan, math.nan)
     kappa = (observed - chance) / (1 - chance)
     half = _95_PERCENT * _standard_error(cells, mine, true, kappa, chance, n)

@@ -98,6 +98,8 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
     if m.description:
         parts += [m.description, ""]
     parts += ["## How the rows came about", "", *_funnel(m), ""]
+    if m.gold:
+        parts += ["## Against the labels that people gave", "", *_gold(m.gold), ""]
     if m.target.get("cells"):
         parts += ["## Balance", "", *_balance(m.target), ""]
     parts += ["## Splits", "", *_table(("split", "rows"), m.splits.items()), "", _eval_sentence(m), ""]
@@ -145,6 +147,13 @@ def _funnel(m: Manifest) -> list[str]:
     told[-1] += "".join(f", {n:,} rejected ({reason})" for reason, n in sorted(m.seeds.rejected.items())) + "."
     told += ["Rejected and failed rows are kept, with their reasons: configuration `rejected`."] if m.rejected_files else []
     return told
+
+
+def _gold(told: dict[str, Any]) -> list[str]:
+    kappa = "undefined" if told["kappa"] is None else f"{told['kappa']:.2f} (95 %: {told['low']:.2f} to {told['high']:.2f})"
+    says = f"{told['rows']:,} accepted rows have one; {told['observed']:.1%} agree, Cohen's kappa {kappa}."
+    weak = "**Advice only:** fewer than 50 rows to compare, or a kappa below 0.6. Do not filter or score by these labels alone."
+    return [says, "", weak] if told["advisory"] else [says]
 
 
 def _balance(target: dict[str, Any]) -> list[str]:

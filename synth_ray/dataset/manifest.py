@@ -69,6 +69,7 @@ class Manifest(_Facts):
     partition_by: dict[str, list[str]] = {}
     contamination: dict[str, int] = {}
     mix: dict[str, Any] = {}
+    gold: dict[str, Any] = {}
     target: dict[str, Any] = {}
     attempts: dict[str, int] = {}
     tokens: dict[str, int] = {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from synth_ray.admit.admission import Admission
+from synth_ray.check.agreement import agreement_of
 from synth_ray.dataset.card import write_card
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, Rows, Seeds, write_manifest, written_facts
@@ -84,7 +86,13 @@ class Publication:
                 guard=self._guard,
             )
             self._publisher = Publisher(
-                ledger=self.ledger, admission=admission, writer=self._writer, tally=self.tally, plans=plans, restaged=restaged
+                ledger=self.ledger,
+                admission=admission,
+                writer=self._writer,
+                tally=self.tally,
+                plans=plans,
+                restaged=restaged,
+                has_gold="matches_gold" in self._prepared.recipe.columns(self._prepared.options),
             )
             self._publisher.begin(real)
             if self._prepared.mixed.num_rows:
@@ -128,6 +136,7 @@ class Publication:
                 rejected=dict(sorted(prepared.count.rejected.items())),
             ),
             mix=self._mix(),
+            gold=_gold(publisher.golds),
             contamination=dict(publisher.quoted),
             target=open_scrubber(job.scrub).record(plans.told()).value,
             attempts=dict(tally.attempts),
@@ -181,3 +190,12 @@ def _bound(job: Job, plans: Plans, real: int) -> None:
             f"{wanted:,}; lower the target, mix in more real rows, or allow a larger share"
         )
     plans.room[0] = min(int(plans.room[0]), synthetic) if not job.target.is_set else plans.room[0]
+
+
+def _gold(pairs: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    """How far the labels agree with those that people gave; nothing where no row has one."""
+    if not pairs:
+        return {}
+    found = agreement_of(pairs)
+    told = {name: None if math.isnan(value) else round(value, 4) for name, value in asdict(found).items() if name != "n"}
+    return {"rows": found.n, **told, "advisory": found.advisory}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,7 @@ class Publisher:
         tally: Tally,
         plans: Plans,
         restaged: Callable[[pa.Table], pa.Table] | None = None,
+        has_gold: bool = False,
     ) -> None:
         self._ledger = ledger
         self._admission = admission
@@ -38,9 +40,12 @@ class Publisher:
         self._tally = tally
         self._plans = plans
         self._restaged = restaged
+        self._has_gold = has_gold
         self.real: dict[str, int] = {}
         self.mixed = 0
         self.mix_refused: Counter[str] = Counter()
+        self.golds: Counter[tuple[str, str]] = Counter()
+        """Of the accepted rows that have a gold label: how often which label was given for which."""
 
     @property
     def quoted(self) -> dict[str, int]:
@@ -85,6 +90,13 @@ class Publisher:
         rows = _with_verdicts(staged, decided)
         self._write(rows)
         self._count(rows, commit.facts)
+        if self._has_gold:
+            self._compare(rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value)))
+
+    def _compare(self, accepted: pa.Table) -> None:
+        for said, fields in zip(accepted["completion"].to_pylist(), accepted["fields"].to_pylist(), strict=True):
+            if (gold := json.loads(fields).get("gold")) is not None:
+                self.golds[said, gold] += 1
 
     def _write(self, rows: pa.Table) -> None:
         accepted = pc.equal(rows["verdict"], Verdict.ACCEPTED.value)

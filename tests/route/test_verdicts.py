@@ -117,3 +117,28 @@ def test_a_variation_that_is_a_seed_is_a_duplicate_of_it(tmp_path: Path) -> None
     assert {row[0] for row in refused.values()} >= {"exact_duplicate"}
     kept, _ = run(tmp_path, **parrot, dedup={"compares": ["prompt"], "threshold": 0.9, "seeds": False})
     assert kept["rows"]["accepted"] > 0
+
+
+def test_labels_are_held_against_those_of_people_and_weak_ones_are_called_advice(tmp_path: Path) -> None:
+    seeds = [{"prompt": f"message number {n} of a customer", "kind": "refund" if n % 2 else "delivery"} for n in range(80)]
+    (tmp_path / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in seeds))
+    document = {
+        "name": "labels",
+        "seeds": str(tmp_path / "labelled.jsonl"),
+        "recipe": {"name": "label", "labels": ["refund", "delivery"], "gold": "kind"},
+        "models": {"teacher": {"engine": "scripted"}},  # which guesses
+        "dedup": {"near": False},
+        "split": {"fractions": {"train": 1.0}, "group_at": None},
+        "output": str(tmp_path / "labels"),
+        "cluster": {"engine": "local"},
+    }
+    told = synth_ray.run(document).manifest["gold"]
+    rows = duckdb.sql(
+        f"select avg(matches_gold::int), count(*) from read_parquet('{tmp_path}/labels/data/**/*.parquet')"
+    ).fetchall()
+    assert (told["observed"], told["rows"]) == (round(rows[0][0], 4), rows[0][1]) == (pytest.approx(rows[0][0]), 80)
+    assert told["advisory"]
+    assert told["low"] < told["kappa"] < told["high"]
+    card = (tmp_path / "labels" / "README.md").read_text()
+    assert "80 accepted rows have one" in card
+    assert "**Advice only:**" in card
