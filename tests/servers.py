@@ -99,3 +99,29 @@ def bucket(moto_server: str) -> str:
     name = f"synth-ray-{os.getpid()}-{next(_buckets)}"
     boto3.client("s3", endpoint_url=moto_server).create_bucket(Bucket=name)
     return name
+
+
+@contextmanager
+def serving(model: str) -> Iterator[tuple[str, str]]:
+    """vLLM's own server with a model: its base URL and the model's name there. It is ended with everything it started."""
+    port, name = free_port(), "tiny"
+    how = ["--dtype", "bfloat16", "--max-model-len", "512", "--max-num-seqs", "64", "--enforce-eager"]
+    how += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", name]
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port), *how],
+        env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/v1/models", process, timeout_s=300)
+        yield f"http://127.0.0.1:{port}/v1", name
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

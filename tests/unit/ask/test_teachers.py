@@ -8,12 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from synth_ray.ask.endpoint_teacher import EndpointTeacher
 from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.errors import AskFailed, EngineDead
 from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion, Constraint, user
 from synth_ray.records import digest
+from tests.conftest import TINY_TEACHER
+from tests.servers import serving
 
 
 def scripted(**script: object) -> Teacher:
@@ -22,9 +25,21 @@ def scripted(**script: object) -> Teacher:
     return teacher
 
 
-@pytest.fixture(params=["scripted", pytest.param("vllm", marks=pytest.mark.vllm)])
+@pytest.fixture(scope="module")
+def served_teacher() -> Iterator[Teacher]:
+    """A real `vllm serve` of the bundled tiny teacher, asked over HTTP."""
+    with serving(str(TINY_TEACHER)) as (url, name):
+        one = EndpointTeacher(Model.model_validate({"engine": "endpoint", "model": name, "endpoint": {"urls": url}}))
+        one.open()
+        yield one
+
+
+REAL = [pytest.param(name, marks=pytest.mark.vllm) for name in ("vllm_teacher", "served_teacher")]
+
+
+@pytest.fixture(params=["scripted", *REAL])
 def teacher(request: pytest.FixtureRequest) -> Iterator[Teacher]:
-    yield scripted(latency_s=0.002) if request.param == "scripted" else request.getfixturevalue("vllm_teacher")
+    yield scripted(latency_s=0.002) if request.param == "scripted" else request.getfixturevalue(request.param)
 
 
 def prompt(number: int = 0, **how: object) -> Prompt:
@@ -93,8 +108,9 @@ def test_a_cancelled_ask_frees_the_engine_and_leaves_the_others_alone(teacher: T
     assert len(asyncio.run(some())) == 1
 
 
-@pytest.mark.vllm
-def test_a_prompt_longer_than_the_engine_takes_fails_alone(vllm_teacher: Teacher) -> None:
+@pytest.mark.parametrize("real", REAL)
+def test_a_prompt_longer_than_the_engine_takes_fails_alone(real: str, request: pytest.FixtureRequest) -> None:
+    vllm_teacher = request.getfixturevalue(real)
     long = Prompt([user("late order " * 2000)], digest("long"), sampling={"max_tokens": 8})
 
     async def both() -> list[object]:
