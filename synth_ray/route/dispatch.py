@@ -90,8 +90,8 @@ class Dispatch:
 
     @property
     def is_hungry(self) -> bool:
-        """Fewer requests wait than an order can be chosen among."""
-        return len(self._pending) < _AHEAD * sum(map(self._room, self._replicas.values()))
+        """Fewer requests wait than an order can be chosen among; before a replica is up, none: then it need not come up."""
+        return len(self._pending) < max(1, _AHEAD * sum(map(self._room, self._replicas.values())))
 
     @property
     def all(self) -> list[int]:
