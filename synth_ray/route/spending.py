@@ -21,7 +21,8 @@ class Spending:
     """Replica-seconds, from the start of each replica to its end. While none is up yet, one is being paid for.
 
     Law: `usd` with what the replicas cost while they end does not pass `budget.max_usd`, earlier runs included. Before
-    that nothing more is begun: what is in flight is paid for already and comes to its end.
+    that nothing more is begun: what is in flight is paid for already and comes to its end. The start of a replica beside the
+    first is counted when it is up: whether a machine was held for it before is not known.
     """
 
     def __init__(
