@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from synth_ray.errors import StorageError
@@ -21,21 +21,35 @@ Answers = dict[str, list[Completion]]
 """Answers by ask key."""
 
 _FOLDER = "_synth/asks"
+MOST_BYTES = 64 * 2**20
+"""Of finished asks that one replica may hold and has not written yet."""
 
 
 class Journal:
     """One worker's journal. `note` is called from the recipes' loop; a thread of its own flushes.
 
     Law: work lost to a crash is at most one flush interval. A store that refuses a flush does not stop the run (the
-    journal only saves work), but the asks stay noted and the next flush tries again.
+    journal only saves work), but the asks stay noted and the next flush tries again. It holds at
+    most `most_bytes`: at half of them a flush begins before its time, and what comes beyond all of them, because the
+    store takes nothing, is not noted and would be asked again after a crash.
     """
 
-    def __init__(self, storage: Storage, *, flush_s: float, on_trouble: Callable[[StorageError], None]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        flush_s: float,
+        on_trouble: Callable[[StorageError], None],
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
         self._storage = storage
         self._flush_s = flush_s
         self._on_trouble = on_trouble
         self._lock = threading.Lock()
         self._noted: dict[int, list[bytes]] = {}
+        self._most_bytes = most_bytes
+        self.nbytes = 0
+        self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
 
@@ -45,12 +59,18 @@ class Journal:
     def note(self, request: Request, key: str, answers: Sequence[Completion]) -> None:
         line = json.dumps([request.id, key, [_plain(a) for a in answers]], separators=(",", ":")).encode()
         with self._lock:
+            before = self.nbytes
+            if before + len(line) > self._most_bytes:
+                return
             self._noted.setdefault(request.chunk, []).append(line)
+            self.nbytes += len(line)
+            if before < self._most_bytes // 2 <= self.nbytes:
+                self._wake.set()
 
     def drop(self, chunk: int) -> None:
         """The chunk is committed: what is noted of it is not written any more."""
         with self._lock:
-            self._noted.pop(chunk, None)
+            self.nbytes -= _size(self._noted.pop(chunk, ()))
 
     def flush(self) -> None:
         """Write what was noted since the last flush: one segment per chunk, named by its content."""
@@ -64,13 +84,20 @@ class Journal:
                 self._on_trouble(error)
                 with self._lock:
                     self._noted[chunk] = lines + self._noted.get(chunk, [])
+            else:
+                with self._lock:
+                    self.nbytes -= _size(lines)
 
     def _run(self) -> None:
-        while not self._closing.wait(self._flush_s):
-            self.flush()
+        while not self._closing.is_set():
+            self._wake.wait(self._flush_s)
+            self._wake.clear()
+            if not self._closing.is_set():
+                self.flush()
 
     def close(self) -> None:
         self._closing.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout=30)
         self.flush()
@@ -104,6 +131,10 @@ def forget(storage: Storage, chunk: int) -> None:
 
 def _folder(chunk: int) -> str:
     return f"{_FOLDER}/{chunk:08d}/"
+
+
+def _size(lines: Iterable[bytes]) -> int:
+    return sum(map(len, lines))
 
 
 def _plain(answer: Completion) -> list[Any]:

@@ -33,6 +33,7 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_RAISE_ON_LOGIT_NANS": "1",  # a guide makes a valid answer even of NaN: a broken model must die, not fill a dataset
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB, on the CPU alone: without it the engine asks for 92 % of the machine's memory
 }
 

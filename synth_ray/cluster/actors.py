@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
+import ray
 
 from synth_ray.ask.rows import Answered
 from synth_ray.ask.teacher import Load, TeacherFacts
@@ -45,8 +46,9 @@ class TeacherActor:
         self._worker.flush()
         _end_process("got SIGTERM")
 
-    def open(self) -> dict[str, TeacherFacts]:
-        return self._worker.open()
+    def open(self) -> tuple[dict[str, TeacherFacts], str]:
+        """The facts of each role, and the node this replica is on."""
+        return self._worker.open(), ray.get_runtime_context().get_node_id()
 
     def submit(self, requests: Sequence[Request], recalled: Recalled) -> None:
         self._worker.submit(requests, recalled)
@@ -64,6 +66,10 @@ class TeacherActor:
             self._worker.flush()
             _end_process(str(death))
             raise
+
+    def hand_back(self) -> None:
+        """The notice time is over: what was finished is kept, what is in flight is asked elsewhere."""
+        self._worker.flush()
 
     def close(self) -> None:
         self._worker.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError, RayTaskError
 
 from synth_ray.dedup.hashing import Array
 from synth_ray.dedup.shards import Shard
@@ -58,12 +58,14 @@ class RayShards:
         last: int | None = _got(self.actors[shard].save.remote())
         return last
 
-    def restart(self, shard: int) -> int:
+    def restart(self, shard: int) -> int | None:
+        ray.kill(self.actors[shard])  # it may only be out of reach
         self.actors[shard] = self._start(shard)
-        return int(ray.get(self.actors[shard].restore.remote()))
+        last: int | None = _got(self.actors[shard].restore.remote())
+        return last
 
-    def entries(self, shard: int) -> dict[str, Array]:
-        found: dict[str, Array] = ray.get(self.actors[shard].entries.remote())
+    def entries(self, shard: int) -> dict[str, Array] | None:
+        found: dict[str, Array] | None = _got(self.actors[shard].entries.remote())
         return found
 
     def nbytes(self) -> int:
@@ -75,7 +77,10 @@ class RayShards:
 
 
 def _got(ref: Any) -> Any:
+    """The reply; None where the shard, or the node its reply lay on, is gone. An error the shard raised is raised."""
     try:
         return ray.get(ref)
-    except RayActorError:
+    except RayTaskError:
+        raise
+    except RayError:
         return None

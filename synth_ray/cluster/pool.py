@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -21,9 +22,10 @@ from ray.exceptions import RayError, RayTaskError
 from synth_ray.ask.worker import Recalled
 from synth_ray.cluster.actors import StagerActor, TeacherActor
 from synth_ray.cluster.index import RayShards
+from synth_ray.cluster.leaving import Leaving
 from synth_ray.cluster.placement import end, start_teacher
 from synth_ray.dedup.shards import Sharded
-from synth_ray.errors import SynthRayError
+from synth_ray.errors import JobError, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
 from synth_ray.route.pool import (
@@ -32,6 +34,7 @@ from synth_ray.route.pool import (
     Event,
     StageFailed,
     TeacherAnswered,
+    TeacherLeaving,
     TeacherLost,
     TeacherReady,
     TeacherReturned,
@@ -64,6 +67,8 @@ class RayPool:
     """See `route.pool.Pool`.
 
     A lost teacher actor is replaced after a pause that grows while none answers, `limits.engine_replacements` times in all.
+    A teacher whose node is being drained ends what it has begun in the notice time and hands the rest back; its successor
+    starts elsewhere at the notice, and counts as no replacement.
     A lost stager actor is replaced at once and its chunks are staged again: staging commits by conditional put, so twice
     is once.
     """
@@ -84,20 +89,28 @@ class RayPool:
         self._hunting: set[int] = set()
         self._ending: dict[Any, tuple[Any, Any]] = {}
         self._groups: dict[int, Any] = {}
+        self._leaving = Leaving(clock)
+        self._numbers = count()
 
     def open(self) -> None:
         self._start_ray()
         # Stagers first: teachers may be asked for that no machine has room for yet, and must not take the place of these.
         for stager in range(self._job.cluster.stagers):
             self._start_stager(stager)
-        for teacher in range(self._job.cluster.teachers):
-            self._start_teacher(teacher)
+        for _ in range(self._job.cluster.teachers):
+            self._start_teacher(next(self._numbers))
 
     def shards(self) -> Sharded | None:
         cluster = self._job.cluster
         if not cluster.index_shards:
             return None
         self._start_ray()
+        nodes = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+        if not cluster.index_folder and len(nodes) > 1:
+            raise JobError(
+                f"cluster.index_folder: wanted a folder that every node sees, got none and {len(nodes)} machines; "
+                "name a shared folder, or set cluster.index_shards: 0"
+            )
         folder = cluster.index_folder or tempfile.mkdtemp(prefix="synth-ray-index-")
         self._shards = RayShards(cluster.index_shards, folder=folder, cap=self._job.dedup.bucket_cap)
         return Sharded(self._shards)
@@ -136,7 +149,9 @@ class RayPool:
 
     def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None:
         actor = self._teachers.get(teacher)
-        if actor is not None:  # else it was just lost, and the driver is about to hear of it and ask again
+        # A teacher that was lost or is leaving is asked nothing: the driver is about to hear of it and asks again.
+        if actor is not None and teacher not in self._leaving:
+            self._leaving.asked(teacher, len(requests))
             actor.submit.remote(list(requests), dict(recalled))
 
     def withdraw(self, teacher: int, most: int) -> None:
@@ -147,6 +162,7 @@ class RayPool:
     def release(self, teacher: int) -> None:
         """Its process ends in order; what it still had to say of itself is not heard."""
         actor = self._teachers.pop(teacher, None)
+        self._leaving.gone(teacher)
         if actor is None:
             return
         is_up = ("open", teacher) not in self._refs.values()
@@ -191,6 +207,8 @@ class RayPool:
         self._replace_due()
         if self._ending:
             self._end(0)
+        if leaving := self._heed_notices():
+            return leaving
         if not self._refs:
             time.sleep(min(wait_s, 0.1))
             return []
@@ -202,6 +220,8 @@ class RayPool:
 
     def _event(self, ref: Any) -> list[Event]:
         kind, who = self._refs.pop(ref)
+        if kind != "stage" and who not in self._teachers:
+            return []  # it handed back and was ended
         try:
             result = ray.get(ref)
         except RayTaskError as error:
@@ -209,15 +229,20 @@ class RayPool:
         except RayError as error:
             # Its process or node is gone, or what it answered lay on a node that is: either way it must be asked again.
             return [] if kind == "withdraw" else self._died(kind, who, error)
+        if kind == "hand_back":
+            return [self._handed_back(who)]
         if kind == "withdraw":
+            self._leaving.asked(who, -len(result))
             return [TeacherReturned(who, result)]
         if kind == "stage":
             del self._stages[who]
             return [result] if isinstance(result, ChunkStaged) else []
         self._refs[self._teachers[who].collect.remote(_COLLECT_WAIT_S)] = ("collect", who)
         if kind == "open":
-            return [TeacherReady(who, result)]
+            self._leaving.placed(who, result[1])
+            return [TeacherReady(who, result[0])]
         answered, load = result
+        self._leaving.asked(who, -sum(len(one.positions) for one in answered))
         self._deaths_in_a_row = 0 if answered else self._deaths_in_a_row
         return [TeacherAnswered(who, answered, load)] if answered else []
 
@@ -225,9 +250,11 @@ class RayPool:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         if kind == "stage":
             return self._stager_died(who, why)
-        self._kill(
-            self._teachers.pop(who), self._groups.pop(who)
-        )  # it may only be out of reach: two of one number must not both answer
+        if who in self._leaving:
+            return [self._handed_back(who)]
+        self._leaving.gone(who)
+        # It may only be out of reach: two of one number must not both answer.
+        self._kill(self._teachers.pop(who), self._groups.pop(who))
         self._deaths_in_a_row += 1
         if who not in self._hunting or self._deaths_in_a_row > HUNT_DEATHS:
             self._replacements += 1
@@ -237,6 +264,21 @@ class RayPool:
         if replaced:
             self._due.append((self._clock() + _BACKOFF_S * 2 ** (self._deaths_in_a_row - 1), who))
         return [TeacherLost(who, why, replaced)]
+
+    def _heed_notices(self) -> list[Event]:
+        noticed = self._leaving.noticed()
+        for teacher in noticed:
+            log.warning("teacher %d: its node is being taken away; another starts elsewhere", teacher)
+            self._start_teacher(next(self._numbers))
+        for teacher in self._leaving.due():
+            self._refs[self._teachers[teacher].hand_back.remote()] = ("hand_back", teacher)
+        return [TeacherLeaving(teacher) for teacher in noticed]
+
+    def _handed_back(self, teacher: int) -> TeacherLost:
+        self._leaving.gone(teacher)
+        self._hunting.discard(teacher)
+        self._kill(self._teachers.pop(teacher), self._groups.pop(teacher))
+        return TeacherLost(teacher, "its node is taken away", replaced=True, handed_back=True)
 
     def _stager_died(self, chunk: int, why: str) -> list[Event]:
         stager, actor, work = self._stages.pop(chunk)

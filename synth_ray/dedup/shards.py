@@ -88,11 +88,13 @@ class Host(Protocol):
         """Keep a snapshot where a restart finds it; returns its last call, None of a shard that is gone."""
         ...
 
-    def restart(self, shard: int) -> int:
-        """Start the shard again from its snapshot; returns the last call it holds, -1 from nothing."""
+    def restart(self, shard: int) -> int | None:
+        """Start the shard again from its snapshot; returns the last call it holds, -1 from nothing, None if it died again."""
         ...
 
-    def entries(self, shard: int) -> dict[str, Array]: ...
+    def entries(self, shard: int) -> dict[str, Array] | None:
+        """Everything it holds; None of a shard that is gone."""
+        ...
 
     def nbytes(self) -> int: ...
 
@@ -155,6 +157,8 @@ class Sharded:
                 "or use more shards"
             )
         last = self._host.restart(shard)
+        if last is None:
+            return self._revive(shard, lives)
         for number, keys, ids in self._logs[shard]:
             message = packed(number, keys, ids, np.zeros(0, U64))
             if last < number < self._next and self._host.step({shard: message})[shard] is None:
@@ -167,5 +171,11 @@ class Sharded:
                 self._logs[shard] = [entry for entry in self._logs[shard] if entry[0] > last]
 
     def entries(self) -> dict[str, Array]:
-        parts = [self._host.entries(shard) for shard in range(self._host.shards)]
+        parts = [self._entries_of(shard) for shard in range(self._host.shards)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _entries_of(self, shard: int) -> dict[str, Array]:
+        lives = {shard: _LIVES}
+        while (found := self._host.entries(shard)) is None:
+            self._revive(shard, lives)
+        return found

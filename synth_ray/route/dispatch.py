@@ -17,7 +17,7 @@ from synth_ray.ask.worker import Recalled
 from synth_ray.records import Request
 from synth_ray.route.lengths import Lengths
 from synth_ray.route.pending import Pending
-from synth_ray.route.pool import Pool, TeacherAnswered, TeacherLost, TeacherReady, TeacherReturned
+from synth_ray.route.pool import Pool, TeacherAnswered, TeacherLeaving, TeacherLost, TeacherReady, TeacherReturned
 from synth_ray.route.suspects import Suspects
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Replica:
     """One teacher as the driver sees it: what it is and what it was asked and has not answered.
 
     `alone`: it was given a group of suspects, and gets nothing else before they have ended. `begun`: it was told to hand back
-    what it had not begun, and was given nothing since.
+    what it had not begun, and was given nothing since. `leaving`: its machine is about to go, and it gets nothing more.
     """
 
     facts: dict[str, TeacherFacts]
@@ -43,6 +43,7 @@ class Replica:
     load: dict[str, Load] = field(default_factory=dict)
     alone: bool = False
     begun: bool = False
+    leaving: bool = False
 
     @property
     def fits(self) -> int:
@@ -102,7 +103,7 @@ class Dispatch:
         return (teacher for teacher, replica in self._replicas.items() if not replica.asked)
 
     def _room(self, replica: Replica) -> int:
-        return self._in_flight or FULL * replica.fits
+        return 0 if replica.leaving else self._in_flight or FULL * replica.fits
 
     def add(self, chunk: int, requests: Sequence[Request]) -> None:
         """Requests of a chunk that this run has not asked before: only an earlier run can have journalled answers of it."""
@@ -137,7 +138,7 @@ class Dispatch:
 
     def _level(self, share: int) -> None:
         """Some engine runs less than it may and nothing waits: replicas that hold more than their share hand back the rest."""
-        starved = [r for r in self._replicas.values() if not r.alone and len(r.asked) < min(share, r.fits)]
+        starved = [r for r in self._replicas.values() if not (r.alone or r.leaving) and len(r.asked) < min(share, r.fits)]
         if not starved:
             return
         for teacher, replica in self._replicas.items():
@@ -145,6 +146,14 @@ class Dispatch:
             if above > 0 and not (replica.alone or replica.begun):
                 replica.begun = True
                 self._pool.withdraw(teacher, above)
+
+    def leaving(self, event: TeacherLeaving) -> None:
+        """The replica's machine is about to go: what it has not begun comes back now, the rest when it is answered or lost."""
+        replica = self._replicas.get(event.teacher)
+        if replica is not None:
+            replica.leaving = True
+            if not replica.alone:
+                self._pool.withdraw(event.teacher, len(replica.asked))
 
     def returned(self, event: TeacherReturned) -> None:
         """The replica had not begun these, and will not."""
@@ -163,10 +172,11 @@ class Dispatch:
 
     def _reserved(self) -> int | None:
         """The replica kept for suspects: the one that has a group of them, else the one nearest to having nothing."""
-        alone = [teacher for teacher, replica in self._replicas.items() if replica.alone and replica.asked]
+        alone = [t for t, replica in self._replicas.items() if replica.alone and replica.asked and not replica.leaving]
         if alone or not self._suspects.any:
             return alone[0] if alone else None
-        return min(self._replicas, key=lambda t: len(self._replicas[t].asked), default=None)
+        staying = [teacher for teacher, replica in self._replicas.items() if not replica.leaving]
+        return min(staying, key=lambda t: len(self._replicas[t].asked), default=None)
 
     def _ask(self, teacher: int, batch: list[Request], *, alone: bool) -> None:
         if not batch:
@@ -217,7 +227,10 @@ class Dispatch:
         if replica is None:
             return []
         self._pending.gone(event.teacher)
-        again, guilty = self._suspects.died(replica.asked.values(), alone=replica.alone)
+        if event.handed_back:
+            again, guilty = self._suspects.handed_back(replica.asked.values(), alone=replica.alone), []
+        else:
+            again, guilty = self._suspects.died(replica.asked.values(), alone=replica.alone)
         self._pending.put_back(again)
         for chunk in {r.chunk for r in replica.asked.values()}:
             self._recalled.update(self._recall(chunk))

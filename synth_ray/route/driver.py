@@ -19,6 +19,7 @@ from synth_ray.route.pool import (
     Pool,
     StageFailed,
     TeacherAnswered,
+    TeacherLeaving,
     TeacherLost,
     TeacherReady,
     TeacherReturned,
@@ -165,6 +166,8 @@ class Driver:
                 self.dispatch.answered(event)
                 for answered in event.answered:
                     self._take(answered)
+            case TeacherLeaving():
+                self.dispatch.leaving(event)
             case TeacherLost():
                 self._lost(event)
             case ChunkStaged():

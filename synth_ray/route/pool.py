@@ -41,12 +41,23 @@ class TeacherReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class TeacherLeaving:
+    """A replica's machine is about to be taken away: it answers what it has begun, and takes nothing more."""
+
+    teacher: int
+
+
+@dataclass(frozen=True, slots=True)
 class TeacherLost:
-    """A replica is gone, with everything it was asked. `replaced` says whether another is starting."""
+    """A replica is gone, with everything it was asked. `replaced` says whether another is starting.
+
+    `handed_back`: its machine was taken away in order, so nothing it was asked is to blame.
+    """
 
     teacher: int
     why: str
     replaced: bool
+    handed_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ class StageFailed:
     fatal: bool
 
 
-Event = TeacherReady | TeacherAnswered | TeacherReturned | TeacherLost | ChunkStaged | StageFailed
+Event = TeacherReady | TeacherAnswered | TeacherReturned | TeacherLeaving | TeacherLost | ChunkStaged | StageFailed
 
 
 HUNT_DEATHS = 6

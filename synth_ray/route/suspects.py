@@ -56,6 +56,13 @@ class Suspects:
         self._groups.extend(_cut(suspected))
         return [r for r in asked if self._deaths[r.id] < _DEATHS], []
 
+    def handed_back(self, in_flight: Iterable[Request], *, alone: bool) -> list[Request]:
+        """A replica ended in order with these in flight: none is to blame. Returns what to ask again among others."""
+        if not alone:
+            return list(in_flight)
+        self._groups.appendleft(list(in_flight))
+        return []
+
     def cleared(self, ids: Iterable[str]) -> None:
         """These were answered: what they were suspected of was another's doing."""
         for one in ids:
