@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import struct
 import threading
@@ -22,7 +23,10 @@ CODES = {
     "full": (507, "InsufficientStorage"),
 }
 PASSING = ("internal", "slow_down", "reset_before", "reset_after", "torn", "hang")
-"""Faults that pass. `reset_after` loses the answer of a request that was carried out."""
+"""Faults that pass. `reset_after` loses the answer of a request that was carried out.
+
+Another, `stale`, is a listing that shows no object.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(self.proxy.hang_s)
             return self._reset()
         answer, data = self._forward(body)
+        if fault == "stale":
+            data = re.sub(rb"<Contents>.*?</Contents>", b"", data, flags=re.DOTALL)
         if fault == "reset_after":
             return self._reset()
         return self._answer(answer, data, torn=fault == "torn")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +71,7 @@ def slow_job(folder: Path, **more: Any) -> dict[str, Any]:
     return job(folder, str(folder / "out"), **(how | more))
 
 
-def run_while(folder: Path, killing: Any) -> tuple[str, Any]:
+def run_while(folder: Path, killing: Any, **how: Any) -> tuple[str, Any]:
     """The run's digest and its last tally; `killing(tally)` is called with every tally from the driver's own loop."""
     last: list[Any] = []
 
@@ -77,7 +79,7 @@ def run_while(folder: Path, killing: Any) -> tuple[str, Any]:
         last[:] = [tally]
         killing(tally)
 
-    result = synth_ray.run(slow_job(folder), watch=watch)
+    result = synth_ray.run(slow_job(folder, **how), watch=watch)
     assert not result.stopped
     return str(result.manifest["dataset_digest"]), last[0]
 
@@ -96,6 +98,50 @@ def test_actors_killed_at_seeded_random_moments_cost_no_row(local: str, cluster:
     digest, tally = run_while(tmp_path, killing)
     assert (digest, len(killed)) == (local, 2)
     assert kind == "StagerActor" or tally.teachers_lost == 2
+
+
+def test_an_index_shard_killed_mid_run_is_made_again_and_decides_the_same(local: str, cluster: Any, tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def killing(tally: Any) -> None:
+        if len(killed) < 2 and tally.chunks_admitted > len(killed) + 1 and (found := actors("ShardActor")):
+            killed.append(found[0])
+            os.kill(found[0], signal.SIGKILL)
+
+    shards = {"engine": "ray", "teachers": 2, "stagers": 2, "cpus_per_teacher": 0.5, "index_shards": 2}
+    assert run_while(tmp_path, killing, cluster=shards)[0] == local
+    assert len(killed) == 2
+
+
+def test_a_node_that_is_drained_hands_its_requests_back_and_costs_no_row_and_no_replacement(
+    local: str, cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The notice a spot machine gets: nothing more is asked of it, and its successor starts before it goes."""
+    import ray
+    from ray._private.state import state
+
+    drained: list[str] = []
+
+    def killing(tally: Any) -> None:
+        if not drained and tally.requests_done >= 40 and (found := actors("TeacherActor")):
+            on = {a["Pid"]: a["Address"]["NodeID"] for a in state.actor_table(None).values()}
+            drained.append(on[found[0]])
+            drain(ray.get_runtime_context().gcs_address, drained[0])
+
+    cluster.nodes.append(cluster.add_node(num_cpus=4, object_store_memory=100_000_000))
+    digest, tally = run_while(tmp_path, killing, limits={"engine_replacements": 0, "journal_flush_s": 0.2})
+    assert (digest, len(drained)) == (local, 1)
+    assert tally.teachers_lost >= 1
+    assert "its node is being taken away" in caplog.text
+    node = next(n for n in cluster.nodes if n.node_id == drained[0])
+    cluster.nodes.remove(node)
+    cluster.remove_node(node)
+
+
+def drain(address: str, node: str) -> None:
+    program = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", address, "--node-id", node]
+    why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot", "--deadline-remaining-seconds", "30"]
+    subprocess.run([*program, *why], check=True, capture_output=True)
 
 
 def test_a_node_killed_with_everything_on_it_costs_no_row(local: str, cluster: Any, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,15 @@ import duckdb
 import pytest
 
 import synth_ray
-from synth_ray.records import Request, Seed
+from synth_ray.ask.asker import Asker
+from synth_ray.job.models import Sampling
+from synth_ray.job.section import Section
+from synth_ray.recipes.contract import Constraint, Recipe, user
+from synth_ray.records import Reason, Request, Seed
 from synth_ray.route.suspects import Suspects
+from tests.conftest import TINY_TEACHER
 from tests.route.test_route import job
+from tests.unit.ask.test_teachers import ask, prompt
 
 
 def requests(n: int) -> list[Request]:
@@ -67,3 +75,70 @@ def test_one_request_far_slower_than_the_rest_ends_by_its_deadline_and_holds_nob
     manifest = synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest
     assert manifest["complete"]
     assert 0 < manifest["rows"]["failed"]["deadline"] < 40
+
+
+@pytest.fixture(scope="module")
+def broken_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny teacher with a weight that is not a number, as a broken download or quantization leaves one."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("broken") / "model"
+    shutil.copytree(TINY_TEACHER, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"], float("nan"))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.vllm
+def test_a_model_whose_logits_are_no_numbers_ends_the_run_and_fills_no_row(
+    vllm_teacher: Any, broken_model: Path, tmp_path: Path
+) -> None:
+    """A guide would make a valid label of NaN: the engine must die of it, and the job stop with nothing accepted."""
+    args = {"dtype": "bfloat16", "max_num_seqs": 8, "max_model_len": 512, "enforce_eager": True}
+    how: dict[str, Any] = {
+        "models": {"teacher": {"engine": "vllm", "model": str(broken_model), "engine_args": args}},
+        "recipe": {"name": "label", "labels": ["calm", "angry"]},
+        "plan": {"requests": 20, "chunk_requests": 10},
+        "limits": {"engine_replacements": 1},
+    }
+    base = {k: v for k, v in job(tmp_path, str(tmp_path / "out")).items() if k not in ("recipe", "dedup", "models")}
+    result = synth_ray.run(base | how)
+    assert "engine_replacements" in result.stopped
+    assert "NaN" in result.stopped
+    assert not result.manifest["complete"]
+    assert result.manifest["rows"]["accepted"] == 0
+
+
+@pytest.mark.vllm
+def test_a_guide_that_never_ends_is_cut_by_its_tokens_or_its_deadline(vllm_teacher: Any) -> None:
+    endless = Constraint(regex="[a-z ]{480,}")
+    [[cut]] = ask(vllm_teacher, prompt(1, constraint=endless, sampling={"max_tokens": 30}))
+    assert (cut.finish_reason, cut.completion_tokens) == ("length", 30)
+
+    async def make(request: Request, one: Any, options: Any) -> list[Any]:
+        await one([user("Write one new customer message.")], constraint=endless, max_tokens=400)
+        return []
+
+    asker = Asker(
+        Recipe("endless", Section, make), options=None, teachers={"teacher": vllm_teacher}, sampling=Sampling(), deadline_s=0.2
+    )
+    loops = Request("r", 0, 0, Seed("s", "l", "train", {}), 2)
+    outcome = asyncio.run(asker.run(loops))
+    assert [d.reason for d in outcome.drafts] == [Reason.DEADLINE] * 2
+    assert len(ask(vllm_teacher, prompt(2))) == 1  # its place in the engine is free again
+
+
+def test_a_teacher_that_answers_nothing_stops_the_run_early_and_a_whole_one_goes_on(tmp_path: Path) -> None:
+    empty = {"engine": "scripted", "script": {"empty_share": 1.0}}
+    plan = {"requests": 1000, "chunk_requests": 40}
+    short = synth_ray.run(job(tmp_path, str(tmp_path / "out"), models={"teacher": empty}, plan=plan))
+    rows = short.manifest["rows"]
+    assert short.stopped.startswith("limits.max_failed_share")
+    assert not short.manifest["complete"]
+    assert set(rows["failed"]) == {"no_answer"}
+    assert 512 <= rows["requested"] < 2000
+    again = synth_ray.run(job(tmp_path, str(tmp_path / "out"), models={"teacher": empty}, plan=plan, limits={"max_failed_share": 1.0}))
+    assert again.manifest["complete"]
+    assert again.manifest["rows"]["failed"] == {"no_answer": 2000}

@@ -1,0 +1,173 @@
+"""Whole runs while the store misbehaves, or while somebody reads: the run stops cleanly, goes on, and shows only what is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+import synth_ray
+from synth_ray.errors import NotThere, SynthRayError
+from synth_ray.storage import Storage, open_storage
+from tests.proxy import Proxy, Seen, proxy_to
+from tests.route.test_route import SCRIPT, job
+
+PLAN = {"requests": 120, "chunk_requests": 20, "window_chunks": 3}
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("whole")
+    return str(synth_ray.run(job(folder, str(folder / "out"), plan=PLAN)).manifest["dataset_digest"])
+
+
+@pytest.fixture
+def proxy(moto_server: str) -> Iterator[Proxy]:
+    with proxy_to(moto_server) as proxy:
+        yield proxy
+
+
+def published(store: Storage) -> bool:
+    return store.exists("manifest.json")
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize(("fault", "told"), [("expired", "credentials that expired"), ("full", "a full store")])
+def test_a_whole_run_stops_cleanly_at_what_does_not_pass_and_goes_on_to_the_same_dataset(
+    wanted: str, tmp_path: Path, bucket: str, moto_server: str, proxy: Proxy, fault: str, told: str
+) -> None:
+    document = job(tmp_path, "", plan=PLAN, output={"path": f"s3://{bucket}/out", "endpoint_url": proxy.url})
+    clear = open_storage(f"s3://{bucket}/out", endpoint_url=moto_server)
+    for commits in (1, 4):  # the fault begins in the middle, and again further on
+
+        def plan(seen: Seen, commits: int = commits) -> str | None:
+            done = sum(s.method == "PUT" and "/commits/" in s.path for s in proxy.seen)
+            return fault if done > commits else None
+
+        proxy.seen.clear()
+        proxy.plan = plan
+        with pytest.raises(SynthRayError, match=told):
+            synth_ray.run(document)
+        assert not published(clear)
+    kept = {e.path: clear.read(e.path) for e in clear.list("_synth/commits/")}
+    assert kept
+    proxy.plan = lambda _: None
+    assert synth_ray.run(document).manifest["dataset_digest"] == wanted
+    assert {path: clear.read(path) for path in kept} == kept
+
+
+@pytest.mark.s3
+def test_a_whole_run_behind_stale_listings_makes_the_same_dataset(
+    wanted: str, tmp_path: Path, bucket: str, moto_server: str, proxy: Proxy
+) -> None:
+    """A listing that shows nothing of what was just written, as one behind a cache does: work may repeat, no row does."""
+    document = job(tmp_path, "", plan=PLAN, output={"path": f"s3://{bucket}/out", "endpoint_url": proxy.url})
+    stale: list[str] = []
+
+    def plan(seen: Seen) -> str | None:
+        if "list-type" in seen.path and len(stale) % 2 == 0:
+            stale.append(seen.path)
+            return "stale"
+        stale.extend(["fresh"] * ("list-type" in seen.path))
+        return None
+
+    proxy.plan = plan
+    short = synth_ray.run(document | {"budget": {"max_seconds": 0.5}, "models": slow_teacher()})
+    assert not short.manifest["complete"]
+    manifest = synth_ray.run(document).manifest
+    assert manifest["dataset_digest"] == wanted
+    assert manifest["rows"]["requested"] == 240
+    assert len([s for s in stale if s != "fresh"]) >= 2
+
+
+def slow_teacher() -> dict[str, Any]:
+    return {"teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.1, "concurrency": 16}}}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a megabyte, where this process may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], check=False).returncode:
+        pytest.skip("this process may not mount a file system")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_whole_run_on_a_full_disk_stops_cleanly_and_goes_on_when_there_is_room(
+    wanted: str, tmp_path: Path, small_disk: Path
+) -> None:
+    out = small_disk / "out"
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(900_000))
+    with pytest.raises(SynthRayError, match="full disk"):
+        synth_ray.run(job(tmp_path, str(out), plan=PLAN))
+    assert not (out / "manifest.json").exists()
+    ballast.unlink()
+    assert synth_ray.run(job(tmp_path, str(out), plan=PLAN)).manifest["dataset_digest"] == wanted
+
+
+class Reader(threading.Thread):
+    """Reads card and manifest, and every file they name, again and again."""
+
+    def __init__(self, out: Path) -> None:
+        super().__init__(daemon=True)
+        self._out, self._ended = out, threading.Event()
+        self.seen: list[tuple[str, bool, int]] = []
+        self.torn: list[str] = []
+
+    def run(self) -> None:
+        while not self._ended.is_set():
+            for read in (self._by_manifest, self._by_card):
+                try:
+                    read()
+                except (NotThere, FileNotFoundError) as error:
+                    self._missing(str(error))
+
+    def _missing(self, what: str) -> None:
+        if (self._out / "manifest.json").exists() and "data/" in what:
+            self.torn.append(what)
+
+    def _by_manifest(self) -> None:
+        manifest = json.loads((self._out / "manifest.json").read_text())
+        for file in manifest["files"]:
+            data = (self._out / file["path"]).read_bytes()
+            if hashlib.sha256(data).hexdigest() != file["sha256"]:
+                self.torn.append(file["path"])
+        self.seen.append((manifest["dataset_digest"], manifest["complete"], sum(f["rows"] for f in manifest["files"])))
+
+    def _by_card(self) -> None:
+        card = yaml.safe_load((self._out / "README.md").read_text().split("---\n")[1])
+        for one in card["configs"][0]["data_files"]:
+            for path in one["path"]:
+                pq.ParquetFile(self._out / path).read()
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join(30)
+
+
+def test_a_reader_beside_a_run_sees_the_old_whole_dataset_or_the_new_one_and_nothing_else(wanted: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    reader = Reader(out)
+    reader.start()
+    short = synth_ray.run(job(tmp_path, str(out), plan=PLAN, budget={"max_seconds": 0.6}, models=slow_teacher())).manifest
+    whole = synth_ray.run(job(tmp_path, str(out), plan=PLAN)).manifest
+    again = synth_ray.run(job(tmp_path, str(out), plan=PLAN, dedup={"compares": ["prompt"], "threshold": 0.5})).manifest
+    reader.end()
+    assert reader.torn == []
+    versions = {(m["dataset_digest"], m["complete"], m["rows"]["accepted"] + m["rows"]["real"]) for m in (short, whole, again)}
+    assert set(reader.seen) <= versions
+    assert (whole["dataset_digest"], short["complete"], whole["complete"]) == (wanted, False, True)
+    assert len(set(reader.seen)) >= 2
+
