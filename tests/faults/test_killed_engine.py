@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def committed_bytes(out: Path) -> dict[str, str]:
 @pytest.mark.vllm
 @pytest.mark.ray
 def test_an_engine_killed_mid_chunk_is_replaced_and_what_was_committed_stays_byte_for_byte(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")  # the engine in a process of its own, under the actor
     seeds = tmp_path / "seeds.jsonl"
@@ -76,5 +77,6 @@ def test_an_engine_killed_mid_chunk_is_replaced_and_what_was_committed_stays_byt
     assert before.items() <= committed_bytes(tmp_path / "out").items()
     assert "replacing it" in caplog.text
     assert engine_cores() == []
-    print(f"noticed {marks['noticed'] - marks['killed']:.1f} s after the kill, answering again after "
-          f"{marks['answered'] - marks['killed']:.1f} s")
+    noticed, answered = (marks[at] - marks["killed"] for at in ("noticed", "answered"))
+    with capsys.disabled():
+        sys.stdout.write(f"\nengine core killed: noticed after {noticed:.1f} s, answering again after {answered:.1f} s\n")
