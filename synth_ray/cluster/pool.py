@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import signal
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -22,6 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 from synth_ray.ask.worker import Recalled
 from synth_ray.cluster.actors import StagerActor, TeacherActor
 from synth_ray.cluster.index import RayShards
+from synth_ray.cluster.joining import start_ray
 from synth_ray.cluster.leaving import Leaving
 from synth_ray.cluster.placement import end, start_teacher
 from synth_ray.dedup.shards import Sharded
@@ -48,19 +44,6 @@ _STAGES_PER_ACTOR = 2
 _STAGE_RETRIES = 3
 
 Work = tuple[int, Sequence[pa.RecordBatch], Mapping[str, object]]
-
-
-@contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Ray puts its own SIGTERM handler in place, which exits at once; ours stops cleanly."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class RayPool:
@@ -115,29 +98,8 @@ class RayPool:
         self._shards = RayShards(cluster.index_shards, folder=folder, cap=self._job.dedup.bucket_cap)
         return Sharded(self._shards)
 
-    @_handlers_kept()
     def _start_ray(self) -> None:
-        if ray.is_initialized():
-            return
-        cluster = self._job.cluster
-        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-        try:
-            if cluster.address:
-                ray.init(address=cluster.address, **quiet)
-            else:
-                wanted = cluster.teachers * cluster.cpus_per_teacher + cluster.stagers
-                ray.init(
-                    address="local",
-                    num_cpus=max(int(wanted + 1), os.cpu_count() or 1),
-                    include_dashboard=False,
-                    object_store_memory=cluster.object_store_bytes,
-                    runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}},
-                    **quiet,
-                )
-        except (RayError, ConnectionError, RuntimeError, ValueError) as error:
-            place = cluster.address or "on this machine"
-            raise SynthRayError(f"cluster.address: wanted a Ray {place}, got {type(error).__name__}: {error}") from None
-        self._started_ray = True
+        self._started_ray = start_ray(self._job.cluster) or self._started_ray
 
     def _start_teacher(self, teacher: int) -> None:
         actor, self._groups[teacher] = start_teacher(TeacherActor, self._job)

@@ -227,8 +227,9 @@ class Dispatch:
         if replica is None:
             return []
         self._pending.gone(event.teacher)
+        guilty: list[Request] = []
         if event.handed_back:
-            again, guilty = self._suspects.handed_back(replica.asked.values(), alone=replica.alone), []
+            again = self._suspects.handed_back(replica.asked.values(), alone=replica.alone)
         else:
             again, guilty = self._suspects.died(replica.asked.values(), alone=replica.alone)
         self._pending.put_back(again)
