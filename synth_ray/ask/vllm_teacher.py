@@ -29,7 +29,6 @@ from synth_ray.records import Message, Reason
 log = logging.getLogger(__name__)
 
 _ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "TOKENIZERS_PARALLELISM": "false",
@@ -52,6 +51,8 @@ class VllmTeacher:
     def open(self) -> TeacherFacts:
         started = time.monotonic()
         os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
+        # Whatever the environment says: killed in a process of its own, the engine would leave `step` waiting for ever.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         engine_args = _engine_args(self._model)
         self._engine = _start(engine_args, self._model)
         self._counts = EngineCounts(self._engine.engine_core.engine_core.scheduler)

@@ -1,4 +1,4 @@
-"""Real vLLM under Ray: the engine's own process is killed in the middle of a chunk; another answers the rest."""
+"""Real vLLM under Ray: the process the engine steps in is killed in the middle of a chunk; another answers the rest."""
 
 from __future__ import annotations
 
@@ -17,13 +17,9 @@ import synth_ray
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.storage import open_storage
 from tests.conftest import TINY_TEACHER
-from tests.faults.test_killed_actors import _title, _under
+from tests.faults.test_killed_actors import actors
 
 ENGINE_ARGS = {"dtype": "bfloat16", "max_num_seqs": 8, "max_model_len": 512, "enforce_eager": True}
-
-
-def engine_cores() -> list[int]:
-    return [pid for pid in _under(os.getpid()) if "EngineCore" in _title(pid)]
 
 
 def committed_bytes(out: Path) -> dict[str, str]:
@@ -38,7 +34,7 @@ def committed_bytes(out: Path) -> dict[str, str]:
 def test_an_engine_killed_mid_chunk_is_replaced_and_what_was_committed_stays_byte_for_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")  # the engine in a process of its own, under the actor
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")  # an environment that asks for what hangs
     seeds = tmp_path / "seeds.jsonl"
     seeds.write_text("".join(json.dumps({"prompt": f"Write one new customer message, number {i}:"}) + "\n" for i in range(96)))
     job: dict[str, Any] = {
@@ -58,7 +54,7 @@ def test_an_engine_killed_mid_chunk_is_replaced_and_what_was_committed_stays_byt
 
     def watch(tally: Any) -> None:
         now = time.monotonic()
-        if not before and tally.chunks_admitted >= 2 and tally.in_flight and (found := engine_cores()):
+        if not before and tally.chunks_admitted >= 2 and tally.in_flight and (found := actors("TeacherActor")):
             os.kill(found[0], signal.SIGKILL)
             before.update(committed_bytes(tmp_path / "out"))
             marks["killed"] = now
@@ -76,7 +72,7 @@ def test_an_engine_killed_mid_chunk_is_replaced_and_what_was_committed_stays_byt
     assert len(before) >= 4
     assert before.items() <= committed_bytes(tmp_path / "out").items()
     assert "replacing it" in caplog.text
-    assert engine_cores() == []
+    assert actors("TeacherActor") == []
     noticed, answered = (marks[at] - marks["killed"] for at in ("noticed", "answered"))
     with capsys.disabled():
-        sys.stdout.write(f"\nengine core killed: noticed after {noticed:.1f} s, answering again after {answered:.1f} s\n")
+        sys.stdout.write(f"\nengine killed: noticed after {noticed:.1f} s, answering again after {answered:.1f} s\n")
