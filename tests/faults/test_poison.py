@@ -152,7 +152,7 @@ def test_a_teacher_that_answers_nothing_stops_the_run_early_and_a_whole_one_goes
 
 
 def test_beside_a_request_a_thousand_times_slower_the_engine_stays_full_and_the_row_is_accounted(tmp_path: Path) -> None:
-    """Until nothing is left to ask: the window is as long as the plan. Occupancy is counted by answers, not by the clock."""
+    """The window is as long as the plan and all of it is in flight. Occupancy is counted by answers, not by the clock."""
     loads: list[Load] = []
 
     class Watched(LocalPool):
@@ -161,10 +161,11 @@ def test_beside_a_request_a_thousand_times_slower_the_engine_stays_full_and_the_
             loads.extend(e.load["teacher"] for e in found if isinstance(e, TeacherAnswered))
             return found
 
-    script = {"latency_s": 0.004, "slow_share": 0.003, "slow_factor": 1000, "concurrency": 16, "words": 8}
+    script = {"latency_s": 0.006, "slow_share": 0.003, "slow_factor": 1000, "concurrency": 16, "words": 8}
     how: dict[str, Any] = {
         "models": {"teacher": {"engine": "scripted", "script": script}},
         "plan": {"requests": 400, "chunk_requests": 20, "window_chunks": 20},
+        "cluster": {"engine": "local", "in_flight": 400},
         "recipe": {"name": "distill", "keep": ["answer"]},
     }
     document = job(tmp_path, str(tmp_path / "out"))
