@@ -40,7 +40,6 @@ class ScriptedTeacher:
         self._answered = 0
         self._running = 0
         self._waiting = 0
-        self._steps = self._running_sum = 0
         self._slots = asyncio.Semaphore(self._script.concurrency)
         self._dead = False
         self._opened = time.monotonic()
@@ -76,8 +75,6 @@ class ScriptedTeacher:
             try:
                 await asyncio.sleep(self._script.latency_s * (self._script.slow_factor if slow else 1.0))
             finally:
-                self._steps += 1
-                self._running_sum += min(self._running + self._waiting, self._script.concurrency)
                 self._running -= 1
 
     def _count_towards_death(self) -> None:
@@ -136,8 +133,7 @@ class ScriptedTeacher:
         return draw.random() < 0.5 if kind == "boolean" else self._sentence(draw, 5)
 
     def load(self) -> Load:
-        """An answer counts as a step."""
-        return Load(self._running, self._waiting, self._steps, self._running_sum)
+        return Load(running=self._running, waiting=self._waiting)
 
     def close(self) -> None:
         self._dead = True
