@@ -153,7 +153,9 @@ class Publication:
             revision=self._shape.provenance.revision,
             recipe=job.recipe.name,
             license=job.output.license,
-            sources=[{"path": s.path, "license": s.license} for s in job.seeds],
+            sources=[
+                {"path": s.path, "license": s.license} for s in (*job.seeds, *(job.mix.real if job.mix is not None else ()))
+            ],
             synthetic_only_eval=not prepared.recipe.copies and any(s not in publisher.real for s in evaluation),
             single_writer=job.output.single_writer,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
