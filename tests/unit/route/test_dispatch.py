@@ -114,3 +114,15 @@ def test_a_replica_that_joins_at_the_end_is_given_what_others_had_queued(level: 
     seeds = [seed(i, prompt="p") for i in range(64)]
     pool, _ = simulate(seeds, [SimulatedReplica(8), SimulatedReplica(8)], lambda _: 40, joins=[0, 40 if level else 1 << 30])
     assert pool.steps <= (200 if level else 400)
+
+
+def test_beside_a_request_a_thousand_times_slower_a_replica_stays_full_and_the_request_is_accounted() -> None:
+    tokens = [20 + (i * 37) % 80 for i in range(2_000)]
+    tokens[7] = 60_000
+    seeds = [seed(i, prompt=f"p{i}") for i in range(len(tokens))]
+    pool, _ = simulate(seeds, [SimulatedReplica(32)], lambda r: tokens[int(r.id[1:])], chunk=64)
+    steps, running = pool.replicas[0].before_tail
+    assert steps > 2_000
+    assert running / (32 * steps) >= 0.95
+    assert len(pool.ended_at) == 2_000
+    assert 60_000 <= pool.steps <= 60_100
