@@ -14,8 +14,18 @@ def driver_name() -> str:
     return f"{place}/{os.getpid()}/{_start_tick(os.getpid()) or '-'}/{uuid.uuid4().hex[:8]}"
 
 
+_ended: set[str] = set()
+
+
+def ended(driver: str) -> None:
+    """This process no longer drives under this name, whether or not the store could be told."""
+    _ended.add(driver)
+
+
 def is_gone(driver: str) -> bool:
-    """True only where it can be known: it ran in this machine's present boot and pid namespace, and is no more."""
+    """True only where it can be known: it ended in this process, or ran in this boot and pid namespace and is no more."""
+    if driver in _ended:
+        return True
     parts = driver.split("/")
     if len(parts) != 6 or tuple(parts[:3]) != _place() or "-" in parts[:3] or not parts[3].isdigit():
         return False

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from synth_ray.dataset.lease import Lease
-from synth_ray.dataset.process import driver_name, is_gone
+from synth_ray.dataset.process import driver_name, ended, is_gone
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.storage import Storage
@@ -54,8 +54,11 @@ class Fence:
 @contextmanager
 def driving(storage: Storage) -> Iterator[Fence]:
     lease = Lease.claim(storage, driver_name(), now=time.time(), lease_s=_LEASE_S, is_gone=is_gone)
-    with Fence(lease) as fence:
-        yield fence
+    try:
+        with Fence(lease) as fence:
+            yield fence
+    finally:
+        ended(lease.driver)
 
 
 def refuse_unconditional_store(job: Job, storage: Storage) -> None:

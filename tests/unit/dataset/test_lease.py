@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from synth_ray.dataset.lease import Lease
-from synth_ray.dataset.process import driver_name, is_gone
+from synth_ray.dataset.process import driver_name, ended, is_gone
 from synth_ray.errors import Conflict
 from synth_ray.storage import Storage
 
@@ -73,3 +73,10 @@ def test_a_live_process_is_not_gone_and_a_dead_one_is() -> None:
     assert mine[3] == str(os.getpid())
     assert is_gone("/".join([*mine[:4], "1", "nonce"]))
     assert not is_gone("what is this")
+
+
+def test_a_driver_that_ended_in_this_process_is_gone_though_the_store_was_never_told() -> None:
+    one, other = driver_name(), driver_name()
+    ended(one)
+    assert is_gone(one)
+    assert not is_gone(other)
