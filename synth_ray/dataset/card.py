@@ -178,6 +178,8 @@ def _provenance(m: Manifest) -> list[tuple[str, object]]:
     facts = [
         ("teacher", m.teacher),
         ("revision", m.revision),
+        ("teacher's licence", m.teacher_license),
+        ("teacher's terms", m.teacher_terms),
         ("recipe", m.recipe),
         ("licence", m.license),
         *((f"seeds {n}", source.get("path", "")) for n, source in enumerate(m.sources, start=1)),

@@ -80,6 +80,8 @@ class Manifest(_Facts):
     pii_in_place: bool = False
     teacher: str = ""
     revision: str = ""
+    teacher_license: str = ""
+    teacher_terms: str = ""
     recipe: str = ""
     license: str = ""
     sources: list[dict[str, Any]] = Field(default_factory=list)

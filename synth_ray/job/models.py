@@ -109,6 +109,8 @@ class Model(Section):
     engine_args: dict[str, Any] = key(lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing")
     endpoint: Endpoint | None = key(None, "Where the model is served, for engine 'endpoint'.", changes="nothing")
     script: Script = key(Script, "The scripted teacher's script.")
+    license: str = key("", "The model's licence, for the card: it may bind what its answers are used for.", changes="nothing")
+    terms: str = key("", "Terms its answers come under, as a sentence or an address, for the card.", changes="nothing")
     family: str = key(
         "", "The model's family, as qwen; left out, told from its name. A judge must be of another.", changes="nothing"
     )

@@ -151,6 +151,8 @@ class Publication:
             partition_by=job.output.partition_by,
             teacher=self._shape.provenance.teacher,
             revision=self._shape.provenance.revision,
+            teacher_license=job.models.teacher.license,
+            teacher_terms=job.models.teacher.terms,
             recipe=job.recipe.name,
             license=job.output.license,
             sources=[

@@ -126,7 +126,7 @@ def test_labels_are_held_against_those_of_people_and_weak_ones_are_called_advice
         "name": "labels",
         "seeds": str(tmp_path / "labelled.jsonl"),
         "recipe": {"name": "label", "labels": ["refund", "delivery"], "gold": "kind"},
-        "models": {"teacher": {"engine": "scripted"}},  # which guesses
+        "models": {"teacher": {"engine": "scripted", "license": "mit", "terms": "For tests alone."}},  # which guesses
         "dedup": {"near": False},
         "split": {"fractions": {"train": 1.0}, "group_at": None},
         "output": str(tmp_path / "labels"),
@@ -141,4 +141,6 @@ def test_labels_are_held_against_those_of_people_and_weak_ones_are_called_advice
     assert told["low"] < told["kappa"] < told["high"]
     card = (tmp_path / "labels" / "README.md").read_text()
     assert "80 accepted rows have one" in card
+    assert "| teacher's licence | mit |" in card
+    assert "| teacher's terms | For tests alone. |" in card
     assert "**Advice only:**" in card
