@@ -19,6 +19,9 @@ from synth_ray.job.split import Split
 from synth_ray.job.target import Target
 from synth_ray.records import digest
 
+_NEVER_ASKED = ("split.real.", "mix.real.", "decontaminate.against.", "target.balance.like.")
+"""Sources whose rows no model sees. Where they move a seed to another split, the seeds' own digest tells."""
+
 
 class Job(Section):
     """One job: seeds and a teacher in, a dataset out."""
@@ -66,9 +69,11 @@ class Job(Section):
     def keys_that_change(self, what: Changes) -> dict[str, Any]:
         """The keys whose change costs `what`, by dotted name. Models answer for their own identity."""
         found = _keys(self, what, "")
+        if what == "admit":
+            return found | {k: v for k, v in _keys(self, "ask", "").items() if k.startswith(_NEVER_ASKED)}
         if what != "ask":
             return found
-        found = {k: v for k, v in found.items() if not k.startswith(("models.", "seeds."))}
+        found = {k: v for k, v in found.items() if not k.startswith(("models.", "seeds.", *_NEVER_ASKED))}
         return found | {f"models.{role}": m.identity() for role, m in self.models.by_role().items()}
 
     def ask_digest(self, seeds_digest: str) -> str:

@@ -20,7 +20,7 @@ from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub
 from synth_ray.route.fence import driving, refuse_unconditional_store
 from synth_ray.route.places import open_output
-from synth_ray.route.plans import open_plans
+from synth_ray.route.plans import Plans, open_plans
 from synth_ray.route.preparation import prepare
 from synth_ray.route.publication import Publication, Told
 from synth_ray.route.run import Result
@@ -51,7 +51,7 @@ def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _a
                 fence.check()
                 watch(chunk + 1, chunks)
             publication.keep_index()
-            manifest = publication.manifest(plans, _told(before), stopped=_stopped(before, plans.shortfall()))
+            manifest = publication.manifest(plans, _told(before), stopped=_stopped(before, plans, chunks))
         publication.publish(manifest, replaces=replaces)
         return Result(job.output.path.rstrip("/"), manifest.to_dict(), manifest.stopped)
 
@@ -78,10 +78,15 @@ def _told(before: Manifest | None) -> Told:
     return Told(before.cost, before.throughput, before.engines, others)
 
 
-def _stopped(before: Manifest | None, shortfall: str) -> str:
-    if before is None:
+def _stopped(before: Manifest | None, plans: Plans, chunks: int) -> str:
+    """Why the version is not complete. The manifest before may be of a shorter plan than the one that is under way."""
+    if shortfall := plans.shortfall():
+        return shortfall
+    if before is not None and before.stopped and not before.stopped.startswith("target: "):
+        return before.stopped
+    if before is None or plans.next_requests(chunks, frontier=chunks) != []:
         return "curated before its run had ended"
-    return shortfall or ("" if before.stopped.startswith("target: ") else before.stopped)
+    return ""
 
 
 def _restaged(job: Job, pinned: Mapping[str, Any]) -> Callable[[pa.Table], pa.Table] | None:

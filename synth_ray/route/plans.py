@@ -20,6 +20,7 @@ from synth_ray.plan.quotas import Quotas
 from synth_ray.records import Request
 from synth_ray.route.growing import grown_plan
 from synth_ray.route.preparation import Prepared
+from synth_ray.route.waiting import plan_facts
 from synth_ray.storage import Storage
 
 Array = np.ndarray[Any, Any]
@@ -174,6 +175,7 @@ def _each(of_pools: list[Any], cells: list[int]) -> list[Any]:
 
 def open_plans(job: Job, prepared: Prepared, storage: Storage, *, extend: bool, retry_failed: bool) -> Plans:
     """The plan of this output, as far as it has come. Call under the lease. Raises JobError for one that is another's."""
+    _refuse_other_plan(Ledger(storage), prepared.planner)
     if not job.target.is_set:
         size = job.plan.chunk_requests
         return StaticPlans(grown_plan(storage, prepared.planner, chunk_requests=size, extend=extend, retry_failed=retry_failed))
@@ -191,6 +193,19 @@ def open_plans(job: Job, prepared: Prepared, storage: Storage, *, extend: bool, 
         committed=ledger.commits(),
         recorded=lambda chunk: numbers_of(ledger.commit(chunk)),
     )
+
+
+def _refuse_other_plan(ledger: Ledger, planner: Planner) -> None:
+    """Whether this program plans what the one before it did, by the first and the last committed chunk: all follow one rule."""
+    committed = ledger.commits().runs
+    for chunk in sorted({committed[0][0], committed[-1][1] - 1}) if committed else []:
+        commit = ledger.commit(chunk)
+        planned = [planner.request(chunk, i, number) for i, number in enumerate(numbers_of(commit))]
+        if (now := plan_facts(planned)["plan"]) != commit.facts["plan"]:
+            raise JobError(
+                f"chunk {chunk}: wanted the plan of its commit record, {commit.facts['plan']}, got {now}: another version of "
+                "synth-ray plans this job otherwise; go on with the version that began it, or give output.path another place"
+            )
 
 
 def numbers_of(commit: Commit) -> list[int]:

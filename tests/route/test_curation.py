@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,34 @@ CHANGES: dict[str, dict[str, Any]] = {
     "a verifier": {"check": {"verify": "regex", "pattern": "(?s).*[aeiou]\\.?"}},
     "other fingerprints": {"dedup": {"compares": ["completion"], "bands": 16, "rows_per_band": 4, "permutations": 64}},
 }
+
+
+REAL = [{"prompt": f"A real matter of its own, {n * 7919 % 1009}", "answer": f"What people said of it, {n}"} for n in range(12)]
+
+
+@pytest.mark.parametrize("change", ["mix", "split", "decontaminate"])
+def test_real_rows_and_evaluation_sets_are_added_without_asking(folder: Path, tmp_path: Path, change: str) -> None:
+    file = tmp_path / "real.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in REAL))
+    told = {"mix": {"real": str(file)}, "split": {"real": str(file)}}
+    told["decontaminate"] = {"against": [{"name": "real", "path": str(file)}]}
+    before = commits(folder)
+    curated = curate_job(job_from(made(folder, **{change: told[change]}))).manifest
+    assert commits(folder) == before
+    fresh = synth_ray.run(made(folder, f"fresh {change}", **{change: told[change]})).manifest
+    assert (curated["rows"], curated["ask_digest"], curated["job_digest"]) == tuple(
+        fresh[name] for name in ("rows", "ask_digest", "job_digest")
+    )
+    assert curated["dataset_digest"] == fresh["dataset_digest"]
+    assert curate_job(job_from(made(folder))).manifest["complete"]
+
+
+def test_real_rows_that_move_seeds_to_another_split_are_another_run(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "real.jsonl"
+    near = [json.dumps({"prompt": f"Question {i} about the {i % 7}th thing?", "answer": "so"}) for i in range(6)]
+    file.write_text("\n".join(near))
+    with pytest.raises(JobError, match="the seeds or the plan differ"):
+        curate_job(job_from(made(folder, split={"real": str(file)})))
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
@@ -111,3 +140,28 @@ def test_of_a_run_that_stopped_short_it_publishes_what_is_whole_and_says_so(tmp_
     curated = curate_job(job_from(made(tmp_path, check={"drop": []}, **slow)))
     assert curated.stopped == short.stopped
     assert not curated.manifest["complete"]
+
+
+def test_an_extension_that_broke_off_is_not_complete_for_being_curated(tmp_path: Path) -> None:
+    def asked(requests: int) -> dict[str, Any]:
+        return job(tmp_path, str(tmp_path / "out"), plan={"requests": requests, "chunk_requests": 40, "window_chunks": 3})
+
+    assert synth_ray.run(asked(80)).manifest["complete"]
+    store = open_storage(str(tmp_path / "out"))
+    shorter = store.read("manifest.json")
+    synth_ray.run(asked(160), extend=True)
+    store.write("manifest.json", shorter)
+    store.delete("_synth/commits/00000003.json")
+    curated = curate_job(job_from(asked(160)))
+    assert curated.manifest["rows"]["requested"] == 240
+    assert not curated.manifest["complete"]
+    assert curated.stopped == "curated before its run had ended"
+
+
+def test_a_program_that_plans_otherwise_neither_goes_on_nor_curates(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    monkeypatch.setattr("synth_ray.plan.chunks._GOLDEN", np.uint64(0x9E3779B97F4A7C17))
+    for again in (lambda: synth_ray.run(made(folder)), lambda: curate_job(job_from(made(folder)))):
+        with pytest.raises(JobError, match="chunk 0: wanted the plan of its commit record"):
+            again()
