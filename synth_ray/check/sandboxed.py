@@ -4,7 +4,7 @@
 `harness`. The program is on stdin, what it writes to stdout comes back. Exit codes: its own; 77 where this host lacks isolation.
 
 What stands around the program: a user, mount, process, network, IPC and host-name namespace of its own; a root in memory that
-holds the interpreter, read-only, and /work; no /proc, no device, an empty environment; limits on CPU time, memory, file size and
+holds the interpreter, read-only, and /box; no /proc, no device, an empty environment; limits on CPU time, memory, file size and
 open files; no capability, no new privileges; and a filter of system calls that makes no process and no socket.
 """
 
@@ -85,11 +85,11 @@ def _new_root(told: dict[str, Any]) -> None:
             os.symlink(os.readlink(folder), root + folder)
         elif os.path.isdir(folder):
             _read_only(folder, root + folder)
-    os.makedirs(f"{root}/work")
+    os.makedirs(f"{root}/box")
     os.makedirs(f"{root}/.before")
     pivot_root = _CALLS[platform.machine()][1]
     _checked(_LIBC.syscall(pivot_root, os.fsencode(root), os.fsencode(f"{root}/.before")), "pivot_root")
-    os.chdir("/work")
+    os.chdir("/box")
     _checked(_LIBC.umount2(b"/.before", 2), "umount2")
     os.rmdir("/.before")
 

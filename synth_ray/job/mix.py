@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 from pydantic import field_validator
 
-from synth_ray.job.section import Section, key
+from synth_ray.job.section import OneOrMore, Section, key
 from synth_ray.job.seeds import Source
 
 
 class Mix(Section):
     """Real rows, with answers, that are published too. They are split as seeds are, and come before every synthetic row."""
 
-    real: list[Source] = key(..., "Where the real rows come from: one source or a list.", min_length=1, changes="admit")
+    real: Annotated[list[Source], OneOrMore] = key(
+        ..., "Where the real rows come from: one source or a list.", min_length=1, changes="admit"
+    )
     max_synthetic_share: float | None = key(
         None, "Largest share of synthetic rows among all; beyond it they are rejected(over_quota).", gt=0, lt=1, changes="admit"
     )
-
-    @field_validator("real", mode="before")
-    @classmethod
-    def _one_source(cls, value: Any) -> Any:
-        return value if isinstance(value, list) else [value]
 
     @field_validator("real")
     @classmethod

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 Changes = Literal["ask", "stage", "admit", "nothing"]
 """What a change of a key costs: a new run; re-staging from staged text; re-admission only; nothing at all."""
+
+
+OneOrMore = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+"""For a key that takes one value or a list of them: `Annotated[list[X], OneOrMore]`."""
 
 
 class Section(BaseModel):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 from pydantic import field_validator
 
-from synth_ray.job.section import Section, key
+from synth_ray.job.section import OneOrMore, Section, key
 from synth_ray.job.seeds import Source
 from synth_ray.records import SPLITS
 
@@ -25,15 +25,10 @@ class Split(Section):
         "Field of the seeds whose values are to be in every split: within each value the fractions hold to within two lineages.",
     )
     salt: str = key("synth_ray", "Changes which lineage goes where.")
-    real: list[Source] = key(list, "Real rows, with answers, for the evaluation splits.", changes="admit")
+    real: Annotated[list[Source], OneOrMore] = key(list, "Real rows, with answers, for the evaluation splits.", changes="admit")
     allow_synthetic_only_eval: bool = key(
         False, "Accept evaluation splits without a single real row; the card says so in bold.", changes="admit"
     )
-
-    @field_validator("real", mode="before")
-    @classmethod
-    def _one_source(cls, value: Any) -> Any:
-        return value if isinstance(value, list) else [value]
 
     @field_validator("fractions")
     @classmethod

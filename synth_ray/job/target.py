@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from synth_ray.job.section import Section, key
+from synth_ray.job.section import OneOrMore, Section, key
 from synth_ray.job.seeds import Source
 
 
 class Balance(Section):
     """Cells of the target: rows of one value of a field, or of one combination of values. One of shares, like, up_to."""
 
-    by: list[str] = key(
+    by: Annotated[list[str], OneOrMore] = key(
         ...,
         "Field, or fields, whose values are the cells. Where the seeds have it, a row is in its seed's cell and cells are "
         "topped up one by one; else it is the row's own field, and cells can only be capped.",
@@ -27,11 +27,6 @@ class Balance(Section):
     up_to: int | None = key(
         None, "Bring every cell up to so many rows, its seeds counted: only what is lacking is made.", ge=1, changes="admit"
     )
-
-    @field_validator("by", mode="before")
-    @classmethod
-    def _one_field(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
     @field_validator("shares", mode="before")
     @classmethod

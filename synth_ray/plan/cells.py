@@ -51,9 +51,15 @@ class Values:
         return self._codes.setdefault(name, len(self._codes))
 
     @property
+    def any(self) -> bool:
+        """Whether any seed has the fields."""
+        return bool(self._codes)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Seeds by value, the values by name."""
-        each = np.bincount(self.codes[self.codes >= 0], minlength=len(self._codes))
+        codes = self.codes
+        each = np.bincount(codes[codes >= 0], minlength=len(self._codes))
         return {name: int(each[code]) for name, code in sorted(self._codes.items())}
 
     @property
@@ -79,7 +85,7 @@ class Cells:
 
     @property
     def directed(self) -> bool:
-        return bool(self.seeds.counts)
+        return self.seeds.any
 
     def wanted(self, accepted: int | None, like: Iterable[Seed] = ()) -> dict[str, int]:
         """Rows wanted by cell, the cells by name. Raises JobError for a cell that no seed is in."""
@@ -111,7 +117,8 @@ class Cells:
         return dict(sorted(known.items()))
 
     def _refuse_unknown(self, wanted: Mapping[str, int]) -> None:
-        lost = [name for name, rows in wanted.items() if rows and name not in self.seeds.counts]
+        known = self.seeds.counts
+        lost = [name for name, rows in wanted.items() if rows and name not in known]
         if self.directed and lost:
             raise JobError(
                 f"target.balance: wanted a seed in every cell, got none in {len(lost)} of {len(wanted)}; add seeds, or leave "

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from synth_ray.records import Request, digest
-
-Grid = Mapping[str, Sequence[str]]
 
 DOC = "A grid of attributes, as {tone: [polite, curt], persona: [nurse, clerk]}: one of each is drawn per row, for the template."
 
 
-def drawn(grid: Grid, request: Request, slot: int) -> dict[str, str]:
+def drawn(grid: Mapping[str, Sequence[str]], request: Request, slot: int) -> dict[str, str]:
     """One value of each attribute for a slot, each value as likely as the others."""
     draw = random.Random(digest("attributes", request.id, slot))
     return {name: draw.choice(list(values)) for name, values in grid.items()}
 
 
-def refuse_empty(grid: Grid) -> Grid:
-    """Raises ValueError for an attribute without a value to draw."""
+def _all_drawable(grid: dict[str, list[str]]) -> dict[str, list[str]]:
     empty = [name for name, values in grid.items() if not values]
     if empty:
         raise ValueError(f"wanted values for every attribute, got none for {', '.join(empty)}; add some or leave it out")
     return grid
+
+
+Grid = Annotated[dict[str, list[str]], AfterValidator(_all_drawable)]
+"""A recipe's option: every attribute has a value to draw."""

@@ -7,15 +7,13 @@ Its rows are for evaluation alone: a job with a train share is refused, and so i
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
-
-from pydantic import field_validator
 
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
-from synth_ray.recipes.attributes import DOC, Grid, drawn, refuse_empty
-from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, user
+from synth_ray.recipes.attributes import DOC, Grid, drawn
+from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, user
+from synth_ray.recipes.parts import in_parts, parts_of
 from synth_ray.recipes.templates import render
 from synth_ray.records import Draft, Message, Reason, Request
 
@@ -29,12 +27,6 @@ Reply as JSON with keys input, expected and grade; grade says in one sentence ho
 KINDS = ("ambiguous", "incomplete", "contradictory", "off topic", "hostile", "very long", "misspelt", "in another language")
 
 _PARTS = ("input", "expected", "grade")
-_CASE = {
-    "type": "object",
-    "properties": {name: {"type": "string", "minLength": 1, "maxLength": 2000} for name in _PARTS},
-    "required": list(_PARTS),
-    "additionalProperties": False,
-}
 
 
 class EdgeCases(Section):
@@ -44,13 +36,8 @@ class EdgeCases(Section):
     system: str = key("", "System message of the ask.")
     shots: int = key(3, "Seeds of the same split shown beside the request's own.", ge=0, le=32)
     n: int = key(1, "Cases per request, each its own row.", ge=1, le=64)
-    attributes: dict[str, list[str]] = key(lambda: {"kind": list(KINDS)}, DOC)
+    attributes: Grid = key(lambda: {"kind": list(KINDS)}, DOC)
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
-
-    @field_validator("attributes")
-    @classmethod
-    def _drawable(cls, value: Grid) -> Grid:
-        return refuse_empty(value)
 
 
 async def make(request: Request, ask: Ask, options: EdgeCases) -> list[Draft]:
@@ -62,28 +49,19 @@ async def _case(request: Request, ask: Ask, options: EdgeCases, slot: int) -> Dr
     kept: dict[str, Any] = {name: request.seed.fields.get(name) for name in options.keep} | {"attributes": attributes}
     asked = conversation(options.system, render(options.template, request, attributes=attributes))
     try:
-        answer = await ask(asked, constraint=Constraint(json_schema=_CASE))
+        answer = await ask(asked, constraint=in_parts(*_PARTS))
     except AskFailed as error:
         return Draft(asked, "", kept, reason=Reason(error.reason), detail=error.detail)
     return _draft(asked, answer, kept)
 
 
 def _draft(asked: list[Message], answer: Completion, kept: dict[str, Any]) -> Draft:
-    found = _read(answer.text)
+    found = parts_of(answer.text, *_PARTS)
     if found is None:
         return Draft(asked, answer.text, kept, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no case")
     kept = kept | {"grade": found["grade"]}
     said = [user(found["input"])]
     return Draft(said, found["expected"], kept, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens)
-
-
-def _read(text: str) -> dict[str, str] | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    whole = isinstance(value, dict) and all(isinstance(value.get(name), str) and value[name].strip() for name in _PARTS)
-    return {name: value[name].strip() for name in _PARTS} if whole else None
 
 
 RECIPE = Recipe(

@@ -7,13 +7,11 @@ cell and split. Source of the method: attributed prompts (Yu et al., 2023, arXiv
 from __future__ import annotations
 
 import asyncio
-from typing import Any
-
-from pydantic import field_validator
+from typing import Annotated, Any
 
 from synth_ray.errors import AskFailed
-from synth_ray.job.section import Section, key
-from synth_ray.recipes.attributes import DOC, Grid, drawn, refuse_empty
+from synth_ray.job.section import OneOrMore, Section, key
+from synth_ray.recipes.attributes import DOC, Grid, drawn
 from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, drafted, user
 from synth_ray.recipes.templates import render
 from synth_ray.records import Draft, Reason, Request
@@ -28,29 +26,21 @@ Write one new example with the same {{ cell.keys() | join(" and ") }}{% for name
 class Fill(Section):
     """Options of `fill`."""
 
-    by: list[str] = key(..., "Field, or fields, of the seed that make its cell; as in target.balance.", min_length=1)
+    by: Annotated[list[str], OneOrMore] = key(
+        ..., "Field, or fields, of the seed that make its cell; as in target.balance.", min_length=1
+    )
     template: str = key(
         TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots` of the same cell, `cell` and `attributes`."
     )
     system: str = key("", "System message of the asks.")
     shots: int = key(4, "Seeds of the same cell and split shown beside the request's own.", ge=0, le=32)
     n: int = key(1, "New examples per request, each its own row.", ge=1, le=64)
-    attributes: dict[str, list[str]] = key(dict, DOC)
+    attributes: Grid = key(dict, DOC)
     answer: str | None = key(
         None,
         "Jinja template that asks for the new example's answer, sees `example`; left out, the seed's own `answer`: its label.",
     )
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row, beside those of `by`.")
-
-    @field_validator("by", mode="before")
-    @classmethod
-    def _one_field(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("attributes")
-    @classmethod
-    def _drawable(cls, value: Grid) -> Grid:
-        return refuse_empty(value)
 
 
 async def make(request: Request, ask: Ask, options: Fill) -> list[Draft]:

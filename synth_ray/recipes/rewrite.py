@@ -8,14 +8,14 @@ arXiv 1906.05416), with the sentence the answer rests on quoted. That an answer 
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Literal
 
 from pydantic import field_validator
 
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
-from synth_ray.recipes.contract import Ask, Constraint, Recipe, conversation, drafted
+from synth_ray.recipes.contract import Ask, Recipe, conversation, drafted
+from synth_ray.recipes.parts import in_parts, parts_of
 from synth_ray.recipes.passages import counter, passages
 from synth_ray.recipes.templates import constants, render
 from synth_ray.records import Draft, Reason, Request
@@ -60,12 +60,6 @@ class Rewrite(Section):
 
 
 _PARTS = ("question", "quote", "answer")
-_ANSWER = {
-    "type": "object",
-    "properties": {name: {"type": "string", "minLength": 1, "maxLength": 2000} for name in _PARTS},
-    "required": list(_PARTS),
-    "additionalProperties": False,
-}
 
 
 async def make(request: Request, ask: Ask, options: Rewrite) -> list[Draft]:
@@ -84,27 +78,17 @@ async def _one(request: Request, ask: Ask, options: Rewrite, passage: str, style
     questions = options.into == "questions"
     text = render(options.asked, request, passage=passage, style=style)
     try:
-        constraint = Constraint(json_schema=_ANSWER) if questions else None
-        answer = await ask(conversation(options.system, text), constraint=constraint)
+        answer = await ask(conversation(options.system, text), constraint=in_parts(*_PARTS) if questions else None)
     except AskFailed as error:
         return Draft(conversation("", passage), "", kept, reason=Reason(error.reason), detail=error.detail)
     if not questions:
         return drafted(text, answer, fields=kept | {"style": style})
-    found = _read(answer.text)
+    found = parts_of(answer.text, *_PARTS)
     if found is None:
         return Draft(conversation("", passage), answer.text, kept, reason=Reason.SCHEMA_MISMATCH, detail="no question")
     draft = drafted(found["question"], answer, fields=kept | {"quote": found["quote"]})
     draft.completion = found["answer"]
     return draft
-
-
-def _read(text: str) -> dict[str, str] | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    whole = isinstance(value, dict) and all(isinstance(value.get(n), str) and value[n].strip() for n in _PARTS)
-    return {name: value[name].strip() for name in _PARTS} if whole else None
 
 
 def _columns(options: Rewrite) -> dict[str, str]:

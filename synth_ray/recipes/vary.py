@@ -8,11 +8,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from pydantic import field_validator
-
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
-from synth_ray.recipes.attributes import DOC, Grid, drawn, refuse_empty
+from synth_ray.recipes.attributes import DOC, Grid, drawn
 from synth_ray.recipes.contract import Ask, Recipe, conversation, drafted
 from synth_ray.recipes.templates import render
 from synth_ray.records import Draft, Message, Reason, Request
@@ -34,14 +32,9 @@ class Vary(Section):
     system: str = key("", "System message of both asks.")
     shots: int = key(2, "Seeds of the same split shown beside the request's own.", ge=0, le=32)
     n: int = key(1, "New instructions per request, each its own row.", ge=1, le=64)
-    attributes: dict[str, list[str]] = key(dict, DOC)
+    attributes: Grid = key(dict, DOC)
     instruct_temperature: float | None = key(None, "Temperature of the first ask; left out, the job's.", ge=0, le=5)
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
-
-    @field_validator("attributes")
-    @classmethod
-    def _drawable(cls, value: Grid) -> Grid:
-        return refuse_empty(value)
 
 
 async def make(request: Request, ask: Ask, options: Vary) -> list[Draft]:

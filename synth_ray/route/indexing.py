@@ -12,9 +12,7 @@ from synth_ray.dedup import snapshot
 from synth_ray.dedup.index import Batch, Index, Shards
 from synth_ray.errors import JobError, NotThere
 from synth_ray.job.document import Job
-from synth_ray.plan.seeds import SeedStore
-from synth_ray.recipes.catalogue import find
-from synth_ray.route.preparation import seed_rows
+from synth_ray.route.preparation import Prepared, seed_rows
 from synth_ray.route.stager import compared
 from synth_ray.storage import Storage, open_storage
 
@@ -57,14 +55,15 @@ def _source(job: Job, prefix: str) -> Any:
         ) from None
 
 
-def index_seeds(job: Job, seeds: SeedStore, index: Index, *, curated: Callable[[pa.Table], pa.Table]) -> None:
+def index_seeds(prepared: Prepared, index: Index, *, curated: Callable[[pa.Table], pa.Table]) -> None:
     """Keep the seeds' own texts, curated as rows are, where rows must not repeat them."""
-    novel = find(job.recipe.name).novel if job.dedup.seeds is None else job.dedup.seeds
+    dedup, seeds = prepared.job.dedup, prepared.seeds
+    novel = prepared.recipe.novel if dedup.seeds is None else dedup.seeds
     if not novel:
         return
     for start in range(0, len(seeds), _AT_ONCE):
         rows = curated(seed_rows(seeds[i] for i in range(start, min(len(seeds), start + _AT_ONCE))))
-        index.apply(Batch.of(rows, job.dedup.bands))
+        index.apply(Batch.of(rows, dedup.bands))
 
 
 def keep_index(job: Job, index: Index, guard: Guard, storage: Storage) -> None:

@@ -41,6 +41,10 @@ class Plans(Protocol):
         """Positions of a chunk that a later one asks again: their rows do not count."""
         ...
 
+    def refuse_other(self, chunk: int, numbers: Sequence[int]) -> None:
+        """Raises JobError where a committed chunk holds other requests than this plan can have asked."""
+        ...
+
     def cells(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
         """The cell of each staged row of a chunk that holds the requests of these numbers, position by position."""
         ...
@@ -71,13 +75,14 @@ class StaticPlans:
     def superseded(self, chunk: int) -> frozenset[int]:
         return self._plan.superseded(chunk)
 
-    def cells(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
-        chunk = rows["chunk"][0].as_py() if rows.num_rows else None
-        if chunk is not None and list(self._plan.numbers(chunk)) != list(numbers):
+    def refuse_other(self, chunk: int, numbers: Sequence[int]) -> None:
+        if list(self._plan.numbers(chunk)) != list(numbers):
             raise JobError(
                 f"chunk {chunk}: wanted the requests of this plan, got those of another: it was planned for a target; keep the "
                 "target, or give output.path another place"
             )
+
+    def cells(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
         return np.zeros(rows.num_rows, np.int64)
 
     def admitted(self, chunk: int, accepted: Array) -> None:
@@ -142,6 +147,9 @@ class TargetPlans:
     def superseded(self, chunk: int) -> frozenset[int]:
         return frozenset()
 
+    def refuse_other(self, chunk: int, numbers: Sequence[int]) -> None:
+        """Never: what was asked for one target counts towards another."""
+
     def cells(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
         if self._cells.balance is None:
             return np.zeros(rows.num_rows, np.int64)
@@ -175,7 +183,9 @@ def _each(of_pools: list[Any], cells: list[int]) -> list[Any]:
 
 def open_plans(job: Job, prepared: Prepared, storage: Storage, *, extend: bool, retry_failed: bool) -> Plans:
     """The plan of this output, as far as it has come. Call under the lease. Raises JobError for one that is another's."""
-    _refuse_other_plan(Ledger(storage), prepared.planner)
+    ledger = Ledger(storage)
+    committed = ledger.commits()
+    _refuse_other_plan(ledger, committed, prepared.planner)
     if not job.target.is_set:
         size = job.plan.chunk_requests
         return StaticPlans(grown_plan(storage, prepared.planner, chunk_requests=size, extend=extend, retry_failed=retry_failed))
@@ -183,22 +193,21 @@ def open_plans(job: Job, prepared: Prepared, storage: Storage, *, extend: bool, 
         raise JobError(
             "--retry-failed: wanted a plan of fixed length, got a job with a target: what failed is made up for by itself"
         )
-    ledger = Ledger(storage)
     return TargetPlans(
         prepared.planner,
         prepared.quotas(),
         cells=prepared.cells,
         wanted=prepared.wanted,
         chunk_requests=job.plan.chunk_requests,
-        committed=ledger.commits(),
+        committed=committed,
         recorded=lambda chunk: numbers_of(ledger.commit(chunk)),
     )
 
 
-def _refuse_other_plan(ledger: Ledger, planner: Planner) -> None:
+def _refuse_other_plan(ledger: Ledger, committed: Ranges, planner: Planner) -> None:
     """Whether this program plans what the one before it did, by the first and the last committed chunk: all follow one rule."""
-    committed = ledger.commits().runs
-    for chunk in sorted({committed[0][0], committed[-1][1] - 1}) if committed else []:
+    runs = committed.runs
+    for chunk in sorted({runs[0][0], runs[-1][1] - 1}) if runs else []:
         commit = ledger.commit(chunk)
         planned = [planner.request(chunk, i, number) for i, number in enumerate(numbers_of(commit))]
         if (now := plan_facts(planned)["plan"]) != commit.facts["plan"]:

@@ -82,7 +82,9 @@ class Publisher:
             staged = staged.filter(pc.invert(pc.is_in(staged["position"], value_set=pa.array(sorted(gone), pa.int32()))))
         if self._restaged is not None:
             staged = self._restaged(staged)
-        cells = self._plans.cells(staged, numbers_of(commit))
+        numbers = numbers_of(commit)
+        self._plans.refuse_other(chunk, numbers)
+        cells = self._plans.cells(staged, numbers)
         decided = self._admission.decide(staged, cells)
         accepted = pc.equal(decided["verdict"], Verdict.ACCEPTED.value).to_numpy()
         self._plans.admitted(chunk, np.bincount(cells[accepted], minlength=len(self._plans.room)))

@@ -44,17 +44,17 @@ CONTAINED = {
     "this project": f"import os; os.listdir({str(Path(__file__).parent)!r})",
     "the users": "open('/etc/passwd').read()",
     "a write outside": "open('/usr/lib/mine', 'w').write('x')",
-    "a full disk": "f = open('/work/x', 'wb')\nwhile True:\n    f.write(b'x' * 10**6)",
+    "a full disk": "f = open('/box/x', 'wb')\nwhile True:\n    f.write(b'x' * 10**6)",
     "an endless loop": "while True: pass",
     "an endless sleep": "import time; time.sleep(1000)",
     "endless output": "while True: print('x' * 10000)",
     "a signal": "import os; os.kill(os.getppid(), 9)",
     "a way out of the root": "import os; os.mkdir('x'); os.chroot('x')",
     "a namespace of its own": "import ctypes; assert ctypes.CDLL(None).unshare(0x10000000) == 0",
-    "a mount": "import ctypes; assert ctypes.CDLL(None).mount(b'x', b'/work', b'tmpfs', 0, None) == 0",
+    "a mount": "import ctypes; assert ctypes.CDLL(None).mount(b'x', b'/box', b'tmpfs', 0, None) == 0",
     "a device": "open('/dev/mem')",
     "a debugger": "import ctypes; assert ctypes.CDLL(None).ptrace(0, 0, 0, 0) == 0",
-    "a device of its own": "import os; os.mknod('/work/d', 0o20666, os.makedev(1, 1)); open('/work/d').read(1)",
+    "a device of its own": "import os; os.mknod('/box/d', 0o20666, os.makedev(1, 1)); open('/box/d').read(1)",
 }
 
 
@@ -69,8 +69,8 @@ def test_honest_programs_pass_their_tests_and_see_nothing_of_the_host(monkeypatc
         "def add(a, b):\n    return a + b": "assert add(1, 2) == 3",
         "print('talks')\nimport json, math, re, dataclasses": "assert json.loads('[1]') == [1]",
         "import threading\nf = []\nt = threading.Thread(target=f.append, args=(1,)); t.start(); t.join()": "assert f == [1]",
-        "open('mine', 'w').write('x')": "assert open('/work/mine').read() == 'x'",
-        "import os": "assert not set(os.environ) - {'LC_CTYPE'} and os.getpid() == 1 and os.listdir('/work') == []",
+        "open('mine', 'w').write('x')": "assert open('/box/mine').read() == 'x'",
+        "import os": "assert not set(os.environ) - {'LC_CTYPE'} and os.getpid() == 1 and os.listdir('/box') == []",
         "if __name__ == '__main__':\n    raise SystemExit(1)": "",
     }
     assert SANDBOX.pass_each(list(honest.items())) == [True] * len(honest)

@@ -1,0 +1,21 @@
+"""What `run` and `curate` print at their end, and the exit code it comes to."""
+
+from __future__ import annotations
+
+import sys
+
+from synth_ray.errors import StoppedShort
+from synth_ray.report.funnel import funnel_text
+from synth_ray.route.run import Result
+
+
+def told(result: Result, *, stopped: str) -> int:
+    """Print the funnel and where everything is. `stopped` is what to say of a dataset that is not whole yet."""
+    print(funnel_text(result.manifest))
+    print(f"dataset   {result.prefix}")
+    for name, file in (("card", "README.md"), ("manifest", "manifest.json"), ("report", "report.html")):
+        print(f"{name:<9} {result.prefix}/{file}")
+    if not result.stopped:
+        return 0
+    print(f"synth-ray: {stopped.format(why=result.stopped)}", file=sys.stderr)
+    return StoppedShort.exit_code

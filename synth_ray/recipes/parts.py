@@ -1,0 +1,28 @@
+"""An answer in named parts: a JSON object of texts, asked for by its schema and read back."""
+
+from __future__ import annotations
+
+import json
+
+from synth_ray.recipes.contract import Constraint
+
+_LONGEST = 2000  # characters: a guide without a bound lets a model that finds no end go on to its token limit
+
+
+def in_parts(*names: str) -> Constraint:
+    """What holds the decoder to one text per name, and nothing else."""
+    text = {"type": "string", "minLength": 1, "maxLength": _LONGEST}
+    properties = dict.fromkeys(names, text)
+    return Constraint(
+        json_schema={"type": "object", "properties": properties, "required": list(names), "additionalProperties": False}
+    )
+
+
+def parts_of(answer: str, *names: str) -> dict[str, str] | None:
+    """The parts of an answer without surrounding space; None where one is missing, empty or no text."""
+    try:
+        value = json.loads(answer)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(value, dict) and all(isinstance(value.get(name), str) and value[name].strip() for name in names)
+    return {name: value[name].strip() for name in names} if whole else None
