@@ -13,12 +13,13 @@ from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, Rows, Seeds, manifest_etag, write_manifest, written_facts
 from synth_ray.dataset.schema import Provenance, RowShape
 from synth_ray.dataset.writer import DatasetWriter, Written
+from synth_ray.job.models import Models
 from synth_ray.job.output import Output
 from synth_ray.records import SPLITS
 from synth_ray.storage import Storage
 from tests.rows import staged_chunk
 
-PROVENANCE = Provenance("a teacher", "r1", "distill", "ask0")
+PROVENANCE = Provenance(Models(teacher={"model": "a teacher", "revision": "r1"}), "distill", "ask0")
 
 
 def shape_of(output: Output) -> RowShape:

@@ -9,7 +9,9 @@ from typing import Any
 
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.errors import AskFailed, EngineDead
-from synth_ray.job.models import Sampling
+from synth_ray.job.document import Job
+from synth_ray.job.models import Sampling, teacher_role
+from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.recipes.contract import Completion, Constraint, Recipe
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
 
@@ -34,21 +36,37 @@ class Asker:
         teachers: Mapping[str, Teacher],
         sampling: Sampling,
         deadline_s: float,
+        teacher_of: Callable[[str], str] = lambda _: "teacher",
         note: Note = _unnoted,
     ) -> None:
+        """`teacher_of` names the role that answers for the teacher, by the request's id."""
         self._recipe = recipe
         self._options = options
         self._teachers = teachers
         self._sampling = sampling.model_dump()
+        self._teacher_of = teacher_of
         self._deadline_s = deadline_s
         self._note = note
+
+    @classmethod
+    def of(cls, job: Job, teachers: Mapping[str, Teacher], note: Note = _unnoted) -> Asker:
+        """The asker of a job's recipe."""
+        return cls(
+            find(job.recipe.name),
+            options=options_of(job.recipe),
+            teachers=teachers,
+            sampling=job.sampling,
+            deadline_s=job.limits.request_deadline_s,
+            teacher_of=lambda request: teacher_role(job.models.teacher_of(request)),
+            note=note,
+        )
 
     async def run(self, request: Request, recalled: Mapping[str, list[Completion]] = NOTHING) -> Outcome:
         """The outcome of one request. Raises EngineDead alone: everything else is data.
 
         An ask whose key is in `recalled` was answered before an interruption and is not asked again.
         """
-        ask = _Ask(request, self._teachers, self._sampling, recalled, self._note)
+        ask = _Ask(request, self._teachers, self._teacher_of(request.id), self._sampling, recalled, self._note)
         try:
             async with asyncio.timeout(self._deadline_s):
                 drafts = await self._recipe.make(request, ask, self._options)
@@ -72,12 +90,14 @@ class _Ask:
         self,
         request: Request,
         teachers: Mapping[str, Teacher],
+        teacher_role: str,
         sampling: dict[str, Any],
         recalled: Mapping[str, list[Completion]],
         note: Note,
     ) -> None:
         self._request = request
         self._teachers = teachers
+        self._teacher_role = teacher_role
         self._sampling = sampling
         self._recalled = recalled
         self._note = note
@@ -103,7 +123,7 @@ class _Ask:
         prompt = Prompt(messages, key, n, constraint, {**self._sampling, **sampling})
         answers = self._recalled.get(key)
         if answers is None:
-            answers = await self._teachers[role].answer(prompt)
+            answers = await self._teachers[self._teacher_role if role == "teacher" else role].answer(prompt)
             self._note(self._request, key, answers)
         self._tokens[0] += answers[0].prompt_tokens
         self._tokens[1] += sum(a.completion_tokens for a in answers)

@@ -16,7 +16,6 @@ from synth_ray.ask.teacher import Load, Teacher, TeacherFacts
 from synth_ray.errors import EngineDead
 from synth_ray.job.document import Job
 from synth_ray.job.models import Model
-from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.records import Outcome, Request
 
 _MOST_PER_COLLECT = 2048
@@ -42,6 +41,11 @@ def open_teacher(model: Model) -> Teacher:
     from synth_ray.ask.vllm_teacher import VllmTeacher
 
     return VllmTeacher(model)
+
+
+def _engine_of(model: Model) -> str:
+    """Roles that name the same model share an engine, whatever their share of the requests."""
+    return model.model_dump_json(exclude={"weight"})
 
 
 class AskWorker:
@@ -71,7 +75,7 @@ class AskWorker:
         models = self._job.models.by_role()
         engines: dict[str, tuple[Teacher, TeacherFacts]] = {}
         for role, model in models.items():
-            same = model.model_dump_json()
+            same = _engine_of(model)
             if same not in engines:
                 teacher = open_teacher(model)
                 engines[same] = (teacher, teacher.open())
@@ -79,19 +83,10 @@ class AskWorker:
         if self._journal is not None:
             self._journal.open()
         self._engines = [(teacher, facts.max_running) for teacher, facts in engines.values()]
-        self._asker = self._make_asker(self._teachers)
+        note = {"note": self._journal.note} if self._journal is not None else {}
+        self._asker = Asker.of(self._job, self._teachers, **note)
         self._thread.start()
-        return {role: engines[model.model_dump_json()][1] for role, model in models.items()}
-
-    def _make_asker(self, teachers: Mapping[str, Teacher]) -> Asker:
-        return Asker(
-            find(self._job.recipe.name),
-            options=options_of(self._job.recipe),
-            teachers=teachers,
-            sampling=self._job.sampling,
-            deadline_s=self._job.limits.request_deadline_s,
-            **({"note": self._journal.note} if self._journal is not None else {}),
-        )
+        return {role: engines[_engine_of(model)][1] for role, model in models.items()}
 
     def submit(self, requests: Iterable[Request], recalled: Recalled = NOTHING) -> None:
         """Take requests. `recalled` holds, by request, the answers a journal kept of them."""

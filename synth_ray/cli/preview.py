@@ -47,7 +47,7 @@ def _without_a_model(job: Job) -> Job:
     """The same job with a scripted teacher in every role: its prompts are the job's, its answers are not shown."""
     scripted = job.models.teacher.model_copy(update={"engine": "scripted"})
     judge = scripted if job.models.judge else None
-    return job.model_copy(update={"models": job.models.model_copy(update={"teacher": scripted, "judge": judge})})
+    return job.model_copy(update={"models": job.models.model_copy(update={"teacher": scripted, "others": [], "judge": judge})})
 
 
 def _ask(job: Job, prepared: Prepared, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]]:
@@ -57,13 +57,7 @@ def _ask(job: Job, prepared: Prepared, requests: list[Request]) -> list[tuple[Ou
 
     async def one(request: Request) -> tuple[Outcome, list[Prompt]]:
         heard = {role: Overheard(teacher) for role, teacher in teachers.items()}
-        asker = Asker(
-            prepared.recipe,
-            options=prepared.options,
-            teachers=heard,  # type: ignore[arg-type]
-            sampling=job.sampling,
-            deadline_s=job.limits.request_deadline_s,
-        )
+        asker = Asker.of(job, heard)  # type: ignore[arg-type]
         outcome = await asker.run(request)
         return outcome, [p for one_role in heard.values() for p in one_role.first.values()]
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.errors import JobError
+from synth_ray.job.models import Models
 from synth_ray.job.output import RESERVED, Output
 from synth_ray.records import MESSAGES, Origin, canonical
 
@@ -53,10 +54,9 @@ _REFUSED = [
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What is the same for every synthetic row of a run."""
+    """What every synthetic row of a run tells of its making."""
 
-    teacher: str
-    revision: str
+    models: Models
     recipe: str
     ask_digest: str
 
@@ -115,9 +115,12 @@ class RowShape:
         """A real row has no teacher; every row has the run it came from."""
         synthetic = pc.equal(staged["origin"], Origin.SYNTHETIC.value)
         null = pa.scalar(None, pa.string())
-        facts = self.provenance
-        told = {"teacher": facts.teacher, "revision": facts.revision, "recipe": facts.recipe}
-        made = {name: pc.if_else(synthetic, pa.scalar(value, pa.string()), null) for name, value in told.items()}
+        facts, teachers = self.provenance, self.provenance.models.teachers
+        told = {"recipe": pa.scalar(facts.recipe, pa.string())}
+        answered = [facts.models.teacher_of(one) for one in staged["request"].to_pylist()] if len(teachers) > 1 else None
+        for name, values in (("teacher", [one.name for one in teachers]), ("revision", [one.revision for one in teachers])):
+            told[name] = pa.array(values, pa.string()).take(pa.array(answered)) if answered else pa.scalar(values[0])
+        made = {name: pc.if_else(synthetic, value, null) for name, value in told.items()}
         return made | {"ask_digest": pa.array([facts.ask_digest] * staged.num_rows, pa.string())}
 
     def _from_fields(self, staged: pa.Table) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, field_validator, model_validator
+from pydantic import BaseModel, model_validator
 
 from synth_ray.job.check import Check
 from synth_ray.job.dedup import Decontaminate, Dedup
@@ -13,7 +13,7 @@ from synth_ray.job.models import Models, RecipeChoice, Sampling
 from synth_ray.job.output import Output
 from synth_ray.job.running import Budget, Cluster, Limits, Plan
 from synth_ray.job.scrub import Scrub
-from synth_ray.job.section import Changes, Section, key
+from synth_ray.job.section import Changes, OneOrMore, Section, key
 from synth_ray.job.seeds import Source
 from synth_ray.job.split import Split
 from synth_ray.job.target import Target
@@ -28,7 +28,7 @@ class Job(Section):
 
     name: str = key(..., "A name for people; it appears on the card.", min_length=1, max_length=100, changes="nothing")
     description: str = key("", "A sentence or more for the card.", changes="nothing")
-    seeds: list[Source] = key(..., "Where seeds come from: one source or a list.", min_length=1)
+    seeds: Annotated[list[Source], OneOrMore] = key(..., "Where seeds come from: one source or a list.", min_length=1)
     recipe: RecipeChoice = key(..., "How a seed becomes rows.")
     models: Models = key(..., "Who answers, by role.")
     sampling: Sampling = key(Sampling, "How tokens are drawn.")
@@ -44,11 +44,6 @@ class Job(Section):
     limits: Limits = key(Limits, "When to give up.", changes="nothing")
     budget: Budget = key(Budget, "What the run may cost.", changes="nothing")
     cluster: Cluster = key(Cluster, "Where the work runs.", changes="nothing")
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _one_source(cls, value: Any) -> Any:
-        return value if isinstance(value, list) else [value]
 
     @model_validator(mode="after")
     def _gpus_fit_the_engine(self) -> Job:
@@ -74,7 +69,8 @@ class Job(Section):
         if what != "ask":
             return found
         found = {k: v for k, v in found.items() if not k.startswith(("models.", "seeds.", *_NEVER_ASKED))}
-        return found | {f"models.{role}": m.identity() for role, m in self.models.by_role().items()}
+        found |= {f"models.{role}": m.identity() for role, m in self.models.by_role().items()}
+        return found | ({"models.weights": [m.weight for m in self.models.teachers]} if self.models.others else {})
 
     def ask_digest(self, seeds_digest: str) -> str:
         """What was asked: seed contents, recipe, models, sampling, plan. Rows carry it."""

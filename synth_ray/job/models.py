@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from synth_ray.job.section import Section, key
+from synth_ray.job.section import OneOrMore, Section, key
 
 RESULT_ENGINE_ARGS = frozenset(
     {
@@ -57,7 +57,7 @@ class Script(Section):
 class Endpoint(Section):
     """A server that speaks OpenAI's protocol. Its key is in the environment alone."""
 
-    urls: list[str] = key(
+    urls: Annotated[list[str], OneOrMore] = key(
         ..., "Base URLs of the same model, as http://host:8000/v1: the emptiest is asked.", min_length=1, changes="nothing"
     )
     key_env: str = key(
@@ -78,11 +78,6 @@ class Endpoint(Section):
     dead_after_s: float = key(300.0, "Seconds without any answer after which the servers count as dead.", gt=0, changes="nothing")
     usd_per_1m_prompt: float = key(0.0, "Price of a million prompt tokens, for the cost.", ge=0, changes="nothing")
     usd_per_1m_completion: float = key(0.0, "Price of a million completion tokens, for the cost.", ge=0, changes="nothing")
-
-    @field_validator("urls", mode="before")
-    @classmethod
-    def _one_url(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
     @field_validator("urls")
     @classmethod
@@ -109,6 +104,7 @@ class Model(Section):
     engine_args: dict[str, Any] = key(lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing")
     endpoint: Endpoint | None = key(None, "Where the model is served, for engine 'endpoint'.", changes="nothing")
     script: Script = key(Script, "The scripted teacher's script.")
+    weight: float = key(1.0, "Its share of the requests among several teachers, beside the others' weights.", gt=0)
     license: str = key("", "The model's licence, for the card: it may bind what its answers are used for.", changes="nothing")
     terms: str = key("", "Terms its answers come under, as a sentence or an address, for the card.", changes="nothing")
     family: str = key(
@@ -124,6 +120,11 @@ class Model(Section):
                 "wanted `endpoint` and engine 'endpoint' together, got one without the other; add `endpoint: {urls: …}`"
             )
         return self
+
+    @property
+    def name(self) -> str:
+        """What rows and the card call it."""
+        return self.model or self.engine
 
     @property
     def families(self) -> frozenset[str]:
@@ -172,21 +173,30 @@ SPEED_OF_SCRIPT = {"latency_s", "slow_share", "slow_factor", "concurrency", "die
 
 
 class Models(Section):
-    """The roles of a job and the model in each. `models: none` is for a recipe that asks nobody."""
+    """The roles of a job and the model in each. `models: none` is for a recipe that asks nobody.
+
+    Several teachers share the requests by weight: `teacher: [{model: a, weight: 3}, b]` is short for a teacher and `others`.
+    """
 
     teacher: Model = key(..., "The model that answers.")
+    others: list[Model] = key(list, "More teachers. Each request has one, chosen by the request's own digest.")
     judge: Model | None = key(None, "The model that judges; recipes without a judge leave it out.")
 
     allow_related_judge: bool = key(False, "Let the judge be of the teacher's own family: it favours its kin.", changes="nothing")
 
     @model_validator(mode="before")
     @classmethod
-    def _nobody(cls, value: Any) -> Any:
-        return {"teacher": {"engine": "none"}} if value == "none" else value
+    def _short_forms(cls, value: Any) -> Any:
+        if value == "none":
+            return {"teacher": {"engine": "none"}}
+        if isinstance(value, dict) and isinstance(value.get("teacher"), list) and value["teacher"] and "others" not in value:
+            return value | {"teacher": value["teacher"][0], "others": value["teacher"][1:]}
+        return value
 
     @model_validator(mode="after")
     def _judge_is_no_kin(self) -> Models:
-        kin = self.judge.families & self.teacher.families if self.judge else frozenset()
+        taught = frozenset().union(*(teacher.families for teacher in self.teachers))
+        kin = self.judge.families & taught if self.judge else frozenset()
         if kin and not self.allow_related_judge:
             # Preference leakage: Li et al., 2025, arXiv 2502.01534.
             raise ValueError(
@@ -200,6 +210,35 @@ class Models(Section):
     def _short_form(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value
 
+    @field_validator("others", mode="before")
+    @classmethod
+    def _short_form_of_each(cls, value: Any) -> Any:
+        return [cls._short_form(one) for one in value] if isinstance(value, list) else value
+
+    @property
+    def teachers(self) -> list[Model]:
+        return [self.teacher, *self.others]
+
+    def told(self, what: Literal["name", "revision", "license", "terms"]) -> str:
+        """What the card says of the teachers: of one its own word, of several each one's, by name."""
+        if not self.others:
+            return str(getattr(self.teacher, what))
+        whole = sum(one.weight for one in self.teachers)
+        if what == "name":
+            return ", ".join(f"{one.name} ({one.weight / whole:.0%})" for one in self.teachers)
+        return "; ".join(f"{one.name}: {said}" for one in self.teachers if (said := getattr(one, what)))
+
+    def teacher_of(self, request: str) -> int:
+        """Which of the teachers answers the request of this id: each as often as its weight, the same one for ever."""
+        if not self.others:
+            return 0
+        drawn = int(request[:12], 16) / 16**12 * sum(teacher.weight for teacher in self.teachers)
+        for place, teacher in enumerate(self.teachers):
+            drawn -= teacher.weight
+            if drawn < 0:
+                return place
+        return len(self.others)
+
     def usd_of(self, tokens: Mapping[str, float]) -> float:
         """What so many prompt and completion tokens cost where the teacher is served elsewhere."""
         place = self.teacher.endpoint
@@ -209,7 +248,13 @@ class Models(Section):
         return sum(told) / 1e6
 
     def by_role(self) -> dict[str, Model]:
-        return {"teacher": self.teacher} | ({"judge": self.judge} if self.judge else {})
+        """Every model of the job. Of several teachers the first is `teacher`, the second `teacher_2`."""
+        teachers = {teacher_role(place): model for place, model in enumerate(self.teachers)}
+        return teachers | ({"judge": self.judge} if self.judge else {})
+
+
+def teacher_role(place: int) -> str:
+    return f"teacher_{place + 1}" if place else "teacher"
 
 
 class Sampling(Section):

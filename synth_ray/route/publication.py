@@ -57,8 +57,7 @@ class Publication:
         self._shape = RowShape.of(
             job.output,
             provenance=Provenance(
-                teacher=job.models.teacher.model or job.models.teacher.engine,
-                revision=job.models.teacher.revision,
+                models=job.models,
                 recipe=job.recipe.name,
                 ask_digest=prepared.ask_digest,
             ),
@@ -98,7 +97,7 @@ class Publication:
             if self._prepared.mixed.num_rows:
                 self._publisher.mix(stager.curated(self._prepared.mixed))
             _bound(job, plans, self._publisher.mixed)
-            index_seeds(job, self._prepared.seeds, self._index, curated=stager.curated)
+            index_seeds(self._prepared, self._index, curated=stager.curated)
             yield self._publisher
 
     def keep_index(self) -> None:
@@ -149,10 +148,10 @@ class Publication:
             columns={f.name: str(f.type) for f in self._shape.accepted_schema},
             rejected_columns={f.name: str(f.type) for f in self._shape.refused_schema},
             partition_by=job.output.partition_by,
-            teacher=self._shape.provenance.teacher,
-            revision=self._shape.provenance.revision,
-            teacher_license=job.models.teacher.license,
-            teacher_terms=job.models.teacher.terms,
+            teacher=job.models.told("name"),
+            revision=job.models.told("revision"),
+            teacher_license=job.models.told("license"),
+            teacher_terms=job.models.told("terms"),
             recipe=job.recipe.name,
             license=job.output.license,
             sources=[
