@@ -158,6 +158,7 @@ class Draft:
     completion_tokens: int = 0
     reason: Reason | None = None
     detail: str = ""
+    logprobs: list[dict[str, Any]] | None = None  # of every token of the answer, as `LOGPROBS` has them
     copied: bool = False  # the seed itself, not an answer: origin and depth are the seed's own
 
 
@@ -174,6 +175,10 @@ class Outcome:
 
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+_LIKELY = [("token", pa.string()), ("id", pa.int32()), ("logprob", pa.float32())]
+LOGPROBS = pa.list_(pa.struct([*_LIKELY, ("top", pa.list_(pa.struct(_LIKELY)))]))
+"""Token by token: what was said, and the likeliest at its place, it among them. `id` is the teacher's own, where it is told."""
 
 STAGED = pa.schema(
     [
@@ -192,6 +197,7 @@ STAGED = pa.schema(
         ("completion", pa.string()),
         ("fields", pa.string()),  # a JSON object: the recipe's own columns (label, gold answer …)
         ("prompt_digest", pa.string()),
+        ("logprobs", LOGPROBS),  # null where none were asked for, and where scrubbing changed what they spell
         ("finish_reason", pa.string()),
         ("prompt_tokens", pa.int32()),
         ("completion_tokens", pa.int32()),

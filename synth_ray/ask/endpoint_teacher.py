@@ -165,6 +165,8 @@ class EndpointTeacher:
         else:
             body["prompt"] = "\n".join(m["content"] for m in prompt.messages)
         body |= {name: sampling[name] for name in _PASSED_ON if name in sampling and sampling[name] != []}
+        if (likely := sampling.get("logprobs")) is not None:
+            body |= {"logprobs": True, "top_logprobs": likely} if self._model.chat else {"logprobs": likely}
         if sampling.get("per_request_seed"):
             body["seed"] = int(prompt.key[:8], 16) & 0x7FFFFFFF
         return body | self._only_vllm(sampling) | self._constraint(prompt.constraint)
@@ -227,6 +229,7 @@ def _completions(reply: httpx.Response, n: int) -> list[Completion] | None:
         choices = sorted(told["choices"], key=lambda one: one.get("index", 0))
         texts = [one["message"]["content"] or "" if "message" in one else one["text"] for one in choices]
         reasons = [str(one.get("finish_reason") or "stop") for one in choices]
+        likely = [_logprobs(one.get("logprobs")) for one in choices]
     except (ValueError, KeyError, TypeError):
         return None
     if len(texts) != n:
@@ -235,7 +238,28 @@ def _completions(reply: httpx.Response, n: int) -> list[Completion] | None:
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
     each = _shared(int(usage.get("completion_tokens") or 0), texts)
     asked = int(usage.get("prompt_tokens") or 0)
-    return [Completion(t, r, asked, c, int(cached)) for t, r, c in zip(texts, reasons, each, strict=True)]
+    told = zip(texts, reasons, each, likely, strict=True)
+    return [Completion(text, why, asked, tokens, int(cached), likely) for text, why, tokens, likely in told]
+
+
+def _logprobs(told: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
+    """As chat (`content`) or plain completions (`tokens`) tell them; None where they tell none."""
+    if not told:
+        return None
+    if "tokens" in told:
+        places = zip(told["tokens"], told["token_logprobs"], told.get("top_logprobs") or [{}] * len(told["tokens"]), strict=True)
+        return [_at_its_place(token, logprob, list((top or {}).items())) for token, logprob, top in places]
+    return [
+        _at_its_place(one["token"], one["logprob"], [(like["token"], like["logprob"]) for like in one.get("top_logprobs") or ()])
+        for one in told["content"]
+    ]
+
+
+def _at_its_place(token: str, logprob: float, top: list[tuple[str, float]]) -> dict[str, Any]:
+    """The likeliest, and among them the one that was said, as every teacher tells them; a server tells no token numbers."""
+    top = top if not top or token in dict(top) else [*top, (token, logprob)]
+    likely = [{"token": one, "id": None, "logprob": value} for one, value in sorted(top, key=lambda each: -each[1])]
+    return {"token": token, "id": None, "logprob": logprob, "top": likely}
 
 
 def _shared(tokens: int, texts: Sequence[str]) -> list[int]:

@@ -138,10 +138,11 @@ def _size(lines: Iterable[bytes]) -> int:
 
 
 def _plain(answer: Completion) -> list[Any]:
-    return [
+    told = [
         answer.text,
         answer.finish_reason,
         answer.prompt_tokens,
         answer.completion_tokens,
         answer.cached_tokens,
     ]
+    return told if answer.logprobs is None else [*told, answer.logprobs]

@@ -62,6 +62,7 @@ def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
         "completion": _text(draft.completion),
         "fields": _text(canonical(draft.fields).decode()),
         "prompt_digest": digest(draft.prompt),
+        "logprobs": draft.logprobs,
         "finish_reason": draft.finish_reason,
         "prompt_tokens": draft.prompt_tokens,
         "completion_tokens": draft.completion_tokens,

@@ -96,7 +96,15 @@ class ScriptedTeacher:
             tokens, finish = tokens[: max(1, min(most, len(tokens) // 2))], "length"
             text = " ".join(tokens)
         asked = sum(len(m["content"]) for m in prompt.messages) // 5 + 1
-        return Completion(text, finish, prompt_tokens=asked, completion_tokens=len(tokens))
+        told = self._logprobs(tokens, draw, prompt.sampling.get("logprobs"))
+        return Completion(text, finish, prompt_tokens=asked, completion_tokens=len(tokens), logprobs=told)
+
+    def _logprobs(self, tokens: list[str], draw: random.Random, most: int | None) -> list[dict[str, Any]] | None:
+        if most is None:
+            return None
+        spelt = [" " * (place > 0) + token for place, token in enumerate(tokens)]
+        likely = [[{"token": token, "id": None, "logprob": -draw.random()}] for token in spelt]
+        return [one[0] | {"top": one * bool(most)} for one in likely]
 
     def _text(self, prompt: Prompt, draw: random.Random) -> str:
         if draw.random() < self._script.empty_share:

@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from synth_ray.ask.engine_counts import EngineCounts, resolved_arguments, size_of
+from synth_ray.ask.engine_outputs import completions_of
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import Absent, AskFailed, EngineDead, JobError, TeacherError
 from synth_ray.job.models import Model
@@ -159,7 +160,7 @@ class VllmTeacher:
     def _step(self) -> None:
         began = time.monotonic()
         outputs = self._engine.step()
-        done = [(o.request_id, _completions(o)) for o in outputs if o.finished]
+        done = [(o.request_id, completions_of(o)) for o in outputs if o.finished]
         self._counts.stepped(time.monotonic() - began, [answers for _, answers in done])
         if done:
             self._hand_over(done)
@@ -186,15 +187,6 @@ def _resolve(results: list[tuple[asyncio.Future[list[Completion]], Any]]) -> Non
             future.set_exception(result)
         else:
             future.set_result(result)
-
-
-def _completions(output: Any) -> list[Completion]:
-    asked = len(output.prompt_token_ids or ())
-    cached = int(output.num_cached_tokens or 0)
-    return [
-        Completion(o.text, str(o.finish_reason or "abort"), asked, len(o.token_ids), cached)
-        for o in sorted(output.outputs, key=lambda o: o.index)
-    ]
 
 
 def _parameters(prompt: Prompt, room: int) -> Any:

@@ -9,17 +9,20 @@ import yaml
 
 from synth_ray.dataset.manifest import File, Manifest
 from synth_ray.errors import Conflict
+from synth_ray.records import LOGPROBS
 from synth_ray.storage import Storage
 
 PATH = "README.md"
 _CELLS_SHOWN = 40
 
+_LIKELY = [{"name": "token", "dtype": "string"}, {"name": "id", "dtype": "int32"}, {"name": "logprob", "dtype": "float32"}]
 _FEATURES: dict[str, dict[str, Any]] = {
     "list<item: struct<role: string, content: string>>": {
         "list": [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]
     },
     "list<item: string>": {"list": "string"},
     "double": {"dtype": "float64"},
+    str(LOGPROBS): {"list": [*_LIKELY, {"name": "top", "list": _LIKELY}]},
 }
 _SPELLED_THE_SAME = {"string", "bool", "int8", "int32", "int64"}
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from synth_ray.errors import JobError
 from synth_ray.job.models import Models
 from synth_ray.job.output import RESERVED, Output
-from synth_ray.records import MESSAGES, Origin, canonical
+from synth_ray.records import LOGPROBS, MESSAGES, Origin, canonical
 
 _TYPES = {
     "string": pa.string(),
@@ -23,8 +23,9 @@ _TYPES = {
     "bool": pa.bool_(),
     "strings": pa.list_(pa.string()),
     "json": pa.string(),
+    "logprobs": LOGPROBS,
 }
-"""By declared type. `json` takes any value: text as it is, the rest as JSON text."""
+"""By declared type. `json` takes any value: text as it is, the rest as JSON text; `logprobs` is the staged column."""
 
 _BEFORE = [("id", pa.string()), ("messages", MESSAGES), ("prompt", pa.string()), ("completion", pa.string())]
 _AFTER = [
@@ -124,7 +125,7 @@ class RowShape:
         return made | {"ask_digest": pa.array([facts.ask_digest] * staged.num_rows, pa.string())}
 
     def _from_fields(self, staged: pa.Table) -> dict[str, Any]:
-        promoted = self._promoted()
+        promoted = {name: kind for name, kind in self._promoted().items() if kind != "logprobs"}
         if not promoted:
             return {}
         values: dict[str, list[Any]] = {name: [] for name in promoted}

@@ -21,13 +21,14 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer. `finish_reason` is the engine's word: stop, length, abort."""
+    """One answer. `finish_reason` is the engine's word: stop, length, abort. `logprobs` are as `records.LOGPROBS` has them."""
 
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    logprobs: list[dict[str, Any]] | None = None
 
 
 class Ask(Protocol):
@@ -113,4 +114,5 @@ def drafted(prompt: str, answer: Completion, *, fields: Mapping[str, Any] | None
         finish_reason=answer.finish_reason,
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
+        logprobs=answer.logprobs,
     )

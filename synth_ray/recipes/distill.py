@@ -32,6 +32,13 @@ class Distill(Section):
     reasoning: tuple[str, str] | None = key(None, "Marks around the reasoning, as ['<think>', '</think>']: kept in a column.")
     schema_: dict[str, Any] | None = key(None, "JSON Schema the completion must fit; decoding is guided by it.", alias="schema")
     choices: list[str] | None = key(None, "Closed list of allowed completions; decoding is guided by it.")
+    top_logprobs: int | None = key(
+        None,
+        "Keep the log-probability of every token of the answer, its reasoning too, and of so many of the likeliest at its place: "
+        "column `logprobs`.",
+        ge=0,
+        le=20,
+    )
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
 
     @field_validator("final")
@@ -63,7 +70,8 @@ async def make(request: Request, ask: Ask, options: Distill) -> list[Draft]:
     system = options.system if not any(m["role"] == "system" for m in before) else ""
     asked = conversation(system, render(options.template, request))
     asked = [*asked[:-1], *before, asked[-1]]
-    answers = await ask.many(asked, options.n * options.best_of, constraint=options.constraint)
+    likely: dict[str, Any] = {} if options.top_logprobs is None else {"logprobs": options.top_logprobs}
+    answers = await ask.many(asked, options.n * options.best_of, constraint=options.constraint, **likely)
     groups = [answers[i : i + options.best_of] for i in range(0, len(answers), options.best_of)]
     picked = await asyncio.gather(*[_best(request, ask, options, group) for group in groups])
     return [_draft(request, options, before, answer, told) for answer, told in picked]
@@ -133,6 +141,7 @@ def _columns(options: Distill) -> dict[str, str]:
     columns = dict.fromkeys(options.keep, "json")
     if options.best_of > 1:
         columns |= {"agreement": "float"} if options.pick == "vote" else {"scores": "json"}
+    columns |= {"logprobs": "logprobs"} if options.top_logprobs is not None else {}
     return columns | ({"reasoning": "string"} if options.reasoning is not None else {})
 
 

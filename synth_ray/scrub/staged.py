@@ -16,7 +16,7 @@ from synth_ray.scrub.settle import Record
 logger = logging.getLogger(__name__)
 
 _TEXT = ("messages", "prompt", "completion", "fields")
-_CHANGED = (*_TEXT, "reason", "detail", "flags", "pii")
+_CHANGED = (*_TEXT, "logprobs", "reason", "detail", "flags", "pii")
 
 
 def scrubbed_table(
@@ -62,6 +62,8 @@ def _write(columns: dict[str, list[Any]], i: int, record: Record, *, too_much: b
         old = columns["messages"][i]
         columns["messages"][i] = [{**m, "content": new} for m, new in zip(old, said, strict=True)]
     columns["prompt"][i], columns["completion"][i] = prompt, completion
+    if (completion, fields) != (record.value[2], record.value[3]):
+        columns["logprobs"][i] = None  # they spell, token by token, what was just replaced
     if fields is not None and fields != record.value[3]:
         columns["fields"][i] = fields if isinstance(record.value[3], str) else canonical(fields).decode()
     counts = dict(columns["pii"][i] or ())
@@ -89,6 +91,7 @@ def _quarantine(columns: dict[str, list[Any]], i: int, record: Record) -> None:
     }
     told = ", ".join(f"{name} {n}" for name, n in lengths.items())
     columns["messages"][i], columns["prompt"][i], columns["completion"][i], columns["fields"][i] = [], "", "", "{}"
+    columns["logprobs"][i] = None
     _flag(columns, i, Reason.SCRUB_FAILED, f"{record.failed}; characters: {told}")
 
 

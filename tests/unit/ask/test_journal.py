@@ -30,12 +30,13 @@ class Refusing(LocalStorage):
 
 def test_a_journal_before_a_store_that_takes_nothing_holds_no_more_than_its_limit_and_writes_that_later(tmp_path: Path) -> None:
     store, troubles = Refusing(tmp_path), []
-    journal = Journal(store, flush_s=3600, on_trouble=troubles.append, most_bytes=20_000)
+    journal = Journal(store, flush_s=3600, on_trouble=troubles.append, most_bytes=40_000)
     journal.open()
-    answer = [Completion("word " * 20, "stop", 5, 20)]
+    likely = {"token": "word", "id": 7, "logprob": -0.5}
+    answer = [Completion("word " * 20, "stop", 5, 20, 0, [likely | {"top": [likely]}])]
     for n in range(1000):
         journal.note(Request(f"r{n}", n % 3, n, Seed("s", "l", "train", {}), 1), f"k{n}", answer)
-        assert journal.nbytes <= 20_000
+        assert journal.nbytes <= 40_000
     assert store.tried.wait(10)  # at half of the limit, an hour before its time
     store.well = True
     journal.close()

@@ -97,6 +97,19 @@ def test_a_json_schema_bounds_the_answer(teacher: Teacher) -> None:
         assert set(json.loads(answer.text)) == {"tone", "urgent"}
 
 
+def test_logprobs_are_told_token_by_token_beside_the_likeliest(teacher: Teacher) -> None:
+    [[answer, _]] = ask(teacher, prompt(n=2, sampling={"logprobs": 3}))
+    assert answer.logprobs is not None
+    spelt = "".join(one["token"] for one in answer.logprobs)
+    assert spelt.strip().startswith(answer.text.strip()), spelt  # the end of the text is a token too
+    for one in answer.logprobs:
+        assert one["logprob"] <= 0
+        assert one["token"] in [like["token"] for like in one["top"]]
+        assert one["top"] == sorted(one["top"], key=lambda like: -like["logprob"])
+    [[plain]] = ask(teacher, prompt())
+    assert plain.logprobs is None
+
+
 def test_a_cancelled_ask_frees_the_engine_and_leaves_the_others_alone(teacher: Teacher) -> None:
     async def some() -> list[Completion]:
         slow = asyncio.create_task(teacher.answer(prompt(1, sampling={"max_tokens": 200, "temperature": 1.0})))

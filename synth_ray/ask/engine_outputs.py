@@ -1,0 +1,28 @@
+"""What vLLM's engine hands out, as completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from synth_ray.recipes.contract import Completion
+
+
+def completions_of(output: Any) -> list[Completion]:
+    asked = len(output.prompt_token_ids or ())
+    cached = int(output.num_cached_tokens or 0)
+    return [
+        Completion(o.text, str(o.finish_reason or "abort"), asked, len(o.token_ids), cached, _logprobs(o))
+        for o in sorted(output.outputs, key=lambda o: o.index)
+    ]
+
+
+def _logprobs(output: Any) -> list[dict[str, Any]] | None:
+    if output.logprobs is None:
+        return None
+    return [_at_its_place(said, likely) for said, likely in zip(output.token_ids, output.logprobs, strict=True)]
+
+
+def _at_its_place(said: int, likely: Mapping[int, Any]) -> dict[str, Any]:
+    told = {id_: {"token": one.decoded_token or "", "id": id_, "logprob": one.logprob} for id_, one in likely.items()}
+    return told[said] | {"top": sorted(told.values(), key=lambda one: -one["logprob"])}
