@@ -25,7 +25,11 @@ class Balance(Section):
     )
     like: Source | None = key(None, "Real rows whose own shares are to be met.", changes="admit")
     up_to: int | None = key(
-        None, "Bring every cell up to so many rows, its seeds counted: only what is lacking is made.", ge=1, changes="admit"
+        None,
+        "Bring every cell up to so many rows, its seeds counted: only what is lacking is made. With `build`, whose rows are "
+        "the seeds, the most that a cell keeps.",
+        ge=1,
+        changes="admit",
     )
 
     @field_validator("shares", mode="before")

@@ -87,14 +87,18 @@ class Cells:
     def directed(self) -> bool:
         return self.seeds.any
 
-    def wanted(self, accepted: int | None, like: Iterable[Seed] = ()) -> dict[str, int]:
-        """Rows wanted by cell, the cells by name. Raises JobError for a cell that no seed is in."""
+    def wanted(self, accepted: int | None, like: Iterable[Seed] = (), *, copies: bool = False) -> dict[str, int]:
+        """Rows wanted by cell, the cells by name. Raises JobError for a cell that no seed is in.
+
+        Where the rows are `copies` of the seeds, `up_to` leaves out what a cell has too much of: nothing makes up for a lack.
+        """
         balance = self.balance
         if balance is None:
             assert accepted is not None
             return {"": accepted}
         if balance.up_to is not None:
-            return {name: max(0, balance.up_to - seeds) for name, seeds in self.seeds.counts.items()}
+            most, have = balance.up_to, self.seeds.counts
+            return {name: min(most, seeds) if copies else max(0, most - seeds) for name, seeds in have.items()}
         assert accepted is not None
         wanted = parted(self._shares(like), accepted)
         self._refuse_unknown(wanted)

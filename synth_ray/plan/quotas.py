@@ -18,9 +18,21 @@ class Quotas:
     Law: chunk k is planned from the state after chunk k - lag, or after the first later one in which more is needed than
     what is on its way will give; when all is admitted and nothing is needed, the plan has ended. So the plan is a function
     of the admitted chunks alone. A pool whose recent requests were accepted at a rate below `close_below` is closed for good.
+    No pool is asked for more than its `supply` of requests; `at_most` says that a cell whose supply is used up has all it wants.
     """
 
-    def __init__(self, wanted: Sequence[int], *, directed: bool, slots: int, lag: int, close_below: float, most: int) -> None:
+    def __init__(
+        self,
+        wanted: Sequence[int],
+        *,
+        directed: bool,
+        slots: int,
+        lag: int,
+        close_below: float,
+        most: int,
+        supply: Sequence[int] | None = None,
+        at_most: bool = False,
+    ) -> None:
         self.wanted = np.array(wanted, np.int64)
         self._pool = np.arange(len(wanted)) if directed else np.zeros(len(wanted), np.int64)
         pools = len(wanted) if directed else 1
@@ -28,6 +40,8 @@ class Quotas:
         self._planned: dict[int, Array] = {}
         self._admitted: dict[int, Array] = {}
         self._at = -1
+        self._supply = np.full(pools, most, np.int64) if supply is None else np.array(supply, np.int64)
+        self._at_most = at_most
         self.asked, self._on_the_way = np.zeros(pools, np.int64), np.zeros(pools, np.int64)
         self.accepted = np.zeros(len(wanted), np.int64)
         self._recent = np.zeros((2, pools))
@@ -80,6 +94,7 @@ class Quotas:
         rate = np.minimum(1.0, (self._recent[1] + self._slots) / (self._recent[0] + self._slots))
         slots = (lacking + np.sqrt(lacking * (1 - rate))) / rate
         requests = np.ceil(np.round(slots / self._slots, 9)).astype(np.int64) - self._on_the_way
+        requests = np.minimum(requests, self._supply - self.asked - self._on_the_way)
         requests = np.where(self.closed | (lacking == 0), 0, np.maximum(0, requests))
         left = self._most - int(self.asked.sum() + self._on_the_way.sum())
         return _cut(requests, max(0, min(size, left)))
@@ -95,11 +110,13 @@ class Quotas:
     def shortfall(self) -> str:
         """Why fewer rows are there than wanted; empty when they are there."""
         wanted, accepted, asked, closed = self.standing()
-        short = int(np.count_nonzero(accepted < wanted))
+        used_up = (asked >= self._supply)[self._pool]
+        short = int(np.count_nonzero((accepted < wanted) & ~(used_up & self._at_most)))
         if not short:
             return ""
         told = f"target: {int(accepted.sum()):,} of {int(wanted.sum()):,} rows accepted, {short:,} of {len(wanted):,} cells short"
         why = [f"{int(closed.sum()):,} closed, accepted at less than target.close_below"] if closed.any() else []
+        why += [f"{int(used_up.sum()):,} without more seeds"] if used_up.any() and int(asked.sum()) < self._most else []
         why += [f"target.max_requests of {self._most:,} reached"] if int(asked.sum()) >= self._most else []
         return "; ".join([told, *why])
 

@@ -67,7 +67,7 @@ class Prepared:
     @property
     def most_requests(self) -> int:
         """Where planning for a target ends, whether or not it is met."""
-        told = self.job.target.max_requests or self.job.plan.requests
+        told = self.job.target.max_requests or self.job.plan.requests or (len(self.seeds) if self.recipe.copies else 0)
         return told or _TIMES_ITS_TARGET * -(-sum(self.wanted.values()) // self.slots)
 
     @property
@@ -75,15 +75,23 @@ class Prepared:
         return self.recipe.slots(self.options)
 
     def quotas(self) -> Quotas:
-        target = self.job.target
+        target, copies = self.job.target, self.recipe.copies
         return Quotas(
             list(self.wanted.values()),
             directed=self.cells.directed,
             slots=self.slots,
             lag=target.lag,
-            close_below=target.close_below,
+            close_below=0.0 if copies else target.close_below,  # reading a seed costs nothing
             most=self.most_requests,
+            supply=self._supply if copies else None,
+            at_most=target.accepted is None,
         )
+
+    @property
+    def _supply(self) -> list[int]:
+        """Seeds there are for each pool: copied once, a seed is used up."""
+        seeds = self.cells.seeds.counts
+        return [seeds.get(name, 0) for name in self.wanted] if self.cells.directed else [len(self.seeds)]
 
 
 def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
@@ -127,19 +135,19 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         mix_count=mix_count,
         planner=planner,
         cells=cells,
-        wanted=_wanted(job, cells),
+        wanted=_wanted(job, cells, recipe),
         ask_digest=ask_digest,
         job_digest=digest(job.job_digest(seeds.digest), [s.id for s in real], [s.id for s in mixed]),
     )
 
 
-def _wanted(job: Job, cells: Cells) -> dict[str, int]:
+def _wanted(job: Job, cells: Cells, recipe: Recipe) -> dict[str, int]:
     """Accepted rows wanted by cell; nothing for a job without a target."""
     if not job.target.is_set:
         return {}
     like = job.target.balance.like if job.target.balance is not None else None
     rows = (seed for seed in _read(job, [like] if like is not None else []) if isinstance(seed, Seed))
-    return cells.wanted(job.target.accepted, rows)
+    return cells.wanted(job.target.accepted, rows, copies=recipe.copies)
 
 
 def refuse_short_lag(job: Job) -> None:

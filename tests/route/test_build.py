@@ -75,3 +75,37 @@ def test_real_rows_need_no_other_real_rows_to_be_evaluated_on_and_duplicates_go(
 def test_a_recipe_that_asks_is_refused_without_a_teacher(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"models\.teacher: wanted the teacher that recipe 'distill' asks"):
         synth_ray.run(job(tmp_path, SEEDS, recipe="distill"))
+
+
+def skewed() -> list[dict[str, Any]]:
+    """60 of one label, 25 of another, 5 of a third; every tenth says again what another said."""
+    labels = ["refund"] * 60 + ["delivery"] * 25 + ["praise"] * 5
+    return [
+        {"question": f"Message number {n - n % 10 // 9 * 9} about parcel {(n - n % 10 // 9 * 9) * 7919 % 1009}", "answer": label}
+        for n, label in enumerate(labels)
+    ]
+
+
+def balanced(folder: Path, **target: Any) -> dict[str, Any]:
+    whole = {"split": {"fractions": {"train": 1.0}, "group_at": None}, "dedup": {"near": False}, "plan": {"chunk_requests": 128}}
+    return job(folder, skewed(), target=target, **whole)
+
+
+def test_a_class_of_which_there_is_too_much_is_cut_to_the_others_size(tmp_path: Path) -> None:
+    manifest = synth_ray.run(balanced(tmp_path, balance={"by": "answer", "up_to": 20})).manifest
+    rows = duckdb.sql(
+        f"select completion, count(*) from read_parquet('{tmp_path}/out/data/**/*.parquet') group by all"
+    ).fetchall()
+    assert dict(rows) == {"refund": 20, "delivery": 20, "praise": 5}
+    assert manifest["complete"]
+    assert manifest["rows"]["requested"] == 45
+
+
+def test_classes_that_run_out_of_seeds_are_told(tmp_path: Path) -> None:
+    result = synth_ray.run(balanced(tmp_path, accepted=60, balance={"by": "answer", "shares": "equal"}))
+    assert result.stopped.startswith("target: 45 of 60 rows accepted, 1 of 3 cells short; 1 without more seeds")
+    assert {cell["cell"]: cell["accepted"] for cell in result.manifest["target"]["cells"]} == {
+        "refund": 20,
+        "delivery": 20,
+        "praise": 5,
+    }

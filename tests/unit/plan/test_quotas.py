@@ -60,6 +60,19 @@ def test_the_plan_is_a_function_of_what_was_admitted_whenever_that_was(told: lis
     assert all(sum(chunk) <= SIZE for chunk in first)
 
 
+@given(cells, st.integers(0, 2**32))
+def test_no_more_is_asked_of_a_pool_than_it_has(told: list[tuple[int, float]], seed: int) -> None:
+    wanted, rates = [w for w, _ in told], [r for _, r in told]
+    supply = [w // 2 * 3 for w in wanted]
+    chunks, plan = run(wanted, rates, random.Random(seed), close_below=0.0, supply=supply, at_most=True)
+    asked = np.sum(chunks, axis=0) if chunks else np.zeros(len(wanted))
+    assert all(asked <= supply)
+    assert all((plan.accepted == wanted) | (asked == supply))
+    assert plan.shortfall() == ""
+    _, whole = run(wanted, rates, random.Random(seed), close_below=0.0, supply=supply)
+    assert ("without more seeds" in whole.shortfall()) == bool((whole.accepted < wanted).any())
+
+
 def test_what_is_sure_to_be_accepted_is_asked_exactly_once() -> None:
     chunks, _ = run([40, 0, 7], [1.0, 1.0, 1.0], random.Random(1))
     assert np.sum(chunks, axis=0).tolist() == [40, 0, 7]
