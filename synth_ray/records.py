@@ -61,6 +61,7 @@ class Reason(StrEnum):
     ECHO = "echo"
     WRONG_LANGUAGE = "wrong_language"
     NOT_TRUE = "not_true"
+    POORLY_JUDGED = "poorly_judged"
     # A slot its own recipe refused.
     NO_AGREEMENT = "no_agreement"
     TIE = "tie"

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +27,7 @@ class Faults:
     most: int = 1_000
     key: str = KEY
     hang_s: float = 1.0
+    says: Callable[[str, str], str] | None = None  # by the last message and its digest
     seen: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     in_flight: int = 0
@@ -83,7 +84,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: dict[str, Any], name: str, *, cut: bool) -> None:
         n = body.get("n", 1)
-        said = [{"index": i, "finish_reason": "stop", "message": {"content": f"answer {i} of {name}"}} for i in range(n)]
+        text = self.faults.says(body["messages"][-1]["content"], name) if self.faults.says else ""
+        told = [text or f"answer {i} of {name}" for i in range(n)]
+        said = [{"index": i, "finish_reason": "stop", "message": {"content": one}} for i, one in enumerate(told)]
         usage = {"prompt_tokens": 7, "completion_tokens": 5 * n, "prompt_tokens_details": {"cached_tokens": 3}}
         self._send(200, {"choices": said[::-1], "usage": usage}, cut=cut)
 

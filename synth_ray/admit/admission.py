@@ -72,6 +72,10 @@ class Admission:
             batch = Batch.of(real, self._bands)
             self._keep(real, batch, self._index.apply(batch))
 
+    def only_flag(self, flag: str) -> None:
+        """From here on this flag rejects nothing."""
+        self._drop -= {flag}
+
     @property
     def index(self) -> Index:
         return self._index

@@ -11,7 +11,7 @@ from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.errors import AskFailed, EngineDead
 from synth_ray.job.document import Job
 from synth_ray.job.models import Sampling, teacher_role
-from synth_ray.recipes.catalogue import find, options_of
+from synth_ray.recipes.catalogue import options_of, recipe_of
 from synth_ray.recipes.contract import Completion, Constraint, Recipe
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
 
@@ -52,7 +52,7 @@ class Asker:
     def of(cls, job: Job, teachers: Mapping[str, Teacher], note: Note = _unnoted) -> Asker:
         """The asker of a job's recipe."""
         return cls(
-            find(job.recipe.name),
+            recipe_of(job),
             options=options_of(job.recipe),
             teachers=teachers,
             sampling=job.sampling,
@@ -118,7 +118,8 @@ class _Ask:
         constraint: Constraint | None = None,
         **sampling: Any,
     ) -> list[Completion]:
-        self._last_prompt = messages
+        if role == "teacher":
+            self._last_prompt = messages
         key = self._key(role, messages, n, constraint, sampling)
         prompt = Prompt(messages, key, n, constraint, {**self._sampling, **sampling})
         answers = self._recalled.get(key)

@@ -84,25 +84,25 @@ class Rate:
     high: float
 
 
-def corrected_rate(judged: Sequence[bool], *, said: Sequence[bool], gold: Sequence[bool]) -> Rate | None:
+def corrected_rate(judged: Mapping[bool, int], *, gold: Mapping[tuple[bool, bool], int]) -> Rate | None:
     """The true share of good rows, from the judge's verdicts and its errors on gold rows; None where it is no better than chance.
 
-    The interval carries both samples' errors (the delta method), so that a small gold set shows as a wide interval.
+    `judged` counts the verdicts, `gold` the pairs of (verdict, truth). The interval carries both samples' errors (the delta
+    method), so that a small gold set shows as a wide interval.
     """
-    good = [s for s, g in zip(said, gold, strict=True) if g]
-    bad = [s for s, g in zip(said, gold, strict=True) if not g]
-    if not judged or not good or not bad:
+    rows, good, bad = sum(judged.values()), *(sum(n for (_, g), n in gold.items() if g is truth) for truth in (True, False))
+    if not rows or not good or not bad:
         return None
-    sensitivity, specificity = sum(good) / len(good), 1 - sum(bad) / len(bad)
+    sensitivity, specificity = gold.get((True, True), 0) / good, gold.get((False, False), 0) / bad
     gain = sensitivity + specificity - 1
     if gain <= 0:
         return None
-    raw = sum(judged) / len(judged)
+    raw = judged.get(True, 0) / rows
     rate = (raw + specificity - 1) / gain
     errors = (
-        raw * (1 - raw) / len(judged)
-        + rate**2 * sensitivity * (1 - sensitivity) / len(good)
-        + (1 - rate) ** 2 * specificity * (1 - specificity) / len(bad)
+        raw * (1 - raw) / rows
+        + rate**2 * sensitivity * (1 - sensitivity) / good
+        + (1 - rate) ** 2 * specificity * (1 - specificity) / bad
     )
     half = _95_PERCENT * math.sqrt(errors) / gain
     return Rate(raw, _share(rate), _share(rate - half), _share(rate + half))

@@ -14,11 +14,13 @@ from jsonschema import Draft202012Validator
 
 from synth_ray.check.arithmetic import final_answer, number, wrong_step
 from synth_ray.check.grounded import unsupported
+from synth_ray.check.judging import passes
 from synth_ray.check.quality import echoed, is_refusal, refusal_pattern, repetition, script_share
 from synth_ray.check.sandbox import Limits, Sandbox, program_in
 from synth_ray.check.tokens import Counter, open_counter
 from synth_ray.errors import JobError
 from synth_ray.job.check import FLAGS, Check
+from synth_ray.recipes.judged import SCORE
 
 
 def open_checker(section: Check, *, recipe_schema: Mapping[str, Any] | None = None) -> Checker:
@@ -88,6 +90,7 @@ class Checker:
             "echo": [echoed(p, c) >= section.echo for p, c in zip(prompts, completions, strict=True)],
             "wrong_language": [self._other_script(text) for text in completions],
             "not_true": self._untrue(staged, completions),
+            "poorly_judged": self._poorly_judged(staged),
         }
 
     def _tokens(self, staged: pa.Table, completions: list[str], prompts: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -129,6 +132,13 @@ class Checker:
             case "regex":
                 return [self._pattern.fullmatch(text.strip()) is None for text in completions]
         return [False] * len(completions)
+
+    def _poorly_judged(self, staged: pa.Table) -> list[bool]:
+        gate = self._section.judge
+        if gate is None:
+            return [False] * staged.num_rows
+        fields = (json.loads(text) if text else {} for text in staged["fields"].to_pylist())
+        return [SCORE in one and not passes(one[SCORE], gate) for one in fields]
 
     def _golds(self, staged: pa.Table) -> list[str]:
         fields = (json.loads(text) if text else {} for text in staged["fields"].to_pylist())

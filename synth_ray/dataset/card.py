@@ -103,6 +103,8 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
     parts += ["## How the rows came about", "", *_funnel(m), ""]
     if m.gold:
         parts += ["## Against the labels that people gave", "", *_gold(m.gold), ""]
+    if m.judge:
+        parts += ["## The judge", "", *_judge(m.judge), ""]
     if m.target.get("cells"):
         parts += ["## Balance", "", *_balance(m.target), ""]
     parts += ["## Splits", "", *_table(("split", "rows"), m.splits.items()), "", _eval_sentence(m), ""]
@@ -153,10 +155,30 @@ def _funnel(m: Manifest) -> list[str]:
 
 
 def _gold(told: dict[str, Any]) -> list[str]:
-    kappa = "undefined" if told["kappa"] is None else f"{told['kappa']:.2f} (95 %: {told['low']:.2f} to {told['high']:.2f})"
-    says = f"{told['rows']:,} accepted rows have one; {told['observed']:.1%} agree, Cohen's kappa {kappa}."
+    says = f"{told['rows']:,} accepted rows have one; {told['observed']:.1%} agree, {_kappa(told)}."
     weak = "**Advice only:** fewer than 50 rows to compare, or a kappa below 0.6. Do not filter or score by these labels alone."
     return [says, "", weak] if told["advisory"] else [says]
+
+
+def _judge(told: dict[str, Any]) -> list[str]:
+    says = [
+        f"{told['judged']:,} answers were scored from 1 to 5 for {', '.join(told['criteria'])}; {told['min_score']:g} is enough."
+    ]
+    if "gold" in told:
+        says += [
+            "",
+            f"On {told['gold']:,} rows that people judged, {told['observed']:.1%} of its verdicts are theirs, {_kappa(told)}.",
+        ]
+    if good := told.get("good"):
+        says += ["", f"It finds {good['judged']:.1%} of the answers good; corrected for its own errors, {good['corrected']:.1%}"]
+        says[-1] += f" (95 %: {good['low']:.1%} to {good['high']:.1%})."
+    weak = "**Advice only:** fewer than 50 rows that people judged, or a kappa below 0.6. Its scores rejected nothing."
+    return [*says, "", weak] if told["advisory"] else says
+
+
+def _kappa(told: dict[str, Any]) -> str:
+    known = told["kappa"] is not None
+    return f"Cohen's kappa {told['kappa']:.2f} (95 %: {told['low']:.2f} to {told['high']:.2f})" if known else "kappa undefined"
 
 
 def _balance(target: dict[str, Any]) -> list[str]:

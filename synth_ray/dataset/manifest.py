@@ -70,6 +70,7 @@ class Manifest(_Facts):
     contamination: dict[str, int] = {}
     mix: dict[str, Any] = {}
     gold: dict[str, Any] = {}
+    judge: dict[str, Any] = {}
     target: dict[str, Any] = {}
     attempts: dict[str, int] = {}
     tokens: dict[str, int] = {}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
+from synth_ray.job.judging import Judging
 from synth_ray.job.section import Section, key
 
 Flag = Literal[
@@ -20,6 +21,7 @@ Flag = Literal[
     "echo",
     "wrong_language",
     "not_true",
+    "poorly_judged",
 ]
 FLAGS: tuple[Flag, ...] = (
     "empty_completion",
@@ -32,6 +34,7 @@ FLAGS: tuple[Flag, ...] = (
     "echo",
     "wrong_language",
     "not_true",
+    "poorly_judged",
 )
 """In the order in which the first one that drops a row becomes its reason."""
 
@@ -73,6 +76,7 @@ class Check(Section):
     tests: str = key("tests", "Field of the row with the tests of `verify: code`; without them it has to run.", changes="stage")
     code_seconds: float = key(10.0, "Seconds a program and its tests may take.", gt=0, le=600, changes="stage")
     code_memory_bytes: int = key(512_000_000, "Memory a program may take.", ge=64_000_000, changes="stage")
+    judge: Judging | None = key(None, "Scores of the judge for every answer; left out, none are asked for.")
     labels: list[str] = key(list, "The label set of `verify: label`.", changes="stage")
     pattern: str = key("", "The form (RE2, the whole completion) of `verify: regex`.", changes="stage")
 

@@ -9,10 +9,12 @@ from difflib import get_close_matches
 from pydantic import ValidationError
 
 from synth_ray.errors import JobError
+from synth_ray.job.document import Job
 from synth_ray.job.load import Where, bad_job, problems_of
 from synth_ray.job.models import Models, RecipeChoice
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Recipe
+from synth_ray.recipes.judged import judged
 
 OURS = ("distill", "vary", "fill", "label", "evolve", "rewrite", "prefer", "converse", "edge_cases", "build")
 
@@ -27,6 +29,12 @@ def find(name: str) -> Recipe:
         hint = f"did you mean '{near[0]}'?" if near else "for your own recipe give its module, as `my_package.my_recipe`"
         raise JobError(f"recipe.name: wanted one of {', '.join(OURS)}, or a module of your own, got '{name}'; {hint}")
     return _own(name)
+
+
+def recipe_of(job: Job) -> Recipe:
+    """The recipe a job runs: the one it names, under the judge's gate where it has one."""
+    recipe = find(job.recipe.name)
+    return judged(recipe, job.check.judge) if job.check.judge is not None else recipe
 
 
 def _own(name: str) -> Recipe:

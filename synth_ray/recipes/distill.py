@@ -8,14 +8,13 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
+from synth_ray.job.judging import CRITERIA
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
 from synth_ray.recipes.judge import scored
 from synth_ray.recipes.templates import render
 from synth_ray.recipes.votes import vote
 from synth_ray.records import Draft, Message, Request
-
-CRITERIA = {"correct": "free of errors", "helpful": "does what was asked", "clear": "easy to follow"}
 
 
 class Distill(Section):

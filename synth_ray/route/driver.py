@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from synth_ray.ask.rows import Answered
 from synth_ray.ask.teacher import Load
 from synth_ray.ask.worker import Recalled
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
+from synth_ray.records import Seed
 from synth_ray.route.dispatch import Dispatch
+from synth_ray.route.gold import gold_requests
 from synth_ray.route.plans import Plans
 from synth_ray.route.pool import (
     ChunkStaged,
@@ -46,6 +48,7 @@ class Driver:
         window: Window,
         admit: Callable[[int], None],
         tally: Tally,
+        gold: Sequence[Seed] = (),
         spending: Spending | None = None,
         recall: Callable[[int], Recalled] = lambda _: {},
         journalled: Collection[int] = (),
@@ -61,6 +64,7 @@ class Driver:
         self._window = window
         self._admit_chunk = admit
         self._tally = tally
+        self._gold = gold
         self._at_end = at_end
         self._watch = watch
         self._waiting = Waiting()
@@ -132,6 +136,8 @@ class Driver:
                 self._ended = True
                 self.dispatch.all_planned()
                 return
+            if chunk == 0:
+                requests = [*requests, *gold_requests(self._gold, start=len(requests))]
             self._window.planned(chunk, requests)
             self.dispatch.add(chunk, requests)
             self._tally.chunks_planned += 1

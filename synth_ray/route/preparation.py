@@ -20,10 +20,11 @@ from synth_ray.plan.cells import Cells, Values
 from synth_ray.plan.chunks import Planner
 from synth_ray.plan.quotas import Quotas
 from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
-from synth_ray.recipes.catalogue import find, options_of, refuse_missing_roles
+from synth_ray.recipes.catalogue import options_of, recipe_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
 from synth_ray.records import SPLITS, STAGED, TRAIN, Origin, Reason, Seed, canonical, digest
 from synth_ray.route.dispatch import FULL
+from synth_ray.route.gold import gold_rows
 from synth_ray.route.grouping import Groups
 from synth_ray.route.places import files_at, open_input
 from synth_ray.scrub.scrubber import open_scrubber
@@ -58,6 +59,7 @@ class Prepared:
     real: pa.Table
     mixed: pa.Table
     mix_count: SeedCount
+    gold: list[Seed]
     planner: Planner
     cells: Cells
     wanted: dict[str, int]
@@ -96,7 +98,7 @@ class Prepared:
 
 def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     """Read every seed once, into `spool`. Raises JobError when the job names what cannot be."""
-    recipe, options = find(job.recipe.name), options_of(job.recipe, file=file)
+    recipe, options = recipe_of(job), options_of(job.recipe, file=file)
     refuse_missing_roles(recipe, options, job.models)
     refuse_short_lag(job)
     if recipe.evaluates and job.split.fractions["train"] > 0:
@@ -115,7 +117,9 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         raise JobError(f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.told()}; fix the source")
     if not recipe.copies:
         _refuse_synthetic_only_eval(job, seeds, [*real, *(seed for seed in mixed if seed.split != TRAIN)])
-    ask_digest = job.ask_digest(seeds.digest)
+    gold = gold_rows(job, _read(job, job.check.judge.gold if job.check.judge is not None else []))
+    whole = digest(seeds.digest, [[one.id, one.fields["good"]] for one in gold]) if gold else seeds.digest
+    ask_digest = job.ask_digest(whole)
     planner = Planner(
         seeds,
         recipe=recipe,
@@ -133,11 +137,12 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         real=real_rows(real),
         mixed=real_rows(sorted(mixed, key=lambda seed: seed.split == TRAIN)),
         mix_count=mix_count,
+        gold=gold,
         planner=planner,
         cells=cells,
         wanted=_wanted(job, cells, recipe),
         ask_digest=ask_digest,
-        job_digest=digest(job.job_digest(seeds.digest), [s.id for s in real], [s.id for s in mixed]),
+        job_digest=digest(job.job_digest(whole), [s.id for s in real], [s.id for s in mixed]),
     )
 
 

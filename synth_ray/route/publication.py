@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from synth_ray.admit.admission import Admission
 from synth_ray.check.agreement import agreement_of
+from synth_ray.check.judging import Standing
 from synth_ray.dataset.card import write_card
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, Rows, Seeds, write_manifest, written_facts
@@ -91,6 +92,7 @@ class Publication:
                 tally=self.tally,
                 plans=plans,
                 restaged=restaged,
+                judge=Standing(job.check.judge) if job.check.judge is not None else None,
                 has_gold="matches_gold" in self._prepared.recipe.columns(self._prepared.options),
             )
             self._publisher.begin(real)
@@ -136,6 +138,7 @@ class Publication:
             ),
             mix=self._mix(),
             gold=_gold(publisher.golds),
+            judge=publisher.judge.told() if publisher.judge is not None else {},
             contamination=dict(publisher.quoted),
             target=open_scrubber(job.scrub).record(plans.told()).value,
             attempts=dict(tally.attempts),

@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.admit.admission import Admission
+from synth_ray.check.judging import Standing
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.writer import DatasetWriter
-from synth_ray.records import SPLITS, Verdict
+from synth_ray.recipes.judged import GOLD
+from synth_ray.records import SPLITS, Reason, Verdict
 from synth_ray.route.plans import Plans, numbers_of
 from synth_ray.route.tally import Tally
 from synth_ray.scrub.counts import pii_counts
@@ -33,6 +35,7 @@ class Publisher:
         plans: Plans,
         restaged: Callable[[pa.Table], pa.Table] | None = None,
         has_gold: bool = False,
+        judge: Standing | None = None,
     ) -> None:
         self._ledger = ledger
         self._admission = admission
@@ -41,6 +44,7 @@ class Publisher:
         self._plans = plans
         self._restaged = restaged
         self._has_gold = has_gold
+        self.judge = judge
         self.real: dict[str, int] = {}
         self.mixed = 0
         self.mix_refused: Counter[str] = Counter()
@@ -82,6 +86,7 @@ class Publisher:
             staged = staged.filter(pc.invert(pc.is_in(staged["position"], value_set=pa.array(sorted(gone), pa.int32()))))
         if self._restaged is not None:
             staged = self._restaged(staged)
+        self._hear_judge(staged, commit.facts.get("attempts", {}))
         numbers = numbers_of(commit)
         self._plans.refuse_other(chunk, numbers)
         cells = self._plans.cells(staged, numbers)
@@ -94,6 +99,15 @@ class Publisher:
         self._count(rows, commit.facts)
         if self._has_gold:
             self._compare(rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value)))
+
+    def _hear_judge(self, staged: pa.Table, attempts: dict[str, int]) -> None:
+        """Gold rows are beside the first chunk: before a row is decided it is known whether the judge's word counts."""
+        if self.judge is None:
+            return
+        self.judge.gold(attempts)
+        self.judge.rows(staged)
+        if self.judge.advisory:
+            self._admission.only_flag(Reason.POORLY_JUDGED)
 
     def _compare(self, accepted: pa.Table) -> None:
         for said, fields in zip(accepted["completion"].to_pylist(), accepted["fields"].to_pylist(), strict=True):
@@ -121,7 +135,8 @@ class Publisher:
                 counter[group["reason"]] += count
         tally.pii.update(pii_counts(rows))
         tally.committed_tokens.update(facts.get("tokens", {}))
-        tally.attempts.update(facts.get("attempts", {}))
+        attempts = facts.get("attempts", {})
+        tally.attempts.update({name: n for name, n in attempts.items() if not name.startswith(GOLD)})
 
 
 def _with_verdicts(staged: pa.Table, decided: pa.Table) -> pa.Table:

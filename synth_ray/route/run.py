@@ -104,6 +104,7 @@ class _Run:
             window=Window(size=self._job.plan.window_chunks, staged=self._ledger.commits()),
             admit=publisher.admit,
             tally=self._tally,
+            gold=self._prepared.gold,
             spending=Spending(self._job.budget, time.monotonic, earlier=self._costs.earlier, of_tokens=self._of_tokens),
             recall=self._recall(),
             journalled=self._journalled,

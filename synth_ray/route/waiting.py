@@ -54,5 +54,9 @@ def failed(request: Request, detail: str) -> Answered:
 
 
 def plan_facts(requests: list[Request]) -> dict[str, Any]:
-    """What a chunk was planned to ask, for its commit record: a resumed run reads it there and does not plan again."""
+    """What a chunk was planned to ask, for its commit record: a resumed run reads it there and does not plan again.
+
+    Gold rows for the judge, which fill no slot, are beside the plan.
+    """
+    requests = [request for request in requests if request.slots]
     return {"plan": digest("plan", [r.id for r in requests]), "numbers": Ranges(r.number for r in requests).runs}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -63,10 +64,11 @@ def test_a_corrected_rate_covers_the_truth_as_often_as_it_says() -> None:
 
     for _ in range(400):
         gold = [draw.random() < 0.6 for _ in range(200)]
-        rate = corrected_rate([judges(draw.random() < 0.6) for _ in range(2000)], said=[judges(good) for good in gold], gold=gold)
+        pairs = Counter((judges(good), good) for good in gold)
+        rate = corrected_rate(Counter(judges(draw.random() < 0.6) for _ in range(2000)), gold=pairs)
         assert rate is not None
         covered += rate.low <= 0.6 <= rate.high
         naive += rate.judged / 400
     assert naive > 0.64
     assert 0.93 <= covered / 400 <= 0.97
-    assert corrected_rate([True], said=[True, True], gold=[True, False]) is None
+    assert corrected_rate({True: 1}, gold={(True, True): 1, (True, False): 1}) is None

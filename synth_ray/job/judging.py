@@ -1,0 +1,40 @@
+"""The judge's gate: every answer scored by a rubric, and how far the judge is to be believed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import field_validator
+
+from synth_ray.job.section import OneOrMore, Section, key
+from synth_ray.job.seeds import Source
+
+CRITERIA = {"correct": "free of errors", "helpful": "does what was asked", "clear": "easy to follow"}
+_NAMES = ("{question}", "{answer}", "{criteria}")
+
+
+class Judging(Section):
+    """Scores of `models.judge` for every answer, 1 to 5 for each criterion, at temperature 0.
+
+    People's verdicts on `gold` rows are held against the judge's in every run: without 50 of them, or with a kappa below 0.6,
+    scores are columns and advice, and reject nothing.
+    """
+
+    criteria: dict[str, str] = key(lambda: dict(CRITERIA), "The rubric: criterion and its meaning.", min_length=1)
+    template: str = key(
+        "", "The judge's prompt, with {question}, {answer} and {criteria} in it. Left out, the built-in one.", changes="ask"
+    )
+    min_score: float = key(
+        4.0, "Mean score over the criteria below which an answer is flagged poorly_judged.", ge=1, le=5, changes="stage"
+    )
+    gold: Annotated[list[Source], OneOrMore] = key(
+        list, "Rows that people judged, with `prompt`, `answer` and `good` (true or false): scored blind, in no dataset."
+    )
+
+    @field_validator("template")
+    @classmethod
+    def _has_its_names(cls, value: str) -> str:
+        missing = [name for name in _NAMES if name not in value]
+        if value and missing:
+            raise ValueError(f"wanted a template with {', '.join(_NAMES)}, got one without {', '.join(missing)}; add it")
+        return value

@@ -1,0 +1,70 @@
+"""Any recipe under the judge's gate: what it makes is scored by a rubric before it is staged.
+
+A request without slots holds a gold row: it makes none, and what the judge says of it is counted beside what people said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from synth_ray.errors import AskFailed
+from synth_ray.job.judging import Judging
+from synth_ray.recipes.contract import Ask, Recipe
+from synth_ray.recipes.judge import RUBRIC, scored
+from synth_ray.records import Draft, Message, Request
+
+SCORE, SCORES = "judge_score", "judge_scores"
+GOLD = "gold"
+"""What is counted of a gold row begins with this word: its score, then whether people found it good."""
+
+
+def judged(recipe: Recipe, gate: Judging) -> Recipe:
+    """The recipe, with a score beside every answer it makes."""
+
+    async def make(request: Request, ask: Ask, options: Any) -> list[Draft]:
+        if not request.slots:
+            await _judge_gold(request.seed.fields, ask, gate)
+            return []
+        drafts = await recipe.make(request, ask, options)
+        answered = [draft for draft in drafts if draft.reason is None and draft.completion.strip()]
+        await asyncio.gather(*[_judge(draft, ask, gate) for draft in answered])
+        return drafts
+
+    return replace(
+        recipe,
+        make=make,
+        roles=lambda options: tuple(dict.fromkeys((*recipe.roles(options), "judge"))),
+        asks=lambda options: recipe.asks(options) + recipe.slots(options),
+        columns=lambda options: {**recipe.columns(options), SCORE: "float", SCORES: "json"},
+    )
+
+
+async def _judge(draft: Draft, ask: Ask, gate: Judging) -> None:
+    scores = await _scores(_question(draft.prompt), draft.completion, ask, gate)
+    draft.fields = {**draft.fields, SCORE: _mean(scores), SCORES: scores}
+
+
+async def _judge_gold(gold: Mapping[str, Any], ask: Ask, gate: Judging) -> None:
+    score = _mean(await _scores(str(gold["prompt"]), str(gold["answer"]), ask, gate))
+    ask.attempt(f"{GOLD} {score} {'good' if gold['good'] else 'bad'}")
+
+
+async def _scores(question: str, answer: str, ask: Ask, gate: Judging) -> dict[str, int] | None:
+    """None where the judge could not be asked, or said what is no score: the row is not lost for it, only not passed."""
+    try:
+        return await scored(ask, question, answer, criteria=gate.criteria, template=gate.template or RUBRIC)
+    except AskFailed:
+        ask.attempt("not_judged")
+        return None
+
+
+def _mean(scores: Mapping[str, int] | None) -> float | None:
+    return round(sum(scores.values()) / len(scores), 4) if scores else None
+
+
+def _question(prompt: list[Message]) -> str:
+    """A single turn as it is; a conversation with who said what."""
+    return prompt[0]["content"] if len(prompt) == 1 else "\n".join(f"{turn['role']}: {turn['content']}" for turn in prompt)

@@ -1,0 +1,41 @@
+"""Gold rows for the judge: read once, and asked beside the first chunk, blind among its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from synth_ray.check.agreement import FEWEST_GOLD
+from synth_ray.errors import JobError
+from synth_ray.job.document import Job
+from synth_ray.plan.seeds import RejectedSeed
+from synth_ray.records import Request, Seed, digest
+
+_TRUTHS = {"true": True, "false": False, "good": True, "bad": False, "yes": True, "no": False, "1": True, "0": False}
+
+
+def gold_rows(job: Job, rows: Iterable[Seed | RejectedSeed]) -> list[Seed]:
+    """Raises JobError for a row that is none, and where the judge is to reject rows on fewer than it can be believed by."""
+    gold = [_gold(one) for one in rows]
+    gate = job.check.judge
+    if gate is not None and "poorly_judged" in job.check.drop and len(gold) < FEWEST_GOLD:
+        raise JobError(
+            f"check.judge.gold: wanted at least {FEWEST_GOLD} rows that people judged, so that the judge may reject rows, got "
+            f"{len(gold)}; name more, or leave poorly_judged out of check.drop: then scores are columns alone"
+        )
+    return gold
+
+
+def _gold(one: Seed | RejectedSeed) -> Seed:
+    if isinstance(one, RejectedSeed):
+        raise JobError(f"check.judge.gold: {one.file}:{one.line}: wanted a judged row, got {one.reason}; fix the row or drop it")
+    good = _TRUTHS.get(str(one.fields.get("good")).strip().casefold())
+    if good is None or not isinstance(one.fields.get("answer"), str):
+        what = "`good` as true or false" if good is None else "an `answer`"
+        raise JobError(f"check.judge.gold: {one.source}:{one.line}: wanted {what}, got none; map it under fields")
+    fields = {"prompt": one.fields["prompt"], "answer": one.fields["answer"], "good": good}
+    return Seed(one.id, one.lineage, one.split, fields, one.source, one.line)
+
+
+def gold_requests(gold: Iterable[Seed], *, start: int) -> list[Request]:
+    """Requests without slots, at positions from `start` on in chunk 0."""
+    return [Request(digest("gold", seed.id), 0, start + i, seed, slots=0) for i, seed in enumerate(gold)]
