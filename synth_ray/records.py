@@ -165,7 +165,10 @@ class Draft:
 
 @dataclass(slots=True)
 class Outcome:
-    """How one request ended: a draft per slot, and every token it cost, discarded attempts included."""
+    """How one request ended: a draft per slot, and every token it cost, discarded attempts included.
+
+    `nano_usd` is what tokens cost that are paid for by number, in billionths of a dollar: whole numbers add up exactly.
+    """
 
     request: Request
     drafts: list[Draft]
@@ -173,6 +176,7 @@ class Outcome:
     completion_tokens: int = 0
     cached_tokens: int = 0
     attempts: dict[str, int] = field(default_factory=dict)
+    nano_usd: int = 0
 
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))

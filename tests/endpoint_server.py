@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512
 
@@ -118,7 +118,7 @@ class _Server(ThreadingHTTPServer):
 def faulty_server(faults: Faults) -> Iterator[str]:
     """Its base URL."""
     handler = type("OneHandler", (Handler,), {"faults": faults, "lock": threading.Lock()})
-    server = _Server(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

@@ -19,6 +19,7 @@ Note = Callable[[Request, str, list[Completion]], None]
 """Told of every finished ask: its request, its key, its answers."""
 
 NOTHING: Mapping[str, list[Completion]] = {}
+FREE: Mapping[str, tuple[float, float]] = {}
 
 
 def _unnoted(_request: Request, _key: str, _answers: list[Completion]) -> None:
@@ -37,14 +38,16 @@ class Asker:
         sampling: Sampling,
         deadline_s: float,
         teacher_of: Callable[[str], str] = lambda _: "teacher",
+        prices: Mapping[str, tuple[float, float]] = FREE,
         note: Note = _unnoted,
     ) -> None:
-        """`teacher_of` names the role that answers for the teacher, by the request's id."""
+        """`teacher_of` names the role that answers for the teacher, by the request's id; `prices` are per million tokens."""
         self._recipe = recipe
         self._options = options
         self._teachers = teachers
         self._sampling = sampling.model_dump()
         self._teacher_of = teacher_of
+        self._prices = prices
         self._deadline_s = deadline_s
         self._note = note
 
@@ -58,6 +61,7 @@ class Asker:
             sampling=job.sampling,
             deadline_s=job.limits.request_deadline_s,
             teacher_of=lambda request: teacher_role(job.models.teacher_of(request)),
+            prices={role: model.usd_per_1m for role, model in job.models.by_role().items()},
             note=note,
         )
 
@@ -66,7 +70,8 @@ class Asker:
 
         An ask whose key is in `recalled` was answered before an interruption and is not asked again.
         """
-        ask = _Ask(request, self._teachers, self._teacher_of(request.id), self._sampling, recalled, self._note)
+        role = self._teacher_of(request.id)
+        ask = _Ask(request, self._teachers, role, self._sampling, recalled, self._note, self._prices)
         try:
             async with asyncio.timeout(self._deadline_s):
                 drafts = await self._recipe.make(request, ask, self._options)
@@ -94,6 +99,7 @@ class _Ask:
         sampling: dict[str, Any],
         recalled: Mapping[str, list[Completion]],
         note: Note,
+        prices: Mapping[str, tuple[float, float]],
     ) -> None:
         self._request = request
         self._teachers = teachers
@@ -101,6 +107,8 @@ class _Ask:
         self._sampling = sampling
         self._recalled = recalled
         self._note = note
+        self._prices = prices
+        self._nano_usd = 0
         self._asked: Counter[str] = Counter()
         self._tokens = [0, 0, 0]
         self._attempts: Counter[str] = Counter()
@@ -123,13 +131,19 @@ class _Ask:
         key = self._key(role, messages, n, constraint, sampling)
         prompt = Prompt(messages, key, n, constraint, {**self._sampling, **sampling})
         answers = self._recalled.get(key)
+        answers_for = self._teacher_role if role == "teacher" else role
         if answers is None:
-            answers = await self._teachers[self._teacher_role if role == "teacher" else role].answer(prompt)
+            answers = await self._teachers[answers_for].answer(prompt)
             self._note(self._request, key, answers)
         self._tokens[0] += answers[0].prompt_tokens
         self._tokens[1] += sum(a.completion_tokens for a in answers)
         self._tokens[2] += answers[0].cached_tokens
+        self._pay(answers_for, answers)
         return answers
+
+    def _pay(self, role: str, answers: list[Completion]) -> None:
+        asked, said = self._prices.get(role, (0.0, 0.0))
+        self._nano_usd += round(1e3 * (asked * answers[0].prompt_tokens + said * sum(a.completion_tokens for a in answers)))
 
     def _key(self, *what: Any) -> str:
         """By what is asked and how often it was: asks that run side by side must not be told apart by their timing."""
@@ -144,4 +158,4 @@ class _Ask:
         prompt, completion, cached = self._tokens
         missing = self._request.slots - len(drafts)
         drafts = drafts + [Draft(self._last_prompt, "", reason=reason, detail=detail) for _ in range(missing)]
-        return Outcome(self._request, drafts, prompt, completion, cached, dict(self._attempts))
+        return Outcome(self._request, drafts, prompt, completion, cached, dict(self._attempts), self._nano_usd)

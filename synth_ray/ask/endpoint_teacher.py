@@ -6,24 +6,20 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from synth_ray.ask.lanes import Lane, Lanes
+from synth_ray.ask.openai_protocol import completions_in, failure, path_of, request_body
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import Absent, AskFailed, EngineDead
 from synth_ray.job.models import Model
-from synth_ray.recipes.contract import Completion, Constraint
+from synth_ray.recipes.contract import Completion
 from synth_ray.records import Reason
 
-_PASSED_ON = ("temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty", "stop")
-_OF_VLLM = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
-"""Sampling keys that only vLLM's server knows, and the values that mean nothing."""
-
-_TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
 _FIRST_RETRIES = 64
 _WAIT_S, _MOST_WAIT_S = 0.5, 30.0
 
@@ -44,7 +40,7 @@ class EndpointTeacher:
     def __init__(self, model: Model) -> None:
         assert model.endpoint is not None
         self._model, self._endpoint = model, model.endpoint
-        self._urls = [url.rstrip("/") for url in model.endpoint.urls]
+        self._urls = model.endpoint.urls
         self._is_vllm = False
         self._lanes: Lanes | None = None
         self._client: httpx.AsyncClient | None = None
@@ -95,7 +91,7 @@ class EndpointTeacher:
             return None
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
-        body = self._body(prompt)
+        body = request_body(self._model, prompt, is_vllm=self._is_vllm)
         tried = failed = 0
         while True:
             async with self._open_lanes().lane() as lane:
@@ -137,7 +133,7 @@ class EndpointTeacher:
         assert client is not None
         began = time.monotonic()
         try:
-            reply = await client.post(f"{lane.url}/{'chat/completions' if self._model.chat else 'completions'}", json=body)
+            reply = await client.post(f"{lane.url}/{path_of(self._model)}", json=body)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             lanes.gone(lane)
             return Again(counts=False)
@@ -149,51 +145,13 @@ class EndpointTeacher:
             lanes.refused(lane, wait_s=again.wait_s)
             return again
         if reply.status_code != 200:
-            raise _failure(reply)
-        answers = _completions(reply, n)
+            raise failure(reply.status_code, reply.text)
+        answers = completions_in(_read(reply), n)
         if answers is None:
             lanes.refused(lane)
             return Again()
         lanes.answered(lane, time.monotonic() - began)
         return answers
-
-    def _body(self, prompt: Prompt) -> dict[str, Any]:
-        sampling = prompt.sampling
-        body: dict[str, Any] = {"model": self._model.model, "n": prompt.n}
-        if self._model.chat:
-            body["messages"] = prompt.messages
-        else:
-            body["prompt"] = "\n".join(m["content"] for m in prompt.messages)
-        body |= {name: sampling[name] for name in _PASSED_ON if name in sampling and sampling[name] != []}
-        if (likely := sampling.get("logprobs")) is not None:
-            body |= {"logprobs": True, "top_logprobs": likely} if self._model.chat else {"logprobs": likely}
-        if sampling.get("per_request_seed"):
-            body["seed"] = int(prompt.key[:8], 16) & 0x7FFFFFFF
-        return body | self._only_vllm(sampling) | self._constraint(prompt.constraint)
-
-    def _only_vllm(self, sampling: Mapping[str, Any]) -> dict[str, Any]:
-        wanted = {name: sampling[name] for name, nothing in _OF_VLLM.items() if sampling.get(name, nothing) != nothing}
-        if wanted and not self._is_vllm:
-            raise EngineDead(
-                f"sampling.{next(iter(wanted))}: wanted a server that takes it, got one that does not say it is vLLM; leave it "
-                "out, or say models.endpoint.flavour: vllm"
-            )
-        return wanted
-
-    def _constraint(self, constraint: Constraint | None) -> dict[str, Any]:
-        if constraint is None:
-            return {}
-        if constraint.json_schema is not None:
-            schema = {"name": "answer", "schema": dict(constraint.json_schema), "strict": True}
-            return {"response_format": {"type": "json_schema", "json_schema": schema}}
-        if not self._is_vllm:
-            raise EngineDead(
-                "recipe: wanted a server that takes choices and patterns, got one that does not say it is vLLM; use a JSON "
-                "Schema, or say models.endpoint.flavour: vllm"
-            )
-        if constraint.choices is not None:
-            return {"structured_outputs": {"choice": list(constraint.choices)}}
-        return {"structured_outputs": {"regex": constraint.regex}}
 
     def load(self) -> Load:
         lanes = self._lanes
@@ -203,68 +161,16 @@ class EndpointTeacher:
         pass  # connections end with the event loop that holds them
 
 
+def _read(reply: httpx.Response) -> Any:
+    """What a reply says; None for one that is cut off."""
+    try:
+        return reply.json()
+    except ValueError:
+        return None
+
+
 def _retry_after(reply: httpx.Response) -> float:
     try:
         return min(_MOST_WAIT_S, max(0.0, float(reply.headers.get("retry-after", "0"))))
     except ValueError:  # a date: rare, and waiting by our own pace will do
         return 0.0
-
-
-def _failure(reply: httpx.Response) -> Exception:
-    """What a refusal means. The server's words may quote the prompt: only what they are about is told."""
-    words = reply.text[:2000].casefold()
-    if reply.status_code in (401, 403, 404):
-        return EngineDead(
-            f"endpoint: wanted to be let in to the model, got HTTP {reply.status_code}; check the key and the model's name"
-        )
-    if any(mark in words for mark in _TOO_LONG):
-        return AskFailed(Reason.PROMPT_TOO_LONG, f"HTTP {reply.status_code}")
-    return AskFailed(Reason.ENGINE_ERROR, f"HTTP {reply.status_code}")
-
-
-def _completions(reply: httpx.Response, n: int) -> list[Completion] | None:
-    """The choices in their own order; None for a reply that is cut off or short of choices."""
-    try:
-        told = reply.json()
-        choices = sorted(told["choices"], key=lambda one: one.get("index", 0))
-        texts = [one["message"]["content"] or "" if "message" in one else one["text"] for one in choices]
-        reasons = [str(one.get("finish_reason") or "stop") for one in choices]
-        likely = [_logprobs(one.get("logprobs")) for one in choices]
-    except (ValueError, KeyError, TypeError):
-        return None
-    if len(texts) != n:
-        return None
-    usage = told.get("usage") or {}
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    each = _shared(int(usage.get("completion_tokens") or 0), texts)
-    asked = int(usage.get("prompt_tokens") or 0)
-    told = zip(texts, reasons, each, likely, strict=True)
-    return [Completion(text, why, asked, tokens, int(cached), likely) for text, why, tokens, likely in told]
-
-
-def _logprobs(told: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
-    """As chat (`content`) or plain completions (`tokens`) tell them; None where they tell none."""
-    if not told:
-        return None
-    if "tokens" in told:
-        places = zip(told["tokens"], told["token_logprobs"], told.get("top_logprobs") or [{}] * len(told["tokens"]), strict=True)
-        return [_at_its_place(token, logprob, list((top or {}).items())) for token, logprob, top in places]
-    return [
-        _at_its_place(one["token"], one["logprob"], [(like["token"], like["logprob"]) for like in one.get("top_logprobs") or ()])
-        for one in told["content"]
-    ]
-
-
-def _at_its_place(token: str, logprob: float, top: list[tuple[str, float]]) -> dict[str, Any]:
-    """The likeliest, and among them the one that was said, as every teacher tells them; a server tells no token numbers."""
-    top = top if not top or token in dict(top) else [*top, (token, logprob)]
-    likely = [{"token": one, "id": None, "logprob": value} for one, value in sorted(top, key=lambda each: -each[1])]
-    return {"token": token, "id": None, "logprob": logprob, "top": likely}
-
-
-def _shared(tokens: int, texts: Sequence[str]) -> list[int]:
-    """A server tells the tokens of all choices together: each has its share by length, and the sum is exact."""
-    whole = sum(map(len, texts)) or 1
-    each = [tokens * len(text) // whole for text in texts]
-    each[0] += tokens - sum(each)
-    return each

@@ -36,6 +36,7 @@ def _answered(chunk: int, outcomes: list[Outcome]) -> Answered:
         "prompt": sum(o.prompt_tokens for o in outcomes),
         "completion": sum(o.completion_tokens for o in outcomes),
         "cached": sum(o.cached_tokens for o in outcomes),
+        "nano_usd": sum(o.nano_usd for o in outcomes),
     }
     attempts: dict[str, int] = {}
     for outcome in outcomes:

@@ -17,6 +17,7 @@ from synth_ray.errors import EngineDead
 from synth_ray.job.document import Job
 from synth_ray.job.models import Model
 from synth_ray.records import Outcome, Request
+from synth_ray.storage import Storage
 
 _MOST_PER_COLLECT = 2048
 
@@ -24,8 +25,8 @@ Recalled = Mapping[str, Answers]
 NOTHING: Recalled = {}
 
 
-def open_teacher(model: Model) -> Teacher:
-    """The teacher a model section names; not opened yet."""
+def open_teacher(model: Model, storage: Storage | None = None) -> Teacher:
+    """The teacher a model section names; not opened yet. `storage` is the output's, for one that keeps records there."""
     if model.engine == "scripted":
         from synth_ray.ask.scripted_teacher import ScriptedTeacher
 
@@ -38,6 +39,10 @@ def open_teacher(model: Model) -> Teacher:
         from synth_ray.ask.endpoint_teacher import EndpointTeacher
 
         return EndpointTeacher(model)
+    if model.engine == "batch_api":
+        from synth_ray.ask.batch_api_teacher import BatchApiTeacher
+
+        return BatchApiTeacher(model, storage)
     from synth_ray.ask.vllm_teacher import VllmTeacher
 
     return VllmTeacher(model)
@@ -58,8 +63,9 @@ class AskWorker:
     submitted and not collected is then the caller's to ask again elsewhere.
     """
 
-    def __init__(self, job: Job, *, journal: Journal | None = None) -> None:
+    def __init__(self, job: Job, *, journal: Journal | None = None, storage: Storage | None = None) -> None:
         self._job = job
+        self._storage = storage
         self._journal = journal
         self._done: queue.SimpleQueue[Outcome | EngineDead] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
@@ -77,7 +83,7 @@ class AskWorker:
         for role, model in models.items():
             same = _engine_of(model)
             if same not in engines:
-                teacher = open_teacher(model)
+                teacher = open_teacher(model, self._storage)
                 engines[same] = (teacher, teacher.open())
             self._teachers[role] = engines[same][0]
         if self._journal is not None:

@@ -86,7 +86,7 @@ def _of_prefix(commands: argparse._SubParsersAction[argparse.ArgumentParser], na
 
 def _gc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _of_prefix(commands, "gc", "list what an output no longer needs, and what removing it loses")
-    kinds = ["orphans", "parts", "asks", "chunks"]
+    kinds = ["orphans", "parts", "asks", "batches", "chunks"]
     command.add_argument("--what", action="append", choices=kinds, help="only this kind; all but chunks when left out")
     command.add_argument("--older-than-hours", type=float, default=1.0, help="only what is at least so old (1)")
     command.add_argument("--delete", action="store_true", help="remove it")

@@ -17,7 +17,7 @@ from synth_ray.ask.worker import AskWorker, Recalled
 from synth_ray.errors import EngineDead
 from synth_ray.job.document import Job
 from synth_ray.records import Request
-from synth_ray.route.places import open_journal
+from synth_ray.route.places import open_journal, open_output
 from synth_ray.route.pool import ChunkStaged
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class TeacherActor:
     """One replica. Made with max_concurrency, so that `submit` is served while `collect` waits."""
 
     def __init__(self, job: Job) -> None:
-        self._worker = AskWorker(job, journal=open_journal(job))
+        self._worker = AskWorker(job, journal=open_journal(job), storage=open_output(job.output))
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._end_in_order)
 

@@ -12,14 +12,15 @@ from synth_ray.dataset.writer import DATA, REJECTED
 from synth_ray.errors import JobError, NotThere
 from synth_ray.storage import Entry, Storage
 
-Kind = Literal["orphans", "parts", "asks", "chunks"]
+Kind = Literal["orphans", "parts", "asks", "batches", "chunks"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-HARMLESS: tuple[Kind, ...] = ("orphans", "parts", "asks")
+HARMLESS: tuple[Kind, ...] = ("orphans", "parts", "asks", "batches")
 
 LOST: dict[Kind, str] = {
     "orphans": "nothing: no commit record counts them",
     "parts": "versions of the dataset before the published one, for whoever still reads them by name",
     "asks": "nothing: their chunks are committed",
+    "batches": "nothing: what they were sent for is committed",
     "chunks": "re-curation: another threshold, target or scrub needs a new run, with the teacher asked again, on another output; "
     "the published dataset stays, and running the job again here is refused",
 }
@@ -32,7 +33,7 @@ def garbage(storage: Storage, kinds: Sequence[Kind], *, now: float, older_than_s
     Commit records always stay: they are what keeps a finished chunk from being asked again. Raises JobError for the
     chunks of a dataset that is not complete.
     """
-    found = {"orphans": _orphans, "parts": _parts, "asks": _asks, "chunks": _chunks}
+    found = {"orphans": _orphans, "parts": _parts, "asks": _asks, "batches": _batches, "chunks": _chunks}
     for kind in kinds:
         for entry in found[kind](storage):
             if now - entry.modified >= older_than_s:
@@ -61,12 +62,21 @@ def _asks(storage: Storage) -> Iterator[Entry]:
             yield entry
 
 
-def _chunks(storage: Storage) -> Iterator[Entry]:
+def _batches(storage: Storage) -> Iterator[Entry]:
+    """While something is still asked, a batch's record may be all that is known of what was paid for."""
+    if _is_complete(storage):
+        yield from storage.list(f"{ROOT}batches/")
+
+
+def _is_complete(storage: Storage) -> bool:
     try:
-        complete = read_manifest(storage).complete
+        return read_manifest(storage).complete
     except NotThere:
-        complete = False
-    if not complete:
+        return False
+
+
+def _chunks(storage: Storage) -> Iterator[Entry]:
+    if not _is_complete(storage):
         raise JobError(
             f"{storage.url}: wanted a complete dataset before its chunks go, got one that is not; finish the run first"
         )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from synth_ray.job.section import OneOrMore, Section, key
+from synth_ray.job.section import Section, key
+from synth_ray.job.served import BatchApi, Endpoint
 
 RESULT_ENGINE_ARGS = frozenset(
     {
@@ -54,47 +53,13 @@ class Script(Section):
     die_after: int | None = key(None, "The engine dies after this many answers.", ge=1, changes="nothing")
 
 
-class Endpoint(Section):
-    """A server that speaks OpenAI's protocol. Its key is in the environment alone."""
-
-    urls: Annotated[list[str], OneOrMore] = key(
-        ..., "Base URLs of the same model, as http://host:8000/v1: the emptiest is asked.", min_length=1, changes="nothing"
-    )
-    key_env: str = key(
-        "",
-        "Environment variable that holds the key; empty sends none.",
-        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$",
-        changes="nothing",
-    )
-    flavour: Literal["auto", "openai", "vllm"] = key(
-        "auto", "What the server takes beyond OpenAI's own: choices, patterns, top_k. auto asks it.", changes="nothing"
-    )
-    concurrency: int = key(
-        256, "Most requests in flight to one URL; how many it bears is found out.", ge=1, le=10_000, changes="nothing"
-    )
-    timeout_s: float = key(300.0, "Seconds until one try is given up.", gt=0, changes="nothing")
-    retries: int = key(8, "Most further tries of one ask.", ge=0, changes="nothing")
-    retry_share: float = key(0.2, "Further tries that answers may cost, as a share of them.", ge=0, le=10, changes="nothing")
-    dead_after_s: float = key(300.0, "Seconds without any answer after which the servers count as dead.", gt=0, changes="nothing")
-    usd_per_1m_prompt: float = key(0.0, "Price of a million prompt tokens, for the cost.", ge=0, changes="nothing")
-    usd_per_1m_completion: float = key(0.0, "Price of a million completion tokens, for the cost.", ge=0, changes="nothing")
-
-    @field_validator("urls")
-    @classmethod
-    def _plain(cls, value: list[str]) -> list[str]:
-        for url in value:
-            if not re.match(r"https?://[^/@\s]+", url) or "@" in url:
-                raise ValueError("wanted URLs that begin with http:// or https:// and hold no password, got another")
-        return value
-
-
 class Model(Section):
     """One model in one role. `models: {teacher: Qwen/Qwen3-8B}` is short for `{teacher: {model: Qwen/Qwen3-8B}}`."""
 
-    engine: Literal["vllm", "endpoint", "scripted", "none"] = key(
+    engine: Literal["vllm", "endpoint", "batch_api", "scripted", "none"] = key(
         "vllm",
-        "What serves the model: vLLM in the actor, a server elsewhere, the scripted teacher, or nothing, for a recipe that asks "
-        "nobody.",
+        "What serves the model: vLLM in the actor, a server elsewhere, a provider's batches, the scripted teacher, or nothing, "
+        "for a recipe that asks nobody.",
     )
     model: str = key("", "A model name or a local folder, as vLLM takes it.")
     revision: str = key("", "The model's revision (commit, tag or branch); recorded in every row.")
@@ -103,6 +68,7 @@ class Model(Section):
     chat: bool = key(True, "Render messages with the model's chat template; off sends the text as it is.")
     engine_args: dict[str, Any] = key(lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing")
     endpoint: Endpoint | None = key(None, "Where the model is served, for engine 'endpoint'.", changes="nothing")
+    batch: BatchApi | None = key(None, "The provider's batches, for engine 'batch_api'.", changes="nothing")
     script: Script = key(Script, "The scripted teacher's script.")
     weight: float = key(1.0, "Its share of the requests among several teachers, beside the others' weights.", gt=0)
     license: str = key("", "The model's licence, for the card: it may bind what its answers are used for.", changes="nothing")
@@ -113,12 +79,14 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _names_a_model(self) -> Model:
-        if self.engine in ("vllm", "endpoint") and not self.model:
+        if self.engine in ("vllm", "endpoint", "batch_api") and not self.model:
             raise ValueError(f"wanted a model name or folder for engine '{self.engine}', got none; add `model: …`")
-        if (self.engine == "endpoint") != (self.endpoint is not None):
-            raise ValueError(
-                "wanted `endpoint` and engine 'endpoint' together, got one without the other; add `endpoint: {urls: …}`"
-            )
+        elsewhere = {"endpoint": ("endpoint", self.endpoint, "urls"), "batch_api": ("batch", self.batch, "url")}
+        for engine, (name, section, first) in elsewhere.items():
+            if (self.engine == engine) != (section is not None):
+                raise ValueError(
+                    f"wanted `{name}` and engine '{engine}' together, got one without the other; add `{name}: {{{first}: …}}`"
+                )
         return self
 
     @property
@@ -156,8 +124,16 @@ class Model(Section):
             return self.script.concurrency
         if self.endpoint is not None:
             return self.endpoint.concurrency * len(self.endpoint.urls)
+        if self.batch is not None:
+            return self.batch.most_running
         told = self.engine_args.get("max_num_seqs", 256)
         return told if isinstance(told, int) else 256
+
+    @property
+    def usd_per_1m(self) -> tuple[float, float]:
+        """The price of a million prompt and a million completion tokens, where they are paid for by number."""
+        place = self.batch or self.endpoint
+        return place.usd_per_1m if place is not None else (0.0, 0.0)
 
     def identity(self) -> dict[str, Any]:
         """What of this model can change an answer: part of the ask digest."""
@@ -238,14 +214,6 @@ class Models(Section):
             if drawn < 0:
                 return place
         return len(self.others)
-
-    def usd_of(self, tokens: Mapping[str, float]) -> float:
-        """What so many prompt and completion tokens cost where the teacher is served elsewhere."""
-        place = self.teacher.endpoint
-        if place is None:
-            return 0.0
-        told = (tokens.get("prompt", 0) * place.usd_per_1m_prompt, tokens.get("completion", 0) * place.usd_per_1m_completion)
-        return sum(told) / 1e6
 
     def by_role(self) -> dict[str, Model]:
         """Every model of the job. Of several teachers the first is `teacher`, the second `teacher_2`."""

@@ -14,7 +14,7 @@ from synth_ray.ask.worker import AskWorker, Recalled
 from synth_ray.errors import EngineDead, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
-from synth_ray.route.places import open_journal
+from synth_ray.route.places import open_journal, open_output
 from synth_ray.route.pool import (
     HUNT_DEATHS,
     ChunkStaged,
@@ -70,7 +70,7 @@ class LocalPool:
 
     def _ask_loop(self, teacher: int) -> None:
         while self._wanted(teacher):
-            worker = AskWorker(self._job, journal=open_journal(self._job))
+            worker = AskWorker(self._job, journal=open_journal(self._job), storage=open_output(self._job.output))
             try:
                 self._events.put(TeacherReady(teacher, self._started(teacher, worker)))
                 self._collect_from(teacher, worker)

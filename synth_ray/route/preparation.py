@@ -23,10 +23,10 @@ from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
 from synth_ray.recipes.catalogue import options_of, recipe_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
 from synth_ray.records import SPLITS, STAGED, TRAIN, Origin, Reason, Seed, canonical, digest
-from synth_ray.route.dispatch import FULL
 from synth_ray.route.gold import gold_rows
 from synth_ray.route.grouping import Groups
 from synth_ray.route.places import files_at, open_input
+from synth_ray.route.waits import refuse_short_lag, refuse_slow_batches
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.scrub.seeds import scrubbed_seeds
 
@@ -128,6 +128,8 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         ask_digest=ask_digest,
         alike=alike.codes if recipe.alike(options) else None,
     )
+    wanted = _wanted(job, cells, recipe)
+    refuse_slow_batches(job, requests=-(-sum(wanted.values()) // recipe.slots(options)))
     return Prepared(
         job=_with_ngram(job, seeds),
         recipe=recipe,
@@ -140,7 +142,7 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         gold=gold,
         planner=planner,
         cells=cells,
-        wanted=_wanted(job, cells, recipe),
+        wanted=wanted,
         ask_digest=ask_digest,
         job_digest=digest(job.job_digest(whole), [s.id for s in real], [s.id for s in mixed]),
     )
@@ -153,19 +155,6 @@ def _wanted(job: Job, cells: Cells, recipe: Recipe) -> dict[str, int]:
     like = job.target.balance.like if job.target.balance is not None else None
     rows = (seed for seed in _read(job, [like] if like is not None else []) if isinstance(seed, Seed))
     return cells.wanted(job.target.accepted, rows, copies=recipe.copies)
-
-
-def refuse_short_lag(job: Job) -> None:
-    """With fewer requests in the lag than the replicas hold in flight, they would starve. Raises JobError."""
-    if not job.target.is_set:
-        return
-    one = job.cluster.in_flight or FULL * job.models.teacher.most_running
-    in_flight, lag, size = one * job.cluster.teachers, job.target.lag, job.plan.chunk_requests
-    if lag * size < in_flight:
-        raise JobError(
-            f"target.lag: wanted a lag of at least the {in_flight:,} requests that {job.cluster.teachers} replicas hold, "
-            f"got {lag} chunks of {size:,}; set target.lag: {-(-in_flight // size)}, or larger chunks, or cluster.in_flight"
-        )
 
 
 def _with_ngram(job: Job, seeds: SeedStore) -> Job:

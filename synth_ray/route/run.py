@@ -114,7 +114,7 @@ class _Run:
         return driver
 
     def _of_tokens(self) -> float:
-        return self._job.models.usd_of(self._costs.earlier + self._tally.tokens)
+        return (self._costs.earlier["nano_usd"] + self._tally.tokens["nano_usd"]) / 1e9
 
     def _told(self, driver: Driver) -> Told:
         facts = driver.dispatch.facts
@@ -143,7 +143,7 @@ class _Run:
     def _cost(self, driver: Driver) -> dict[str, Any]:
         """Of every run of this output; `wall_s` is this run's."""
         spent = self._costs.close(driver.spending.facts() | self._tally.tokens)
-        usd = spent["usd"] + self._job.models.usd_of(spent)
+        usd = spent["usd"] + spent.get("nano_usd", 0) / 1e9
         out = self._tally.committed_tokens["completion"]
         return {
             "wall_s": round(time.monotonic() - self._began, 1),

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import synth_ray
-from synth_ray.ask.endpoint_teacher import EndpointTeacher, _shared
+from synth_ray.ask.endpoint_teacher import EndpointTeacher
 from synth_ray.ask.lanes import Lanes
+from synth_ray.ask.openai_protocol import shared
 from synth_ray.ask.teacher import Prompt
 from synth_ray.errors import Absent, AskFailed, EngineDead
 from synth_ray.job.models import Model
@@ -135,8 +136,8 @@ def test_a_cancelled_ask_frees_its_place() -> None:
 
 @given(st.integers(0, 10_000), st.lists(st.text(max_size=20), min_size=1, max_size=8))
 def test_shared_tokens_sum_to_what_the_server_told(tokens: int, texts: list[str]) -> None:
-    assert sum(_shared(tokens, texts)) == tokens
-    assert min(_shared(tokens, texts)) >= 0
+    assert sum(shared(tokens, texts)) == tokens
+    assert min(shared(tokens, texts)) >= 0
 
 
 @given(st.lists(st.sampled_from(["answered", "refused", "gone"]), max_size=200), st.integers(1, 64))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import pytest
 
+from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
 from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.teacher import Prompt, Teacher
@@ -15,7 +18,9 @@ from synth_ray.errors import AskFailed, EngineDead
 from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion, Constraint, user
 from synth_ray.records import digest
+from tests.batch_server import Provider, batches
 from tests.conftest import TINY_TEACHER
+from tests.endpoint_server import KEY
 from tests.servers import serving
 
 
@@ -26,15 +31,36 @@ def scripted(**script: object) -> Teacher:
 
 
 @pytest.fixture(scope="module")
-def served_teacher() -> Iterator[Teacher]:
-    """A real `vllm serve` of the bundled tiny teacher, asked over HTTP."""
-    with serving(str(TINY_TEACHER)) as (url, name):
-        one = EndpointTeacher(Model.model_validate({"engine": "endpoint", "model": name, "endpoint": {"urls": url}}))
+def served() -> Iterator[tuple[str, str]]:
+    """A real `vllm serve` of the bundled tiny teacher: its URL and the model's name."""
+    with serving(str(TINY_TEACHER)) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def served_teacher(served: tuple[str, str]) -> Teacher:
+    one = EndpointTeacher(Model.model_validate({"engine": "endpoint", "model": served[1], "endpoint": {"urls": served[0]}}))
+    one.open()
+    return one
+
+
+@pytest.fixture
+def batched_teacher(served: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Teacher]:
+    """The same server behind a provider's batches."""
+    monkeypatch.setenv("TEACHER_KEY", KEY)
+
+    def really(body: dict[str, Any]) -> tuple[int, Any]:
+        reply = httpx.post(f"{served[0]}/chat/completions", json=body, timeout=60)
+        return reply.status_code, reply.json()
+
+    with batches(Provider(answer=really)) as url:
+        how = {"url": url, "key_env": "TEACHER_KEY", "flavour": "vllm", "quiet_s": 0.05, "poll_s": 0.05}
+        one = BatchApiTeacher(Model.model_validate({"engine": "batch_api", "model": served[1], "batch": how}))
         one.open()
         yield one
 
 
-REAL = [pytest.param(name, marks=pytest.mark.vllm) for name in ("vllm_teacher", "served_teacher")]
+REAL = [pytest.param(name, marks=pytest.mark.vllm) for name in ("vllm_teacher", "served_teacher", "batched_teacher")]
 
 
 @pytest.fixture(params=["scripted", *REAL])

@@ -1,0 +1,235 @@
+"""A model behind a provider's batch API: what is asked at one time goes up together and comes back within a day."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from synth_ray.ask.batch_provider import BatchProvider, headers_of
+from synth_ray.ask.batch_records import BatchRecords, Record, name_of
+from synth_ray.ask.openai_protocol import completions_in, failure, path_of, request_body
+from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
+from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.job.models import Model
+from synth_ray.recipes.contract import Completion
+from synth_ray.records import Reason
+from synth_ray.storage import Storage
+
+_LONGEST = 1 << 20
+Reply = list[Completion] | AskFailed | EngineDead
+Lines = dict[str, dict[str, Any]]
+
+
+@dataclass(eq=False, slots=True)
+class _Asked:
+    """One ask on its way: its line of the file, and how many batches did not answer it."""
+
+    key: str
+    n: int
+    line: bytes
+    reply: asyncio.Future[Reply]
+    tries: int = 0
+
+
+class BatchApiTeacher:
+    """Law: an ask is sent again only when the batch that held it ended without its answer; whatever was sent before a crash is
+    found again at the provider and collected. Ids are the asks' own, the same in every run.
+
+    A batch goes up when it is full, or when nothing was asked for `batch.quiet_s`: requests at one step of a recipe go together.
+    """
+
+    def __init__(self, model: Model, storage: Storage | None = None) -> None:
+        assert model.batch is not None
+        self._model, self._section = model, model.batch
+        self._records = BatchRecords(storage)
+        self._sent: dict[str, list[Record]] = {}
+        self._ended: dict[str, asyncio.Task[Lines | None]] = {}
+        self._waiting: set[_Asked] = set()
+        self._gathering: deque[_Asked] = deque()
+        self._bytes = 0
+        self._last_asked = 0.0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._sender: asyncio.Task[Any] | None = None
+        self._provider: BatchProvider | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._death = ""
+
+    def open(self) -> TeacherFacts:
+        """Look up what earlier runs sent. Raises Absent without the key; the provider is called when something is asked."""
+        headers_of(self._section)
+        found = list(self._records.all())
+        for record in found:
+            for key in record.ids:
+                self._sent.setdefault(key, []).append(record)
+        return TeacherFacts(
+            engine="batch_api",
+            model=self._model.model,
+            revision=self._model.revision,
+            max_running=self._section.most_running,
+            max_model_len=_LONGEST,
+            engine_args={"flavour": self._section.flavour, "sent_before": len(found)},
+        )
+
+    async def answer(self, prompt: Prompt) -> list[Completion]:
+        if self._death:
+            raise EngineDead(self._death)
+        self._settle_in(asyncio.get_running_loop())
+        asked = _Asked(prompt.key, prompt.n, self._line(prompt), asyncio.get_running_loop().create_future())
+        self._waiting.add(asked)
+        try:
+            if prompt.key in self._sent:
+                self._start(self._adopt(asked))
+            else:
+                self._gather(asked)
+            reply = await asked.reply
+        finally:
+            self._waiting.discard(asked)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def _line(self, prompt: Prompt) -> bytes:
+        body = request_body(self._model, prompt, is_vllm=self._section.flavour == "vllm")
+        told = {"custom_id": prompt.key, "method": "POST", "url": f"/v1/{path_of(self._model)}", "body": body}
+        return json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+    def _settle_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The provider's connections live on an event loop, and are made again for another one."""
+        if self._loop is not loop:
+            self._loop, self._provider = loop, BatchProvider(self._model)
+
+    @property
+    def _at(self) -> BatchProvider:
+        assert self._provider is not None
+        return self._provider
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(self._or_die(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _or_die(self, work: Coroutine[Any, Any, None]) -> None:
+        """What ends a batch's work ends the teacher: who waits for that batch would wait for ever."""
+        try:
+            await work
+        except Exception as error:
+            self._death = str(error) if isinstance(error, EngineDead) else f"models.batch: {type(error).__name__}: {error}"
+            for asked in self._waiting:
+                _tell(asked, EngineDead(self._death))
+
+    # Going up.
+
+    def _gather(self, asked: _Asked) -> None:
+        self._gathering.append(asked)
+        self._bytes += len(asked.line)
+        self._last_asked = time.monotonic()
+        if self._sender is None or self._sender.done():
+            self._sender = self._start(self._send_when_quiet())
+
+    async def _send_when_quiet(self) -> None:
+        while self._gathering:
+            quiet_s = self._last_asked + self._section.quiet_s - time.monotonic()
+            if quiet_s <= 0 or self._is_full:
+                self._start(self._send(self._part()))
+            else:
+                await asyncio.sleep(min(quiet_s, self._section.quiet_s / 10))
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._gathering) >= self._section.part_requests or self._bytes >= self._section.part_bytes
+
+    def _part(self) -> list[_Asked]:
+        """What has gathered, up to what one batch may hold."""
+        part: list[_Asked] = []
+        size = 0
+        while self._gathering and len(part) < self._section.part_requests:
+            size += len(self._gathering[0].line)
+            if part and size > self._section.part_bytes:
+                break
+            part.append(self._gathering.popleft())
+            self._bytes -= len(part[-1].line)
+        return part
+
+    async def _send(self, part: list[_Asked]) -> None:
+        keys = tuple(asked.key for asked in part)
+        record = Record(name_of(keys, [asked.tries for asked in part]), keys)
+        self._records.keep(record)
+        batch = await self._at.create(record.name, b"".join(asked.line for asked in part))
+        record = replace(record, batch=batch)
+        self._records.keep(record)
+        lines = await self._lines(record)
+        for asked in part:
+            self._settle(asked, lines.get(asked.key))
+
+    # Coming back.
+
+    async def _adopt(self, asked: _Asked) -> None:
+        """An ask that an earlier run sent: the answer of whichever of its batches has one."""
+        found = [lines for record in self._sent[asked.key] if (lines := await self._ended_once(record)) is not None]
+        if not found:
+            self._gather(asked)
+            return
+        asked.tries = len(found) - 1
+        answered = [line for lines in found if (line := lines.get(asked.key)) is not None]
+        self._settle(asked, answered[-1] if answered else None)
+
+    async def _ended_once(self, record: Record) -> Lines | None:
+        """Every ask of a batch waits for the one look at it."""
+        if record.name not in self._ended:
+            self._ended[record.name] = asyncio.get_running_loop().create_task(self._found(record))
+        return await self._ended[record.name]
+
+    async def _found(self, record: Record) -> Lines | None:
+        """What became of a batch of an earlier run; None where it was never created: the provider does not know it."""
+        batch = record.batch or await self._at.find(record.name)
+        if not batch:
+            self._records.forget(record)
+            return None
+        self._records.keep(replace(record, batch=batch))
+        return await self._lines(replace(record, batch=batch))
+
+    async def _lines(self, record: Record) -> Lines:
+        """Result lines of a batch that has ended, however it ended, by the asks' own ids."""
+        provider = self._at
+        told = await provider.ended(record.batch)
+        found = [*await provider.lines(told.get("error_file_id")), *await provider.lines(told.get("output_file_id"))]
+        return {line["custom_id"]: line for line in found}
+
+    def _settle(self, asked: _Asked, line: dict[str, Any] | None) -> None:
+        """Hand the answer over; ask again what has none, in a later batch, as often as the job allows."""
+        reply = _reply(line, asked.n)
+        if reply is not None:
+            _tell(asked, reply)
+        elif asked.tries >= self._section.retries:
+            _tell(asked, AskFailed(Reason.ENGINE_ERROR, f"no answer in {asked.tries + 1} batches"))
+        elif not asked.reply.done():
+            asked.tries += 1
+            self._gather(asked)
+
+    def load(self) -> Load:
+        return Load(running=len(self._waiting))
+
+    def close(self) -> None:
+        """What is at the provider goes on there; the next run collects it."""
+        if self._loop is not None and self._loop.is_running():
+            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in [*self._tasks, *self._ended.values()]])
+
+
+def _reply(line: dict[str, Any] | None, n: int) -> Reply | None:
+    """What a result line says; None where it says nothing, or that another try may do."""
+    response = (line or {}).get("response") or {}
+    status = int(response.get("status_code") or 0)
+    if status == 200:
+        return completions_in(response.get("body"), n)
+    return failure(status, json.dumps(response.get("body"))) if 400 <= status < 500 and status != 429 else None
+
+
+def _tell(asked: _Asked, reply: Reply) -> None:
+    if not asked.reply.done():
+        asked.reply.set_result(reply)

@@ -1,0 +1,153 @@
+"""A provider's batch endpoints, call by call: files up and down, batches created, listed and looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+from synth_ray.ask.openai_protocol import path_of
+from synth_ray.errors import Absent, EngineDead
+from synth_ray.job.models import Model
+from synth_ray.job.served import BatchApi
+
+ENDED = ("completed", "failed", "expired", "cancelled")
+NAME = "synth_ray"
+"""Key of the metadata under which a batch carries its record's name."""
+
+_WAIT_S, _MOST_WAIT_S = 0.5, 60.0
+_PAGE = 100
+_DOWNLOADS = 12
+
+
+def headers_of(section: BatchApi) -> dict[str, str]:
+    name = section.key_env
+    if name and not os.environ.get(name):
+        raise Absent(f"models.batch.key_env: wanted a key in the environment variable {name}, got none; set it")
+    return {"Authorization": f"Bearer {os.environ[name]}"} if name else {}
+
+
+class BatchProvider:
+    """Law: a call is made again until it is answered; a refusal of the key or the model, or `dead_after_s` without any
+    reply, is a dead engine. Creating is never simply made again: a reply may be lost where the batch is not.
+    """
+
+    def __init__(self, model: Model) -> None:
+        assert model.batch is not None
+        self._model, self._section = model, model.batch
+        self._client = httpx.AsyncClient(
+            base_url=model.batch.url, headers=headers_of(model.batch), timeout=model.batch.timeout_s, follow_redirects=True
+        )
+        self._last_reply = time.monotonic()
+
+    async def create(self, name: str, lines: bytes) -> str:
+        """Upload the requests and create their batch; returns its id."""
+        file = await self._call("POST", "/files", files={"file": (f"{name}.jsonl", lines)}, data={"purpose": "batch"})
+        body = {
+            "input_file_id": file["id"],
+            "endpoint": f"/v1/{path_of(self._model)}",
+            "completion_window": f"{self._section.window_hours}h",
+            "metadata": {NAME: name},
+        }
+        tried = 0
+        while True:
+            if (made := await self._once("POST", "/batches", json=body)) is not None:
+                return str(made["id"])
+            # No reply is no answer: the batch may be there.
+            await self._pause(tried)
+            if found := await self.find(name):
+                return found
+            tried += 1
+
+    async def find(self, name: str) -> str:
+        """The id of the batch that carries this name, or nothing."""
+        async for batch in self._listed():
+            if (batch.get("metadata") or {}).get(NAME) == name:
+                return str(batch["id"])
+        return ""
+
+    async def _listed(self) -> AsyncIterator[dict[str, Any]]:
+        after = ""
+        while True:
+            page = await self._call("GET", "/batches", params={"limit": _PAGE} | ({"after": after} if after else {}))
+            for batch in page["data"]:
+                yield batch
+            if not page.get("has_more") or not page["data"]:
+                return
+            after = page["data"][-1]["id"]
+
+    async def ended(self, batch: str) -> dict[str, Any]:
+        """Wait for a batch's end."""
+        pause = self._section.poll_s
+        while True:
+            told: dict[str, Any] = await self._call("GET", f"/batches/{batch}")
+            if told["status"] in ENDED:
+                return told
+            await asyncio.sleep(pause)
+            pause = min(1.3 * pause, 10 * self._section.poll_s)
+
+    async def lines(self, file: str | None) -> list[dict[str, Any]]:
+        """The lines of a result file. One that comes down torn is fetched again: its answers are paid for."""
+        size = (await self._call("GET", f"/files/{file}")).get("bytes") if file else None
+        found: list[dict[str, Any]] = []
+        for tried in range(_DOWNLOADS if file else 0):
+            data = await self._content(str(file))
+            found = [one for one in map(_parsed, data.splitlines()) if one is not None]
+            if len(data) == (size or len(data)) and len(found) == len(data.splitlines()):
+                break
+            await self._pause(tried)
+        return found
+
+    async def _content(self, file: str) -> bytes:
+        reply: httpx.Response = await self._call("GET", f"/files/{file}/content", plain=True)
+        return reply.content
+
+    async def _call(self, method: str, path: str, *, plain: bool = False, **how: Any) -> Any:
+        tried = 0
+        while True:
+            reply = await self._once(method, path, plain=plain, **how)
+            if reply is not None:
+                return reply
+            await self._pause(tried)
+            tried += 1
+
+    async def _once(self, method: str, path: str, *, plain: bool = False, **how: Any) -> Any:
+        """The reply, or None where there was none that tells anything."""
+        try:
+            reply = await self._client.request(method, path, **how)
+        except httpx.HTTPError:
+            return None
+        if reply.status_code == 429 or reply.status_code >= 500:
+            return None
+        if reply.status_code >= 400:
+            raise EngineDead(
+                f"models.batch: wanted {method} {path.split('/')[1]} to be taken, got HTTP {reply.status_code}; check url and "
+                "key_env, and the provider's limits"
+            )
+        self._last_reply = time.monotonic()
+        if plain:
+            return reply
+        try:
+            return reply.json()
+        except ValueError:
+            return None
+
+    async def _pause(self, tried: int) -> None:
+        if time.monotonic() - self._last_reply > self._section.dead_after_s:
+            raise EngineDead(f"models.batch: wanted a reply, got none in {self._section.dead_after_s:g} s")
+        first = min(_WAIT_S, self._section.poll_s)
+        await asyncio.sleep(min(_MOST_WAIT_S, first * 2 ** min(tried, 9)) * (0.5 + random.random()))
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and "custom_id" in value else None

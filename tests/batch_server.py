@@ -1,0 +1,175 @@
+"""A provider's batch API that misbehaves as told, and keeps count of what it was paid for."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from synth_ray.records import digest
+from tests.endpoint_server import KEY, Server
+
+Answer = Callable[[dict[str, Any]], tuple[int, Any]]
+
+
+def invented(body: dict[str, Any]) -> tuple[int, Any]:
+    """The same answers to the same prompt."""
+    if "TOO LONG" in json.dumps(body):
+        return 400, {"error": {"message": "This model's maximum context length is 4096 tokens. SECRET PROMPT"}}
+    name = digest(body["messages"])
+    said = [{"index": i, "finish_reason": "stop", "message": {"content": f"answer {i} of {name}"}} for i in range(body["n"])]
+    return 200, {"choices": said[::-1], "usage": {"prompt_tokens": 7, "completion_tokens": 5 * body["n"]}}
+
+
+@dataclass
+class Provider:
+    """`busy` and `broken` are shares of calls that get a 429 or a 500, `torn` of downloads that end half-way. The first
+    `lost` creations of a batch are done and not answered. `ends` says how batch number i ends; an expired one has answered half.
+    """
+
+    answer: Answer = invented
+    busy: float = 0.0
+    broken: float = 0.0
+    torn: float = 0.0
+    lost: int = 0
+    takes_s: float = 0.05
+    page: int = 2
+    ends: Callable[[int], str] = lambda _: "completed"
+    files: dict[str, bytes] = field(default_factory=dict)
+    batches: list[dict[str, Any]] = field(default_factory=list)
+    sent: Counter[str] = field(default_factory=Counter)
+    answered: Counter[str] = field(default_factory=Counter)
+    draw: random.Random = field(default_factory=lambda: random.Random(3))
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def create(self, body: dict[str, Any]) -> dict[str, Any]:
+        lines = [json.loads(line) for line in self.files[body["input_file_id"]].splitlines()]
+        batch = {
+            "id": f"batch_{len(self.batches)}",
+            "status": "in_progress",
+            "metadata": body["metadata"],
+            "made": time.monotonic(),
+        }
+        batch |= {"lines": lines, "number": len(self.batches), "output_file_id": None, "error_file_id": None}
+        self.sent.update(line["custom_id"] for line in lines)
+        self.batches.append(batch)
+        return batch
+
+    def look(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if batch["status"] == "in_progress" and time.monotonic() - batch["made"] > self.takes_s:
+            self._end(batch, self.ends(batch["number"]))
+        return {name: value for name, value in batch.items() if name not in ("lines", "made", "number")}
+
+    def _end(self, batch: dict[str, Any], status: str) -> None:
+        lines = self.draw.sample(batch["lines"], len(batch["lines"]))
+        done = {"completed": len(lines), "expired": len(lines) // 2}.get(status, 0)
+        results = {"output_file_id": [], "error_file_id": []}
+        for number, line in enumerate(lines):
+            if number >= done:
+                if status == "expired":
+                    error = {"code": "batch_expired", "message": "SECRET"}
+                    results["error_file_id"].append({"custom_id": line["custom_id"], "response": None, "error": error})
+                continue
+            code, body = self.answer(line["body"])
+            self.answered[line["custom_id"]] += code == 200
+            where = "output_file_id" if code == 200 else "error_file_id"
+            results[where].append(
+                {"custom_id": line["custom_id"], "response": {"status_code": code, "body": body}, "error": None}
+            )
+        for name, found in results.items():
+            if found:
+                batch[name] = self.keep("\n".join(map(json.dumps, found)).encode() + b"\n")
+        batch["status"] = status
+
+    def keep(self, data: bytes) -> str:
+        name = f"file-{uuid.uuid4().hex[:8]}"
+        self.files[name] = data
+        return name
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    provider: Provider
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def _refused(self) -> bool:
+        draw = self.provider.draw.random()
+        if self.headers.get("Authorization") != f"Bearer {KEY}":
+            self._send(401, b"{}")
+        elif draw < self.provider.busy:
+            self._send(429, b"{}")
+        elif draw < self.provider.busy + self.provider.broken:
+            self._send(500, b"oops")
+        else:
+            return False
+        return True
+
+    def do_POST(self) -> None:
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        with self.provider.lock:
+            if self._refused():
+                return
+            if self.path.endswith("/files"):
+                content = re.split(rb"\r\n\r\n", re.split(rb'filename="', data)[1], maxsplit=1)[1]
+                self._json({"id": self.provider.keep(content[: content.rindex(b"\r\n--")])})
+                return
+            batch = self.provider.create(json.loads(data))
+            if self.provider.lost > 0:
+                self.provider.lost -= 1
+                self.connection.close()
+                return
+            self._json(self.provider.look(batch))
+
+    def do_GET(self) -> None:
+        with self.provider.lock:
+            if not self._refused():
+                self._get(self.path.partition("?")[0].removeprefix("/v1"))
+
+    def _get(self, path: str) -> None:
+        provider = self.provider
+        if path.startswith("/files/"):
+            data = provider.files[path.split("/")[2]]
+            if not path.endswith("/content"):
+                self._json({"id": path.split("/")[2], "bytes": len(data)})
+                return
+            self._send(200, data[: len(data) // 2] if provider.draw.random() < provider.torn else data)
+        elif path == "/batches":
+            told = [provider.look(batch) for batch in reversed(provider.batches)]
+            after = re.search(r"after=([^&]+)", self.path)
+            start = [one["id"] for one in told].index(after[1]) + 1 if after else 0
+            self._json({"data": told[start : start + provider.page], "has_more": start + provider.page < len(told)})
+        else:
+            [batch] = [one for one in provider.batches if one["id"] == path.split("/")[2]]
+            self._json(provider.look(batch))
+
+    def _json(self, value: Any) -> None:
+        self._send(200, json.dumps(value).encode())
+
+    def _send(self, status: int, data: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@contextmanager
+def batches(provider: Provider) -> Iterator[str]:
+    """Its base URL."""
+    server = Server(("127.0.0.1", 0), type("OneHandler", (Handler,), {"provider": provider}))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
