@@ -44,6 +44,7 @@ class Reason(StrEnum):
     LINEAGE_CONFLICT = "lineage_conflict"
     TOO_DEEP = "too_deep"
     RESERVED_FOR_EVAL = "reserved_for_eval"
+    HELD_OUT = "held_out"
     # A slot the teacher never filled.
     DEADLINE = "deadline"
     PROMPT_TOO_LONG = "prompt_too_long"
@@ -75,6 +76,7 @@ class Reason(StrEnum):
     NEAR_DUPLICATE = "near_duplicate"
     SEMANTIC_DUPLICATE = "semantic_duplicate"
     CONTAMINATED = "contaminated"
+    COPIED = "copied"
     CROSS_SPLIT = "cross_split"
     OVER_QUOTA = "over_quota"
 

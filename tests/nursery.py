@@ -86,7 +86,7 @@ def _warm() -> None:
     """Load here, once, what every child would load for itself: models, kernels, word lists."""
     from synth_ray.job.load import job_from
     from synth_ray.records import Seed
-    from synth_ray.route.preparation import real_rows
+    from synth_ray.route.real_rows import real_rows
     from synth_ray.route.stager import Stager
 
     job = {"name": "warm", "seeds": "none", "recipe": "distill", "models": {"teacher": {"engine": "scripted"}}, "output": "none"}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from synth_ray.admit.copies import Copies
 from synth_ray.admit.guard import Guard
 from synth_ray.check.checker import first_dropped
 from synth_ray.dedup.columns import runs_in
@@ -43,11 +44,11 @@ _REASONS = {
 class Admission:
     """Decides staged rows. `real` rows (scrubbed and fingerprinted) are indexed first and always kept.
 
-    `drop` are the flags that reject a row. `evals` are the evaluation sets by name; `quoted` counts the rows, whatever else
-    became of them, that quote each. `room` is how many rows each cell still takes: it is counted down, and a row of a cell
-    without room is rejected(over_quota). A row near a kept row of another split, or sharing a long n-gram with one across the
-    line between training and evaluation, is rejected(cross_split), whichever of the two is for training: nothing kept crosses
-    splits, and nothing kept is taken back.
+    `drop` are the flags that reject a row, `copies` the real records that no row may repeat. `evals` are the evaluation sets by
+    name; `quoted` counts the rows, whatever else became of them, that quote each. `room` is how many rows each cell still takes:
+    it is counted down, and a row of a cell without room is rejected(over_quota). A row near a kept row of another split, or
+    sharing a long n-gram with one across the line between training and evaluation, is rejected(cross_split), whichever of the
+    two is for training: nothing kept crosses splits, and nothing kept is taken back.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class Admission:
         evals: Mapping[str, EvalTexts] | None = None,
         index: Index | None = None,
         guard: Guard | None = None,
+        copies: Copies | None = None,
     ) -> None:
         self._index = index or Index(dedup)
         self._bands, self._drop = dedup.bands, frozenset(drop)
         self._meanings = Meanings(dedup.semantic.threshold) if dedup.semantic is not None else None
         self._evals = evals or {}
         self._guard = guard or Guard()
+        self._copies = copies
         self.quoted: Counter[str] = Counter(dict.fromkeys(self._evals, 0))
         self._room = room if room is not None else np.array([_UNLIMITED], np.int64)
         if real.num_rows:
@@ -93,6 +96,7 @@ class Admission:
         cells = cells if cells is not None else np.zeros(staged.num_rows, np.int64)
         decided = _Decided(staged, self._drop)
         self._contaminated(decided)
+        self._copied(decided)
         rows = decided.open_rows
         if len(rows):
             open_ = staged.take(pa.array(rows))
@@ -122,6 +126,10 @@ class Admission:
                 self.quoted[name] += 1
         for row, names in sets.items():
             decided.reject(row, Reason.CONTAMINATED, ", ".join(names))
+
+    def _copied(self, decided: _Decided) -> None:
+        for row, what in (self._copies.found(decided.staged) if self._copies is not None else {}).items():
+            decided.reject(row, Reason.COPIED, what)
 
     def _tell(self, decided: _Decided, batch: Batch, found: Found) -> None:
         rows = decided.open_rows

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from synth_ray.dataset.loading import loading
 from synth_ray.dataset.manifest import File, Manifest
 from synth_ray.errors import Conflict
 from synth_ray.records import LOGPROBS
@@ -24,6 +25,12 @@ _FEATURES: dict[str, dict[str, Any]] = {
     "double": {"dtype": "float64"},
     str(LOGPROBS): {"list": [*_LIKELY, {"name": "top", "list": _LIKELY}]},
 }
+_DISCLOSED = 0.01
+_FOUND = "**The rows give shown records away:** they are nearer to them than chance allows. Do not share them as they are."
+_NOT_FOUND = (
+    "The test found no more than chance. That is no proof of privacy: it sees what a mean of similarities sees, and nothing of "
+    "what somebody would find who knows more."
+)
 _SPELLED_THE_SAME = {"string", "bool", "int8", "int32", "int64"}
 
 
@@ -118,9 +125,11 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
             *_table(("evaluation set", "rows that quoted it"), m.contamination.items()),
             "",
         ]
+    if m.disclosure:
+        parts += ["## What the rows give away", "", *_disclosure(m.disclosure), ""]
     parts += ["## Where they come from", "", *_table(("", ""), _provenance(m)), ""]
     parts += ["## Personal data", "", *_pii(m), ""]
-    return [*parts, "## Load it", "", *_loading(url, endpoint_url)]
+    return [*parts, "## Load it", "", *loading(url, endpoint_url)]
 
 
 def _warnings(m: Manifest) -> list[str]:
@@ -181,6 +190,28 @@ def _kappa(told: dict[str, Any]) -> str:
     return f"Cohen's kappa {told['kappa']:.2f} (95 %: {told['low']:.2f} to {told['high']:.2f})" if known else "kappa undefined"
 
 
+def _disclosure(told: dict[str, Any]) -> list[str]:
+    """What was looked for, what was found, and what that does not show."""
+    copied, canaries, test = told["copied"], told["canaries"], told["test"]
+    says = [f"These rows stand in for real records. {sum(copied.values()):,} rows that repeated one were rejected."]
+    if canaries["planted"]:
+        says += [
+            "",
+            f"{canaries['planted']:,} canaries were planted among the records; {canaries['found']:,} came out in answers",
+        ]
+        says[-1] += "; what held them was rejected." if canaries["found"] else "."
+    if test:
+        decided = test["nearer_to_shown"] + test["nearer_to_held_out"]
+        share = test["nearer_to_shown"] / decided if decided else 0.5
+        says += ["", f"Of {test['rows']:,} rows, {share:.1%} are nearer to a record the teacher was shown than to any of as many"]
+        says[-1] += f" ({test['records']:,}) that it was not. Without memory of single records it is 50 %; "
+        says[-1] += f"so much or more comes by chance with p = {test['p']:.2g}."
+        says += ["", _FOUND if test["p"] < _DISCLOSED else _NOT_FOUND]
+    else:
+        says += ["", "**Not tested:** too few rows or records to tell whether showing the records gave anything away."]
+    return says
+
+
 def _balance(target: dict[str, Any]) -> list[str]:
     """The cells that came shortest first: a reader looks for what is missing."""
     cells = sorted(target["cells"], key=lambda cell: (cell["accepted"] - cell["wanted"], cell["cell"]))
@@ -236,46 +267,3 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[st
 def _cell(value: object) -> str:
     text = f"{value:,}" if isinstance(value, int) else str(value)
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _loading(url: str, endpoint_url: str | None) -> list[str]:
-    if not url.startswith("s3://"):
-        return [_LOCAL]
-    server = f"endpoint_override={endpoint_url!r}" if endpoint_url else ""
-    return [_S3.replace("SERVER", server).replace("ROOT", repr(url.removeprefix("s3://")))]
-
-
-_LOCAL = """\
-From the folder of this card:
-
-```python
-import json, os
-import datasets, duckdb, polars, pyarrow.dataset
-
-rows = datasets.load_dataset(os.getcwd())
-
-files = [part["path"] for part in json.load(open("manifest.json"))["files"]]
-in_duckdb = duckdb.read_parquet(files, hive_partitioning=True)
-in_polars = polars.scan_parquet(files, hive_partitioning=True)
-in_pyarrow = pyarrow.dataset.dataset(files, partitioning="hive")
-```
-
-Go by the list of files, as above, rather than by a pattern: a folder may also hold parts of an earlier version.
-"""
-
-_S3 = """\
-```python
-import json
-import datasets, polars, pyarrow.dataset
-from pyarrow.fs import S3FileSystem
-
-store, root = S3FileSystem(SERVER), ROOT
-with store.open_input_stream(f"{root}/manifest.json") as manifest:
-    files = [f"{root}/{part['path']}" for part in json.load(manifest)["files"]]
-in_pyarrow = pyarrow.dataset.dataset(files, filesystem=store, partitioning="hive")
-in_polars = polars.scan_pyarrow_dataset(in_pyarrow)
-rows = datasets.Dataset(in_pyarrow.to_table())
-```
-
-Go by the list of files, as above, rather than by a pattern: the prefix may also hold parts of an earlier version.
-"""

@@ -68,6 +68,7 @@ class Manifest(_Facts):
     rejected_columns: dict[str, str] = {}
     partition_by: dict[str, list[str]] = {}
     contamination: dict[str, int] = {}
+    disclosure: dict[str, Any] = {}
     mix: dict[str, Any] = {}
     gold: dict[str, Any] = {}
     judge: dict[str, Any] = {}

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from synth_ray.job.section import Section, key
 
 Format = Literal["auto", "jsonl", "json", "csv", "parquet"]
-Shape = Literal["auto", "plain", "alpaca", "sharegpt", "messages"]
+Shape = Literal["auto", "plain", "alpaca", "sharegpt", "messages", "record"]
 
 
 class Source(Section):

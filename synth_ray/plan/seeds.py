@@ -156,6 +156,9 @@ class SeedStore:
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
+    def __iter__(self) -> Iterator[Seed]:
+        return (self[index] for index in range(len(self)))
+
     def __getitem__(self, index: int) -> Seed:
         row = {name: column[index].as_py() for name, column in self._columns.items()}
         fields = json.loads(row["fields"])

@@ -119,4 +119,10 @@ def _turn(turn: Any, role: str, content: str) -> dict[str, str]:
     return {"role": _ROLES[turn[role]], "content": said}
 
 
-_SHAPES = {"plain": _plain, "alpaca": _alpaca, "messages": _messages, "sharegpt": _sharegpt}
+def _record(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Any row as it is; its prompt is what it says, field by field."""
+    told = "\n".join(f"{name}: {value}" for name, value in row.items() if value is not None)
+    return {"prompt": told, **row}
+
+
+_SHAPES = {"plain": _plain, "record": _record, "alpaca": _alpaca, "messages": _messages, "sharegpt": _sharegpt}

@@ -16,7 +16,7 @@ from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.judged import judged
 
-OURS = ("distill", "vary", "fill", "label", "evolve", "rewrite", "prefer", "converse", "edge_cases", "build")
+OURS = ("distill", "vary", "fill", "label", "evolve", "rewrite", "prefer", "converse", "edge_cases", "stand_in", "build")
 
 
 def find(name: str) -> Recipe:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from synth_ray.job.section import Section
-from synth_ray.records import Draft, Message, Request
+from synth_ray.records import Draft, Message, Request, Seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,27 @@ class Ask(Protocol):
         ...
 
 
+CANARY = "canary"
+"""The source of a seed that was planted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shield:
+    """What rows must not repeat of the seeds, and what of these is kept back to see whether they do.
+
+    A row is rejected(copied) when its `fields` are a record that fewer than `rarer_than` seeds are, or when one of its `texts`
+    shares a run of `longest_run` words with one seed or holds a share of `coverage` of its text.
+    """
+
+    fields: tuple[str, ...]
+    texts: tuple[str, ...]
+    rarer_than: int
+    longest_run: int
+    coverage: float
+    holdout: float
+    canaries: int
+
+
 Make = Callable[[Request, Ask, Any], Awaitable[list[Draft]]]
 
 
@@ -70,12 +91,13 @@ class Recipe:
     """One way to make rows, declared in one place.
 
     `slots(options)` rows come from a request, known at plan time. `shots(options)` seeds of the request's own split
-    are drawn as companions, alike in the fields `alike(options)` where it names some. `compares` names what makes two rows
-    duplicates: `prompt`, `completion`, or a field; `mask(options)` are constants of a template that every row has, left out
-    of the comparison. `novel` says that a row must not repeat a seed either, `evaluates` that rows are for evaluation alone.
-    `roles(options)` are the models it asks, each of which the job must name.
+    are drawn as companions, alike in the fields `alike(options)` where it names some. `compares(options)` names what makes
+    two rows duplicates: `prompt`, `completion`, or a field; `mask(options)` are constants of a template that every row has,
+    left out of the comparison. `novel` says that a row must not repeat a seed either, `evaluates` that rows are for evaluation
+    alone. `roles(options)` are the models it asks, each of which the job must name.
     `copies` says that its rows are the seeds themselves, and real where they are. `schema(options)` is the JSON Schema a
-    completion must fit. `columns` are extra output columns and their Arrow types.
+    completion must fit. `columns` are extra output columns and their Arrow types. `learn(options, seeds)` is told the seeds once,
+    before anything is planned: the options it returns are added to the job's. `shield(options)` keeps the seeds' text out.
     """
 
     name: str
@@ -86,7 +108,7 @@ class Recipe:
     alike: Callable[[Any], tuple[str, ...]] = lambda _: ()
     roles: Callable[[Any], tuple[str, ...]] = lambda _: ("teacher",)
     asks: Callable[[Any], int] = lambda _: 1
-    compares: tuple[str, ...] = ("prompt", "completion")
+    compares: Callable[[Any], tuple[str, ...]] = lambda _: ("prompt", "completion")
     mask: Callable[[Any], tuple[str, ...]] = lambda _: ()
     schema: Callable[[Any], Mapping[str, Any] | None] = lambda _: None
     templates: Callable[[Any], Mapping[str, str]] = lambda _: {}
@@ -95,6 +117,8 @@ class Recipe:
     evaluates: bool = False
     needs: tuple[str, ...] = ("prompt",)
     columns: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
+    learn: Callable[[Any, Iterable[Seed]], Mapping[str, Any]] | None = None
+    shield: Callable[[Any], Shield | None] = lambda _: None
 
 
 def user(text: str) -> Message:

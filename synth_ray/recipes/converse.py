@@ -142,7 +142,7 @@ RECIPE = Recipe(
     options=Converse,
     make=make,
     asks=lambda o: o.turns * (5 if o.tools else 2) - 1,
-    compares=("opening", "prompt", "completion"),
+    compares=lambda _: ("opening", "prompt", "completion"),
     templates=lambda o: {"opening": o.opening, "persona": o.persona, "user": o.user},
     columns=_columns,
 )

@@ -134,7 +134,7 @@ RECIPE = Recipe(
     make=make,
     slots=lambda o: o.depth if o.every else 1,
     asks=lambda o: o.depth + (o.depth if o.every else 1),
-    compares=("prompt",),  # two answers to one evolved instruction are one row
+    compares=lambda _: ("prompt",),  # two answers to one evolved instruction are one row
     templates=lambda o: {"rewrite": o.rewrite, "answer": o.answer},
     columns=lambda o: dict.fromkeys(o.keep, "json") | {"operators": "strings", "evolved_from": "string"},
 )

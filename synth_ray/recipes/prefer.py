@@ -77,7 +77,7 @@ RECIPE = Recipe(
     make=make,
     roles=lambda _: ("teacher", "judge"),
     asks=lambda o: o.n + o.n * (o.n - 1),
-    compares=("prompt",),  # one pair per prompt
+    compares=lambda _: ("prompt",),  # one pair per prompt
     templates=lambda o: {"template": o.template},
     columns=lambda o: dict.fromkeys(o.keep, "json") | {"rejected": "string", "judged": "json"},
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,23 @@ def constants(source: str) -> tuple[str, ...]:
     """The texts of a template that every rendering has, of three words or more: what does not tell two renderings apart."""
     pieces = [node.data for node in _SANDBOX.parse(source).find_all(TemplateData)]
     return tuple(dict.fromkeys(line.strip() for piece in pieces for line in piece.splitlines() if len(line.split()) >= _WORDS))
+
+
+@lru_cache(maxsize=256)
+def expression(source: str) -> Callable[..., Any]:
+    """Compile a condition of the job. Raises JobError that names it."""
+    try:
+        return _SANDBOX.compile_expression(source, undefined_to_none=True)
+    except TemplateError as error:
+        raise JobError(f"wanted a valid Jinja expression, got {error.message!r} in '{source[:60]}'; fix it") from None
+
+
+def holds(source: str, names: Mapping[str, Any]) -> bool:
+    """Whether a condition holds. One that cannot be told, because a value is missing or of another kind, does not."""
+    try:
+        return bool(expression(source)(**names))
+    except (TemplateError, TypeError, ValueError, ArithmeticError):
+        return False
 
 
 def render(source: str, request: Request, **more: Any) -> str:

@@ -12,7 +12,8 @@ from synth_ray.dedup import snapshot
 from synth_ray.dedup.index import Batch, Index, Shards
 from synth_ray.errors import JobError, NotThere
 from synth_ray.job.document import Job
-from synth_ray.route.preparation import Prepared, seed_rows
+from synth_ray.route.preparation import Prepared
+from synth_ray.route.real_rows import seed_rows
 from synth_ray.route.stager import compared
 from synth_ray.storage import Storage, open_storage
 

@@ -20,12 +20,14 @@ from synth_ray.plan.cells import Cells, Values
 from synth_ray.plan.chunks import Planner
 from synth_ray.plan.quotas import Quotas
 from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
+from synth_ray.plan.withheld import withheld
 from synth_ray.recipes.catalogue import options_of, recipe_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
-from synth_ray.records import SPLITS, STAGED, TRAIN, Origin, Reason, Seed, canonical, digest
+from synth_ray.records import SPLITS, TRAIN, Reason, Seed, digest
 from synth_ray.route.gold import gold_rows
 from synth_ray.route.grouping import Groups
 from synth_ray.route.places import files_at, open_input
+from synth_ray.route.real_rows import real_rows
 from synth_ray.route.waits import refuse_short_lag, refuse_slow_batches
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.scrub.seeds import scrubbed_seeds
@@ -60,6 +62,7 @@ class Prepared:
     mixed: pa.Table
     mix_count: SeedCount
     gold: list[Seed]
+    held: list[Seed]
     planner: Planner
     cells: Cells
     wanted: dict[str, int]
@@ -111,12 +114,15 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     count, mix_count = SeedCount(), SeedCount()
     mixed = list(_planned_seeds(groups.place(_mixed(job)), mix_count))
     cells, alike = Cells(job.target.balance), Values(recipe.alike(options))
-    shown = alike.noting(cells.seeds.noting(_shown_seeds(job, _planned_seeds(groups.place(_read(job, job.seeds)), count), count)))
+    held: list[Seed] = []
+    placed = withheld(groups.place(_read(job, job.seeds)), recipe.shield(options), held)
+    shown = alike.noting(cells.seeds.noting(_shown_seeds(job, _planned_seeds(placed, count), count)))
     seeds = SeedStore.write(spool, shown)
     if not len(seeds):
         raise JobError(f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.told()}; fix the source")
     if not recipe.copies:
         _refuse_synthetic_only_eval(job, seeds, [*real, *(seed for seed in mixed if seed.split != TRAIN)])
+    job, options = _learnt(job, recipe, options, seeds)
     gold = gold_rows(job, _read(job, job.check.judge.gold if job.check.judge is not None else []))
     whole = digest(seeds.digest, [[one.id, one.fields["good"]] for one in gold]) if gold else seeds.digest
     ask_digest = job.ask_digest(whole)
@@ -140,12 +146,22 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         mixed=real_rows(sorted(mixed, key=lambda seed: seed.split == TRAIN)),
         mix_count=mix_count,
         gold=gold,
+        held=held,
         planner=planner,
         cells=cells,
         wanted=wanted,
         ask_digest=ask_digest,
         job_digest=digest(job.job_digest(whole), [s.id for s in real], [s.id for s in mixed]),
     )
+
+
+def _learnt(job: Job, recipe: Recipe, options: Any, seeds: SeedStore) -> tuple[Job, Any]:
+    """The job and its options with what the recipe learns of the seeds: whoever is handed the job knows it too."""
+    if recipe.learn is None:
+        return job, options
+    more = dict(recipe.learn(options, seeds))
+    choice = job.recipe.model_copy(update={"options": {**job.recipe.options, **more}})
+    return job.model_copy(update={"recipe": choice}), options.model_copy(update=more)
 
 
 def _wanted(job: Job, cells: Cells, recipe: Recipe) -> dict[str, int]:
@@ -247,40 +263,3 @@ def _refuse_synthetic_only_eval(job: Job, seeds: SeedStore, real: list[Seed]) ->
             "split.real: wanted real rows beside synthetic evaluation rows, got none; name them under split.real, or set "
             "split.fractions: {train: 1.0}, or say allow_synthetic_only_eval: true, which the card will repeat in bold"
         )
-
-
-def real_rows(seeds: Iterable[Seed]) -> pa.Table:
-    """Real evaluation rows in the shape of staged rows: they are scrubbed and fingerprinted like the rest."""
-    return pa.Table.from_pylist([_row(i, seed, digest("real", seed.id)) for i, seed in enumerate(seeds)], schema=STAGED)
-
-
-def seed_rows(seeds: Iterable[Seed]) -> pa.Table:
-    """Seeds in the shape of staged rows, under their own ids: what rows must not repeat."""
-    return pa.Table.from_pylist([_row(i, seed, seed.id) for i, seed in enumerate(seeds)], schema=STAGED)
-
-
-def _row(position: int, seed: Seed, name: str) -> dict[str, Any]:
-    prompt = str(seed.fields.get("prompt", ""))
-    answer = str(seed.fields.get("answer", ""))
-    said = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-    others = {k: v for k, v in seed.fields.items() if k not in ("prompt", "answer", "messages")}
-    return {
-        "id": name,
-        "request": "",
-        "seed": seed.id,
-        "lineage": seed.lineage,
-        "chunk": -1,
-        "position": position,
-        "slot": 0,
-        "split": seed.split,
-        "origin": Origin.REAL.value,
-        "depth": seed.depth,
-        "messages": said,
-        "prompt": prompt,
-        "completion": answer,
-        "fields": canonical(others).decode(),
-        "prompt_digest": digest(said[:1]),
-        "finish_reason": "",
-        "prompt_tokens": 0,
-        "completion_tokens": 0,
-    }

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from synth_ray.admit.admission import Admission
 from synth_ray.check.agreement import agreement_of
+from synth_ray.check.disclosure import Sample
 from synth_ray.check.judging import Standing
 from synth_ray.dataset.card import write_card
 from synth_ray.dataset.ledger import Ledger
@@ -30,6 +31,7 @@ from synth_ray.route.indexing import index_seeds, keep_index, open_index
 from synth_ray.route.plans import Plans
 from synth_ray.route.preparation import Prepared, evaluation_sets
 from synth_ray.route.publisher import Publisher
+from synth_ray.route.shielding import disclosed, open_copies
 from synth_ray.route.stager import Stager
 from synth_ray.route.tally import Tally
 from synth_ray.scrub.scrubber import open_scrubber
@@ -76,6 +78,8 @@ class Publication:
         evals = evaluation_sets(job, stager.fingerprinter.words)
         with DatasetWriter(self._storage, self._shape, job.output) as self._writer:
             self._index, self._guard = open_index(job, shards())
+            self._curated = stager.curated
+            self._copies = open_copies(self._prepared, curated=stager.curated, read=stager.fingerprinter.words)
             admission = Admission(
                 dedup=job.dedup,
                 drop=job.check.drop,
@@ -84,6 +88,7 @@ class Publication:
                 evals=evals,
                 index=self._index,
                 guard=self._guard,
+                copies=self._copies,
             )
             self._publisher = Publisher(
                 ledger=self.ledger,
@@ -92,6 +97,7 @@ class Publication:
                 tally=self.tally,
                 plans=plans,
                 restaged=restaged,
+                sample=Sample() if self._copies is not None else None,
                 judge=Standing(job.check.judge) if job.check.judge is not None else None,
                 has_gold="matches_gold" in self._prepared.recipe.columns(self._prepared.options),
             )
@@ -140,6 +146,7 @@ class Publication:
             gold=_gold(publisher.golds),
             judge=publisher.judge.told() if publisher.judge is not None else {},
             contamination=dict(publisher.quoted),
+            disclosure=self._disclosed(),
             target=open_scrubber(job.scrub).record(plans.told()).value,
             attempts=dict(tally.attempts),
             tokens={name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")},
@@ -166,6 +173,12 @@ class Publication:
             versions={"synth_ray": version("synth-ray"), "pyarrow": version("pyarrow")} | dict(told.versions),
             **written_facts(written),
         )
+
+    def _disclosed(self) -> dict[str, Any]:
+        """What rows give away of the records they stand in for; nothing where they stand in for none."""
+        if self._copies is None or self._publisher.sample is None:
+            return {}
+        return disclosed(self._prepared, self._copies, self._publisher.sample, curated=self._curated)
 
     def _mix(self) -> dict[str, Any]:
         """What of the job's real rows stands beside the synthetic ones; nothing for a job without any."""

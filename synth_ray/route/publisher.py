@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.admit.admission import Admission
+from synth_ray.check.disclosure import Sample
 from synth_ray.check.judging import Standing
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.writer import DatasetWriter
@@ -36,6 +37,7 @@ class Publisher:
         restaged: Callable[[pa.Table], pa.Table] | None = None,
         has_gold: bool = False,
         judge: Standing | None = None,
+        sample: Sample | None = None,
     ) -> None:
         self._ledger = ledger
         self._admission = admission
@@ -45,6 +47,7 @@ class Publisher:
         self._restaged = restaged
         self._has_gold = has_gold
         self.judge = judge
+        self.sample = sample
         self.real: dict[str, int] = {}
         self.mixed = 0
         self.mix_refused: Counter[str] = Counter()
@@ -97,8 +100,12 @@ class Publisher:
         rows = _with_verdicts(staged, decided)
         self._write(rows)
         self._count(rows, commit.facts)
+        kept = rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value))
         if self._has_gold:
-            self._compare(rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value)))
+            self._compare(kept)
+        if self.sample is not None:
+            for name, fields in zip(kept["id"].to_pylist(), kept["fields"].to_pylist(), strict=True):
+                self.sample.add(name, json.loads(fields))
 
     def _hear_judge(self, staged: pa.Table, attempts: dict[str, int]) -> None:
         """Gold rows are beside the first chunk: before a row is decided it is known whether the judge's word counts."""

@@ -87,7 +87,8 @@ def _with(table: pa.Table, **columns: list[Any]) -> pa.Table:
 def compared(job: Job) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What two rows are compared by, and what of it is left out: the job's word, else the recipe's."""
     recipe = find(job.recipe.name)
-    return tuple(job.dedup.compares or recipe.compares), (*recipe.mask(options_of(job.recipe)), *job.dedup.mask)
+    options = options_of(job.recipe)
+    return tuple(job.dedup.compares or recipe.compares(options)), (*recipe.mask(options), *job.dedup.mask)
 
 
 def in_order(batches: Sequence[pa.RecordBatch]) -> pa.Table:

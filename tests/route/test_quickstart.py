@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import datasets
@@ -29,4 +30,6 @@ def test_the_quickstart_makes_a_dataset_that_loads(
     assert manifest["versions"]["vllm"]
     loaded = datasets.load_dataset(out, cache_dir=str(tmp_path / "cache"))
     assert {name: len(split) for name, split in loaded.items()} == manifest["splits"]
-    assert not any("@" in row["completion"] for split in loaded.values() for row in split)
+    # A small teacher also writes what only looks a little like an address: that is nobody's.
+    address = re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}")
+    assert not any(address.search(row["completion"]) for split in loaded.values() for row in split)

@@ -1,0 +1,76 @@
+"""Rows that repeat a real record they were to stand in for, and canaries that came out of the teacher's answers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from synth_ray.dedup.decontaminate import EvalTexts
+from synth_ray.dedup.normalise import words
+from synth_ray.job.dedup import Decontaminate
+from synth_ray.recipes.contract import Shield
+from synth_ray.records import Origin, digest
+
+Words = Callable[[pa.Array], tuple[Any, Any]]
+
+RUN = 8
+_OF_A_CANARY = 5  # of its words in a row: no other text has them
+
+
+class Copies:
+    """The real records of a run. Law: a row is found when it is a record that fewer than `rarer_than` are, when a text of its
+    shares `longest_run` words in a row with a rare text, holds a share of `coverage` of one in runs of eight words, or is one;
+    case, spacing and punctuation do not count. What many records say is nobody's.
+
+    `records` are curated as rows are; held in memory, 16 bytes a word. `endings` are the canaries' own.
+    """
+
+    def __init__(self, records: Iterable[Mapping[str, Any]], shield: Shield, read: Words, *, endings: Sequence[str] = ()) -> None:
+        self._shield, self._read = shield, read
+        known, texts = Counter[str](), Counter[str]()
+        for record in records:
+            known[_identity(record, shield.fields)] += 1
+            texts.update({_plain(record.get(name)) for name in shield.texts} - {""})
+        self._rare = {name for name, n in known.items() if n < shield.rarer_than}
+        section = Decontaminate(ngram=shield.longest_run, coverage_ngram=RUN, coverage=shield.coverage)
+        self._texts = _texts([text for text, n in texts.items() if n < shield.rarer_than], section, read)
+        self._endings = {one: _texts([one], Decontaminate(ngram=_OF_A_CANARY, coverage=1.0), read) for one in endings}
+        self.counts: Counter[str] = Counter()
+        self.canaries: set[str] = set()
+
+    def found(self, staged: pa.Table) -> dict[int, str]:
+        """Rows of a chunk that are copies, and of what: record, text, canary. Real rows stand in for nothing."""
+        rows = {
+            row: json.loads(fields or "{}")
+            for row, (fields, origin) in enumerate(zip(staged["fields"].to_pylist(), staged["origin"].to_pylist(), strict=True))
+            if origin == Origin.SYNTHETIC.value
+        }
+        told = {row: "record" for row, fields in rows.items() if _identity(fields, self._shield.fields) in self._rare}
+        owners = [row for row in rows for _ in self._shield.texts]
+        texts = [str(fields.get(name) or "") for fields in rows.values() for name in self._shield.texts]
+        said = self._read(pa.array(texts, pa.large_string()))
+        if owners:
+            told |= {owners[at]: "text" for at in np.flatnonzero(self._texts.quoted_by(*said)).tolist()}
+            for ending, planted in self._endings.items():
+                leaked = {owners[at]: "canary" for at in np.flatnonzero(planted.quoted_by(*said)).tolist()}
+                self.canaries |= {ending} if leaked else set()
+                told |= leaked
+        self.counts.update(told.values())
+        return told
+
+
+def _texts(texts: Sequence[str], section: Decontaminate, read: Words) -> EvalTexts:
+    return EvalTexts(*read(pa.array(list(texts), pa.large_string())), section)
+
+
+def _identity(record: Mapping[str, Any], names: Sequence[str]) -> str:
+    return digest("record", [_plain(record.get(name)) for name in names])
+
+
+def _plain(value: Any) -> str:
+    return " ".join(words(value)) if isinstance(value, str) else str(value)

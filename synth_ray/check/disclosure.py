@@ -1,0 +1,108 @@
+"""Whether rows are nearer to the records their teacher was shown than to records it never saw.
+
+The held-out records are of the same kind: rows made without memory of single records are as often nearer to the ones as to the
+others. More often nearer to the shown ones, beyond chance, is disclosure (the idea of arXiv 2606.16952). Law: a sign test
+of one side, exact; ties tell nothing and are left out. That none is found is no proof of privacy.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from synth_ray.records import digest
+
+Record = Mapping[str, Any]
+Array = np.ndarray[Any, Any]
+
+MOST = 2000
+FEWEST = 20
+_BUCKETS = 4096  # words of a text fall into so many; two that share one count as equal
+
+
+class Sample:
+    """So many of the things it is told, whichever way they come: those of the smallest digests."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._heap: list[tuple[int, str, Any]] = []
+
+    def add(self, name: str, value: Any) -> None:
+        place = -int(digest("sample", name, size=8), 16)
+        if len(self._heap) < self._most:
+            heapq.heappush(self._heap, (place, name, value))
+        elif place > self._heap[0][0]:
+            heapq.heapreplace(self._heap, (place, name, value))
+
+    @property
+    def values(self) -> list[Any]:
+        return [value for _, _, value in sorted(self._heap, key=lambda one: -one[0])]
+
+
+def disclosure(
+    rows: Sequence[Record], shown: Sequence[Record], held: Sequence[Record], kinds: Mapping[str, str]
+) -> dict[str, Any]:
+    """How often rows are nearer to one side, and how likely that much is by chance. Empty with too few of any of them."""
+    records = min(len(shown), len(held))
+    if min(records, len(rows)) < FEWEST:
+        return {}
+    near = [_nearest(rows, some[:records], kinds) for some in (shown, held)]
+    to_shown, to_held = int(np.count_nonzero(near[0] > near[1])), int(np.count_nonzero(near[1] > near[0]))
+    return {
+        "rows": len(rows),
+        "records": records,
+        "nearer_to_shown": to_shown,
+        "nearer_to_held_out": to_held,
+        "p": at_least(to_shown, to_shown + to_held),
+    }
+
+
+def at_least(wins: int, of: int) -> float:
+    """The chance of so many wins or more where each of `of` is as likely as not."""
+    return sum(math.comb(of, n) for n in range(wins, of + 1)) / 2**of if of else 1.0
+
+
+def _nearest(rows: Sequence[Record], records: Sequence[Record], kinds: Mapping[str, str]) -> Array:
+    """Each row's similarity to the most similar record: the mean over the fields (Gower, 1971)."""
+    alike = sum(_alike([one.get(name) for one in rows], [one.get(name) for one in records], kind) for name, kind in kinds.items())
+    best: Array = np.round(np.max(np.asarray(alike) / len(kinds), axis=1), 9)
+    return best
+
+
+def _alike(one: list[Any], other: list[Any], kind: str) -> Array:
+    if kind == "text":
+        return _jaccard([_words(value) for value in one], [_words(value) for value in other])
+    if kind == "category":
+        codes = {value: n for n, value in enumerate({str(value) for value in (*one, *other)})}
+        left, right = (np.array([codes[str(value)] for value in some]) for some in (one, other))
+        same: Array = (left[:, None] == right[None, :]).astype(np.float32)
+        return same
+    left, right = (np.array([_number(value) for value in some], np.float64) for some in (one, other))
+    span = np.nanmax(np.concatenate((left, right)), initial=0) - np.nanmin(np.concatenate((left, right)), initial=0)
+    return np.nan_to_num(1 - np.abs(left[:, None] - right[None, :]) / (span or 1), nan=0.0).astype(np.float32)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str):
+        return float(date.fromisoformat(value).toordinal())
+    return math.nan if value is None else float(value)
+
+
+def _words(value: Any) -> Array:
+    bag = np.zeros(_BUCKETS, np.float32)
+    bag[[int(digest(word, size=4), 16) % _BUCKETS for word in set(re.findall(r"\w+", str(value or "").casefold()))]] = 1
+    return bag
+
+
+def _jaccard(one: list[Array], other: list[Array]) -> Array:
+    left, right = np.stack(one), np.stack(other)
+    both = left @ right.T
+    either = left.sum(1)[:, None] + right.sum(1)[None, :] - both
+    shared: Array = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+    return shared

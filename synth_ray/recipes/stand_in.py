@@ -1,0 +1,173 @@
+"""`stand_in`: records to show in place of sensitive ones: the same fields, spread alike, and none of them a real record.
+
+Fields of few values, numbers and dates are drawn from what is learnt of the table; the teacher writes the free text. That nothing
+was taken over is not believed: rows that repeat a real record are rejected(copied), planted canaries are looked for, and what the
+rows give away of the records that were shown is tested against records that were not (after arXiv 2606.16952 and 2502.14921).
+Distance alone is no privacy (arXiv 2505.01524).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable
+from typing import Any
+
+from jsonschema import Draft202012Validator, SchemaError
+from pydantic import field_validator
+
+from synth_ray.errors import AskFailed, JobError
+from synth_ray.job.section import Section, key
+from synth_ray.recipes.contract import CANARY, Ask, Recipe, Shield, conversation, user
+from synth_ray.recipes.marginals import drawn, learnt
+from synth_ray.recipes.parts import in_parts, parts_of
+from synth_ray.recipes.templates import expression, holds, render
+from synth_ray.records import Draft, Reason, Request, Seed, canonical, digest
+
+TEMPLATE = """Here are records:
+{% for shot in shots %}- {% for name in record %}{{ name }}: {{ shot.get(name) }}{{ "; " if not loop.last }}{% endfor %}
+{% endfor %}
+Make up another one, with {% for name, value in drawn.items() %}{{ name }}: {{ value }}; {% endfor %}
+write its {{ texts | join(" and ") }}. Take over no name, number or sentence.
+{%- if texts | length > 1 %} Reply as JSON, keys {{ texts | join(", ") }}.{% else %} Reply with that alone.{% endif %}"""
+
+_KINDS = {"integer": "integer", "number": "number", "boolean": "category", "string": "text"}
+_COLUMNS = {"integer": "int", "number": "float", "date": "string", "text": "string"}
+_NOT_IN_A_RECORD = ("prompt", "answer", "messages")
+
+
+class StandIn(Section):
+    """Options of `stand_in`. A seed is one record; `seeds.shape: record` takes any row as one."""
+
+    record: list[str] = key(list, "Fields that make a record; left out, all of the seed's.")
+    schema_: dict[str, Any] | None = key(
+        None, "JSON Schema of a record; what it leaves out is told from the seeds' values.", alias="schema"
+    )
+    constraints: list[str] = key(list, "Jinja expressions over the record that must hold, as `discharged >= admitted`.")
+    together: list[list[str]] = key(list, "Fields whose values are drawn as one: what belongs together stays so.")
+    rarer_than: int = key(5, "Values and combinations that fewer records hold are never drawn.", ge=1)
+    template: str = key(TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots`, `record`, `drawn` and `texts`.")
+    system: str = key("", "System message of the ask.")
+    shots: int = key(3, "Real records shown as examples. None shows none, and teaches nothing of their style.", ge=0, le=32)
+    n: int = key(1, "Records per request, each its own row.", ge=1, le=64)
+    longest_run: int = key(50, "Words in a row that a text may not share with one real record.", ge=8, le=50)
+    coverage: float = key(0.5, "Share of a real text that a row may not repeat, in runs of eight words.", gt=0, le=1)
+    holdout: float = key(0.2, "Share of the records that is never shown, to tell by it what showing gave away.", ge=0, lt=1)
+    canaries: int = key(0, "Made-up records planted among the seeds, to be looked for in the answers.", ge=0)
+    table: dict[str, Any] = key(dict, "What was learnt of the seeds. Not for you to fill in.")
+
+    @field_validator("constraints")
+    @classmethod
+    def _compile(cls, value: list[str]) -> list[str]:
+        for source in value:
+            try:
+                expression(source)
+            except JobError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("schema_")
+    @classmethod
+    def _is_a_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            Draft202012Validator.check_schema(value if value is not None else {})
+        except SchemaError as error:
+            raise ValueError(f"wanted a JSON Schema, got one that is not: {error.message[:100]}") from None
+        return value
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What the schema says of its fields."""
+        told: dict[str, str] = {}
+        for name, one in ((self.schema_ or {}).get("properties") or {}).items():
+            kind = "category" if "enum" in one else "date" if one.get("format") == "date" else _KINDS.get(one.get("type"))
+            told |= {name: kind} if kind is not None else {}
+        return told
+
+    @property
+    def fields(self) -> list[str]:
+        return list(self.table.get("fields", {})) or self.record
+
+    @property
+    def texts(self) -> list[str]:
+        """Fields the teacher writes."""
+        return [name for name, field in self.table.get("fields", {}).items() if field["kind"] == "text"]
+
+
+def learn(options: StandIn, seeds: Iterable[Seed]) -> dict[str, Any]:
+    records = [seed.fields for seed in seeds if seed.source != CANARY]
+    names = options.record or list(dict.fromkeys(name for one in records for name in one if name not in _NOT_IN_A_RECORD))
+    table = learnt(records, names, kinds=options.kinds, together=options.together, rarer_than=options.rarer_than)
+    return {"table": table}
+
+
+async def make(request: Request, ask: Ask, options: StandIn) -> list[Draft]:
+    return list(await asyncio.gather(*[_record(request, ask, options, slot) for slot in range(options.n)]))
+
+
+async def _record(request: Request, ask: Ask, options: StandIn, slot: int) -> Draft:
+    values = drawn(options.table, random.Random(digest("stand_in", request.id, slot)))
+    told = {"record": options.fields, "drawn": values, "texts": options.texts}
+    said = [user(f"Make up a record of {', '.join(options.fields)}.")]
+    try:
+        asked = conversation(options.system, render(options.template, request, **told))
+        answer = await ask(asked, constraint=in_parts(*options.texts) if len(options.texts) > 1 else None)
+    except AskFailed as error:
+        return Draft(said, "", values, reason=Reason(error.reason), detail=error.detail)
+    written = _written(answer.text, options.texts)
+    if written is None:
+        return Draft(said, answer.text, values, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no texts")
+    record = {name: {**values, **written}[name] for name in options.fields}
+    draft = Draft(said, canonical(record).decode(), record, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens)
+    if broken := _broken(record, options):
+        draft.reason, draft.detail = Reason.SCHEMA_MISMATCH, broken
+    return draft
+
+
+def _written(answer: str, texts: list[str]) -> dict[str, str] | None:
+    """One text is the whole answer; several are its parts."""
+    if len(texts) > 1:
+        return parts_of(answer, *texts)
+    return {texts[0]: answer.strip()} if answer.strip() else None
+
+
+def _broken(record: dict[str, Any], options: StandIn) -> str:
+    """What the record breaks, without its values; nothing where it breaks nothing."""
+    if options.schema_ is not None and not Draft202012Validator(options.schema_).is_valid(record):
+        return "does not fit recipe.schema"
+    broken = [source for source in options.constraints if not holds(source, record)]
+    return f"breaks {broken[0]}" if broken else ""
+
+
+def _columns(options: StandIn) -> dict[str, str]:
+    return {name: _column(field) for name, field in options.table.get("fields", {}).items()}
+
+
+def _column(field: dict[str, Any]) -> str:
+    if field["kind"] != "category":
+        return _COLUMNS[field["kind"]]
+    types = {type(value) for value, _ in field["values"]}
+    return {bool: "bool", int: "int", float: "float", str: "string"}.get(types.pop(), "json") if len(types) == 1 else "json"
+
+
+RECIPE = Recipe(
+    name="stand_in",
+    options=StandIn,
+    make=make,
+    slots=lambda o: o.n,
+    shots=lambda o: o.shots,
+    asks=lambda o: o.n,
+    compares=lambda o: tuple(o.texts),
+    templates=lambda o: {"template": o.template},
+    columns=_columns,
+    learn=learn,
+    shield=lambda o: Shield(
+        fields=tuple(o.fields),
+        texts=tuple(o.texts),
+        rarer_than=o.rarer_than,
+        longest_run=o.longest_run,
+        coverage=o.coverage,
+        holdout=o.holdout,
+        canaries=o.canaries,
+    ),
+)

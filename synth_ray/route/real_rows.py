@@ -1,0 +1,47 @@
+"""Seeds and real rows in the shape of staged ones, so that they can be scrubbed, fingerprinted and compared like them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.records import STAGED, Origin, Seed, canonical, digest
+
+
+def real_rows(seeds: Iterable[Seed]) -> pa.Table:
+    """Real evaluation rows in the shape of staged rows: they are scrubbed and fingerprinted like the rest."""
+    return pa.Table.from_pylist([_row(i, seed, digest("real", seed.id)) for i, seed in enumerate(seeds)], schema=STAGED)
+
+
+def seed_rows(seeds: Iterable[Seed]) -> pa.Table:
+    """Seeds in the shape of staged rows, under their own ids: what rows must not repeat."""
+    return pa.Table.from_pylist([_row(i, seed, seed.id) for i, seed in enumerate(seeds)], schema=STAGED)
+
+
+def _row(position: int, seed: Seed, name: str) -> dict[str, Any]:
+    prompt = str(seed.fields.get("prompt", ""))
+    answer = str(seed.fields.get("answer", ""))
+    said = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+    others = {k: v for k, v in seed.fields.items() if k not in ("prompt", "answer", "messages")}
+    return {
+        "id": name,
+        "request": "",
+        "seed": seed.id,
+        "lineage": seed.lineage,
+        "chunk": -1,
+        "position": position,
+        "slot": 0,
+        "split": seed.split,
+        "origin": Origin.REAL.value,
+        "depth": seed.depth,
+        "messages": said,
+        "prompt": prompt,
+        "completion": answer,
+        "fields": canonical(others).decode(),
+        "prompt_digest": digest(said[:1]),
+        "finish_reason": "",
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+    }

@@ -1,0 +1,121 @@
+"""Stand-ins through the whole route: what a teacher repeats is kept out, and the card says what the rows give away."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import datasets
+import duckdb
+
+import synth_ray
+from synth_ray.job.seeds import Source
+from synth_ray.plan.seeds import RejectedSeed, read_seeds
+from synth_ray.plan.withheld import _SYLLABLES, withheld
+from synth_ray.recipes.contract import CANARY, Shield
+from synth_ray.records import Seed
+
+WORDS = [f"w{n}{'aeiou'[n % 5]}" for n in range(3000)]
+
+
+def visits(folder: Path) -> list[dict[str, Any]]:
+    draw = random.Random(5)
+    rows = [
+        {"plan": draw.choice(["basic", "plus"]), "days": draw.randint(0, 60), "note": " ".join(draw.choices(WORDS, k=14))}
+        for _ in range(300)
+    ]
+    (folder / "visits.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
+def job(folder: Path, answers: list[str], **recipe: Any) -> dict[str, Any]:
+    return {
+        "name": "visits",
+        "seeds": {"path": str(folder / "visits.jsonl"), "shape": "record"},
+        "recipe": {"name": "stand_in", "canaries": 5, "holdout": 0.4} | recipe,
+        "models": {"teacher": {"engine": "scripted", "script": {"answers": answers, "words": 14}}},
+        "check": {"drop": []},
+        "split": {"fractions": {"train": 1.0}, "group_at": None},
+        "plan": {"requests": 600},
+        "output": str(folder / "out"),
+        "cluster": {"engine": "local", "in_flight": 64},
+    }
+
+
+def test_a_teacher_that_repeats_what_it_was_shown_is_kept_out_and_told_of(tmp_path: Path) -> None:
+    """It says real notes word for word, a canary, and others a third anew: near, but no copies."""
+    rows = visits(tmp_path)
+    new = ["{{ words }}"] * 60
+    manifest = synth_ray.run(job(tmp_path, [*new, *[one["note"] for one in rows]])).manifest
+    told = manifest["disclosure"]
+    assert manifest["rows"]["rejected"]["copied"] == sum(told["copied"].values()) > 300
+    assert manifest["seeds"] == {"read": 305, "planned": 305 - told_held(manifest), "rejected": {"held_out": told_held(manifest)}}
+    found = duckdb.sql(f"select note from read_parquet('{tmp_path}/out/data/**/*.parquet')").fetchall()
+    assert not {note for (note,) in found} & {one["note"] for one in rows}
+    shown = shown_notes(tmp_path)
+    partly = [f"{' '.join(note.split()[:7])} {{{{ words }}}}" for note in shown]
+    (tmp_path / "second").mkdir()
+    visits(tmp_path / "second")
+    leaking = synth_ray.run(job(tmp_path / "second", partly)).manifest["disclosure"]
+    assert leaking["test"]["p"] < 0.01
+    assert "give shown records away" in (tmp_path / "second" / "out" / "README.md").read_text()
+
+
+def told_held(manifest: dict[str, Any]) -> int:
+    return int(manifest["seeds"]["rejected"]["held_out"])
+
+
+def shown_notes(folder: Path) -> list[str]:
+    held = duckdb.sql(f"select distinct seed from read_parquet('{folder}/out/**/*.parquet', union_by_name = true)").fetchall()
+    known = {one for (one,) in held}
+    source = Source(path=str(folder / "visits.jsonl"), shape="record")
+    seeds = read_seeds(source, paths=[source.path], open_file=lambda path: BytesIO(Path(path).read_bytes()), seen=set())
+    return [one.fields["note"] for one in seeds if isinstance(one, Seed) and one.id in known]
+
+
+def test_an_innocent_teacher_passes_and_the_dataset_loads(tmp_path: Path) -> None:
+    visits(tmp_path)
+    manifest = synth_ray.run(job(tmp_path, ["{{ words }}"])).manifest
+    told = manifest["disclosure"]
+    assert told["copied"] == {}
+    assert told["canaries"] == {"planted": 5, "found": 0}
+    assert told["test"]["p"] > 0.01
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "no proof of privacy" in card
+    assert "private" not in card.lower().replace("privacy", "")
+    rows = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))["train"]
+    assert rows.num_rows == manifest["rows"]["accepted"] > 500
+    assert set(rows["plan"]) == {"basic", "plus"}
+    assert 0.35 < rows["plan"].count("plus") / rows.num_rows < 0.65
+
+
+def test_canaries_that_come_out_are_counted_and_never_in_the_dataset(tmp_path: Path) -> None:
+    visits(tmp_path)
+    marked = "'zil' in prompt or 'wyx' in prompt or 'quo' in prompt"
+    planted = "{% if " + marked + " %}{{ prompt }}{% endif %}"
+    manifest = synth_ray.run(job(tmp_path, [planted + " {{ words }}"], template="{{ note }}", shots=0)).manifest
+    assert manifest["disclosure"]["canaries"]["planted"] == 5
+    assert manifest["disclosure"]["canaries"]["found"] >= 3
+    assert manifest["disclosure"]["copied"]["canary"] >= 3
+    kept = duckdb.sql(f"select note from read_parquet('{tmp_path}/out/data/**/*.parquet')").fetchall()
+    planted_words = re.compile(rf"(?:\b(?:{'|'.join(_SYLLABLES)}){{3}}\b ?){{5}}")
+    assert not any(planted_words.search(note) for (note,) in kept)
+
+
+def test_what_is_withheld_is_so_by_lineage_and_counted() -> None:
+    shield = Shield((), (), 5, 50, 0.5, holdout=0.3, canaries=2)
+    seeds = [Seed(f"{n:032x}", f"{n // 2:032x}", "train", {"prompt": "p", "note": f"some words {n}"}) for n in range(400)]
+    held: list[Seed] = []
+    passed = list(withheld(seeds, shield, held))
+    refused = [one for one in passed if isinstance(one, RejectedSeed)]
+    assert len(refused) == len(held)
+    assert len(passed) == 402
+    assert 80 < len(held) < 160
+    lineages = {one.lineage for one in held}
+    assert not lineages & {one.lineage for one in passed if isinstance(one, Seed)}
+    canaries = [one for one in passed if isinstance(one, Seed) and one.source == CANARY]
+    assert [len(set(one.fields["note"].split()) - {"some", "words"}) >= 8 for one in canaries] == [True, True]

@@ -1,0 +1,61 @@
+"""The disclosure test: exact, fair to an innocent teacher, and able to tell one that copies."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from synth_ray.check.disclosure import Sample, at_least, disclosure
+
+KINDS = {"plan": "category", "cost": "number", "day": "date", "note": "text"}
+
+
+def record(draw: random.Random) -> dict[str, Any]:
+    words = [f"w{draw.randrange(300)}" for _ in range(12)]
+    day = f"2025-{draw.randint(1, 12):02d}-{draw.randint(1, 28):02d}"
+    cost = draw.choice([None, draw.uniform(0, 9)])
+    return {"plan": draw.choice("abc"), "cost": cost, "day": day, "note": " ".join(words)}
+
+
+def near(one: Mapping[str, Any], draw: random.Random) -> dict[str, Any]:
+    words = one["note"].split()
+    return {**one, "note": " ".join(draw.sample(words, len(words) - 3))}
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_the_chance_is_scipys(wins: int, losses: int) -> None:
+    if wins + losses:
+        assert abs(at_least(wins, wins + losses) - binomtest(wins, wins + losses, alternative="greater").pvalue) < 1e-12
+
+
+def test_an_innocent_teacher_is_seldom_accused_and_a_copying_one_always_found() -> None:
+    accused, found = 0, 0
+    for seed in range(60):
+        draw = random.Random(seed)
+        shown, held = ([record(draw) for _ in range(60)] for _ in range(2))
+        innocent = [record(draw) for _ in range(120)]
+        accused += disclosure(innocent, shown, held, KINDS)["p"] < 0.05
+        copying = [near(draw.choice(shown), draw) if draw.random() < 0.5 else record(draw) for _ in range(120)]
+        found += disclosure(copying, shown, held, KINDS)["p"] < 0.01
+    assert accused <= 7  # of 60, at one in twenty
+    assert found == 60
+
+
+def test_too_few_tell_nothing() -> None:
+    draw = random.Random(1)
+    some = [record(draw) for _ in range(60)]
+    assert disclosure(some, some, some[:5], KINDS) == {}
+
+
+@given(st.permutations(range(40)))
+def test_a_sample_is_the_same_whichever_way_they_come(order: list[int]) -> None:
+    one, other = Sample(7), Sample(7)
+    for n in range(40):
+        one.add(str(n), n)
+        other.add(str(order[n]), order[n])
+    assert one.values == other.values
