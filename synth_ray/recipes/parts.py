@@ -6,12 +6,12 @@ import json
 
 from synth_ray.recipes.contract import Constraint
 
-_LONGEST = 2000  # characters: a guide without a bound lets a model that finds no end go on to its token limit
+LONGEST = "Longest text of a part of the answer, in characters: a guide without a bound lets a model go on to its token limit."
 
 
-def in_parts(*names: str) -> Constraint:
+def in_parts(*names: str, longest: int) -> Constraint:
     """What holds the decoder to one text per name, and nothing else."""
-    text = {"type": "string", "minLength": 1, "maxLength": _LONGEST}
+    text = {"type": "string", "minLength": 1, "maxLength": longest}
     properties = dict.fromkeys(names, text)
     return Constraint(
         json_schema={"type": "object", "properties": properties, "required": list(names), "additionalProperties": False}

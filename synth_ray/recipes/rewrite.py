@@ -15,7 +15,7 @@ from pydantic import field_validator
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Recipe, conversation, drafted
-from synth_ray.recipes.parts import in_parts, parts_of
+from synth_ray.recipes.parts import LONGEST, in_parts, parts_of
 from synth_ray.recipes.passages import counter, passages
 from synth_ray.recipes.templates import constants, render
 from synth_ray.records import Draft, Reason, Request
@@ -46,6 +46,7 @@ class Rewrite(Section):
         "", "Jinja template of the ask; sees the seed's fields, `passage` and `style`. Left out, the built-in one."
     )
     system: str = key("", "System message of the ask.")
+    part_characters: int = key(2000, LONGEST, ge=8)
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
 
     @field_validator("tokenizer")
@@ -78,7 +79,10 @@ async def _one(request: Request, ask: Ask, options: Rewrite, passage: str, style
     questions = options.into == "questions"
     text = render(options.asked, request, passage=passage, style=style)
     try:
-        answer = await ask(conversation(options.system, text), constraint=in_parts(*_PARTS) if questions else None)
+        answer = await ask(
+            conversation(options.system, text),
+            constraint=in_parts(*_PARTS, longest=options.part_characters) if questions else None,
+        )
     except AskFailed as error:
         return Draft(conversation("", passage), "", kept, reason=Reason(error.reason), detail=error.detail)
     if not questions:

@@ -20,7 +20,7 @@ from synth_ray.errors import AskFailed, JobError
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import CANARY, Ask, Recipe, Shield, conversation, user
 from synth_ray.recipes.marginals import drawn, learnt
-from synth_ray.recipes.parts import in_parts, parts_of
+from synth_ray.recipes.parts import LONGEST, in_parts, parts_of
 from synth_ray.recipes.templates import expression, holds, render
 from synth_ray.records import Draft, Reason, Request, Seed, canonical, digest
 
@@ -50,6 +50,7 @@ class StandIn(Section):
     system: str = key("", "System message of the ask.")
     shots: int = key(3, "Real records shown as examples. None shows none, and teaches nothing of their style.", ge=0, le=32)
     n: int = key(1, "Records per request, each its own row.", ge=1, le=64)
+    part_characters: int = key(2000, LONGEST, ge=8)
     longest_run: int = key(50, "Words in a row that a text may not share with one real record.", ge=8, le=50)
     coverage: float = key(0.5, "Share of a real text that a row may not repeat, in runs of eight words.", gt=0, le=1)
     holdout: float = key(0.2, "Share of the records that is never shown, to tell by it what showing gave away.", ge=0, lt=1)
@@ -111,7 +112,9 @@ async def _record(request: Request, ask: Ask, options: StandIn, slot: int) -> Dr
     said = [user(f"Make up a record of {', '.join(options.fields)}.")]
     try:
         asked = conversation(options.system, render(options.template, request, **told))
-        answer = await ask(asked, constraint=in_parts(*options.texts) if len(options.texts) > 1 else None)
+        answer = await ask(
+            asked, constraint=in_parts(*options.texts, longest=options.part_characters) if len(options.texts) > 1 else None
+        )
     except AskFailed as error:
         return Draft(said, "", values, reason=Reason(error.reason), detail=error.detail)
     written = _written(answer.text, options.texts)

@@ -167,6 +167,22 @@ def test_a_real_chat_template_renders_what_trl_is_given(dataset: Path, tmp_path:
     assert called["messages"][2]["content"] == CALL
 
 
+@pytest.mark.parametrize("name", ["trl-sft", "trl-prompt-completion", "trl-dpo"])
+def test_trl_trains_on_its_formats_as_they_are(dataset: Path, name: str, tmp_path: Path) -> None:
+    """A step of the trainer itself, with the bundled model: it reads, templates, tokenises and masks every row."""
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+    main(["export", str(dataset), "--format", name, "--to", str(tmp_path / "x")])
+    files = {path.stem: str(path) for path in (tmp_path / "x").glob("*.jsonl") if path.stat().st_size}
+    rows = datasets.load_dataset("json", data_files=files, cache_dir=str(tmp_path / "cache"))["train"]
+    trainer, config = (DPOTrainer, DPOConfig) if name == "trl-dpo" else (SFTTrainer, SFTConfig)
+    how = {"output_dir": str(tmp_path / "trained"), "use_cpu": True, "bf16": False, "report_to": [], "max_length": 256}
+    arguments = config(**how, max_steps=1, per_device_train_batch_size=2, save_strategy="no", gradient_checkpointing=False)
+    one = trainer(model=str(TINY_TEACHER), args=arguments, train_dataset=rows)
+    assert len(one.train_dataset) == len(rows)
+    assert one.train().training_loss > 0
+
+
 def test_llama_factory_is_told_what_its_files_hold(dataset: Path, tmp_path: Path) -> None:
     main(["export", str(dataset), "--format", "llama-factory", "--to", str(tmp_path)])
     told = json.loads((tmp_path / "dataset_info.json").read_text())

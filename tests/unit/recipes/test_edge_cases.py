@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import synth_ray
+from synth_ray.ask.teacher import Teacher
 from synth_ray.errors import JobError
 from synth_ray.records import Reason
 from tests.unit.recipes.standins import made, says, seed
@@ -52,3 +53,15 @@ def test_no_case_is_for_training_and_none_stands_without_real_ones(tmp_path: Pat
     assert manifest["rows"]["real"] == 3
     assert manifest["rows"]["accepted"] > 0
     assert not manifest["synthetic_only_eval"]
+
+
+@pytest.mark.vllm
+def test_cases_have_their_form_on_the_real_engine(vllm_teacher: Teacher) -> None:
+    """What they say is beyond the bundled teacher; that every part is there, and no longer than it may be, is the decoder's."""
+    [*drafts] = made(
+        {"name": "edge_cases", "n": 8, "shots": 0, "part_characters": 40}, vllm_teacher, one=seed("where is my parcel?")
+    ).drafts
+    assert [draft.reason for draft in drafts] == [None] * 8
+    assert all(
+        0 < len(text) <= 40 for draft in drafts for text in (draft.prompt[-1]["content"], draft.completion, draft.fields["grade"])
+    )
