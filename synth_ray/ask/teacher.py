@@ -12,13 +12,14 @@ from synth_ray.records import Message
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One ask. `key` is a digest of the request and the ask's number: it seeds what must repeat."""
+    """One ask. `key` is a digest of the request and the ask's number: it seeds what must repeat. `adapter` is a LoRA folder."""
 
     messages: list[Message]
     key: str
     n: int = 1
     constraint: Constraint | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

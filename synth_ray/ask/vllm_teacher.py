@@ -11,16 +11,15 @@ import asyncio
 import logging
 import os
 import queue
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from synth_ray.ask.engine_counts import EngineCounts, resolved_arguments, size_of
 from synth_ray.ask.engine_outputs import completions_of
+from synth_ray.ask.engine_start import out_of_sight, rank_of
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import Absent, AskFailed, EngineDead, JobError, TeacherError
 from synth_ray.job.models import Model
@@ -41,8 +40,8 @@ _ENVIRONMENT = {
 class VllmTeacher:
     """One engine. When a step fails, every ask that waits and every later one raises EngineDead."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, model: Model, *, adapters: Sequence[str] = ()) -> None:
+        self._model, self._adapters = model, list(adapters)
         self._inbox: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         self._waiting: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Future[list[Completion]]]] = {}
         self._death = ""
@@ -54,7 +53,7 @@ class VllmTeacher:
         os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
         # Whatever the environment says: killed in a process of its own, the engine would leave `step` waiting for ever.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        engine_args = _engine_args(self._model)
+        engine_args = _engine_args(self._model, self._adapters)
         self._engine = _start(engine_args, self._model)
         self._counts = EngineCounts(self._engine.engine_core.engine_core.scheduler)
         self._tokenizer = self._engine.get_tokenizer()
@@ -94,7 +93,7 @@ class VllmTeacher:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Completion]] = loop.create_future()
         self._waiting[name] = (loop, answer)
-        self._inbox.put((name, (tokens, _parameters(prompt, room))))
+        self._inbox.put((name, (tokens, _parameters(prompt, room), self._lora(prompt.adapter))))
         try:
             return await answer
         except asyncio.CancelledError:
@@ -107,6 +106,13 @@ class VllmTeacher:
             return list(self._tokenizer.encode("\n".join(m["content"] for m in messages)))
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _lora(self, adapter: str) -> Any:
+        if not adapter:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest(adapter, 1 + self._adapters.index(adapter), adapter)
 
     def load(self) -> Load:
         """Read from another thread than the engine's: each number is a moment's, none is torn."""
@@ -150,9 +156,9 @@ class VllmTeacher:
         if ask is None:
             self._engine.abort_request([name])
             return
-        tokens, parameters = ask
+        tokens, parameters, lora = ask
         try:
-            self._engine.add_request(name, {"prompt_token_ids": tokens}, parameters)
+            self._engine.add_request(name, {"prompt_token_ids": tokens}, parameters, lora_request=lora)
         except (ValueError, TypeError) as error:
             # vLLM refuses this one ask (a schema it cannot compile, say); the others go on.
             self._hand_over([(name, AskFailed(Reason.ENGINE_ERROR, f"refused by the engine: {type(error).__name__}"))])
@@ -218,7 +224,7 @@ def _guide(constraint: Constraint | None) -> Any:
     return StructuredOutputsParams(regex=constraint.regex) if constraint.regex is not None else None
 
 
-def _engine_args(model: Model) -> Any:
+def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
     try:
         from vllm import EngineArgs
     except ImportError as error:
@@ -232,6 +238,10 @@ def _engine_args(model: Model) -> Any:
         raise JobError(f"models.teacher.engine_args: wanted arguments of vLLM's EngineArgs, got {', '.join(unknown)}")
     known.setdefault("structured_outputs_config", {"backend": "xgrammar", "disable_any_whitespace": True})
     known.setdefault("disable_log_stats", True)
+    if adapters:
+        rank = max(map(rank_of, adapters))
+        # On the CPU a request without an adapter is given the last slot, by its index of -1: one slot stays empty for it.
+        known = {"enable_lora": True, "max_loras": len(adapters) + 1, "max_lora_rank": rank} | known
     if int(known.get("tensor_parallel_size", 1)) * int(known.get("pipeline_parallel_size", 1)) == 1:
         known.setdefault("distributed_executor_backend", "uni")
     return EngineArgs(
@@ -248,28 +258,13 @@ def _start(engine_args: Any, model: Model) -> Any:
     from vllm.v1.engine.llm_engine import LLMEngine
 
     try:
-        with _out_of_sight("llvmlite.binding.ffi"):
+        with out_of_sight("llvmlite.binding.ffi"):
             return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
     except (OSError, ValueError, RuntimeError) as error:
         raise TeacherError(
             f"models.teacher: wanted vLLM to start '{model.model}', got {type(error).__name__}: {str(error)[:500]}; "
             "check the model's name, the revision and engine_args"
         ) from None
-
-
-@contextmanager
-def _out_of_sight(module: str) -> Iterator[None]:
-    """Hide a loaded module while vLLM starts.
-
-    On the CPU it looks through every loaded module for kernels to replace (vllm/triton_utils/dispatcher.py) and stumbles
-    over the foreign-function object of llvmlite, which answers `__dict__` with a function. numba may be loaded before.
-    """
-    hidden = sys.modules.pop(module, None)
-    try:
-        yield
-    finally:
-        if hidden is not None:
-            sys.modules[module] = hidden
 
 
 def _device() -> str:

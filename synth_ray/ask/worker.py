@@ -5,28 +5,40 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+
+import pyarrow as pa
 
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.journal import Answers, Journal
 from synth_ray.ask.rows import Answered, answered
-from synth_ray.ask.teacher import Load, Teacher, TeacherFacts
+from synth_ray.ask.teacher import Load, Prompt, Teacher, TeacherFacts
 from synth_ray.errors import EngineDead
 from synth_ray.job.document import Job
 from synth_ray.job.models import Model
+from synth_ray.recipes.contract import Completion
 from synth_ray.records import Outcome, Request
 from synth_ray.storage import Storage
 
 _MOST_PER_COLLECT = 2048
 
+_LINGER_S = 0.05
+"""Answers that end together are handed over together: a message costs the interpreter, which the engine's steps need, as much for
+one row as for fifty. What waits is far less than what a replica still holds."""
+
 Recalled = Mapping[str, Answers]
 NOTHING: Recalled = {}
 
 
-def open_teacher(model: Model, storage: Storage | None = None) -> Teacher:
-    """The teacher a model section names; not opened yet. `storage` is the output's, for one that keeps records there."""
+def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = ()) -> Teacher:
+    """The teacher a model section names; not opened yet.
+
+    `storage` is the output's, for one that keeps records there. `adapters` are all that roles of its engine ask it with.
+    """
     if model.engine == "scripted":
         from synth_ray.ask.scripted_teacher import ScriptedTeacher
 
@@ -45,12 +57,31 @@ def open_teacher(model: Model, storage: Storage | None = None) -> Teacher:
         return BatchApiTeacher(model, storage)
     from synth_ray.ask.vllm_teacher import VllmTeacher
 
-    return VllmTeacher(model)
+    return VllmTeacher(model, adapters=adapters or [model.lora] * bool(model.lora))
 
 
 def _engine_of(model: Model) -> str:
-    """Roles that name the same model share an engine, whatever their share of the requests."""
-    return model.model_dump_json(exclude={"weight"})
+    """Roles that name the same model share an engine, whatever their adapter and their share of the requests."""
+    return model.model_dump_json(exclude={"weight", "lora", "license", "terms", "family"})
+
+
+class Adapted:
+    """An engine asked with one of its adapters. The engine is the others' too: `close` is idempotent there."""
+
+    def __init__(self, engine: Teacher, adapter: str) -> None:
+        self._engine, self._adapter = engine, adapter
+
+    def open(self) -> TeacherFacts:
+        return self._engine.open()
+
+    async def answer(self, prompt: Prompt) -> list[Completion]:
+        return await self._engine.answer(replace(prompt, adapter=self._adapter))
+
+    def load(self) -> Load:
+        return self._engine.load()
+
+    def close(self) -> None:
+        self._engine.close()
 
 
 class AskWorker:
@@ -83,11 +114,13 @@ class AskWorker:
         for role, model in models.items():
             same = _engine_of(model)
             if same not in engines:
-                teacher = open_teacher(model, self._storage)
+                adapters = sorted({one.lora for one in models.values() if one.lora and _engine_of(one) == same})
+                teacher = open_teacher(model, self._storage, adapters=adapters)
                 engines[same] = (teacher, teacher.open())
-            self._teachers[role] = engines[same][0]
+            self._teachers[role] = Adapted(engines[same][0], model.lora) if model.lora else engines[same][0]
         if self._journal is not None:
             self._journal.open()
+        pa.array([""])  # pyarrow looks for pandas once, and loads it: a third of a second, and not while the engine runs
         self._engines = [(teacher, facts.max_running) for teacher, facts in engines.values()]
         note = {"note": self._journal.note} if self._journal is not None else {}
         self._asker = Asker.of(self._job, self._teachers, **note)
@@ -145,6 +178,8 @@ class AskWorker:
         outcomes: list[Outcome] = []
         try:
             item = self._done.get(timeout=0 if self._dead else wait_s)
+            if self._tasks and not self._dead:
+                time.sleep(_LINGER_S)
             while True:
                 if isinstance(item, EngineDead):
                     self._dead = item

@@ -67,6 +67,10 @@ class Model(Section):
     trust_remote_code: bool = key(False, "Run code that comes with the model. Off unless you read that code.")
     chat: bool = key(True, "Render messages with the model's chat template; off sends the text as it is.")
     engine_args: dict[str, Any] = key(lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing")
+    lora: str = key(
+        "",
+        "Local folder of a LoRA adapter (PEFT) on top of the model, for vLLM. Models that differ in it alone share an engine.",
+    )
     endpoint: Endpoint | None = key(None, "Where the model is served, for engine 'endpoint'.", changes="nothing")
     batch: BatchApi | None = key(None, "The provider's batches, for engine 'batch_api'.", changes="nothing")
     script: Script = key(Script, "The scripted teacher's script.")
@@ -81,6 +85,10 @@ class Model(Section):
     def _names_a_model(self) -> Model:
         if self.engine in ("vllm", "endpoint", "batch_api") and not self.model:
             raise ValueError(f"wanted a model name or folder for engine '{self.engine}', got none; add `model: …`")
+        if self.lora and self.engine != "vllm":
+            raise ValueError(
+                f"wanted engine 'vllm' for a LoRA adapter, got '{self.engine}'; a server names its adapters as models"
+            )
         elsewhere = {"endpoint": ("endpoint", self.endpoint, "urls"), "batch_api": ("batch", self.batch, "url")}
         for engine, (name, section, first) in elsewhere.items():
             if (self.engine == engine) != (section is not None):
@@ -92,7 +100,7 @@ class Model(Section):
     @property
     def name(self) -> str:
         """What rows and the card call it."""
-        return self.model or self.engine
+        return (self.model or self.engine) + (f" + {self.lora}" if self.lora else "")
 
     @property
     def families(self) -> frozenset[str]:
@@ -140,6 +148,7 @@ class Model(Section):
         named = {k: v for k, v in self.engine_args.items() if k in RESULT_ENGINE_ARGS}
         facts: dict[str, Any] = {"engine": self.engine, "model": self.model, "revision": self.revision}
         facts |= {"tokenizer": self.tokenizer, "chat": self.chat, "engine_args": named}
+        facts |= {"lora": self.lora} if self.lora else {}
         if self.engine == "scripted":
             facts["script"] = self.script.model_dump(exclude=SPEED_OF_SCRIPT)
         return facts

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from synth_ray.ask.engine_start import rank_of
 from synth_ray.errors import Absent, JobError
 from synth_ray.job.document import Job
 from synth_ray.job.load import BadJob
@@ -69,6 +70,8 @@ def _model(role: str, model: Model) -> None:
     """What can be told of a model without loading it."""
     if model.engine != "vllm":
         return
+    if model.lora:
+        rank_of(model.lora)
     if importlib.util.find_spec("vllm") is None:
         raise Absent(f"models.{role}.engine: wanted vLLM installed, got none; install synth-ray[cpu] or synth-ray[gpu]")
     looks_local = model.model.startswith((".", "/", "~", "models/")) or model.model.count("/") > 1

@@ -1,0 +1,37 @@
+"""What the engine's start needs that is not vLLM's."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from synth_ray.errors import Absent
+
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # those vLLM has kernels for
+
+
+def rank_of(adapter: str) -> int:
+    """The rank to start an engine with for this adapter. Raises Absent for a folder that is none."""
+    try:
+        rank = int(json.loads((Path(adapter) / "adapter_config.json").read_text())["r"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Absent(f"models.lora: wanted a folder with a PEFT adapter_config.json, got '{adapter}', which has none") from None
+    return next((known for known in _RANKS if known >= rank), rank)
+
+
+@contextmanager
+def out_of_sight(module: str) -> Iterator[None]:
+    """Hide a loaded module while vLLM starts.
+
+    On the CPU it looks through every loaded module for kernels to replace (vllm/triton_utils/dispatcher.py) and stumbles
+    over the foreign-function object of llvmlite, which answers `__dict__` with a function. numba may be loaded before.
+    """
+    hidden = sys.modules.pop(module, None)
+    try:
+        yield
+    finally:
+        if hidden is not None:
+            sys.modules[module] = hidden
