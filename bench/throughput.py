@@ -1,8 +1,8 @@
 """Tokens per second of the route beside the bare engine: the same prompts, lengths and engine arguments, interleaved pairs.
 
-`raw` hands every prompt to `LLM.generate` at once, which is the most the engine can do; `route` is a whole job on threads or
-on Ray, with the checks, scrub, dedup and writing of a real run. Both are timed from the engine being up to the last answer.
-Answer lengths are lognormal: a few are ten times the median.
+`raw` hands every prompt to `LLM.generate` at once, in the order of the route's plan, which is the most the engine can do; `route`
+is a whole job on threads or on Ray, with the checks, scrub, dedup and writing of a real run. All are timed from the engine being
+up to the last answer. Answer lengths are lognormal: a few are ten times the median. `--peers` adds other ways to ask one engine.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.results import tell
+from bench.throughput_peers import PEERS
+from synth_ray.job.running import Plan
+from synth_ray.plan.chunks import permutation
 
 MODEL = str(Path(__file__).parent.parent / "models" / "tiny-teacher")
 ENGINE = {"dtype": "bfloat16", "max_model_len": 1024, "max_num_seqs": 128, "enforce_eager": True}
 DRAWS = 2_000
+NAMES = {"raw": "LLM.generate, all at once", "local": "route, threads", "ray": "route, Ray"}
 
 
 def prompts(n: int) -> list[dict[str, Any]]:
@@ -38,13 +42,18 @@ def prompts(n: int) -> list[dict[str, Any]]:
     ]
 
 
+def planned(n: int) -> list[dict[str, Any]]:
+    """The prompts in the order in which the route plans them: which of the long ones come last is luck, and the same for all."""
+    return [prompts(n)[i] for i in permutation(n, Plan().seed, 0).tolist()]
+
+
 def raw(n: int) -> dict[str, float]:
     os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_KVCACHE_SPACE": "1"}
     from vllm import LLM, SamplingParams
 
     llm = LLM(model=MODEL, distributed_executor_backend="uni", disable_log_stats=True, **ENGINE)
-    asked = [[{"role": "user", "content": one["prompt"]}] for one in prompts(n)]
-    how = [SamplingParams(temperature=0.8, max_tokens=one["tokens"], ignore_eos=True) for one in prompts(n)]
+    asked = [[{"role": "user", "content": one["prompt"]}] for one in planned(n)]
+    how = [SamplingParams(temperature=0.8, max_tokens=one["tokens"], ignore_eos=True) for one in planned(n)]
     steps, step_cpu_s, step = 0, 0.0, llm.llm_engine.step
 
     def counted() -> Any:
@@ -91,6 +100,12 @@ def route(n: int, engine: str) -> dict[str, float]:
     return {"tokens": manifest["tokens"]["completion"], "seconds": last - up} | {name: one[name] for name in kept}
 
 
+def run(what: str, n: int) -> dict[str, float]:
+    if what in PEERS:
+        return PEERS[what][1](planned(n), MODEL, ENGINE)
+    return raw(n) if what == "raw" else route(n, what)
+
+
 def measured(what: str, n: int) -> dict[str, float]:
     """One run in a process of its own, the engine's arithmetic on one core: the other is for the rest, as a GPU leaves it."""
     child = subprocess.run(
@@ -113,14 +128,16 @@ def interval(ratios: list[float]) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--one", choices=["raw", "local", "ray"], help=argparse.SUPPRESS)
-    parser.add_argument("--prompts", type=int, default=1_500)
+    parser.add_argument("--one", choices=["raw", "local", "ray", *PEERS], help=argparse.SUPPRESS)
+    parser.add_argument("--prompts", type=int, default=2_500)
+    parser.add_argument("--peers", action="store_true", help="other ways to ask one engine, too")
     parser.add_argument("--pairs", type=int, default=5)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(raw(arguments.prompts) if arguments.one == "raw" else route(arguments.prompts, arguments.one)))
+        print(json.dumps(run(arguments.one, arguments.prompts)))
         return
-    found: dict[str, list[dict[str, float]]] = {"raw": [], "local": [], "ray": []}
+    schemes = ["raw", "local", "ray", *(PEERS if arguments.peers else ())]
+    found: dict[str, list[dict[str, float]]] = {what: [] for what in schemes}
     busy = []
     for _ in range(arguments.pairs):
         for what, runs in found.items():
@@ -137,19 +154,24 @@ def _row(what: str, runs: list[dict[str, float]], raw_runs: list[dict[str, float
     ratio = {
         name: [one[name] / bare[name] for one, bare in zip(runs, raw_runs, strict=True)]
         for name in ("tok/s", "steps", "engine_cpu_s")
+        if name in runs[0]
     }
     low, high = interval(ratio["tok/s"])
     return {
-        "scheme": {"raw": "LLM.generate, all at once", "local": "route, threads", "ray": "route, Ray"}[what],
+        "scheme": NAMES.get(what) or PEERS[what][0],
         "tokens/s, median": round(statistics.median(one["tok/s"] for one in runs)),
         "÷ raw, median": round(statistics.median(ratio["tok/s"]), 3),
         "95 % interval": f"{low:.3f}–{high:.3f}",
-        "steps ÷ raw": round(statistics.median(ratio["steps"]), 3),
-        "engine CPU ÷ raw": round(statistics.median(ratio["engine_cpu_s"]), 3),
+        "steps ÷ raw": _median(ratio.get("steps")),
+        "engine CPU ÷ raw": _median(ratio.get("engine_cpu_s")),
         "occupancy": round(statistics.median(one.get("occupancy", 0.0) for one in runs), 4) or "",
         "pairs": len(runs),
         "prompts": round(statistics.median(one["prompts"] for one in runs)),
     }
+
+
+def _median(ratios: list[float] | None) -> float | str:
+    return round(statistics.median(ratios), 3) if ratios else ""
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ class Planner:
     def order(self, turn: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The seeds' order in one pass over them."""
         if self._order[0] != turn:
-            self._order = (turn, _permutation(len(self._seeds), self._plan.seed, turn))
+            self._order = (turn, permutation(len(self._seeds), self._plan.seed, turn))
         return self._order[1]
 
     def _companions(self, index: int, draw: random.Random) -> tuple[Seed, ...]:
@@ -121,7 +121,7 @@ class Planner:
         return tuple(self._seeds[i] for i in [c for c in chosen if c != index][:wanted])
 
 
-def _permutation(n: int, seed: int, turn: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def permutation(n: int, seed: int, turn: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Sort by splitmix64 of (seed, turn, index): a library's shuffle may change with its version, this cannot."""
     start = np.uint64(int(digest("order", seed, turn, size=8), 16))
     with np.errstate(over="ignore"):

@@ -1,0 +1,104 @@
+"""Other ways to ask one vLLM engine many prompts, for `bench.throughput`: timed from the engine being up to the last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+Prompts = list[dict[str, Any]]
+Measured = dict[str, float]
+
+BATCH = 256
+_QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
+
+
+def _sampling(tokens: int) -> Any:
+    from vllm import SamplingParams
+
+    return SamplingParams(temperature=0.8, max_tokens=tokens, ignore_eos=True)
+
+
+def _chat(one: dict[str, Any]) -> list[dict[str, str]]:
+    return [{"role": "user", "content": one["prompt"]}]
+
+
+def in_batches(asked: Prompts, model: str, engine: dict[str, Any]) -> Measured:
+    """`LLM.chat`, a batch per call: nothing of the next begins before the last of this one has ended."""
+    os.environ |= _QUIET | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    from vllm import LLM
+
+    llm = LLM(model=model, distributed_executor_backend="uni", disable_log_stats=True, **engine)
+    began, tokens = time.monotonic(), 0
+    for start in range(0, len(asked), BATCH):
+        some = asked[start : start + BATCH]
+        done = llm.chat([_chat(one) for one in some], [_sampling(one["tokens"]) for one in some], use_tqdm=False)
+        tokens += sum(len(one.outputs[0].token_ids) for one in done)
+    return {"tokens": tokens, "seconds": time.monotonic() - began}
+
+
+def asynchronous(asked: Prompts, model: str, engine: dict[str, Any]) -> Measured:
+    """`AsyncLLM`, its engine in a process of its own, four times what it runs in flight."""
+    os.environ |= _QUIET | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    from vllm import AsyncEngineArgs
+    from vllm.sampling_params import RequestOutputKind
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    async def every() -> Measured:
+        llm = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, distributed_executor_backend="uni", **engine))
+        tokenizer = llm.get_tokenizer() if not asyncio.iscoroutinefunction(llm.get_tokenizer) else await llm.get_tokenizer()
+        room = asyncio.Semaphore(4 * engine["max_num_seqs"])
+
+        async def one(number: int, prompt: dict[str, Any]) -> int:
+            async with room:
+                text = tokenizer.apply_chat_template(_chat(prompt), tokenize=False, add_generation_prompt=True)
+                parameters = _sampling(prompt["tokens"])
+                parameters.output_kind = RequestOutputKind.FINAL_ONLY
+                made = [output async for output in llm.generate(text, parameters, str(number))]
+            return len(made[-1].outputs[0].token_ids)
+
+        began = time.monotonic()
+        tokens = sum(await asyncio.gather(*[one(number, prompt) for number, prompt in enumerate(asked)]))
+        found = {"tokens": float(tokens), "seconds": time.monotonic() - began}
+        llm.shutdown()
+        return found
+
+    return asyncio.run(every())
+
+
+def ray_data(asked: Prompts, model: str, engine: dict[str, Any]) -> Measured:
+    """Ray Data's LLM processor, 16 batches of 64 in flight: more than its defaults keep."""
+    os.environ |= _QUIET
+    import ray
+    from ray.data.llm import build_processor, vLLMEngineProcessorConfig
+
+    ray.init(address="local", num_cpus=10, log_to_driver=False, logging_level="ERROR")
+    config = vLLMEngineProcessorConfig(
+        model_source=model,
+        engine_kwargs={**engine, "distributed_executor_backend": "uni"},
+        batch_size=64,
+        max_concurrent_batches=16,
+        concurrency=1,
+        log_engine_metrics=False,
+        placement_group_config={"bundles": [{"CPU": 1}]},
+        runtime_env={"env_vars": _QUIET},
+    )
+    how = {"temperature": 0.8, "ignore_eos": True}
+    processor = build_processor(
+        config,
+        preprocess=lambda row: {"messages": _chat(row), "sampling_params": how | {"max_tokens": row["tokens"]}},
+        postprocess=lambda row: {"tokens": row["num_generated_tokens"], "took": row["time_taken_llm"], "done": time.time()},
+    )
+    rows = processor(ray.data.from_items(asked)).take_all()
+    ray.shutdown()
+    up = min(row["done"] - row["took"] for row in rows)
+    return {"tokens": sum(row["tokens"] for row in rows), "seconds": max(row["done"] for row in rows) - up}
+
+
+PEERS: dict[str, tuple[str, Callable[[Prompts, str, dict[str, Any]], Measured]]] = {
+    "batches": (f"LLM.generate, {BATCH} a call", in_batches),
+    "async": ("AsyncLLM, 4 × in flight", asynchronous),
+    "ray-data": ("Ray Data LLM, 64 × 16", ray_data),
+}
