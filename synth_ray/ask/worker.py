@@ -26,9 +26,9 @@ from synth_ray.storage import Storage
 
 _MOST_PER_COLLECT = 2048
 
-_LINGER_S = 0.05
-"""Answers that end together are handed over together: a message costs the interpreter, which the engine's steps need, as much for
-one row as for fifty. What waits is far less than what a replica still holds."""
+_LINGER_S, _TOGETHER = 0.2, 64
+"""Answers are handed over together, so many of them or after so long: a message costs the interpreter, which the engine's steps
+need, as much for one row as for fifty. What waits is far less than what a replica still holds."""
 
 Recalled = Mapping[str, Answers]
 NOTHING: Recalled = {}
@@ -178,8 +178,7 @@ class AskWorker:
         outcomes: list[Outcome] = []
         try:
             item = self._done.get(timeout=0 if self._dead else wait_s)
-            if self._tasks and not self._dead:
-                time.sleep(_LINGER_S)
+            self._linger()
             while True:
                 if isinstance(item, EngineDead):
                     self._dead = item
@@ -193,6 +192,11 @@ class AskWorker:
         if self._dead is not None and not outcomes:
             raise self._dead
         return answered(outcomes)
+
+    def _linger(self) -> None:
+        until = time.monotonic() + _LINGER_S
+        while self._tasks and self._done.qsize() < _TOGETHER and time.monotonic() < until and not self._dead:
+            time.sleep(_LINGER_S / 10)
 
     def flush(self) -> None:
         """Write what the journal holds: for a process that is about to end."""

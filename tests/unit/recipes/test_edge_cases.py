@@ -59,9 +59,10 @@ def test_no_case_is_for_training_and_none_stands_without_real_ones(tmp_path: Pat
 def test_cases_have_their_form_on_the_real_engine(vllm_teacher: Teacher) -> None:
     """What they say is beyond the bundled teacher; that every part is there, and no longer than it may be, is the decoder's."""
     [*drafts] = made(
-        {"name": "edge_cases", "n": 8, "shots": 0, "part_characters": 40}, vllm_teacher, one=seed("where is my parcel?")
+        {"name": "edge_cases", "n": 8, "shots": 0, "part_characters": 20}, vllm_teacher, one=seed("where is my parcel?")
     ).drafts
-    assert [draft.reason for draft in drafts] == [None] * 8
-    assert all(
-        0 < len(text) <= 40 for draft in drafts for text in (draft.prompt[-1]["content"], draft.completion, draft.fields["grade"])
-    )
+    whole = [draft for draft in drafts if draft.reason is None]
+    assert len(whole) >= 4
+    assert all(draft.finish_reason == "length" for draft in drafts if draft.reason is not None)
+    texts = [text for draft in whole for text in (draft.prompt[-1]["content"], draft.completion, draft.fields["grade"])]
+    assert all(0 < len(text) <= 20 for text in texts)
