@@ -34,7 +34,7 @@ class Copies:
         self._shield, self._read = shield, read
         known, texts = Counter[str](), Counter[str]()
         for record in records:
-            known[_identity(record, shield.fields)] += 1
+            known[_identity(record, list(shield.kinds))] += 1
             texts.update({_plain(record.get(name)) for name in shield.texts} - {""})
         self._rare = {name for name, n in known.items() if n < shield.rarer_than}
         section = Decontaminate(ngram=shield.longest_run, coverage_ngram=RUN, coverage=shield.coverage)
@@ -50,7 +50,7 @@ class Copies:
             for row, (fields, origin) in enumerate(zip(staged["fields"].to_pylist(), staged["origin"].to_pylist(), strict=True))
             if origin == Origin.SYNTHETIC.value
         }
-        told = {row: "record" for row, fields in rows.items() if _identity(fields, self._shield.fields) in self._rare}
+        told = {row: "record" for row, fields in rows.items() if _identity(fields, list(self._shield.kinds)) in self._rare}
         owners = [row for row in rows for _ in self._shield.texts]
         texts = [str(fields.get(name) or "") for fields in rows.values() for name in self._shield.texts]
         said = self._read(pa.array(texts, pa.large_string()))

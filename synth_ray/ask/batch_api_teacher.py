@@ -14,7 +14,7 @@ from synth_ray.ask.batch_provider import BatchProvider, headers_of
 from synth_ray.ask.batch_records import BatchRecords, Record, name_of
 from synth_ray.ask.openai_protocol import completions_in, failure, path_of, request_body
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
-from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.errors import AskFailed, EngineDead, SynthRayError
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Reason
@@ -27,13 +27,14 @@ Lines = dict[str, dict[str, Any]]
 
 @dataclass(eq=False, slots=True)
 class _Asked:
-    """One ask on its way: its line of the file, and how many batches did not answer it."""
+    """One ask on its way: its line of the file, and how many batches did not answer it; `before` of them in earlier runs."""
 
     key: str
     n: int
     line: bytes
     reply: asyncio.Future[Reply]
     tries: int = 0
+    before: int = 0
 
 
 class BatchApiTeacher:
@@ -119,7 +120,7 @@ class BatchApiTeacher:
         try:
             await work
         except Exception as error:
-            self._death = str(error) if isinstance(error, EngineDead) else f"models.batch: {type(error).__name__}: {error}"
+            self._death = str(error) if isinstance(error, SynthRayError) else f"models.batch: {type(error).__name__}"
             for asked in self._waiting:
                 _tell(asked, EngineDead(self._death))
 
@@ -172,12 +173,12 @@ class BatchApiTeacher:
     async def _adopt(self, asked: _Asked) -> None:
         """An ask that an earlier run sent: the answer of whichever of its batches has one."""
         found = [lines for record in self._sent[asked.key] if (lines := await self._ended_once(record)) is not None]
-        if not found:
+        replies = [reply for lines in found if (reply := _reply(lines.get(asked.key), asked.n)) is not None]
+        if replies:
+            _tell(asked, replies[-1])
+        else:
+            asked.tries = asked.before = len(found)
             self._gather(asked)
-            return
-        asked.tries = len(found) - 1
-        answered = [line for lines in found if (line := lines.get(asked.key)) is not None]
-        self._settle(asked, answered[-1] if answered else None)
 
     async def _ended_once(self, record: Record) -> Lines | None:
         """Every ask of a batch waits for the one look at it."""
@@ -206,8 +207,8 @@ class BatchApiTeacher:
         reply = _reply(line, asked.n)
         if reply is not None:
             _tell(asked, reply)
-        elif asked.tries >= self._section.retries:
-            _tell(asked, AskFailed(Reason.ENGINE_ERROR, f"no answer in {asked.tries + 1} batches"))
+        elif asked.tries - asked.before >= self._section.retries:
+            _tell(asked, AskFailed(Reason.ENGINE_ERROR, f"no answer in {asked.tries - asked.before + 1} batches"))
         elif not asked.reply.done():
             asked.tries += 1
             self._gather(asked)

@@ -7,20 +7,18 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 import pyarrow as pa
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.engines import open_engines
 from synth_ray.ask.journal import Answers, Journal
 from synth_ray.ask.rows import Answered, answered
-from synth_ray.ask.teacher import Load, Prompt, Teacher, TeacherFacts
+from synth_ray.ask.teacher import Load, Teacher, TeacherFacts
 from synth_ray.errors import EngineDead
 from synth_ray.job.document import Job
-from synth_ray.job.models import Model
-from synth_ray.recipes.contract import Completion
 from synth_ray.records import Outcome, Request
 from synth_ray.storage import Storage
 
@@ -32,56 +30,6 @@ need, as much for one row as for fifty. What waits is far less than what a repli
 
 Recalled = Mapping[str, Answers]
 NOTHING: Recalled = {}
-
-
-def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = ()) -> Teacher:
-    """The teacher a model section names; not opened yet.
-
-    `storage` is the output's, for one that keeps records there. `adapters` are all that roles of its engine ask it with.
-    """
-    if model.engine == "scripted":
-        from synth_ray.ask.scripted_teacher import ScriptedTeacher
-
-        return ScriptedTeacher(model)
-    if model.engine == "none":
-        from synth_ray.ask.no_teacher import NoTeacher
-
-        return NoTeacher()
-    if model.engine == "endpoint":
-        from synth_ray.ask.endpoint_teacher import EndpointTeacher
-
-        return EndpointTeacher(model)
-    if model.engine == "batch_api":
-        from synth_ray.ask.batch_api_teacher import BatchApiTeacher
-
-        return BatchApiTeacher(model, storage)
-    from synth_ray.ask.vllm_teacher import VllmTeacher
-
-    return VllmTeacher(model, adapters=adapters or [model.lora] * bool(model.lora))
-
-
-def _engine_of(model: Model) -> str:
-    """Roles that name the same model share an engine, whatever their adapter and their share of the requests."""
-    return model.model_dump_json(exclude={"weight", "lora", "license", "terms", "family"})
-
-
-class Adapted:
-    """An engine asked with one of its adapters. The engine is the others' too: `close` is idempotent there."""
-
-    def __init__(self, engine: Teacher, adapter: str) -> None:
-        self._engine, self._adapter = engine, adapter
-
-    def open(self) -> TeacherFacts:
-        return self._engine.open()
-
-    async def answer(self, prompt: Prompt) -> list[Completion]:
-        return await self._engine.answer(replace(prompt, adapter=self._adapter))
-
-    def load(self) -> Load:
-        return self._engine.load()
-
-    def close(self) -> None:
-        self._engine.close()
 
 
 class AskWorker:
@@ -108,24 +56,17 @@ class AskWorker:
         self._teachers: dict[str, Teacher] = {}
 
     def open(self) -> dict[str, TeacherFacts]:
-        """Start the engines, one for each different model, and return the facts of each role."""
-        models = self._job.models.by_role()
-        engines: dict[str, tuple[Teacher, TeacherFacts]] = {}
-        for role, model in models.items():
-            same = _engine_of(model)
-            if same not in engines:
-                adapters = sorted({one.lora for one in models.values() if one.lora and _engine_of(one) == same})
-                teacher = open_teacher(model, self._storage, adapters=adapters)
-                engines[same] = (teacher, teacher.open())
-            self._teachers[role] = Adapted(engines[same][0], model.lora) if model.lora else engines[same][0]
+        """Start the engines and return the facts of each role."""
+        engines = open_engines(self._job.models.by_role(), self._storage)
+        self._teachers = {role: one.teacher for role, one in engines.items()}
         if self._journal is not None:
             self._journal.open()
         pa.array([""])  # pyarrow looks for pandas once, and loads it: a third of a second, and not while the engine runs
-        self._engines = [(teacher, facts.max_running) for teacher, facts in engines.values()]
+        self._engines = list({id(one.engine): (one.engine, one.facts.max_running) for one in engines.values()}.values())
         note = {"note": self._journal.note} if self._journal is not None else {}
         self._asker = Asker.of(self._job, self._teachers, **note)
         self._thread.start()
-        return {role: engines[_engine_of(model)][1] for role, model in models.items()}
+        return {role: one.facts for role, one in engines.items()}
 
     def submit(self, requests: Iterable[Request], recalled: Recalled = NOTHING) -> None:
         """Take requests. `recalled` holds, by request, the answers a journal kept of them."""
@@ -207,8 +148,8 @@ class AskWorker:
         return {role: teacher.load() for role, teacher in self._teachers.items()}
 
     def close(self) -> None:
-        for teacher in set(self._teachers.values()):
-            teacher.close()
+        for engine, _ in self._engines:
+            engine.close()
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._wind_up(), self._loop)
             self._thread.join(timeout=30)

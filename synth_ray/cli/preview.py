@@ -8,12 +8,12 @@ import tempfile
 from pathlib import Path
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.engines import open_engines
 from synth_ray.ask.teacher import Prompt, Teacher
-from synth_ray.ask.worker import open_teacher
 from synth_ray.cli.job import job_of
 from synth_ray.job.document import Job
 from synth_ray.records import Draft, Outcome, Request
-from synth_ray.route.preparation import Prepared, prepare
+from synth_ray.route.preparation import prepare
 from synth_ray.scrub.scrubber import open_scrubber
 
 
@@ -33,10 +33,10 @@ def main(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
     with tempfile.TemporaryDirectory() as spool:
         prepared = prepare(job, spool=Path(spool), file=arguments.job)
-        requests = prepared.planner.chunk(0)[: arguments.rows]
+        requests, job = prepared.planner.chunk(0)[: arguments.rows], prepared.job
         if arguments.prompts_only:
             job = _without_a_model(job)
-        outcomes = _ask(job, prepared, requests)
+        outcomes = _ask(job, requests)
     show = _Shown(job, raw=arguments.raw)
     for outcome, prompts in outcomes:
         show.request(outcome, prompts, answers=not arguments.prompts_only)
@@ -50,13 +50,11 @@ def _without_a_model(job: Job) -> Job:
     return job.model_copy(update={"models": job.models.model_copy(update={"teacher": scripted, "others": [], "judge": judge})})
 
 
-def _ask(job: Job, prepared: Prepared, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]]:
-    teachers = {role: open_teacher(model) for role, model in job.models.by_role().items()}
-    for teacher in teachers.values():
-        teacher.open()
+def _ask(job: Job, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]]:
+    engines = open_engines(job.models.by_role())
 
     async def one(request: Request) -> tuple[Outcome, list[Prompt]]:
-        heard = {role: Overheard(teacher) for role, teacher in teachers.items()}
+        heard = {role: Overheard(one.teacher) for role, one in engines.items()}
         asker = Asker.of(job, heard)  # type: ignore[arg-type]
         outcome = await asker.run(request)
         return outcome, [p for one_role in heard.values() for p in one_role.first.values()]
@@ -67,8 +65,8 @@ def _ask(job: Job, prepared: Prepared, requests: list[Request]) -> list[tuple[Ou
     try:
         return asyncio.run(every())
     finally:
-        for teacher in teachers.values():
-            teacher.close()
+        for engine in {id(one.engine): one.engine for one in engines.values()}.values():
+            engine.close()
 
 
 class _Shown:

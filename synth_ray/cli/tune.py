@@ -25,7 +25,8 @@ def main(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
     tried = dict(_tried(text) for text in arguments.tried) or dict(SWEEP)
     with tempfile.TemporaryDirectory() as spool:
-        planner = prepare(job, spool=Path(spool), file=arguments.job).planner
+        prepared = prepare(job, spool=Path(spool), file=arguments.job)
+        planner, job = prepared.planner, prepared.job
         requests = [planner.request(0, i, i) for i in range(min(arguments.requests, planner.requests))]
     print(f"{len(requests):,} requests of {job.name}; completion tokens per second, occupancy, preemptions, seconds to start")
     done = []

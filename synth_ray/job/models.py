@@ -214,8 +214,11 @@ class Models(Section):
         return "; ".join(f"{one.name}: {said}" for one in self.teachers if (said := getattr(one, what)))
 
     def teacher_of(self, request: str) -> int:
-        """Which of the teachers answers the request of this id: each as often as its weight, the same one for ever."""
-        if not self.others:
+        """Which of the teachers answers the request of this id: each as often as its weight, the same one for ever.
+
+        A real row has no request, and no teacher.
+        """
+        if not self.others or not request:
             return 0
         drawn = int(request[:12], 16) / 16**12 * sum(teacher.weight for teacher in self.teachers)
         for place, teacher in enumerate(self.teachers):

@@ -70,17 +70,21 @@ CANARY = "canary"
 class Shield:
     """What rows must not repeat of the seeds, and what of these is kept back to see whether they do.
 
-    A row is rejected(copied) when its `fields` are a record that fewer than `rarer_than` seeds are, or when one of its `texts`
-    shares a run of `longest_run` words with one seed or holds a share of `coverage` of its text.
+    `kinds` are the fields of a record: category, integer, number, date or text. A row is rejected(copied) when its fields are a
+    record that fewer than `rarer_than` seeds are, or when one of its texts shares a run of `longest_run` words with one seed or
+    holds a share of `coverage` of its text.
     """
 
-    fields: tuple[str, ...]
-    texts: tuple[str, ...]
+    kinds: Mapping[str, str]
     rarer_than: int
     longest_run: int
     coverage: float
     holdout: float
     canaries: int
+
+    @property
+    def texts(self) -> list[str]:
+        return [name for name, kind in self.kinds.items() if kind == "text"]
 
 
 Make = Callable[[Request, Ask, Any], Awaitable[list[Draft]]]

@@ -33,6 +33,15 @@ The same command goes on from here.</p>{% endif %}
 <h2>Seeds</h2><table><tr><td>read</td><td class="n">{{ m.seeds.read }}</td></tr><tr><td>planned</td><td class="n">{{ m.seeds.planned }}</td></tr>
 {% for reason, n in m.seeds.rejected.items() %}<tr><td>rejected: {{ reason }}</td><td class="n">{{ n }}</td></tr>{% endfor %}</table>
 {% if m.pii %}<h2>Scrubbed</h2><table>{% for entity, n in m.pii.items() %}<tr><td>{{ entity }}</td><td class="n">{{ n }}</td></tr>{% endfor %}</table>{% endif %}
+{% if m.judge %}<h2>The judge</h2><table><tr><td>answers scored</td><td class="n">{{ "{:,}".format(m.judge.judged) }}</td></tr>
+{% for name in ("gold", "observed", "kappa", "low", "high") if name in m.judge %}<tr><td>{{ name }}</td><td class="n">{{ m.judge[name] }}</td></tr>
+{% endfor %}{% for name, n in (m.judge.good or {}).items() %}<tr><td>share of good answers, {{ name }}</td><td class="n">{{ n }}</td></tr>{% endfor %}
+<tr><td>its word</td><td class="n">{{ "advice only" if m.judge.advisory else "counts" }}</td></tr></table>{% endif %}
+{% if m.disclosure %}<h2>What the rows give away</h2><table>
+{% for what, n in m.disclosure.copied.items() %}<tr><td>rejected as a copy: {{ what }}</td><td class="n">{{ n }}</td></tr>{% endfor %}
+<tr><td>canaries planted, found</td><td class="n">{{ m.disclosure.canaries.planted }}, {{ m.disclosure.canaries.found }}</td></tr>
+{% for name, n in m.disclosure.test.items() %}<tr><td>{{ name.replace("_", " ") }}</td><td class="n">{{ "%.3g"|format(n) }}</td></tr>{% endfor %}</table>
+<p class="dim">A sign test against records the teacher never saw. Finding nothing is no proof of privacy.</p>{% endif %}
 <h2>Tokens and cost</h2><table>{% for name, n in m.tokens.items() %}<tr><td>{{ name }} tokens</td><td class="n">{{ "{:,}".format(n) }}</td></tr>{% endfor %}
 {% for name, n in m.cost.items() %}<tr><td>{{ name }}</td><td class="n">{{ n }}</td></tr>{% endfor %}</table>
 <h2>Identity</h2><table>{% for name in ("job_digest", "ask_digest", "dataset_digest") %}<tr><td>{{ name }}</td>

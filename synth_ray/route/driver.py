@@ -95,6 +95,7 @@ class Driver:
             self._pool.close()
 
     def _turn(self) -> None:
+        self._give()  # what is planned already: a replica that has just come up does not wait for more
         self._plan()
         self._give()
         self._stage()

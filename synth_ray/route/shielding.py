@@ -30,19 +30,20 @@ def open_copies(prepared: Prepared, *, curated: Callable[[pa.Table], pa.Table], 
 
 def disclosed(prepared: Prepared, copies: Copies, rows: Sample, *, curated: Callable[[pa.Table], pa.Table]) -> dict[str, Any]:
     """For the manifest: copies found, canaries found, and whether rows are nearer to what was shown."""
+    shield = prepared.recipe.shield(prepared.options)
+    assert shield is not None
     shown, held = Sample(), Sample()
     for one in prepared.seeds:
         if one.source != CANARY and one.split == TRAIN:
             shown.add(one.id, one)
     for one in prepared.held:
         held.add(one.id, one)
-    kinds = {name: field["kind"] for name, field in prepared.options.table["fields"].items()}
     seen, unseen = (list(_records(some.values, curated)) for some in (shown, held))
     planted = sum(one.source == CANARY for one in prepared.seeds)
     return {
         "copied": dict(sorted(copies.counts.items())),
         "canaries": {"planted": planted, "found": len(copies.canaries)},
-        "test": disclosure(rows.values, seen, unseen, kinds),
+        "test": disclosure(rows.values, seen, unseen, shield.kinds),
     }
 
 

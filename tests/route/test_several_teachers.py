@@ -49,9 +49,12 @@ def job(folder: Path, **more: Any) -> dict[str, Any]:
 
 
 def test_rows_name_the_teacher_that_answered_and_the_card_names_all(tmp_path: Path) -> None:
-    manifest = synth_ray.run(job(tmp_path)).manifest
+    (tmp_path / "real.jsonl").write_text('{"prompt": "a real question?", "answer": "a real answer"}\n')
+    manifest = synth_ray.run(job(tmp_path, split={"real": str(tmp_path / "real.jsonl"), "group_at": None})).manifest
     parts = f"read_parquet('{tmp_path}/out/data/**/*.parquet')"
-    rows = duckdb.sql(f"select teacher, split_part(completion, ' ', 1) said, revision, count(*) from {parts} group by all")
+    synthetic = f"select * from {parts} where origin = 'synthetic'"
+    rows = duckdb.sql(f"select teacher, split_part(completion, ' ', 1), revision, count(*) from ({synthetic}) group by all")
+    assert duckdb.sql(f"select teacher from {parts} where origin = 'real'").fetchall() == [(None,)]
     found = {teacher: (said, revision, n) for teacher, said, revision, n in rows.fetchall()}
     assert {name: one[:2] for name, one in found.items()} == {"large": ("large", "r1"), "small": ("small", "")}
     assert found["large"][2] > 2 * found["small"][2]

@@ -63,6 +63,7 @@ def test_a_teacher_that_repeats_what_it_was_shown_is_kept_out_and_told_of(tmp_pa
     leaking = synth_ray.run(job(tmp_path / "second", partly)).manifest["disclosure"]
     assert leaking["test"]["p"] < 0.01
     assert "give shown records away" in (tmp_path / "second" / "out" / "README.md").read_text()
+    assert "nearer to shown" in (tmp_path / "second" / "out" / "report.html").read_text()
 
 
 def told_held(manifest: dict[str, Any]) -> int:
@@ -107,7 +108,7 @@ def test_canaries_that_come_out_are_counted_and_never_in_the_dataset(tmp_path: P
 
 
 def test_what_is_withheld_is_so_by_lineage_and_counted() -> None:
-    shield = Shield((), (), 5, 50, 0.5, holdout=0.3, canaries=2)
+    shield = Shield({}, 5, 50, 0.5, holdout=0.3, canaries=2)
     seeds = [Seed(f"{n:032x}", f"{n // 2:032x}", "train", {"prompt": "p", "note": f"some words {n}"}) for n in range(400)]
     held: list[Seed] = []
     passed = list(withheld(seeds, shield, held))

@@ -18,7 +18,7 @@ from tests.rows import staged_chunk
 
 WORDS = [f"w{n}{'aeiou'[n % 5]}" for n in range(2000)]
 READ = Fingerprinter(Dedup(ngram=3)).words
-SHIELD = Shield(("plan", "note"), ("note",), rarer_than=3, longest_run=50, coverage=0.5, holdout=0.2, canaries=0)
+SHIELD = Shield({"plan": "category", "note": "text"}, rarer_than=3, longest_run=50, coverage=0.5, holdout=0.2, canaries=0)
 
 
 def text(draw: random.Random, words: int) -> str:

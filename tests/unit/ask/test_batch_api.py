@@ -147,6 +147,16 @@ def test_a_second_run_adopts_what_the_first_had_sent(tmp_path: Path, lost: int) 
     assert "question" not in "".join(storage.read(one.path).decode() for one in storage.list(BATCHES))
 
 
+def test_what_one_run_gave_up_on_another_asks_again(tmp_path: Path) -> None:
+    provider, storage = Provider(ends=ends(["failed"])), LocalStorage(tmp_path)
+    with batches(provider) as url:
+        [given_up] = ask(teacher(url, storage, retries=0), prompt(1))
+        [answer] = ask(teacher(url, storage, retries=0), prompt(1))
+    assert isinstance(given_up, AskFailed)
+    assert isinstance(answer, list)
+    assert provider.sent.total() == 2
+
+
 def test_a_record_of_a_batch_that_was_never_created_is_forgotten(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     storage.write(f"{BATCHES}abc.json", json.dumps({"batch": "", "ids": [prompt(1).key]}).encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from synth_ray.cli.main import main
+from tests.conftest import ROOT
 
 SCRIPTED = {"engine": "scripted", "script": {"answers": ["Write to jo.doe@mail.com about {{ words }}"]}}
 
@@ -109,6 +111,17 @@ def test_plan_tells_chunks_requests_and_tokens_and_asks_nothing(tmp_path: Path, 
     for said in ("12 read, 12 planned", "12 in 3 chunks of 5; 12 slots", "requests 10–11", "asks      12", "at most 1,200 out"):
         assert said in told
     assert not (tmp_path / "out").exists()
+
+
+def test_preview_and_plan_know_what_a_recipe_learns_of_its_seeds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    shown = ["--set", "recipe.template={{ drawn.plan }} in {{ drawn.region }}", "--rows", "3", "--prompts-only"]
+    code, told, _ = typed(capsys, "preview", "jobs/stand_in.yaml", *shown)
+    assert code == 0
+    assert len(re.findall(r"(basic|plus|pro) in (north|south|east|west)", told)) == 3
+    assert typed(capsys, "plan", "jobs/stand_in.yaml")[0] == 0
 
 
 def test_preview_shows_scrubbed_text_unless_asked_for_raw_and_writes_nothing(
