@@ -117,7 +117,7 @@ def test_preview_and_plan_know_what_a_recipe_learns_of_its_seeds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    shown = ["--set", "recipe.template={{ drawn.plan }} in {{ drawn.region }}", "--rows", "3", "--prompts-only"]
+    shown = ["--set", "recipe.template='{{ drawn.plan }} in {{ drawn.region }}'", "--rows", "3", "--prompts-only"]
     code, told, _ = typed(capsys, "preview", "jobs/stand_in.yaml", *shown)
     assert code == 0
     assert len(re.findall(r"(basic|plus|pro) in (north|south|east|west)", told)) == 3
