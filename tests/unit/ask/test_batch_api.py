@@ -132,9 +132,9 @@ def test_a_provider_that_refuses_or_is_not_there_is_a_dead_engine(monkeypatch: p
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_second_run_adopts_what_the_first_had_sent(tmp_path: Path, lost: int) -> None:
     """With `lost` the first run dies between creating a batch and hearing of it: its record has no id."""
-    provider, storage = Provider(takes_s=1.0, ends=ends(["expired"])), LocalStorage(tmp_path)
+    provider, storage = Provider(takes_s=3.0, ends=ends(["expired"])), LocalStorage(tmp_path)
     with batches(provider) as url:
-        ask(teacher(url, storage), *[prompt(i) for i in range(10)], give_up_s=0.5)
+        ask(teacher(url, storage), *[prompt(i) for i in range(10)], give_up_s=1.5)
         assert provider.sent.total() == 10
         [record] = storage.list(BATCHES)
         if lost:
@@ -202,9 +202,8 @@ def test_a_killed_run_goes_on_with_the_batches_it_had_paid_for(tmp_path: Path) -
         first.wait()
         manifest = synth_ray.run(str(file)).manifest
     assert manifest["rows"]["accepted"] == 60
-    assert provider.answered.total() == 120  # two steps, each in one batch
+    assert provider.answered.total() == 120  # two steps
     assert max(provider.sent.values()) == 1
-    assert len(provider.batches) == 2
     tokens = manifest["tokens"]
     assert manifest["cost"]["usd"] == pytest.approx((tokens["prompt"] * 10 + tokens["completion"] * 100) / 1e6 / 2, abs=1e-4)
 
