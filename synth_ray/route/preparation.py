@@ -151,7 +151,7 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         cells=cells,
         wanted=wanted,
         ask_digest=ask_digest,
-        job_digest=digest(job.job_digest(whole), [s.id for s in real], [s.id for s in mixed]),
+        job_digest=digest(job.job_digest(whole), [s.id for s in real], [s.id for s in mixed], *_evaluation_ids(job)),
     )
 
 
@@ -192,6 +192,11 @@ def _read(job: Job, sources: Iterable[Source]) -> Iterator[Seed | RejectedSeed]:
             open_file=lambda path: open_input(path, endpoint_url=job.output.endpoint_url, region=job.output.region),
             seen=seen,
         )
+
+
+def _evaluation_ids(job: Job) -> list[list[str]]:
+    """What the evaluation sets hold: another version of one keeps other rows out."""
+    return [[one.name, *(row.id for row in _read(job, [one]) if isinstance(row, Seed))] for one in job.decontaminate.against]
 
 
 def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> dict[str, EvalTexts]:

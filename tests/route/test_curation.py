@@ -59,6 +59,9 @@ def test_real_rows_and_evaluation_sets_are_added_without_asking(folder: Path, tm
         fresh[name] for name in ("rows", "ask_digest", "job_digest")
     )
     assert curated["dataset_digest"] == fresh["dataset_digest"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in REAL[1:]))
+    other = curate_job(job_from(made(folder, **{change: told[change]}))).manifest
+    assert (other["ask_digest"], other["job_digest"] == curated["job_digest"]) == (curated["ask_digest"], False)
     assert curate_job(job_from(made(folder))).manifest["complete"]
 
 
