@@ -44,7 +44,8 @@ def prompts(n: int) -> list[dict[str, Any]]:
 
 def planned(n: int) -> list[dict[str, Any]]:
     """The prompts in the order in which the route plans them: which of the long ones come last is luck, and the same for all."""
-    return [prompts(n)[i] for i in permutation(n, Plan().seed, 0).tolist()]
+    asked = prompts(n)
+    return [asked[i] for i in permutation(n, Plan().seed, 0).tolist()]
 
 
 def raw(n: int) -> dict[str, float]:
@@ -52,8 +53,9 @@ def raw(n: int) -> dict[str, float]:
     from vllm import LLM, SamplingParams
 
     llm = LLM(model=MODEL, distributed_executor_backend="uni", disable_log_stats=True, **ENGINE)
-    asked = [[{"role": "user", "content": one["prompt"]}] for one in planned(n)]
-    how = [SamplingParams(temperature=0.8, max_tokens=one["tokens"], ignore_eos=True) for one in planned(n)]
+    in_order = planned(n)
+    asked = [[{"role": "user", "content": one["prompt"]}] for one in in_order]
+    how = [SamplingParams(temperature=0.8, max_tokens=one["tokens"], ignore_eos=True) for one in in_order]
     steps, step_cpu_s, step = 0, 0.0, llm.llm_engine.step
 
     def counted() -> Any:

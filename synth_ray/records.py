@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -224,3 +225,8 @@ STAGED = pa.schema(
 
 def slot_id(request_id: str, slot: int) -> str:
     return digest("slot", request_id, slot)
+
+
+def fields_of(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    """The recipe's own columns of each staged row."""
+    return (json.loads(text) if text else {} for text in rows["fields"].to_pylist())

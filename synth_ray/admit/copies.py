@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.normalise import words
 from synth_ray.job.dedup import Decontaminate
 from synth_ray.recipes.contract import Shield
-from synth_ray.records import Origin, digest
+from synth_ray.records import Origin, digest, fields_of
 
 Words = Callable[[pa.Array], tuple[Any, Any]]
 
@@ -34,7 +33,7 @@ class Copies:
         self._shield, self._read = shield, read
         known, texts = Counter[str](), Counter[str]()
         for record in records:
-            known[_identity(record, list(shield.kinds))] += 1
+            known[_identity(record, shield.kinds)] += 1
             texts.update({_plain(record.get(name)) for name in shield.texts} - {""})
         self._rare = {name for name, n in known.items() if n < shield.rarer_than}
         section = Decontaminate(ngram=shield.longest_run, coverage_ngram=RUN, coverage=shield.coverage)
@@ -43,14 +42,16 @@ class Copies:
         self.counts: Counter[str] = Counter()
         self.canaries: set[str] = set()
 
+    @property
+    def planted(self) -> int:
+        """Canaries there are to be found."""
+        return len(self._endings)
+
     def found(self, staged: pa.Table) -> dict[int, str]:
         """Rows of a chunk that are copies, and of what: record, text, canary. Real rows stand in for nothing."""
-        rows = {
-            row: json.loads(fields or "{}")
-            for row, (fields, origin) in enumerate(zip(staged["fields"].to_pylist(), staged["origin"].to_pylist(), strict=True))
-            if origin == Origin.SYNTHETIC.value
-        }
-        told = {row: "record" for row, fields in rows.items() if _identity(fields, list(self._shield.kinds)) in self._rare}
+        both = zip(fields_of(staged), staged["origin"].to_pylist(), strict=True)
+        rows = {row: fields for row, (fields, origin) in enumerate(both) if origin == Origin.SYNTHETIC.value}
+        told = {row: "record" for row, fields in rows.items() if _identity(fields, self._shield.kinds) in self._rare}
         owners = [row for row in rows for _ in self._shield.texts]
         texts = [str(fields.get(name) or "") for fields in rows.values() for name in self._shield.texts]
         said = self._read(pa.array(texts, pa.large_string()))
@@ -68,7 +69,7 @@ def _texts(texts: Sequence[str], section: Decontaminate, read: Words) -> EvalTex
     return EvalTexts(*read(pa.array(list(texts), pa.large_string())), section)
 
 
-def _identity(record: Mapping[str, Any], names: Sequence[str]) -> str:
+def _identity(record: Mapping[str, Any], names: Iterable[str]) -> str:
     return digest("record", [_plain(record.get(name)) for name in names])
 
 

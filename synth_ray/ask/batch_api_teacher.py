@@ -10,9 +10,9 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from synth_ray.ask.batch_provider import BatchProvider, headers_of
+from synth_ray.ask.batch_provider import BatchProvider
 from synth_ray.ask.batch_records import BatchRecords, Record, name_of
-from synth_ray.ask.openai_protocol import completions_in, failure, path_of, request_body
+from synth_ray.ask.openai_protocol import completions_in, failure, headers_of, path_of, request_body
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import AskFailed, EngineDead, SynthRayError
 from synth_ray.job.models import Model
@@ -62,7 +62,7 @@ class BatchApiTeacher:
 
     def open(self) -> TeacherFacts:
         """Look up what earlier runs sent. Raises Absent without the key; the provider is called when something is asked."""
-        headers_of(self._section)
+        headers_of("batch", self._section.key_env)
         found = list(self._records.all())
         for record in found:
             for key in record.ids:
@@ -188,12 +188,13 @@ class BatchApiTeacher:
 
     async def _found(self, record: Record) -> Lines | None:
         """What became of a batch of an earlier run; None where it was never created: the provider does not know it."""
-        batch = record.batch or await self._at.find(record.name)
-        if not batch:
-            self._records.forget(record)
-            return None
-        self._records.keep(replace(record, batch=batch))
-        return await self._lines(replace(record, batch=batch))
+        if not record.batch:
+            record = replace(record, batch=await self._at.find(record.name))
+            if not record.batch:
+                self._records.forget(record)
+                return None
+            self._records.keep(record)
+        return await self._lines(record)
 
     async def _lines(self, record: Record) -> Lines:
         """Result lines of a batch that has ended, however it ended, by the asks' own ids."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -12,10 +11,9 @@ from typing import Any
 
 import httpx
 
-from synth_ray.ask.openai_protocol import path_of
-from synth_ray.errors import Absent, EngineDead
+from synth_ray.ask.openai_protocol import headers_of, path_of
+from synth_ray.errors import EngineDead
 from synth_ray.job.models import Model
-from synth_ray.job.served import BatchApi
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 NAME = "synth_ray"
@@ -24,13 +22,6 @@ NAME = "synth_ray"
 _WAIT_S, _MOST_WAIT_S = 0.5, 60.0
 _PAGE = 100
 _DOWNLOADS = 12
-
-
-def headers_of(section: BatchApi) -> dict[str, str]:
-    name = section.key_env
-    if name and not os.environ.get(name):
-        raise Absent(f"models.batch.key_env: wanted a key in the environment variable {name}, got none; set it")
-    return {"Authorization": f"Bearer {os.environ[name]}"} if name else {}
 
 
 class BatchProvider:
@@ -42,7 +33,10 @@ class BatchProvider:
         assert model.batch is not None
         self._model, self._section = model, model.batch
         self._client = httpx.AsyncClient(
-            base_url=model.batch.url, headers=headers_of(model.batch), timeout=model.batch.timeout_s, follow_redirects=True
+            base_url=model.batch.url,
+            headers=headers_of("batch", model.batch.key_env),
+            timeout=model.batch.timeout_s,
+            follow_redirects=True,
         )
         self._last_reply = time.monotonic()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import Any
 import httpx
 
 from synth_ray.ask.lanes import Lane, Lanes
-from synth_ray.ask.openai_protocol import completions_in, failure, path_of, request_body
+from synth_ray.ask.openai_protocol import completions_in, failure, headers_of, path_of, request_body
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import Absent, AskFailed, EngineDead
 from synth_ray.job.models import Model
@@ -69,12 +68,7 @@ class EndpointTeacher:
         )
 
     def _headers(self) -> dict[str, str]:
-        name = self._endpoint.key_env
-        if not name:
-            return {}
-        if not os.environ.get(name):
-            raise Absent(f"models.endpoint.key_env: wanted a key in the environment variable {name}, got none; set it")
-        return {"Authorization": f"Bearer {os.environ[name]}"}
+        return headers_of("endpoint", self._endpoint.key_env)
 
     def _models(self, url: str) -> list[dict[str, Any]] | None:
         try:

@@ -35,6 +35,11 @@ def open_engines(models: Mapping[str, Model], storage: Storage | None = None) ->
     return found
 
 
+def distinct(engines: Mapping[str, Engine]) -> list[Engine]:
+    """Each engine once, however many roles ask it."""
+    return list({id(one.engine): one for one in engines.values()}.values())
+
+
 def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = ()) -> Teacher:
     """The teacher a model section names; not opened yet.
 
@@ -58,7 +63,7 @@ def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequ
         return BatchApiTeacher(model, storage)
     from synth_ray.ask.vllm_teacher import VllmTeacher
 
-    return VllmTeacher(model, adapters=adapters or [model.lora] * bool(model.lora))
+    return VllmTeacher(model, adapters=adapters)
 
 
 def _engine_of(model: Model) -> str:

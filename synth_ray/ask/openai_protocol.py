@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synth_ray.ask.teacher import Prompt
-from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.errors import Absent, AskFailed, EngineDead
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, Constraint
 from synth_ray.records import Reason
@@ -16,6 +17,13 @@ _OF_VLLM = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 """Sampling keys that only vLLM's server knows, and the values that mean nothing."""
 
 _TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
+
+
+def headers_of(section: str, key_env: str) -> dict[str, str]:
+    """The key, from the environment alone. Raises Absent where it is not there; `section` is the one that names it."""
+    if key_env and not os.environ.get(key_env):
+        raise Absent(f"models.{section}.key_env: wanted a key in the environment variable {key_env}, got none; set it")
+    return {"Authorization": f"Bearer {os.environ[key_env]}"} if key_env else {}
 
 
 def path_of(model: Model) -> str:

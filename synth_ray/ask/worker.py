@@ -13,7 +13,7 @@ from contextlib import suppress
 import pyarrow as pa
 
 from synth_ray.ask.asker import Asker
-from synth_ray.ask.engines import open_engines
+from synth_ray.ask.engines import distinct, open_engines
 from synth_ray.ask.journal import Answers, Journal
 from synth_ray.ask.rows import Answered, answered
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts
@@ -62,7 +62,7 @@ class AskWorker:
         if self._journal is not None:
             self._journal.open()
         pa.array([""])  # pyarrow looks for pandas once, and loads it: a third of a second, and not while the engine runs
-        self._engines = list({id(one.engine): (one.engine, one.facts.max_running) for one in engines.values()}.values())
+        self._engines = [(one.engine, one.facts.max_running) for one in distinct(engines)]
         note = {"note": self._journal.note} if self._journal is not None else {}
         self._asker = Asker.of(self._job, self._teachers, **note)
         self._thread.start()

@@ -33,6 +33,12 @@ class Agreement:
         """Whether scores of this labeller may only advise."""
         return self.n < FEWEST_GOLD or math.isnan(self.kappa) or self.kappa < LEAST_KAPPA
 
+    def told(self) -> dict[str, Any]:
+        """For a manifest, beside `n`: what is not defined is null there."""
+        shares = {"observed": self.observed, "kappa": self.kappa, "low": self.low, "high": self.high}
+        known = {name: None if math.isnan(value) else round(value, 4) for name, value in shares.items()}
+        return known | {"advisory": self.advisory}
+
 
 def agreement(said: Sequence[Hashable], gold: Sequence[Hashable]) -> Agreement:
     """Of two labellings of the same rows. Kappa is NaN where both say one and the same label alone: no chance to beat."""

@@ -21,6 +21,7 @@ from synth_ray.check.tokens import Counter, open_counter
 from synth_ray.errors import JobError
 from synth_ray.job.check import FLAGS, Check
 from synth_ray.recipes.judged import SCORE
+from synth_ray.records import fields_of
 
 
 def open_checker(section: Check, *, recipe_schema: Mapping[str, Any] | None = None) -> Checker:
@@ -124,8 +125,7 @@ class Checker:
                     for row, text in zip(staged.select(["fields", "prompt"]).to_pylist(), completions, strict=True)
                 ]
             case "code":
-                fields = (json.loads(text) if text else {} for text in staged["fields"].to_pylist())
-                tests = [str(one.get(self._section.tests) or "") for one in fields]
+                tests = [str(one.get(self._section.tests) or "") for one in fields_of(staged)]
                 programs = [program_in(text) for text in completions]
                 assert self._sandbox is not None
                 return [not passed for passed in self._sandbox.pass_each(list(zip(programs, tests, strict=True)))]
@@ -137,12 +137,10 @@ class Checker:
         gate = self._section.judge
         if gate is None:
             return [False] * staged.num_rows
-        fields = (json.loads(text) if text else {} for text in staged["fields"].to_pylist())
-        return [SCORE in one and not passes(one[SCORE], gate) for one in fields]
+        return [SCORE in one and not passes(one[SCORE], gate) for one in fields_of(staged)]
 
     def _golds(self, staged: pa.Table) -> list[str]:
-        fields = (json.loads(text) if text else {} for text in staged["fields"].to_pylist())
-        return [str(one.get(self._section.gold) or "") for one in fields]
+        return [str(one.get(self._section.gold) or "") for one in fields_of(staged)]
 
     def _ungrounded(self, row: Mapping[str, Any], text: str) -> bool:
         fields = json.loads(row["fields"]) if row["fields"] else {}

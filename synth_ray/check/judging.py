@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,9 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.check.agreement import agreement_of, corrected_rate
+from synth_ray.check.agreement import Agreement, agreement_of, corrected_rate
 from synth_ray.job.judging import Judging
 from synth_ray.recipes.judged import GOLD, SCORE
+from synth_ray.records import fields_of
 
 Pair = tuple[bool, bool]
 
@@ -41,27 +40,25 @@ class Standing:
 
     def rows(self, staged: pa.Table) -> None:
         """Take in the rows of a chunk."""
-        for fields in staged["fields"].to_pylist():
-            row = json.loads(fields) if fields else {}
+        for row in fields_of(staged):
             if SCORE in row:
                 self._judged[passes(row[SCORE], self._gate)] += 1
 
     @property
+    def _agreement(self) -> Agreement | None:
+        return agreement_of(self._gold) if self._gold else None
+
+    @property
     def advisory(self) -> bool:
         """Whether its scores may only advise: too few gold rows, or too little agreement with people."""
-        return not self._gold or agreement_of(self._gold).advisory
+        found = self._agreement
+        return found is None or found.advisory
 
     def told(self) -> dict[str, Any]:
         """For the manifest: agreement on gold rows, and the share of good rows, as judged and corrected for its errors."""
-        found = {"criteria": list(self._gate.criteria), "min_score": self._gate.min_score, "advisory": self.advisory}
-        if self._gold:
-            agreed = asdict(agreement_of(self._gold))
-            found |= {"gold": agreed.pop("n")} | {name: _plain(value) for name, value in agreed.items()}
+        told = {"criteria": list(self._gate.criteria), "min_score": self._gate.min_score, "advisory": self.advisory}
+        if (found := self._agreement) is not None:
+            told |= {"gold": found.n} | found.told()
+        told |= {"judged": self._judged.total()}
         rate = corrected_rate(self._judged, gold=self._gold)
-        return (
-            found | {"judged": self._judged.total()} | ({"good": {k: _plain(v) for k, v in asdict(rate).items()}} if rate else {})
-        )
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 4)
+        return told | ({"good": {name: round(value, 4) for name, value in asdict(rate).items()}} if rate else {})

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from synth_ray.ask.asker import Asker
-from synth_ray.ask.engines import open_engines
+from synth_ray.ask.engines import distinct, open_engines
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.cli.job import job_of
 from synth_ray.job.document import Job
@@ -54,7 +54,7 @@ def _ask(job: Job, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]
     engines = open_engines(job.models.by_role())
 
     async def one(request: Request) -> tuple[Outcome, list[Prompt]]:
-        heard = {role: Overheard(one.teacher) for role, one in engines.items()}
+        heard = {role: Overheard(opened.teacher) for role, opened in engines.items()}
         asker = Asker.of(job, heard)  # type: ignore[arg-type]
         outcome = await asker.run(request)
         return outcome, [p for one_role in heard.values() for p in one_role.first.values()]
@@ -65,8 +65,8 @@ def _ask(job: Job, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]
     try:
         return asyncio.run(every())
     finally:
-        for engine in {id(one.engine): one.engine for one in engines.values()}.values():
-            engine.close()
+        for opened in distinct(engines):
+            opened.engine.close()
 
 
 class _Shown:

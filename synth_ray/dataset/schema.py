@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 from synth_ray.errors import JobError
 from synth_ray.job.models import Models
 from synth_ray.job.output import RESERVED, Output
-from synth_ray.records import LOGPROBS, MESSAGES, Origin, canonical
+from synth_ray.records import LOGPROBS, MESSAGES, Origin, canonical, fields_of
 
 _TYPES = {
     "string": pa.string(),
@@ -130,8 +129,7 @@ class RowShape:
             return {}
         values: dict[str, list[Any]] = {name: [] for name in promoted}
         rest: list[str] = []
-        for text in staged["fields"].to_pylist():
-            given = json.loads(text) if text else {}
+        for given in fields_of(staged):
             for name, kind in promoted.items():
                 values[name].append(self._taken(given, name, kind))
             rest.append(canonical(given).decode())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.dedup.normalise import FIELD
+from synth_ray.records import fields_of
 
 
 def compared_text(table: pa.Table, names: Sequence[str], *, mask: Sequence[str] = ()) -> pa.ChunkedArray:
@@ -24,5 +24,4 @@ def compared_text(table: pa.Table, names: Sequence[str], *, mask: Sequence[str] 
 
 
 def _field(table: pa.Table, name: str) -> pa.Array:
-    rows = (json.loads(text) if text else {} for text in table["fields"].to_pylist())
-    return pa.array([str(row.get(name, "")) for row in rows], pa.string())
+    return pa.array([str(row.get(name, "")) for row in fields_of(table)], pa.string())

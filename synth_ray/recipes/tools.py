@@ -6,10 +6,10 @@ import json
 import re
 from typing import Any
 
-from jsonschema import Draft202012Validator, SchemaError
-from pydantic import field_validator
+from jsonschema import Draft202012Validator
 
 from synth_ray.job.section import Section, key
+from synth_ray.recipes.json_schema import JsonSchema
 from synth_ray.records import canonical
 
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
@@ -20,17 +20,8 @@ class Tool(Section):
 
     name: str = key(..., "The tool's name.", pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")
     description: str = key("", "What it does, for the model.")
-    parameters: dict[str, Any] = key(..., "JSON Schema of its arguments.")
-    returns: dict[str, Any] | None = key(None, "JSON Schema of what it returns; left out, any text.")
-
-    @field_validator("parameters", "returns")
-    @classmethod
-    def _is_a_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        try:
-            Draft202012Validator.check_schema(value if value is not None else {})
-        except SchemaError as error:
-            raise ValueError(f"wanted a JSON Schema, got one that is not: {error.message[:200]}") from None
-        return value
+    parameters: JsonSchema = key(..., "JSON Schema of its arguments.")
+    returns: JsonSchema | None = key(None, "JSON Schema of what it returns; left out, any text.")
 
     @property
     def function(self) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -216,5 +215,4 @@ def _gold(pairs: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     if not pairs:
         return {}
     found = agreement_of(pairs)
-    told = {name: None if math.isnan(value) else round(value, 4) for name, value in asdict(found).items() if name != "n"}
-    return {"rows": found.n, **told, "advisory": found.advisory}
+    return {"rows": found.n, **found.told()}

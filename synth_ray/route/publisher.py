@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +16,7 @@ from synth_ray.check.judging import Standing
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.writer import DatasetWriter
 from synth_ray.recipes.judged import GOLD
-from synth_ray.records import SPLITS, Reason, Verdict
+from synth_ray.records import SPLITS, Reason, Verdict, fields_of
 from synth_ray.route.plans import Plans, numbers_of
 from synth_ray.route.tally import Tally
 from synth_ray.scrub.counts import pii_counts
@@ -104,8 +103,8 @@ class Publisher:
         if self._has_gold:
             self._compare(kept)
         if self.sample is not None:
-            for name, fields in zip(kept["id"].to_pylist(), kept["fields"].to_pylist(), strict=True):
-                self.sample.add(name, json.loads(fields))
+            for name, fields in zip(kept["id"].to_pylist(), fields_of(kept), strict=True):
+                self.sample.add(name, fields)
 
     def _hear_judge(self, staged: pa.Table, attempts: dict[str, int]) -> None:
         """Gold rows are beside the first chunk: before a row is decided it is known whether the judge's word counts."""
@@ -117,8 +116,8 @@ class Publisher:
             self._admission.only_flag(Reason.POORLY_JUDGED)
 
     def _compare(self, accepted: pa.Table) -> None:
-        for said, fields in zip(accepted["completion"].to_pylist(), accepted["fields"].to_pylist(), strict=True):
-            if (gold := json.loads(fields).get("gold")) is not None:
+        for said, fields in zip(accepted["completion"].to_pylist(), fields_of(accepted), strict=True):
+            if (gold := fields.get("gold")) is not None:
                 self.golds[said, gold] += 1
 
     def _write(self, rows: pa.Table) -> None:

@@ -39,10 +39,9 @@ def disclosed(prepared: Prepared, copies: Copies, rows: Sample, *, curated: Call
     for one in prepared.held:
         held.add(one.id, one)
     seen, unseen = (list(_records(some.values, curated)) for some in (shown, held))
-    planted = sum(one.source == CANARY for one in prepared.seeds)
     return {
         "copied": dict(sorted(copies.counts.items())),
-        "canaries": {"planted": planted, "found": len(copies.canaries)},
+        "canaries": {"planted": copies.planted, "found": len(copies.canaries)},
         "test": disclosure(rows.values, seen, unseen, shield.kinds),
     }
 
