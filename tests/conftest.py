@@ -26,12 +26,12 @@ TINY_TEACHER = ROOT / "models" / "tiny-teacher"
 
 @pytest.fixture(scope="session")
 def vllm_teacher() -> Iterator[object]:
-    """The real engine with the bundled tiny teacher, shared by every test that needs one."""
-    from synth_ray.ask.vllm_teacher import VllmTeacher
+    """The real engine with the bundled tiny teacher, opened as a job opens it, shared by every test that needs one."""
+    from synth_ray.ask.engines import open_teacher
     from synth_ray.job.models import Model
 
     engine_args = {"dtype": "bfloat16", "max_num_seqs": 64, "max_model_len": 512, "enforce_eager": True}
-    teacher = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=engine_args))
+    teacher = open_teacher(Model(model=str(TINY_TEACHER), engine_args=engine_args))
     teacher.open()
     yield teacher
     teacher.close()

@@ -44,7 +44,17 @@ def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequ
     """The teacher a model section names; not opened yet.
 
     `storage` is the output's, for one that keeps records there. `adapters` are all that roles of its engine ask it with.
+    vLLM gets a process of its own (docs/decisions/0014), unless it asks Ray for its workers: those it finds from an actor only.
     """
+    if model.engine != "vllm" or model.spreads:
+        return teacher_here(model, storage, adapters=adapters)
+    from synth_ray.ask.process_teacher import ProcessTeacher
+
+    return ProcessTeacher(model, adapters=adapters)
+
+
+def teacher_here(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = ()) -> Teacher:
+    """The same in this process, whatever it is."""
     if model.engine == "scripted":
         from synth_ray.ask.scripted_teacher import ScriptedTeacher
 

@@ -1,8 +1,8 @@
 """vLLM in this process: an engine stepped by its own thread, fed one prompt at a time. The only file that imports vLLM.
 
-The in-process engine starts in seconds where the multi-process one takes half a minute, and is within noise of it in
-tokens per second (docs/decisions/0001). Its thread never waits for the event loop: finished answers are handed over
-once per step, all together.
+vLLM's in-process engine starts in seconds where its multi-process one takes half a minute (docs/decisions/0001); which
+process this is, `engines` says. Its thread never waits for the event loop: finished answers are handed over once per
+step, all together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from synth_ray.ask.engine_counts import EngineCounts, resolved_arguments, size_o
 from synth_ray.ask.engine_outputs import completions_of
 from synth_ray.ask.engine_start import out_of_sight, rank_of
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
-from synth_ray.errors import Absent, AskFailed, EngineDead, JobError, TeacherError
+from synth_ray.ask.waiters import Waiters
+from synth_ray.errors import Absent, AskFailed, JobError, TeacherError
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, Constraint
 from synth_ray.records import Message, Reason
@@ -43,8 +44,7 @@ class VllmTeacher:
     def __init__(self, model: Model, *, adapters: Sequence[str] = ()) -> None:
         self._model, self._adapters = model, list(adapters)
         self._inbox: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
-        self._waiting: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Future[list[Completion]]]] = {}
-        self._death = ""
+        self._waiters = Waiters()
         self._thread: threading.Thread | None = None
         self._number = 0
 
@@ -82,22 +82,18 @@ class VllmTeacher:
         )
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
-        if self._death:
-            raise EngineDead(self._death)
         tokens = self._tokens(prompt.messages)
         if len(tokens) >= self._max_len:
             raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(tokens)} tokens, the engine takes {self._max_len}")
         room = self._max_len - len(tokens)
         self._number += 1
         name = f"{prompt.key}-{self._number}"
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[Completion]] = loop.create_future()
-        self._waiting[name] = (loop, answer)
+        answer = self._waiters.add(name, prompt.n)
         self._inbox.put((name, (tokens, _parameters(prompt, room), self._lora(prompt.adapter))))
         try:
             return await answer
         except asyncio.CancelledError:
-            self._waiting.pop(name, None)
+            self._waiters.forget(name)
             self._inbox.put((name, None))
             raise
 
@@ -132,9 +128,9 @@ class VllmTeacher:
         except BaseException as error:
             # A failed step leaves the engine unusable: everyone who waits hears of it, and the worker ends its process.
             log.error("vllm engine died: %s", type(error).__name__)
-            self._die(f"vllm engine died in a step: {type(error).__name__}: {str(error)[:300]}")
+            self._waiters.bury(f"vllm engine died in a step: {type(error).__name__}: {str(error)[:300]}")
         finally:
-            self._die("vllm engine was closed")
+            self._waiters.bury("vllm engine was closed")
 
     def _take_in(self) -> bool:
         """Move asks and cancellations into the engine; block only when there is nothing to step. False to stop."""
@@ -161,7 +157,7 @@ class VllmTeacher:
             self._engine.add_request(name, {"prompt_token_ids": tokens}, parameters, lora_request=lora)
         except (ValueError, TypeError) as error:
             # vLLM refuses this one ask (a schema it cannot compile, say); the others go on.
-            self._hand_over([(name, AskFailed(Reason.ENGINE_ERROR, f"refused by the engine: {type(error).__name__}"))])
+            self._waiters.hand_over([(name, AskFailed(Reason.ENGINE_ERROR, f"refused by the engine: {type(error).__name__}"))])
 
     def _step(self) -> None:
         began = time.monotonic()
@@ -169,30 +165,7 @@ class VllmTeacher:
         done = [(o.request_id, completions_of(o)) for o in outputs if o.finished]
         self._counts.stepped(time.monotonic() - began, [answers for _, answers in done])
         if done:
-            self._hand_over(done)
-
-    def _hand_over(self, done: list[tuple[str, Any]]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Completion]], Any]]] = {}
-        for name, result in done:
-            waiter = self._waiting.pop(name, None)
-            if waiter is not None:
-                by_loop.setdefault(waiter[0], []).append((waiter[1], result))
-        for loop, results in by_loop.items():
-            loop.call_soon_threadsafe(_resolve, results)
-
-    def _die(self, why: str) -> None:
-        self._death = self._death or why
-        self._hand_over([(name, EngineDead(self._death)) for name in list(self._waiting)])
-
-
-def _resolve(results: list[tuple[asyncio.Future[list[Completion]], Any]]) -> None:
-    for future, result in results:
-        if future.done():
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+            self._waiters.hand_over(done)
 
 
 def _parameters(prompt: Prompt, room: int) -> Any:

@@ -57,11 +57,12 @@ class AskWorker:
 
     def open(self) -> dict[str, TeacherFacts]:
         """Start the engines and return the facts of each role."""
+        # pyarrow looks for pandas once, and loads it: a third of a second, which the engine's start hides.
+        threading.Thread(target=pa.array, args=([""],), name="pandas", daemon=True).start()
         engines = open_engines(self._job.models.by_role(), self._storage)
         self._teachers = {role: one.teacher for role, one in engines.items()}
         if self._journal is not None:
             self._journal.open()
-        pa.array([""])  # pyarrow looks for pandas once, and loads it: a third of a second, and not while the engine runs
         self._engines = [(one.engine, one.facts.max_running) for one in distinct(engines)]
         note = {"note": self._journal.note} if self._journal is not None else {}
         self._asker = Asker.of(self._job, self._teachers, **note)

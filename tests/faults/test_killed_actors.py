@@ -44,7 +44,12 @@ def cluster() -> Iterator[Any]:
 
 def actors(kind: str) -> list[int]:
     """Processes under this one that serve an actor of this class."""
-    return [pid for pid in _under(os.getpid()) if f"ray::{kind}" in _title(pid)]
+    return processes(f"ray::{kind}")
+
+
+def processes(title: str) -> list[int]:
+    """Processes under this one with this in their command line."""
+    return [pid for pid in _under(os.getpid()) if title in _title(pid)]
 
 
 def _under(pid: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Real vLLM under Ray: the process the engine steps in is killed in the middle of a chunk; another answers the rest."""
+"""Real vLLM under Ray: the engine's own process is killed mid-chunk; its actor ends with it, another answers the rest."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ import synth_ray
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.storage import open_storage
 from tests.conftest import TINY_TEACHER
-from tests.faults.test_killed_actors import actors
+from tests.faults.test_killed_actors import actors, processes
 
+ENGINE = "synth_ray.ask.engine_process"
 ENGINE_ARGS = {"dtype": "bfloat16", "max_num_seqs": 8, "max_model_len": 512, "enforce_eager": True}
 
 
@@ -54,7 +55,7 @@ def test_an_engine_killed_mid_chunk_is_replaced_and_what_was_committed_stays_byt
 
     def watch(tally: Any) -> None:
         now = time.monotonic()
-        if not before and tally.chunks_admitted >= 2 and tally.in_flight and (found := actors("TeacherActor")):
+        if not before and tally.chunks_admitted >= 2 and tally.in_flight and (found := processes(ENGINE)):
             os.kill(found[0], signal.SIGKILL)
             before.update(committed_bytes(tmp_path / "out"))
             marks["killed"] = now
@@ -72,7 +73,7 @@ def test_an_engine_killed_mid_chunk_is_replaced_and_what_was_committed_stays_byt
     assert len(before) >= 4
     assert before.items() <= committed_bytes(tmp_path / "out").items()
     assert "replacing it" in caplog.text
-    assert actors("TeacherActor") == []
+    assert actors("TeacherActor") == processes(ENGINE) == []
     noticed, answered = (marks[at] - marks["killed"] for at in ("noticed", "answered"))
     with capsys.disabled():
         sys.stdout.write(f"\nengine killed: noticed after {noticed:.1f} s, answering again after {answered:.1f} s\n")

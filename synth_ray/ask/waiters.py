@@ -1,0 +1,71 @@
+"""Who waits for which answer, on whichever event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Hashable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from synth_ray.errors import EngineDead
+from synth_ray.recipes.contract import Completion
+
+Answer = asyncio.Future[list[Completion]]
+
+
+class Waiters:
+    """Asked on event loops, answered by a thread that never waits for them: all it knows at once, in one call to each loop.
+
+    `sequences` is how many completions are waited for.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, tuple[asyncio.AbstractEventLoop, Answer, int]] = {}
+        self._lock = threading.Lock()
+        self._death = ""
+        self.sequences = 0
+
+    def add(self, name: Hashable, sequences: int) -> Answer:
+        """A future on the running loop. Raises EngineDead once the engine is buried."""
+        loop = asyncio.get_running_loop()
+        answer: Answer = loop.create_future()
+        with self._lock:
+            if self._death:
+                raise EngineDead(self._death)
+            self._waiting[name] = (loop, answer, sequences)
+            self.sequences += sequences
+        return answer
+
+    def forget(self, name: Hashable) -> tuple[asyncio.AbstractEventLoop, Answer] | None:
+        """Nobody waits for it any more. None where nobody did."""
+        with self._lock:
+            loop, answer, sequences = self._waiting.pop(name, (None, None, 0))
+            self.sequences -= sequences
+        return (loop, answer) if loop is not None and answer is not None else None
+
+    def hand_over(self, done: Iterable[tuple[Hashable, list[Completion] | Exception]]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Answer, Any]]] = {}
+        for name, result in done:
+            if (waiter := self.forget(name)) is not None:
+                by_loop.setdefault(waiter[0], []).append((waiter[1], result))
+        for loop, results in by_loop.items():
+            with suppress(RuntimeError):  # on a loop that was closed nobody waits
+                loop.call_soon_threadsafe(_resolve, results)
+
+    def bury(self, why: str) -> None:
+        """Everyone who waits, and everyone who comes later, hears of the engine's death: of the first cause of it."""
+        with self._lock:
+            self._death = self._death or why
+            left = list(self._waiting)
+        self.hand_over([(name, EngineDead(self._death)) for name in left])
+
+
+def _resolve(results: list[tuple[Answer, Any]]) -> None:
+    for answer, result in results:
+        if answer.done():
+            continue
+        if isinstance(result, Exception):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)
