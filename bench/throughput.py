@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,8 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(run(arguments.one, arguments.prompts)))
         return
-    schemes = ["raw", "local", "ray", *(PEERS if arguments.peers else ())]
+    peers = [name for name in PEERS if name != "datatrove" or find_spec("datatrove")]
+    schemes = ["raw", "local", "ray", *(peers if arguments.peers else ())]
     found: dict[str, list[dict[str, float]]] = {what: [] for what in schemes}
     busy = []
     for _ in range(arguments.pairs):

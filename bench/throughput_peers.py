@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bench.throughput_served import datatrove
+
 Prompts = list[dict[str, Any]]
 Measured = dict[str, float]
 
@@ -101,4 +103,5 @@ PEERS: dict[str, tuple[str, Callable[[Prompts, str, dict[str, Any]], Measured]]]
     "batches": (f"LLM.generate, {BATCH} a call", in_batches),
     "async": ("AsyncLLM, 4 × in flight", asynchronous),
     "ray-data": ("Ray Data LLM, 64 × 16", ray_data),
+    "datatrove": ("datatrove, 4 × in flight", datatrove),
 }
