@@ -1,8 +1,8 @@
 """What runs in an engine's own process: `python -m synth_ray.ask.engine_process DESCRIPTOR`, started by `process_teacher`.
 
 Down the line come a model, then lists of asks (number, prompt) and cancellations (number, None), then None. Up go the
-facts, or why there are none, then messages: how busy the engine is, and what has ended since the last one. When the line
-breaks, whoever asked is gone, and so is this process.
+facts, or why there are none, then messages: how busy the engine is, how many completions it was asked for so far, and what
+has ended since the last one. When the line breaks, whoever asked is gone, and so is this process.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class _Desk:
         self._line, self._teacher = line, teacher
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ended: list[tuple[int, Any]] = []
+        self._taken = 0
 
     async def serve(self) -> None:
         self._loop, self._closed = asyncio.get_running_loop(), asyncio.Event()
@@ -62,6 +63,7 @@ class _Desk:
     def _take(self, items: list[tuple[int, Prompt | None]]) -> None:
         for number, prompt in items:
             if prompt is not None:
+                self._taken += prompt.n
                 self._tasks[number] = self._loop.create_task(self._answer(number, prompt))
             elif number in self._tasks:
                 self._tasks[number].cancel()
@@ -86,7 +88,7 @@ class _Desk:
     def _send(self) -> None:
         ended, self._ended = self._ended, []
         try:
-            self._line.send((self._teacher.load(), ended))
+            self._line.send((self._teacher.load(), self._taken, ended))
         except OSError:
             os._exit(0)
 

@@ -32,8 +32,8 @@ class ProcessTeacher:
         self._waiters = Waiters()
         self._outbox: list[tuple[int, Prompt | None]] = []
         self._lock = threading.Lock()
-        self._number = 0
-        self._load = Load()
+        self._number = self._sent = 0
+        self._load, self._taken = Load(), 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def open(self) -> TeacherFacts:
@@ -55,7 +55,7 @@ class ProcessTeacher:
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
         self._number = number = self._number + 1
-        answer = self._waiters.add(number, prompt.n)
+        answer = self._waiters.add(number)
         self._post(number, prompt)
         try:
             return await answer
@@ -67,6 +67,7 @@ class ProcessTeacher:
     def _post(self, number: int, prompt: Prompt | None) -> None:
         with self._lock:
             self._outbox.append((number, prompt))
+            self._sent += prompt.n if prompt is not None else 0
         asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
@@ -78,10 +79,8 @@ class ProcessTeacher:
                     self._line.send(items)
 
     def load(self) -> Load:
-        """As the engine last told. What waits is what was asked, does not run and has not ended."""
-        asked = self._waiters.sequences
-        running = min(self._load.running, asked)
-        return replace(self._load, running=running, waiting=asked - running)
+        """As the engine last told; what is still on its way to it waits, too."""
+        return replace(self._load, waiting=self._load.waiting + self._sent - self._taken)
 
     def close(self) -> None:
         if self._process is None:
@@ -99,7 +98,7 @@ class ProcessTeacher:
     def _listen(self) -> None:
         with suppress(EOFError, OSError):
             while True:
-                self._load, ended = self._line.recv()
+                self._load, self._taken, ended = self._line.recv()
                 self._waiters.hand_over(ended)
         self._waiters.bury(f"the engine's process was {self._end()}")
 

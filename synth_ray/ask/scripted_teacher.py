@@ -69,13 +69,16 @@ class ScriptedTeacher:
     async def _take_time(self, key: str) -> None:
         slow = random.Random(key + "slow").random() < self._script.slow_share
         self._waiting += 1
-        async with self._slots:
+        try:
+            await self._slots.acquire()
+        finally:
             self._waiting -= 1
-            self._running += 1
-            try:
-                await asyncio.sleep(self._script.latency_s * (self._script.slow_factor if slow else 1.0))
-            finally:
-                self._running -= 1
+        self._running += 1
+        try:
+            await asyncio.sleep(self._script.latency_s * (self._script.slow_factor if slow else 1.0))
+        finally:
+            self._running -= 1
+            self._slots.release()
 
     def _count_towards_death(self) -> None:
         self._answered += 1

@@ -88,7 +88,7 @@ class VllmTeacher:
         room = self._max_len - len(tokens)
         self._number += 1
         name = f"{prompt.key}-{self._number}"
-        answer = self._waiters.add(name, prompt.n)
+        answer = self._waiters.add(name)
         self._inbox.put((name, (tokens, _parameters(prompt, room), self._lora(prompt.adapter))))
         try:
             return await answer

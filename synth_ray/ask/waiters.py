@@ -15,34 +15,26 @@ Answer = asyncio.Future[list[Completion]]
 
 
 class Waiters:
-    """Asked on event loops, answered by a thread that never waits for them: all it knows at once, in one call to each loop.
-
-    `sequences` is how many completions are waited for.
-    """
+    """Asked on event loops, answered by a thread that never waits for them: all it knows at once, in one call to each loop."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Hashable, tuple[asyncio.AbstractEventLoop, Answer, int]] = {}
+        self._waiting: dict[Hashable, tuple[asyncio.AbstractEventLoop, Answer]] = {}
         self._lock = threading.Lock()
         self._death = ""
-        self.sequences = 0
 
-    def add(self, name: Hashable, sequences: int) -> Answer:
+    def add(self, name: Hashable) -> Answer:
         """A future on the running loop. Raises EngineDead once the engine is buried."""
         loop = asyncio.get_running_loop()
         answer: Answer = loop.create_future()
         with self._lock:
             if self._death:
                 raise EngineDead(self._death)
-            self._waiting[name] = (loop, answer, sequences)
-            self.sequences += sequences
+            self._waiting[name] = (loop, answer)
         return answer
 
     def forget(self, name: Hashable) -> tuple[asyncio.AbstractEventLoop, Answer] | None:
         """Nobody waits for it any more. None where nobody did."""
-        with self._lock:
-            loop, answer, sequences = self._waiting.pop(name, (None, None, 0))
-            self.sequences -= sequences
-        return (loop, answer) if loop is not None and answer is not None else None
+        return self._waiting.pop(name, None)
 
     def hand_over(self, done: Iterable[tuple[Hashable, list[Completion] | Exception]]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Answer, Any]]] = {}
