@@ -101,8 +101,7 @@ def verdict_of(reason: Reason | None) -> Verdict:
 
 def canonical(value: Any) -> bytes:
     """JSON bytes that depend on the value alone: sorted keys, no spaces, UTF-8, lone surrogates escaped."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
-    return text.encode("utf-8", "backslashreplace")
+    return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
 
 
 def _plain(value: Any) -> Any:
@@ -110,9 +109,17 @@ def _plain(value: Any) -> Any:
     return asdict(value)
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+
+
 def digest(*parts: Any, size: int = 16) -> str:
     """Hex BLAKE2b of the canonical form of the parts."""
     return hashlib.blake2b(canonical(parts), digest_size=size).hexdigest()
+
+
+def by_fields(value: Any) -> tuple[Any, ...]:
+    """`__reduce__` of a frozen dataclass with slots: what travels by the thousand is not pickled field name by field name."""
+    return type(value), tuple(getattr(value, name) for name in value.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,8 @@ class Seed:
     line: int = 0
     origin: Origin = Origin.REAL
     depth: int = 0
+
+    __reduce__ = by_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +154,8 @@ class Request:
     @property
     def depth(self) -> int:
         return 1 + max(s.depth for s in (self.seed, *self.shots))
+
+    __reduce__ = by_fields
 
 
 Message = dict[str, str]

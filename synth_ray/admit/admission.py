@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synth_ray.admit.copies import Copies
 from synth_ray.admit.guard import Guard
@@ -152,10 +153,10 @@ class _Decided:
 
     def __init__(self, staged: pa.Table, drop: Collection[str]) -> None:
         self.staged = staged
-        flagged = [first_dropped(flags, drop) for flags in staged["flags"].to_pylist()]
-        self.reasons: list[str | None] = [
-            reason or flag for reason, flag in zip(staged["reason"].to_pylist(), flagged, strict=True)
-        ]
+        self.reasons: list[str | None] = staged["reason"].to_pylist()
+        flagged = np.flatnonzero(pc.fill_null(pc.list_value_length(staged["flags"]), 0))
+        for row, flags in zip(flagged.tolist(), staged["flags"].take(pa.array(flagged)).to_pylist(), strict=True):
+            self.reasons[row] = self.reasons[row] or first_dropped(flags, drop)
         self.details: list[str | None] = staged["detail"].to_pylist()
         self.witness: list[str | None] = [None] * staged.num_rows
         self.similarity: list[float | None] = [None] * staged.num_rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -109,9 +108,9 @@ class _Ask:
         self._note = note
         self._prices = prices
         self._nano_usd = 0
-        self._asked: Counter[str] = Counter()
+        self._asked: dict[str, int] = {}
         self._tokens = [0, 0, 0]
-        self._attempts: Counter[str] = Counter()
+        self._attempts: dict[str, int] = {}
         self._last_prompt: list[Message] = []
 
     async def __call__(self, messages: list[Message], **how: Any) -> Completion:
@@ -148,14 +147,14 @@ class _Ask:
     def _key(self, *what: Any) -> str:
         """By what is asked and how often it was: asks that run side by side must not be told apart by their timing."""
         asked = digest("ask", self._request.id, self._request.random_seed, *what)
-        self._asked[asked] += 1
-        return asked if self._asked[asked] == 1 else digest(asked, self._asked[asked])
+        times = self._asked[asked] = self._asked.get(asked, 0) + 1
+        return asked if times == 1 else digest(asked, times)
 
     def attempt(self, reason: str) -> None:
-        self._attempts[reason] += 1
+        self._attempts[reason] = self._attempts.get(reason, 0) + 1
 
     def outcome(self, drafts: list[Draft], reason: Reason, detail: str) -> Outcome:
         prompt, completion, cached = self._tokens
         missing = self._request.slots - len(drafts)
         drafts = drafts + [Draft(self._last_prompt, "", reason=reason, detail=detail) for _ in range(missing)]
-        return Outcome(self._request, drafts, prompt, completion, cached, dict(self._attempts), self._nano_usd)
+        return Outcome(self._request, drafts, prompt, completion, cached, self._attempts, self._nano_usd)

@@ -15,6 +15,7 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
+from synth_ray import heap
 from synth_ray.ask.engines import teacher_here
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.errors import SynthRayError, TeacherError
@@ -27,10 +28,12 @@ def serve(line: Connection) -> None:
     model, adapters = line.recv()
     teacher = teacher_here(model, adapters=adapters)
     try:
-        line.send(teacher.open())
+        facts = teacher.open()
     except SynthRayError as error:
         line.send(error)
         return
+    heap.settle()
+    line.send(facts)
     asyncio.run(_Desk(line, teacher).serve())
 
 

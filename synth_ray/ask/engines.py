@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from synth_ray.ask.teacher import Load, Prompt, Teacher, TeacherFacts
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.storage import Storage
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Set by Ray to what an actor was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +28,32 @@ class Engine:
 
 def open_engines(models: Mapping[str, Model], storage: Storage | None = None) -> dict[str, Engine]:
     """An open engine for every role. `storage` is the output's, for an engine that keeps records there."""
-    opened: dict[str, tuple[Teacher, TeacherFacts]] = {}
+    alike: dict[str, list[Model]] = {}
+    for model in models.values():
+        alike.setdefault(model.served_as, []).append(model)
+    devices = devices_of([some[0] for some in alike.values()], os.environ.get(VISIBLE, ""))
+    teachers = [
+        open_teacher(some[0], storage, adapters=sorted({model.lora for model in some if model.lora}), devices=own)
+        for some, own in zip(alike.values(), devices, strict=True)
+    ]
+    # On accelerators of their own they start together; on shared ones each takes its part of what is free when it looks.
+    with ThreadPoolExecutor(len(set(devices))) as starting:
+        facts_of = dict(zip(alike, zip(teachers, starting.map(lambda one: one.open(), teachers), strict=True), strict=True))
     found: dict[str, Engine] = {}
     for role, model in models.items():
-        same = _engine_of(model)
-        if same not in opened:
-            adapters = sorted({one.lora for one in models.values() if one.lora and _engine_of(one) == same})
-            teacher = open_teacher(model, storage, adapters=adapters)
-            opened[same] = (teacher, teacher.open())
-        engine, facts = opened[same]
+        engine, facts = facts_of[model.served_as]
         found[role] = Engine(Adapted(engine, model.lora) if model.lora else engine, engine, facts)
     return found
+
+
+def devices_of(models: Sequence[Model], visible: str) -> list[str]:
+    """Which of the visible accelerators each engine sees: its own where there are enough for all, else all the same."""
+    held = [name for name in visible.split(",") if name]
+    spans = [model.devices if model.engine == "vllm" else 0 for model in models]
+    if sum(spans) > len(held):
+        return [visible] * len(models)
+    ends = list(accumulate(spans))
+    return [",".join(held[end - span : end]) for span, end in zip(spans, ends, strict=True)]
 
 
 def distinct(engines: Mapping[str, Engine]) -> list[Engine]:
@@ -40,17 +61,18 @@ def distinct(engines: Mapping[str, Engine]) -> list[Engine]:
     return list({id(one.engine): one for one in engines.values()}.values())
 
 
-def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = ()) -> Teacher:
+def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = (), devices: str = "") -> Teacher:
     """The teacher a model section names; not opened yet.
 
-    `storage` is the output's, for one that keeps records there. `adapters` are all that roles of its engine ask it with.
-    vLLM gets a process of its own (docs/decisions/0014), unless it asks Ray for its workers: those it finds from an actor only.
+    `storage` is the output's, for one that keeps records there. `adapters` are all that roles of its engine ask it with,
+    `devices` the accelerators it may see; left out, all that are here. vLLM gets a process of its own
+    (docs/decisions/0014), unless it asks Ray for its workers: those it finds from an actor only.
     """
     if model.engine != "vllm" or model.spreads:
         return teacher_here(model, storage, adapters=adapters)
     from synth_ray.ask.process_teacher import ProcessTeacher
 
-    return ProcessTeacher(model, adapters=adapters)
+    return ProcessTeacher(model, adapters=adapters, environment={VISIBLE: devices} if devices else {})
 
 
 def teacher_here(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = ()) -> Teacher:
@@ -74,11 +96,6 @@ def teacher_here(model: Model, storage: Storage | None = None, *, adapters: Sequ
     from synth_ray.ask.vllm_teacher import VllmTeacher
 
     return VllmTeacher(model, adapters=adapters)
-
-
-def _engine_of(model: Model) -> str:
-    """Roles that name the same model share an engine, whatever their adapter and their share of the requests."""
-    return model.model_dump_json(exclude={"weight", "lora", "license", "terms", "family"})
 
 
 class Adapted:

@@ -25,6 +25,9 @@ MOST_BYTES = 64 * 2**20
 """Of finished asks that one replica may hold and has not written yet."""
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
 class Journal:
     """One worker's journal. `note` is called from the recipes' loop; a thread of its own flushes.
 
@@ -57,7 +60,7 @@ class Journal:
         self._thread.start()
 
     def note(self, request: Request, key: str, answers: Sequence[Completion]) -> None:
-        line = json.dumps([request.id, key, [_plain(a) for a in answers]], separators=(",", ":")).encode()
+        line = _ENCODER.encode([request.id, key, [_plain(a) for a in answers]]).encode()
         with self._lock:
             before = self.nbytes
             if before + len(line) > self._most_bytes:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -22,12 +22,15 @@ from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 
 _CLOSE_S = 60
+NOTHING: Mapping[str, str] = {}
 
 
 class ProcessTeacher:
     """One engine in a process of its own. When that ends, every ask that waits and every later one raises EngineDead."""
 
-    def __init__(self, model: Model, *, adapters: Sequence[str] = ()) -> None:
+    def __init__(self, model: Model, *, adapters: Sequence[str] = (), environment: Mapping[str, str] = NOTHING) -> None:
+        """`environment` is what the engine's process has beside this one's."""
+        self._environment = environment
         self._model, self._adapters = model, list(adapters)
         self._waiters = Waiters()
         self._outbox: list[tuple[int, Prompt | None]] = []
@@ -41,7 +44,8 @@ class ProcessTeacher:
         command = [sys.executable, "-m", "synth_ray.ask.engine_process", str(theirs.fileno())]
         # What this process can import that one must too: Ray puts folders on the path without a word in the environment.
         path = os.pathsep.join(place or os.getcwd() for place in sys.path)
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=os.environ | {"PYTHONPATH": path})
+        environment = {**os.environ, "PYTHONPATH": path, **self._environment}
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment)
         theirs.close()
         try:
             self._line.send((self._model, self._adapters))

@@ -40,9 +40,10 @@ def repetition(text: str) -> float:
 
 
 def _by_words(words: list[str]) -> float:
-    grams = Counter(zip(*(words[i:] for i in range(_NGRAM)), strict=False))
-    repeated = sum(n - 1 for n in grams.values() if n > 2)
-    return repeated / max(1, len(words) - _NGRAM + 1)
+    grams = list(zip(*(words[i:] for i in range(_NGRAM)), strict=False))
+    if len(set(grams)) > len(grams) - 2:  # none can be there three times
+        return 0.0
+    return sum(n - 1 for n in Counter(grams).values() if n > 2) / len(grams)
 
 
 def _by_lines(text: str) -> float:
@@ -69,15 +70,15 @@ def _by_period(text: str) -> float:
 
 def echoed(prompt: str, completion: str) -> float:
     """Share of the prompt's words that the completion repeats from its first word on."""
-    asked, said = _WORD.findall(prompt.casefold()), _WORD.findall(completion.casefold())
-    if len(asked) < 6:
-        return 0.0
+    asked = prompt.casefold()
     same = 0
-    for one, other in zip(asked, said, strict=False):
-        if one != other:
+    for one, other in zip(_WORD.finditer(asked), _WORD.finditer(completion.casefold()), strict=False):
+        if one[0] != other[0]:
             break
         same += 1
-    return same / len(asked)
+    if not same or (words := len(_WORD.findall(asked))) < 6:
+        return 0.0
+    return same / words
 
 
 _SCRIPTS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,12 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import ray
 
+from synth_ray import heap
 from synth_ray.ask.rows import Answered
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import AskWorker, Recalled
 from synth_ray.errors import EngineDead
 from synth_ray.job.document import Job
-from synth_ray.records import Request
 from synth_ray.route.places import open_journal, open_output
 from synth_ray.route.pool import ChunkStaged
 
@@ -48,10 +49,12 @@ class TeacherActor:
 
     def open(self) -> tuple[dict[str, TeacherFacts], str]:
         """The facts of each role, and the node this replica is on."""
-        return self._worker.open(), ray.get_runtime_context().get_node_id()
+        facts = self._worker.open()
+        heap.settle()
+        return facts, ray.get_runtime_context().get_node_id()
 
-    def submit(self, requests: Sequence[Request], recalled: Recalled) -> None:
-        self._worker.submit(requests, recalled)
+    def submit(self, requests: bytes, recalled: Recalled) -> None:
+        self._worker.submit(pickle.loads(requests), recalled)
 
     def withdraw(self, most: int) -> list[tuple[int, int]]:
         return self._worker.withdraw(most)
@@ -82,6 +85,7 @@ class StagerActor:
         from synth_ray.route.stager import Stager  # a teacher's process does without numba and presidio
 
         self._stager = Stager(job)
+        heap.settle()
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> ChunkStaged:
         return self._stager.stage(chunk, batches, facts)

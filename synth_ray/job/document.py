@@ -46,14 +46,17 @@ class Job(Section):
     cluster: Cluster = key(Cluster, "Where the work runs.", changes="nothing")
 
     @model_validator(mode="after")
-    def _gpus_fit_the_engine(self) -> Job:
-        gpus, devices = self.cluster.gpus_per_teacher, self.models.teacher.devices
-        if devices > 1 and gpus not in (0, devices):
-            raise ValueError(
-                f"cluster.gpus_per_teacher: wanted {devices}, tensor_parallel_size × pipeline_parallel_size of the teacher, "
-                f"got {gpus:g}"
-            )
-        return self
+    def _gpus_fit_the_engines(self) -> Job:
+        gpus = self.cluster.gpus_per_teacher
+        spans = [model.devices for model in self.models.engines if model.engine == "vllm"]
+        if not spans or gpus in (0, max(spans), sum(spans)) or gpus < max(spans) == 1:
+            return self
+        together = f"{max(spans)}, tensor_parallel_size × pipeline_parallel_size of the model"
+        raise ValueError(
+            f"cluster.gpus_per_teacher: wanted {together}"
+            + (f", which its engines share, or {sum(spans)}, each engine its own" if len(spans) > 1 else "")
+            + f", got {gpus:g}"
+        )
 
     @property
     def scrubs_seeds(self) -> bool:

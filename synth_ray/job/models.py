@@ -111,6 +111,11 @@ class Model(Section):
         return frozenset(one for one in FAMILIES if one in name) or frozenset({name})
 
     @property
+    def served_as(self) -> str:
+        """Models of one word share an engine, whatever their adapter and their share of the requests."""
+        return self.model_dump_json(exclude={"weight", "lora", "license", "terms", "family"})
+
+    @property
     def devices(self) -> int:
         """Accelerators one engine of it spans."""
         return int(self.engine_args.get("tensor_parallel_size", 1)) * int(self.engine_args.get("pipeline_parallel_size", 1))
@@ -226,6 +231,11 @@ class Models(Section):
             if drawn < 0:
                 return place
         return len(self.others)
+
+    @property
+    def engines(self) -> list[Model]:
+        """A model of each engine that a replica starts."""
+        return list({model.served_as: model for model in self.by_role().values()}.values())
 
     def by_role(self) -> dict[str, Model]:
         """Every model of the job. Of several teachers the first is `teacher`, the second `teacher_2`."""

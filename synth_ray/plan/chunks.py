@@ -82,15 +82,14 @@ class Planner:
         index = self._seed_index(number)
         seed = self._seeds[index]
         name = digest("request", self._ask_digest, number, seed.id)
-        draw = random.Random(name)
         return Request(
             id=name,
             chunk=chunk,
             position=position,
             seed=seed,
             slots=self._slots,
-            shots=self._companions(index, draw),
-            random_seed=draw.getrandbits(32),
+            shots=self._companions(index, name) if self._shots else (),
+            random_seed=int(name[-8:], 16),
             number=number,
         )
 
@@ -112,9 +111,8 @@ class Planner:
             self._order = (turn, permutation(len(self._seeds), self._plan.seed, turn))
         return self._order[1]
 
-    def _companions(self, index: int, draw: random.Random) -> tuple[Seed, ...]:
-        if not self._shots:
-            return ()
+    def _companions(self, index: int, name: str) -> tuple[Seed, ...]:
+        draw = random.Random(name)
         peers = self._by_group[slice(*np.searchsorted(self._groups, self._group[index] + np.arange(2)))]
         wanted = min(self._shots, len(peers) - 1)
         chosen = [int(peers[j]) for j in draw.sample(range(len(peers)), wanted + 1)] if wanted > 0 else []

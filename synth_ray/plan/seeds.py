@@ -136,7 +136,9 @@ class SeedStore:
         self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
         self.digest = whole
         self._splits = self._table["split"].to_numpy() if len(self._table) else np.empty(0, np.int8)
-        self._columns = {name: self._table[name].chunk(0) for name in _SCHEMA.names} if len(self._table) else {}
+        columns = {name: self._table[name].chunk(0) for name in _SCHEMA.names} if len(self._table) else {}
+        self._texts = {name: column for name, column in columns.items() if pa.types.is_string(column.type)}
+        self._numbers = {name: column.to_numpy() for name, column in columns.items() if name not in self._texts}
 
     @classmethod
     def write(cls, folder: Path, seeds: Iterable[Seed]) -> SeedStore:
@@ -160,11 +162,10 @@ class SeedStore:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Seed:
-        row = {name: column[index].as_py() for name, column in self._columns.items()}
-        fields = json.loads(row["fields"])
-        split = SPLITS[row["split"]]
-        origin = Origin(row["origin"])
-        return Seed(row["id"], row["lineage"], split, fields, row["source"], row["line"], origin, row["depth"])
+        row = {name: column[index].as_py() for name, column in self._texts.items()}
+        split, line, depth = (int(self._numbers[name][index]) for name in ("split", "line", "depth"))
+        fields, origin = json.loads(row["fields"]), Origin(row["origin"])
+        return Seed(row["id"], row["lineage"], SPLITS[split], fields, row["source"], line, origin, depth)
 
     @property
     def splits(self) -> Any:

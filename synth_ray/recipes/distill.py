@@ -71,6 +71,8 @@ async def make(request: Request, ask: Ask, options: Distill) -> list[Draft]:
     asked = [*asked[:-1], *before, asked[-1]]
     likely: dict[str, Any] = {} if options.top_logprobs is None else {"logprobs": options.top_logprobs}
     answers = await ask.many(asked, options.n * options.best_of, constraint=options.constraint, **likely)
+    if options.best_of == 1:
+        return [_draft(request, options, before, answer, {}) for answer in answers]
     groups = [answers[i : i + options.best_of] for i in range(0, len(answers), options.best_of)]
     picked = await asyncio.gather(*[_best(request, ask, options, group) for group in groups])
     return [_draft(request, options, before, answer, told) for answer, told in picked]
@@ -84,8 +86,6 @@ def _turns_before(request: Request) -> list[Message]:
 
 async def _best(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[Completion, dict[str, Any]]:
     """One of the samples, and what was found out about it; the others are attempts."""
-    if options.best_of == 1:
-        return answers[0], {}
     chosen, told = await (_by_judge if options.pick == "judge" else _by_vote)(request, ask, options, answers)
     for _ in range(len(answers) - 1):
         ask.attempt("not_the_best")

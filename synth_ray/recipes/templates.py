@@ -21,7 +21,9 @@ _SANDBOX = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailin
 def compiled(source: str) -> Template:
     """Compile a template of the job. Raises JobError that names the line, never a row."""
     try:
-        return _SANDBOX.from_string(source)
+        template = _SANDBOX.from_string(source)
+        template.globals = dict(template.globals)  # else every rendering copies it from a chain of mappings, item by item
+        return template
     except TemplateError as error:
         line = getattr(error, "lineno", 1)
         raise JobError(f"template: wanted valid Jinja, got {error.message!r} in its line {line}; fix the template") from None

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from synth_ray import heap
 from synth_ray.ask.journal import forget, journalled, recalled
 from synth_ray.dataset.card import write_unfinished_card
 from synth_ray.dataset.manifest import manifest_etag
@@ -58,7 +59,8 @@ def run_job(
     refuse_unconditional_store(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, driving(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
-        return _Run(prepared.job, prepared, storage, fence).go(make_pool, watch, extend=extend, retry_failed=retry_failed)
+        with heap.settled():
+            return _Run(prepared.job, prepared, storage, fence).go(make_pool, watch, extend=extend, retry_failed=retry_failed)
 
 
 class _Run:

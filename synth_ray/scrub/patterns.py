@@ -27,6 +27,9 @@ class Look(NamedTuple):
     waits: bool = False
 
 
+_COMBINATIONS = 4096  # of gates that a text opens: few are common
+
+
 class PatternFinder:
     """A `Finder` of structured identifiers and secrets.
 
@@ -41,6 +44,7 @@ class PatternFinder:
         known = frozenset(self._analyzer.get_supported_entities(stock.LANGUAGE))
         self.entities = known | {SECRET, *section.deny} | {r.entity for r in section.recognizers}
         wanted = set(section.wanted()) & known
+        self._by_gates: dict[frozenset[int], list[Look]] = {}
         self._looks = [*self._stock(wanted), *self._own(wanted), *self._secrets(), *self._brought()]
 
     def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
@@ -59,11 +63,15 @@ class PatternFinder:
         if not text.isascii() and ODD.search(text):
             return self._looks
         fired = self._gates.fired(text)
-        return [
-            look
-            for look in self._looks
-            if (look.job.gate is None or look.job.gate in fired) and (not look.waits or look.cue_gate in fired)
-        ]
+        if fired not in self._by_gates:
+            if len(self._by_gates) == _COMBINATIONS:
+                self._by_gates.clear()
+            self._by_gates[fired] = [
+                look
+                for look in self._looks
+                if (look.job.gate is None or look.job.gate in fired) and (not look.waits or look.cue_gate in fired)
+            ]
+        return self._by_gates[fired]
 
     def _kept(self, look: Look, reading: Reading, until: float) -> Iterator[Finding]:
         text = reading.text

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from re import Pattern
 from typing import Any
 
+from synth_ray.scrub.clean import Clean
 from synth_ray.scrub.findings import Finder, Finding, ScrubFailed, Span, spans_of
 from synth_ray.scrub.leaves import Leaf, leaves
 from synth_ray.scrub.rendering import Make, Rendered, outside, rendered
 
 ROUNDS = 8
+_NOTHING: tuple[list[Finding]] = ([],)
 Choose = Callable[[str, list[Finding]], list[Finding]]
 
 
@@ -55,6 +57,7 @@ class Settler:
     ) -> None:
         self._finders = finders
         self._models = models
+        self._clean = Clean()
         self._choose = choose
         self._make = make
         self._kept = kept
@@ -91,12 +94,12 @@ class Settler:
                 changed.append((record, found))
         return changed
 
-    def _read(self, record: Record, some: list[Leaf], more: list[list[Finding]]) -> list[Leaf]:
+    def _read(self, record: Record, some: list[Leaf], more: Sequence[list[Finding]]) -> list[Leaf]:
         until = self._clock() + self._timeout_s
         found = []
         try:
             for leaf, named in zip(some, more, strict=True):
-                findings = [f for finder in self._finders for f in finder.find([_cued(leaf, record)], until=until)[0]]
+                findings = self._found(_cued(leaf, record), until)
                 if (findings or named) and self._add(record, leaf, findings + named):
                     found.append(leaf)
                 if self._clock() > until:
@@ -105,10 +108,18 @@ class Settler:
             record.failed = _kind(error)
         return found
 
-    def _read_by_models(self, open_: list[tuple[Record, list[Leaf]]]) -> list[list[list[Finding]]]:
+    def _found(self, text: str, until: float) -> list[Finding]:
+        if self._clean.has(text):
+            return []
+        found = [f for finder in self._finders for f in finder.find([text], until=until)[0]]
+        if not found:
+            self._clean.add(text)
+        return found
+
+    def _read_by_models(self, open_: list[tuple[Record, list[Leaf]]]) -> Sequence[Sequence[list[Finding]]]:
         """The models' findings per record and text. A batch that errs is read again record by record."""
         if not self._models:
-            return [[[] for _ in some] for _, some in open_]
+            return [_NOTHING * len(some) for _, some in open_]
         texts = [_cued(leaf, record) for record, some in open_ for leaf in some]
         try:
             found = iter(self._named(texts, self._clock() + self._timeout_s * max(1, len(open_))))

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from synth_ray.ask.engines import VISIBLE, devices_of
 from synth_ray.ask.process_teacher import ProcessTeacher
 from synth_ray.errors import EngineDead, JobError, TeacherError
+from synth_ray.job.document import Job
 from synth_ray.job.models import Model, Script
 from tests.unit.ask.test_teachers import ask, prompt
 
@@ -132,3 +134,27 @@ def test_a_start_that_fails_says_what_the_engine_said(monkeypatch: pytest.Monkey
     with pytest.raises(TeacherError, match="ended with code 1"):
         broken.open()
     broken.close()
+
+
+def test_each_engine_of_a_replica_sees_its_own_accelerators_where_there_are_enough() -> None:
+    small, large = Model(model="a"), Model(model="b", engine_args={"tensor_parallel_size": 2})
+    served = Model.model_validate({"engine": "endpoint", "model": "c", "endpoint": {"urls": "http://127.0.0.1:1/v1"}})
+    assert devices_of([small, served, large], "4,5,6") == ["4", "", "5,6"]
+    assert devices_of([small, large], "4,5") == ["4,5", "4,5"]
+    assert devices_of([small, large], "") == ["", ""]
+    seen = ProcessTeacher(Model(engine="scripted"), environment={VISIBLE: "5,6"})
+    seen.open()
+    environment = Path(f"/proc/{process_of(seen).pid}/environ").read_text()
+    seen.close()
+    assert f"{VISIBLE}=5,6\0" in environment
+
+
+@pytest.mark.parametrize(("gpus", "fits"), [(0, True), (2, True), (3, True), (1, False), (0.5, False), (4, False)])
+def test_a_replicas_accelerators_are_shared_by_its_engines_or_each_ones_own(gpus: float, fits: bool) -> None:
+    judge = {"model": "b", "engine_args": {"tensor_parallel_size": 2}}
+    job = {"seeds": "s.jsonl", "recipe": "distill", "models": {"teacher": "a", "judge": judge}, "output": "out"}
+    if fits:
+        Job.model_validate(job | {"cluster": {"gpus_per_teacher": gpus}})
+        return
+    with pytest.raises(ValueError, match=r"wanted 2, .* share, or 3, each engine its own"):
+        Job.model_validate(job | {"cluster": {"gpus_per_teacher": gpus}})

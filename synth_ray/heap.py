@@ -1,0 +1,32 @@
+"""The interpreter's cycle collector, told what is here to stay.
+
+Start-up leaves half a million objects that live to the end, and rows are made by the thousand: as set, the collector walks
+the young ones every 700 and all of them again and again, which was a fifth of the time of a CPU worker.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_YOUNG = 50_000
+
+
+def settle() -> None:
+    """For a process of our own, once it is up: what is there is walked no more, and new objects less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, 20, 20)
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """The same for a while, in a process that is not ours."""
+    before = gc.get_threshold()
+    settle()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
