@@ -27,7 +27,7 @@ def main(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as spool:
         prepared = prepare(job, spool=Path(spool), file=arguments.job)
         planner, job = prepared.planner, prepared.job
-        requests = [planner.request(0, i, i) for i in range(min(arguments.requests, planner.requests))]
+        requests = planner.numbered(0, range(min(arguments.requests, planner.requests)))
     print(f"{len(requests):,} requests of {job.name}; completion tokens per second, occupancy, preemptions, seconds to start")
     done = []
     first = dict(job.models.teacher.engine_args)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ class SeedsByIndex(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Seed: ...
+    def take(self, indices: Sequence[int]) -> list[Seed]: ...
 
     @property
     def splits(self) -> Sequence[int]: ...
@@ -75,27 +76,28 @@ class Planner:
         """The requests of one chunk. `last` is the number of requests the whole plan ends at."""
         size = self._plan.chunk_requests
         end = min((number + 1) * size, self.requests if last is None else last)
-        return [self.request(number, i - number * size, i) for i in range(number * size, end)]
+        return self.numbered(number, range(number * size, end))
 
-    def request(self, chunk: int, position: int, number: int) -> Request:
-        """Request `number` of the plan, at its place in a chunk: where it stands changes neither its id nor what it asks."""
-        index = self._seed_index(number)
-        seed = self._seeds[index]
-        name = digest("request", self._ask_digest, number, seed.id)
-        return Request(
-            id=name,
-            chunk=chunk,
-            position=position,
-            seed=seed,
-            slots=self._slots,
-            shots=self._companions(index, name) if self._shots else (),
-            random_seed=int(name[-8:], 16),
-            number=number,
-        )
-
-    def _seed_index(self, number: int) -> int:
-        turn, place = divmod(number, len(self._seeds))
-        return int(self.order(turn)[place])
+    def numbered(self, chunk: int, numbers: Sequence[int]) -> list[Request]:
+        """These requests of the plan, one after the other: where one stands changes neither its id nor what it asks."""
+        indices = self.seeds_of(np.asarray(numbers, np.int64)).tolist()
+        seeds = self._seeds.take(indices)
+        names = [digest("request", self._ask_digest, number, seed.id) for number, seed in zip(numbers, seeds, strict=True)]
+        beside = [self._companions(index, name) for index, name in zip(indices, names, strict=True)]
+        shots = iter(self._seeds.take([index for some in beside for index in some]))
+        return [
+            Request(
+                id=names[i],
+                chunk=chunk,
+                position=i,
+                seed=seeds[i],
+                slots=self._slots,
+                shots=tuple(islice(shots, len(beside[i]))),
+                random_seed=int(names[i][-8:], 16),
+                number=number,
+            )
+            for i, number in enumerate(numbers)
+        ]
 
     def seeds_of(self, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The seed, by its place in the seeds, of each of these requests."""
@@ -111,12 +113,14 @@ class Planner:
             self._order = (turn, permutation(len(self._seeds), self._plan.seed, turn))
         return self._order[1]
 
-    def _companions(self, index: int, name: str) -> tuple[Seed, ...]:
+    def _companions(self, index: int, name: str) -> list[int]:
+        if not self._shots:
+            return []
         draw = random.Random(name)
         peers = self._by_group[slice(*np.searchsorted(self._groups, self._group[index] + np.arange(2)))]
         wanted = min(self._shots, len(peers) - 1)
         chosen = [int(peers[j]) for j in draw.sample(range(len(peers)), wanted + 1)] if wanted > 0 else []
-        return tuple(self._seeds[i] for i in [c for c in chosen if c != index][:wanted])
+        return [c for c in chosen if c != index][:wanted]
 
 
 def permutation(n: int, seed: int, turn: int) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -9,7 +9,7 @@ from synth_ray.records import Request
 
 
 class Numbered(Protocol):
-    def request(self, chunk: int, position: int, number: int) -> Request: ...
+    def numbered(self, chunk: int, numbers: Sequence[int]) -> list[Request]: ...
 
 
 class GrownPlan:
@@ -31,7 +31,7 @@ class GrownPlan:
 
     def chunk(self, number: int) -> list[Request]:
         """The requests of one chunk; none past the end."""
-        return [self._planner.request(number, i, n) for i, n in enumerate(self.numbers(number))]
+        return self._planner.numbered(number, self.numbers(number))
 
     def numbers(self, chunk: int) -> Sequence[int]:
         _, numbers = self._place(chunk)

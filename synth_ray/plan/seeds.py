@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -136,9 +136,6 @@ class SeedStore:
         self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
         self.digest = whole
         self._splits = self._table["split"].to_numpy() if len(self._table) else np.empty(0, np.int8)
-        columns = {name: self._table[name].chunk(0) for name in _SCHEMA.names} if len(self._table) else {}
-        self._texts = {name: column for name, column in columns.items() if pa.types.is_string(column.type)}
-        self._numbers = {name: column.to_numpy() for name, column in columns.items() if name not in self._texts}
 
     @classmethod
     def write(cls, folder: Path, seeds: Iterable[Seed]) -> SeedStore:
@@ -159,18 +156,25 @@ class SeedStore:
         return int(self._table.num_rows)
 
     def __iter__(self) -> Iterator[Seed]:
-        return (self[index] for index in range(len(self)))
+        return (seed for start in range(0, len(self), _BATCH) for seed in _seeds(self._table.slice(start, _BATCH)))
 
     def __getitem__(self, index: int) -> Seed:
-        row = {name: column[index].as_py() for name, column in self._texts.items()}
-        split, line, depth = (int(self._numbers[name][index]) for name in ("split", "line", "depth"))
-        fields, origin = json.loads(row["fields"]), Origin(row["origin"])
-        return Seed(row["id"], row["lineage"], SPLITS[split], fields, row["source"], line, origin, depth)
+        return self.take([index])[0]
+
+    def take(self, indices: Sequence[int]) -> list[Seed]:
+        """These seeds, in this order."""
+        return list(_seeds(self._table.take(pa.array(indices, pa.int64())))) if len(indices) else []
 
     @property
     def splits(self) -> Any:
         """Each seed's split, as its place in `records.SPLITS`: int8, one per seed."""
         return self._splits
+
+
+def _seeds(rows: pa.Table) -> Iterator[Seed]:
+    columns = (rows[name].to_pylist() for name in _SCHEMA.names)
+    for name, lineage, split, fields, source, line, origin, depth in zip(*columns, strict=True):
+        yield Seed(name, lineage, SPLITS[split], json.loads(fields), source, line, Origin(origin), depth)
 
 
 def _row(seed: Seed) -> dict[str, Any]:

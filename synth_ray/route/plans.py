@@ -129,7 +129,7 @@ class TargetPlans:
         numbers = self._draws.draw(counts, without=self._asked_ahead(chunk))
         self._quotas.planned(chunk, counts)
         self._known = chunk + 1
-        return [self._planner.request(chunk, i, n) for i, n in enumerate(numbers)]
+        return self._planner.numbered(chunk, numbers)
 
     def _know(self, chunk: int) -> None:
         """Chunks before this one that an earlier run committed count as planned."""
@@ -209,7 +209,7 @@ def _refuse_other_plan(ledger: Ledger, committed: Ranges, planner: Planner) -> N
     runs = committed.runs
     for chunk in sorted({runs[0][0], runs[-1][1] - 1}) if runs else []:
         commit = ledger.commit(chunk)
-        planned = [planner.request(chunk, i, number) for i, number in enumerate(numbers_of(commit))]
+        planned = planner.numbered(chunk, numbers_of(commit))
         if (now := plan_facts(planned)["plan"]) != commit.facts["plan"]:
             raise JobError(
                 f"chunk {chunk}: wanted the plan of its commit record, {commit.facts['plan']}, got {now}: another version of "

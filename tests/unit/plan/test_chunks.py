@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,9 @@ class Seeds(list[Seed]):
     @property
     def splits(self) -> list[int]:
         return [SPLITS.index(seed.split) for seed in self]
+
+    def take(self, indices: Sequence[int]) -> list[Seed]:
+        return [self[index] for index in indices]
 
 
 def seeds(n: int) -> Seeds:
