@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from synth_ray.dedup.hashing import U8, U64, Array
+from synth_ray.dedup.hashing import U8, U64, Array, fmix64
 from synth_ray.dedup.index import Bars
 from synth_ray.dedup.ngrams import ngrams
 from synth_ray.dedup.table import Table
@@ -18,6 +17,7 @@ LONG = 13
 
 _TRAIN = SPLITS.index(TRAIN)
 _ELSEWHERE = 2**62
+_PAIRS_AT_ONCE = 1 << 22
 
 
 class Guard:
@@ -46,7 +46,10 @@ class Guard:
         """What bars each row: a kept row of the other side, or an earlier row of the same batch, should that be kept."""
         hashes, rows, _ = ngrams(words, ends, LONG)
         train = splits[rows] == _TRAIN
-        barred = [self._by_kept(hashes, rows, train), _by_batch(hashes, rows, train)]
+        by_kept = self._by_kept(hashes, rows, train)
+        # What a kept row bars is kept by nobody, and bars no other.
+        free = ~np.isin(rows, by_kept[0])
+        barred = [by_kept, _by_batch(hashes[free], rows[free], train[free])]
         row, by = (np.concatenate(parts) for parts in zip(*barred, strict=True))
         order = np.lexsort((by, row))
         counts = np.bincount(row, minlength=len(splits))
@@ -73,18 +76,35 @@ def _name(side: bool) -> str:
 
 
 def _by_batch(hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
-    """(row, -1 - earlier row) of every pair of rows of the two sides that share an n-gram."""
+    """(row, -1 - earlier row) of every pair of rows of the two sides that share an n-gram.
+
+    A sentence that many rows share is as many n-grams with the same rows: those are paired once.
+    """
+    size = int(rows.max()) + 1 if len(rows) else 1
+    pairs = np.zeros(0, np.int64)
+    waiting: list[Array] = []
+    for members, of_train in _shared(hashes, rows, train):
+        one, other = members[of_train], members[~of_train]
+        waiting.append((np.maximum.outer(one, other) * size + np.minimum.outer(one, other)).ravel())
+        if sum(map(len, waiting)) > _PAIRS_AT_ONCE:
+            pairs, waiting = np.unique(np.concatenate([pairs, *waiting])), []
+    pairs = np.unique(np.concatenate([pairs, *waiting]))
+    return pairs // size, -1 - pairs % size
+
+
+def _shared(hashes: Array, rows: Array, train: Array) -> Iterator[tuple[Array, Array]]:
+    """Every set of rows of both sides that share some n-gram, and which of them are for training."""
     order = np.lexsort((rows, hashes))
     hashes, rows, train = hashes[order], rows[order], train[order]
-    new = np.concatenate(([True], hashes[1:] != hashes[:-1])) if len(hashes) else np.zeros(0, bool)
-    group = np.cumsum(new) - 1
-    mixed = np.bincount(group, train) % np.bincount(group) if len(group) else np.zeros(0)
-    of_both = np.flatnonzero(mixed[group] > 0) if len(group) else np.zeros(0, np.int64)
-    pairs: set[tuple[int, int]] = set()
-    members: dict[int, list[Any]] = {}
-    for i in of_both.tolist():
-        earlier = members.setdefault(int(group[i]), [])
-        pairs.update((int(rows[i]), int(rows[j])) for j in earlier if train[j] != train[i] and rows[j] != rows[i])
-        earlier.append(i)
-    ordered = np.array(sorted(pairs), np.int64).reshape(-1, 2)
-    return ordered[:, 0], -1 - ordered[:, 1]
+    once = np.concatenate(([True], (hashes[1:] != hashes[:-1]) | (rows[1:] != rows[:-1])))[: len(hashes)]
+    hashes, rows, train = hashes[once], rows[once], train[once]
+    starts = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1]))[: len(hashes)])
+    if not len(starts):
+        return
+    sizes = np.diff(np.append(starts, len(hashes)))
+    trained = np.add.reduceat(train.astype(np.int64), starts)
+    sets = np.add.reduceat(fmix64(rows.astype(U64) + U64(1)), starts)
+    mixed = np.flatnonzero((trained > 0) & (trained < sizes))
+    for group in mixed[np.unique(sets[mixed], return_index=True)[1]].tolist():
+        members = slice(starts[group], starts[group] + sizes[group])
+        yield rows[members], train[members]

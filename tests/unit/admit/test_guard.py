@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth_ray.admit.guard import LONG, Guard
+from synth_ray.dedup.hashing import U8, U32
+from synth_ray.records import SPLITS, TRAIN
+
+# Few sentences, so that rows share them; each is one n-gram long, and words of different sentences differ.
+ROWS = st.lists(st.tuples(st.sampled_from(SPLITS), st.lists(st.integers(0, 4), max_size=3)), max_size=12)
+
+
+def arrays(rows: list[tuple[str, list[int]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    words = [[1 + 100 * part + k for part in parts for k in range(LONG)] for _, parts in rows]
+    ends = np.concatenate(([0], np.cumsum([len(one) for one in words]))).astype(np.int64)
+    return np.array([word for one in words for word in one], U32), ends, np.array([SPLITS.index(split) for split, _ in rows], U8)
+
+
+def shares(one: tuple[str, list[int]], other: tuple[str, list[int]]) -> bool:
+    return (one[0] == TRAIN) != (other[0] == TRAIN) and bool(set(one[1]) & set(other[1]))
+
+
+@given(kept=ROWS, rows=ROWS)
+def test_a_row_is_barred_by_what_is_kept_else_by_each_earlier_row_of_the_other_side_with_an_ngram_of_its(
+    kept: list[tuple[str, list[int]]], rows: list[tuple[str, list[int]]]
+) -> None:
+    guard = Guard()
+    guard.keep(*arrays(kept), np.ones(len(kept), bool))
+    bars = guard.bars(*arrays(rows))
+    found = [bars.by[a:b].tolist() for a, b in zip(bars.ends[:-1], bars.ends[1:], strict=True)]
+    by_kept = {i for i, row in enumerate(rows) if any(shares(row, other) for other in kept)}
+    for i in by_kept:
+        assert len(found[i]) == 1
+        assert found[i][0] >= 0
+    free = [i for i in range(len(rows)) if i not in by_kept]
+    pairs = {(later, earlier) for earlier, later in combinations(free, 2) if shares(rows[earlier], rows[later])}
+    assert {(i, -1 - by) for i in free for by in found[i]} == pairs
