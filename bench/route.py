@@ -33,7 +33,7 @@ def job(folder: Path, rows: int, engine: str) -> dict[str, Any]:
         "name": f"route-{rows}",
         "seeds": str(seeds),
         "recipe": "distill",
-        "models": {"teacher": {"engine": "scripted", "script": {"words": 40, "repeat_share": 0.05, "fail_share": 0.001}}},
+        "models": {"teacher": {"engine": "scripted", "script": {"words": 40, "repeat_share": 0.05, "fail_share": 0.001, "concurrency": 1024}}},
         "plan": {"requests": rows},
         "split": {"allow_synthetic_only_eval": True},
         "output": str(folder / "out"),

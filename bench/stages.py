@@ -24,7 +24,7 @@ from bench.pii_texts import corpus
 from bench.results import tell
 from bench.route import job
 
-ROWS = {"sparse": 200_000, "dense": 30_000}
+ROWS = {"sparse": 200_000, "dense": 20_000}
 _CHATS = 5_000
 _STAGES = ("plan", "ask", "rows", "check", "scrub", "compare", "fingerprint", "store", "admit")
 
@@ -35,6 +35,7 @@ def document(folder: Path, rows: int, texts: str, engine: str) -> dict[str, Any]
         chats = [{"prompt": sample.text} for sample in corpus(_CHATS, seed=3)]
         (folder / "seeds.jsonl").write_text("".join(json.dumps(one) + "\n" for one in chats))
         found["models"]["teacher"]["script"]["answers"] = ["{{ words }}\n{{ prompt }}"]
+        found["cluster"]["stagers"] = 2
     return found
 
 
@@ -116,7 +117,7 @@ def measured(rows: int, texts: str, engine: str, *, counted: bool = False) -> di
 
 
 def rows_of(texts: str, rows: int, scale: Callable[[int], int]) -> list[dict[str, Any]]:
-    few = scale(min(rows, 30_000))
+    few = scale(min(rows, 20_000))
     spent = measured(few, texts, "local", counted=True)["spent"]
     micros = {stage: 1e6 * spent[stage] / few for stage in _STAGES}
     most = (os.cpu_count() or 1) * 1e6 / sum(micros.values())
