@@ -19,6 +19,7 @@ from typing import Any
 from bench.results import tell
 
 SIZES = (50_000, 200_000)
+SCRIPT = {"words": 40, "repeat_share": 0.05, "fail_share": 0.001, "concurrency": 1024}
 WORDS = ("order", "parcel", "lamp", "refund", "invoice", "street", "week", "voucher", "colour", "box", "size", "battery", "stock")
 
 
@@ -33,7 +34,7 @@ def job(folder: Path, rows: int, engine: str) -> dict[str, Any]:
         "name": f"route-{rows}",
         "seeds": str(seeds),
         "recipe": "distill",
-        "models": {"teacher": {"engine": "scripted", "script": {"words": 40, "repeat_share": 0.05, "fail_share": 0.001, "concurrency": 1024}}},
+        "models": {"teacher": {"engine": "scripted", "script": dict(SCRIPT)}},
         "plan": {"requests": rows},
         "split": {"allow_synthetic_only_eval": True},
         "output": str(folder / "out"),
