@@ -97,5 +97,8 @@ class _Desk:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches every process; when to stop is the run's to say
+    # A terminal's Ctrl-C and a scheduler's notice reach every process of a group: when to stop is the run's to say, and when it
+    # ends this ends. A handler that does nothing, for one that is told to ignore them is inherited by an engine's own workers.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     serve(Connection(int(sys.argv[1])))

@@ -117,9 +117,10 @@ def test_the_process_ends_with_whoever_started_it() -> None:
     pytest.fail("the engine's process outlived its owner by ten seconds")
 
 
-def test_a_terminals_interrupt_is_not_the_engines(opened: Any) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_is_not_the_engines(opened: Any, number: int) -> None:
     teacher = opened(latency_s=0.2)
-    interrupt = threading.Timer(0.05, process_of(teacher).send_signal, [signal.SIGINT])
+    interrupt = threading.Timer(0.05, process_of(teacher).send_signal, [number])
     interrupt.start()
     assert len(ask(teacher, prompt())) == 1
 
