@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import signal
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import AskWorker, Recalled
 from synth_ray.errors import EngineDead
 from synth_ray.job.document import Job
+from synth_ray.records import Request
 from synth_ray.route.places import open_journal, open_output
 from synth_ray.route.pool import ChunkStaged
 
@@ -53,8 +53,8 @@ class TeacherActor:
         heap.settle()
         return facts, ray.get_runtime_context().get_node_id()
 
-    def submit(self, requests: bytes, recalled: Recalled) -> None:
-        self._worker.submit(pickle.loads(requests), recalled)
+    def submit(self, requests: Sequence[Request], recalled: Recalled) -> None:
+        self._worker.submit(requests, recalled)
 
     def withdraw(self, most: int) -> list[tuple[int, int]]:
         return self._worker.withdraw(most)

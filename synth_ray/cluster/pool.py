@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import re
 import tempfile
 import time
@@ -115,8 +114,7 @@ class RayPool:
         # A teacher that was lost or is leaving is asked nothing: the driver is about to hear of it and asks again.
         if actor is not None and teacher not in self._leaving:
             self._leaving.asked(teacher, len(requests))
-            # Pickled here: Ray's own pickler asks a Python function about every object.
-            actor.submit.remote(pickle.dumps(list(requests)), dict(recalled))
+            actor.submit.remote(list(requests), dict(recalled))
 
     def withdraw(self, teacher: int, most: int) -> None:
         actor = self._teachers.get(teacher)

@@ -153,7 +153,7 @@ def test_each_engine_of_a_replica_sees_its_own_accelerators_where_there_are_enou
 @pytest.mark.parametrize(("gpus", "fits"), [(0, True), (2, True), (3, True), (1, False), (0.5, False), (4, False)])
 def test_a_replicas_accelerators_are_shared_by_its_engines_or_each_ones_own(gpus: float, fits: bool) -> None:
     judge = {"model": "b", "engine_args": {"tensor_parallel_size": 2}}
-    job = {"seeds": "s.jsonl", "recipe": "distill", "models": {"teacher": "a", "judge": judge}, "output": "out"}
+    job = {"name": "gpus", "seeds": "s.jsonl", "recipe": "distill", "models": {"teacher": "a", "judge": judge}, "output": "out"}
     if fits:
         Job.model_validate(job | {"cluster": {"gpus_per_teacher": gpus}})
         return
