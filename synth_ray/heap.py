@@ -15,22 +15,17 @@ _YOUNG = 50_000
 
 def settle() -> None:
     """For a process of our own, once it is up: what is there is walked no more, and new objects less often."""
-    gc.collect()
-    _freeze()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, 20, 20)
 
 
 @contextmanager
 def settled() -> Iterator[None]:
     """The same for a while, in a process that is not ours: what is garbage there already waits until the end."""
     before = gc.get_threshold()
-    _freeze()
+    settle()
     try:
         yield
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
-
-
-def _freeze() -> None:
-    gc.freeze()
-    gc.set_threshold(_YOUNG, 20, 20)

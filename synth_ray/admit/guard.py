@@ -81,14 +81,14 @@ def _by_batch(hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
     A sentence that many rows share is as many n-grams with the same rows: those are paired once.
     """
     size = int(rows.max()) + 1 if len(rows) else 1
-    pairs = np.zeros(0, np.int64)
-    waiting: list[Array] = []
+    waiting, held = [np.zeros(0, np.int64)], 0
     for members, of_train in _shared(hashes, rows, train):
         one, other = members[of_train], members[~of_train]
         waiting.append((np.maximum.outer(one, other) * size + np.minimum.outer(one, other)).ravel())
-        if sum(map(len, waiting)) > _PAIRS_AT_ONCE:
-            pairs, waiting = np.unique(np.concatenate([pairs, *waiting])), []
-    pairs = np.unique(np.concatenate([pairs, *waiting]))
+        held += len(waiting[-1])
+        if held > _PAIRS_AT_ONCE:
+            waiting, held = [np.unique(np.concatenate(waiting))], 0
+    pairs = np.unique(np.concatenate(waiting))
     return pairs // size, -1 - pairs % size
 
 
@@ -96,9 +96,9 @@ def _shared(hashes: Array, rows: Array, train: Array) -> Iterator[tuple[Array, A
     """Every set of rows of both sides that share some n-gram, and which of them are for training."""
     order = np.lexsort((rows, hashes))
     hashes, rows, train = hashes[order], rows[order], train[order]
-    once = np.concatenate(([True], (hashes[1:] != hashes[:-1]) | (rows[1:] != rows[:-1])))[: len(hashes)]
+    once = _differs(hashes) | _differs(rows)
     hashes, rows, train = hashes[once], rows[once], train[once]
-    starts = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1]))[: len(hashes)])
+    starts = np.flatnonzero(_differs(hashes))
     if not len(starts):
         return
     sizes = np.diff(np.append(starts, len(hashes)))
@@ -108,3 +108,8 @@ def _shared(hashes: Array, rows: Array, train: Array) -> Iterator[tuple[Array, A
     for group in mixed[np.unique(sets[mixed], return_index=True)[1]].tolist():
         members = slice(starts[group], starts[group] + sizes[group])
         yield rows[members], train[members]
+
+
+def _differs(entries: Array) -> Array:
+    """Whether each entry is another than the one before it."""
+    return np.concatenate(([True], entries[1:] != entries[:-1]))[: len(entries)]

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from multiprocessing import Pipe
 
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
@@ -35,8 +36,9 @@ class ProcessTeacher:
         self._waiters = Waiters()
         self._outbox: list[tuple[int, Prompt | None]] = []
         self._lock = threading.Lock()
-        self._number = self._sent = 0
-        self._load, self._taken = Load(), 0
+        self._numbers = count()  # several event loops may ask
+        self._sent = self._taken = 0
+        self._load = Load()
         self._process: subprocess.Popen[bytes] | None = None
 
     def open(self) -> TeacherFacts:
@@ -58,7 +60,7 @@ class ProcessTeacher:
         return told
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
-        self._number = number = self._number + 1
+        number = next(self._numbers)
         answer = self._waiters.add(number)
         self._post(number, prompt)
         try:

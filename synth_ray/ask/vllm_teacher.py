@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from typing import Any
 
 from synth_ray.ask.engine_counts import EngineCounts, resolved_arguments, size_of
@@ -46,7 +47,7 @@ class VllmTeacher:
         self._inbox: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         self._waiters = Waiters()
         self._thread: threading.Thread | None = None
-        self._number = 0
+        self._numbers = count()
 
     def open(self) -> TeacherFacts:
         started = time.monotonic()
@@ -86,8 +87,7 @@ class VllmTeacher:
         if len(tokens) >= self._max_len:
             raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(tokens)} tokens, the engine takes {self._max_len}")
         room = self._max_len - len(tokens)
-        self._number += 1
-        name = f"{prompt.key}-{self._number}"
+        name = f"{prompt.key}-{next(self._numbers)}"
         answer = self._waiters.add(name)
         self._inbox.put((name, (tokens, _parameters(prompt, room), self._lora(prompt.adapter))))
         try:

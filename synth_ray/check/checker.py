@@ -121,8 +121,8 @@ class Checker:
                 return [self._wrong_label(text, gold) for text, gold in zip(completions, golds, strict=True)]
             case "grounded":
                 return [
-                    self._ungrounded(row, text)
-                    for row, text in zip(staged.select(["fields", "prompt"]).to_pylist(), completions, strict=True)
+                    self._ungrounded(fields, prompt, text)
+                    for fields, prompt, text in zip(fields_of(staged), staged["prompt"].to_pylist(), completions, strict=True)
                 ]
             case "code":
                 tests = [str(one.get(self._section.tests) or "") for one in fields_of(staged)]
@@ -142,10 +142,9 @@ class Checker:
     def _golds(self, staged: pa.Table) -> list[str]:
         return [str(one.get(self._section.gold) or "") for one in fields_of(staged)]
 
-    def _ungrounded(self, row: Mapping[str, Any], text: str) -> bool:
-        fields = json.loads(row["fields"]) if row["fields"] else {}
+    def _ungrounded(self, fields: Mapping[str, Any], prompt: str, text: str) -> bool:
         passage, quote = (str(fields.get(name) or "") for name in (self._section.passage, "quote"))
-        return unsupported(text, passage, question=row["prompt"], quote=quote, least=self._section.min_support) != ""
+        return unsupported(text, passage, question=prompt, quote=quote, least=self._section.min_support) != ""
 
     def _wrong_label(self, text: str, gold: str) -> bool:
         said = text.strip().casefold()

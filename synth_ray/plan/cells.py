@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from synth_ray.errors import JobError
 from synth_ray.job.target import Balance
-from synth_ray.records import Seed
+from synth_ray.records import Seed, fields_of
 
 Codes = np.ndarray[Any, np.dtype[np.int32]]
 
@@ -133,8 +132,8 @@ class Cells:
         """Each staged row's place in `names`, by its own fields or its completion; past the last where that is no cell."""
         assert self.balance is not None
         place = {name: i for i, name in enumerate(names)}
-        said = zip(rows["completion"].to_pylist(), rows["fields"].to_pylist(), strict=True)
-        found = [cell_of({"completion": answer} | json.loads(fields or "{}"), self.balance.by) for answer, fields in said]
+        said = zip(rows["completion"].to_pylist(), fields_of(rows), strict=True)
+        found = [cell_of({"completion": answer} | fields, self.balance.by) for answer, fields in said]
         return np.array([place.get(name, len(place)) if name is not None else len(place) for name in found], np.int64)
 
 

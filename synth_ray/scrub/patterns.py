@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from synth_ray.job.scrub import Scrub
@@ -44,7 +45,7 @@ class PatternFinder:
         known = frozenset(self._analyzer.get_supported_entities(stock.LANGUAGE))
         self.entities = known | {SECRET, *section.deny} | {r.entity for r in section.recognizers}
         wanted = set(section.wanted()) & known
-        self._by_gates: dict[frozenset[int], list[Look]] = {}
+        self._opened_by = lru_cache(_COMBINATIONS)(self._through)
         self._looks = [*self._stock(wanted), *self._own(wanted), *self._secrets(), *self._brought()]
 
     def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
@@ -62,16 +63,14 @@ class PatternFinder:
     def _opened(self, text: str) -> Sequence[Look]:
         if not text.isascii() and ODD.search(text):
             return self._looks
-        fired = self._gates.fired(text)
-        if fired not in self._by_gates:
-            if len(self._by_gates) == _COMBINATIONS:
-                self._by_gates.clear()
-            self._by_gates[fired] = [
-                look
-                for look in self._looks
-                if (look.job.gate is None or look.job.gate in fired) and (not look.waits or look.cue_gate in fired)
-            ]
-        return self._by_gates[fired]
+        return self._opened_by(self._gates.fired(text))
+
+    def _through(self, fired: frozenset[int]) -> Sequence[Look]:
+        return [
+            look
+            for look in self._looks
+            if (look.job.gate is None or look.job.gate in fired) and (not look.waits or look.cue_gate in fired)
+        ]
 
     def _kept(self, look: Look, reading: Reading, until: float) -> Iterator[Finding]:
         text = reading.text
