@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,26 @@ def tell(name: str, rows: Sequence[dict[str, Any]], *, packages: Sequence[str] =
     for row in rows:
         table.add_row(*(_shown(row.get(column, "")) for column in columns))
     Console(width=140).print(table)
-    told = {"command": f"make bench-{name}", "machine": _machine(), "versions": _versions(packages), "rows": list(rows)}
+    told = {"command": _command(name), "machine": _machine(), "versions": _versions(packages), "rows": list(rows)}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def _command(name: str) -> str:
+    return " ".join(("python -m", f"bench.{name}", *sys.argv[1:])) if sys.argv[1:] else f"make bench-{name}"
+
+
+class Moments:
+    """When each condition first held of a run's tally: hand it to the run as `watch`. Seconds of the monotonic clock."""
+
+    def __init__(self, **conditions: Callable[[Any], Any]) -> None:
+        self._conditions = conditions
+        self.at: dict[str, float] = {}
+
+    def __call__(self, tally: Any) -> None:
+        for name, holds in self._conditions.items():
+            if name not in self.at and holds(tally):
+                self.at[name] = time.monotonic()
 
 
 def _shown(value: Any) -> str:

@@ -16,17 +16,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
 from bench.pii_texts import corpus
-from bench.results import tell
+from bench.results import Moments, tell
 from bench.route import job
 
 ROWS = {"sparse": 200_000, "dense": 20_000}
 _CHATS = 5_000
-_STAGES = ("plan", "ask", "rows", "check", "scrub", "compare", "fingerprint", "store", "admit")
+_COUNTED = 20_000
 
 
 def document(folder: Path, rows: int, texts: str, engine: str) -> dict[str, Any]:
@@ -45,30 +47,28 @@ class Spent:
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
 
+    @contextmanager
+    def _on(self, stage: str) -> Iterator[None]:
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.thread_time() - began
+
     def count(self, stage: str, owner: Any, name: str) -> None:
         inner = getattr(owner, name)
+        self.seconds[stage] = 0.0  # told in this order
 
         def counted(*arguments: Any, **more: Any) -> Any:
-            began = time.thread_time()
-            try:
+            with self._on(stage):
                 return inner(*arguments, **more)
-            finally:
-                self.seconds[stage] += time.thread_time() - began
 
-        setattr(owner, name, counted)
-
-    def count_awaited(self, stage: str, owner: Any, name: str) -> None:
-        """A coroutine that never gives way, as this teacher's: without latency it answers at once."""
-        inner = getattr(owner, name)
-
-        async def counted(*arguments: Any, **more: Any) -> Any:
-            began = time.thread_time()
-            try:
+        async def awaited(*arguments: Any, **more: Any) -> Any:
+            """Never gives way: without latency this teacher answers at once."""
+            with self._on(stage):
                 return await inner(*arguments, **more)
-            finally:
-                self.seconds[stage] += time.thread_time() - began
 
-        setattr(owner, name, counted)
+        setattr(owner, name, awaited if iscoroutinefunction(inner) else counted)
 
 
 def counting() -> Spent:
@@ -83,11 +83,15 @@ def counting() -> Spent:
     from synth_ray.scrub.scrubber import Scrubber
 
     spent = Spent()
-    spent.count_awaited("ask", Asker, "run")
-    where = (Planner, worker, Checker, Scrubber, stager, Fingerprinter, Ledger, Publisher)
-    names = ("numbered", "answered", "table", "table", "compared_text", "table", "stage", "admit")
-    for stage, owner, name in zip([s for s in _STAGES if s != "ask"], where, names, strict=True):
-        spent.count(stage, owner, name)
+    spent.count("plan", Planner, "numbered")
+    spent.count("ask", Asker, "run")
+    spent.count("rows", worker, "answered")
+    spent.count("check", Checker, "table")
+    spent.count("scrub", Scrubber, "table")
+    spent.count("compare", stager, "compared_text")
+    spent.count("fingerprint", Fingerprinter, "table")
+    spent.count("store", Ledger, "stage")
+    spent.count("admit", Publisher, "admit")
     return spent
 
 
@@ -96,17 +100,12 @@ def run_one(rows: int, texts: str, engine: str, *, counted: bool) -> dict[str, A
     import synth_ray
 
     spent = counting() if counted else Spent()
-    first = last = 0.0
-
-    def watch(tally: Any) -> None:
-        nonlocal first, last
-        first = first or (time.monotonic() if tally.requests_done else 0.0)
-        last = last or (time.monotonic() if tally.slots == rows else 0.0)
-
+    moments = Moments(first=lambda tally: tally.requests_done, last=lambda tally: tally.slots == rows)
     with tempfile.TemporaryDirectory() as folder:
-        manifest = synth_ray.run(document(Path(folder), rows, texts, engine), watch=watch).manifest
+        manifest = synth_ray.run(document(Path(folder), rows, texts, engine), watch=moments).manifest
         ended = time.monotonic()
-    return {"seconds": (last or ended) - first, "accepted": manifest["rows"]["accepted"], "spent": dict(spent.seconds)}
+    seconds = moments.at.get("last", ended) - moments.at["first"]
+    return {"seconds": seconds, "accepted": manifest["rows"]["accepted"], "spent": dict(spent.seconds)}
 
 
 def measured(rows: int, texts: str, engine: str, *, counted: bool = False) -> dict[str, Any]:
@@ -116,16 +115,16 @@ def measured(rows: int, texts: str, engine: str, *, counted: bool = False) -> di
     return found
 
 
-def rows_of(texts: str, rows: int, scale: Callable[[int], int]) -> list[dict[str, Any]]:
-    few = scale(min(rows, 20_000))
+def rows_of(texts: str, rows: int) -> list[dict[str, Any]]:
+    few = min(rows, _COUNTED)
     spent = measured(few, texts, "local", counted=True)["spent"]
-    micros = {stage: 1e6 * spent[stage] / few for stage in _STAGES}
+    micros = {stage: 1e6 * seconds / few for stage, seconds in spent.items()}
     most = (os.cpu_count() or 1) * 1e6 / sum(micros.values())
     told = []
     for engine in ("local", "ray"):
-        found = measured(scale(rows), texts, engine)
-        rate = scale(rows) / found["seconds"]
-        one = {"texts": texts, "engine": engine, "rows": scale(rows), "accepted": found["accepted"], "rows/s": round(rate)}
+        found = measured(rows, texts, engine)
+        rate = rows / found["seconds"]
+        one = {"texts": texts, "engine": engine, "rows": rows, "accepted": found["accepted"], "rows/s": round(rate)}
         one |= {"cores ÷ stages, rows/s": round(most), "share": round(rate / most, 3)}
         told.append(one | {f"{stage} µs": round(value, 1) for stage, value in micros.items()})
     return told
@@ -142,7 +141,7 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(run_one(arguments.one, arguments.texts, arguments.engine, counted=arguments.counted)))
         return
-    told = [one for texts, rows in ROWS.items() for one in rows_of(texts, rows, lambda n: round(n * arguments.scale))]
+    told = [one for texts, rows in ROWS.items() for one in rows_of(texts, round(rows * arguments.scale))]
     tell("stages", told, packages=("ray", "pyarrow", "numba", "presidio-analyzer"))
 
 

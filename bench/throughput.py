@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.results import tell
+from bench.results import Moments, tell
 from bench.throughput_peers import PEERS
 from synth_ray.job.running import Plan
 from synth_ray.plan.chunks import permutation
@@ -76,13 +76,7 @@ def raw(n: int) -> dict[str, float]:
 def route(n: int, engine: str) -> dict[str, float]:
     import synth_ray
 
-    up = last = 0.0
-
-    def watch(tally: Any) -> None:
-        nonlocal up, last
-        up = up or (time.monotonic() if tally.teachers else 0.0)
-        last = last or (time.monotonic() if tally.requests_done == n else 0.0)
-
+    moments = Moments(up=lambda tally: tally.teachers, last=lambda tally: tally.requests_done == n)
     with tempfile.TemporaryDirectory() as folder:
         seeds = Path(folder) / "seeds.jsonl"
         seeds.write_text("".join(json.dumps(one) + "\n" for one in prompts(n)))
@@ -97,10 +91,11 @@ def route(n: int, engine: str) -> dict[str, float]:
             "output": f"{folder}/out",
             "cluster": {"engine": engine},
         }
-        manifest = synth_ray.run(document, watch=watch).manifest
+        manifest = synth_ray.run(document, watch=moments).manifest
     [one] = manifest["throughput"]["replicas"]
     kept = ("steps", "engine_cpu_s", "occupancy", "idle_starved_share")
-    return {"tokens": manifest["tokens"]["completion"], "seconds": last - up} | {name: one[name] for name in kept}
+    seconds = moments.at["last"] - moments.at["up"]
+    return {"tokens": manifest["tokens"]["completion"], "seconds": seconds} | {name: one[name] for name in kept}
 
 
 def run(what: str, n: int) -> dict[str, float]:

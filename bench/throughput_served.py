@@ -6,49 +6,11 @@ datatrove loguru dill humanize multiprocess aiofiles aiosqlite orjson`, and `PYT
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-_START_S = 180
-
-
-@contextmanager
-def served(model: str, engine: dict[str, Any]) -> Iterator[str]:
-    """VLLM's own server with these engine arguments: where it is. It is ended with everything it started."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    flags = [f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}") for name, value in engine.items()]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--host", "127.0.0.1"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([*command, "--port", str(port), *flags], start_new_session=True, **quiet)  # type: ignore[call-overload]
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/health")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
-
-
-def _wait_for(url: str) -> None:
-    until = time.monotonic() + _START_S
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.5)
+from tests.servers import serving
 
 
 def datatrove(asked: list[dict[str, Any]], model: str, engine: dict[str, Any]) -> dict[str, float]:
@@ -68,11 +30,12 @@ def datatrove(asked: list[dict[str, Any]], model: str, engine: dict[str, Any]) -
         tokens += made.usage["completion_tokens"]
         return str(made.text)
 
-    with served(model, engine) as url, tempfile.TemporaryDirectory() as folder:
+    flags = [f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}") for name, value in engine.items()]
+    with serving(model, flags) as (url, name), tempfile.TemporaryDirectory() as folder:
         config = InferenceConfig(
             server_type="endpoint",
-            endpoint_url=url,
-            model_name_or_path=model,
+            endpoint_url=url.removesuffix("/v1"),
+            model_name_or_path=name,
             max_concurrent_generations=4 * engine["max_num_seqs"],
             server_ready_delay_sec=0.1,
         )

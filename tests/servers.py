@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -101,12 +101,14 @@ def bucket(moto_server: str) -> str:
     return name
 
 
+SMALL = ("--dtype", "bfloat16", "--max-model-len", "512", "--max-num-seqs", "64", "--enforce-eager")
+SMALL += ("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}')
+
+
 @contextmanager
-def serving(model: str) -> Iterator[tuple[str, str]]:
+def serving(model: str, how: Sequence[str] = SMALL) -> Iterator[tuple[str, str]]:
     """vLLM's own server with a model: its base URL and the model's name there. It is ended with everything it started."""
     port, name = free_port(), "tiny"
-    how = ["--dtype", "bfloat16", "--max-model-len", "512", "--max-num-seqs", "64", "--enforce-eager"]
-    how += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", name]
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port), *how],
