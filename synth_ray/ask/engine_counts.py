@@ -14,15 +14,18 @@ from synth_ray.recipes.contract import Completion
 
 
 class EngineCounts:
-    """Counts of one engine, kept by the thread that steps it and read by others: each number is a moment's, none is torn."""
+    """Counts of one engine, kept and told by the thread that steps it."""
 
     def __init__(self, scheduler: Any) -> None:
         self._scheduler = scheduler
         self._steps = self._running_sum = 0
-        self._starved_s = self._busy_s = self._cpu_s = 0.0
+        self._starved_s = self._busy_s = self._cpu_s = self._cpu_began = 0.0
         self._sequences = self._sequence_tokens = 0
         self._preemptions: dict[str, int] = {}
         self._preempted = self._recomputed = 0
+
+    def begin(self) -> None:
+        self._cpu_began = time.thread_time()
 
     def starved(self, seconds: float) -> None:
         self._starved_s += seconds
@@ -31,7 +34,7 @@ class EngineCounts:
         """One step took so long, and these asks ended in it: they ran in it, and are no longer in the scheduler's list."""
         self._steps += 1
         self._busy_s += seconds
-        self._cpu_s = time.thread_time()
+        self._cpu_s = time.thread_time() - self._cpu_began
         self._running_sum += len(self._scheduler.running) + sum(map(len, ended))
         self._count_preemptions()
         for answers in ended:
@@ -51,11 +54,10 @@ class EngineCounts:
         if not self._scheduler.waiting:
             self._preemptions.clear()
 
-    def load(self, *, unseen: int) -> Load:
-        """`unseen` asks are on their way to the scheduler."""
+    def load(self) -> Load:
         return Load(
             running=len(self._scheduler.running),
-            waiting=len(self._scheduler.waiting) + unseen,
+            waiting=len(self._scheduler.waiting),
             steps=self._steps,
             running_sum=self._running_sum,
             starved_s=self._starved_s,

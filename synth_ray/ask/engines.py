@@ -68,15 +68,6 @@ def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequ
     `devices` the accelerators it may see; left out, all that are here. vLLM gets a process of its own
     (docs/decisions/0014), unless it asks Ray for its workers: those it finds from an actor only.
     """
-    if model.engine != "vllm" or model.spreads:
-        return teacher_here(model, storage, adapters=adapters)
-    from synth_ray.ask.process_teacher import ProcessTeacher
-
-    return ProcessTeacher(model, adapters=adapters, environment={VISIBLE: devices} if devices else {})
-
-
-def teacher_here(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = ()) -> Teacher:
-    """The same in this process, whatever it is."""
     if model.engine == "scripted":
         from synth_ray.ask.scripted_teacher import ScriptedTeacher
 
@@ -93,9 +84,11 @@ def teacher_here(model: Model, storage: Storage | None = None, *, adapters: Sequ
         from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 
         return BatchApiTeacher(model, storage)
+    from synth_ray.ask.engine_host import OwnProcess, OwnThread
     from synth_ray.ask.vllm_teacher import VllmTeacher
 
-    return VllmTeacher(model, adapters=adapters)
+    host = OwnThread() if model.spreads else OwnProcess({VISIBLE: devices} if devices else {})
+    return VllmTeacher(model, adapters=adapters, host=host)
 
 
 class Adapted:

@@ -12,8 +12,10 @@ import pytest
 
 from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
+from synth_ray.ask.engine_host import OwnThread
 from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.teacher import Prompt, Teacher
+from synth_ray.ask.vllm_teacher import VllmTeacher
 from synth_ray.errors import AskFailed, EngineDead
 from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion, Constraint, user
@@ -60,7 +62,18 @@ def batched_teacher(served: tuple[str, str], monkeypatch: pytest.MonkeyPatch) ->
         yield one
 
 
-REAL = [pytest.param(name, marks=pytest.mark.vllm) for name in ("vllm_teacher", "served_teacher", "batched_teacher")]
+@pytest.fixture(scope="module")
+def threaded_teacher() -> Iterator[Teacher]:
+    """The engine on a thread of this process, as one whose workers are Ray's is."""
+    args = {"dtype": "bfloat16", "max_num_seqs": 64, "max_model_len": 512, "enforce_eager": True}
+    one = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=args), host=OwnThread())
+    one.open()
+    yield one
+    one.close()
+
+
+ENGINES = ("vllm_teacher", "threaded_teacher", "served_teacher", "batched_teacher")
+REAL = [pytest.param(name, marks=pytest.mark.vllm) for name in ENGINES]
 
 
 @pytest.fixture(params=["scripted", *REAL])

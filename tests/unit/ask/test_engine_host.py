@@ -1,0 +1,162 @@
+"""A real engine in a process of its own: how it starts, counts, ends and dies."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synth_ray.ask.engine_host import OwnProcess
+from synth_ray.ask.engines import VISIBLE, devices_of
+from synth_ray.ask.vllm_teacher import VllmTeacher
+from synth_ray.errors import AskFailed, EngineDead, JobError, TeacherError
+from synth_ray.job.document import Job
+from synth_ray.job.models import Model
+from synth_ray.recipes.contract import Constraint
+from tests.conftest import TINY_TEACHER
+from tests.unit.ask.test_teachers import ask, prompt
+
+LONG = {"max_tokens": 400, "ignore_eos": True}
+SMALL = {"dtype": "bfloat16", "max_num_seqs": 8, "max_model_len": 512, "enforce_eager": True}
+
+
+def process_of(teacher: Any) -> subprocess.Popen[bytes]:
+    return teacher._host._process  # type: ignore[no-any-return]
+
+
+async def until(told: Callable[[], bool]) -> None:
+    """The engine's own process tells it so within twenty seconds."""
+    async with asyncio.timeout(20):
+        while not told():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.vllm
+def test_a_killed_process_is_told_to_all_who_wait_and_all_who_come_later() -> None:
+    teacher = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=SMALL))
+    teacher.open()
+
+    async def killed() -> list[Any]:
+        asked = [asyncio.create_task(teacher.answer(prompt(i, sampling=LONG))) for i in range(20)]
+        await until(lambda: teacher.load().running == 8)
+        process_of(teacher).send_signal(signal.SIGKILL)
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    deaths = asyncio.run(killed())
+    assert {type(one) for one in deaths} == {EngineDead}
+    assert "signal 9" in str(deaths[0])
+    with pytest.raises(EngineDead):
+        ask(teacher, prompt())
+    teacher.close()
+
+
+@pytest.mark.vllm
+def test_load_counts_what_runs_and_what_waits_and_a_cancelled_ask_is_neither(vllm_teacher: Any) -> None:
+    async def cancelled() -> None:
+        asked = [asyncio.create_task(vllm_teacher.answer(prompt(i, n=2, sampling=LONG))) for i in range(50)]
+        await asyncio.sleep(0)
+        assert vllm_teacher.load().running + vllm_teacher.load().waiting == 100  # nothing is lost sight of on its way
+        await until(lambda: (vllm_teacher.load().running, vllm_teacher.load().waiting) == (64, 36))
+        for one in asked:
+            one.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        await until(lambda: vllm_teacher.load().running == vllm_teacher.load().waiting == 0)
+
+    asyncio.run(cancelled())
+
+
+@pytest.mark.vllm
+def test_many_event_loops_ask_one_engine(vllm_teacher: Any) -> None:
+    found: list[int] = []
+
+    def some(first: int) -> None:
+        found.append(len(ask(vllm_teacher, *[prompt(first + i, sampling={"max_tokens": 4}) for i in range(50)])))
+
+    threads = [threading.Thread(target=some, args=[first]) for first in (0, 100, 200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found == [50, 50, 50]
+
+
+@pytest.mark.vllm
+def test_an_ask_that_the_engine_refuses_fails_alone(vllm_teacher: Any) -> None:
+    wrong = (prompt(1, constraint=Constraint(json_schema={"type": "no such type"})), prompt(2, sampling={"no_such_key": 1}))
+
+    async def both() -> list[Any]:
+        return list(await asyncio.gather(*[vllm_teacher.answer(p) for p in (*wrong, prompt())], return_exceptions=True))
+
+    *refused, answered = asyncio.run(both())
+    assert [type(one) for one in refused] == [AskFailed, AskFailed]
+    assert ["refused by the engine" in str(one) for one in refused] == [True, True]
+    assert len(answered) == 1
+
+
+@pytest.mark.vllm
+def test_the_process_ends_with_whoever_started_it() -> None:
+    code = (
+        "import os; from synth_ray.ask.vllm_teacher import VllmTeacher; from synth_ray.job.models import Model\n"
+        f"teacher = VllmTeacher(Model(model={str(TINY_TEACHER)!r}, engine_args={SMALL!r})); teacher.open()\n"
+        "print(teacher._host._process.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
+    status = Path(f"/proc/{int(told.stdout.splitlines()[-1])}/status")
+    for _ in range(1000):
+        if not status.exists() or "State:\tZ" in status.read_text():
+            return
+        time.sleep(0.01)
+    pytest.fail("the engine's process outlived its owner by ten seconds")
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_is_not_the_engines(vllm_teacher: Any, number: int) -> None:
+    interrupt = threading.Timer(0.05, process_of(vllm_teacher).send_signal, [number])
+    interrupt.start()
+    assert len(ask(vllm_teacher, prompt(sampling=LONG))) == 1
+    assert len(ask(vllm_teacher, prompt())) == 1
+
+
+@pytest.mark.vllm
+def test_a_start_that_fails_says_what_the_engine_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wrong = VllmTeacher(Model(model="models/none-such", engine_args={"no_such": 1}))
+    with pytest.raises(JobError, match="no_such"):
+        wrong.open()
+    wrong.close()
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment\nexit 3\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    broken = VllmTeacher(Model(model=str(TINY_TEACHER)), host=OwnProcess({VISIBLE: "5,6"}))
+    with pytest.raises(TeacherError, match="ended with code 3"):
+        broken.open()
+    broken.close()
+    assert f"{VISIBLE}=5,6\n" in (tmp_path / "environment").read_text()
+
+
+def test_each_engine_of_a_replica_sees_its_own_accelerators_where_there_are_enough() -> None:
+    small, large = Model(model="a"), Model(model="b", engine_args={"tensor_parallel_size": 2})
+    served = Model.model_validate({"engine": "endpoint", "model": "c", "endpoint": {"urls": "http://127.0.0.1:1/v1"}})
+    assert devices_of([small, served, large], "4,5,6") == ["4", "", "5,6"]
+    assert devices_of([small, large], "4,5") == ["4,5", "4,5"]
+    assert devices_of([small, large], "") == ["", ""]
+
+
+@pytest.mark.parametrize(("gpus", "fits"), [(0, True), (2, True), (3, True), (1, False), (0.5, False), (4, False)])
+def test_a_replicas_accelerators_are_shared_by_its_engines_or_each_ones_own(gpus: float, fits: bool) -> None:
+    judge = {"model": "b", "engine_args": {"tensor_parallel_size": 2}}
+    job = {"name": "gpus", "seeds": "s.jsonl", "recipe": "distill", "models": {"teacher": "a", "judge": judge}, "output": "out"}
+    if fits:
+        Job.model_validate(job | {"cluster": {"gpus_per_teacher": gpus}})
+        return
+    with pytest.raises(ValueError, match=r"wanted 2, .* share, or 3, each engine its own"):
+        Job.model_validate(job | {"cluster": {"gpus_per_teacher": gpus}})
