@@ -1,6 +1,6 @@
 """The whole route with a teacher that costs nothing, all stages on, beside what its stages alone would allow.
 
-The stages' own processor time a row is measured inside one run on threads, each on the thread that runs it; `share` is rows per
+The stages' own processor time a row is measured in such a run on threads, each on the thread that runs it; `share` is rows per
 second from the first answer to the last admitted row, beside the cores divided by the sum of it: what is lost to messages, to
 bookkeeping and to cores that wait. A row has two texts to scrub, prompt and answer. `sparse`: a line, and forty words, nothing
 to find in either. `dense`: a chat of some two hundred words full of identifiers, and the same again after forty words.
@@ -28,7 +28,6 @@ from bench.route import job
 
 ROWS = {"sparse": 200_000, "dense": 20_000}
 _CHATS = 5_000
-_COUNTED = 20_000
 
 
 def document(folder: Path, rows: int, texts: str, engine: str) -> dict[str, Any]:
@@ -116,9 +115,8 @@ def measured(rows: int, texts: str, engine: str, *, counted: bool = False) -> di
 
 
 def rows_of(texts: str, rows: int) -> list[dict[str, Any]]:
-    few = min(rows, _COUNTED)
-    spent = measured(few, texts, "local", counted=True)["spent"]
-    micros = {stage: 1e6 * seconds / few for stage, seconds in spent.items()}
+    spent = measured(rows, texts, "local", counted=True)["spent"]
+    micros = {stage: 1e6 * seconds / rows for stage, seconds in spent.items()}
     most = (os.cpu_count() or 1) * 1e6 / sum(micros.values())
     told = []
     for engine in ("local", "ray"):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -135,8 +136,6 @@ class Seed:
     origin: Origin = Origin.REAL
     depth: int = 0
 
-    __reduce__ = by_fields
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -155,7 +154,24 @@ class Request:
     def depth(self) -> int:
         return 1 + max(s.depth for s in (self.seed, *self.shots))
 
-    __reduce__ = by_fields
+
+_fields_of_seed = attrgetter(*Seed.__slots__)
+
+
+def as_tuples(requests: Iterable[Request]) -> list[tuple[Any, ...]]:
+    """Requests as plain tuples: what travels by the thousand is pickled at a sixth of the cost of its objects."""
+    seed = _fields_of_seed
+    return [
+        (r.id, r.chunk, r.position, seed(r.seed), r.slots, tuple(map(seed, r.shots)), r.random_seed, r.number) for r in requests
+    ]
+
+
+def from_tuples(told: Iterable[tuple[Any, ...]]) -> list[Request]:
+    """The requests that these tuples are of."""
+    return [
+        Request(id_, chunk, position, Seed(*seed), slots, tuple(Seed(*shot) for shot in shots), *rest)
+        for id_, chunk, position, seed, slots, shots, *rest in told
+    ]
 
 
 Message = dict[str, str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from synth_ray.recipes.contract import Completion, Constraint
-from synth_ray.records import Message, by_fields
+from synth_ray.records import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,6 @@ class Prompt:
     constraint: Constraint | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     adapter: str = ""
-
-    __reduce__ = by_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +77,6 @@ class Load:
     sequence_tokens: int = 0
     preempted: int = 0
     recomputed: int = 0
-
-    __reduce__ = by_fields
 
 
 class Teacher(Protocol):

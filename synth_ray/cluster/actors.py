@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -17,7 +18,7 @@ from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import AskWorker, Recalled
 from synth_ray.errors import EngineDead
 from synth_ray.job.document import Job
-from synth_ray.records import Request
+from synth_ray.records import from_tuples
 from synth_ray.route.places import open_journal, open_output
 from synth_ray.route.pool import ChunkStaged
 
@@ -53,8 +54,8 @@ class TeacherActor:
         heap.settle()
         return facts, ray.get_runtime_context().get_node_id()
 
-    def submit(self, requests: Sequence[Request], recalled: Recalled) -> None:
-        self._worker.submit(requests, recalled)
+    def submit(self, requests: Sequence[tuple[Any, ...]], recalled: Recalled) -> None:
+        self._worker.submit(from_tuples(requests), recalled)
 
     def withdraw(self, most: int) -> list[tuple[int, int]]:
         return self._worker.withdraw(most)

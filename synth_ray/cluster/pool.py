@@ -23,7 +23,7 @@ from synth_ray.cluster.placement import end, start_teacher
 from synth_ray.dedup.shards import Sharded
 from synth_ray.errors import JobError, SynthRayError
 from synth_ray.job.document import Job
-from synth_ray.records import Request
+from synth_ray.records import Request, as_tuples
 from synth_ray.route.pool import (
     HUNT_DEATHS,
     ChunkStaged,
@@ -114,7 +114,7 @@ class RayPool:
         # A teacher that was lost or is leaving is asked nothing: the driver is about to hear of it and asks again.
         if actor is not None and teacher not in self._leaving:
             self._leaving.asked(teacher, len(requests))
-            actor.submit.remote(list(requests), dict(recalled))
+            actor.submit.remote(as_tuples(requests), dict(recalled))
 
     def withdraw(self, teacher: int, most: int) -> None:
         actor = self._teachers.get(teacher)

@@ -49,22 +49,25 @@ class Lengths:
         return self._error < _NEARER * self._error_of_mean
 
     def expected(self, request: Request) -> float:
-        seed = self._by_seed.get(request.seed.id)
-        if seed is not None:
-            return seed.value
-        size = self._by_size.get(_size(request))
-        return size.value if size is not None and size.count >= _ENOUGH else self._all.value
+        return self._expected(request.seed.id, _size(request))
+
+    def _expected(self, seed: str, size: int) -> float:
+        if (own := self._by_seed.get(seed)) is not None:
+            return own.value
+        alike = self._by_size.get(size)
+        return alike.value if alike is not None and alike.count >= _ENOUGH else self._all.value
 
     def learn(self, ended: Iterable[tuple[Request, float]]) -> None:
         """These requests ended with so many completion tokens."""
         for request, tokens in ended:
+            seed, size = request.seed.id, _size(request)
             if self._all.count:
-                self._error += (tokens - self.expected(request)) ** 2
+                self._error += (tokens - self._expected(seed, size)) ** 2
                 self._error_of_mean += (tokens - self._all.value) ** 2
             self._all.add(tokens)
-            self._by_size.setdefault(_size(request), Mean()).add(tokens)
-            if request.seed.id in self._by_seed or len(self._by_seed) < _SEEDS_KEPT:
-                self._by_seed.setdefault(request.seed.id, Mean()).add(tokens)
+            self._by_size.setdefault(size, Mean()).add(tokens)
+            if seed in self._by_seed or len(self._by_seed) < _SEEDS_KEPT:
+                self._by_seed.setdefault(seed, Mean()).add(tokens)
 
 
 def _size(request: Request) -> int:
