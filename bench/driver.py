@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.processes import cpu_s, title, tree
 from bench.results import tell
-from bench.route import _tree, job
+from bench.route import job
 
 RUNS = ((20_000, 1024), (200_000, 1024), (20_000, 128))
-_TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Used:
@@ -39,14 +39,11 @@ class Used:
             self.look()
 
     def look(self) -> None:
-        for pid in _tree(os.getpid()):
-            try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-                title = Path(f"/proc/{pid}/cmdline").read_text()
-            except OSError:
-                continue
-            kind = "driver" if pid == os.getpid() else next((k for k in ("Teacher", "Stager") if f"ray::{k}" in title), "ray")
-            self._seconds[pid, kind] = (int(fields[11]) + int(fields[12])) / _TICK
+        for pid in tree(os.getpid()):
+            named = title(pid)
+            kind = "driver" if pid == os.getpid() else next((k for k in ("Teacher", "Stager") if f"ray::{k}" in named), "ray")
+            if named:
+                self._seconds[pid, kind] = cpu_s(pid)
 
     def by_kind(self) -> dict[str, float]:
         self._stopped.set()

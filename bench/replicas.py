@@ -18,8 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.processes import title, tree
 from bench.results import tell
-from bench.route import _tree, job
+from bench.route import job
 
 RUNS = {32: (1, 2, 4, 8), 256: (1, 4)}  # replicas by rows per second of one: 64 at once, of two seconds and of a quarter
 SECONDS = 20
@@ -58,7 +59,7 @@ def failover(rate: int = 32) -> dict[str, Any]:
         nonlocal killed, back, gap, last
         now = time.monotonic()
         if not killed and tally.teachers == 3 and tally.requests_done > rows / 3:
-            victim = next(pid for pid in _tree(os.getpid()) if "ray::TeacherActor" in Path(f"/proc/{pid}/cmdline").read_text())
+            victim = next(pid for pid in tree(os.getpid()) if "ray::TeacherActor" in title(pid))
             os.kill(victim, signal.SIGKILL)
             killed, last = now, (tally.requests_done, now)
         if killed and tally.requests_done > last[0]:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.processes import pss, tree
 from bench.results import tell
 
 SIZES = (50_000, 200_000)
@@ -93,27 +94,11 @@ class Peak:
 
     def _sample(self) -> None:
         while not self._stopped.wait(0.5):
-            self.bytes = max(self.bytes, sum(_pss(pid) for pid in _tree(self._pid)))
+            self.bytes = max(self.bytes, sum(map(pss, tree(self._pid))))
 
     def stop(self) -> None:
         self._stopped.set()
         self._thread.join()
-
-
-def _tree(pid: int) -> list[int]:
-    try:
-        children = [int(c) for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()]
-    except OSError:
-        return [pid]
-    return [pid, *(p for child in children for p in _tree(child))]
-
-
-def _pss(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from bench.processes import cpu_s, tree
 from bench.results import Moments, tell
 from bench.throughput_peers import PEERS
 from synth_ray.job.running import Plan
@@ -86,6 +87,13 @@ def route(n: int, engine: str) -> dict[str, float]:
     import synth_ray
 
     moments = Moments(up=lambda tally: tally.teachers, last=lambda tally: tally.requests_done == n)
+    cpu: dict[str, float] = {}
+
+    def watch(tally: Any) -> None:
+        moments(tally)
+        for moment in moments.at.keys() - cpu.keys():
+            cpu[moment] = sum(map(cpu_s, tree(os.getpid())))
+
     with tempfile.TemporaryDirectory() as folder:
         seeds = Path(folder) / "seeds.jsonl"
         seeds.write_text("".join(json.dumps(one) + "\n" for one in prompts(n)))
@@ -100,11 +108,13 @@ def route(n: int, engine: str) -> dict[str, float]:
             "output": f"{folder}/out",
             "cluster": {"engine": engine},
         }
-        manifest = synth_ray.run(document, watch=moments).manifest
+        manifest = synth_ray.run(document, watch=watch).manifest
     [one] = manifest["throughput"]["replicas"]
     kept = ("steps", "engine_cpu_s", "occupancy", "idle_starved_share")
     seconds = moments.at["last"] - moments.at["up"]
-    return {"tokens": manifest["tokens"]["completion"], "seconds": seconds} | {name: one[name] for name in kept}
+    all_else = 1 - one["engine_cpu_s"] / (cpu["last"] - cpu["up"])
+    told = {"tokens": manifest["tokens"]["completion"], "seconds": seconds, "all_else": all_else}
+    return told | {name: one[name] for name in kept}
 
 
 def run(what: str, n: int) -> dict[str, float]:
@@ -172,6 +182,7 @@ def _row(what: str, runs: list[dict[str, float]], raw_runs: list[dict[str, float
         "95 % interval": f"{low:.3f}–{high:.3f}",
         "steps ÷ raw": _median(ratio.get("steps")),
         "engine CPU ÷ raw": _median(ratio.get("engine_cpu_s")),
+        "all else, of all CPU": _median([one["all_else"] for one in runs] if "all_else" in runs[0] else None),
         "occupancy": round(statistics.median(one.get("occupancy", 0.0) for one in runs), 4) or "",
         "pairs": len(runs),
         "prompts": round(statistics.median(one["prompts"] for one in runs)),

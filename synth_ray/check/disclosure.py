@@ -1,8 +1,11 @@
 """Whether rows are nearer to the records their teacher was shown than to records it never saw.
 
 The held-out records are of the same kind: rows made without memory of single records are as often nearer to the ones as to the
-others. More often nearer to the shown ones, beyond chance, is disclosure (the idea of arXiv 2606.16952). Law: a sign test
-of one side, exact; ties tell nothing and are left out. That none is found is no proof of privacy.
+others. More often nearer to the shown ones, beyond chance, is disclosure (the idea of arXiv 2606.16952). Which records were
+held out was drawn by lineage, and had nothing to do with what they say: so it is drawn again, many times, and the chance is the
+share of draws in which as many rows or more are nearer to the shown side (a permutation test: Fisher, 1935). Law: that holds
+however few records the rows share, for rows that are near to one record change sides together. Ties tell nothing. That none is
+found is no proof of privacy.
 """
 
 from __future__ import annotations
@@ -19,10 +22,13 @@ import numpy as np
 from synth_ray.records import digest
 
 Record = Mapping[str, Any]
+Known = tuple[str, Record]
+"""A record and its lineage."""
 Array = np.ndarray[Any, Any]
 
 MOST = 2000
 FEWEST = 20
+_DRAWS, _AT_ONCE = 5_000, 500
 _BUCKETS = 4096  # words of a text fall into so many; two that share one count as equal
 
 
@@ -45,34 +51,48 @@ class Sample:
         return [value for _, _, value in sorted(self._heap, key=lambda one: -one[0])]
 
 
-def disclosure(
-    rows: Sequence[Record], shown: Sequence[Record], held: Sequence[Record], kinds: Mapping[str, str]
-) -> dict[str, Any]:
+def disclosure(rows: Sequence[Record], shown: Sequence[Known], held: Sequence[Known], kinds: Mapping[str, str]) -> dict[str, Any]:
     """How often rows are nearer to one side, and how likely that much is by chance. Empty with too few of any of them."""
     records = min(len(shown), len(held))
     if min(records, len(rows)) < FEWEST:
         return {}
-    near = [_nearest(rows, some[:records], kinds) for some in (shown, held)]
-    to_shown, to_held = int(np.count_nonzero(near[0] > near[1])), int(np.count_nonzero(near[1] > near[0]))
+    pooled = [*shown[:records], *held[:records]]
+    nearest = _nearest(rows, [record for _, record in pooled], kinds)
+    to_shown, to_held = (int(n) for n in _nearer(nearest, np.arange(2 * records)[:, None] < records))
     return {
         "rows": len(rows),
         "records": records,
         "nearer_to_shown": to_shown,
         "nearer_to_held_out": to_held,
-        "p": at_least(to_shown, to_shown + to_held),
+        "p": _chance(nearest, [lineage for lineage, _ in pooled], to_shown - to_held),
     }
 
 
-def at_least(wins: int, of: int) -> float:
-    """The chance of so many wins or more where each of `of` is as likely as not."""
-    return sum(math.comb(of, n) for n in range(wins, of + 1)) / 2**of if of else 1.0
+def _chance(nearest: Array, lineages: Sequence[str], found: int) -> float:
+    """The share of draws of the shown side, the real one among them, in which it wins by so many rows or more."""
+    names, of = np.unique(lineages, return_inverse=True)
+    is_shown = np.zeros(len(names), bool)
+    is_shown[of[: len(of) // 2]] = True
+    draw, as_many = np.random.default_rng(0), 1
+    for _ in range(_DRAWS // _AT_ONCE):
+        sides = draw.permuted(np.repeat(is_shown[:, None], _AT_ONCE, axis=1), axis=0)[of]
+        to_shown, to_held = _nearer(nearest, sides)
+        as_many += int(np.count_nonzero(to_shown - to_held >= found))
+    return as_many / (1 + _DRAWS)
+
+
+def _nearer(nearest: Array, sides: Array) -> tuple[Array, Array]:
+    """By draw, how many rows have all their nearest records on the shown side, and how many have none there."""
+    there = nearest @ sides.astype(np.float32)
+    return np.count_nonzero(there == nearest.sum(1)[:, None], axis=0), np.count_nonzero(there == 0, axis=0)
 
 
 def _nearest(rows: Sequence[Record], records: Sequence[Record], kinds: Mapping[str, str]) -> Array:
-    """Each row's similarity to the most similar record: the mean over the fields (Gower, 1971)."""
+    """Rows by records, 1 at the most similar of each row: by the mean over the fields (Gower, 1971)."""
     alike = sum(_alike([one.get(name) for one in rows], [one.get(name) for one in records], kind) for name, kind in kinds.items())
-    best: Array = np.round(np.max(np.asarray(alike) / len(kinds), axis=1), 9)
-    return best
+    means = np.round(np.asarray(alike) / len(kinds), 6)
+    nearest: Array = (means == means.max(axis=1, keepdims=True)).astype(np.float32)
+    return nearest
 
 
 def _alike(one: list[Any], other: list[Any], kind: str) -> Array:

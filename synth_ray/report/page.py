@@ -41,7 +41,7 @@ The same command goes on from here.</p>{% endif %}
 {% for what, n in m.disclosure.copied.items() %}<tr><td>rejected as a copy: {{ what }}</td><td class="n">{{ n }}</td></tr>{% endfor %}
 <tr><td>canaries planted, found</td><td class="n">{{ m.disclosure.canaries.planted }}, {{ m.disclosure.canaries.found }}</td></tr>
 {% for name, n in m.disclosure.test.items() %}<tr><td>{{ name.replace("_", " ") }}</td><td class="n">{{ "%.3g"|format(n) }}</td></tr>{% endfor %}</table>
-<p class="dim">A sign test against records the teacher never saw. Finding nothing is no proof of privacy.</p>{% endif %}
+<p class="dim">A permutation test against records the teacher never saw. Finding nothing is no proof of privacy.</p>{% endif %}
 <h2>Tokens and cost</h2><table>{% for name, n in m.tokens.items() %}<tr><td>{{ name }} tokens</td><td class="n">{{ "{:,}".format(n) }}</td></tr>{% endfor %}
 {% for name, n in m.cost.items() %}<tr><td>{{ name }}</td><td class="n">{{ n }}</td></tr>{% endfor %}</table>
 <h2>Identity</h2><table>{% for name in ("job_digest", "ask_digest", "dataset_digest") %}<tr><td>{{ name }}</td>

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -122,7 +123,7 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         raise JobError(f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.told()}; fix the source")
     if not recipe.copies:
         _refuse_synthetic_only_eval(job, seeds, [*real, *(seed for seed in mixed if seed.split != TRAIN)])
-    job, options = _learnt(job, recipe, options, seeds)
+    job, options = _learnt(job, recipe, options, chain(seeds, held))
     gold = gold_rows(job, _read(job, job.check.judge.gold if job.check.judge is not None else []))
     whole = digest(seeds.digest, [[one.id, one.fields["good"]] for one in gold]) if gold else seeds.digest
     ask_digest = job.ask_digest(whole)
@@ -155,8 +156,11 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     )
 
 
-def _learnt(job: Job, recipe: Recipe, options: Any, seeds: SeedStore) -> tuple[Job, Any]:
-    """The job and its options with what the recipe learns of the seeds: whoever is handed the job knows it too."""
+def _learnt(job: Job, recipe: Recipe, options: Any, seeds: Iterable[Seed]) -> tuple[Job, Any]:
+    """The job and its options with what the recipe learns of the seeds: whoever is handed the job knows it too.
+
+    Of the held-out ones as well: what is drawn must not tell which were shown, for that is what showing is tested by.
+    """
     if recipe.learn is None:
         return job, options
     more = dict(recipe.learn(options, seeds))

@@ -38,7 +38,9 @@ def disclosed(prepared: Prepared, copies: Copies, rows: Sample, *, curated: Call
             shown.add(one.id, one)
     for one in prepared.held:
         held.add(one.id, one)
-    seen, unseen = (list(_records(some.values, curated)) for some in (shown, held))
+    seen, unseen = (
+        list(zip((one.lineage for one in some.values), _records(some.values, curated), strict=True)) for some in (shown, held)
+    )
     return {
         "copied": dict(sorted(copies.counts.items())),
         "canaries": {"planted": copies.planted, "found": len(copies.canaries)},

@@ -80,9 +80,7 @@ def shown_notes(folder: Path) -> list[str]:
 
 def test_an_innocent_teacher_passes_and_the_dataset_loads(tmp_path: Path) -> None:
     visits(tmp_path)
-    # A draw that is told innocent: on 300 records too many are not, see docs/recipes.md.
-    innocent = job(tmp_path, ["{{ words }}"]) | {"plan": {"requests": 600, "seed": 7}}
-    manifest = synth_ray.run(innocent).manifest
+    manifest = synth_ray.run(job(tmp_path, ["{{ words }}"])).manifest
     told = manifest["disclosure"]
     assert told["copied"] == {}
     assert told["canaries"] == {"planted": 5, "found": 0}
