@@ -7,12 +7,18 @@ from typing import Any
 
 from synth_ray.recipes.contract import Completion
 
+Said = tuple[Completion, list[int]]
+"""A completion and, where the engine did not spell it, its tokens."""
 
-def completions_of(output: Any) -> list[Completion]:
+
+def completions_of(output: Any) -> list[Said]:
     asked = len(output.prompt_token_ids or ())
     cached = int(output.num_cached_tokens or 0)
     return [
-        Completion(o.text, str(o.finish_reason or "abort"), asked, len(o.token_ids), cached, _logprobs(o))
+        (
+            Completion(o.text, str(o.finish_reason or "abort"), asked, len(o.token_ids), cached, _logprobs(o)),
+            [] if o.text else list(o.token_ids),
+        )
         for o in sorted(output.outputs, key=lambda o: o.index)
     ]
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
+from types import SimpleNamespace
 from typing import Any
 
 from synth_ray.ask.engine_counts import EngineCounts, resolved_arguments, size_of
-from synth_ray.ask.engine_outputs import completions_of
+from synth_ray.ask.engine_outputs import Said, completions_of
 from synth_ray.ask.engine_start import out_of_sight, rank_of
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.errors import Absent, AskFailed, JobError, TeacherError
@@ -45,6 +46,11 @@ class Ask:
     @property
     def n(self) -> int:
         return int(self.sampling["n"])
+
+    @property
+    def is_spelt_by_engine(self) -> bool:
+        """Stop strings are looked for in the text as it grows, and log-probabilities spell each token."""
+        return any(self.sampling.get(name) is not None for name in ("stop", "logprobs", "prompt_logprobs"))
 
 
 class VllmEngine:
@@ -107,12 +113,12 @@ class VllmEngine:
     def drop(self, number: int) -> None:
         self._engine.abort_request([str(number)])
 
-    def step(self) -> list[tuple[int, list[Completion]]]:
+    def step(self) -> list[tuple[int, list[Said]]]:
         """One step of everything it runs: the asks that ended in it, by number."""
         began = time.monotonic()
         outputs = self._engine.step()
         done = [(int(o.request_id), completions_of(o)) for o in outputs if o.finished]
-        self._counts.stepped(time.monotonic() - began, [answers for _, answers in done])
+        self._counts.stepped(time.monotonic() - began, [[one for one, _ in answers] for _, answers in done])
         return done
 
     def starved(self, seconds: float) -> None:
@@ -148,17 +154,32 @@ def likely_names(model: Model) -> dict[str, Any]:
 def tokenizer_of(names: dict[str, Any]) -> Any:
     """The tokenizer of the engine that told these names."""
     quiet()
+    import vllm.v1.engine.detokenizer  # noqa: F401  `spelt` needs it, and it takes its time
     from vllm.tokenizers import get_tokenizer
 
     return get_tokenizer(**names)
+
+
+def spelt(tokenizer: Any, ask: Ask, said: Said) -> Completion:
+    """With its text, of an answer that the engine did not spell: by vLLM's own rules, so that it is the same text."""
+    from vllm import SamplingParams
+    from vllm.v1.engine.detokenizer import IncrementalDetokenizer
+
+    completion, tokens = said
+    asked: Any = SimpleNamespace(
+        request_id="", sampling_params=SamplingParams(**ask.sampling), prompt_token_ids=ask.tokens, prompt_embeds=None
+    )
+    spelling = IncrementalDetokenizer.from_new_request(tokenizer, asked)
+    spelling.update(tokens, completion.finish_reason == "stop")
+    return replace(completion, text=spelling.get_next_output_text(True, False))
 
 
 def _parameters(ask: Ask) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    guide = _guide(ask.constraint)
-    return SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, structured_outputs=guide, **ask.sampling)
+    how = {"detokenize": ask.is_spelt_by_engine, "output_kind": RequestOutputKind.FINAL_ONLY}
+    return SamplingParams(structured_outputs=_guide(ask.constraint), **how, **ask.sampling)
 
 
 def _guide(constraint: Constraint | None) -> Any:

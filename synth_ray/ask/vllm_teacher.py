@@ -15,8 +15,9 @@ from typing import Any
 
 from synth_ray.ask.engine_host import EngineHost, OwnProcess
 from synth_ray.ask.engine_loop import Item
+from synth_ray.ask.engine_outputs import Said
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
-from synth_ray.ask.vllm_engine import Ask, likely_names, tokenizer_of
+from synth_ray.ask.vllm_engine import Ask, likely_names, spelt, tokenizer_of
 from synth_ray.ask.waiters import Waiters
 from synth_ray.errors import AskFailed, EngineDead
 from synth_ray.job.models import Model
@@ -57,15 +58,24 @@ class VllmTeacher:
         room = self._max_len - len(tokens)
         if room <= 0:
             raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(tokens)} tokens, the engine takes {self._max_len}")
+        ask = Ask(tokens, _sampling(prompt, room), prompt.constraint, prompt.adapter)
+        said = await self._said(ask)
+        if ask.is_spelt_by_engine:
+            return [completion for completion, _ in said]
+        with self._lock:
+            return [spelt(self._tokenizer, ask, one) for one in said]
+
+    async def _said(self, ask: Ask) -> list[Said]:
         number = next(self._numbers)
         answer = self._waiters.add(number)
-        self._post(number, Ask(tokens, _sampling(prompt, room), prompt.constraint, prompt.adapter))
+        self._post(number, ask)
         try:
-            return await answer
+            said: list[Said] = await answer
         except asyncio.CancelledError:
             if self._waiters.forget(number) is not None:
                 self._post(number, None)
             raise
+        return said
 
     def _tokens(self, messages: list[Message]) -> list[int]:
         with self._lock:  # a tokenizer is no two threads' at once

@@ -9,9 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 from synth_ray.errors import EngineDead
-from synth_ray.recipes.contract import Completion
 
-Answer = asyncio.Future[list[Completion]]
+Answer = asyncio.Future[Any]
 
 
 class Waiters:
@@ -36,7 +35,7 @@ class Waiters:
         """Nobody waits for it any more. None where nobody did."""
         return self._waiting.pop(name, None)
 
-    def hand_over(self, done: Iterable[tuple[Hashable, list[Completion] | Exception]]) -> None:
+    def hand_over(self, done: Iterable[tuple[Hashable, Any]]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Answer, Any]]] = {}
         for name, result in done:
             if (waiter := self.forget(name)) is not None:

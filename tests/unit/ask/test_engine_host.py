@@ -102,6 +102,17 @@ def test_an_ask_that_the_engine_refuses_fails_alone(vllm_teacher: Any) -> None:
 
 
 @pytest.mark.vllm
+def test_a_text_is_the_same_whoever_spells_it(vllm_teacher: Any) -> None:
+    """The engine where it looks for stop strings, else the process that asked."""
+    for limits in ({"max_tokens": 7}, {"max_tokens": 60}, {"max_tokens": 60, "skip_special_tokens": False}):
+        sampling = {"temperature": 0.0, **limits}
+        here = ask(vllm_teacher, *[prompt(i, sampling=sampling) for i in range(5)])
+        there = ask(vllm_teacher, *[prompt(i, sampling={**sampling, "stop": ["no answer says this"]}) for i in range(5)])
+        assert [[one.text for one in some] for some in here] == [[one.text for one in some] for some in there]
+        assert all(one.text for [one] in here)
+
+
+@pytest.mark.vllm
 def test_the_process_ends_with_whoever_started_it() -> None:
     code = (
         "import os; from synth_ray.ask.vllm_teacher import VllmTeacher; from synth_ray.job.models import Model\n"
