@@ -101,17 +101,21 @@ class VllmTeacher:
 
     def _send(self) -> None:
         items: list[Item] = []
-        with suppress(OSError):  # who listens on a broken line tells everyone who waits
+        try:
             while None not in items:
                 items = [self._outbox.get()]
                 with suppress(queue.Empty):
                     while True:
                         items.append(self._outbox.get_nowait())
                 self._line.send(items)
+        except OSError:
+            pass  # who listens on a broken line tells everyone who waits
+        except Exception as error:  # what a recipe asked with cannot travel: better a dead engine than one that is never asked
+            self._waiters.bury(f"an ask could not be sent to the engine: {type(error).__name__}")
 
     def _listen(self) -> None:
         death = ""
-        with suppress(EOFError, OSError):
+        try:
             while not death:
                 told = self._line.recv()
                 if isinstance(told, EngineDead):
@@ -119,7 +123,10 @@ class VllmTeacher:
                 else:
                     self._load, self._taken, ended = told
                     self._waiters.hand_over(ended)
-        self._waiters.bury(death or f"the engine is gone: {self._host.ended()}")
+        except (EOFError, OSError):
+            death = f"the engine is gone: {self._host.ended()}"
+        finally:
+            self._waiters.bury(death or "what the engine said could not be read")
 
 
 def _sampling(prompt: Prompt, room: int) -> dict[str, Any]:
