@@ -22,6 +22,7 @@ hypothesis.settings.load_profile("house")
 
 ROOT = Path(__file__).parent.parent
 TINY_TEACHER = ROOT / "models" / "tiny-teacher"
+ENGINE_ARGS = {"dtype": "bfloat16", "max_num_seqs": 64, "max_model_len": 512, "enforce_eager": True}
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +31,7 @@ def vllm_teacher() -> Iterator[object]:
     from synth_ray.ask.engines import open_teacher
     from synth_ray.job.models import Model
 
-    engine_args = {"dtype": "bfloat16", "max_num_seqs": 64, "max_model_len": 512, "enforce_eager": True}
-    teacher = open_teacher(Model(model=str(TINY_TEACHER), engine_args=engine_args))
+    teacher = open_teacher(Model(model=str(TINY_TEACHER), engine_args=ENGINE_ARGS))
     teacher.open()
     yield teacher
     teacher.close()

@@ -21,11 +21,11 @@ from synth_ray.errors import AskFailed, EngineDead, JobError, TeacherError
 from synth_ray.job.document import Job
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Constraint
-from tests.conftest import TINY_TEACHER
+from tests.conftest import ENGINE_ARGS, TINY_TEACHER
 from tests.unit.ask.test_teachers import ask, prompt
 
 LONG = {"max_tokens": 400, "ignore_eos": True}
-SMALL = {"dtype": "bfloat16", "max_num_seqs": 8, "max_model_len": 512, "enforce_eager": True}
+SMALL = ENGINE_ARGS | {"max_num_seqs": 8}
 
 
 def process_of(teacher: Any) -> subprocess.Popen[bytes]:

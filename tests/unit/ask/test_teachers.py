@@ -21,7 +21,7 @@ from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion, Constraint, user
 from synth_ray.records import digest
 from tests.batch_server import Provider, batches
-from tests.conftest import TINY_TEACHER
+from tests.conftest import ENGINE_ARGS, TINY_TEACHER
 from tests.endpoint_server import KEY
 from tests.servers import serving
 
@@ -65,8 +65,7 @@ def batched_teacher(served: tuple[str, str], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module")
 def threaded_teacher() -> Iterator[Teacher]:
     """The engine on a thread of this process, as one whose workers are Ray's is."""
-    args = {"dtype": "bfloat16", "max_num_seqs": 64, "max_model_len": 512, "enforce_eager": True}
-    one = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=args), host=OwnThread())
+    one = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=ENGINE_ARGS), host=OwnThread())
     one.open()
     yield one
     one.close()

@@ -27,7 +27,7 @@ def near(one: Mapping[str, Any], draw: random.Random) -> dict[str, Any]:
 
 
 def known(records: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    return [(str(id(one)), one) for one in records]
+    return [(one["note"], one) for one in records]  # each its own lineage, and the same at every run
 
 
 def test_an_innocent_teacher_is_seldom_accused_and_a_copying_one_always_found() -> None:
