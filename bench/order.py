@@ -12,11 +12,11 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
 
-import synth_ray.route.pending as pending
+import synth_ray.drive.request_queue as pending
 from bench.results import tell
 from bench.simulated import SimulatedPool, SimulatedReplica, seed, simulate
+from synth_ray.drive.lengths import Lengths
 from synth_ray.records import Seed
-from synth_ray.route.lengths import Lengths
 
 SLOTS = 128
 

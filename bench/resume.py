@@ -17,11 +17,11 @@ from typing import Any
 from bench.results import tell
 from synth_ray.ask.journal import journalled
 from synth_ray.dataset.ledger import COMMITS, Commit, Ledger
-from synth_ray.dataset.standing import standing
+from synth_ray.dataset.output_status import standing
+from synth_ray.drive.window import Window
 from synth_ray.job.load import job_from
-from synth_ray.route.growing import grown_plan
-from synth_ray.route.preparation import prepare
-from synth_ray.route.window import Window
+from synth_ray.prepare.plan_segments import grown_plan
+from synth_ray.prepare.preparation import prepare
 from synth_ray.storage import open_storage
 
 CHUNK = 1024

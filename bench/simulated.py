@@ -16,12 +16,12 @@ import pyarrow as pa
 from synth_ray.ask.rows import answered
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import Recalled
+from synth_ray.drive.driver import Driver
+from synth_ray.drive.window import Window
 from synth_ray.job.load import job_from
+from synth_ray.meter.tally import Tally
 from synth_ray.records import Draft, Outcome, Request, Seed
-from synth_ray.route.driver import Driver
-from synth_ray.route.pool import ChunkStaged, Event, TeacherAnswered, TeacherReady, TeacherReturned
-from synth_ray.route.tally import Tally
-from synth_ray.route.window import Window
+from synth_ray.workers.pool import ChunkStaged, Event, TeacherAnswered, TeacherReady, TeacherReturned
 
 STEPS_A_TURN = 4  # decode steps between two looks of the driver: a tenth of a second at 25 ms a step
 

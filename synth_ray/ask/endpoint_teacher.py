@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from synth_ray.ask.lanes import Lane, Lanes
+from synth_ray.ask.adaptive_limit import Lane, Lanes
 from synth_ray.ask.openai_protocol import completions_in, failure, headers_of, path_of, request_body
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import Absent, AskFailed, EngineDead

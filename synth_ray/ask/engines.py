@@ -84,8 +84,8 @@ def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequ
         from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 
         return BatchApiTeacher(model, storage)
-    from synth_ray.ask.engine_host import OwnProcess, OwnThread
-    from synth_ray.ask.vllm_teacher import VllmTeacher
+    from synth_ray.ask.vllm.host import OwnProcess, OwnThread
+    from synth_ray.ask.vllm.teacher import VllmTeacher
 
     host = OwnThread() if model.spreads else OwnProcess({VISIBLE: devices} if devices else {})
     return VllmTeacher(model, adapters=adapters, host=host)

@@ -7,15 +7,20 @@ Segments hold text before scrubbing; they are deleted when their chunk commits (
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from synth_ray.errors import StorageError
+from synth_ray.job.document import Job
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Request, digest
 from synth_ray.storage import Storage
+from synth_ray.storage.job_files import open_output
+
+log = logging.getLogger(__name__)
 
 Answers = dict[str, list[Completion]]
 """Answers by ask key."""
@@ -149,3 +154,14 @@ def _plain(answer: Completion) -> list[Any]:
         answer.cached_tokens,
     ]
     return told if answer.logprobs is None else [*told, answer.logprobs]
+
+
+def open_journal(job: Job) -> Journal | None:
+    """The journal of one worker of the job, or none where the job keeps none."""
+    if job.limits.journal_flush_s == 0:
+        return None
+    return Journal(open_output(job.output), flush_s=job.limits.journal_flush_s, on_trouble=_told)
+
+
+def _told(error: StorageError) -> None:
+    log.warning("the ask journal could not be written, the next flush tries again: %s", error)

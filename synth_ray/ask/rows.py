@@ -8,7 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.records import STAGED, Draft, Message, Origin, Outcome, Request, canonical, digest, slot_id
+from synth_ray.records import STAGED, Draft, Message, Origin, Outcome, Reason, Request, canonical, digest, slot_id
+
+GUILTY = "two engines died with this request alone in flight, and two with it among others"
+"""The detail of a row whose request kills engines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +83,14 @@ def _conversation(draft: Draft) -> list[Message]:
 def _text(value: str) -> str:
     """Arrow strings are UTF-8: a lone surrogate, which a broken decoder can emit, becomes its escape."""
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def only(one: Answered, positions: set[int]) -> Answered:
+    keep = pa.array([p in positions for p in one.rows["position"].to_pylist()])
+    return Answered(one.chunk, tuple(sorted(positions)), one.rows.filter(keep), one.tokens, one.attempts)
+
+
+def failed(request: Request, detail: str) -> Answered:
+    """What a request comes to that ends as engine_error without an answer."""
+    drafts = [Draft([], "", finish_reason="", reason=Reason.ENGINE_ERROR, detail=detail) for _ in range(request.slots)]
+    return answered([Outcome(request, drafts)])[0]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synth_ray.check import sandboxed
+from synth_ray.check import sandbox_child
 from synth_ray.errors import Absent
 
 _HARNESS = """
@@ -47,7 +47,7 @@ class Sandbox:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
-        self._script = str(Path(sandboxed.__file__))
+        self._script = str(Path(sandbox_child.__file__))
         self._python = os.path.realpath(sys.executable)
         folders = [sys.base_prefix, "/usr", "/lib", "/lib64", "/bin"]
         self._readable = [f for i, f in enumerate(folders) if not any(f.startswith(g + "/") for g in folders[:i])]
@@ -119,7 +119,7 @@ def _ended(process: subprocess.Popen[bytes], said: bytes, token: bytes, seconds:
     finally:
         _kill(process)
         timer.shutdown(wait=False)
-    if process.returncode == sandboxed.NO_ISOLATION:
+    if process.returncode == sandbox_child.NO_ISOLATION:
         return _Ended(False, out.decode("utf-8", "replace")[:200])
     return _Ended(process.returncode == 0 and token in out, "failed")
 

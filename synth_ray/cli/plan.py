@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 
 from synth_ray.cli.job import job_of
+from synth_ray.prepare.estimate import estimate
+from synth_ray.prepare.preparation import Prepared, prepare
 from synth_ray.records import SPLITS
-from synth_ray.route.estimate import estimate
-from synth_ray.route.preparation import Prepared, prepare
 
 _CHUNKS_SHOWN = 10
 

@@ -12,8 +12,8 @@ from synth_ray.ask.engines import distinct, open_engines
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.cli.job import job_of
 from synth_ray.job.document import Job
+from synth_ray.prepare.preparation import prepare
 from synth_ray.records import Draft, Outcome, Request
-from synth_ray.route.preparation import prepare
 from synth_ray.scrub.scrubber import open_scrubber
 
 

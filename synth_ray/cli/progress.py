@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from synth_ray.route.tally import Tally
+from synth_ray.meter.tally import Tally
 
 _HEARTBEAT_S = 10.0
 _PANEL_S = 0.5

@@ -6,8 +6,8 @@ import argparse
 import time
 from collections.abc import Iterator
 
+from synth_ray.dataset.output_status import Standing, standing
 from synth_ray.dataset.process import is_gone
-from synth_ray.dataset.standing import Standing, standing
 from synth_ray.storage import open_storage
 
 

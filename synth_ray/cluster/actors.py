@@ -12,15 +12,16 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from synth_ray import heap
+from synth_ray import gc_tuning
+from synth_ray.ask.journal import open_journal
 from synth_ray.ask.rows import Answered
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import AskWorker, Recalled
 from synth_ray.errors import EngineDead
 from synth_ray.job.document import Job
 from synth_ray.records import from_tuples
-from synth_ray.route.places import open_journal, open_output
-from synth_ray.route.pool import ChunkStaged
+from synth_ray.storage.job_files import open_output
+from synth_ray.workers.pool import ChunkStaged
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class TeacherActor:
     def open(self) -> tuple[dict[str, TeacherFacts], str]:
         """The facts of each role, and the node this replica is on."""
         facts = self._worker.open()
-        heap.settle()
+        gc_tuning.settle()
         return facts, ray.get_runtime_context().get_node_id()
 
     def submit(self, requests: Sequence[tuple[Any, ...]], recalled: Recalled) -> None:
@@ -83,10 +84,10 @@ class StagerActor:
     """One CPU worker."""
 
     def __init__(self, job: Job) -> None:
-        from synth_ray.route.stager import Stager  # a teacher's process does without numba and presidio
+        from synth_ray.workers.stager import Stager  # a teacher's process does without numba and presidio
 
         self._stager = Stager(job)
-        heap.settle()
+        gc_tuning.settle()
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> ChunkStaged:
         return self._stager.stage(chunk, batches, facts)

@@ -16,15 +16,15 @@ from ray.exceptions import RayError, RayTaskError
 
 from synth_ray.ask.worker import Recalled
 from synth_ray.cluster.actors import StagerActor, TeacherActor
+from synth_ray.cluster.draining import Leaving
 from synth_ray.cluster.index import RayShards
-from synth_ray.cluster.joining import start_ray
-from synth_ray.cluster.leaving import Leaving
 from synth_ray.cluster.placement import end, start_teacher
+from synth_ray.cluster.ray_session import start_ray
 from synth_ray.dedup.shards import Sharded
 from synth_ray.errors import JobError, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request, as_tuples
-from synth_ray.route.pool import (
+from synth_ray.workers.pool import (
     HUNT_DEATHS,
     ChunkStaged,
     Event,

@@ -18,14 +18,14 @@ from synth_ray.dataset.manifest import Manifest, manifest_etag, read_manifest
 from synth_ray.errors import JobError, NotThere
 from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub
+from synth_ray.prepare.preparation import prepare
+from synth_ray.prepare.schedule import Plans, open_plans
+from synth_ray.publish.publication import Publication, Told
 from synth_ray.route.fence import driving, refuse_unconditional_store
-from synth_ray.route.places import open_output
-from synth_ray.route.plans import Plans, open_plans
-from synth_ray.route.preparation import prepare
-from synth_ray.route.publication import Publication, Told
 from synth_ray.route.run import Result
-from synth_ray.route.stager import Stager
 from synth_ray.storage import Storage
+from synth_ray.storage.job_files import open_output
+from synth_ray.workers.row_stages import RowStages
 
 _STAGED_BY = ("check", "scrub", "dedup")
 
@@ -98,7 +98,7 @@ def _restaged(job: Job, pinned: Mapping[str, Any]) -> Callable[[pa.Table], pa.Ta
     if not changed:
         return None
     _refuse_looser(job.scrub, {name: before.get(name) for name in changed if name.startswith("scrub.")}, before)
-    return Stager(job).restaged
+    return RowStages(job).run_again
 
 
 def _refuse_looser(scrub: Scrub, changed: Mapping[str, Any], before: Mapping[str, Any]) -> None:

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth_ray.ask.engine_start import rank_of
+from synth_ray.ask.vllm.start import rank_of
 from synth_ray.errors import Absent, JobError
 from synth_ray.job.document import Job
 from synth_ray.job.load import BadJob
 from synth_ray.job.models import Model
+from synth_ray.prepare.preparation import Prepared, evaluation_sets, prepare
+from synth_ray.publish.indexing import refuse_other_indexes
 from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.recipes.templates import compiled
-from synth_ray.route.indexing import refuse_other_indexes
-from synth_ray.route.preparation import Prepared, evaluation_sets, prepare
-from synth_ray.route.stager import Stager
+from synth_ray.workers.row_stages import RowStages
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,5 +80,4 @@ def _model(role: str, model: Model) -> None:
 
 
 def _curation(job: Job) -> None:
-    stager = Stager(job)
-    evaluation_sets(job, stager.fingerprinter.words)
+    evaluation_sets(job, RowStages(job).fingerprinter.words)

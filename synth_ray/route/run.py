@@ -14,25 +14,25 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from synth_ray import heap
+from synth_ray import gc_tuning
 from synth_ray.ask.journal import forget, journalled, recalled
 from synth_ray.dataset.card import write_unfinished_card
 from synth_ray.dataset.manifest import manifest_etag
+from synth_ray.drive.driver import Driver
+from synth_ray.drive.window import Window
 from synth_ray.job.document import Job
-from synth_ray.route.costs import Costs
-from synth_ray.route.driver import Driver
+from synth_ray.meter.costs import Costs
+from synth_ray.meter.spending import Spending
+from synth_ray.meter.tally import Tally
+from synth_ray.meter.throughput import engine_told
+from synth_ray.prepare.preparation import Prepared, prepare
+from synth_ray.prepare.schedule import Plans, open_plans
+from synth_ray.publish.publication import Publication, Told
+from synth_ray.publish.publisher import Publisher
 from synth_ray.route.fence import Fence, driving, refuse_unconditional_store
-from synth_ray.route.places import open_output
-from synth_ray.route.plans import Plans, open_plans
-from synth_ray.route.pool import Pool
-from synth_ray.route.preparation import Prepared, prepare
-from synth_ray.route.publication import Publication, Told
-from synth_ray.route.publisher import Publisher
-from synth_ray.route.spending import Spending
-from synth_ray.route.tally import Tally
-from synth_ray.route.throughput import engine_told
-from synth_ray.route.window import Window
 from synth_ray.storage import Storage
+from synth_ray.storage.job_files import open_output
+from synth_ray.workers.pool import Pool
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def run_job(
     refuse_unconditional_store(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, driving(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
-        with heap.settled():
+        with gc_tuning.settled():
             return _Run(prepared.job, prepared, storage, fence).go(make_pool, watch, extend=extend, retry_failed=retry_failed)
 
 

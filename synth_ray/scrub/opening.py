@@ -9,10 +9,10 @@ from functools import partial
 from synth_ray.errors import Absent, JobError
 from synth_ray.job.scrub import Scrub
 from synth_ray.scrub.findings import Finder, Finding
-from synth_ray.scrub.placeholders import PLACEHOLDER, Placeholders
-from synth_ray.scrub.rendering import Make
-from synth_ray.scrub.settle import Choose, Settler
-from synth_ray.scrub.surrogates import SURROGATE, Surrogates
+from synth_ray.scrub.replace.fixpoint import Choose, Settler
+from synth_ray.scrub.replace.placeholders import PLACEHOLDER, Placeholders
+from synth_ray.scrub.replace.rendering import Make
+from synth_ray.scrub.replace.surrogates import SURROGATE, Surrogates
 
 CANARIES = {
     "CREDIT_CARD": "Please charge my card 4111 1111 1111 1111 today.",
@@ -46,13 +46,13 @@ FEWEST_KEY_BYTES = 16
 
 def opened(section: Scrub, *, key: str) -> Settler:
     """`key` is the surrogates' key; other replacements need none."""
-    from synth_ray.scrub.patterns import PatternFinder
+    from synth_ray.scrub.detect.patterns import PatternFinder
 
     make = _make(section, key)
     patterns = PatternFinder(section)
     models: list[Finder] = []
     if section.engine != "patterns":
-        from synth_ray.scrub.names import open_names
+        from synth_ray.scrub.detect.name_models import open_names
 
         models.append(open_names(section))
     finders: list[Finder] = [patterns, *models]

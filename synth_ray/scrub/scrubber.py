@@ -12,9 +12,9 @@ import pyarrow as pa
 from synth_ray.job.scrub import Scrub
 from synth_ray.records import Reason
 from synth_ray.scrub.findings import ScrubFailed
-from synth_ray.scrub.leaves import Leaf, Path, rebuilt
-from synth_ray.scrub.rendering import Edit
-from synth_ray.scrub.settle import Record, Settler
+from synth_ray.scrub.replace.fixpoint import Record, Settler
+from synth_ray.scrub.replace.leaves import Leaf, Path, rebuilt
+from synth_ray.scrub.replace.rendering import Edit
 from synth_ray.scrub.staged import scrubbed_table
 
 

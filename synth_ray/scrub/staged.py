@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from synth_ray.records import MESSAGES, STAGED, Reason, canonical
-from synth_ray.scrub.leaves import Leaf, Path, rebuilt
-from synth_ray.scrub.settle import Record
+from synth_ray.scrub.replace.fixpoint import Record
+from synth_ray.scrub.replace.leaves import Leaf, Path, rebuilt
 
 logger = logging.getLogger(__name__)
 

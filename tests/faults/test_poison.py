@@ -12,11 +12,11 @@ import pytest
 
 import synth_ray
 from synth_ray.ask.asker import Asker
+from synth_ray.drive.poison import Suspects
 from synth_ray.job.models import Sampling
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Constraint, Recipe, user
 from synth_ray.records import Reason, Request, Seed
-from synth_ray.route.suspects import Suspects
 from tests.conftest import TINY_TEACHER
 from tests.route.test_route import job
 from tests.unit.ask.test_teachers import ask, prompt

@@ -14,8 +14,8 @@ import duckdb
 
 import synth_ray
 from synth_ray.job.seeds import Source
+from synth_ray.plan.hold_out import _SYLLABLES, withheld
 from synth_ray.plan.seeds import RejectedSeed, read_seeds
-from synth_ray.plan.withheld import _SYLLABLES, withheld
 from synth_ray.recipes.contract import CANARY, Shield
 from synth_ray.records import Seed
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import synth_ray
+from synth_ray.ask.adaptive_limit import Lanes
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
-from synth_ray.ask.lanes import Lanes
 from synth_ray.ask.openai_protocol import shared
 from synth_ray.ask.teacher import Prompt
 from synth_ray.errors import Absent, AskFailed, EngineDead

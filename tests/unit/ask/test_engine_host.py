@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from synth_ray.ask.engine_host import OwnProcess
 from synth_ray.ask.engines import VISIBLE, devices_of
-from synth_ray.ask.vllm_teacher import VllmTeacher
+from synth_ray.ask.vllm.host import OwnProcess
+from synth_ray.ask.vllm.teacher import VllmTeacher
 from synth_ray.errors import AskFailed, EngineDead, JobError, TeacherError
 from synth_ray.job.document import Job
 from synth_ray.job.models import Model
@@ -115,7 +115,7 @@ def test_a_text_is_the_same_whoever_spells_it(vllm_teacher: Any) -> None:
 @pytest.mark.vllm
 def test_the_process_ends_with_whoever_started_it() -> None:
     code = (
-        "import os; from synth_ray.ask.vllm_teacher import VllmTeacher; from synth_ray.job.models import Model\n"
+        "import os; from synth_ray.ask.vllm.teacher import VllmTeacher; from synth_ray.job.models import Model\n"
         f"teacher = VllmTeacher(Model(model={str(TINY_TEACHER)!r}, engine_args={SMALL!r})); teacher.open()\n"
         "print(teacher._host._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )

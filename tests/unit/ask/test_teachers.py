@@ -12,10 +12,10 @@ import pytest
 
 from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
-from synth_ray.ask.engine_host import OwnThread
 from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.teacher import Prompt, Teacher
-from synth_ray.ask.vllm_teacher import VllmTeacher
+from synth_ray.ask.vllm.host import OwnThread
+from synth_ray.ask.vllm.teacher import VllmTeacher
 from synth_ray.errors import AskFailed, EngineDead
 from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion, Constraint, user

@@ -5,8 +5,8 @@ import random
 from synth_ray.job.split import Split
 from synth_ray.plan.lineage import Lineages
 from synth_ray.plan.seeds import RejectedSeed
+from synth_ray.prepare.split_groups import Groups
 from synth_ray.records import Seed
-from synth_ray.route.grouping import Groups
 
 HALVES = Split(fractions={"train": 0.5, "test": 0.5})
 

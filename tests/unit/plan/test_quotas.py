@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from synth_ray.errors import JobError
 from synth_ray.job.target import Balance
 from synth_ray.plan.cells import Cells, parted
-from synth_ray.plan.draws import Draws
+from synth_ray.plan.pool_sampler import Draws
 from synth_ray.plan.quotas import Quotas
 from synth_ray.records import Seed
 

@@ -15,7 +15,7 @@ from synth_ray.recipes.catalogue import options_of
 from synth_ray.recipes.passages import counter, passages
 from synth_ray.recipes.templates import constants
 from synth_ray.records import Reason
-from synth_ray.route.stager import compared
+from synth_ray.workers.row_stages import comparison_of_job
 from tests.conftest import TINY_TEACHER
 from tests.unit.recipes.standins import made, says, seed
 
@@ -78,4 +78,4 @@ def test_what_the_template_puts_into_every_row_is_masked() -> None:
     job = job_from(
         {"name": "m", "seeds": "x.jsonl", "recipe": "rewrite", "models": {"teacher": {"engine": "scripted"}}, "output": "out"}
     )
-    assert "Rewrite the text below" in compared(job)[1]
+    assert "Rewrite the text below" in comparison_of_job(job)[1]

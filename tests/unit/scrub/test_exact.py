@@ -9,10 +9,10 @@ import pytest
 from bench.pii_fuzz import fragments, fuzzed
 from bench.pii_texts import corpus
 from synth_ray.job.scrub import Policy, Scrub, Secrets
-from synth_ray.scrub import exact, stock
-from synth_ray.scrub.exact import ExactPatterns
+from synth_ray.scrub.detect.patterns import PatternFinder
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.patterns import PatternFinder
+from synth_ray.scrub.presidio import exact, stock
+from synth_ray.scrub.presidio.exact import ExactPatterns
 from synth_ray.scrub.scrubber import open_scrubber
 
 NEVER = 1e18

@@ -9,8 +9,8 @@ import pytest
 
 from synth_ray.errors import Absent, JobError
 from synth_ray.job.scrub import Scrub
-from synth_ray.scrub.name_models import Mention, base, mentions_of
-from synth_ray.scrub.names import OVERLAP, Model, NameFinder, open_names, windows
+from synth_ray.scrub.detect.name_models import Mention, base, mentions_of, open_names
+from synth_ray.scrub.detect.names import OVERLAP, Model, NameFinder, windows
 from synth_ray.scrub.scrubber import open_scrubber
 
 NAMES = ["PERSON", "LOCATION"]

@@ -6,8 +6,8 @@ import pytest
 
 from synth_ray.errors import Absent, JobError
 from synth_ray.job.scrub import Scrub, Secrets
+from synth_ray.scrub.detect.patterns import PatternFinder
 from synth_ray.scrub.opening import CANARIES
-from synth_ray.scrub.patterns import PatternFinder
 from synth_ray.scrub.scrubber import open_scrubber
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from bench.pii_texts import corpus
 from synth_ray.job.scrub import Policy, Scrub, Secrets
+from synth_ray.scrub.detect.patterns import PatternFinder
 from synth_ray.scrub.findings import spans_of
 from synth_ray.scrub.opening import chooser
-from synth_ray.scrub.patterns import PatternFinder
 
 ALL = [
     "CREDIT_CARD",

