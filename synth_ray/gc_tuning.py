@@ -10,20 +10,20 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_YOUNG = 50_000
+_GENERATION0_THRESHOLD = 50_000
 
 
-def settle() -> None:
+def freeze_startup_objects() -> None:
     """For a process of our own, once it is up: what is there is walked no more, and new objects less often."""
     gc.freeze()
-    gc.set_threshold(_YOUNG, 20, 20)
+    gc.set_threshold(_GENERATION0_THRESHOLD, 20, 20)
 
 
 @contextmanager
-def settled() -> Iterator[None]:
+def frozen_during_run() -> Iterator[None]:
     """The same for a while, in a process that is not ours: what is garbage there already waits until the end."""
     before = gc.get_threshold()
-    settle()
+    freeze_startup_objects()
     try:
         yield
     finally:

@@ -100,7 +100,7 @@ def verdict_of(reason: Reason | None) -> Verdict:
     return Verdict.FAILED if reason in FAILED else Verdict.REJECTED
 
 
-def canonical(value: Any) -> bytes:
+def canonical_json(value: Any) -> bytes:
     """JSON bytes that depend on the value alone: sorted keys, no spaces, UTF-8, lone surrogates escaped."""
     return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
 
@@ -115,7 +115,7 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 
 def digest(*parts: Any, size: int = 16) -> str:
     """Hex BLAKE2b of the canonical form of the parts."""
-    return hashlib.blake2b(canonical(parts), digest_size=size).hexdigest()
+    return hashlib.blake2b(canonical_json(parts), digest_size=size).hexdigest()
 
 
 def by_fields(value: Any) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.records import STAGED, Draft, Message, Origin, Outcome, Reason, Request, canonical, digest, slot_id
+from synth_ray.records import STAGED, Draft, Message, Origin, Outcome, Reason, Request, canonical_json, digest, slot_id
 
 GUILTY = "two engines died with this request alone in flight, and two with it among others"
 """The detail of a row whose request kills engines."""
@@ -64,7 +64,7 @@ def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
         "messages": _conversation(draft),
         "prompt": _text(draft.prompt[-1]["content"]) if draft.prompt else "",
         "completion": _text(draft.completion),
-        "fields": _text(canonical(draft.fields).decode()),
+        "fields": _text(canonical_json(draft.fields).decode()),
         "prompt_digest": digest(draft.prompt),
         "logprobs": draft.logprobs,
         "finish_reason": draft.finish_reason,

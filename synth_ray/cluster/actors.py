@@ -52,7 +52,7 @@ class TeacherActor:
     def open(self) -> tuple[dict[str, TeacherFacts], str]:
         """The facts of each role, and the node this replica is on."""
         facts = self._worker.open()
-        gc_tuning.settle()
+        gc_tuning.freeze_startup_objects()
         return facts, ray.get_runtime_context().get_node_id()
 
     def submit(self, requests: Sequence[tuple[Any, ...]], recalled: Recalled) -> None:
@@ -87,7 +87,7 @@ class StagerActor:
         from synth_ray.workers.stager import Stager  # a teacher's process does without numba and presidio
 
         self._stager = Stager(job)
-        gc_tuning.settle()
+        gc_tuning.freeze_startup_objects()
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> ChunkStaged:
         return self._stager.stage(chunk, batches, facts)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from synth_ray.errors import JobError
 from synth_ray.job.models import Models
 from synth_ray.job.output import RESERVED, Output
-from synth_ray.records import LOGPROBS, MESSAGES, Origin, canonical, fields_of
+from synth_ray.records import LOGPROBS, MESSAGES, Origin, canonical_json, fields_of
 
 _TYPES = {
     "string": pa.string(),
@@ -132,7 +132,7 @@ class RowShape:
         for given in fields_of(staged):
             for name, kind in promoted.items():
                 values[name].append(self._taken(given, name, kind))
-            rest.append(canonical(given).decode())
+            rest.append(canonical_json(given).decode())
         made = {name: pa.array(values[name], _TYPES[kind]) for name, kind in promoted.items()}
         return made | {"fields": pa.array(rest, pa.string())}
 
@@ -165,7 +165,7 @@ def _text(value: Any) -> str | None:
 
 
 def _json(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else canonical(value).decode()
+    return value if value is None or isinstance(value, str) else canonical_json(value).decode()
 
 
 def _bool(value: Any) -> bool | None:

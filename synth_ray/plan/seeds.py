@@ -17,7 +17,7 @@ import pyarrow as pa
 from synth_ray.job.seeds import Source
 from synth_ray.plan.rows import BadRow, Row, format_of, rows_of
 from synth_ray.plan.shapes import NoField, WrongType, canonical_fields
-from synth_ray.records import SPLITS, Origin, Reason, Seed, canonical, digest
+from synth_ray.records import SPLITS, Origin, Reason, Seed, canonical_json, digest
 
 OpenFile = Callable[[str], BinaryIO]
 
@@ -104,7 +104,7 @@ def _depth(value: Any, source: Source) -> int:
 
 
 def _id(fields: dict[str, Any]) -> str:
-    return blake2b(canonical(fields) if _is_plain(fields) else canonical(_textual(fields)), digest_size=16).hexdigest()
+    return blake2b(canonical_json(fields) if _is_plain(fields) else canonical_json(_textual(fields)), digest_size=16).hexdigest()
 
 
 def _is_plain(fields: dict[str, Any]) -> bool:
@@ -182,7 +182,7 @@ def _row(seed: Seed) -> dict[str, Any]:
         "id": seed.id,
         "lineage": seed.lineage,
         "split": SPLITS.index(seed.split),
-        "fields": canonical(_textual(seed.fields)).decode(),
+        "fields": canonical_json(_textual(seed.fields)).decode(),
         "source": seed.source,
         "line": seed.line,
         "origin": seed.origin.value,

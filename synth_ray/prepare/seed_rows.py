@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.records import STAGED, Origin, Seed, canonical, digest
+from synth_ray.records import STAGED, Origin, Seed, canonical_json, digest
 
 
 def real_rows(seeds: Iterable[Seed]) -> pa.Table:
@@ -39,7 +39,7 @@ def _row(position: int, seed: Seed, name: str) -> dict[str, Any]:
         "messages": said,
         "prompt": prompt,
         "completion": answer,
-        "fields": canonical(others).decode(),
+        "fields": canonical_json(others).decode(),
         "prompt_digest": digest(said[:1]),
         "finish_reason": "",
         "prompt_tokens": 0,

@@ -17,7 +17,7 @@ from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
 from synth_ray.recipes.templates import render
 from synth_ray.recipes.votes import Vote, vote
-from synth_ray.records import Draft, Reason, Request, canonical
+from synth_ray.records import Draft, Reason, Request, canonical_json
 
 TEMPLATE = """{% if labels %}Classify the text. Answer with one of: {{ labels | join(", ") }}.
 {% for name, told in descriptions.items() if told %}- {{ name }}: {{ told }}
@@ -124,7 +124,7 @@ def _read(answer: Completion, options: Label) -> tuple[str | None, str]:
     if not Draft202012Validator(options.answer_schema).is_valid(value):
         return None, ""
     said, rationale = (value["answer"], value["rationale"]) if options.rationale else (value, "")
-    return said if options.allowed else canonical(said).decode(), str(rationale)
+    return said if options.allowed else canonical_json(said).decode(), str(rationale)
 
 
 def _fields(request: Request, options: Label, won: Vote, said: str | None, rationale: str) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _fields(request: Request, options: Label, won: Vote, said: str | None, ratio
         fields["rationale"] = rationale
     if options.gold:
         value = request.seed.fields.get(options.gold)
-        gold = value.strip() if isinstance(value, str) else canonical(value).decode()
+        gold = value.strip() if isinstance(value, str) else canonical_json(value).decode()
         fields |= {"gold": None, "matches_gold": None} if value is None else {"gold": gold, "matches_gold": said == gold}
     return fields
 

@@ -14,7 +14,7 @@ from datetime import date
 from typing import Any
 
 from synth_ray.errors import JobError
-from synth_ray.records import canonical
+from synth_ray.records import canonical_json
 
 Table = Mapping[str, Any]
 """`fields`: by name the kind and its marginal; `together`: combinations drawn as one. JSON, for it is part of the job."""
@@ -118,7 +118,7 @@ def _together(
 
 
 def _key(value: Any) -> bytes:
-    return canonical(value)
+    return canonical_json(value)
 
 
 def _by_key(values: Sequence[Any], held: Mapping[bytes, int]) -> list[tuple[Any, int]]:

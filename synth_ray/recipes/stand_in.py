@@ -23,7 +23,7 @@ from synth_ray.recipes.json_schema import JsonSchema
 from synth_ray.recipes.marginals import drawn, learnt
 from synth_ray.recipes.parts import LONGEST, in_parts, parts_of
 from synth_ray.recipes.templates import expression, holds, render
-from synth_ray.records import Draft, Reason, Request, Seed, canonical, digest
+from synth_ray.records import Draft, Reason, Request, Seed, canonical_json, digest
 
 TEMPLATE = """Here are records:
 {% for shot in shots %}- {% for name in record %}{{ name }}: {{ shot.get(name) }}{{ "; " if not loop.last }}{% endfor %}
@@ -113,7 +113,9 @@ async def _record(request: Request, ask: Ask, options: StandIn, slot: int) -> Dr
     if written is None:
         return Draft(said, answer.text, values, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no texts")
     record = {name: {**values, **written}[name] for name in options.fields}
-    draft = Draft(said, canonical(record).decode(), record, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens)
+    draft = Draft(
+        said, canonical_json(record).decode(), record, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens
+    )
     if broken := _broken(record, options):
         draft.reason, draft.detail = Reason.SCHEMA_MISMATCH, broken
     return draft

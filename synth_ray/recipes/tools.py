@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.json_schema import JsonSchema
-from synth_ray.records import canonical
+from synth_ray.records import canonical_json
 
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 
@@ -32,7 +32,7 @@ class Tool(Section):
 
 def call_text(name: str, arguments: Any) -> str:
     """A call as a turn's text, in the form of Hermes and Qwen templates."""
-    return f"<tool_call>{canonical({'name': name, 'arguments': arguments}).decode()}</tool_call>"
+    return f"<tool_call>{canonical_json({'name': name, 'arguments': arguments}).decode()}</tool_call>"
 
 
 def arguments_of(text: str, tool: Tool) -> dict[str, Any] | None:

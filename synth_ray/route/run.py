@@ -59,7 +59,7 @@ def run_job(
     refuse_unconditional_store(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, driving(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
-        with gc_tuning.settled():
+        with gc_tuning.frozen_during_run():
             return _Run(prepared.job, prepared, storage, fence).go(make_pool, watch, extend=extend, retry_failed=retry_failed)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.records import MESSAGES, STAGED, Reason, canonical
+from synth_ray.records import MESSAGES, STAGED, Reason, canonical_json
 from synth_ray.scrub.replace.fixpoint import Record
 from synth_ray.scrub.replace.leaves import Leaf, Path, rebuilt
 
@@ -65,7 +65,7 @@ def _write(columns: dict[str, list[Any]], i: int, record: Record, *, too_much: b
     if (completion, fields) != (record.value[2], record.value[3]):
         columns["logprobs"][i] = None  # they spell, token by token, what was just replaced
     if fields is not None and fields != record.value[3]:
-        columns["fields"][i] = fields if isinstance(record.value[3], str) else canonical(fields).decode()
+        columns["fields"][i] = fields if isinstance(record.value[3], str) else canonical_json(fields).decode()
     counts = dict(columns["pii"][i] or ())
     for entity, count in record.counts.items():
         counts[entity] = counts.get(entity, 0) + count

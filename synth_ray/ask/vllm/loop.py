@@ -99,7 +99,7 @@ def _serve(line: Connection) -> None:
     except SynthRayError as error:
         line.send(error)
         return
-    gc_tuning.settle()
+    gc_tuning.freeze_startup_objects()
     line.send((engine.facts(), engine.tokenizer_names()))
     EngineLoop(line, engine).run()
 
