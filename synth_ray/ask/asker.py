@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from synth_ray.ask.teacher import Prompt, Teacher
-from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.errors import AskFailed, EngineDied
 from synth_ray.job.document import Job
 from synth_ray.job.models import Sampling, teacher_role
 from synth_ray.recipes.catalogue import options_of, recipe_of
@@ -79,7 +79,7 @@ class Asker:
             drafts, reason, detail = [], Reason(error.reason), error.detail
         except TimeoutError:
             drafts, reason, detail = [], Reason.DEADLINE, f"not done after {self._deadline_s:g} s"
-        except EngineDead:
+        except EngineDied:
             raise
         except Exception as error:
             # A recipe is user code: its bug costs its row, is counted, and its message may quote the row.

@@ -14,14 +14,14 @@ from synth_ray.ask.batch_provider import BatchProvider
 from synth_ray.ask.batch_records import BatchRecords, Record, name_of
 from synth_ray.ask.openai_protocol import completions_in, failure, headers_of, path_of, request_body
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
-from synth_ray.errors import AskFailed, EngineDead, SynthRayError
+from synth_ray.errors import AskFailed, EngineDied, SynthRayError
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Reason
 from synth_ray.storage import Storage
 
 _LONGEST = 1 << 20
-Reply = list[Completion] | AskFailed | EngineDead
+Reply = list[Completion] | AskFailed | EngineDied
 Lines = dict[str, dict[str, Any]]
 
 
@@ -78,7 +78,7 @@ class BatchApiTeacher:
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
         if self._death:
-            raise EngineDead(self._death)
+            raise EngineDied(self._death)
         self._settle_in(asyncio.get_running_loop())
         asked = _Asked(prompt.key, prompt.n, self._line(prompt), asyncio.get_running_loop().create_future())
         self._waiting.add(asked)
@@ -122,7 +122,7 @@ class BatchApiTeacher:
         except Exception as error:
             self._death = str(error) if isinstance(error, SynthRayError) else f"models.batch: {type(error).__name__}"
             for asked in self._waiting:
-                _tell(asked, EngineDead(self._death))
+                _tell(asked, EngineDied(self._death))
 
     # Going up.
 

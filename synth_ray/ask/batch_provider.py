@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from synth_ray.ask.openai_protocol import headers_of, path_of
-from synth_ray.errors import EngineDead
+from synth_ray.errors import EngineDied
 from synth_ray.job.models import Model
 
 ENDED = ("completed", "failed", "expired", "cancelled")
@@ -120,7 +120,7 @@ class BatchProvider:
         if reply.status_code == 429 or reply.status_code >= 500:
             return None
         if reply.status_code >= 400:
-            raise EngineDead(
+            raise EngineDied(
                 f"models.batch: wanted {method} {path.split('/')[1]} to be taken, got HTTP {reply.status_code}; check url and "
                 "key_env, and the provider's limits"
             )
@@ -134,7 +134,7 @@ class BatchProvider:
 
     async def _pause(self, tried: int) -> None:
         if time.monotonic() - self._last_reply > self._section.dead_after_s:
-            raise EngineDead(f"models.batch: wanted a reply, got none in {self._section.dead_after_s:g} s")
+            raise EngineDied(f"models.batch: wanted a reply, got none in {self._section.dead_after_s:g} s")
         first = min(_WAIT_S, self._section.poll_s)
         await asyncio.sleep(min(_MOST_WAIT_S, first * 2 ** min(tried, 9)) * (0.5 + random.random()))
 

@@ -14,7 +14,7 @@ import httpx
 from synth_ray.ask.adaptive_limit import Lane, Lanes
 from synth_ray.ask.openai_protocol import completions_in, failure, headers_of, path_of, request_body
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
-from synth_ray.errors import Absent, AskFailed, EngineDead
+from synth_ray.errors import AskFailed, EngineDied, MissingResource
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Reason
@@ -51,10 +51,14 @@ class EndpointTeacher:
         began = time.monotonic()
         told = [found for url in self._urls if (found := self._models(url)) is not None]
         if not told:
-            raise Absent(f"models.endpoint.urls: wanted a server that answers, got none of {len(self._urls)}; is one up?")
+            raise MissingResource(
+                f"models.endpoint.urls: wanted a server that answers, got none of {len(self._urls)}; is one up?"
+            )
         mine = [one for found in told for one in found if one.get("id") == self._model.model]
         if not mine:
-            raise Absent(f"models.model: wanted a model that the server has, got '{self._model.model}', which it has not")
+            raise MissingResource(
+                f"models.model: wanted a model that the server has, got '{self._model.model}', which it has not"
+            )
         self._is_vllm = mine[0].get("owned_by") == "vllm" or self._endpoint.flavour == "vllm"
         self._max_len = int(mine[0].get("max_model_len") or 1 << 20)
         return TeacherFacts(
@@ -76,7 +80,7 @@ class EndpointTeacher:
         except httpx.HTTPError:
             return None
         if reply.status_code in (401, 403):
-            raise Absent(f"models.endpoint.key_env: wanted a key that the server takes, got HTTP {reply.status_code}")
+            raise MissingResource(f"models.endpoint.key_env: wanted a key that the server takes, got HTTP {reply.status_code}")
         if reply.status_code != 200:
             return None
         try:
@@ -117,7 +121,7 @@ class EndpointTeacher:
     def _refuse_dead(self) -> None:
         lanes = self._open_lanes()
         if time.monotonic() - lanes.last_success > self._endpoint.dead_after_s:
-            raise EngineDead(
+            raise EngineDied(
                 f"endpoint: wanted an answer, got none from {len(self._urls)} servers in {self._endpoint.dead_after_s:g} s"
             )
 

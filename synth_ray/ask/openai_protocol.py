@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synth_ray.ask.teacher import Prompt
-from synth_ray.errors import Absent, AskFailed, EngineDead
+from synth_ray.errors import AskFailed, EngineDied, MissingResource
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, Constraint
 from synth_ray.records import Reason
@@ -22,7 +22,7 @@ _TOO_LONG = ("context length", "context_length", "maximum context", "too long", 
 def headers_of(section: str, key_env: str) -> dict[str, str]:
     """The key, from the environment alone. Raises Absent where it is not there; `section` is the one that names it."""
     if key_env and not os.environ.get(key_env):
-        raise Absent(f"models.{section}.key_env: wanted a key in the environment variable {key_env}, got none; set it")
+        raise MissingResource(f"models.{section}.key_env: wanted a key in the environment variable {key_env}, got none; set it")
     return {"Authorization": f"Bearer {os.environ[key_env]}"} if key_env else {}
 
 
@@ -49,7 +49,7 @@ def request_body(model: Model, prompt: Prompt, *, is_vllm: bool) -> dict[str, An
 def _only_vllm(sampling: Mapping[str, Any], is_vllm: bool) -> dict[str, Any]:
     wanted = {name: sampling[name] for name, nothing in _OF_VLLM.items() if sampling.get(name, nothing) != nothing}
     if wanted and not is_vllm:
-        raise EngineDead(
+        raise EngineDied(
             f"sampling.{next(iter(wanted))}: wanted a server that takes it, got one that does not say it is vLLM; leave it "
             "out, or say flavour: vllm"
         )
@@ -63,7 +63,7 @@ def _constraint(constraint: Constraint | None, is_vllm: bool) -> dict[str, Any]:
         schema = {"name": "answer", "schema": dict(constraint.json_schema), "strict": True}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
     if not is_vllm:
-        raise EngineDead(
+        raise EngineDied(
             "recipe: wanted a server that takes choices and patterns, got one that does not say it is vLLM; use a JSON "
             "Schema, or say flavour: vllm"
         )
@@ -72,10 +72,10 @@ def _constraint(constraint: Constraint | None, is_vllm: bool) -> dict[str, Any]:
     return {"structured_outputs": {"regex": constraint.regex}}
 
 
-def failure(status: int, text: str) -> AskFailed | EngineDead:
+def failure(status: int, text: str) -> AskFailed | EngineDied:
     """What a refusal means. The server's words may quote the prompt: only what they are about is told."""
     if status in (401, 403, 404):
-        return EngineDead(f"models: wanted to be let in to the model, got HTTP {status}; check the key and the model's name")
+        return EngineDied(f"models: wanted to be let in to the model, got HTTP {status}; check the key and the model's name")
     if any(mark in text[:2000].casefold() for mark in _TOO_LONG):
         return AskFailed(Reason.PROMPT_TOO_LONG, f"HTTP {status}")
     return AskFailed(Reason.ENGINE_ERROR, f"HTTP {status}")

@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from synth_ray.records import STAGED, Draft, Message, Origin, Outcome, Reason, Request, canonical_json, digest, slot_id
 
-GUILTY = "two engines died with this request alone in flight, and two with it among others"
+POISON_DETAIL = "two engines died with this request alone in flight, and two with it among others"
 """The detail of a row whose request kills engines."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredRows:
     """Requests of one chunk that ended: their positions, their rows, and what they cost."""
 
     chunk: int
@@ -25,15 +25,15 @@ class Answered:
     attempts: dict[str, int] = field(default_factory=dict)
 
 
-def answered(outcomes: Iterable[Outcome]) -> list[Answered]:
+def rows_by_chunk(outcomes: Iterable[Outcome]) -> list[AnsweredRows]:
     """Group outcomes by chunk, in chunk order; within a chunk in the order they ended."""
     by_chunk: dict[int, list[Outcome]] = {}
     for outcome in outcomes:
         by_chunk.setdefault(outcome.request.chunk, []).append(outcome)
-    return [_answered(chunk, by_chunk[chunk]) for chunk in sorted(by_chunk)]
+    return [_rows_of_chunk(chunk, by_chunk[chunk]) for chunk in sorted(by_chunk)]
 
 
-def _answered(chunk: int, outcomes: list[Outcome]) -> Answered:
+def _rows_of_chunk(chunk: int, outcomes: list[Outcome]) -> AnsweredRows:
     rows = [_row(o.request, slot, draft) for o in outcomes for slot, draft in enumerate(o.drafts)]
     tokens = {
         "prompt": sum(o.prompt_tokens for o in outcomes),
@@ -46,7 +46,7 @@ def _answered(chunk: int, outcomes: list[Outcome]) -> Answered:
         for reason, count in outcome.attempts.items():
             attempts[reason] = attempts.get(reason, 0) + count
     positions = tuple(o.request.position for o in outcomes)
-    return Answered(chunk, positions, pa.RecordBatch.from_pylist(rows, schema=STAGED), tokens, attempts)
+    return AnsweredRows(chunk, positions, pa.RecordBatch.from_pylist(rows, schema=STAGED), tokens, attempts)
 
 
 def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
@@ -85,12 +85,12 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def only(one: Answered, positions: set[int]) -> Answered:
+def keep_positions(one: AnsweredRows, positions: set[int]) -> AnsweredRows:
     keep = pa.array([p in positions for p in one.rows["position"].to_pylist()])
-    return Answered(one.chunk, tuple(sorted(positions)), one.rows.filter(keep), one.tokens, one.attempts)
+    return AnsweredRows(one.chunk, tuple(sorted(positions)), one.rows.filter(keep), one.tokens, one.attempts)
 
 
-def failed(request: Request, detail: str) -> Answered:
+def engine_failure(request: Request, detail: str) -> AnsweredRows:
     """What a request comes to that ends as engine_error without an answer."""
     drafts = [Draft([], "", finish_reason="", reason=Reason.ENGINE_ERROR, detail=detail) for _ in range(request.slots)]
-    return answered([Outcome(request, drafts)])[0]
+    return rows_by_chunk([Outcome(request, drafts)])[0]

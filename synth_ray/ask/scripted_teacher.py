@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
-from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.errors import AskFailed, EngineDied
 from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion
 from synth_ray.recipes.templates import compiled
@@ -56,7 +56,7 @@ class ScriptedTeacher:
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
         if self._dead:
-            raise EngineDead("scripted teacher: dead as told by script.die_after")
+            raise EngineDied("scripted teacher: dead as told by script.die_after")
         if self._script.latency_s > 0:
             await self._take_time(prompt.key)
         self._count_towards_death()
@@ -84,12 +84,12 @@ class ScriptedTeacher:
         self._answered += 1
         if self._script.die_after is not None and self._answered > self._script.die_after:
             self._dead = True
-            raise EngineDead(f"scripted teacher: died after {self._script.die_after} answers, as told")
+            raise EngineDied(f"scripted teacher: died after {self._script.die_after} answers, as told")
 
     def _taste(self, prompt: Prompt) -> None:
         if self._script.poison and any(self._script.poison in m["content"] for m in prompt.messages):
             self._dead = True
-            raise EngineDead("scripted teacher: died of a prompt, as told by script.poison")
+            raise EngineDied("scripted teacher: died of a prompt, as told by script.poison")
 
     def _completion(self, prompt: Prompt, draw: random.Random) -> Completion:
         text, finish = self._text(prompt, draw), "stop"

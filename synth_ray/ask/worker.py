@@ -15,9 +15,9 @@ import pyarrow as pa
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.engines import distinct, open_engines
 from synth_ray.ask.journal import Answers, Journal
-from synth_ray.ask.rows import Answered, answered
+from synth_ray.ask.rows import AnsweredRows, rows_by_chunk
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts
-from synth_ray.errors import EngineDead
+from synth_ray.errors import EngineDied
 from synth_ray.job.document import Job
 from synth_ray.records import Outcome, Request
 from synth_ray.storage import Storage
@@ -46,13 +46,13 @@ class AskWorker:
         self._job = job
         self._storage = storage
         self._journal = journal
-        self._done: queue.SimpleQueue[Outcome | EngineDead] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Outcome | EngineDied] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="recipes", daemon=True)
         self._backlog: deque[tuple[Request, Answers]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._engines: list[tuple[Teacher, int]] = []
-        self._dead: EngineDead | None = None
+        self._dead: EngineDied | None = None
         self._teachers: dict[str, Teacher] = {}
 
     def open(self) -> dict[str, TeacherFacts]:
@@ -112,17 +112,17 @@ class AskWorker:
     async def _one(self, request: Request, recalled: Answers) -> None:
         try:
             self._done.put(await self._asker.run(request, recalled))
-        except EngineDead as death:
+        except EngineDied as death:
             self._done.put(death)
 
-    def collect(self, wait_s: float) -> list[Answered]:
+    def collect(self, wait_s: float) -> list[AnsweredRows]:
         """Finished requests, by chunk; empty when none finished within `wait_s` seconds."""
         outcomes: list[Outcome] = []
         try:
             item = self._done.get(timeout=0 if self._dead else wait_s)
             self._linger()
             while True:
-                if isinstance(item, EngineDead):
+                if isinstance(item, EngineDied):
                     self._dead = item
                 else:
                     outcomes.append(item)
@@ -133,7 +133,7 @@ class AskWorker:
             pass
         if self._dead is not None and not outcomes:
             raise self._dead
-        return answered(outcomes)
+        return rows_by_chunk(outcomes)
 
     def _linger(self) -> None:
         until = time.monotonic() + _LINGER_S

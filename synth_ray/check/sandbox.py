@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from synth_ray.check import sandbox_child
-from synth_ray.errors import Absent
+from synth_ray.errors import MissingResource
 
 _HARNESS = """
 import sys
@@ -56,7 +56,7 @@ class Sandbox:
         """Raises Absent where this host lacks a kind of isolation, which is then named."""
         told = self._run("pass", "pass", self._limits.seconds)
         if not told.passed:
-            raise Absent(
+            raise MissingResource(
                 f"check.verify: wanted a host that can isolate a program, got one that cannot ({told.why}); allow unprivileged "
                 "user namespaces, or choose another verifier"
             )

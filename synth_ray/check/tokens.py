@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from synth_ray.errors import Absent
+from synth_ray.errors import MissingResource
 
 Counter = Callable[[Sequence[str]], list[int]]
 
@@ -28,11 +28,11 @@ def _of_encoding(name: str) -> Counter:
     import tiktoken
 
     if name not in tiktoken.list_encoding_names():
-        raise Absent(f"check.tokenizer: wanted a local folder, a tokenizer.json or a tiktoken encoding, got '{name}'")
+        raise MissingResource(f"check.tokenizer: wanted a local folder, a tokenizer.json or a tiktoken encoding, got '{name}'")
     try:
         encoding = tiktoken.get_encoding(name)
     except Exception as error:
-        raise Absent(
+        raise MissingResource(
             f"check.tokenizer: wanted the tiktoken encoding '{name}' on this machine, got {type(error).__name__}; "
             "set TIKTOKEN_CACHE_DIR to a folder that holds it, or name a local tokenizer.json"
         ) from None

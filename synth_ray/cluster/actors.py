@@ -14,24 +14,24 @@ import ray
 
 from synth_ray import gc_tuning
 from synth_ray.ask.journal import open_journal
-from synth_ray.ask.rows import Answered
+from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import AskWorker, Recalled
-from synth_ray.errors import EngineDead
+from synth_ray.errors import EngineDied
 from synth_ray.job.document import Job
-from synth_ray.records import from_tuples
+from synth_ray.records import requests_from_tuples
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.pool import ChunkStaged
 
 log = logging.getLogger(__name__)
 
 
-def _end_process(why: str) -> None:
+def _end_process(cause: str) -> None:
     """A dead engine must take its process along: a raised error would leave an actor that takes work and never answers.
 
     See the discussion in ray issue 59522.
     """
-    log.critical("ending this actor: %s", why)
+    log.critical("ending this actor: %s", cause)
     logging.shutdown()
     os._exit(1)
 
@@ -42,9 +42,9 @@ class TeacherActor:
     def __init__(self, job: Job) -> None:
         self._worker = AskWorker(job, journal=open_journal(job), storage=open_output(job.output))
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._end_in_order)
+            signal.signal(signal.SIGTERM, self._on_sigterm)
 
-    def _end_in_order(self, _number: int, _frame: object) -> None:
+    def _on_sigterm(self, _number: int, _frame: object) -> None:
         """The machine is being taken away: what was finished is kept, and the driver asks the rest elsewhere."""
         self._worker.flush()
         _end_process("got SIGTERM")
@@ -56,23 +56,23 @@ class TeacherActor:
         return facts, ray.get_runtime_context().get_node_id()
 
     def submit(self, requests: Sequence[tuple[Any, ...]], recalled: Recalled) -> None:
-        self._worker.submit(from_tuples(requests), recalled)
+        self._worker.submit(requests_from_tuples(requests), recalled)
 
     def withdraw(self, most: int) -> list[tuple[int, int]]:
         return self._worker.withdraw(most)
 
-    def committed(self, chunk: int) -> None:
+    def drop_journal(self, chunk: int) -> None:
         self._worker.committed(chunk)
 
-    def collect(self, wait_s: float) -> tuple[list[Answered], dict[str, Load]]:
+    def collect(self, wait_s: float) -> tuple[list[AnsweredRows], dict[str, Load]]:
         try:
             return self._worker.collect(wait_s), self._worker.load()
-        except EngineDead as death:
+        except EngineDied as death:
             self._worker.flush()
             _end_process(str(death))
             raise
 
-    def hand_back(self) -> None:
+    def flush_for_drain(self) -> None:
         """The notice time is over: what was finished is kept, what is in flight is asked elsewhere."""
         self._worker.flush()
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from ray._private.state import state
 
-_ASK_EVERY_S = 1.0
-_SPARE_S = 5.0
+_POLL_INTERVAL_S = 1.0
+_MARGIN_S = 5.0
 _NOTICE_S = 120.0
 
 
@@ -19,7 +19,7 @@ def draining_nodes() -> dict[str, float]:
     return {node: at / 1000 - now if at else _NOTICE_S for node, at in state.get_draining_nodes().items()}
 
 
-class Leaving:
+class DrainTracker:
     """Which replica stands on which node, what lies with it, and when it must have handed that back.
 
     Law: a replica on a leaving node is noticed once, and due once: when nothing lies with it any more, or a little before
@@ -29,43 +29,47 @@ class Leaving:
     def __init__(self, clock: Callable[[], float], nodes: Callable[[], dict[str, float]] = draining_nodes) -> None:
         self._clock = clock
         self._nodes = nodes
-        self._asked_at = float("-inf")
-        self._on: dict[int, str] = {}
-        self._with: Counter[int] = Counter()
-        self._until: dict[int, float] = {}
-        self._told: set[int] = set()
+        self._polled_at = float("-inf")
+        self._node_of: dict[int, str] = {}
+        self._in_flight: Counter[int] = Counter()
+        self._deadline: dict[int, float] = {}
+        self._asked_to_return: set[int] = set()
 
-    def placed(self, teacher: int, node: str) -> None:
-        self._on[teacher] = node
+    def on_placed(self, replica: int, node: str) -> None:
+        self._node_of[replica] = node
 
-    def asked(self, teacher: int, requests: int) -> None:
-        self._with[teacher] += requests
+    def add_in_flight(self, replica: int, requests: int) -> None:
+        self._in_flight[replica] += requests
 
-    def gone(self, teacher: int) -> bool:
+    def forget(self, replica: int) -> bool:
         """Forget the replica; whether it was leaving."""
-        self._on.pop(teacher, None)
-        self._with.pop(teacher, None)
-        self._told.discard(teacher)
-        return self._until.pop(teacher, None) is not None
+        self._node_of.pop(replica, None)
+        self._in_flight.pop(replica, None)
+        self._asked_to_return.discard(replica)
+        return self._deadline.pop(replica, None) is not None
 
-    def __contains__(self, teacher: int) -> bool:
-        return teacher in self._until
+    def __contains__(self, replica: int) -> bool:
+        return replica in self._deadline
 
-    def noticed(self) -> list[int]:
+    def new_notices(self) -> list[int]:
         """Replicas that learn now that they leave."""
         now = self._clock()
-        if not self._on or now - self._asked_at < _ASK_EVERY_S:
+        if not self._node_of or now - self._polled_at < _POLL_INTERVAL_S:
             return []
-        self._asked_at = now
+        self._polled_at = now
         left = self._nodes()
-        new = [t for t, node in self._on.items() if node in left and t not in self._until]
-        for teacher in new:
-            self._until[teacher] = now + max(0.0, min(left[self._on[teacher]], _NOTICE_S) - _SPARE_S)
+        new = [t for t, node in self._node_of.items() if node in left and t not in self._deadline]
+        for replica in new:
+            self._deadline[replica] = now + max(0.0, min(left[self._node_of[replica]], _NOTICE_S) - _MARGIN_S)
         return new
 
-    def due(self) -> list[int]:
+    def due_to_return(self) -> list[int]:
         """Replicas that must hand back now."""
         now = self._clock()
-        due = [t for t, until in self._until.items() if t not in self._told and (until <= now or self._with[t] <= 0)]
-        self._told.update(due)
+        due = [
+            t
+            for t, until in self._deadline.items()
+            if t not in self._asked_to_return and (until <= now or self._in_flight[t] <= 0)
+        ]
+        self._asked_to_return.update(due)
         return due

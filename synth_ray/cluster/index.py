@@ -52,20 +52,20 @@ class RayShards:
 
     def step(self, messages: dict[int, Array]) -> dict[int, Array | None]:
         asked = {shard: self.actors[shard].step.remote(message) for shard, message in messages.items()}
-        return {shard: _got(ref) for shard, ref in asked.items()}
+        return {shard: _result_or_none(ref) for shard, ref in asked.items()}
 
     def save(self, shard: int) -> int | None:
-        last: int | None = _got(self.actors[shard].save.remote())
+        last: int | None = _result_or_none(self.actors[shard].save.remote())
         return last
 
     def restart(self, shard: int) -> int | None:
         ray.kill(self.actors[shard])  # it may only be out of reach
         self.actors[shard] = self._start(shard)
-        last: int | None = _got(self.actors[shard].restore.remote())
+        last: int | None = _result_or_none(self.actors[shard].restore.remote())
         return last
 
     def entries(self, shard: int) -> dict[str, Array] | None:
-        found: dict[str, Array] | None = _got(self.actors[shard].entries.remote())
+        found: dict[str, Array] | None = _result_or_none(self.actors[shard].entries.remote())
         return found
 
     def nbytes(self) -> int:
@@ -76,7 +76,7 @@ class RayShards:
             ray.kill(actor)
 
 
-def _got(ref: Any) -> Any:
+def _result_or_none(ref: Any) -> Any:
     """The reply; None where the shard, or the node its reply lay on, is gone. An error the shard raised is raised."""
     try:
         return ray.get(ref)

@@ -28,6 +28,6 @@ def start_teacher(actor: type, job: Job) -> tuple[Any, PlacementGroup | None]:
     return remote.options(scheduling_strategy=where, max_concurrency=4, max_restarts=0).remote(job), group
 
 
-def end(group: PlacementGroup | None) -> None:
+def release_group(group: PlacementGroup | None) -> None:
     if group is not None:
         remove_placement_group(group)

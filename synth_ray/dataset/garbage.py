@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from synth_ray.dataset.ledger import CHUNKS, ROOT, Ledger
 from synth_ray.dataset.manifest import read_manifest
 from synth_ray.dataset.writer import DATA, REJECTED
-from synth_ray.errors import JobError, NotThere
+from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.storage import Entry, Storage
 
 Kind = Literal["orphans", "parts", "asks", "batches", "chunks"]
@@ -48,7 +48,7 @@ def _parts(storage: Storage) -> Iterator[Entry]:
     try:
         manifest = read_manifest(storage)
         named = {file.path for file in [*manifest.files, *manifest.rejected_files]}
-    except NotThere:
+    except ObjectNotFound:
         named = set()
     for entry in chain(storage.list(f"{DATA}/"), storage.list(f"{REJECTED}/")):
         if entry.path not in named:
@@ -71,7 +71,7 @@ def _batches(storage: Storage) -> Iterator[Entry]:
 def _is_complete(storage: Storage) -> bool:
     try:
         return read_manifest(storage).complete
-    except NotThere:
+    except ObjectNotFound:
         return False
 
 

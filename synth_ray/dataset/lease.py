@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from synth_ray.errors import Conflict, NotThere
+from synth_ray.errors import Conflict, ObjectNotFound
 from synth_ray.storage import Storage
 
 PATH = "_synth/driver.json"
@@ -41,7 +41,7 @@ class Lease:
         """Take a free, released or stale lease, or one whose driver `is_gone` knows to be dead. Raises Conflict."""
         try:
             data, etag = storage.read_with_etag(PATH)
-        except NotThere:
+        except ObjectNotFound:
             data, etag = _record("", 0, 0.0, lease_s), ""
         held = json.loads(data)
         _refuse_if_held(storage, held, now=now, is_gone=is_gone)

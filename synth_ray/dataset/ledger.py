@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synth_ray.dataset.ranges import Ranges
-from synth_ray.errors import Conflict, JobError, NotThere, StorageError
+from synth_ray.errors import Conflict, JobError, ObjectNotFound, StorageError
 from synth_ray.storage import Entry, Storage
 
 ROOT = "_synth/"
@@ -82,7 +82,7 @@ class Ledger:
         """The keys of the run whose chunks are here. Raises JobError where nothing is, or where `keys` ask something else."""
         try:
             held: dict[str, Any] = json.loads(self._storage.read(JOB))
-        except NotThere:
+        except ObjectNotFound:
             raise JobError(f"{self._storage.url}: wanted the chunks of a run, got none; run the job first") from None
         before: dict[str, Any] = held.get("keys", {})
         ours = json.loads(json.dumps(dict(keys)))
@@ -136,7 +136,7 @@ class Ledger:
         for _ in range(2):  # a read can be torn where the store does not tell; an object that is broken stays so
             try:
                 data = self._storage.read(commit.object)
-            except NotThere:
+            except ObjectNotFound:
                 raise StorageError(
                     f"{self._storage.url}/{commit.object}: wanted a committed chunk, got none; `synth-ray gc --what chunks` "
                     "removes them and with them re-curation: give output.path another place, or restore it"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synth_ray.dataset.part import FileEntry
 from synth_ray.dataset.writer import Written
-from synth_ray.errors import Conflict, NotThere, StorageError, SynthRayError
+from synth_ray.errors import Conflict, ObjectNotFound, StorageError, SynthRayError
 from synth_ray.storage import Storage
 
 PATH = "manifest.json"
@@ -146,7 +146,7 @@ def manifest_etag(storage: Storage) -> str:
     """The version a run will replace: read it when the run begins. Empty when there is none."""
     try:
         return storage.etag(PATH)
-    except NotThere:
+    except ObjectNotFound:
         return ""
 
 

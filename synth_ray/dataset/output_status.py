@@ -11,7 +11,7 @@ from synth_ray.dataset.lease import PATH as LEASE
 from synth_ray.dataset.ledger import CHUNKS, ROOT, Ledger
 from synth_ray.dataset.manifest import Manifest, read_manifest
 from synth_ray.dataset.ranges import Ranges
-from synth_ray.errors import NotThere
+from synth_ray.errors import ObjectNotFound
 from synth_ray.storage import Storage
 
 ASKS = f"{ROOT}asks/"
@@ -60,12 +60,12 @@ def standing(storage: Storage, *, now: float) -> Standing:
 def _manifest(storage: Storage) -> Manifest | None:
     try:
         return read_manifest(storage)
-    except NotThere:
+    except ObjectNotFound:
         return None
 
 
 def _driver(storage: Storage) -> dict[str, Any]:
     try:
         return dict(json.loads(storage.read(LEASE)))
-    except NotThere:
+    except ObjectNotFound:
         return {}

@@ -7,17 +7,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.ask.rows import Answered
+from synth_ray.ask.rows import AnsweredRows
 
 
-class Waiting:
+class AnswerBuffer:
     """Answered rows by chunk, from the answer until the commit. `nbytes` is what they hold."""
 
     def __init__(self) -> None:
-        self._answers: dict[int, list[Answered]] = {}
+        self._answers: dict[int, list[AnsweredRows]] = {}
         self.nbytes = 0
 
-    def add(self, one: Answered) -> None:
+    def add(self, one: AnsweredRows) -> None:
         self._answers.setdefault(one.chunk, []).append(one)
         self.nbytes += one.rows.nbytes
 
@@ -33,5 +33,5 @@ class Waiting:
             attempts.update(one.attempts)
         return {"tokens": dict(tokens), "attempts": dict(attempts)}
 
-    def committed(self, chunk: int) -> None:
+    def drop(self, chunk: int) -> None:
         self.nbytes -= sum(one.rows.nbytes for one in self._answers.pop(chunk, ()))

@@ -6,11 +6,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
-from synth_ray.ask.rows import GUILTY, Answered, failed, only
+from synth_ray.ask.rows import POISON_DETAIL, AnsweredRows, engine_failure, keep_positions
 from synth_ray.ask.teacher import Load
 from synth_ray.ask.worker import Recalled
-from synth_ray.drive.answer_buffer import Waiting
-from synth_ray.drive.dispatch import Dispatch
+from synth_ray.drive.answer_buffer import AnswerBuffer
+from synth_ray.drive.dispatch import Dispatcher
 from synth_ray.drive.window import Window
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
@@ -25,16 +25,16 @@ from synth_ray.workers.pool import (
     ChunkStaged,
     Event,
     Pool,
+    ReplicaAnswered,
+    ReplicaDraining,
+    ReplicaLost,
+    ReplicaReady,
+    ReplicaReturned,
     StageFailed,
-    TeacherAnswered,
-    TeacherLeaving,
-    TeacherLost,
-    TeacherReady,
-    TeacherReturned,
 )
 
-_WAIT_S = 0.25
-_FAILED_SHARE_AFTER = 512  # slots, before which a share of failures says nothing
+_EVENT_WAIT_S = 0.25
+_MIN_SLOTS_FOR_FAILED_SHARE = 512  # slots, before which a share of failures says nothing
 
 
 class Driver:
@@ -49,37 +49,37 @@ class Driver:
         window: Window,
         admit: Callable[[int], None],
         tally: Tally,
-        gold: Sequence[Seed] = (),
+        gold_seeds: Sequence[Seed] = (),
         spending: Spending | None = None,
-        recall: Callable[[int], Recalled] = lambda _: {},
+        read_journal: Callable[[int], Recalled] = lambda _: {},
         journalled: Collection[int] = (),
-        at_end: Callable[[], None] = lambda: None,
+        before_close: Callable[[], None] = lambda: None,
         watch: Callable[[Tally], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = job.limits
         self._chunk_requests = job.plan.chunk_requests
-        self._fewest = job.cluster.min_teachers
+        self._min_replicas = job.cluster.min_teachers
         self._plans = plans
         self._pool = pool
         self._window = window
         self._admit_chunk = admit
         self._tally = tally
-        self._gold = gold
-        self._at_end = at_end
+        self._gold_seeds = gold_seeds
+        self._before_close = before_close
         self._watch = watch
-        self._waiting = Waiting()
+        self._buffer = AnswerBuffer()
         self._to_stage: deque[int] = deque()
-        self._ended = False
-        self.dispatch = Dispatch(pool, in_flight=job.cluster.in_flight, recall=recall, journalled=journalled)
+        self._plan_ended = False
+        self.dispatcher = Dispatcher(pool, in_flight=job.cluster.in_flight, read_journal=read_journal, journalled=journalled)
         self.spending = spending or Spending(job.budget, clock)
         self.throughput = Throughput(job.cluster, clock)
-        self._is_last = False
-        self.stopped = ""
+        self._is_winding_down = False
+        self.stop_reason = ""
 
-    def stop(self, why: str) -> None:
+    def stop(self, reason: str) -> None:
         """Stop cleanly: nothing more is asked; what is committed stays and is admitted. Safe from a signal handler."""
-        self.stopped = self.stopped or why
+        self.stop_reason = self.stop_reason or reason
 
     def run(self) -> None:
         """Until everything planned is admitted, or the run is stopped; see `stopped`."""
@@ -88,133 +88,133 @@ class Driver:
         try:
             self._pool.open()
             while not self._done():
-                self._turn()
-            self._release(down_to=0)
+                self._tick()
+            self._release_replicas(down_to=0)
             self._admit()
-            self._at_end()
+            self._before_close()
         finally:
             self._pool.close()
 
-    def _turn(self) -> None:
-        self._give()  # what is planned already: a replica that has just come up does not wait for more
+    def _tick(self) -> None:
+        self._dispatch()  # what is planned already: a replica that has just come up does not wait for more
         self._plan()
-        self._give()
+        self._dispatch()
         self._stage()
-        for event in self._pool.events(_WAIT_S):
-            self._on(event)
+        for event in self._pool.events(_EVENT_WAIT_S):
+            self._handle(event)
         self._admit()
         self._measure()
         self._watch_limits()
         self._watch(self._tally)
 
     def _done(self) -> bool:
-        return bool(self.stopped) or (self._ended and self._window.idle)
+        return bool(self.stop_reason) or (self._plan_ended and self._window.is_idle)
 
-    def _release(self, *, down_to: int) -> None:
+    def _release_replicas(self, *, down_to: int) -> None:
         """Give back replicas that hold nothing when nothing is left for them; all of them, whatever they hold, at the end."""
-        free = list(self.dispatch.idle()) if down_to else list(self.dispatch.all)
-        for replica in free[: max(0, self.dispatch.replicas - down_to)]:
-            self.dispatch.release(replica)
-            self._gone(replica)
+        free = list(self.dispatcher.idle_replicas()) if down_to else list(self.dispatcher.replica_ids)
+        for replica in free[: max(0, self.dispatcher.replica_count - down_to)]:
+            self.dispatcher.release(replica)
+            self._forget_replica(replica)
 
-    def _gone(self, replica: int) -> None:
+    def _forget_replica(self, replica: int) -> None:
         self.spending.gone(replica)
         self.throughput.gone(replica)
 
     def _measure(self) -> None:
-        none_waits = self._ended and not self.dispatch.waiting
-        binds = not self._ended and self.dispatch.is_hungry and not self._window.has_room()
-        self.throughput.turn(asked=self.dispatch.asked, none_waits=none_waits, window_binds=binds)
-        if none_waits and self.dispatch.replicas > self._fewest:
-            self._release(down_to=self._fewest)
+        none_waits = self._plan_ended and not self.dispatcher.queued
+        binds = not self._plan_ended and self.dispatcher.needs_planning and not self._window.has_room()
+        self.throughput.turn(asked=self.dispatcher.in_flight, none_waits=none_waits, window_binds=binds)
+        if none_waits and self.dispatcher.replica_count > self._min_replicas:
+            self._release_replicas(down_to=self._min_replicas)
 
     def _plan(self) -> None:
-        while not self._ended and self.dispatch.is_hungry and self._window.has_room():
+        while not self._plan_ended and self.dispatcher.needs_planning and self._window.has_room():
             chunk = self._window.next_chunk
             requests = self._plans.next_requests(chunk, frontier=self._window.frontier)
             if requests is None:
                 return
             if not requests:
-                self._ended = True
-                self.dispatch.all_planned()
+                self._plan_ended = True
+                self.dispatcher.on_all_planned()
                 return
             if chunk == 0:
-                requests = [*requests, *gold_requests(self._gold, start=len(requests))]
-            self._window.planned(chunk, requests)
-            self.dispatch.add(chunk, requests)
+                requests = [*requests, *gold_requests(self._gold_seeds, start=len(requests))]
+            self._window.mark_planned(chunk, requests)
+            self.dispatcher.add(chunk, requests)
             self._tally.chunks_planned += 1
 
-    def _give(self) -> None:
+    def _dispatch(self) -> None:
         """With too many bytes waiting, nothing is asked while the store takes some, else the oldest chunk's rest alone."""
-        full = self._waiting.nbytes >= self._limits.waiting_bytes
+        full = self._buffer.nbytes >= self._limits.waiting_bytes
         staging = self._to_stage or self._window.is_staging
-        if not self._is_last:
-            self.dispatch.give(only=None if staging else self._window.oldest_open, full=full)
-        self._tally.in_flight = self.dispatch.asked
-        self._tally.waiting_bytes = self._waiting.nbytes
+        if not self._is_winding_down:
+            self.dispatcher.top_up(only_chunk=None if staging else self._window.oldest_open, buffer_full=full)
+        self._tally.in_flight = self.dispatcher.in_flight
+        self._tally.waiting_bytes = self._buffer.nbytes
 
     def _stage(self) -> None:
-        while self._to_stage and self._pool.stage_room() > 0:
+        while self._to_stage and self._pool.stage_capacity() > 0:
             chunk = self._to_stage.popleft()
-            planned = plan_facts(self._window.staging(chunk))
-            self._pool.stage(chunk, self._waiting.rows(chunk), self._waiting.facts(chunk) | planned)
+            planned = plan_facts(self._window.begin_staging(chunk))
+            self._pool.stage(chunk, self._buffer.rows(chunk), self._buffer.facts(chunk) | planned)
 
-    def _on(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         match event:
-            case TeacherReady():
-                self.dispatch.ready(event)
-                self._window.widen(-(-self.dispatch.wanted // self._chunk_requests) + 1)
-                self.spending.ready(event.teacher, event.facts["teacher"].start_s)
-                self.throughput.ready(event.teacher, event.facts["teacher"])
-            case TeacherReturned():
-                self.dispatch.returned(event)
-            case TeacherAnswered():
+            case ReplicaReady():
+                self.dispatcher.on_ready(event)
+                self._window.grow_to(-(-self.dispatcher.target_queue_length // self._chunk_requests) + 1)
+                self.spending.ready(event.replica, event.facts["teacher"].start_s)
+                self.throughput.ready(event.replica, event.facts["teacher"])
+            case ReplicaReturned():
+                self.dispatcher.on_returned(event)
+            case ReplicaAnswered():
                 self.spending.answered(sum(len(one.positions) for one in event.answered))
-                self.throughput.answered(event.teacher, event.answered, event.load.get("teacher", Load()))
-                self.dispatch.answered(event)
+                self.throughput.answered(event.replica, event.answered, event.load.get("teacher", Load()))
+                self.dispatcher.on_answered(event)
                 for answered in event.answered:
-                    self._take(answered)
-            case TeacherLeaving():
-                self.dispatch.leaving(event)
-            case TeacherLost():
-                self._lost(event)
+                    self._accept_answers(answered)
+            case ReplicaDraining():
+                self.dispatcher.on_draining(event)
+            case ReplicaLost():
+                self._on_lost(event)
             case ChunkStaged():
-                self._committed(event.chunk)
+                self._on_committed(event.chunk)
             case StageFailed():
-                raise SynthRayError(f"chunk {event.chunk} could not be staged: {event.why}")
-        self._tally.teachers = self.dispatch.replicas
+                raise SynthRayError(f"chunk {event.chunk} could not be staged: {event.cause}")
+        self._tally.teachers = self.dispatcher.replica_count
 
-    def _committed(self, chunk: int) -> None:
-        self._waiting.committed(chunk)
-        self._window.staged(chunk)
-        self._pool.committed(chunk)
+    def _on_committed(self, chunk: int) -> None:
+        self._buffer.drop(chunk)
+        self._window.mark_staged(chunk)
+        self._pool.drop_journal(chunk)
 
-    def _take(self, answered: Answered) -> None:
+    def _accept_answers(self, answered: AnsweredRows) -> None:
         """Keep what is new: a request asked twice, because its replica was thought lost, counts once."""
-        new = self._window.answered(answered.chunk, answered.positions)
+        new = self._window.mark_answered(answered.chunk, answered.positions)
         if not new:
             return
         if len(new) < len(answered.positions):
-            answered = only(answered, new)
-        self._waiting.add(answered)
+            answered = keep_positions(answered, new)
+        self._buffer.add(answered)
         self._tally.requests_done += len(new)
         self._tally.tokens.update(answered.tokens)
-        self.dispatch.forget(answered)
-        if self._window.complete(answered.chunk):
+        self.dispatcher.clear_answered(answered)
+        if self._window.is_complete(answered.chunk):
             self._to_stage.append(answered.chunk)
 
-    def _lost(self, event: TeacherLost) -> None:
+    def _on_lost(self, event: ReplicaLost) -> None:
         self._tally.teachers_lost += 1
-        self._gone(event.teacher)
-        for request in self.dispatch.lost(event):
-            self._take(failed(request, GUILTY))
-        if not event.replaced and not self.dispatch.replicas:
-            self.stop(f"no teacher is left and none may be replaced (limits.engine_replacements): {event.why}")
+        self._forget_replica(event.replica)
+        for request in self.dispatcher.on_lost(event):
+            self._accept_answers(engine_failure(request, POISON_DETAIL))
+        if not event.replaced and not self.dispatcher.replica_count:
+            self.stop(f"no teacher is left and none may be replaced (limits.engine_replacements): {event.cause}")
 
     def _admit(self) -> None:
-        while (chunk := self._window.admittable()) is not None:
+        while (chunk := self._window.next_admittable()) is not None:
             self._admit_chunk(chunk)
-            self._window.admitted(chunk)
+            self._window.mark_admitted(chunk)
             self._tally.chunks_admitted += 1
 
     def _watch_limits(self) -> None:
@@ -223,13 +223,13 @@ class Driver:
         self._wind_down()
         slots, failed = self._tally.slots, self._tally.failed.total()
         most = self._limits.max_failed_share
-        if slots >= _FAILED_SHARE_AFTER and failed > most * slots:
+        if slots >= _MIN_SLOTS_FOR_FAILED_SHARE and failed > most * slots:
             self.stop(f"limits.max_failed_share: {failed} of {slots} slots failed, at most {most:.0%} may")
 
     def _wind_down(self) -> None:
         """With money left for what is in flight alone, nothing more is begun; what was begun ends and is kept."""
-        if not self._is_last and self.spending.is_last(self.dispatch.asked):
-            self._is_last = True
-            self.dispatch.withdraw_all()
-        if self._is_last and not self.dispatch.asked and not (self._to_stage or self._window.is_staging):
+        if not self._is_winding_down and self.spending.is_last(self.dispatcher.in_flight):
+            self._is_winding_down = True
+            self.dispatcher.withdraw_all()
+        if self._is_winding_down and not self.dispatcher.in_flight and not (self._to_stage or self._window.is_staging):
             self.stop(self.spending.told())

@@ -7,9 +7,9 @@ from math import log2
 
 from synth_ray.records import Request
 
-_ENOUGH = 8
-_NEARER = 0.95  # of the squared error of the plain mean: above, sorting is shuffling
-_SEEDS_KEPT = 65_536
+_MIN_PER_SIZE = 8
+_MAX_ERROR_RATIO = 0.95  # of the squared error of the plain mean: above, sorting is shuffling
+_MAX_SEEDS = 65_536
 
 
 class Mean:
@@ -26,7 +26,7 @@ class Mean:
         self.value += (value - self.value) / self.count
 
 
-class Lengths:
+class LengthPredictor:
     """Expected completion tokens of a request: of its own seed when that was asked before, else of seeds of its size.
 
     What it says decides an order, never a row: it may be wrong at the price of time alone. `tells` is whether it has been
@@ -40,33 +40,33 @@ class Lengths:
         self._by_seed: dict[str, Mean] = {}
 
     @property
-    def learned(self) -> int:
+    def observations(self) -> int:
         """Of how many requests."""
         return self._all.count
 
     @property
-    def tells(self) -> bool:
-        return self._error < _NEARER * self._error_of_mean
+    def beats_mean(self) -> bool:
+        return self._error < _MAX_ERROR_RATIO * self._error_of_mean
 
-    def expected(self, request: Request) -> float:
-        return self._expected(request.seed.id, _size(request))
+    def predict(self, request: Request) -> float:
+        return self._predict(request.seed.id, _size(request))
 
-    def _expected(self, seed: str, size: int) -> float:
+    def _predict(self, seed: str, size: int) -> float:
         if (own := self._by_seed.get(seed)) is not None:
             return own.value
         alike = self._by_size.get(size)
-        return alike.value if alike is not None and alike.count >= _ENOUGH else self._all.value
+        return alike.value if alike is not None and alike.count >= _MIN_PER_SIZE else self._all.value
 
-    def learn(self, ended: Iterable[tuple[Request, float]]) -> None:
+    def observe(self, ended: Iterable[tuple[Request, float]]) -> None:
         """These requests ended with so many completion tokens."""
         for request, tokens in ended:
             seed, size = request.seed.id, _size(request)
             if self._all.count:
-                self._error += (tokens - self._expected(seed, size)) ** 2
+                self._error += (tokens - self._predict(seed, size)) ** 2
                 self._error_of_mean += (tokens - self._all.value) ** 2
             self._all.add(tokens)
             self._by_size.setdefault(size, Mean()).add(tokens)
-            if seed in self._by_seed or len(self._by_seed) < _SEEDS_KEPT:
+            if seed in self._by_seed or len(self._by_seed) < _MAX_SEEDS:
                 self._by_seed.setdefault(seed, Mean()).add(tokens)
 
 

@@ -8,11 +8,11 @@ from math import isqrt
 
 from synth_ray.records import Request
 
-_DEATHS = 2
-_FEW = 8
+_DEATHS_TO_SUSPECT = 2
+_SINGLE_BELOW = 8
 
 
-class Suspects:
+class PoisonIsolation:
     """Requests that were in flight at two deaths are asked again in groups, each on a replica that has nothing else.
 
     Law: a request is guilty only when two engines died with it alone, after two deaths with it among others; everything
@@ -22,11 +22,11 @@ class Suspects:
 
     def __init__(self) -> None:
         self._deaths: Counter[str] = Counter()
-        self._deaths_alone: Counter[str] = Counter()
+        self._deaths_isolated: Counter[str] = Counter()
         self._groups: deque[list[Request]] = deque()
 
     @property
-    def any(self) -> bool:
+    def has_groups(self) -> bool:
         return bool(self._groups)
 
     @property
@@ -34,41 +34,41 @@ class Suspects:
         return sum(map(len, self._groups))
 
     @property
-    def heard(self) -> bool:
+    def has_suspects(self) -> bool:
         """Whether any request is suspected of anything."""
         return bool(self._deaths)
 
     def next_group(self) -> list[Request]:
         return self._groups.popleft() if self._groups else []
 
-    def died(self, in_flight: Iterable[Request], *, alone: bool) -> tuple[list[Request], list[Request]]:
+    def on_death(self, in_flight: Iterable[Request], *, isolated: bool) -> tuple[list[Request], list[Request]]:
         """An engine died with these in flight; `alone` says they were a group of suspects. Returns (ask again, guilty)."""
         asked = list(in_flight)
-        if alone:
+        if isolated:
             if len(asked) == 1:
-                self._deaths_alone[asked[0].id] += 1
-                if self._deaths_alone[asked[0].id] >= _DEATHS:
+                self._deaths_isolated[asked[0].id] += 1
+                if self._deaths_isolated[asked[0].id] >= _DEATHS_TO_SUSPECT:
                     return [], asked
-            self._groups.extendleft(reversed(_cut(asked)))
+            self._groups.extendleft(reversed(_split_group(asked)))
             return [], []
         self._deaths.update(r.id for r in asked)
-        suspected = [r for r in asked if self._deaths[r.id] >= _DEATHS]
-        self._groups.extend(_cut(suspected))
-        return [r for r in asked if self._deaths[r.id] < _DEATHS], []
+        suspected = [r for r in asked if self._deaths[r.id] >= _DEATHS_TO_SUSPECT]
+        self._groups.extend(_split_group(suspected))
+        return [r for r in asked if self._deaths[r.id] < _DEATHS_TO_SUSPECT], []
 
-    def handed_back(self, in_flight: Iterable[Request], *, alone: bool) -> list[Request]:
+    def on_drained(self, in_flight: Iterable[Request], *, isolated: bool) -> list[Request]:
         """A replica ended in order with these in flight: none is to blame. Returns what to ask again among others."""
-        if not alone:
+        if not isolated:
             return list(in_flight)
         self._groups.appendleft(list(in_flight))
         return []
 
-    def cleared(self, ids: Iterable[str]) -> None:
+    def exonerate(self, ids: Iterable[str]) -> None:
         """These were answered: what they were suspected of was another's doing."""
         for one in ids:
             self._deaths.pop(one, None)
 
 
-def _cut(requests: list[Request]) -> list[list[Request]]:
-    size = 1 if len(requests) <= _FEW else isqrt(len(requests))
+def _split_group(requests: list[Request]) -> list[list[Request]]:
+    size = 1 if len(requests) <= _SINGLE_BELOW else isqrt(len(requests))
     return [requests[i : i + size] for i in range(0, len(requests), size)]

@@ -6,34 +6,34 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from operator import attrgetter
 
-from synth_ray.drive.lengths import Lengths
+from synth_ray.drive.lengths import LengthPredictor
 from synth_ray.records import Request
 
 _PREFIX_CHARACTERS = 512  # about 128 tokens, eight blocks of vLLM's cache: a shorter one is computed again in no time
-_HOMES_KEPT = 16_384
+_MAX_PREFIXES = 16_384
 
-_MORE_LEARNED = 1.25  # times what the order was made of: then it is made again
+_RESORT_GROWTH = 1.25  # times what the order was made of: then it is made again
 
-_age = attrgetter("chunk", "position")
+_plan_order = attrgetter("chunk", "position")
 
-NOBODY = -1
+UNASSIGNED = -1
 
 
-class Pending:
+class RequestQueue:
     """Law: what is added is taken once. The order is a matter of speed: results do not depend on it.
 
     Requests whose seeds begin with the same long text are a group. A group goes to the replica that was given its first
     request, whose cache holds the prefix, for as long as others have something else to do.
     """
 
-    def __init__(self, lengths: Lengths) -> None:
+    def __init__(self, lengths: LengthPredictor) -> None:
         self._lengths = lengths
         self._groups: dict[str, deque[Request]] = {}
-        self._of: dict[int, OrderedDict[str, None]] = {NOBODY: OrderedDict()}
-        self._home: OrderedDict[str, int] = OrderedDict()
+        self._groups_by_replica: dict[int, OrderedDict[str, None]] = {UNASSIGNED: OrderedDict()}
+        self._replica_of_prefix: OrderedDict[str, int] = OrderedDict()
         self._count = 0
         self._longest_first = False
-        self._learned = 0
+        self._observations_at_sort = 0
 
     def __len__(self) -> int:
         return self._count
@@ -43,7 +43,7 @@ class Pending:
             name = _prefix(request) or request.id
             if name not in self._groups:
                 self._groups[name] = deque()
-                self._of.setdefault(self._home.get(name, NOBODY), OrderedDict())[name] = None
+                self._groups_by_replica.setdefault(self._replica_of_prefix.get(name, UNASSIGNED), OrderedDict())[name] = None
             self._groups[name].append(request)
             self._count += 1
         if self._longest_first:
@@ -53,77 +53,77 @@ class Pending:
         """These were asked and not answered: they are older than what waits, and go first."""
         waiting = [request for group in self._groups.values() for request in group]
         self._groups.clear()
-        self._of = {NOBODY: OrderedDict()}
+        self._groups_by_replica = {UNASSIGNED: OrderedDict()}
         self._count = 0
-        self.add(sorted([*requests, *waiting], key=_age))
+        self.add(sorted([*requests, *waiting], key=_plan_order))
 
     def longest_first(self) -> None:
         """Nothing more will be planned: from here on what is expected to take longest is taken first."""
         self._longest_first = True
-        self._learned = self._lengths.learned
-        if not self._lengths.tells:
+        self._observations_at_sort = self._lengths.observations
+        if not self._lengths.beats_mean:
             return
-        expected = {name: max(map(self._lengths.expected, group)) for name, group in self._groups.items()}
-        for home, names in self._of.items():
-            self._of[home] = OrderedDict.fromkeys(sorted(names, key=expected.__getitem__, reverse=True))
+        expected = {name: max(map(self._lengths.predict, group)) for name, group in self._groups.items()}
+        for home, names in self._groups_by_replica.items():
+            self._groups_by_replica[home] = OrderedDict.fromkeys(sorted(names, key=expected.__getitem__, reverse=True))
 
-    def of_chunk(self, chunk: int | None, most: int) -> list[Request]:
+    def take_from_chunk(self, chunk: int | None, limit: int) -> list[Request]:
         """Up to so many requests of this chunk alone."""
         if chunk is None:
             return []
-        chosen = [r for group in self._groups.values() for r in group if r.chunk == chunk][:most]
+        chosen = [r for group in self._groups.values() for r in group if r.chunk == chunk][:limit]
         taken = {r.id for r in chosen}
         rest = [r for group in self._groups.values() for r in group if r.id not in taken]
         self._groups.clear()
-        self._of = {NOBODY: OrderedDict()}
+        self._groups_by_replica = {UNASSIGNED: OrderedDict()}
         self._count = 0
         self.add(rest)
         return chosen
 
-    def take(self, replica: int, most: int) -> list[Request]:
+    def take(self, replica: int, limit: int) -> list[Request]:
         """Up to so many requests for this replica: of its own groups and nobody's, then of whoever has most waiting.
 
         A group is taken as a whole, and in its turn: until then it gathers what belongs to it.
         """
-        if self._longest_first and self._lengths.learned >= _MORE_LEARNED * self._learned:
+        if self._longest_first and self._lengths.observations >= _RESORT_GROWTH * self._observations_at_sort:
             self.longest_first()
         batch: list[Request] = []
-        while len(batch) < most and self._count:
-            home = self._home_for(replica)
-            name = next(iter(self._of[home]))
+        while len(batch) < limit and self._count:
+            home = self._source_for(replica)
+            name = next(iter(self._groups_by_replica[home]))
             group = self._groups[name]
-            while group and len(batch) < most:
+            while group and len(batch) < limit:
                 batch.append(group.popleft())
                 self._count -= 1
             if not group:
-                del self._groups[name], self._of[home][name]
-            if home == NOBODY and _is_shared(name, batch[-1]):
-                self._settle(name, replica)
+                del self._groups[name], self._groups_by_replica[home][name]
+            if home == UNASSIGNED and _is_shared(name, batch[-1]):
+                self._assign_group(name, replica)
         return batch
 
-    def _home_for(self, replica: int) -> int:
-        mine = [home for home in (replica, NOBODY) if self._of.get(home)]
+    def _source_for(self, replica: int) -> int:
+        mine = [home for home in (replica, UNASSIGNED) if self._groups_by_replica.get(home)]
         if len(mine) == 2:
-            return min(mine, key=self._turn)
-        return mine[0] if mine else max(self._of, key=lambda home: len(self._of[home]))
+            return min(mine, key=self._priority)
+        return mine[0] if mine else max(self._groups_by_replica, key=lambda home: len(self._groups_by_replica[home]))
 
-    def _turn(self, home: int) -> tuple[float, int, int]:
-        first = self._groups[next(iter(self._of[home]))][0]
-        return (-self._lengths.expected(first) if self._longest_first and self._lengths.tells else 0.0, *_age(first))
+    def _priority(self, home: int) -> tuple[float, int, int]:
+        first = self._groups[next(iter(self._groups_by_replica[home]))][0]
+        return (-self._lengths.predict(first) if self._longest_first and self._lengths.beats_mean else 0.0, *_plan_order(first))
 
-    def _settle(self, name: str, replica: int) -> None:
-        self._home[name] = replica
-        self._home.move_to_end(name)
-        if len(self._home) > _HOMES_KEPT:
-            self._home.popitem(last=False)
+    def _assign_group(self, name: str, replica: int) -> None:
+        self._replica_of_prefix[name] = replica
+        self._replica_of_prefix.move_to_end(name)
+        if len(self._replica_of_prefix) > _MAX_PREFIXES:
+            self._replica_of_prefix.popitem(last=False)
         if name in self._groups:
-            del self._of[NOBODY][name]
-            self._of.setdefault(replica, OrderedDict())[name] = None
+            del self._groups_by_replica[UNASSIGNED][name]
+            self._groups_by_replica.setdefault(replica, OrderedDict())[name] = None
 
-    def gone(self, replica: int) -> None:
+    def on_replica_gone(self, replica: int) -> None:
         """The replica and its cache are gone: its groups are nobody's."""
-        self._home = OrderedDict((name, home) for name, home in self._home.items() if home != replica)
-        self._of[NOBODY].update(self._of.pop(replica, OrderedDict()))
+        self._replica_of_prefix = OrderedDict((name, home) for name, home in self._replica_of_prefix.items() if home != replica)
+        self._groups_by_replica[UNASSIGNED].update(self._groups_by_replica.pop(replica, OrderedDict()))
 
 
 def _is_shared(name: str, request: Request) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from synth_ray.records import Request
 
-USUAL = 32
+DEFAULT_CHUNKS = 32
 
 
 @dataclass(slots=True)
@@ -27,8 +27,8 @@ class Window:
 
     def __init__(self, *, size: int | None, frontier: int = 0, staged: Iterable[int] = ()) -> None:
         """Without a `size` it is `USUAL`, and may be widened."""
-        self._fixed = size is not None
-        self._size = USUAL if size is None else size
+        self._is_fixed = size is not None
+        self._size = DEFAULT_CHUNKS if size is None else size
         self.frontier = frontier
         self._next = frontier
         self._open: dict[int, OpenChunk] = {}
@@ -42,21 +42,21 @@ class Window:
             self._next += 1
         return self._next
 
-    def widen(self, size: int) -> None:
+    def grow_to(self, size: int) -> None:
         """Unless the size was given, at least so many chunks may lie there from now on."""
-        if not self._fixed:
+        if not self._is_fixed:
             self._size = max(self._size, size)
 
     def has_room(self) -> bool:
         return self.next_chunk - self.frontier < self._size
 
-    def planned(self, chunk: int, requests: Sequence[Request]) -> None:
+    def mark_planned(self, chunk: int, requests: Sequence[Request]) -> None:
         if chunk != self.next_chunk:
             raise ValueError(f"chunk {chunk} planned out of order, {self.next_chunk} is next")
         self._open[chunk] = OpenChunk(requests, {r.position for r in requests})
         self._next += 1
 
-    def answered(self, chunk: int, positions: Iterable[int]) -> set[int]:
+    def mark_answered(self, chunk: int, positions: Iterable[int]) -> set[int]:
         """The positions that are new; the rest were delivered before."""
         open_chunk = self._open.get(chunk)
         if open_chunk is None:
@@ -65,7 +65,7 @@ class Window:
         open_chunk.missing -= new
         return new
 
-    def complete(self, chunk: int) -> bool:
+    def is_complete(self, chunk: int) -> bool:
         return chunk in self._open and not self._open[chunk].missing
 
     @property
@@ -77,19 +77,19 @@ class Window:
     def is_staging(self) -> bool:
         return bool(self._staging)
 
-    def staging(self, chunk: int) -> list[Request]:
+    def begin_staging(self, chunk: int) -> list[Request]:
         """The chunk is handed to a stager. Returns what was planned for it."""
         self._staging.add(chunk)
         return list(self._open.pop(chunk).requests)
 
-    def staged(self, chunk: int) -> None:
+    def mark_staged(self, chunk: int) -> None:
         self._staging.discard(chunk)
         self._staged.add(chunk)
 
-    def admittable(self) -> int | None:
+    def next_admittable(self) -> int | None:
         return self.frontier if self.frontier in self._staged else None
 
-    def admitted(self, chunk: int) -> None:
+    def mark_admitted(self, chunk: int) -> None:
         if chunk != self.frontier:
             raise ValueError(f"chunk {chunk} admitted out of order, {self.frontier} is next")
         self._staged.remove(chunk)
@@ -97,7 +97,7 @@ class Window:
         self._next = max(self._next, self.frontier)
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Nothing planned is still on its way."""
         return not self._open and not self._staging and not self._staged
 

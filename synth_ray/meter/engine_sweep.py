@@ -10,7 +10,7 @@ from typing import Any
 
 from synth_ray.ask.teacher import Load
 from synth_ray.ask.worker import AskWorker
-from synth_ray.errors import EngineDead, SynthRayError
+from synth_ray.errors import EngineDied, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
 
@@ -47,7 +47,7 @@ def measure(job: Job, requests: Sequence[Request]) -> Measured:
         tokens, longest = _answered(worker, requests)
         seconds = time.monotonic() - began
         load = worker.load().get("teacher", Load())
-    except (SynthRayError, EngineDead) as error:
+    except (SynthRayError, EngineDied) as error:
         return Measured(arguments, failed=str(error).splitlines()[0][:200])
     finally:
         worker.close()

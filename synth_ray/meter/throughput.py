@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from synth_ray.ask.rows import Answered
+from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.job.running import Cluster
 from synth_ray.meter.roofline import Work, peak_of, roofline
@@ -53,7 +53,7 @@ class Throughput:
         self._alive[replica] = Life(facts, self._now)
         self._lives.append((replica, self._alive[replica]))
 
-    def answered(self, replica: int, answered: Iterable[Answered], load: Load) -> None:
+    def answered(self, replica: int, answered: Iterable[AnsweredRows], load: Load) -> None:
         life = self._alive.get(replica)
         if life is None:
             return

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synth_ray.ask.rows import GUILTY
+from synth_ray.ask.rows import POISON_DETAIL
 from synth_ray.dataset.ledger import ROOT, Ledger
-from synth_ray.errors import JobError, NotThere
+from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.plan.chunks import Planner
 from synth_ray.plan.growth import GrownPlan
 from synth_ray.records import Reason
@@ -30,7 +30,7 @@ def grown_plan(storage: Storage, planner: Planner, *, chunk_requests: int, exten
     try:
         data, etag = storage.read_with_etag(PLAN)
         held: list[dict[str, Any]] = json.loads(data)["segments"]
-    except NotThere:
+    except ObjectNotFound:
         held, etag = [{"until": planner.requests}], ""
     segments = _extended(storage, held, planner.requests, extend=extend)
     plan = GrownPlan(planner, _numbers(segments), chunk_requests=chunk_requests)
@@ -75,5 +75,5 @@ def _failed(ledger: Ledger, plan: GrownPlan) -> Iterator[int]:
         rows = ledger.open(commit, ["position", "reason", "detail"])
         chosen = rows.filter(pc.is_in(rows["reason"], value_set=pa.array(TRANSIENT, pa.string()))).to_pylist()
         numbers, gone = plan.numbers(chunk), plan.superseded(chunk)
-        for position in {row["position"] for row in chosen if row["detail"] != GUILTY} - gone:
+        for position in {row["position"] for row in chosen if row["detail"] != POISON_DETAIL} - gone:
             yield numbers[position]

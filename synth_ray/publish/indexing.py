@@ -10,7 +10,7 @@ import pyarrow as pa
 from synth_ray.admit.guard import Guard
 from synth_ray.dedup import snapshot
 from synth_ray.dedup.index import Batch, Index, Shards
-from synth_ray.errors import JobError, NotThere
+from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.job.document import Job
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.prepare.seed_rows import seed_rows
@@ -50,7 +50,7 @@ def _header(job: Job) -> dict[str, Any]:
 def _source(job: Job, prefix: str) -> Any:
     try:
         return open_storage(prefix, endpoint_url=job.output.endpoint_url, region=job.output.region).open_input(INDEX)
-    except NotThere:
+    except ObjectNotFound:
         raise JobError(
             f"dedup.against: {prefix}: wanted the index of a finished run, got none; run that job with dedup.keep_index: true"
         ) from None

@@ -15,19 +15,19 @@ import pyarrow as pa
 
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, manifest_etag, read_manifest
-from synth_ray.errors import JobError, NotThere
+from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub
 from synth_ray.prepare.preparation import prepare
 from synth_ray.prepare.schedule import Plans, open_plans
 from synth_ray.publish.publication import Publication, Told
-from synth_ray.route.fence import driving, refuse_unconditional_store
+from synth_ray.route.fence import hold_lease, refuse_unconditional_store
 from synth_ray.route.run import Result
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.row_stages import RowStages
 
-_STAGED_BY = ("check", "scrub", "dedup")
+_STAGE_SECTIONS = ("check", "scrub", "dedup")
 
 
 def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _all: None) -> Result:
@@ -37,26 +37,26 @@ def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _a
     """
     storage = open_output(job.output)
     refuse_unconditional_store(job, storage)
-    with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, driving(storage) as fence:
+    with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
         ledger = Ledger(storage)
-        restaged = _restaged(prepared.job, ledger.pinned(prepared.ask_digest, prepared.job.keys_that_change("ask")))
+        restaged = _restage_function(prepared.job, ledger.pinned(prepared.ask_digest, prepared.job.keys_that_change("ask")))
         plans = open_plans(prepared.job, prepared, storage, extend=False, retry_failed=False)
-        replaces, before = manifest_etag(storage), _before(storage)
+        replaces, before = manifest_etag(storage), _published_manifest(storage)
         publication = Publication(prepared, storage)
         with publication.admitting(plans, shards=lambda: None, restaged=restaged) as publisher:
-            chunks = _whole(ledger)
+            chunks = _contiguous_chunks(ledger)
             for chunk in range(chunks):
                 publisher.admit(chunk)
                 fence.check()
                 watch(chunk + 1, chunks)
             publication.keep_index()
-            manifest = publication.manifest(plans, _told(before), stopped=_stopped(before, plans, chunks))
+            manifest = publication.manifest(plans, _facts_of_run(before), stopped=_stop_reason(before, plans, chunks))
         publication.publish(manifest, replaces=replaces)
         return Result(job.output.path.rstrip("/"), manifest.to_dict(), manifest.stopped)
 
 
-def _whole(ledger: Ledger) -> int:
+def _contiguous_chunks(ledger: Ledger) -> int:
     """Chunks from the first up to the first that is missing: beyond it nothing can be admitted."""
     runs = ledger.commits().runs
     if not runs or runs[0][0] != 0:
@@ -64,21 +64,21 @@ def _whole(ledger: Ledger) -> int:
     return runs[0][1]
 
 
-def _before(storage: Storage) -> Manifest | None:
+def _published_manifest(storage: Storage) -> Manifest | None:
     try:
         return read_manifest(storage)
-    except NotThere:
+    except ObjectNotFound:
         return None
 
 
-def _told(before: Manifest | None) -> Told:
+def _facts_of_run(before: Manifest | None) -> Told:
     if before is None:
         return Told()
     others = {name: told for name, told in before.versions.items() if name not in ("synth_ray", "pyarrow")}
     return Told(before.cost, before.throughput, before.engines, others)
 
 
-def _stopped(before: Manifest | None, plans: Plans, chunks: int) -> str:
+def _stop_reason(before: Manifest | None, plans: Plans, chunks: int) -> str:
     """Why the version is not complete. The manifest before may be of a shorter plan than the one that is under way."""
     if shortfall := plans.shortfall():
         return shortfall
@@ -89,11 +89,11 @@ def _stopped(before: Manifest | None, plans: Plans, chunks: int) -> str:
     return ""
 
 
-def _restaged(job: Job, pinned: Mapping[str, Any]) -> Callable[[pa.Table], pa.Table] | None:
+def _restage_function(job: Job, pinned: Mapping[str, Any]) -> Callable[[pa.Table], pa.Table] | None:
     """How chunks are staged again, where the job stages otherwise than their run did. Raises JobError for a looser scrub."""
     now = job.keys_that_change("stage")
     asked = job.keys_that_change("ask")
-    before = {name: value for name, value in pinned.items() if name.split(".")[0] in _STAGED_BY and name not in asked}
+    before = {name: value for name, value in pinned.items() if name.split(".")[0] in _STAGE_SECTIONS and name not in asked}
     changed = {name for name in {*before, *now} if before.get(name) != now.get(name)}
     if not changed:
         return None

@@ -52,7 +52,7 @@ class Fence:
 
 
 @contextmanager
-def driving(storage: Storage) -> Iterator[Fence]:
+def hold_lease(storage: Storage) -> Iterator[Fence]:
     lease = Lease.claim(storage, driver_name(), now=time.time(), lease_s=_LEASE_S, is_gone=is_gone)
     try:
         with Fence(lease) as fence:

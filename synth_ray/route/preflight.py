@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synth_ray.ask.vllm.start import rank_of
-from synth_ray.errors import Absent, JobError
+from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.document import Job
 from synth_ray.job.load import BadJob
 from synth_ray.job.models import Model
@@ -73,10 +73,10 @@ def _model(role: str, model: Model) -> None:
     if model.lora:
         rank_of(model.lora)
     if importlib.util.find_spec("vllm") is None:
-        raise Absent(f"models.{role}.engine: wanted vLLM installed, got none; install synth-ray[cpu] or synth-ray[gpu]")
+        raise MissingResource(f"models.{role}.engine: wanted vLLM installed, got none; install synth-ray[cpu] or synth-ray[gpu]")
     looks_local = model.model.startswith((".", "/", "~", "models/")) or model.model.count("/") > 1
     if looks_local and not (Path(os.path.expanduser(model.model)) / "config.json").is_file():
-        raise Absent(f"models.{role}.model: wanted a model folder with config.json, got '{model.model}', which has none")
+        raise MissingResource(f"models.{role}.model: wanted a model folder with config.json, got '{model.model}', which has none")
 
 
 def _curation(job: Job) -> None:

@@ -29,7 +29,7 @@ from synth_ray.prepare.preparation import Prepared, prepare
 from synth_ray.prepare.schedule import Plans, open_plans
 from synth_ray.publish.publication import Publication, Told
 from synth_ray.publish.publisher import Publisher
-from synth_ray.route.fence import Fence, driving, refuse_unconditional_store
+from synth_ray.route.fence import Fence, hold_lease, refuse_unconditional_store
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.pool import Pool
@@ -57,10 +57,12 @@ def run_job(
     """Run the job, or go on where an earlier run of it stopped. See `synth_ray.run`."""
     storage = open_output(job.output)
     refuse_unconditional_store(job, storage)
-    with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, driving(storage) as fence:
+    with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
         with gc_tuning.frozen_during_run():
-            return _Run(prepared.job, prepared, storage, fence).go(make_pool, watch, extend=extend, retry_failed=retry_failed)
+            return _Run(prepared.job, prepared, storage, fence).execute(
+                make_pool, watch, extend=extend, retry_failed=retry_failed
+            )
 
 
 class _Run:
@@ -73,9 +75,11 @@ class _Run:
         self._fence = fence
         self._publication = Publication(prepared, storage)
         self._ledger, self._tally = self._publication.ledger, self._publication.tally
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
 
-    def go(self, make_pool: Callable[[Job], Pool], watch: Callable[[Tally], None], *, extend: bool, retry_failed: bool) -> Result:
+    def execute(
+        self, make_pool: Callable[[Job], Pool], watch: Callable[[Tally], None], *, extend: bool, retry_failed: bool
+    ) -> Result:
         job, storage = self._job, self._storage
         keys = job.keys_that_change("ask") | job.keys_that_change("stage")
         self._ledger.pin_job({"ask_digest": self._prepared.ask_digest, "keys": keys})
@@ -93,10 +97,10 @@ class _Run:
                 driver.run()
             self._fence.check()
             driver.stop(plans.shortfall())
-            manifest = self._publication.manifest(plans, self._told(driver), stopped=driver.stopped)
+            manifest = self._publication.manifest(plans, self._run_facts(driver), stopped=driver.stop_reason)
         self._publication.publish(manifest, replaces=replaces)
         self._forget_committed(self._ledger.commits())
-        return Result(job.output.path.rstrip("/"), manifest.to_dict(), driver.stopped)
+        return Result(job.output.path.rstrip("/"), manifest.to_dict(), driver.stop_reason)
 
     def _driver(self, plans: Plans, pool: Pool, publisher: Publisher, watch: Callable[[Tally], None]) -> Driver:
         driver = Driver(
@@ -106,20 +110,20 @@ class _Run:
             window=Window(size=self._job.plan.window_chunks, staged=self._ledger.commits()),
             admit=publisher.admit,
             tally=self._tally,
-            gold=self._prepared.gold,
-            spending=Spending(self._job.budget, time.monotonic, earlier=self._costs.earlier, of_tokens=self._of_tokens),
-            recall=self._recall(),
+            gold_seeds=self._prepared.gold,
+            spending=Spending(self._job.budget, time.monotonic, earlier=self._costs.earlier, of_tokens=self._token_cost_usd),
+            read_journal=self._journal_reader(),
             journalled=self._journalled,
-            at_end=self._publication.keep_index,
-            watch=lambda tally: self._turned(driver, watch),
+            before_close=self._publication.keep_index,
+            watch=lambda tally: self._on_tick(driver, watch),
         )
         return driver
 
-    def _of_tokens(self) -> float:
+    def _token_cost_usd(self) -> float:
         return (self._costs.earlier["nano_usd"] + self._tally.tokens["nano_usd"]) / 1e9
 
-    def _told(self, driver: Driver) -> Told:
-        facts = driver.dispatch.facts
+    def _run_facts(self, driver: Driver) -> Told:
+        facts = driver.dispatcher.facts
         return Told(
             cost=self._cost(driver),
             throughput=driver.throughput.told(),
@@ -127,11 +131,11 @@ class _Run:
             versions=facts["teacher"].versions if facts else {},
         )
 
-    def _turned(self, driver: Driver, watch: Callable[[Tally], None]) -> None:
+    def _on_tick(self, driver: Driver, watch: Callable[[Tally], None]) -> None:
         self._costs.keep(lambda: driver.spending.facts() | self._tally.tokens)
         watch(self._tally)
 
-    def _recall(self) -> Callable[[int], Any]:
+    def _journal_reader(self) -> Callable[[int], Any]:
         """What the journal kept of a chunk, of earlier runs or, when a replica is lost, of this one."""
         return lambda chunk: recalled(self._storage, chunk) if self._job.limits.journal_flush_s else {}
 
@@ -148,7 +152,7 @@ class _Run:
         usd = spent["usd"] + spent.get("nano_usd", 0) / 1e9
         out = self._tally.committed_tokens["completion"]
         return {
-            "wall_s": round(time.monotonic() - self._began, 1),
+            "wall_s": round(time.monotonic() - self._started_at, 1),
             "runs": self._costs.runs,
             "replica_s": round(spent["replica_s"], 1),
             "usd": round(usd, 4),

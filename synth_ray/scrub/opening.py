@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from synth_ray.errors import Absent, JobError
+from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.scrub import Scrub
 from synth_ray.scrub.findings import Finder, Finding
 from synth_ray.scrub.replace.fixpoint import Choose, Settler
@@ -75,7 +75,7 @@ def _make(section: Scrub, key: str) -> Make | None:
     if section.replace == "placeholder":
         return Placeholders
     if len(key.encode()) < FEWEST_KEY_BYTES:
-        raise Absent(
+        raise MissingResource(
             f"scrub.key_env: wanted a key of at least {FEWEST_KEY_BYTES} bytes in the environment variable "
             f"'{section.key_env}', got {len(key.encode())}; set it for every worker, the same wherever surrogates must agree"
         )
@@ -110,7 +110,7 @@ def _try(section: Scrub, finders: Sequence[Finder], choose: Choose) -> None:
     wanted = [*section.wanted(), *(["SECRET"] if section.secrets.find else [])]
     lost = [e for e in wanted if e in CANARIES and not _found(e, finders, choose)]
     if lost:
-        raise Absent(
+        raise MissingResource(
             f"scrub: wanted each entity found in a text that holds it, got none of {', '.join(lost)} with engine "
             f"'{section.engine}'; lower their thresholds, choose another model, or leave these entities out"
         )

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from synth_ray.errors import Conflict, NotThere, StorageError
+from synth_ray.errors import Conflict, ObjectNotFound, StorageError
 from synth_ray.storage.contract import RESERVED, Entry, checked, checked_prefix
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -185,7 +185,7 @@ class LocalStorage:
             yield
         except OSError as error:
             if isinstance(error, _ABSENT) and not writing:
-                raise NotThere(f"{self._name(path)}: wanted an object, got none; check the path") from None
+                raise ObjectNotFound(f"{self._name(path)}: wanted an object, got none; check the path") from None
             raise StorageError(f"{self._name(path)}: {_said(error)}") from None
 
 

@@ -18,7 +18,7 @@ import boto3
 import pyarrow as pa
 from botocore.config import Config
 
-from synth_ray.errors import Conflict, NotThere, StorageError
+from synth_ray.errors import Conflict, ObjectNotFound, StorageError
 from synth_ray.storage.contract import Entry, checked, checked_prefix
 from synth_ray.storage.retry import Retry, Transient
 from synth_ray.storage.s3_errors import NotOffered, PastTheEnd, cleaned, torn
@@ -142,7 +142,7 @@ class S3Storage:
         write_id = uuid.uuid4().hex
         try:
             return self._put(path, data, condition if self._enforced else {}, write_id)
-        except (Conflict, NotThere):
+        except (Conflict, ObjectNotFound):
             head = self._head_or_none(path)
             if head is not None and head["Metadata"].get(WRITE_ID) == write_id:
                 return plain(head)
@@ -163,7 +163,7 @@ class S3Storage:
     def _head_or_none(self, path: str) -> Any:
         try:
             return self._head(path)
-        except NotThere:
+        except ObjectNotFound:
             return None
 
     def etag(self, path: str) -> str:

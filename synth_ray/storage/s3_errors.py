@@ -6,7 +6,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from synth_ray.errors import Conflict, NotThere, StorageError
+from synth_ray.errors import Conflict, ObjectNotFound, StorageError
 from synth_ray.storage.retry import Transient
 
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
@@ -52,7 +52,7 @@ _MAY_PASS = (
 )
 
 
-class PastTheEnd(NotThere):
+class PastTheEnd(ObjectNotFound):
     """A range that begins where the object ends."""
 
 
@@ -87,7 +87,7 @@ def _of_server(error: boto.ClientError, name: str) -> Exception:
     if code == "InvalidRange":
         return PastTheEnd(f"{name}: wanted a range of the object, got its end")
     if code in _ABSENT:
-        return NotThere(f"{name}: wanted an object, got none; check the path")
+        return ObjectNotFound(f"{name}: wanted an object, got none; check the path")
     if code in _LOST:
         return Conflict(f"{name}: the condition of a write did not hold; another writer won")
     if status == 501:

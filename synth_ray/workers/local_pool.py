@@ -12,19 +12,19 @@ import pyarrow as pa
 from synth_ray.ask.journal import open_journal
 from synth_ray.ask.teacher import TeacherFacts
 from synth_ray.ask.worker import AskWorker, Recalled
-from synth_ray.errors import EngineDead, SynthRayError
+from synth_ray.errors import EngineDied, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.pool import (
-    HUNT_DEATHS,
+    MAX_ISOLATION_DEATHS,
     ChunkStaged,
     Event,
+    ReplicaAnswered,
+    ReplicaLost,
+    ReplicaReady,
+    ReplicaReturned,
     StageFailed,
-    TeacherAnswered,
-    TeacherLost,
-    TeacherReady,
-    TeacherReturned,
 )
 from synth_ray.workers.stager import Stager
 
@@ -43,8 +43,8 @@ class LocalPool:
         self._threads: list[threading.Thread] = []
         self._staging = 0
         self._replacements = job.limits.engine_replacements
-        self._hunting: set[int] = set()
-        self._deaths_in_a_row = 0
+        self._isolating: set[int] = set()
+        self._consecutive_deaths = 0
         self._released: set[int] = set()
         self._closing = threading.Event()
 
@@ -58,50 +58,50 @@ class LocalPool:
         return None
 
     def _spawn(self, target: Callable[..., None], *arguments: Any) -> None:
-        thread = threading.Thread(target=self._guarded, args=(target, *arguments), daemon=True)
+        thread = threading.Thread(target=self._forward_errors, args=(target, *arguments), daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _guarded(self, target: Callable[..., None], *arguments: Any) -> None:
+    def _forward_errors(self, target: Callable[..., None], *arguments: Any) -> None:
         try:
             target(*arguments)
         except BaseException as error:
             # A thread's error is the run's error: `events` raises it in the driver.
             self._events.put(error)
 
-    def _ask_loop(self, teacher: int) -> None:
-        while self._wanted(teacher):
+    def _ask_loop(self, replica: int) -> None:
+        while self._is_active(replica):
             worker = AskWorker(self._job, journal=open_journal(self._job), storage=open_output(self._job.output))
             try:
-                self._events.put(TeacherReady(teacher, self._started(teacher, worker)))
-                self._collect_from(teacher, worker)
-            except EngineDead as death:
-                self._lost(teacher, death)
+                self._events.put(ReplicaReady(replica, self._start_worker(replica, worker)))
+                self._collect_from(replica, worker)
+            except EngineDied as death:
+                self._on_death(replica, death)
             finally:
                 worker.close()
 
-    def _started(self, teacher: int, worker: AskWorker) -> Mapping[str, TeacherFacts]:
+    def _start_worker(self, replica: int, worker: AskWorker) -> Mapping[str, TeacherFacts]:
         facts = worker.open()
-        self._workers[teacher] = worker
+        self._workers[replica] = worker
         return facts
 
-    def _wanted(self, teacher: int) -> bool:
-        return not self._closing.is_set() and teacher not in self._released
+    def _is_active(self, replica: int) -> bool:
+        return not self._closing.is_set() and replica not in self._released
 
-    def _collect_from(self, teacher: int, worker: AskWorker) -> None:
-        while self._wanted(teacher):
+    def _collect_from(self, replica: int, worker: AskWorker) -> None:
+        while self._is_active(replica):
             answered = worker.collect(_COLLECT_WAIT_S)
             if answered:
-                self._deaths_in_a_row = 0
-                self._events.put(TeacherAnswered(teacher, answered, worker.load()))
+                self._consecutive_deaths = 0
+                self._events.put(ReplicaAnswered(replica, answered, worker.load()))
 
-    def _lost(self, teacher: int, death: EngineDead) -> None:
-        self._deaths_in_a_row += 1
-        if teacher not in self._hunting or self._deaths_in_a_row > HUNT_DEATHS:
+    def _on_death(self, replica: int, death: EngineDied) -> None:
+        self._consecutive_deaths += 1
+        if replica not in self._isolating or self._consecutive_deaths > MAX_ISOLATION_DEATHS:
             self._replacements -= 1
-        self._hunting.discard(teacher)
-        self._workers.pop(teacher, None)
-        self._events.put(TeacherLost(teacher, str(death), replaced=self._replacements >= 0))
+        self._isolating.discard(replica)
+        self._workers.pop(replica, None)
+        self._events.put(ReplicaLost(replica, str(death), replaced=self._replacements >= 0))
         if self._replacements < 0:
             self._closing.wait()
 
@@ -114,23 +114,23 @@ class LocalPool:
                 event = StageFailed(work[0], f"{type(error).__name__}: {error}", fatal=True)
             self._events.put(event)
 
-    def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None:
-        worker = self._workers.get(teacher)
+    def submit(self, replica: int, requests: Sequence[Request], journalled: Recalled) -> None:
+        worker = self._workers.get(replica)
         if worker is not None:  # else it was just lost, and the driver is about to hear of it and ask again
-            worker.submit(requests, recalled)
+            worker.submit(requests, journalled)
 
-    def withdraw(self, teacher: int, most: int) -> None:
-        worker = self._workers.get(teacher)
+    def withdraw(self, replica: int, limit: int) -> None:
+        worker = self._workers.get(replica)
         if worker is not None:
-            self._events.put(TeacherReturned(teacher, worker.withdraw(most)))
+            self._events.put(ReplicaReturned(replica, worker.withdraw(limit)))
 
-    def release(self, teacher: int) -> None:
-        self._released.add(teacher)
+    def release(self, replica: int) -> None:
+        self._released.add(replica)
 
-    def hunting(self, teacher: int, *, on: bool) -> None:
-        (self._hunting.add if on else self._hunting.discard)(teacher)
+    def set_isolating(self, replica: int, *, on: bool) -> None:
+        (self._isolating.add if on else self._isolating.discard)(replica)
 
-    def committed(self, chunk: int) -> None:
+    def drop_journal(self, chunk: int) -> None:
         for worker in list(self._workers.values()):
             worker.committed(chunk)
 
@@ -138,19 +138,19 @@ class LocalPool:
         self._staging += 1
         self._chunks.put((chunk, batches, facts))
 
-    def stage_room(self) -> int:
+    def stage_capacity(self) -> int:
         return 2 * self._job.cluster.stagers - self._staging
 
     def events(self, wait_s: float) -> list[Event]:
         found: list[Event] = []
         try:
-            found.append(self._checked(self._events.get(timeout=wait_s)))
+            found.append(self._raise_or_count(self._events.get(timeout=wait_s)))
             while True:
-                found.append(self._checked(self._events.get_nowait()))
+                found.append(self._raise_or_count(self._events.get_nowait()))
         except queue.Empty:
             return found
 
-    def _checked(self, event: Event | BaseException) -> Event:
+    def _raise_or_count(self, event: Event | BaseException) -> Event:
         if isinstance(event, BaseException):
             raise event
         if isinstance(event, (ChunkStaged, StageFailed)):

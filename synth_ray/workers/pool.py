@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from synth_ray.ask.rows import Answered
+from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import Recalled
 from synth_ray.dedup.index import Shards
@@ -16,48 +16,48 @@ from synth_ray.records import Request
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherReady:
+class ReplicaReady:
     """A replica is up: by role, what it is."""
 
-    teacher: int
+    replica: int
     facts: Mapping[str, TeacherFacts]
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherAnswered:
+class ReplicaAnswered:
     """A replica finished requests."""
 
-    teacher: int
-    answered: Sequence[Answered]
+    replica: int
+    answered: Sequence[AnsweredRows]
     load: Mapping[str, Load] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherReturned:
+class ReplicaReturned:
     """A replica hands back requests it had not begun, by chunk and position; it will not answer them."""
 
-    teacher: int
+    replica: int
     requests: Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherLeaving:
+class ReplicaDraining:
     """A replica's machine is about to be taken away: it answers what it has begun, and takes nothing more."""
 
-    teacher: int
+    replica: int
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherLost:
+class ReplicaLost:
     """A replica is gone, with everything it was asked. `replaced` says whether another is starting.
 
     `handed_back`: its machine was taken away in order, so nothing it was asked is to blame.
     """
 
-    teacher: int
-    why: str
+    replica: int
+    cause: str
     replaced: bool
-    handed_back: bool = False
+    drained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,14 @@ class StageFailed:
     """Staging broke; the driver may hand the chunk to another worker. `fatal` means no worker could do better."""
 
     chunk: int
-    why: str
+    cause: str
     fatal: bool
 
 
-Event = TeacherReady | TeacherAnswered | TeacherReturned | TeacherLeaving | TeacherLost | ChunkStaged | StageFailed
+Event = ReplicaReady | ReplicaAnswered | ReplicaReturned | ReplicaDraining | ReplicaLost | ChunkStaged | StageFailed
 
 
-HUNT_DEATHS = 6
+MAX_ISOLATION_DEATHS = 6
 """Deaths in a row, without an answer between them, after which a hunt for a request that kills engines excuses no more."""
 
 
@@ -98,27 +98,27 @@ class Pool(Protocol):
         """The index's shards, started; None where the driver keeps the index itself. May be called before `open`."""
         ...
 
-    def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None: ...
+    def submit(self, replica: int, requests: Sequence[Request], journalled: Recalled) -> None: ...
 
-    def withdraw(self, teacher: int, most: int) -> None:
+    def withdraw(self, replica: int, limit: int) -> None:
         """Ask the replica to hand back up to so many requests it has not begun: told by one TeacherReturned, be it empty."""
         ...
 
-    def release(self, teacher: int) -> None:
+    def release(self, replica: int) -> None:
         """End this replica: it holds nothing and nothing is left for it. No event follows."""
         ...
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None: ...
 
-    def committed(self, chunk: int) -> None:
+    def drop_journal(self, chunk: int) -> None:
         """Tell every replica that the chunk is committed: their journals drop it."""
         ...
 
-    def stage_room(self) -> int:
+    def stage_capacity(self) -> int:
         """How many more chunks may be handed to `stage` now."""
         ...
 
-    def hunting(self, teacher: int, *, on: bool) -> None:
+    def set_isolating(self, replica: int, *, on: bool) -> None:
         """Whether this replica is asked requests that are suspected of killing engines: its death then counts less."""
         ...
 

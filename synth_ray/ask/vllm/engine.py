@@ -18,10 +18,10 @@ from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.vllm.outputs import Said, completions_of
 from synth_ray.ask.vllm.start import out_of_sight, rank_of
 from synth_ray.ask.vllm.stats import EngineCounts, resolved_arguments, size_of
-from synth_ray.errors import Absent, AskFailed, JobError, TeacherError
+from synth_ray.errors import AskFailed, JobError, MissingResource, TeacherError
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, Constraint
-from synth_ray.records import Reason, by_fields
+from synth_ray.records import Reason, reduce_by_fields
 
 _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
@@ -41,7 +41,7 @@ class Ask:
     constraint: Constraint | None = None
     adapter: str = ""
 
-    __reduce__ = by_fields
+    __reduce__ = reduce_by_fields
 
     @property
     def n(self) -> int:
@@ -198,7 +198,7 @@ def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
     try:
         from vllm import EngineArgs
     except ImportError as error:
-        raise Absent(
+        raise MissingResource(
             f"models.teacher.engine: wanted vLLM installed for engine 'vllm', got {type(error).__name__}; "
             "install synth-ray[cpu] or synth-ray[gpu], or use engine: scripted"
         ) from None

@@ -19,7 +19,7 @@ from typing import Any
 
 from synth_ray import gc_tuning
 from synth_ray.ask.vllm.engine import Ask, VllmEngine
-from synth_ray.errors import AskFailed, EngineDead, SynthRayError
+from synth_ray.errors import AskFailed, EngineDied, SynthRayError
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class EngineLoop:
         except Exception as error:
             # A failed step leaves the engine unusable: everyone who waits hears of it.
             log.error("vllm engine died: %s", type(error).__name__)
-            self._line.send(EngineDead(f"vllm engine died in a step: {type(error).__name__}: {str(error)[:300]}"))
+            self._line.send(EngineDied(f"vllm engine died in a step: {type(error).__name__}: {str(error)[:300]}"))
 
     def _take_in(self) -> bool:
         """What has come; wait for it only when there is nothing to step. False to stop."""

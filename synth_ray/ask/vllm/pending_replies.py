@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from synth_ray.errors import EngineDead
+from synth_ray.errors import EngineDied
 
 Answer = asyncio.Future[Any]
 
@@ -27,7 +27,7 @@ class Waiters:
         answer: Answer = loop.create_future()
         with self._lock:
             if self._death:
-                raise EngineDead(self._death)
+                raise EngineDied(self._death)
             self._waiting[name] = (loop, answer)
         return answer
 
@@ -49,7 +49,7 @@ class Waiters:
         with self._lock:
             self._death = self._death or why
             left = list(self._waiting)
-        self.hand_over([(name, EngineDead(self._death)) for name in left])
+        self.hand_over([(name, EngineDied(self._death)) for name in left])
 
 
 def _resolve(results: list[tuple[Answer, Any]]) -> None:

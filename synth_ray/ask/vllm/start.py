@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from synth_ray.errors import Absent
+from synth_ray.errors import MissingResource
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # those vLLM has kernels for
 
@@ -18,7 +18,9 @@ def rank_of(adapter: str) -> int:
     try:
         rank = int(json.loads((Path(adapter) / "adapter_config.json").read_text())["r"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise Absent(f"models.lora: wanted a folder with a PEFT adapter_config.json, got '{adapter}', which has none") from None
+        raise MissingResource(
+            f"models.lora: wanted a folder with a PEFT adapter_config.json, got '{adapter}', which has none"
+        ) from None
     return next((known for known in _RANKS if known >= rank), rank)
 
 

@@ -19,7 +19,7 @@ from synth_ray.ask.vllm.host import EngineHost, OwnProcess
 from synth_ray.ask.vllm.loop import Item
 from synth_ray.ask.vllm.outputs import Said
 from synth_ray.ask.vllm.pending_replies import Waiters
-from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.errors import AskFailed, EngineDied
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Message, Reason
@@ -118,7 +118,7 @@ class VllmTeacher:
         try:
             while not death:
                 told = self._line.recv()
-                if isinstance(told, EngineDead):
+                if isinstance(told, EngineDied):
                     death = str(told)
                 else:
                     self._load, self._taken, ended = told

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synth_ray.errors import Absent, JobError
+from synth_ray.errors import JobError, MissingResource
 from synth_ray.scrub.detect.passwords import entropy
 from synth_ray.scrub.findings import Finding
 from synth_ray.scrub.text_view import Reading, remaining
@@ -81,7 +81,7 @@ def load_rules(file: str) -> list[Rule]:
     try:
         told = tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise Absent(f"scrub.secrets.rules_file: wanted a local file, got none at '{file}'; check the path") from None
+        raise MissingResource(f"scrub.secrets.rules_file: wanted a local file, got none at '{file}'; check the path") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise _wrong(file, "a file in the gitleaks TOML format", type(error).__name__) from None
     if told.get("extend"):

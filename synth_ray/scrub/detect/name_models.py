@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from synth_ray.errors import Absent
+from synth_ray.errors import MissingResource
 from synth_ray.job.scrub import Scrub
 from synth_ray.scrub.detect.names import ENTITIES, OVERLAP, Mention, Model, NameFinder
 
@@ -19,7 +19,7 @@ _GLINER_WORDS = 384
 def open_names(section: Scrub) -> NameFinder:
     """Load the engine's model. Raises Absent, with what to do, when the model or the engine's package is not there."""
     if not section.model:
-        raise Absent(f"scrub.model: wanted the local folder of a model for engine '{section.engine}', got none; name it")
+        raise MissingResource(f"scrub.model: wanted the local folder of a model for engine '{section.engine}', got none; name it")
     load = {"spacy": spacy_model, "gliner": gliner_model, "transformers": transformers_model}[section.engine]
     return NameFinder(load(section), labels=section.labels, wanted=section.wanted(), batch_texts=section.batch_texts)
 
@@ -51,7 +51,9 @@ def gliner_model(section: Scrub) -> Model:
     try:
         from gliner import GLiNER
     except ImportError:
-        raise Absent("scrub.engine: wanted the package gliner, got none; pip install gliner, or choose another engine") from None
+        raise MissingResource(
+            "scrub.engine: wanted the package gliner, got none; pip install gliner, or choose another engine"
+        ) from None
     with _loading(section), _no_hub():
         model = GLiNER.from_pretrained(section.model, local_files_only=True, map_location=_device(section))
     named = {label for label, entity in section.labels.items() if entity in section.wanted()}
@@ -80,7 +82,9 @@ def transformers_model(section: Scrub) -> Model:
         tokenizer = AutoTokenizer.from_pretrained(section.model, local_files_only=True, use_fast=True)
         model = AutoModelForTokenClassification.from_pretrained(section.model, local_files_only=True).to(device).eval()
     if not tokenizer.is_fast:
-        raise Absent(f"scrub.model: {section.model}: wanted a fast tokenizer, which tells where tokens stand, got a slow one")
+        raise MissingResource(
+            f"scrub.model: {section.model}: wanted a fast tokenizer, which tells where tokens stand, got a slow one"
+        )
     names = {int(i): label for i, label in model.config.id2label.items()}
     most = _most_tokens(tokenizer, model)
 
@@ -153,8 +157,8 @@ def _refuse_no_folder(section: Scrub) -> None:
         raise _absent(section, "a local folder")
 
 
-def _absent(section: Scrub, wanted: str) -> Absent:
-    return Absent(
+def _absent(section: Scrub, wanted: str) -> MissingResource:
+    return MissingResource(
         f"scrub.model: wanted {wanted}, got '{section.model}', which is none; download the model first and name its folder"
     )
 
@@ -164,7 +168,7 @@ def _loading(section: Scrub) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise Absent(
+        raise MissingResource(
             f"scrub.model: wanted a model that engine '{section.engine}' loads, got {type(error).__name__} from "
             f"'{section.model}'; check that the folder is complete and made for this engine"
         ) from error

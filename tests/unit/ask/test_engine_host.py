@@ -17,7 +17,7 @@ import pytest
 from synth_ray.ask.engines import VISIBLE, devices_of
 from synth_ray.ask.vllm.host import OwnProcess
 from synth_ray.ask.vllm.teacher import VllmTeacher
-from synth_ray.errors import AskFailed, EngineDead, JobError, TeacherError
+from synth_ray.errors import AskFailed, EngineDied, JobError, TeacherError
 from synth_ray.job.document import Job
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Constraint
@@ -51,9 +51,9 @@ def test_a_killed_process_is_told_to_all_who_wait_and_all_who_come_later() -> No
         return list(await asyncio.gather(*asked, return_exceptions=True))
 
     deaths = asyncio.run(killed())
-    assert {type(one) for one in deaths} == {EngineDead}
+    assert {type(one) for one in deaths} == {EngineDied}
     assert "signal 9" in str(deaths[0])
-    with pytest.raises(EngineDead):
+    with pytest.raises(EngineDied):
         ask(teacher, prompt())
     teacher.close()
 

@@ -16,7 +16,7 @@ from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.ask.vllm.host import OwnThread
 from synth_ray.ask.vllm.teacher import VllmTeacher
-from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.errors import AskFailed, EngineDied
 from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion, Constraint, user
 from synth_ray.records import digest
@@ -185,7 +185,7 @@ def test_a_scripted_teacher_fails_empties_truncates_and_dies_as_told() -> None:
     assert ask(scripted(truncate_share=1.0), prompt())[0][0].finish_reason == "length"
     dying = scripted(die_after=1)
     ask(dying, prompt())
-    with pytest.raises(EngineDead):
+    with pytest.raises(EngineDied):
         ask(dying, prompt())
-    with pytest.raises(EngineDead):
+    with pytest.raises(EngineDied):
         ask(dying, prompt())

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.simulated import SimulatedReplica, seed, simulate
-from synth_ray.drive.lengths import Lengths
-from synth_ray.drive.request_queue import Pending
+from synth_ray.drive.lengths import LengthPredictor
+from synth_ray.drive.request_queue import RequestQueue
 from synth_ray.records import Request
 
 
@@ -27,8 +27,8 @@ moves = st.tuples(
 
 @given(total=st.integers(1, 40), moves=st.lists(moves, max_size=60))
 def test_whatever_is_added_put_back_and_taken_each_request_is_taken_once(total: int, moves: list[tuple[str, int, int]]) -> None:
-    lengths = Lengths()
-    pending = Pending(lengths)
+    lengths = LengthPredictor()
+    pending = RequestQueue(lengths)
     fresh = [request(i, long(i % 3) if i % 2 else "short") for i in range(total)]
     held: dict[int, list[Request]] = {0: [], 1: [], 2: []}
     ended: list[Request] = []
@@ -40,16 +40,16 @@ def test_whatever_is_added_put_back_and_taken_each_request_is_taken_once(total: 
             case "take":
                 held[replica] += pending.take(replica, n)
             case "chunk":
-                held[replica] += pending.of_chunk(n, 3)
+                held[replica] += pending.take_from_chunk(n, 3)
             case "end":
-                lengths.learn((r, 10.0 * n) for r in held[replica][:n])
+                lengths.observe((r, 10.0 * n) for r in held[replica][:n])
                 ended += held[replica][:n]
                 del held[replica][:n]
             case "return":
                 pending.put_back(held[replica])
                 held[replica] = []
             case "gone":
-                pending.gone(replica)
+                pending.on_replica_gone(replica)
             case "longest":
                 pending.longest_first()
         assert len(pending) + len(fresh) + sum(map(len, held.values())) + len(ended) == total
@@ -59,7 +59,7 @@ def test_whatever_is_added_put_back_and_taken_each_request_is_taken_once(total: 
 
 
 def test_requests_of_one_long_prefix_go_together_to_the_replica_that_has_it() -> None:
-    pending = Pending(Lengths())
+    pending = RequestQueue(LengthPredictor())
     pending.add(request(i, long(i % 4)) for i in range(40))
     first, second = pending.take(0, 10), pending.take(1, 10)
     assert {r.seed.fields["prompt"] for r in first} == {long(0)}
@@ -70,9 +70,9 @@ def test_requests_of_one_long_prefix_go_together_to_the_replica_that_has_it() ->
 
 
 def test_what_was_learned_long_goes_first_once_all_is_planned() -> None:
-    lengths = Lengths()
-    lengths.learn((request(1000 + i, "x" * size), 10.0 * size) for i, size in enumerate([20, 400] * 20))
-    pending = Pending(lengths)
+    lengths = LengthPredictor()
+    lengths.observe((request(1000 + i, "x" * size), 10.0 * size) for i, size in enumerate([20, 400] * 20))
+    pending = RequestQueue(lengths)
     pending.add(request(i, "y" * (400 if i == 17 else 20)) for i in range(30))
     assert pending.take(0, 1)[0].id == "r0"
     pending.longest_first()
@@ -96,7 +96,7 @@ def test_any_replicas_joining_at_any_time_answer_every_request_once(slots: list[
         joins=[0, *[late] * (len(slots) - 1)],
     )
     assert len(pool.ended_at) == len(lengths)
-    assert driver.dispatch.asked == driver.dispatch.waiting == 0
+    assert driver.dispatcher.in_flight == driver.dispatcher.queued == 0
 
 
 def test_replicas_are_full_until_the_tail_and_the_idle_ones_are_given_back() -> None:

@@ -30,8 +30,8 @@ def test_any_order_of_events_admits_every_chunk_once_in_order_within_the_window(
     planned: list[int] = []
     admitted: list[int] = []
     while len(admitted) < total:
-        if (k := window.admittable()) is not None:
-            window.admitted(k)
+        if (k := window.next_admittable()) is not None:
+            window.mark_admitted(k)
             admitted.append(k)
             continue
         can_plan = window.next_chunk < total and window.has_room()
@@ -39,28 +39,28 @@ def test_any_order_of_events_admits_every_chunk_once_in_order_within_the_window(
         match data.draw(st.sampled_from(moves)):
             case "plan":
                 k = window.next_chunk
-                window.planned(k, requests(k, lengths[k]))
+                window.mark_planned(k, requests(k, lengths[k]))
                 planned.append(k)
                 assert k - window.frontier < size
                 answers += [(k, i) for i in range(lengths[k])]
             case "answer":
                 k, i = answers.pop(data.draw(st.integers(0, len(answers) - 1)))
-                assert window.answered(k, [i]) == {i}
-                assert window.answered(k, [i]) == set()
-                if window.complete(k):
-                    window.staging(k)
+                assert window.mark_answered(k, [i]) == {i}
+                assert window.mark_answered(k, [i]) == set()
+                if window.is_complete(k):
+                    window.begin_staging(k)
                     staging.append(k)
             case "stage":
-                window.staged(staging.pop(data.draw(st.integers(0, len(staging) - 1))))
+                window.mark_staged(staging.pop(data.draw(st.integers(0, len(staging) - 1))))
     assert admitted == list(range(total))
     assert sorted([*planned, *staged]) == list(range(total))
-    assert window.idle
+    assert window.is_idle
 
 
 def test_a_window_without_a_size_widens_and_a_given_one_does_not() -> None:
     usual, given_one = Window(size=None), Window(size=2)
     for window in (usual, given_one):
-        window.widen(40)
+        window.grow_to(40)
         while window.has_room():
-            window.planned(window.next_chunk, requests(window.next_chunk, 1))
+            window.mark_planned(window.next_chunk, requests(window.next_chunk, 1))
     assert (usual.next_chunk, given_one.next_chunk) == (40, 2)

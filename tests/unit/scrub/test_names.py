@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from synth_ray.errors import Absent, JobError
+from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.scrub import Scrub
 from synth_ray.scrub.detect.name_models import Mention, base, mentions_of, open_names
 from synth_ray.scrub.detect.names import OVERLAP, Model, NameFinder, windows
@@ -105,27 +105,27 @@ def test_a_model_that_finds_nothing_is_refused_by_its_canary(tmp_path: Path) -> 
     nlp = spacy.blank("en")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PERSON", "pattern": "X"}, {"label": "GPE", "pattern": "Y"}])
     nlp.to_disk(tmp_path / "deaf")
-    with pytest.raises(Absent, match="none of LOCATION, PERSON"):
+    with pytest.raises(MissingResource, match="none of LOCATION, PERSON"):
         open_scrubber(Scrub(engine="spacy", model=str(tmp_path / "deaf")))
 
 
 @pytest.mark.parametrize("engine", ["spacy", "transformers", "gliner"])
 @pytest.mark.parametrize("model", ["", "en_core_web_lg", "/nowhere/at/all"])
 def test_an_absent_model_stops_the_job(engine: str, model: str) -> None:
-    with pytest.raises(Absent, match=r"scrub\.model: wanted"):
+    with pytest.raises(MissingResource, match=r"scrub\.model: wanted"):
         open_scrubber(Scrub(engine=engine, model=model))  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gliner") is not None, reason="gliner is installed")
 def test_an_absent_package_stops_the_job(tmp_path: Path) -> None:
-    with pytest.raises(Absent, match="wanted the package gliner"):
+    with pytest.raises(MissingResource, match="wanted the package gliner"):
         open_scrubber(Scrub(engine="gliner", model=str(tmp_path)))
 
 
 @pytest.mark.parametrize("engine", ["spacy", "transformers"])
 def test_a_broken_model_stops_the_job(tmp_path: Path, engine: str) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(Absent, match="wanted a model that engine"):
+    with pytest.raises(MissingResource, match="wanted a model that engine"):
         open_scrubber(Scrub(engine=engine, model=str(tmp_path)))  # type: ignore[arg-type]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synth_ray.errors import Absent, JobError
+from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.scrub import Scrub, Secrets
 from synth_ray.scrub.detect.patterns import PatternFinder
 from synth_ray.scrub.opening import CANARIES
@@ -17,7 +17,7 @@ def test_an_entity_nobody_finds_stops_the_job() -> None:
 
 
 def test_an_entity_whose_canary_is_not_found_stops_the_job() -> None:
-    with pytest.raises(Absent, match="none of MEDICAL_LICENSE"):
+    with pytest.raises(MissingResource, match="none of MEDICAL_LICENSE"):
         open_scrubber(
             Scrub(entities=["EMAIL_ADDRESS", "MEDICAL_LICENSE"], thresholds={"MEDICAL_LICENSE": 1.0}, allow=["AB1234563"])
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from synth_ray.errors import Absent
+from synth_ray.errors import MissingResource
 from synth_ray.job.scrub import Scrub
 from synth_ray.records import Reason
 from synth_ray.scrub.detect.cards import issued
@@ -84,7 +84,7 @@ def test_two_spellings_of_a_value_have_one_surrogate_and_entities_differ() -> No
 
 def test_surrogates_without_a_key_or_with_a_short_one_stop_the_job() -> None:
     for environment in ({}, {"SYNTH_RAY_SCRUB_KEY": "short"}):
-        with pytest.raises(Absent, match="SYNTH_RAY_SCRUB_KEY") as told:
+        with pytest.raises(MissingResource, match="SYNTH_RAY_SCRUB_KEY") as told:
             open_scrubber(Scrub(replace="surrogate"), environment=environment)
         assert "short" not in str(told.value)
     open_scrubber(Scrub(replace="surrogate", key_env="OTHER"), environment={"OTHER": KEY["SYNTH_RAY_SCRUB_KEY"]})

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from synth_ray.errors import NotThere, StorageError
+from synth_ray.errors import ObjectNotFound, StorageError
 from synth_ray.storage import Retry, open_anywhere, open_storage
 from synth_ray.storage.s3 import S3Storage, client_for
 from tests.servers import CREDENTIALS
@@ -71,7 +71,7 @@ def test_a_seed_file_is_opened_wherever_it_is(moto_server: str, bucket: str) -> 
     with open_anywhere(f"s3://{bucket}/seeds/a.jsonl", endpoint_url=moto_server) as file:
         assert file.seekable()
         assert file.read().splitlines() == [b"one", b"two"]
-    with pytest.raises(NotThere):
+    with pytest.raises(ObjectNotFound):
         open_anywhere(f"s3://{bucket}/seeds/b.jsonl", endpoint_url=moto_server)
 
 
