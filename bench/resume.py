@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.results import tell
-from synth_ray.ask.journal import journalled
+from synth_ray.ask.journal import journalled_chunks
 from synth_ray.dataset.ledger import COMMITS, Commit, Ledger
 from synth_ray.dataset.output_status import standing
 from synth_ray.drive.window import Window
 from synth_ray.job.load import job_from
-from synth_ray.prepare.plan_segments import grown_plan
+from synth_ray.prepare.plan_segments import load_or_grow_plan
 from synth_ray.prepare.preparation import prepare
 from synth_ray.storage import open_storage
 
@@ -49,10 +49,10 @@ def ready(root: Path, rows: int, seeds: Path) -> dict[str, Any]:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as spool:
         prepared = prepare(job, spool=Path(spool))
-        plan = grown_plan(storage, prepared.planner, chunk_requests=CHUNK, extend=False, retry_failed=False)
+        plan = load_or_grow_plan(storage, prepared.planner, chunk_requests=CHUNK, extend=False, retry_failed=False)
         list(Ledger(storage).orphans())
         chunks = Ledger(storage).commits()
-        assert list(journalled(storage)) == []
+        assert list(journalled_chunks(storage)) == []
         window = Window(size=job.plan.window_chunks, staged=chunks)
         requests = plan.chunk(window.next_chunk)
     seconds = time.monotonic() - began

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from synth_ray.ask.rows import rows_by_chunk
 from synth_ray.ask.teacher import Load, TeacherFacts
-from synth_ray.ask.worker import Recalled
+from synth_ray.ask.worker import JournalledAnswers
 from synth_ray.drive.driver import Driver
 from synth_ray.drive.window import Window
 from synth_ray.job.load import job_from
@@ -83,7 +83,7 @@ class SimulatedPool:
 
     def shards(self) -> None: ...
 
-    def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None:
+    def submit(self, teacher: int, requests: Sequence[Request], recalled: JournalledAnswers) -> None:
         self.replicas[teacher].queue.extend(requests)
 
     def withdraw(self, teacher: int, most: int) -> None:
@@ -171,7 +171,7 @@ def simulate(
     )
     driver = Driver(
         job,
-        plans=Planned(seeds, chunk=chunk),
+        schedule=Planned(seeds, chunk=chunk),
         pool=pool,
         window=Window(size=job.plan.window_chunks),
         admit=lambda _: None,

@@ -9,59 +9,59 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-_START = 16.0
-_BACK = 0.7
-_SLOW = 4.0  # times the best smoothed latency, beyond which more in flight only makes a queue
-_SMOOTH = 0.05
-_COOL_S = 5.0
-_MOST_COOL_S = 60.0
+_START_LIMIT = 16.0
+_DECREASE_FACTOR = 0.7
+_MAX_LATENCY_RATIO = 4.0  # times the best smoothed latency, beyond which more in flight only makes a queue
+_LATENCY_SMOOTHING = 0.05
+_RETRY_S = 5.0
+_MAX_RETRY_S = 60.0
 
 
 @dataclass(slots=True)
-class Lane:
+class EndpointState:
     """One server. `limit` is what it bears by its answers so far."""
 
     url: str
     limit: float
     running: int = 0
-    lost: bool = False
-    cut_at: float = 0.0
+    left_slow_start: bool = False
+    decreased_at: float = 0.0
     latency: float = 0.0
     best: float = 0.0
     failures: int = 0
-    cool_until: float = 0.0
+    retry_at: float = 0.0
 
 
-class Lanes:
+class EndpointLimiter:
     """Additive increase, multiplicative decrease (Chiu & Jain, 1989), after a start that doubles until the first refusal.
 
     Law: no lane holds more than its limit, no limit passes `most`; who waits is served in order, by the emptiest lane. A lane
     that fails to connect is left alone for a while that grows.
     """
 
-    def __init__(self, urls: Sequence[str], *, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
+    def __init__(self, urls: Sequence[str], *, max_limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_limit = max_limit
         self._clock = clock
-        self.lanes = [Lane(url, min(_START, most)) for url in urls]
+        self.endpoints = [EndpointState(url, min(_START_LIMIT, max_limit)) for url in urls]
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.last_success = clock()
 
     @property
     def running(self) -> int:
-        return sum(lane.running for lane in self.lanes)
+        return sum(lane.running for lane in self.endpoints)
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
 
     @asynccontextmanager
-    async def lane(self) -> AsyncIterator[Lane]:
+    async def acquire(self) -> AsyncIterator[EndpointState]:
         """The emptiest lane with room, once there is one. Leaving it frees the place."""
-        while (lane := self._free()) is None:
+        while (lane := self._choose_free()) is None:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             try:
-                await asyncio.wait_for(turn, self._until_warm())
+                await asyncio.wait_for(turn, self._next_retry_s())
             except TimeoutError:
                 pass  # a lane has cooled down
             finally:
@@ -74,14 +74,14 @@ class Lanes:
             lane.running -= 1
             self._wake()
 
-    def _free(self) -> Lane | None:
+    def _choose_free(self) -> EndpointState | None:
         now = self._clock()
-        open_ = [lane for lane in self.lanes if lane.running < max(1, int(lane.limit)) and lane.cool_until <= now]
+        open_ = [lane for lane in self.endpoints if lane.running < max(1, int(lane.limit)) and lane.retry_at <= now]
         return min(open_, key=lambda lane: (lane.running / lane.limit, lane.url), default=None)
 
-    def _until_warm(self) -> float | None:
+    def _next_retry_s(self) -> float | None:
         now = self._clock()
-        cooling = [lane.cool_until - now for lane in self.lanes if lane.cool_until > now]
+        cooling = [lane.retry_at - now for lane in self.endpoints if lane.retry_at > now]
         return max(0.01, min(cooling)) if cooling else None
 
     def _wake(self) -> None:
@@ -91,24 +91,28 @@ class Lanes:
                 turn.set_result(None)
                 return
 
-    def answered(self, lane: Lane, seconds: float) -> None:
-        lane.failures, lane.cool_until = 0, 0.0
+    def on_success(self, endpoint: EndpointState, seconds: float) -> None:
+        endpoint.failures, endpoint.retry_at = 0, 0.0
         self.last_success = self._clock()
-        lane.latency = seconds if not lane.latency else lane.latency + _SMOOTH * (seconds - lane.latency)
-        lane.best = min(lane.best or lane.latency, lane.latency)
-        if lane.latency <= _SLOW * lane.best and lane.running >= int(lane.limit) - 1:
-            lane.limit = min(float(self._most), lane.limit + (1 / lane.limit if lane.lost else 1))
+        endpoint.latency = (
+            seconds if not endpoint.latency else endpoint.latency + _LATENCY_SMOOTHING * (seconds - endpoint.latency)
+        )
+        endpoint.best = min(endpoint.best or endpoint.latency, endpoint.latency)
+        if endpoint.latency <= _MAX_LATENCY_RATIO * endpoint.best and endpoint.running >= int(endpoint.limit) - 1:
+            endpoint.limit = min(float(self._max_limit), endpoint.limit + (1 / endpoint.limit if endpoint.left_slow_start else 1))
             self._wake()
 
-    def refused(self, lane: Lane, *, wait_s: float = 0.0) -> None:
+    def on_overload(self, endpoint: EndpointState, *, wait_s: float = 0.0) -> None:
         """It said that it is asked too much (429, 5xx, a timeout): fewer from now on, and none before `wait_s`."""
         now = self._clock()
-        lane.lost = True
-        if now - lane.cut_at >= max(0.5, lane.latency):  # one cut for all that was in flight when it said so
-            lane.limit, lane.cut_at = max(1.0, lane.limit * _BACK), now
-        lane.cool_until = max(lane.cool_until, now + wait_s)
+        endpoint.left_slow_start = True
+        if now - endpoint.decreased_at >= max(0.5, endpoint.latency):  # one cut for all that was in flight when it said so
+            endpoint.limit, endpoint.decreased_at = max(1.0, endpoint.limit * _DECREASE_FACTOR), now
+        endpoint.retry_at = max(endpoint.retry_at, now + wait_s)
 
-    def gone(self, lane: Lane) -> None:
+    def on_connect_error(self, endpoint: EndpointState) -> None:
         """Nobody answers there."""
-        lane.failures += 1
-        self.refused(lane, wait_s=min(_MOST_COOL_S, _COOL_S * 2 ** (lane.failures - 1)) if len(self.lanes) > 1 else 0.0)
+        endpoint.failures += 1
+        self.on_overload(
+            endpoint, wait_s=min(_MAX_RETRY_S, _RETRY_S * 2 ** (endpoint.failures - 1)) if len(self.endpoints) > 1 else 0.0
+        )

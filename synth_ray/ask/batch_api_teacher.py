@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from synth_ray.ask.batch_provider import BatchProvider
-from synth_ray.ask.batch_records import BatchRecords, Record, name_of
-from synth_ray.ask.openai_protocol import completions_in, failure, headers_of, path_of, request_body
+from synth_ray.ask.batch_records import BatchRecord, BatchRecords, name_of
+from synth_ray.ask.openai_protocol import completions_in, error_for_status, headers_of, path_of, request_body
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import AskFailed, EngineDied, SynthRayError
 from synth_ray.job.models import Model
@@ -20,13 +20,13 @@ from synth_ray.recipes.contract import Completion
 from synth_ray.records import Reason
 from synth_ray.storage import Storage
 
-_LONGEST = 1 << 20
+_MAX_MODEL_LEN = 1 << 20
 Reply = list[Completion] | AskFailed | EngineDied
 Lines = dict[str, dict[str, Any]]
 
 
 @dataclass(eq=False, slots=True)
-class _Asked:
+class _PendingAsk:
     """One ask on its way: its line of the file, and how many batches did not answer it; `before` of them in earlier runs."""
 
     key: str
@@ -34,7 +34,7 @@ class _Asked:
     line: bytes
     reply: asyncio.Future[Reply]
     tries: int = 0
-    before: int = 0
+    earlier_tries: int = 0
 
 
 class BatchApiTeacher:
@@ -48,17 +48,17 @@ class BatchApiTeacher:
         assert model.batch is not None
         self._model, self._section = model, model.batch
         self._records = BatchRecords(storage)
-        self._sent: dict[str, list[Record]] = {}
+        self._sent: dict[str, list[BatchRecord]] = {}
         self._ended: dict[str, asyncio.Task[Lines | None]] = {}
-        self._waiting: set[_Asked] = set()
-        self._gathering: deque[_Asked] = deque()
+        self._waiting: set[_PendingAsk] = set()
+        self._gathering: deque[_PendingAsk] = deque()
         self._bytes = 0
         self._last_asked = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sender: asyncio.Task[Any] | None = None
         self._provider: BatchProvider | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._death = ""
+        self._failure = ""
 
     def open(self) -> TeacherFacts:
         """Look up what earlier runs sent. Raises Absent without the key; the provider is called when something is asked."""
@@ -72,19 +72,19 @@ class BatchApiTeacher:
             model=self._model.model,
             revision=self._model.revision,
             max_running=self._section.most_running,
-            max_model_len=_LONGEST,
+            max_model_len=_MAX_MODEL_LEN,
             engine_args={"flavour": self._section.flavour, "sent_before": len(found)},
         )
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
-        if self._death:
-            raise EngineDied(self._death)
-        self._settle_in(asyncio.get_running_loop())
-        asked = _Asked(prompt.key, prompt.n, self._line(prompt), asyncio.get_running_loop().create_future())
+        if self._failure:
+            raise EngineDied(self._failure)
+        self._bind_to_loop(asyncio.get_running_loop())
+        asked = _PendingAsk(prompt.key, prompt.n, self._line(prompt), asyncio.get_running_loop().create_future())
         self._waiting.add(asked)
         try:
             if prompt.key in self._sent:
-                self._start(self._adopt(asked))
+                self._start(self._resume_sent(asked))
             else:
                 self._gather(asked)
             reply = await asked.reply
@@ -99,34 +99,34 @@ class BatchApiTeacher:
         told = {"custom_id": prompt.key, "method": "POST", "url": f"/v1/{path_of(self._model)}", "body": body}
         return json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
-    def _settle_in(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _bind_to_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """The provider's connections live on an event loop, and are made again for another one."""
         if self._loop is not loop:
             self._loop, self._provider = loop, BatchProvider(self._model)
 
     @property
-    def _at(self) -> BatchProvider:
+    def _require_provider(self) -> BatchProvider:
         assert self._provider is not None
         return self._provider
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(self._or_die(work))
+        task = asyncio.get_running_loop().create_task(self._fail_all_on_error(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _or_die(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _fail_all_on_error(self, work: Coroutine[Any, Any, None]) -> None:
         """What ends a batch's work ends the teacher: who waits for that batch would wait for ever."""
         try:
             await work
         except Exception as error:
-            self._death = str(error) if isinstance(error, SynthRayError) else f"models.batch: {type(error).__name__}"
+            self._failure = str(error) if isinstance(error, SynthRayError) else f"models.batch: {type(error).__name__}"
             for asked in self._waiting:
-                _tell(asked, EngineDied(self._death))
+                _resolve(asked, EngineDied(self._failure))
 
     # Going up.
 
-    def _gather(self, asked: _Asked) -> None:
+    def _gather(self, asked: _PendingAsk) -> None:
         self._gathering.append(asked)
         self._bytes += len(asked.line)
         self._last_asked = time.monotonic()
@@ -145,9 +145,9 @@ class BatchApiTeacher:
     def _is_full(self) -> bool:
         return len(self._gathering) >= self._section.part_requests or self._bytes >= self._section.part_bytes
 
-    def _part(self) -> list[_Asked]:
+    def _part(self) -> list[_PendingAsk]:
         """What has gathered, up to what one batch may hold."""
-        part: list[_Asked] = []
+        part: list[_PendingAsk] = []
         size = 0
         while self._gathering and len(part) < self._section.part_requests:
             size += len(self._gathering[0].line)
@@ -157,59 +157,59 @@ class BatchApiTeacher:
             self._bytes -= len(part[-1].line)
         return part
 
-    async def _send(self, part: list[_Asked]) -> None:
+    async def _send(self, part: list[_PendingAsk]) -> None:
         keys = tuple(asked.key for asked in part)
-        record = Record(name_of(keys, [asked.tries for asked in part]), keys)
+        record = BatchRecord(name_of(keys, [asked.tries for asked in part]), keys)
         self._records.keep(record)
-        batch = await self._at.create(record.name, b"".join(asked.line for asked in part))
+        batch = await self._require_provider.create(record.name, b"".join(asked.line for asked in part))
         record = replace(record, batch=batch)
         self._records.keep(record)
         lines = await self._lines(record)
         for asked in part:
-            self._settle(asked, lines.get(asked.key))
+            self._resolve_or_retry(asked, lines.get(asked.key))
 
     # Coming back.
 
-    async def _adopt(self, asked: _Asked) -> None:
+    async def _resume_sent(self, asked: _PendingAsk) -> None:
         """An ask that an earlier run sent: the answer of whichever of its batches has one."""
-        found = [lines for record in self._sent[asked.key] if (lines := await self._ended_once(record)) is not None]
+        found = [lines for record in self._sent[asked.key] if (lines := await self._wait_until_ended(record)) is not None]
         replies = [reply for lines in found if (reply := _reply(lines.get(asked.key), asked.n)) is not None]
         if replies:
-            _tell(asked, replies[-1])
+            _resolve(asked, replies[-1])
         else:
-            asked.tries = asked.before = len(found)
+            asked.tries = asked.earlier_tries = len(found)
             self._gather(asked)
 
-    async def _ended_once(self, record: Record) -> Lines | None:
+    async def _wait_until_ended(self, record: BatchRecord) -> Lines | None:
         """Every ask of a batch waits for the one look at it."""
         if record.name not in self._ended:
-            self._ended[record.name] = asyncio.get_running_loop().create_task(self._found(record))
+            self._ended[record.name] = asyncio.get_running_loop().create_task(self._find_or_forget(record))
         return await self._ended[record.name]
 
-    async def _found(self, record: Record) -> Lines | None:
+    async def _find_or_forget(self, record: BatchRecord) -> Lines | None:
         """What became of a batch of an earlier run; None where it was never created: the provider does not know it."""
         if not record.batch:
-            record = replace(record, batch=await self._at.find(record.name))
+            record = replace(record, batch=await self._require_provider.find(record.name))
             if not record.batch:
                 self._records.forget(record)
                 return None
             self._records.keep(record)
         return await self._lines(record)
 
-    async def _lines(self, record: Record) -> Lines:
+    async def _lines(self, record: BatchRecord) -> Lines:
         """Result lines of a batch that has ended, however it ended, by the asks' own ids."""
-        provider = self._at
+        provider = self._require_provider
         told = await provider.ended(record.batch)
         found = [*await provider.lines(told.get("error_file_id")), *await provider.lines(told.get("output_file_id"))]
         return {line["custom_id"]: line for line in found}
 
-    def _settle(self, asked: _Asked, line: dict[str, Any] | None) -> None:
+    def _resolve_or_retry(self, asked: _PendingAsk, line: dict[str, Any] | None) -> None:
         """Hand the answer over; ask again what has none, in a later batch, as often as the job allows."""
         reply = _reply(line, asked.n)
         if reply is not None:
-            _tell(asked, reply)
-        elif asked.tries - asked.before >= self._section.retries:
-            _tell(asked, AskFailed(Reason.ENGINE_ERROR, f"no answer in {asked.tries - asked.before + 1} batches"))
+            _resolve(asked, reply)
+        elif asked.tries - asked.earlier_tries >= self._section.retries:
+            _resolve(asked, AskFailed(Reason.ENGINE_ERROR, f"no answer in {asked.tries - asked.earlier_tries + 1} batches"))
         elif not asked.reply.done():
             asked.tries += 1
             self._gather(asked)
@@ -229,9 +229,9 @@ def _reply(line: dict[str, Any] | None, n: int) -> Reply | None:
     status = int(response.get("status_code") or 0)
     if status == 200:
         return completions_in(response.get("body"), n)
-    return failure(status, json.dumps(response.get("body"))) if 400 <= status < 500 and status != 429 else None
+    return error_for_status(status, json.dumps(response.get("body"))) if 400 <= status < 500 and status != 429 else None
 
 
-def _tell(asked: _Asked, reply: Reply) -> None:
+def _resolve(asked: _PendingAsk, reply: Reply) -> None:
     if not asked.reply.done():
         asked.reply.set_result(reply)

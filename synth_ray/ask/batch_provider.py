@@ -16,10 +16,10 @@ from synth_ray.errors import EngineDied
 from synth_ray.job.models import Model
 
 ENDED = ("completed", "failed", "expired", "cancelled")
-NAME = "synth_ray"
+METADATA_KEY = "synth_ray"
 """Key of the metadata under which a batch carries its record's name."""
 
-_WAIT_S, _MOST_WAIT_S = 0.5, 60.0
+_WAIT_S, _MAX_WAIT_S = 0.5, 60.0
 _PAGE = 100
 _DOWNLOADS = 12
 
@@ -47,11 +47,11 @@ class BatchProvider:
             "input_file_id": file["id"],
             "endpoint": f"/v1/{path_of(self._model)}",
             "completion_window": f"{self._section.window_hours}h",
-            "metadata": {NAME: name},
+            "metadata": {METADATA_KEY: name},
         }
         tried = 0
         while True:
-            if (made := await self._once("POST", "/batches", json=body)) is not None:
+            if (made := await self._try_call("POST", "/batches", json=body)) is not None:
                 return str(made["id"])
             # No reply is no answer: the batch may be there.
             await self._pause(tried)
@@ -62,7 +62,7 @@ class BatchProvider:
     async def find(self, name: str) -> str:
         """The id of the batch that carries this name, or nothing."""
         async for batch in self._listed():
-            if (batch.get("metadata") or {}).get(NAME) == name:
+            if (batch.get("metadata") or {}).get(METADATA_KEY) == name:
                 return str(batch["id"])
         return ""
 
@@ -105,13 +105,13 @@ class BatchProvider:
     async def _call(self, method: str, path: str, *, plain: bool = False, **how: Any) -> Any:
         tried = 0
         while True:
-            reply = await self._once(method, path, plain=plain, **how)
+            reply = await self._try_call(method, path, plain=plain, **how)
             if reply is not None:
                 return reply
             await self._pause(tried)
             tried += 1
 
-    async def _once(self, method: str, path: str, *, plain: bool = False, **how: Any) -> Any:
+    async def _try_call(self, method: str, path: str, *, plain: bool = False, **how: Any) -> Any:
         """The reply, or None where there was none that tells anything."""
         try:
             reply = await self._client.request(method, path, **how)
@@ -136,7 +136,7 @@ class BatchProvider:
         if time.monotonic() - self._last_reply > self._section.dead_after_s:
             raise EngineDied(f"models.batch: wanted a reply, got none in {self._section.dead_after_s:g} s")
         first = min(_WAIT_S, self._section.poll_s)
-        await asyncio.sleep(min(_MOST_WAIT_S, first * 2 ** min(tried, 9)) * (0.5 + random.random()))
+        await asyncio.sleep(min(_MAX_WAIT_S, first * 2 ** min(tried, 9)) * (0.5 + random.random()))
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

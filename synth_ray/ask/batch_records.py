@@ -19,7 +19,7 @@ BATCHES = "_synth/batches/"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class BatchRecord:
     """One batch. `batch` is empty until the provider's answer to its creation was heard."""
 
     name: str
@@ -38,16 +38,16 @@ class BatchRecords:
     def __init__(self, storage: Storage | None) -> None:
         self._storage = storage
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: BatchRecord) -> None:
         if self._storage is not None:
             data = json.dumps({"batch": record.batch, "ids": record.ids}).encode()
             self._storage.write(f"{BATCHES}{record.name}.json", data)
 
-    def forget(self, record: Record) -> None:
+    def forget(self, record: BatchRecord) -> None:
         if self._storage is not None:
             self._storage.delete(f"{BATCHES}{record.name}.json")
 
-    def all(self) -> Iterator[Record]:
+    def all(self) -> Iterator[BatchRecord]:
         for entry in self._storage.list(BATCHES) if self._storage is not None else ():
             told = json.loads(self._storage.read(entry.path))  # type: ignore[union-attr]
-            yield Record(entry.path.removeprefix(BATCHES).removesuffix(".json"), tuple(told["ids"]), told["batch"])
+            yield BatchRecord(entry.path.removeprefix(BATCHES).removesuffix(".json"), tuple(told["ids"]), told["batch"])

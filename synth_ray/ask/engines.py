@@ -13,7 +13,7 @@ from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.storage import Storage
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 """Set by Ray to what an actor was given."""
 
 
@@ -31,7 +31,7 @@ def open_engines(models: Mapping[str, Model], storage: Storage | None = None) ->
     alike: dict[str, list[Model]] = {}
     for model in models.values():
         alike.setdefault(model.served_as, []).append(model)
-    devices = devices_of([some[0] for some in alike.values()], os.environ.get(VISIBLE, ""))
+    devices = assign_devices([some[0] for some in alike.values()], os.environ.get(CUDA_VISIBLE_DEVICES, ""))
     teachers = [
         open_teacher(some[0], storage, adapters=sorted({model.lora for model in some if model.lora}), devices=own)
         for some, own in zip(alike.values(), devices, strict=True)
@@ -42,11 +42,11 @@ def open_engines(models: Mapping[str, Model], storage: Storage | None = None) ->
     found: dict[str, Engine] = {}
     for role, model in models.items():
         engine, facts = facts_of[model.served_as]
-        found[role] = Engine(Adapted(engine, model.lora) if model.lora else engine, engine, facts)
+        found[role] = Engine(LoraTeacher(engine, model.lora) if model.lora else engine, engine, facts)
     return found
 
 
-def devices_of(models: Sequence[Model], visible: str) -> list[str]:
+def assign_devices(models: Sequence[Model], visible: str) -> list[str]:
     """Which of the visible accelerators each engine sees: its own where there are enough for all, else all the same."""
     held = [name for name in visible.split(",") if name]
     spans = [model.devices if model.engine == "vllm" else 0 for model in models]
@@ -56,7 +56,7 @@ def devices_of(models: Sequence[Model], visible: str) -> list[str]:
     return [",".join(held[end - span : end]) for span, end in zip(spans, ends, strict=True)]
 
 
-def distinct(engines: Mapping[str, Engine]) -> list[Engine]:
+def unique_engines(engines: Mapping[str, Engine]) -> list[Engine]:
     """Each engine once, however many roles ask it."""
     return list({id(one.engine): one for one in engines.values()}.values())
 
@@ -84,14 +84,14 @@ def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequ
         from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 
         return BatchApiTeacher(model, storage)
-    from synth_ray.ask.vllm.host import OwnProcess, OwnThread
+    from synth_ray.ask.vllm.host import ProcessHost, ThreadHost
     from synth_ray.ask.vllm.teacher import VllmTeacher
 
-    host = OwnThread() if model.spreads else OwnProcess({VISIBLE: devices} if devices else {})
+    host = ThreadHost() if model.spreads else ProcessHost({CUDA_VISIBLE_DEVICES: devices} if devices else {})
     return VllmTeacher(model, adapters=adapters, host=host)
 
 
-class Adapted:
+class LoraTeacher:
     """An engine asked with one of its adapters. It is the others' too: who opened it closes it."""
 
     def __init__(self, engine: Teacher, adapter: str) -> None:

@@ -26,7 +26,7 @@ Answers = dict[str, list[Completion]]
 """Answers by ask key."""
 
 _FOLDER = "_synth/asks"
-MOST_BYTES = 64 * 2**20
+MAX_BUFFER_BYTES = 64 * 2**20
 """Of finished asks that one replica may hold and has not written yet."""
 
 
@@ -47,15 +47,15 @@ class Journal:
         storage: Storage,
         *,
         flush_s: float,
-        on_trouble: Callable[[StorageError], None],
-        most_bytes: int = MOST_BYTES,
+        on_error: Callable[[StorageError], None],
+        max_bytes: int = MAX_BUFFER_BYTES,
     ) -> None:
         self._storage = storage
         self._flush_s = flush_s
-        self._on_trouble = on_trouble
+        self._on_error = on_error
         self._lock = threading.Lock()
-        self._noted: dict[int, list[bytes]] = {}
-        self._most_bytes = most_bytes
+        self._buffer: dict[int, list[bytes]] = {}
+        self._max_bytes = max_bytes
         self.nbytes = 0
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -64,34 +64,34 @@ class Journal:
     def open(self) -> None:
         self._thread.start()
 
-    def note(self, request: Request, key: str, answers: Sequence[Completion]) -> None:
+    def record(self, request: Request, key: str, answers: Sequence[Completion]) -> None:
         line = _ENCODER.encode([request.id, key, [_plain(a) for a in answers]]).encode()
         with self._lock:
             before = self.nbytes
-            if before + len(line) > self._most_bytes:
+            if before + len(line) > self._max_bytes:
                 return
-            self._noted.setdefault(request.chunk, []).append(line)
+            self._buffer.setdefault(request.chunk, []).append(line)
             self.nbytes += len(line)
-            if before < self._most_bytes // 2 <= self.nbytes:
+            if before < self._max_bytes // 2 <= self.nbytes:
                 self._wake.set()
 
     def drop(self, chunk: int) -> None:
         """The chunk is committed: what is noted of it is not written any more."""
         with self._lock:
-            self.nbytes -= _size(self._noted.pop(chunk, ()))
+            self.nbytes -= _size(self._buffer.pop(chunk, ()))
 
     def flush(self) -> None:
         """Write what was noted since the last flush: one segment per chunk, named by its content."""
         with self._lock:
-            noted, self._noted = self._noted, {}
+            noted, self._buffer = self._buffer, {}
         for chunk, lines in sorted(noted.items()):
             data = zlib.compress(b"\n".join(lines), 1)
             try:
                 self._storage.write(f"{_folder(chunk)}{digest(data.hex())}.jsonl.z", data)
             except StorageError as error:
-                self._on_trouble(error)
+                self._on_error(error)
                 with self._lock:
-                    self._noted[chunk] = lines + self._noted.get(chunk, [])
+                    self._buffer[chunk] = lines + self._buffer.get(chunk, [])
             else:
                 with self._lock:
                     self.nbytes -= _size(lines)
@@ -111,7 +111,7 @@ class Journal:
         self.flush()
 
 
-def recalled(storage: Storage, chunk: int) -> dict[str, Answers]:
+def read_journal(storage: Storage, chunk: int) -> dict[str, Answers]:
     """Everything journalled of an uncommitted chunk, by request."""
     found: dict[str, Answers] = {}
     for entry in storage.list(_folder(chunk)):
@@ -121,7 +121,7 @@ def recalled(storage: Storage, chunk: int) -> dict[str, Answers]:
     return found
 
 
-def journalled(storage: Storage) -> Iterator[int]:
+def journalled_chunks(storage: Storage) -> Iterator[int]:
     """The chunks of which anything is journalled, ascending."""
     last = -1
     for entry in storage.list(_FOLDER + "/"):
@@ -131,7 +131,7 @@ def journalled(storage: Storage) -> Iterator[int]:
             yield chunk
 
 
-def forget(storage: Storage, chunk: int) -> None:
+def delete_segments(storage: Storage, chunk: int) -> None:
     """Delete a committed chunk's segments: they hold text before it was scrubbed."""
     for entry in list(storage.list(_folder(chunk))):
         storage.delete(entry.path)
@@ -160,8 +160,8 @@ def open_journal(job: Job) -> Journal | None:
     """The journal of one worker of the job, or none where the job keeps none."""
     if job.limits.journal_flush_s == 0:
         return None
-    return Journal(open_output(job.output), flush_s=job.limits.journal_flush_s, on_trouble=_told)
+    return Journal(open_output(job.output), flush_s=job.limits.journal_flush_s, on_error=_log_flush_error)
 
 
-def _told(error: StorageError) -> None:
+def _log_flush_error(error: StorageError) -> None:
     log.warning("the ask journal could not be written, the next flush tries again: %s", error)

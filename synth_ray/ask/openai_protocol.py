@@ -12,11 +12,11 @@ from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, Constraint
 from synth_ray.records import Reason
 
-_PASSED_ON = ("temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty", "stop")
-_OF_VLLM = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+_STANDARD_KEYS = ("temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty", "stop")
+_VLLM_ONLY_DEFAULTS = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 """Sampling keys that only vLLM's server knows, and the values that mean nothing."""
 
-_TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
+_TOO_LONG_MESSAGES = ("context length", "context_length", "maximum context", "too long", "max_model_len")
 
 
 def headers_of(section: str, key_env: str) -> dict[str, str]:
@@ -38,16 +38,16 @@ def request_body(model: Model, prompt: Prompt, *, is_vllm: bool) -> dict[str, An
         body["messages"] = prompt.messages
     else:
         body["prompt"] = "\n".join(m["content"] for m in prompt.messages)
-    body |= {name: sampling[name] for name in _PASSED_ON if name in sampling and sampling[name] != []}
+    body |= {name: sampling[name] for name in _STANDARD_KEYS if name in sampling and sampling[name] != []}
     if (likely := sampling.get("logprobs")) is not None:
         body |= {"logprobs": True, "top_logprobs": likely} if model.chat else {"logprobs": likely}
     if sampling.get("per_request_seed"):
         body["seed"] = int(prompt.key[:8], 16) & 0x7FFFFFFF
-    return body | _only_vllm(sampling, is_vllm) | _constraint(prompt.constraint, is_vllm)
+    return body | _vllm_sampling(sampling, is_vllm) | _constraint(prompt.constraint, is_vllm)
 
 
-def _only_vllm(sampling: Mapping[str, Any], is_vllm: bool) -> dict[str, Any]:
-    wanted = {name: sampling[name] for name, nothing in _OF_VLLM.items() if sampling.get(name, nothing) != nothing}
+def _vllm_sampling(sampling: Mapping[str, Any], is_vllm: bool) -> dict[str, Any]:
+    wanted = {name: sampling[name] for name, nothing in _VLLM_ONLY_DEFAULTS.items() if sampling.get(name, nothing) != nothing}
     if wanted and not is_vllm:
         raise EngineDied(
             f"sampling.{next(iter(wanted))}: wanted a server that takes it, got one that does not say it is vLLM; leave it "
@@ -72,19 +72,19 @@ def _constraint(constraint: Constraint | None, is_vllm: bool) -> dict[str, Any]:
     return {"structured_outputs": {"regex": constraint.regex}}
 
 
-def failure(status: int, text: str) -> AskFailed | EngineDied:
+def error_for_status(status: int, text: str) -> AskFailed | EngineDied:
     """What a refusal means. The server's words may quote the prompt: only what they are about is told."""
     if status in (401, 403, 404):
         return EngineDied(f"models: wanted to be let in to the model, got HTTP {status}; check the key and the model's name")
-    if any(mark in text[:2000].casefold() for mark in _TOO_LONG):
+    if any(mark in text[:2000].casefold() for mark in _TOO_LONG_MESSAGES):
         return AskFailed(Reason.PROMPT_TOO_LONG, f"HTTP {status}")
     return AskFailed(Reason.ENGINE_ERROR, f"HTTP {status}")
 
 
-def completions_in(told: Any, n: int) -> list[Completion] | None:
+def completions_in(reply: Any, n: int) -> list[Completion] | None:
     """The choices of a reply's body in their own order; None for one that is cut off or short of choices."""
     try:
-        choices = sorted(told["choices"], key=lambda one: one.get("index", 0))
+        choices = sorted(reply["choices"], key=lambda one: one.get("index", 0))
         texts = [one["message"]["content"] or "" if "message" in one else one["text"] for one in choices]
         reasons = [str(one.get("finish_reason") or "stop") for one in choices]
         likely = [_logprobs(one.get("logprobs")) for one in choices]
@@ -92,35 +92,42 @@ def completions_in(told: Any, n: int) -> list[Completion] | None:
         return None
     if len(texts) != n:
         return None
-    usage = told.get("usage") or {}
+    usage = reply.get("usage") or {}
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    each = shared(int(usage.get("completion_tokens") or 0), texts)
+    each = split_tokens_by_length(int(usage.get("completion_tokens") or 0), texts)
     asked = int(usage.get("prompt_tokens") or 0)
-    told = zip(texts, reasons, each, likely, strict=True)
-    return [Completion(text, why, asked, tokens, int(cached), likely) for text, why, tokens, likely in told]
+    reply = zip(texts, reasons, each, likely, strict=True)
+    return [Completion(text, why, asked, tokens, int(cached), likely) for text, why, tokens, likely in reply]
 
 
-def _logprobs(told: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
+def _logprobs(content: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
     """As chat (`content`) or plain completions (`tokens`) tell them; None where they tell none."""
-    if not told:
+    if not content:
         return None
-    if "tokens" in told:
-        places = zip(told["tokens"], told["token_logprobs"], told.get("top_logprobs") or [{}] * len(told["tokens"]), strict=True)
-        return [_at_its_place(token, logprob, list((top or {}).items())) for token, logprob, top in places]
+    if "tokens" in content:
+        places = zip(
+            content["tokens"],
+            content["token_logprobs"],
+            content.get("top_logprobs") or [{}] * len(content["tokens"]),
+            strict=True,
+        )
+        return [_token_logprobs(token, logprob, list((top or {}).items())) for token, logprob, top in places]
     return [
-        _at_its_place(one["token"], one["logprob"], [(like["token"], like["logprob"]) for like in one.get("top_logprobs") or ()])
-        for one in told["content"]
+        _token_logprobs(
+            one["token"], one["logprob"], [(like["token"], like["logprob"]) for like in one.get("top_logprobs") or ()]
+        )
+        for one in content["content"]
     ]
 
 
-def _at_its_place(token: str, logprob: float, top: list[tuple[str, float]]) -> dict[str, Any]:
+def _token_logprobs(token: str, logprob: float, top: list[tuple[str, float]]) -> dict[str, Any]:
     """The likeliest, and among them the one that was said, as every teacher tells them; a server tells no token numbers."""
     top = top if not top or token in dict(top) else [*top, (token, logprob)]
     likely = [{"token": one, "id": None, "logprob": value} for one, value in sorted(top, key=lambda each: -each[1])]
     return {"token": token, "id": None, "logprob": logprob, "top": likely}
 
 
-def shared(tokens: int, texts: Sequence[str]) -> list[int]:
+def split_tokens_by_length(tokens: int, texts: Sequence[str]) -> list[int]:
     """A server tells the tokens of all choices together: each has its share by length, and the sum is exact."""
     whole = sum(map(len, texts)) or 1
     each = [tokens * len(text) // whole for text in texts]

@@ -85,9 +85,9 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def keep_positions(one: AnsweredRows, positions: set[int]) -> AnsweredRows:
-    keep = pa.array([p in positions for p in one.rows["position"].to_pylist()])
-    return AnsweredRows(one.chunk, tuple(sorted(positions)), one.rows.filter(keep), one.tokens, one.attempts)
+def keep_positions(answers: AnsweredRows, positions: set[int]) -> AnsweredRows:
+    keep = pa.array([p in positions for p in answers.rows["position"].to_pylist()])
+    return AnsweredRows(answers.chunk, tuple(sorted(positions)), answers.rows.filter(keep), answers.tokens, answers.attempts)
 
 
 def engine_failure(request: Request, detail: str) -> AnsweredRows:

@@ -60,7 +60,7 @@ class ScriptedTeacher:
         if self._script.latency_s > 0:
             await self._take_time(prompt.key)
         self._count_towards_death()
-        self._taste(prompt)
+        self._die_if_poisoned(prompt)
         draw = random.Random(prompt.key)
         if draw.random() < self._script.fail_share:
             raise AskFailed(Reason.ENGINE_ERROR, "told to by script.fail_share")
@@ -86,7 +86,7 @@ class ScriptedTeacher:
             self._dead = True
             raise EngineDied(f"scripted teacher: died after {self._script.die_after} answers, as told")
 
-    def _taste(self, prompt: Prompt) -> None:
+    def _die_if_poisoned(self, prompt: Prompt) -> None:
         if self._script.poison and any(self._script.poison in m["content"] for m in prompt.messages):
             self._dead = True
             raise EngineDied("scripted teacher: died of a prompt, as told by script.poison")

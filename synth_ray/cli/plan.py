@@ -23,14 +23,14 @@ def main(arguments: argparse.Namespace) -> int:
         for code in prepared.seeds.splits:
             counts[SPLITS[code]] += 1
     print(f"job       {job.name}  ({prepared.job_digest})")
-    print(f"seeds     {prepared.count.read} read, {prepared.count.planned} planned, rejected: {prepared.count.told()}")
+    print(f"seeds     {prepared.count.read} read, {prepared.count.planned} planned, rejected: {prepared.count.summary()}")
     print(f"          {', '.join(f'{name} {n}' for name, n in counts.items())}; real evaluation rows {prepared.real.num_rows}")
     if job.target.is_set:
         _tell_target(prepared)
     else:
         _tell_chunks(prepared)
     print(f"asks      {guess.asks:,}")
-    print(f"tokens    about {guess.prompt_tokens:,} in; at most {guess.most_completion_tokens:,} out (max_tokens × asks)")
+    print(f"tokens    about {guess.prompt_tokens:,} in; at most {guess.max_completion_tokens:,} out (max_tokens × asks)")
     return 0
 
 
@@ -45,6 +45,6 @@ def _tell_chunks(prepared: Prepared) -> None:
 
 
 def _tell_target(prepared: Prepared) -> None:
-    wanted = sum(prepared.wanted.values())
-    print(f"target    {wanted:,} accepted rows in {len(prepared.wanted):,} cells")
-    print(f"requests  {-(-wanted // prepared.slots):,} if every row is accepted, {prepared.most_requests:,} at most")
+    wanted = sum(prepared.wanted_rows.values())
+    print(f"target    {wanted:,} accepted rows in {len(prepared.wanted_rows):,} cells")
+    print(f"requests  {-(-wanted // prepared.slots):,} if every row is accepted, {prepared.max_requests:,} at most")

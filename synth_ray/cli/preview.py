@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from synth_ray.ask.asker import Asker
-from synth_ray.ask.engines import distinct, open_engines
+from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.cli.job import job_of
 from synth_ray.job.document import Job
@@ -65,7 +65,7 @@ def _ask(job: Job, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]
     try:
         return asyncio.run(every())
     finally:
-        for opened in distinct(engines):
+        for opened in unique_engines(engines):
             opened.engine.close()
 
 

@@ -51,14 +51,14 @@ class Progress:
 
 def heartbeat(tally: Tally, seconds: float) -> str:
     """One line: what ended how, and how fast."""
-    if not tally.teachers and not tally.requests_done:
+    if not tally.replicas and not tally.requests_done:
         return f"{seconds:6.0f} s  teachers are starting"
     rate = tally.requests_done / seconds if seconds > 0 else 0.0
     tokens = tally.tokens["completion"] / seconds if seconds > 0 else 0.0
     return (
         f"{seconds:6.0f} s  requests {tally.requests_done} ({rate:.0f}/s)  in flight {tally.in_flight}  "
         f"tokens {tokens:.0f}/s  accepted {tally.accepted}  rejected {tally.rejected.total()}  "
-        f"failed {tally.failed.total()}  chunks {tally.chunks_admitted}/{tally.chunks_planned}  teachers {tally.teachers}"
+        f"failed {tally.failed.total()}  chunks {tally.chunks_admitted}/{tally.chunks_planned}  teachers {tally.replicas}"
     )
 
 
@@ -72,5 +72,5 @@ def _panel(tally: Tally, seconds: float) -> Table:
     table.add_row("rows", f"{tally.accepted} accepted, {tally.rejected.total()} rejected, {tally.failed.total()} failed")
     table.add_row("because", reasons or "-")
     table.add_row("chunks", f"{tally.chunks_admitted} admitted of {tally.chunks_planned} planned")
-    table.add_row("teachers", f"{tally.teachers} up, {tally.teachers_lost} lost")
+    table.add_row("teachers", f"{tally.replicas} up, {tally.replicas_lost} lost")
     return table

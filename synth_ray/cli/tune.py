@@ -16,14 +16,14 @@ from synth_ray.cli.job import job_of
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.models import RESULT_ENGINE_ARGS
-from synth_ray.meter.engine_sweep import SWEEP, Measured, best_of, measure, sweep
+from synth_ray.meter.engine_sweep import DEFAULT_SWEEP, Measurement, best_of, measure, sweep
 from synth_ray.prepare.preparation import prepare
 from synth_ray.records import Request
 
 
 def main(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
-    tried = dict(_tried(text) for text in arguments.tried) or dict(SWEEP)
+    tried = dict(_tried(text) for text in arguments.tried) or dict(DEFAULT_SWEEP)
     with tempfile.TemporaryDirectory() as spool:
         prepared = prepare(job, spool=Path(spool), file=arguments.job)
         planner, job = prepared.planner, prepared.job
@@ -49,19 +49,19 @@ def _with(job: Job, engine_args: dict[str, Any]) -> Job:
     return job.model_copy(update={"models": job.models.model_copy(update={"teacher": teacher})})
 
 
-def _alone(job: Job, requests: list[Request]) -> Measured:
+def _alone(job: Job, requests: list[Request]) -> Measurement:
     """In a process of its own: what an engine holds is free again only when its process has ended."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure, job, requests).result()
 
 
-def _line(one: Measured, first: dict[str, Any]) -> str:
+def _line(one: Measurement, first: dict[str, Any]) -> str:
     differs = ", ".join(f"{name} {value}" for name, value in one.arguments.items() if first.get(name) != value)
     told = one.failed or f"{one.tokens_s:>9,.0f}  {one.occupancy:6.1%}  {one.preempted:>5}  {one.start_s:5.1f}"
     return f"  {differs or 'as the job says':<48} {told}"
 
 
-def _tell(job: Job, arguments: argparse.Namespace, done: list[Measured]) -> int:
+def _tell(job: Job, arguments: argparse.Namespace, done: list[Measurement]) -> int:
     best = best_of(done)
     print(f"longest   {max(one.longest for one in done):,} tokens with its prompt: max_model_len need not be more by far")
     if best is done[0]:

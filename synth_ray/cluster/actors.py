@@ -16,7 +16,7 @@ from synth_ray import gc_tuning
 from synth_ray.ask.journal import open_journal
 from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
-from synth_ray.ask.worker import AskWorker, Recalled
+from synth_ray.ask.worker import AskWorker, JournalledAnswers
 from synth_ray.errors import EngineDied
 from synth_ray.job.document import Job
 from synth_ray.records import requests_from_tuples
@@ -55,14 +55,14 @@ class TeacherActor:
         gc_tuning.freeze_startup_objects()
         return facts, ray.get_runtime_context().get_node_id()
 
-    def submit(self, requests: Sequence[tuple[Any, ...]], recalled: Recalled) -> None:
+    def submit(self, requests: Sequence[tuple[Any, ...]], recalled: JournalledAnswers) -> None:
         self._worker.submit(requests_from_tuples(requests), recalled)
 
     def withdraw(self, most: int) -> list[tuple[int, int]]:
         return self._worker.withdraw(most)
 
     def drop_journal(self, chunk: int) -> None:
-        self._worker.committed(chunk)
+        self._worker.drop_journal(chunk)
 
     def collect(self, wait_s: float) -> tuple[list[AnsweredRows], dict[str, Load]]:
         try:

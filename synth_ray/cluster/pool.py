@@ -14,7 +14,7 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from synth_ray.ask.worker import Recalled
+from synth_ray.ask.worker import JournalledAnswers
 from synth_ray.cluster.actors import StagerActor, TeacherActor
 from synth_ray.cluster.draining import DrainTracker
 from synth_ray.cluster.index import RayShards
@@ -109,7 +109,7 @@ class RayPool:
     def _start_stager(self, stager: int) -> None:
         self._stagers[stager] = ray.remote(num_cpus=1)(StagerActor).options(max_restarts=0).remote(self._job)
 
-    def submit(self, replica: int, requests: Sequence[Request], journalled: Recalled) -> None:
+    def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:
         actor = self._replicas.get(replica)
         # A teacher that was lost or is leaving is asked nothing: the driver is about to hear of it and asks again.
         if actor is not None and replica not in self._draining:

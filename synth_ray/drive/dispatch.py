@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from synth_ray.ask.journal import Answers
 from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
-from synth_ray.ask.worker import Recalled
+from synth_ray.ask.worker import JournalledAnswers
 from synth_ray.drive.lengths import LengthPredictor
 from synth_ray.drive.poison import PoisonIsolation
 from synth_ray.drive.request_queue import RequestQueue
@@ -55,7 +55,7 @@ class Dispatcher:
     """Requests that are planned and not answered. Law: each lies with one replica, or waits, or hides among the suspects."""
 
     def __init__(
-        self, pool: Pool, *, in_flight: int | None, read_journal: Callable[[int], Recalled], journalled: Collection[int]
+        self, pool: Pool, *, in_flight: int | None, read_journal: Callable[[int], JournalledAnswers], journalled: Collection[int]
     ) -> None:
         self._pool = pool
         self._journalled = journalled

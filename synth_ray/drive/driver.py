@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from synth_ray.ask.rows import POISON_DETAIL, AnsweredRows, engine_failure, keep_positions
 from synth_ray.ask.teacher import Load
-from synth_ray.ask.worker import Recalled
+from synth_ray.ask.worker import JournalledAnswers
 from synth_ray.drive.answer_buffer import AnswerBuffer
 from synth_ray.drive.dispatch import Dispatcher
 from synth_ray.drive.window import Window
@@ -19,7 +19,7 @@ from synth_ray.meter.tally import Tally
 from synth_ray.meter.throughput import Throughput
 from synth_ray.prepare.gold import gold_requests
 from synth_ray.prepare.plan_record import plan_facts
-from synth_ray.prepare.schedule import Plans
+from synth_ray.prepare.schedule import Schedule
 from synth_ray.records import Seed
 from synth_ray.workers.pool import (
     ChunkStaged,
@@ -44,14 +44,14 @@ class Driver:
         self,
         job: Job,
         *,
-        plans: Plans,
+        schedule: Schedule,
         pool: Pool,
         window: Window,
         admit: Callable[[int], None],
         tally: Tally,
         gold_seeds: Sequence[Seed] = (),
         spending: Spending | None = None,
-        read_journal: Callable[[int], Recalled] = lambda _: {},
+        read_journal: Callable[[int], JournalledAnswers] = lambda _: {},
         journalled: Collection[int] = (),
         before_close: Callable[[], None] = lambda: None,
         watch: Callable[[Tally], None] = lambda _: None,
@@ -60,7 +60,7 @@ class Driver:
         self._limits = job.limits
         self._chunk_requests = job.plan.chunk_requests
         self._min_replicas = job.cluster.min_teachers
-        self._plans = plans
+        self._schedule = schedule
         self._pool = pool
         self._window = window
         self._admit_chunk = admit
@@ -118,20 +118,20 @@ class Driver:
             self._forget_replica(replica)
 
     def _forget_replica(self, replica: int) -> None:
-        self.spending.gone(replica)
-        self.throughput.gone(replica)
+        self.spending.on_replica_gone(replica)
+        self.throughput.on_replica_gone(replica)
 
     def _measure(self) -> None:
         none_waits = self._plan_ended and not self.dispatcher.queued
         binds = not self._plan_ended and self.dispatcher.needs_planning and not self._window.has_room()
-        self.throughput.turn(asked=self.dispatcher.in_flight, none_waits=none_waits, window_binds=binds)
+        self.throughput.tick(in_flight=self.dispatcher.in_flight, queue_is_empty=none_waits, window_binds=binds)
         if none_waits and self.dispatcher.replica_count > self._min_replicas:
             self._release_replicas(down_to=self._min_replicas)
 
     def _plan(self) -> None:
         while not self._plan_ended and self.dispatcher.needs_planning and self._window.has_room():
             chunk = self._window.next_chunk
-            requests = self._plans.next_requests(chunk, frontier=self._window.frontier)
+            requests = self._schedule.next_requests(chunk, frontier=self._window.frontier)
             if requests is None:
                 return
             if not requests:
@@ -151,7 +151,7 @@ class Driver:
         if not self._is_winding_down:
             self.dispatcher.top_up(only_chunk=None if staging else self._window.oldest_open, buffer_full=full)
         self._tally.in_flight = self.dispatcher.in_flight
-        self._tally.waiting_bytes = self._buffer.nbytes
+        self._tally.buffered_bytes = self._buffer.nbytes
 
     def _stage(self) -> None:
         while self._to_stage and self._pool.stage_capacity() > 0:
@@ -164,13 +164,13 @@ class Driver:
             case ReplicaReady():
                 self.dispatcher.on_ready(event)
                 self._window.grow_to(-(-self.dispatcher.target_queue_length // self._chunk_requests) + 1)
-                self.spending.ready(event.replica, event.facts["teacher"].start_s)
-                self.throughput.ready(event.replica, event.facts["teacher"])
+                self.spending.on_ready(event.replica, event.facts["teacher"].start_s)
+                self.throughput.on_ready(event.replica, event.facts["teacher"])
             case ReplicaReturned():
                 self.dispatcher.on_returned(event)
             case ReplicaAnswered():
-                self.spending.answered(sum(len(one.positions) for one in event.answered))
-                self.throughput.answered(event.replica, event.answered, event.load.get("teacher", Load()))
+                self.spending.on_answered(sum(len(one.positions) for one in event.answered))
+                self.throughput.on_answered(event.replica, event.answered, event.load.get("teacher", Load()))
                 self.dispatcher.on_answered(event)
                 for answered in event.answered:
                     self._accept_answers(answered)
@@ -182,7 +182,7 @@ class Driver:
                 self._on_committed(event.chunk)
             case StageFailed():
                 raise SynthRayError(f"chunk {event.chunk} could not be staged: {event.cause}")
-        self._tally.teachers = self.dispatcher.replica_count
+        self._tally.replicas = self.dispatcher.replica_count
 
     def _on_committed(self, chunk: int) -> None:
         self._buffer.drop(chunk)
@@ -204,7 +204,7 @@ class Driver:
             self._to_stage.append(answered.chunk)
 
     def _on_lost(self, event: ReplicaLost) -> None:
-        self._tally.teachers_lost += 1
+        self._tally.replicas_lost += 1
         self._forget_replica(event.replica)
         for request in self.dispatcher.on_lost(event):
             self._accept_answers(engine_failure(request, POISON_DETAIL))
@@ -218,7 +218,7 @@ class Driver:
             self._tally.chunks_admitted += 1
 
     def _watch_limits(self) -> None:
-        if spent := self.spending.stop():
+        if spent := self.spending.stop_reason():
             self.stop(spent)
         self._wind_down()
         slots, failed = self._tally.slots, self._tally.failed.total()
@@ -228,8 +228,8 @@ class Driver:
 
     def _wind_down(self) -> None:
         """With money left for what is in flight alone, nothing more is begun; what was begun ends and is kept."""
-        if not self._is_winding_down and self.spending.is_last(self.dispatcher.in_flight):
+        if not self._is_winding_down and self.spending.should_wind_down(self.dispatcher.in_flight):
             self._is_winding_down = True
             self.dispatcher.withdraw_all()
         if self._is_winding_down and not self.dispatcher.in_flight and not (self._to_stage or self._window.is_staging):
-            self.stop(self.spending.told())
+            self.stop(self.spending.budget_message())

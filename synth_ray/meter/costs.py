@@ -21,26 +21,26 @@ from synth_ray.storage import Storage
 log = logging.getLogger(__name__)
 
 COSTS = f"{ROOT}cost/"
-_EVERY_S = 20.0
+_SAVE_INTERVAL_S = 20.0
 
 
-class Costs:
+class CostRecords:
     """One run's object, and the sum of the others. Call under the output's lease."""
 
     def __init__(self, storage: Storage, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._storage = storage
         self._clock = clock
-        self._next = clock() + _EVERY_S
+        self._next_save_at = clock() + _SAVE_INTERVAL_S
         found = [entry.path for entry in storage.list(COSTS)]
         self.earlier: Counter[str] = Counter()
         for path in found:
             self.earlier.update(json.loads(storage.read(path)))
         self.runs = len(found) + 1
-        self._path = self._claimed(len(found))
+        self._path = self._claim_record(len(found))
         self._writing: Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="costs")
 
-    def _claimed(self, number: int) -> str:
+    def _claim_record(self, number: int) -> str:
         while True:
             path = f"{COSTS}{number:08d}.json"
             try:
@@ -50,13 +50,13 @@ class Costs:
                 continue
             return path
 
-    def keep(self, facts: Callable[[], Mapping[str, float]]) -> None:
+    def save_if_due(self, facts: Callable[[], Mapping[str, float]]) -> None:
         """Write what the run has cost, if it is time and the last write has ended. Never waits for the store."""
-        if self._clock() < self._next or (self._writing is not None and not self._writing.done()):
+        if self._clock() < self._next_save_at or (self._writing is not None and not self._writing.done()):
             return
         if self._writing is not None:
             self._writing.result()
-        self._next = self._clock() + _EVERY_S
+        self._next_save_at = self._clock() + _SAVE_INTERVAL_S
         self._writing = self._thread.submit(self._write, dict(facts()))
 
     def close(self, facts: Mapping[str, float]) -> dict[str, float]:

@@ -14,10 +14,10 @@ from synth_ray.errors import EngineDied, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
 
-WORTH = 1.03
+MIN_SPEEDUP = 1.03
 """Times faster another setting must be to be kept: less is noise, and a default needs no explanation."""
 
-SWEEP: Mapping[str, Sequence[Any]] = {
+DEFAULT_SWEEP: Mapping[str, Sequence[Any]] = {
     "max_num_seqs": (64, 128, 256, 512, 1024),
     "max_num_batched_tokens": (2048, 8192, 16384, 32768),
 }
@@ -25,7 +25,7 @@ SWEEP: Mapping[str, Sequence[Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """One setting. `failed` says why it could not be measured; an engine that does not start is an answer, too."""
 
     arguments: dict[str, Any]
@@ -37,7 +37,7 @@ class Measured:
     failed: str = ""
 
 
-def measure(job: Job, requests: Sequence[Request]) -> Measured:
+def measure(job: Job, requests: Sequence[Request]) -> Measurement:
     """Answer these requests once, in this process. An engine cannot be unloaded: call it in a process of its own."""
     arguments = dict(job.models.teacher.engine_args)
     worker = AskWorker(job)
@@ -48,11 +48,11 @@ def measure(job: Job, requests: Sequence[Request]) -> Measured:
         seconds = time.monotonic() - began
         load = worker.load().get("teacher", Load())
     except (SynthRayError, EngineDied) as error:
-        return Measured(arguments, failed=str(error).splitlines()[0][:200])
+        return Measurement(arguments, failed=str(error).splitlines()[0][:200])
     finally:
         worker.close()
     occupancy = load.running_sum / max(1, load.steps * facts.max_running)
-    return Measured(arguments, tokens["completion"] / seconds, occupancy, load.preempted, facts.start_s, longest)
+    return Measurement(arguments, tokens["completion"] / seconds, occupancy, load.preempted, facts.start_s, longest)
 
 
 def _answered(worker: AskWorker, requests: Sequence[Request]) -> tuple[Counter[str], int]:
@@ -69,20 +69,20 @@ def _answered(worker: AskWorker, requests: Sequence[Request]) -> tuple[Counter[s
 
 
 def sweep(
-    arguments: Mapping[str, Any], tried: Mapping[str, Sequence[Any]], measured: Callable[[dict[str, Any]], Measured]
-) -> Iterator[Measured]:
+    arguments: Mapping[str, Any], candidates: Mapping[str, Sequence[Any]], measure_one: Callable[[dict[str, Any]], Measurement]
+) -> Iterator[Measurement]:
     """Measure the arguments as they are, then key by key with the best so far; yields each. See `best_of`."""
-    done = [measured(dict(arguments))]
+    done = [measure_one(dict(arguments))]
     yield done[0]
-    for name, values in tried.items():
+    for name, values in candidates.items():
         best = best_of(done)
         for value in values:
             if best.arguments.get(name) != value:
-                done.append(measured(best.arguments | {name: value}))
+                done.append(measure_one(best.arguments | {name: value}))
                 yield done[-1]
 
 
-def best_of(done: Sequence[Measured]) -> Measured:
+def best_of(measurements: Sequence[Measurement]) -> Measurement:
     """The fastest, if it is `WORTH` it; else the first, which is what the job says."""
-    fastest = max(done, key=lambda one: one.tokens_s)
-    return fastest if fastest.tokens_s > WORTH * done[0].tokens_s else done[0]
+    fastest = max(measurements, key=lambda one: one.tokens_s)
+    return fastest if fastest.tokens_s > MIN_SPEEDUP * measurements[0].tokens_s else measurements[0]

@@ -13,7 +13,7 @@ _CLOSING_S = 5.0
 _CLOSING_SHARE = 0.02
 """Of the budget: what a budget too small for that reserve keeps for it."""
 
-_TURN_S = 0.5
+_TICK_S = 0.5
 """Between two looks at what is spent."""
 
 
@@ -31,40 +31,40 @@ class Spending:
         clock: Callable[[], float],
         *,
         earlier: Mapping[str, float] | None = None,
-        of_tokens: Callable[[], float] = lambda: 0.0,
+        token_cost_usd: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`of_tokens` is what tokens have cost where they are paid for by number, over all runs."""
-        self._of_tokens = of_tokens
+        self._token_cost_usd = token_cost_usd
         self._budget = budget
         self._clock = clock
         self._earlier = dict(earlier or {})
-        self._began = self._first_answer = 0.0
-        self._up: dict[int, float] = {}
+        self._began_at = self._first_answer = 0.0
+        self._ready_at: dict[int, float] = {}
         self._seconds = 0.0
         self._answers = 0
 
     def begin(self) -> None:
-        self._began = self._clock()
+        self._began_at = self._clock()
 
-    def ready(self, replica: int, start_s: float) -> None:
+    def on_ready(self, replica: int, start_s: float) -> None:
         """`start_s` is what its start took; of the first, the time since `begin` is paid for, whatever it was spent on."""
-        first = not self._seconds and not self._up
-        self._seconds += max(start_s, self._clock() - self._began) if first else start_s
-        self._up[replica] = self._clock()
+        first = not self._seconds and not self._ready_at
+        self._seconds += max(start_s, self._clock() - self._began_at) if first else start_s
+        self._ready_at[replica] = self._clock()
 
-    def gone(self, replica: int) -> None:
-        self._seconds += self._clock() - self._up.pop(replica, self._clock())
+    def on_replica_gone(self, replica: int) -> None:
+        self._seconds += self._clock() - self._ready_at.pop(replica, self._clock())
 
-    def answered(self, requests: int) -> None:
+    def on_answered(self, requests: int) -> None:
         self._first_answer = self._first_answer or self._clock()
         self._answers += requests
 
     @property
     def replica_seconds(self) -> float:
         now = self._clock()
-        if not self._seconds and not self._up:
-            return now - self._began
-        return self._seconds + sum(now - since for since in self._up.values())
+        if not self._seconds and not self._ready_at:
+            return now - self._began_at
+        return self._seconds + sum(now - since for since in self._ready_at.values())
 
     @property
     def usd(self) -> float:
@@ -72,41 +72,41 @@ class Spending:
         return self.replica_seconds / 3600 * self._budget.gpu_hour_usd
 
     @property
-    def usd_of_all(self) -> float:
+    def usd_all_runs(self) -> float:
         """Of every run of this output."""
-        return self._earlier.get("usd", 0.0) + self.usd + self._of_tokens()
+        return self._earlier.get("usd", 0.0) + self.usd + self._token_cost_usd()
 
-    def stop(self) -> str:
+    def stop_reason(self) -> str:
         """Why the run must stop now, or nothing."""
         budget = self._budget
-        if budget.max_seconds is not None and self._clock() - self._began >= budget.max_seconds:
+        if budget.max_seconds is not None and self._clock() - self._began_at >= budget.max_seconds:
             return f"budget.max_seconds: {budget.max_seconds:g} s are spent"
         if self._would_pass(self._closing_s):
-            return self.told()
+            return self.budget_message()
         return ""
 
-    def is_last(self, in_flight: int) -> bool:
+    def should_wind_down(self, in_flight: int) -> bool:
         """Whether what is in flight, half of it begun, would use up what is left: then nothing more is begun."""
         if not self._answers:
             return False
         per_second = self._answers / max(1e-6, self._clock() - self._first_answer)
         return self._would_pass(self._closing_s + in_flight / 2 / per_second)
 
-    def told(self) -> str:
+    def budget_message(self) -> str:
         before = self._earlier.get("usd", 0.0)
         part = f", ${before:.2f} of it by earlier runs" if before else ""
-        return f"budget.max_usd: ${self.usd_of_all:.2f} of ${self._budget.max_usd:g} are spent{part}; no more fits"
+        return f"budget.max_usd: ${self.usd_all_runs:.2f} of ${self._budget.max_usd:g} are spent{part}; no more fits"
 
     @property
     def _closing_s(self) -> float:
         price = self._budget.gpu_hour_usd / 3600
         most = self._budget.max_usd or 0.0
-        return _TURN_S + min(_CLOSING_S, _CLOSING_SHARE * most / price) if price else 0.0
+        return _TICK_S + min(_CLOSING_S, _CLOSING_SHARE * most / price) if price else 0.0
 
     def _would_pass(self, seconds: float) -> bool:
         most = self._budget.max_usd
         price = self._budget.gpu_hour_usd / 3600
-        return most is not None and self.usd_of_all + max(1, len(self._up)) * seconds * price >= most
+        return most is not None and self.usd_all_runs + max(1, len(self._ready_at)) * seconds * price >= most
 
     def facts(self) -> dict[str, Any]:
         """What this run has cost, for the store."""

@@ -22,13 +22,13 @@ class Tally:
     committed_tokens: Counter[str] = field(default_factory=Counter)
     attempts: Counter[str] = field(default_factory=Counter)
     requests_done: int = 0
-    teachers: int = 0
-    teachers_lost: int = 0
+    replicas: int = 0
+    replicas_lost: int = 0
     chunks_planned: int = 0
     chunks_admitted: int = 0
     in_flight: int = 0
     index_bytes: int = 0
-    waiting_bytes: int = 0
+    buffered_bytes: int = 0
 
     @property
     def slots(self) -> int:

@@ -14,7 +14,7 @@ from synth_ray.meter.roofline import Work, peak_of, roofline
 
 
 @dataclass(slots=True)
-class Life:
+class ReplicaStats:
     """One replica from its start to its end. `before_tail` is its load when its engine's queue was empty for good."""
 
     facts: TeacherFacts
@@ -34,12 +34,12 @@ class Throughput:
         self._cluster = cluster
         self._clock = clock
         self._began = 0.0
-        self._alive: dict[int, Life] = {}
-        self._lives: list[tuple[int, Life]] = []
-        self._none_waits = False
+        self._alive: dict[int, ReplicaStats] = {}
+        self._replicas: list[tuple[int, ReplicaStats]] = []
+        self._queue_is_empty = False
         self._tail_s: float | None = None
-        self._first_s = self._held = self._held_for = 0.0
-        self._turn_s: float | None = None
+        self._first_s = self._in_flight_integral = self._measured_s = 0.0
+        self._ticked_at: float | None = None
         self._window_bound_s = 0.0
 
     def begin(self) -> None:
@@ -49,58 +49,58 @@ class Throughput:
     def _now(self) -> float:
         return self._clock() - self._began
 
-    def ready(self, replica: int, facts: TeacherFacts) -> None:
-        self._alive[replica] = Life(facts, self._now)
-        self._lives.append((replica, self._alive[replica]))
+    def on_ready(self, replica: int, facts: TeacherFacts) -> None:
+        self._alive[replica] = ReplicaStats(facts, self._now)
+        self._replicas.append((replica, self._alive[replica]))
 
-    def answered(self, replica: int, answered: Iterable[AnsweredRows], load: Load) -> None:
+    def on_answered(self, replica: int, answered: Iterable[AnsweredRows], load: Load) -> None:
         life = self._alive.get(replica)
         if life is None:
             return
         life.last_s = self._now
         self._first_s = self._first_s or life.last_s
         life.load = load
-        if self._none_waits and not load.waiting and life.before_tail is None:
+        if self._queue_is_empty and not load.waiting and life.before_tail is None:
             life.before_tail = load
             self._tail_s = self._tail_s or life.last_s
         for one in answered:
             life.requests += len(one.positions)
             life.tokens.update(one.tokens)
 
-    def gone(self, replica: int) -> None:
+    def on_replica_gone(self, replica: int) -> None:
         if life := self._alive.pop(replica, None):
             life.ended_s = self._now
 
-    def turn(self, *, asked: int, none_waits: bool, window_binds: bool) -> None:
+    def tick(self, *, in_flight: int, queue_is_empty: bool, window_binds: bool) -> None:
         """Once per turn of the driver: what is in flight, whether the tail has begun, whether the window keeps it short."""
-        now, before = self._now, self._turn_s
-        self._turn_s = now
-        self._none_waits = none_waits
-        if before is not None and not none_waits and self._alive:
-            self._held += asked * (now - before)
-            self._held_for += now - before
+        now, before = self._now, self._ticked_at
+        self._ticked_at = now
+        self._queue_is_empty = queue_is_empty
+        if before is not None and not queue_is_empty and self._alive:
+            self._in_flight_integral += in_flight * (now - before)
+            self._measured_s += now - before
             self._window_bound_s += (now - before) * window_binds
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """The manifest's `throughput`: this run's, in all and by replica."""
-        replicas = [{"replica": replica} | self._life(life) for replica, life in self._lives]
-        last = max((life.last_s for _, life in self._lives), default=0.0)
-        first_up = min((life.ready_s for _, life in self._lives), default=0.0)
+        replicas = [{"replica": replica} | self._replica_summary(life) for replica, life in self._replicas]
+        last = max((life.last_s for _, life in self._replicas), default=0.0)
+        first_up = min((life.ready_s for _, life in self._replicas), default=0.0)
         tokens: Counter[str] = Counter()
-        for _, life in self._lives:
+        for _, life in self._replicas:
             tokens.update(life.tokens)
         return {
             "tokens_s": _rates(tokens, last - first_up),
-            "requests_s": _rate(sum(life.requests for _, life in self._lives), last - first_up),
+            "requests_s": _rate(sum(life.requests for _, life in self._replicas), last - first_up),
             "first_replica_s": round(first_up, 1),
             "first_answer_s": round(self._first_s, 1),
             "tail_s": round(max(0.0, last - self._tail_s), 1) if self._tail_s is not None else 0.0,
-            "in_flight_mean": round(self._held / self._held_for, 1) if self._held_for else 0.0,
-            "window_bound_share": round(self._window_bound_s / self._held_for, 3) if self._held_for else 0.0,
+            "in_flight_mean": round(self._in_flight_integral / self._measured_s, 1) if self._measured_s else 0.0,
+            "window_bound_share": round(self._window_bound_s / self._measured_s, 3) if self._measured_s else 0.0,
             "replicas": replicas,
         }
 
-    def _life(self, life: Life) -> dict[str, Any]:
+    def _replica_summary(self, life: ReplicaStats) -> dict[str, Any]:
         load, upto, facts = life.load, life.before_tail or life.load, life.facts
         up = (life.ended_s if life.ended_s is not None else self._now) - life.ready_s
         asking = life.last_s - life.ready_s
@@ -123,7 +123,7 @@ class Throughput:
             }
         return told
 
-    def _roofline(self, life: Life, seconds: float) -> dict[str, Any]:
+    def _roofline(self, life: ReplicaStats, seconds: float) -> dict[str, Any]:
         tokens, facts, cluster = life.tokens, life.facts, self._cluster
         fp8 = "fp8" in str(facts.engine_args.get("quantization") or "")
         peak = peak_of(facts.device, fp8=fp8, tflops=cluster.peak_tflops, gb_s=cluster.memory_gb_s)
@@ -140,7 +140,7 @@ def _rates(tokens: Counter[str], seconds: float) -> dict[str, float]:
     return {name: _rate(tokens[name], seconds) for name in ("prompt", "completion", "cached")}
 
 
-def engine_told(facts: TeacherFacts) -> dict[str, Any]:
+def engine_summary(facts: TeacherFacts) -> dict[str, Any]:
     """What an engine was, as it resolved its arguments where it ran."""
     return {
         "engine": facts.engine,

@@ -10,7 +10,7 @@ from synth_ray.prepare.preparation import Prepared
 from synth_ray.recipes.templates import render
 from synth_ray.records import Request
 
-_SAMPLED = 64
+_SAMPLE_REQUESTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +19,14 @@ class Estimate:
 
     asks: int
     prompt_tokens: int
-    most_completion_tokens: int
+    max_completion_tokens: int
 
 
 def estimate(prepared: Prepared, job: Job) -> Estimate:
     """Asks are exact; prompt tokens are a quarter of the characters of the first rendered prompts."""
-    requests = prepared.planner.chunk(0)[:_SAMPLED]
+    requests = prepared.planner.chunk(0)[:_SAMPLE_REQUESTS]
     characters = [_rendered_characters(prepared, request) for request in requests]
-    planned = prepared.most_requests if job.target.is_set else prepared.planner.requests
+    planned = prepared.max_requests if job.target.is_set else prepared.planner.requests
     asks = planned * prepared.recipe.asks(prepared.options)
     if not asks:
         return Estimate(0, 0, 0)

@@ -10,12 +10,12 @@ from synth_ray.job.document import Job
 from synth_ray.plan.seeds import RejectedSeed
 from synth_ray.records import Request, Seed, digest
 
-_TRUTHS = {"true": True, "false": False, "good": True, "bad": False, "yes": True, "no": False, "1": True, "0": False}
+_BOOLEANS = {"true": True, "false": False, "good": True, "bad": False, "yes": True, "no": False, "1": True, "0": False}
 
 
 def gold_rows(job: Job, rows: Iterable[Seed | RejectedSeed]) -> list[Seed]:
     """Raises JobError for a row that is none, and where the judge is to reject rows on fewer than it can be believed by."""
-    gold = [_gold(one) for one in rows]
+    gold = [_validated(one) for one in rows]
     gate = job.check.judge
     if gate is not None and "poorly_judged" in job.check.drop and len(gold) < FEWEST_GOLD:
         raise JobError(
@@ -25,15 +25,15 @@ def gold_rows(job: Job, rows: Iterable[Seed | RejectedSeed]) -> list[Seed]:
     return gold
 
 
-def _gold(one: Seed | RejectedSeed) -> Seed:
-    if isinstance(one, RejectedSeed):
-        raise JobError(f"check.judge.gold: {one.file}:{one.line}: wanted a judged row, got {one.reason}; fix the row or drop it")
-    good = _TRUTHS.get(str(one.fields.get("good")).strip().casefold())
-    if good is None or not isinstance(one.fields.get("answer"), str):
-        what = "`good` as true or false" if good is None else "an `answer`"
-        raise JobError(f"check.judge.gold: {one.source}:{one.line}: wanted {what}, got none; map it under fields")
-    fields = {"prompt": one.fields["prompt"], "answer": one.fields["answer"], "good": good}
-    return Seed(one.id, one.lineage, one.split, fields, one.source, one.line)
+def _validated(row: Seed | RejectedSeed) -> Seed:
+    if isinstance(row, RejectedSeed):
+        raise JobError(f"check.judge.gold: {row.file}:{row.line}: wanted a judged row, got {row.reason}; fix the row or drop it")
+    good = _BOOLEANS.get(str(row.fields.get("good")).strip().casefold())
+    if good is None or not isinstance(row.fields.get("answer"), str):
+        missing = "`good` as true or false" if good is None else "an `answer`"
+        raise JobError(f"check.judge.gold: {row.source}:{row.line}: wanted {missing}, got none; map it under fields")
+    fields = {"prompt": row.fields["prompt"], "answer": row.fields["answer"], "good": good}
+    return Seed(row.id, row.lineage, row.split, fields, row.source, row.line)
 
 
 def gold_requests(gold: Iterable[Seed], *, start: int) -> list[Request]:

@@ -21,34 +21,34 @@ from synth_ray.records import Reason
 from synth_ray.storage import Storage
 
 PLAN = f"{ROOT}plan.json"
-TRANSIENT = (Reason.DEADLINE.value, Reason.ENGINE_ERROR.value)
+RETRYABLE_REASONS = (Reason.DEADLINE.value, Reason.ENGINE_ERROR.value)
 """How a slot fails for reasons that may have passed."""
 
 
-def grown_plan(storage: Storage, planner: Planner, *, chunk_requests: int, extend: bool, retry_failed: bool) -> GrownPlan:
+def load_or_grow_plan(storage: Storage, planner: Planner, *, chunk_requests: int, extend: bool, retry_failed: bool) -> GrownPlan:
     """The plan of this output, grown if asked. Call under the lease. Raises JobError when the plan is another one."""
     try:
         data, etag = storage.read_with_etag(PLAN)
-        held: list[dict[str, Any]] = json.loads(data)["segments"]
+        stored: list[dict[str, Any]] = json.loads(data)["segments"]
     except ObjectNotFound:
-        held, etag = [{"until": planner.requests}], ""
-    segments = _extended(storage, held, planner.requests, extend=extend)
+        stored, etag = [{"until": planner.requests}], ""
+    segments = _extend(storage, stored, planner.requests, extend=extend)
     plan = GrownPlan(planner, _numbers(segments), chunk_requests=chunk_requests)
-    if retry_failed and (again := sorted(_failed(Ledger(storage), plan))):
+    if retry_failed and (again := sorted(_retryable_numbers(Ledger(storage), plan))):
         segments = [*segments, {"again": again}]
         plan = GrownPlan(planner, _numbers(segments), chunk_requests=chunk_requests)
-    if segments != held or not etag:
+    if segments != stored or not etag:
         record = json.dumps({"segments": segments}).encode()
         _ = storage.swap(PLAN, record, etag) if etag else storage.create(PLAN, record)
     return plan
 
 
-def _extended(storage: Storage, held: list[dict[str, Any]], requests: int, *, extend: bool) -> list[dict[str, Any]]:
-    planned = max(s["until"] for s in held if "until" in s)
+def _extend(storage: Storage, stored: list[dict[str, Any]], requests: int, *, extend: bool) -> list[dict[str, Any]]:
+    planned = max(s["until"] for s in stored if "until" in s)
     if requests == planned:
-        return held
+        return stored
     if extend and requests > planned:
-        return [*held, {"until": requests}]
+        return [*stored, {"until": requests}]
     can = (
         "add --extend to ask for the rest"
         if requests > planned
@@ -66,14 +66,14 @@ def _numbers(segments: list[dict[str, Any]]) -> list[range | list[int]]:
     return made
 
 
-def _failed(ledger: Ledger, plan: GrownPlan) -> Iterator[int]:
+def _retryable_numbers(ledger: Ledger, plan: GrownPlan) -> Iterator[int]:
     """The numbers of requests with a slot that failed and may not again. One that kills engines stays as it is."""
     for chunk in ledger.commits():
         commit = ledger.commit(chunk)
-        if not any(commit.reasons.get(reason) for reason in TRANSIENT):
+        if not any(commit.reasons.get(reason) for reason in RETRYABLE_REASONS):
             continue
         rows = ledger.open(commit, ["position", "reason", "detail"])
-        chosen = rows.filter(pc.is_in(rows["reason"], value_set=pa.array(TRANSIENT, pa.string()))).to_pylist()
-        numbers, gone = plan.numbers(chunk), plan.superseded(chunk)
-        for position in {row["position"] for row in chosen if row["detail"] != POISON_DETAIL} - gone:
+        chosen = rows.filter(pc.is_in(rows["reason"], value_set=pa.array(RETRYABLE_REASONS, pa.string()))).to_pylist()
+        numbers, superseded = plan.numbers(chunk), plan.superseded(chunk)
+        for position in {row["position"] for row in chosen if row["detail"] != POISON_DETAIL} - superseded:
             yield numbers[position]

@@ -25,7 +25,7 @@ from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
 from synth_ray.prepare.feasibility import refuse_short_lag, refuse_slow_batches
 from synth_ray.prepare.gold import gold_rows
 from synth_ray.prepare.seed_rows import real_rows
-from synth_ray.prepare.split_groups import Groups
+from synth_ray.prepare.split_groups import SplitAssigner
 from synth_ray.recipes.catalogue import options_of, recipe_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
 from synth_ray.records import SPLITS, TRAIN, Reason, Seed, digest
@@ -33,8 +33,8 @@ from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.scrub.seeds import scrubbed_seeds
 from synth_ray.storage.job_files import files_at, open_input
 
-_TIMES_ITS_TARGET = 10
-_MEASURED = 10_000
+_REQUESTS_PER_TARGET_ROW = 10
+_NGRAM_SAMPLE = 10_000
 
 
 @dataclass(slots=True)
@@ -44,9 +44,9 @@ class SeedCount:
     read: int = 0
     planned: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    where: list[dict[str, Any]] = field(default_factory=list)
+    rejected_at: list[dict[str, Any]] = field(default_factory=list)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         return ", ".join(f"{reason} {n}" for reason, n in sorted(self.rejected.items())) or "none"
 
 
@@ -63,18 +63,18 @@ class Prepared:
     mixed: pa.Table
     mix_count: SeedCount
     gold: list[Seed]
-    held: list[Seed]
+    held_out: list[Seed]
     planner: Planner
     cells: Cells
-    wanted: dict[str, int]
+    wanted_rows: dict[str, int]
     ask_digest: str
     job_digest: str
 
     @property
-    def most_requests(self) -> int:
+    def max_requests(self) -> int:
         """Where planning for a target ends, whether or not it is met."""
         told = self.job.target.max_requests or self.job.plan.requests or (len(self.seeds) if self.recipe.copies else 0)
-        return told or _TIMES_ITS_TARGET * -(-sum(self.wanted.values()) // self.slots)
+        return told or _REQUESTS_PER_TARGET_ROW * -(-sum(self.wanted_rows.values()) // self.slots)
 
     @property
     def slots(self) -> int:
@@ -83,12 +83,12 @@ class Prepared:
     def quotas(self) -> Quotas:
         target, copies = self.job.target, self.recipe.copies
         return Quotas(
-            list(self.wanted.values()),
+            list(self.wanted_rows.values()),
             directed=self.cells.directed,
             slots=self.slots,
             lag=target.lag,
             close_below=0.0 if copies else target.close_below,  # reading a seed costs nothing
-            most=self.most_requests,
+            most=self.max_requests,
             supply=self._supply if copies else None,
             at_most=target.accepted is None,
         )
@@ -97,7 +97,7 @@ class Prepared:
     def _supply(self) -> list[int]:
         """Seeds there are for each pool: copied once, a seed is used up."""
         seeds = self.cells.seeds.counts
-        return [seeds.get(name, 0) for name in self.wanted] if self.cells.directed else [len(self.seeds)]
+        return [seeds.get(name, 0) for name in self.wanted_rows] if self.cells.directed else [len(self.seeds)]
 
 
 def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
@@ -110,32 +110,34 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
             f"split.fractions: wanted no train share with recipe '{recipe.name}', whose rows are for evaluation alone, got "
             f"train: {job.split.fractions['train']:g}; say fractions: {{test: 1.0}}"
         )
-    groups = Groups(job.split)
-    real = list(groups.reserve(_real_seeds(job)))
+    groups = SplitAssigner(job.split)
+    real = list(groups.reserve_for_eval(_real_seeds(job)))
     count, mix_count = SeedCount(), SeedCount()
-    mixed = list(_planned_seeds(groups.place(_mixed(job)), mix_count))
-    cells, alike = Cells(job.target.balance), Values(recipe.alike(options))
+    mixed = list(_planned_seeds(groups.assign(_mixed_seeds(job)), mix_count))
+    cells, similar_values = Cells(job.target.balance), Values(recipe.alike(options))
     held: list[Seed] = []
-    placed = withheld(groups.place(_read(job, job.seeds)), recipe.shield(options), held)
-    shown = alike.noting(cells.seeds.noting(_shown_seeds(job, _planned_seeds(placed, count), count)))
-    seeds = SeedStore.write(spool, shown)
+    placed = withheld(groups.assign(_read_sources(job, job.seeds)), recipe.shield(options), held)
+    shown_seeds = similar_values.noting(cells.seeds.noting(_scrubbed_if_remote(job, _planned_seeds(placed, count), count)))
+    seeds = SeedStore.write(spool, shown_seeds)
     if not len(seeds):
-        raise JobError(f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.told()}; fix the source")
+        raise JobError(
+            f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.summary()}; fix the source"
+        )
     if not recipe.copies:
         _refuse_synthetic_only_eval(job, seeds, [*real, *(seed for seed in mixed if seed.split != TRAIN)])
-    job, options = _learnt(job, recipe, options, chain(seeds, held))
-    gold = gold_rows(job, _read(job, job.check.judge.gold if job.check.judge is not None else []))
-    whole = digest(seeds.digest, [[one.id, one.fields["good"]] for one in gold]) if gold else seeds.digest
-    ask_digest = job.ask_digest(whole)
+    job, options = _with_learned_options(job, recipe, options, chain(seeds, held))
+    gold = gold_rows(job, _read_sources(job, job.check.judge.gold if job.check.judge is not None else []))
+    content_digest = digest(seeds.digest, [[one.id, one.fields["good"]] for one in gold]) if gold else seeds.digest
+    ask_digest = job.ask_digest(content_digest)
     planner = Planner(
         seeds,
         recipe=recipe,
         options=options,
         plan=job.plan,
         ask_digest=ask_digest,
-        alike=alike.codes if recipe.alike(options) else None,
+        alike=similar_values.codes if recipe.alike(options) else None,
     )
-    wanted = _wanted(job, cells, recipe)
+    wanted = _wanted_rows(job, cells, recipe)
     refuse_slow_batches(job, requests=-(-sum(wanted.values()) // recipe.slots(options)))
     return Prepared(
         job=_with_ngram(job, seeds),
@@ -147,16 +149,16 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         mixed=real_rows(sorted(mixed, key=lambda seed: seed.split == TRAIN)),
         mix_count=mix_count,
         gold=gold,
-        held=held,
+        held_out=held,
         planner=planner,
         cells=cells,
-        wanted=wanted,
+        wanted_rows=wanted,
         ask_digest=ask_digest,
-        job_digest=digest(job.job_digest(whole), [s.id for s in real], [s.id for s in mixed], *_evaluation_ids(job)),
+        job_digest=digest(job.job_digest(content_digest), [s.id for s in real], [s.id for s in mixed], *_evaluation_ids(job)),
     )
 
 
-def _learnt(job: Job, recipe: Recipe, options: Any, seeds: Iterable[Seed]) -> tuple[Job, Any]:
+def _with_learned_options(job: Job, recipe: Recipe, options: Any, seeds: Iterable[Seed]) -> tuple[Job, Any]:
     """The job and its options with what the recipe learns of the seeds: whoever is handed the job knows it too.
 
     Of the held-out ones as well: what is drawn must not tell which were shown, for that is what showing is tested by.
@@ -168,12 +170,12 @@ def _learnt(job: Job, recipe: Recipe, options: Any, seeds: Iterable[Seed]) -> tu
     return job.model_copy(update={"recipe": choice}), options.model_copy(update=more)
 
 
-def _wanted(job: Job, cells: Cells, recipe: Recipe) -> dict[str, int]:
+def _wanted_rows(job: Job, cells: Cells, recipe: Recipe) -> dict[str, int]:
     """Accepted rows wanted by cell; nothing for a job without a target."""
     if not job.target.is_set:
         return {}
     like = job.target.balance.like if job.target.balance is not None else None
-    rows = (seed for seed in _read(job, [like] if like is not None else []) if isinstance(seed, Seed))
+    rows = (seed for seed in _read_sources(job, [like] if like is not None else []) if isinstance(seed, Seed))
     return cells.wanted(job.target.accepted, rows, copies=recipe.copies)
 
 
@@ -181,12 +183,12 @@ def _with_ngram(job: Job, seeds: SeedStore) -> Job:
     """The job with its n-gram length chosen, once for all rows, by how long its seeds are; a job's own word wins."""
     if job.dedup.ngram is not None:
         return job
-    said = (seeds[i].fields for i in range(min(len(seeds), _MEASURED)))
+    said = (seeds[i].fields for i in range(min(len(seeds), _NGRAM_SAMPLE)))
     lengths = [len(f"{f.get('prompt', '')} {f.get('answer', '')}".split()) for f in said]
     return job.model_copy(update={"dedup": job.dedup.model_copy(update={"ngram": ngram_for(median(lengths))})})
 
 
-def _read(job: Job, sources: Iterable[Source]) -> Iterator[Seed | RejectedSeed]:
+def _read_sources(job: Job, sources: Iterable[Source]) -> Iterator[Seed | RejectedSeed]:
     """Every row of the sources, in their order. Seeds on S3 are reached as the output is."""
     seen: set[str] = set()
     for source in sources:
@@ -200,14 +202,16 @@ def _read(job: Job, sources: Iterable[Source]) -> Iterator[Seed | RejectedSeed]:
 
 def _evaluation_ids(job: Job) -> list[list[str]]:
     """What the evaluation sets hold: another version of one keeps other rows out."""
-    return [[one.name, *(row.id for row in _read(job, [one]) if isinstance(row, Seed))] for one in job.decontaminate.against]
+    return [
+        [one.name, *(row.id for row in _read_sources(job, [one]) if isinstance(row, Seed))] for one in job.decontaminate.against
+    ]
 
 
 def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> dict[str, EvalTexts]:
     """Each evaluation set by its name, prompts and answers alike. `words` is the fingerprinter's."""
     found = {}
     for one in job.decontaminate.against:
-        rows = [seed for seed in _read(job, [one]) if isinstance(seed, Seed)]
+        rows = [seed for seed in _read_sources(job, [one]) if isinstance(seed, Seed)]
         if not rows:
             raise JobError(f"decontaminate.against: {one.name}: wanted rows to stay clear of, got none; fix the path or fields")
         texts = [str(row.fields.get(name) or "") for row in rows for name in ("prompt", "answer")]
@@ -217,7 +221,7 @@ def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> d
 
 def _real_seeds(job: Job) -> Iterator[Seed]:
     """Real rows for the evaluation splits. A bad one is an error: nobody should evaluate on less than they think."""
-    for one in _read(job, job.split.real):
+    for one in _read_sources(job, job.split.real):
         if isinstance(one, RejectedSeed):
             if one.reason is Reason.DUPLICATE_SEED:
                 continue
@@ -229,9 +233,9 @@ def _real_seeds(job: Job) -> Iterator[Seed]:
         yield one
 
 
-def _mixed(job: Job) -> Iterator[Seed | RejectedSeed]:
+def _mixed_seeds(job: Job) -> Iterator[Seed | RejectedSeed]:
     """Real rows to mix in. One without an answer is no row."""
-    for one in _read(job, job.mix.real if job.mix is not None else []):
+    for one in _read_sources(job, job.mix.real if job.mix is not None else []):
         if isinstance(one, Seed) and not isinstance(one.fields.get("answer"), str):
             yield RejectedSeed(Reason.MISSING_FIELD, one.source, one.line, "no 'answer'")
         else:
@@ -248,7 +252,7 @@ def _planned_seeds(placed: Iterable[Seed | RejectedSeed], count: SeedCount) -> I
             yield one
 
 
-def _shown_seeds(job: Job, seeds: Iterator[Seed], count: SeedCount) -> Iterator[Seed]:
+def _scrubbed_if_remote(job: Job, seeds: Iterator[Seed], count: SeedCount) -> Iterator[Seed]:
     """The seeds as models will see them: without personal data where the job says so."""
     if not job.scrubs_seeds:
         return seeds
@@ -262,7 +266,7 @@ def _shown_seeds(job: Job, seeds: Iterator[Seed], count: SeedCount) -> Iterator[
 
 def _reject(count: SeedCount, reason: Reason, file: str, line: int) -> None:
     count.rejected[reason.value] += 1
-    count.where.append({"reason": reason.value, "file": file, "line": line})
+    count.rejected_at.append({"reason": reason.value, "file": file, "line": line})
 
 
 def _refuse_synthetic_only_eval(job: Job, seeds: SeedStore, real: list[Seed]) -> None:

@@ -18,42 +18,42 @@ from synth_ray.plan.growth import GrownPlan
 from synth_ray.plan.pool_sampler import Draws
 from synth_ray.plan.quotas import Quotas
 from synth_ray.prepare.plan_record import numbers_of, plan_facts
-from synth_ray.prepare.plan_segments import grown_plan
+from synth_ray.prepare.plan_segments import load_or_grow_plan
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.records import Request
 from synth_ray.storage import Storage
 
 Array = np.ndarray[Any, Any]
 
-_UNLIMITED = 2**62
+_UNLIMITED_ROWS = 2**62
 
 
-class Plans(Protocol):
+class Schedule(Protocol):
     """What the route needs of planning. `room` is what each cell still takes; admission counts it down."""
 
-    room: Array
+    remaining_rows: Array
 
     def next_requests(self, chunk: int, *, frontier: int) -> list[Request] | None:
         """Requests of this chunk; None while it must wait for admission; empty when the plan has ended."""
         ...
 
-    def superseded(self, chunk: int) -> frozenset[int]:
+    def superseded_positions(self, chunk: int) -> frozenset[int]:
         """Positions of a chunk that a later one asks again: their rows do not count."""
         ...
 
-    def refuse_other(self, chunk: int, numbers: Sequence[int]) -> None:
+    def refuse_other_plan(self, chunk: int, numbers: Sequence[int]) -> None:
         """Raises JobError where a committed chunk holds other requests than this plan can have asked."""
         ...
 
-    def cells(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
+    def cells_of(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
         """The cell of each staged row of a chunk that holds the requests of these numbers, position by position."""
         ...
 
-    def admitted(self, chunk: int, accepted: Array) -> None:
+    def on_admitted(self, chunk: int, accepted: Array) -> None:
         """So many rows of each cell were accepted of this chunk."""
         ...
 
-    def told(self) -> dict[str, Any]:
+    def target_summary(self) -> dict[str, Any]:
         """What the manifest says of the target."""
         ...
 
@@ -62,40 +62,40 @@ class Plans(Protocol):
         ...
 
 
-class StaticPlans:
+class FixedSchedule:
     """Every planned request, once. A plan of fixed length needs nothing of admission."""
 
     def __init__(self, plan: GrownPlan) -> None:
         self._plan = plan
-        self.room: Array = np.array([_UNLIMITED], np.int64)
+        self.remaining_rows: Array = np.array([_UNLIMITED_ROWS], np.int64)
 
     def next_requests(self, chunk: int, *, frontier: int) -> list[Request] | None:
         return self._plan.chunk(chunk)
 
-    def superseded(self, chunk: int) -> frozenset[int]:
+    def superseded_positions(self, chunk: int) -> frozenset[int]:
         return self._plan.superseded(chunk)
 
-    def refuse_other(self, chunk: int, numbers: Sequence[int]) -> None:
+    def refuse_other_plan(self, chunk: int, numbers: Sequence[int]) -> None:
         if list(self._plan.numbers(chunk)) != list(numbers):
             raise JobError(
                 f"chunk {chunk}: wanted the requests of this plan, got those of another: it was planned for a target; keep the "
                 "target, or give output.path another place"
             )
 
-    def cells(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
+    def cells_of(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
         return np.zeros(rows.num_rows, np.int64)
 
-    def admitted(self, chunk: int, accepted: Array) -> None:
+    def on_admitted(self, chunk: int, accepted: Array) -> None:
         pass
 
-    def told(self) -> dict[str, Any]:
+    def target_summary(self) -> dict[str, Any]:
         return {}
 
     def shortfall(self) -> str:
         return ""
 
 
-class TargetPlans:
+class TargetSchedule:
     """Chunks until every cell has its rows, or is closed. `wanted` is rows by cell.
 
     Law: what a committed chunk was planned to ask is read from its commit record (`recorded`), so that a run that goes on,
@@ -108,49 +108,49 @@ class TargetPlans:
         quotas: Quotas,
         *,
         cells: Cells,
-        wanted: dict[str, int],
+        wanted_rows: dict[str, int],
         chunk_requests: int,
         committed: Ranges,
-        recorded: Callable[[int], Sequence[int]],
+        recorded_numbers: Callable[[int], Sequence[int]],
     ) -> None:
-        self._planner, self._quotas, self._cells, self._names = planner, quotas, cells, list(wanted)
-        self._size, self._committed, self._recorded = chunk_requests, committed, recorded
+        self._planner, self._quotas, self._cells, self._names = planner, quotas, cells, list(wanted_rows)
+        self._size, self._committed, self._recorded_numbers = chunk_requests, committed, recorded_numbers
         self._cell_of_seed = cells.seeds.of_seed(self._names) if cells.directed else np.zeros(planner.seeds, np.int32)
-        self._draws = Draws(planner.order, self._cell_of_seed, quotas.pools)
-        self._known = 0
-        self._ahead: frozenset[int] | None = None
-        self.room: Array = np.array([*wanted.values(), 0], np.int64)
+        self._sampler = Draws(planner.order, self._cell_of_seed, quotas.pools)
+        self._replayed_until = 0
+        self._committed_ahead: frozenset[int] | None = None
+        self.remaining_rows: Array = np.array([*wanted_rows.values(), 0], np.int64)
 
     def next_requests(self, chunk: int, *, frontier: int) -> list[Request] | None:
-        self._know(chunk)
+        self._replay_committed(chunk)
         counts = self._quotas.next(chunk, self._size)
         if counts is None or not counts.any():
             return None if counts is None else []
-        numbers = self._draws.draw(counts, without=self._asked_ahead(chunk))
+        numbers = self._sampler.draw(counts, without=self._asked_ahead(chunk))
         self._quotas.planned(chunk, counts)
-        self._known = chunk + 1
+        self._replayed_until = chunk + 1
         return self._planner.numbered(chunk, numbers)
 
-    def _know(self, chunk: int) -> None:
+    def _replay_committed(self, chunk: int) -> None:
         """Chunks before this one that an earlier run committed count as planned."""
-        for one in range(self._known, chunk):
-            self._quotas.planned(one, self._draws.counts(self._recorded(one)))
-        self._known = max(self._known, chunk)
+        for one in range(self._replayed_until, chunk):
+            self._quotas.planned(one, self._sampler.counts(self._recorded_numbers(one)))
+        self._replayed_until = max(self._replayed_until, chunk)
 
     def _asked_ahead(self, chunk: int) -> frozenset[int]:
         """Requests of chunks that an earlier run committed out of order: under another target they might be drawn again."""
-        if self._ahead is None:
+        if self._committed_ahead is None:
             later = [one for one in self._committed if one > chunk]
-            self._ahead = frozenset(number for one in later for number in self._recorded(one))
-        return self._ahead
+            self._committed_ahead = frozenset(number for one in later for number in self._recorded_numbers(one))
+        return self._committed_ahead
 
-    def superseded(self, chunk: int) -> frozenset[int]:
+    def superseded_positions(self, chunk: int) -> frozenset[int]:
         return frozenset()
 
-    def refuse_other(self, chunk: int, numbers: Sequence[int]) -> None:
+    def refuse_other_plan(self, chunk: int, numbers: Sequence[int]) -> None:
         """Never: what was asked for one target counts towards another."""
 
-    def cells(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
+    def cells_of(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
         if self._cells.balance is None:
             return np.zeros(rows.num_rows, np.int64)
         if not self._cells.directed:
@@ -159,15 +159,15 @@ class TargetPlans:
         cells = self._cell_of_seed[seeds[rows["position"].to_numpy()]].astype(np.int64)
         return np.where(cells < 0, len(self._names), cells)
 
-    def admitted(self, chunk: int, accepted: Array) -> None:
-        self._know(chunk + 1)
+    def on_admitted(self, chunk: int, accepted: Array) -> None:
+        self._replay_committed(chunk + 1)
         self._quotas.admitted(chunk, accepted[: len(self._names)])
 
-    def told(self) -> dict[str, Any]:
+    def target_summary(self) -> dict[str, Any]:
         wanted, accepted, asked, closed = (a.tolist() for a in self._quotas.standing())
         told: dict[str, Any] = {"wanted": sum(wanted), "accepted": sum(accepted), "requests": sum(asked)}
         if (balance := self._cells.balance) is not None:
-            each = zip(self._names, wanted, accepted, _each(asked, wanted), _each(closed, wanted), strict=True)
+            each = zip(self._names, wanted, accepted, _per_cell(asked, wanted), _per_cell(closed, wanted), strict=True)
             cells = [dict(zip(("cell", "wanted", "accepted", "requests", "closed"), one, strict=True)) for one in each]
             told |= {"by": balance.by, "cells": cells}
         return told
@@ -176,35 +176,37 @@ class TargetPlans:
         return self._quotas.shortfall()
 
 
-def _each(of_pools: list[Any], cells: list[int]) -> list[Any]:
+def _per_cell(of_pools: list[Any], cells: list[int]) -> list[Any]:
     """A pool's number for each cell; where one pool fills all cells, none can be told of a single one."""
     return of_pools if len(of_pools) == len(cells) else [None] * len(cells)
 
 
-def open_plans(job: Job, prepared: Prepared, storage: Storage, *, extend: bool, retry_failed: bool) -> Plans:
+def open_schedule(job: Job, prepared: Prepared, storage: Storage, *, extend: bool, retry_failed: bool) -> Schedule:
     """The plan of this output, as far as it has come. Call under the lease. Raises JobError for one that is another's."""
     ledger = Ledger(storage)
     committed = ledger.commits()
-    _refuse_other_plan(ledger, committed, prepared.planner)
+    _refuse_other_version(ledger, committed, prepared.planner)
     if not job.target.is_set:
         size = job.plan.chunk_requests
-        return StaticPlans(grown_plan(storage, prepared.planner, chunk_requests=size, extend=extend, retry_failed=retry_failed))
+        return FixedSchedule(
+            load_or_grow_plan(storage, prepared.planner, chunk_requests=size, extend=extend, retry_failed=retry_failed)
+        )
     if retry_failed:
         raise JobError(
             "--retry-failed: wanted a plan of fixed length, got a job with a target: what failed is made up for by itself"
         )
-    return TargetPlans(
+    return TargetSchedule(
         prepared.planner,
         prepared.quotas(),
         cells=prepared.cells,
-        wanted=prepared.wanted,
+        wanted_rows=prepared.wanted_rows,
         chunk_requests=job.plan.chunk_requests,
         committed=committed,
-        recorded=lambda chunk: numbers_of(ledger.commit(chunk)),
+        recorded_numbers=lambda chunk: numbers_of(ledger.commit(chunk)),
     )
 
 
-def _refuse_other_plan(ledger: Ledger, committed: Ranges, planner: Planner) -> None:
+def _refuse_other_version(ledger: Ledger, committed: Ranges, planner: Planner) -> None:
     """Whether this program plans what the one before it did, by the first and the last committed chunk: all follow one rule."""
     runs = committed.runs
     for chunk in sorted({runs[0][0], runs[-1][1] - 1}) if runs else []:

@@ -15,10 +15,10 @@ from synth_ray.plan.lineage import Lineages
 from synth_ray.plan.seeds import RejectedSeed
 from synth_ray.records import TRAIN, Reason, Seed
 
-_AT_ONCE = 1024
+_BATCH_SEEDS = 1024
 
 
-class Groups:
+class SplitAssigner:
     """Places every seed once, in order. Real evaluation rows come first: what is near one is reserved with it."""
 
     def __init__(self, split: Split) -> None:
@@ -27,21 +27,21 @@ class Groups:
         self._strata = Strata(split.fractions, salt=split.salt), Strata(self._evaluation, salt=split.salt)
         self._lineages = Lineages()
         self._neighbours = Neighbours(split.group_at) if split.group_at is not None else None
-        self._named: list[str] = []
+        self._lineage_by_number: list[str] = []
 
-    def reserve(self, real: Iterable[Seed]) -> Iterator[Seed]:
-        for seed, near in self._with_near(real):
-            place = self._lineages.place(seed.lineage, near, partial(self._drawn, seed, real=True), reserved=True)
+    def reserve_for_eval(self, real: Iterable[Seed]) -> Iterator[Seed]:
+        for seed, near in self._with_neighbours(real):
+            place = self._lineages.place(seed.lineage, near, partial(self._choose_split, seed, real=True), reserved=True)
             assert place is not None
             yield replace(seed, lineage=place.lineage, split=place.split)
 
-    def place(self, read: Iterable[Seed | RejectedSeed]) -> Iterator[Seed | RejectedSeed]:
+    def assign(self, read: Iterable[Seed | RejectedSeed]) -> Iterator[Seed | RejectedSeed]:
         """Seeds with their group and split; one near a real evaluation row, or near two splits, is rejected."""
-        for seed, near in self._with_near(read):
+        for seed, near in self._with_neighbours(read):
             if isinstance(seed, RejectedSeed):
                 yield seed
                 continue
-            place = self._lineages.place(seed.lineage, near, partial(self._drawn, seed, real=False))
+            place = self._lineages.place(seed.lineage, near, partial(self._choose_split, seed, real=False))
             if place is None:
                 yield RejectedSeed(Reason.LINEAGE_CONFLICT, seed.source, seed.line)
             elif place.reserved:
@@ -49,22 +49,22 @@ class Groups:
             else:
                 yield replace(seed, lineage=place.lineage, split=place.split)
 
-    def _drawn(self, seed: Seed, *, real: bool) -> str:
+    def _choose_split(self, seed: Seed, *, real: bool) -> str:
         if self._split.stratify:
             return self._strata[real].next_split(str(seed.fields.get(self._split.stratify, "")))
         return split_of(seed.lineage, self._evaluation if real else self._split.fractions, salt=self._split.salt)
 
-    def _with_near(self, read: Iterable[Any]) -> Iterator[tuple[Any, list[str]]]:
+    def _with_neighbours(self, read: Iterable[Any]) -> Iterator[tuple[Any, list[str]]]:
         source = iter(read)
-        while block := list(islice(source, _AT_ONCE)):
+        while block := list(islice(source, _BATCH_SEEDS)):
             seeds = [one for one in block if isinstance(one, Seed)]
-            found = iter(self._near(seeds))
+            found = iter(self._neighbour_lineages(seeds))
             for one in block:
                 yield one, next(found) if isinstance(one, Seed) else []
 
-    def _near(self, seeds: list[Seed]) -> list[list[str]]:
+    def _neighbour_lineages(self, seeds: list[Seed]) -> list[list[str]]:
         if self._neighbours is None:
             return [[] for _ in seeds]
-        self._named.extend(seed.lineage for seed in seeds)
+        self._lineage_by_number.extend(seed.lineage for seed in seeds)
         texts = [str(seed.fields["prompt"]) for seed in seeds]
-        return [[self._named[number] for number in near] for near in self._neighbours.add(texts)]
+        return [[self._lineage_by_number[number] for number in near] for near in self._neighbours.add(texts)]

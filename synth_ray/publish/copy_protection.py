@@ -16,19 +16,23 @@ from synth_ray.prepare.seed_rows import seed_rows
 from synth_ray.recipes.contract import CANARY
 from synth_ray.records import TRAIN, Seed
 
-_AT_ONCE = 4096
+_BATCH_ROWS = 4096
 
 
-def open_copies(prepared: Prepared, *, curated: Callable[[pa.Table], pa.Table], read: Words) -> Copies | None:
+def open_copy_detector(
+    prepared: Prepared, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table], hash_words: Words
+) -> Copies | None:
     """The real records that rows must not repeat, shown or held out, curated as rows are; None where rows stand in for none."""
     shield = prepared.recipe.shield(prepared.options)
     if shield is None:
         return None
     planted = [ending(one.lineage, one.line) for one in prepared.seeds if one.source == CANARY]
-    return Copies(_records([*prepared.seeds, *prepared.held], curated), shield, read, endings=planted)
+    return Copies(_records([*prepared.seeds, *prepared.held_out], scrub_and_fingerprint), shield, hash_words, endings=planted)
 
 
-def disclosed(prepared: Prepared, copies: Copies, rows: Sample, *, curated: Callable[[pa.Table], pa.Table]) -> dict[str, Any]:
+def disclosure_report(
+    prepared: Prepared, copies: Copies, rows: Sample, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table]
+) -> dict[str, Any]:
     """For the manifest: copies found, canaries found, and whether rows are nearer to what was shown."""
     shield = prepared.recipe.shield(prepared.options)
     assert shield is not None
@@ -36,10 +40,11 @@ def disclosed(prepared: Prepared, copies: Copies, rows: Sample, *, curated: Call
     for one in prepared.seeds:
         if one.source != CANARY and one.split == TRAIN:
             shown.add(one.id, one)
-    for one in prepared.held:
+    for one in prepared.held_out:
         held.add(one.id, one)
     seen, unseen = (
-        list(zip((one.lineage for one in some.values), _records(some.values, curated), strict=True)) for some in (shown, held)
+        list(zip((one.lineage for one in some.values), _records(some.values, scrub_and_fingerprint), strict=True))
+        for some in (shown, held)
     )
     return {
         "copied": dict(sorted(copies.counts.items())),
@@ -48,11 +53,11 @@ def disclosed(prepared: Prepared, copies: Copies, rows: Sample, *, curated: Call
     }
 
 
-def _records(seeds: Iterable[Seed], curated: Callable[[pa.Table], pa.Table]) -> Iterator[Mapping[str, Any]]:
+def _records(seeds: Iterable[Seed], scrub_and_fingerprint: Callable[[pa.Table], pa.Table]) -> Iterator[Mapping[str, Any]]:
     """The fields of seeds as they would be staged: what a row holds is without personal data, too."""
     batch = list(seeds)
-    for start in range(0, len(batch), _AT_ONCE):
-        yield from map(_fields, curated(seed_rows(batch[start : start + _AT_ONCE])).to_pylist())
+    for start in range(0, len(batch), _BATCH_ROWS):
+        yield from map(_fields, scrub_and_fingerprint(seed_rows(batch[start : start + _BATCH_ROWS])).to_pylist())
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:

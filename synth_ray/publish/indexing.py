@@ -17,7 +17,7 @@ from synth_ray.prepare.seed_rows import seed_rows
 from synth_ray.storage import Storage, open_storage
 from synth_ray.workers.row_stages import comparison_of_job
 
-_AT_ONCE = 4096
+_BATCH_ROWS = 4096
 INDEX = "_synth/index/snapshot"
 
 
@@ -28,7 +28,7 @@ def open_index(job: Job, shards: Shards | None) -> tuple[Index, Guard]:
     """
     index, guard = Index(job.dedup, shards=shards), Guard()
     for prefix in job.dedup.against:
-        record = snapshot.read(_source(job, prefix))
+        record = snapshot.read(_open_snapshot(job, prefix))
         if record is None:
             raise JobError(f"dedup.against: {prefix}: wanted a whole index, got a torn one; run that job again")
         snapshot.refuse_mismatch(record[0], _header(job), where=prefix)
@@ -40,14 +40,14 @@ def open_index(job: Job, shards: Shards | None) -> tuple[Index, Guard]:
 def refuse_other_indexes(job: Job) -> None:
     """Whether every run in `dedup.against` has a comparable index, by its header alone. Raises JobError."""
     for prefix in job.dedup.against:
-        snapshot.refuse_mismatch(snapshot.header(_source(job, prefix)) or {}, _header(job), where=prefix)
+        snapshot.refuse_mismatch(snapshot.header(_open_snapshot(job, prefix)) or {}, _header(job), where=prefix)
 
 
 def _header(job: Job) -> dict[str, Any]:
     return snapshot.header_of(job.dedup, *comparison_of_job(job))
 
 
-def _source(job: Job, prefix: str) -> Any:
+def _open_snapshot(job: Job, prefix: str) -> Any:
     try:
         return open_storage(prefix, endpoint_url=job.output.endpoint_url, region=job.output.region).open_input(INDEX)
     except ObjectNotFound:
@@ -56,18 +56,18 @@ def _source(job: Job, prefix: str) -> Any:
         ) from None
 
 
-def index_seeds(prepared: Prepared, index: Index, *, curated: Callable[[pa.Table], pa.Table]) -> None:
+def index_seeds(prepared: Prepared, index: Index, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table]) -> None:
     """Keep the seeds' own texts, curated as rows are, where rows must not repeat them."""
     dedup, seeds = prepared.job.dedup, prepared.seeds
     novel = prepared.recipe.novel if dedup.seeds is None else dedup.seeds
     if not novel:
         return
-    for start in range(0, len(seeds), _AT_ONCE):
-        rows = curated(seed_rows(seeds[i] for i in range(start, min(len(seeds), start + _AT_ONCE))))
+    for start in range(0, len(seeds), _BATCH_ROWS):
+        rows = scrub_and_fingerprint(seed_rows(seeds[i] for i in range(start, min(len(seeds), start + _BATCH_ROWS))))
         index.apply(Batch.of(rows, dedup.bands))
 
 
-def keep_index(job: Job, index: Index, guard: Guard, storage: Storage) -> None:
+def save_index(job: Job, index: Index, guard: Guard, storage: Storage) -> None:
     """Write the index and its guard beside the dataset, where the job keeps them."""
     if not job.dedup.keep_index:
         return

@@ -26,9 +26,9 @@ from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.meter.tally import Tally
 from synth_ray.prepare.preparation import Prepared, evaluation_sets
-from synth_ray.prepare.schedule import Plans
-from synth_ray.publish.copy_protection import disclosed, open_copies
-from synth_ray.publish.indexing import index_seeds, keep_index, open_index
+from synth_ray.prepare.schedule import Schedule
+from synth_ray.publish.copy_protection import disclosure_report, open_copy_detector
+from synth_ray.publish.indexing import index_seeds, open_index, save_index
 from synth_ray.publish.publisher import Publisher
 from synth_ray.records import EVAL_SPLITS
 from synth_ray.report.page import page
@@ -38,7 +38,7 @@ from synth_ray.workers.row_stages import RowStages
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RunFacts:
     """What the manifest says that comes from asking: a curation tells what the run before it told."""
 
     cost: Mapping[str, Any] = field(default_factory=dict)
@@ -67,8 +67,8 @@ class Publication:
         )
 
     @contextmanager
-    def admitting(
-        self, plans: Plans, *, shards: Callable[[], Shards | None], restaged: Callable[[pa.Table], pa.Table] | None = None
+    def open_publisher(
+        self, schedule: Schedule, *, shards: Callable[[], Shards | None], restage: Callable[[pa.Table], pa.Table] | None = None
     ) -> Iterator[Publisher]:
         """The publisher of this version, its real rows written. Files not finished by `manifest` are given up at the end."""
         job = self._job
@@ -77,39 +77,41 @@ class Publication:
         evals = evaluation_sets(job, stages.fingerprinter.words)
         with DatasetWriter(self._storage, self._shape, job.output) as self._writer:
             self._index, self._guard = open_index(job, shards())
-            self._curated = stages.scrub_and_fingerprint
-            self._copies = open_copies(self._prepared, curated=stages.scrub_and_fingerprint, read=stages.fingerprinter.words)
+            self._scrub_and_fingerprint = stages.scrub_and_fingerprint
+            self._copy_detector = open_copy_detector(
+                self._prepared, scrub_and_fingerprint=stages.scrub_and_fingerprint, hash_words=stages.fingerprinter.words
+            )
             admission = Admission(
                 dedup=job.dedup,
                 drop=job.check.drop,
                 real=real,
-                room=plans.room,
+                room=schedule.remaining_rows,
                 evals=evals,
                 index=self._index,
                 guard=self._guard,
-                copies=self._copies,
+                copies=self._copy_detector,
             )
             self._publisher = Publisher(
                 ledger=self.ledger,
                 admission=admission,
                 writer=self._writer,
                 tally=self.tally,
-                plans=plans,
-                restaged=restaged,
-                sample=Sample() if self._copies is not None else None,
+                schedule=schedule,
+                restage=restage,
+                sample=Sample() if self._copy_detector is not None else None,
                 judge=Standing(job.check.judge) if job.check.judge is not None else None,
                 has_gold="matches_gold" in self._prepared.recipe.columns(self._prepared.options),
             )
-            self._publisher.begin(real)
+            self._publisher.write_real_rows(real)
             if self._prepared.mixed.num_rows:
-                self._publisher.mix(stages.scrub_and_fingerprint(self._prepared.mixed))
-            _bound(job, plans, self._publisher.mixed)
-            index_seeds(self._prepared, self._index, curated=stages.scrub_and_fingerprint)
+                self._publisher.admit_real_rows(stages.scrub_and_fingerprint(self._prepared.mixed))
+            _cap_synthetic_share(job, schedule, self._publisher.real_mixed_rows)
+            index_seeds(self._prepared, self._index, scrub_and_fingerprint=stages.scrub_and_fingerprint)
             yield self._publisher
 
-    def keep_index(self) -> None:
+    def save_index(self) -> None:
         """While its shards are there."""
-        keep_index(self._job, self._index, self._guard, self._storage)
+        save_index(self._job, self._index, self._guard, self._storage)
 
     def publish(self, manifest: Manifest, *, replaces: str) -> None:
         """The manifest in place of the version `replaces`, then what is drawn from it. Raises Conflict."""
@@ -117,7 +119,7 @@ class Publication:
         write_card(self._storage, manifest, endpoint_url=self._job.output.endpoint_url)
         self._storage.write("report.html", page(manifest.to_dict()).encode())
 
-    def manifest(self, plans: Plans, told: Told, *, stopped: str) -> Manifest:
+    def manifest(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str) -> Manifest:
         """What this version is. Finishes its files."""
         job, tally, prepared, publisher = self._job, self.tally, self._prepared, self._publisher
         written = self._writer.finish()
@@ -134,24 +136,24 @@ class Publication:
                 accepted=tally.accepted,
                 rejected=dict(sorted(tally.rejected.items())),
                 failed=dict(sorted(tally.failed.items())),
-                real=sum(publisher.real.values()),
+                real=sum(publisher.real_by_split.values()),
             ),
             seeds=Seeds(
                 read=prepared.count.read,
                 planned=prepared.count.planned,
                 rejected=dict(sorted(prepared.count.rejected.items())),
             ),
-            mix=self._mix(),
-            gold=_gold(publisher.golds),
+            mix=self._mix_summary(),
+            gold=_gold_summary(publisher.gold_pairs),
             judge=publisher.judge.told() if publisher.judge is not None else {},
-            contamination=dict(publisher.quoted),
-            disclosure=self._disclosed(),
-            target=open_scrubber(job.scrub).record(plans.told()).value,
+            contamination=dict(publisher.contaminated_by_set),
+            disclosure=self._disclosure_report(),
+            target=open_scrubber(job.scrub).record(schedule.target_summary()).value,
             attempts=dict(tally.attempts),
             tokens={name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")},
-            cost=dict(told.cost),
-            throughput=dict(told.throughput),
-            engines=dict(told.engines),
+            cost=dict(run_facts.cost),
+            throughput=dict(run_facts.throughput),
+            engines=dict(run_facts.engines),
             pii=dict(sorted(tally.pii.items())),
             pii_in_place=job.scrub.replace == "nothing",
             columns={f.name: str(f.type) for f in self._shape.accepted_schema},
@@ -166,51 +168,53 @@ class Publication:
             sources=[
                 {"path": s.path, "license": s.license} for s in (*job.seeds, *(job.mix.real if job.mix is not None else ()))
             ],
-            synthetic_only_eval=not prepared.recipe.copies and any(s not in publisher.real for s in evaluation),
+            synthetic_only_eval=not prepared.recipe.copies and any(s not in publisher.real_by_split for s in evaluation),
             single_writer=job.output.single_writer,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions={"synth_ray": version("synth-ray"), "pyarrow": version("pyarrow")} | dict(told.versions),
+            versions={"synth_ray": version("synth-ray"), "pyarrow": version("pyarrow")} | dict(run_facts.versions),
             **written_facts(written),
         )
 
-    def _disclosed(self) -> dict[str, Any]:
+    def _disclosure_report(self) -> dict[str, Any]:
         """What rows give away of the records they stand in for; nothing where they stand in for none."""
-        if self._copies is None or self._publisher.sample is None:
+        if self._copy_detector is None or self._publisher.sample is None:
             return {}
-        return disclosed(self._prepared, self._copies, self._publisher.sample, curated=self._curated)
+        return disclosure_report(
+            self._prepared, self._copy_detector, self._publisher.sample, scrub_and_fingerprint=self._scrub_and_fingerprint
+        )
 
-    def _mix(self) -> dict[str, Any]:
+    def _mix_summary(self) -> dict[str, Any]:
         """What of the job's real rows stands beside the synthetic ones; nothing for a job without any."""
         if self._job.mix is None:
             return {}
-        count, real = self._prepared.mix_count, self._publisher.mixed
-        refused = Counter(count.rejected) + self._publisher.mix_refused
+        count, real = self._prepared.mix_count, self._publisher.real_mixed_rows
+        refused = Counter(count.rejected) + self._publisher.mix_rejected
         share = self.tally.accepted / max(1, self.tally.accepted + real)
         return {
             "read": count.read,
             "accepted": real,
             "rejected": dict(sorted(refused.items())),
-            "refused": self._publisher.mix_refused.total(),
+            "refused": self._publisher.mix_rejected.total(),
             "synthetic_share": round(share, 4),
         }
 
 
-def _bound(job: Job, plans: Plans, real: int) -> None:
+def _cap_synthetic_share(job: Job, plans: Schedule, real: int) -> None:
     """No more synthetic rows than the share allows. Raises JobError for a target that wants more."""
     most = job.mix.max_synthetic_share if job.mix is not None else None
     if most is None:
         return
     synthetic = int(real * most / (1 - most))
-    wanted = int(plans.room.sum())
+    wanted = int(plans.remaining_rows.sum())
     if job.target.is_set and wanted > synthetic:
         raise JobError(
             f"mix.max_synthetic_share: wanted at most {synthetic:,} synthetic rows beside {real:,} real ones, got a target of "
             f"{wanted:,}; lower the target, mix in more real rows, or allow a larger share"
         )
-    plans.room[0] = min(int(plans.room[0]), synthetic) if not job.target.is_set else plans.room[0]
+    plans.remaining_rows[0] = min(int(plans.remaining_rows[0]), synthetic) if not job.target.is_set else plans.remaining_rows[0]
 
 
-def _gold(pairs: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+def _gold_summary(pairs: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     """How far the labels agree with those that people gave; nothing where no row has one."""
     if not pairs:
         return {}

@@ -17,7 +17,7 @@ from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.writer import DatasetWriter
 from synth_ray.meter.tally import Tally
 from synth_ray.prepare.plan_record import numbers_of
-from synth_ray.prepare.schedule import Plans
+from synth_ray.prepare.schedule import Schedule
 from synth_ray.recipes.judged import GOLD
 from synth_ray.records import SPLITS, Reason, Verdict, fields_of
 from synth_ray.scrub.counts import pii_counts
@@ -33,8 +33,8 @@ class Publisher:
         admission: Admission,
         writer: DatasetWriter,
         tally: Tally,
-        plans: Plans,
-        restaged: Callable[[pa.Table], pa.Table] | None = None,
+        schedule: Schedule,
+        restage: Callable[[pa.Table], pa.Table] | None = None,
         has_gold: bool = False,
         judge: Standing | None = None,
         sample: Sample | None = None,
@@ -43,32 +43,32 @@ class Publisher:
         self._admission = admission
         self._writer = writer
         self._tally = tally
-        self._plans = plans
-        self._restaged = restaged
+        self._schedule = schedule
+        self._restage = restage
         self._has_gold = has_gold
         self.judge = judge
         self.sample = sample
-        self.real: dict[str, int] = {}
-        self.mixed = 0
-        self.mix_refused: Counter[str] = Counter()
-        self.golds: Counter[tuple[str, str]] = Counter()
+        self.real_by_split: dict[str, int] = {}
+        self.real_mixed_rows = 0
+        self.mix_rejected: Counter[str] = Counter()
+        self.gold_pairs: Counter[tuple[str, str]] = Counter()
         """Of the accepted rows that have a gold label: how often which label was given for which."""
 
     @property
-    def quoted(self) -> dict[str, int]:
+    def contaminated_by_set(self) -> dict[str, int]:
         """Rows that quote each evaluation set."""
         return self._admission.quoted
 
-    def begin(self, real: pa.Table) -> None:
+    def write_real_rows(self, real: pa.Table) -> None:
         """Write the real evaluation rows; admission indexed them before the first chunk."""
         for split in SPLITS:
             rows = real.filter(pc.equal(real["split"], split))
             if rows.num_rows:
                 self._writer.write(split, rows)
-                self.real[split] = rows.num_rows
+                self.real_by_split[split] = rows.num_rows
         self._tally.pii.update(pii_counts(real))
 
-    def mix(self, mixed: pa.Table) -> None:
+    def admit_real_rows(self, mixed: pa.Table) -> None:
         """Decide the real rows that stand beside the synthetic ones, before any of these, and write them."""
         decided = self._admission.decide(mixed, room=np.array([mixed.num_rows]))
         rows = _with_verdicts(mixed, decided)
@@ -76,38 +76,38 @@ class Publisher:
         self._write(rows)
         for split in SPLITS:
             if n := int(pc.sum(pc.equal(accepted["split"], split)).as_py() or 0):
-                self.real[split] = self.real.get(split, 0) + n
-        self.mixed = accepted.num_rows
-        self.mix_refused = Counter(reason for reason in rows["reason"].to_pylist() if reason is not None)
+                self.real_by_split[split] = self.real_by_split.get(split, 0) + n
+        self.real_mixed_rows = accepted.num_rows
+        self.mix_rejected = Counter(reason for reason in rows["reason"].to_pylist() if reason is not None)
         self._tally.pii.update(pii_counts(mixed))
 
     def admit(self, chunk: int) -> None:
         """Decide every row of a committed chunk and write it where it belongs."""
         commit = self._ledger.commit(chunk)
         staged = self._ledger.open(commit)
-        if gone := self._plans.superseded(chunk):
+        if gone := self._schedule.superseded_positions(chunk):
             staged = staged.filter(pc.invert(pc.is_in(staged["position"], value_set=pa.array(sorted(gone), pa.int32()))))
-        if self._restaged is not None:
-            staged = self._restaged(staged)
-        self._hear_judge(staged, commit.facts.get("attempts", {}))
+        if self._restage is not None:
+            staged = self._restage(staged)
+        self._update_judge(staged, commit.facts.get("attempts", {}))
         numbers = numbers_of(commit)
-        self._plans.refuse_other(chunk, numbers)
-        cells = self._plans.cells(staged, numbers)
+        self._schedule.refuse_other_plan(chunk, numbers)
+        cells = self._schedule.cells_of(staged, numbers)
         decided = self._admission.decide(staged, cells)
         accepted = pc.equal(decided["verdict"], Verdict.ACCEPTED.value).to_numpy()
-        self._plans.admitted(chunk, np.bincount(cells[accepted], minlength=len(self._plans.room)))
+        self._schedule.on_admitted(chunk, np.bincount(cells[accepted], minlength=len(self._schedule.remaining_rows)))
         self._tally.index_bytes = self._admission.index_bytes
         rows = _with_verdicts(staged, decided)
         self._write(rows)
         self._count(rows, commit.facts)
         kept = rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value))
         if self._has_gold:
-            self._compare(kept)
+            self._count_gold_agreement(kept)
         if self.sample is not None:
             for name, fields in zip(kept["id"].to_pylist(), fields_of(kept), strict=True):
                 self.sample.add(name, fields)
 
-    def _hear_judge(self, staged: pa.Table, attempts: dict[str, int]) -> None:
+    def _update_judge(self, staged: pa.Table, attempts: dict[str, int]) -> None:
         """Gold rows are beside the first chunk: before a row is decided it is known whether the judge's word counts."""
         if self.judge is None:
             return
@@ -116,10 +116,10 @@ class Publisher:
         if self.judge.advisory:
             self._admission.only_flag(Reason.POORLY_JUDGED)
 
-    def _compare(self, accepted: pa.Table) -> None:
+    def _count_gold_agreement(self, accepted: pa.Table) -> None:
         for said, fields in zip(accepted["completion"].to_pylist(), fields_of(accepted), strict=True):
             if (gold := fields.get("gold")) is not None:
-                self.golds[said, gold] += 1
+                self.gold_pairs[said, gold] += 1
 
     def _write(self, rows: pa.Table) -> None:
         accepted = pc.equal(rows["verdict"], Verdict.ACCEPTED.value)

@@ -19,8 +19,8 @@ from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub
 from synth_ray.prepare.preparation import prepare
-from synth_ray.prepare.schedule import Plans, open_plans
-from synth_ray.publish.publication import Publication, Told
+from synth_ray.prepare.schedule import Schedule, open_schedule
+from synth_ray.publish.publication import Publication, RunFacts
 from synth_ray.route.fence import hold_lease, refuse_unconditional_store
 from synth_ray.route.run import Result
 from synth_ray.storage import Storage
@@ -41,16 +41,16 @@ def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _a
         prepared = prepare(job, spool=Path(spool))
         ledger = Ledger(storage)
         restaged = _restage_function(prepared.job, ledger.pinned(prepared.ask_digest, prepared.job.keys_that_change("ask")))
-        plans = open_plans(prepared.job, prepared, storage, extend=False, retry_failed=False)
+        plans = open_schedule(prepared.job, prepared, storage, extend=False, retry_failed=False)
         replaces, before = manifest_etag(storage), _published_manifest(storage)
         publication = Publication(prepared, storage)
-        with publication.admitting(plans, shards=lambda: None, restaged=restaged) as publisher:
+        with publication.open_publisher(plans, shards=lambda: None, restage=restage) as publisher:
             chunks = _contiguous_chunks(ledger)
             for chunk in range(chunks):
                 publisher.admit(chunk)
                 fence.check()
                 watch(chunk + 1, chunks)
-            publication.keep_index()
+            publication.save_index()
             manifest = publication.manifest(plans, _facts_of_run(before), stopped=_stop_reason(before, plans, chunks))
         publication.publish(manifest, replaces=replaces)
         return Result(job.output.path.rstrip("/"), manifest.to_dict(), manifest.stopped)
@@ -71,14 +71,14 @@ def _published_manifest(storage: Storage) -> Manifest | None:
         return None
 
 
-def _facts_of_run(before: Manifest | None) -> Told:
+def _facts_of_run(before: Manifest | None) -> RunFacts:
     if before is None:
-        return Told()
+        return RunFacts()
     others = {name: told for name, told in before.versions.items() if name not in ("synth_ray", "pyarrow")}
-    return Told(before.cost, before.throughput, before.engines, others)
+    return RunFacts(before.cost, before.throughput, before.engines, others)
 
 
-def _stop_reason(before: Manifest | None, plans: Plans, chunks: int) -> str:
+def _stop_reason(before: Manifest | None, plans: Schedule, chunks: int) -> str:
     """Why the version is not complete. The manifest before may be of a shorter plan than the one that is under way."""
     if shortfall := plans.shortfall():
         return shortfall

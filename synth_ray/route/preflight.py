@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth_ray.ask.vllm.start import rank_of
+from synth_ray.ask.vllm.start import lora_rank
 from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.document import Job
 from synth_ray.job.load import BadJob
@@ -71,7 +71,7 @@ def _model(role: str, model: Model) -> None:
     if model.engine != "vllm":
         return
     if model.lora:
-        rank_of(model.lora)
+        lora_rank(model.lora)
     if importlib.util.find_spec("vllm") is None:
         raise MissingResource(f"models.{role}.engine: wanted vLLM installed, got none; install synth-ray[cpu] or synth-ray[gpu]")
     looks_local = model.model.startswith((".", "/", "~", "models/")) or model.model.count("/") > 1

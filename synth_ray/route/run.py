@@ -15,19 +15,19 @@ from types import FrameType
 from typing import Any
 
 from synth_ray import gc_tuning
-from synth_ray.ask.journal import forget, journalled, recalled
+from synth_ray.ask.journal import delete_segments, journalled_chunks, read_journal
 from synth_ray.dataset.card import write_unfinished_card
 from synth_ray.dataset.manifest import manifest_etag
 from synth_ray.drive.driver import Driver
 from synth_ray.drive.window import Window
 from synth_ray.job.document import Job
-from synth_ray.meter.costs import Costs
+from synth_ray.meter.costs import CostRecords
 from synth_ray.meter.spending import Spending
 from synth_ray.meter.tally import Tally
-from synth_ray.meter.throughput import engine_told
+from synth_ray.meter.throughput import engine_summary
 from synth_ray.prepare.preparation import Prepared, prepare
-from synth_ray.prepare.schedule import Plans, open_plans
-from synth_ray.publish.publication import Publication, Told
+from synth_ray.prepare.schedule import Schedule, open_schedule
+from synth_ray.publish.publication import Publication, RunFacts
 from synth_ray.publish.publisher import Publisher
 from synth_ray.route.fence import Fence, hold_lease, refuse_unconditional_store
 from synth_ray.storage import Storage
@@ -83,14 +83,14 @@ class _Run:
         job, storage = self._job, self._storage
         keys = job.keys_that_change("ask") | job.keys_that_change("stage")
         self._ledger.pin_job({"ask_digest": self._prepared.ask_digest, "keys": keys})
-        plans = open_plans(job, self._prepared, storage, extend=extend, retry_failed=retry_failed)
+        plans = open_schedule(job, self._prepared, storage, extend=extend, retry_failed=retry_failed)
         self._ledger.sweep(now=time.time())
         replaces = manifest_etag(storage)
         write_unfinished_card(storage, name=job.name)
         self._journalled = self._forget_committed(self._ledger.commits())
-        self._costs = Costs(storage)
+        self._costs = CostRecords(storage)
         pool = make_pool(job)
-        with self._publication.admitting(plans, shards=pool.shards) as publisher:
+        with self._publication.open_publisher(plans, shards=pool.shards) as publisher:
             driver = self._driver(plans, pool, publisher, watch)
             self._fence.on_lost = driver.stop
             with _stopped_by_signals(driver.stop):
@@ -102,19 +102,19 @@ class _Run:
         self._forget_committed(self._ledger.commits())
         return Result(job.output.path.rstrip("/"), manifest.to_dict(), driver.stop_reason)
 
-    def _driver(self, plans: Plans, pool: Pool, publisher: Publisher, watch: Callable[[Tally], None]) -> Driver:
+    def _driver(self, plans: Schedule, pool: Pool, publisher: Publisher, watch: Callable[[Tally], None]) -> Driver:
         driver = Driver(
             self._job,
-            plans=plans,
+            schedule=plans,
             pool=pool,
             window=Window(size=self._job.plan.window_chunks, staged=self._ledger.commits()),
             admit=publisher.admit,
             tally=self._tally,
             gold_seeds=self._prepared.gold,
-            spending=Spending(self._job.budget, time.monotonic, earlier=self._costs.earlier, of_tokens=self._token_cost_usd),
+            spending=Spending(self._job.budget, time.monotonic, earlier=self._costs.earlier, token_cost_usd=self._token_cost_usd),
             read_journal=self._journal_reader(),
             journalled=self._journalled,
-            before_close=self._publication.keep_index,
+            before_close=self._publication.save_index,
             watch=lambda tally: self._on_tick(driver, watch),
         )
         return driver
@@ -122,28 +122,28 @@ class _Run:
     def _token_cost_usd(self) -> float:
         return (self._costs.earlier["nano_usd"] + self._tally.tokens["nano_usd"]) / 1e9
 
-    def _run_facts(self, driver: Driver) -> Told:
+    def _run_facts(self, driver: Driver) -> RunFacts:
         facts = driver.dispatcher.facts
-        return Told(
+        return RunFacts(
             cost=self._cost(driver),
-            throughput=driver.throughput.told(),
-            engines={role: engine_told(one) for role, one in facts.items()},
+            throughput=driver.throughput.summary(),
+            engines={role: engine_summary(one) for role, one in facts.items()},
             versions=facts["teacher"].versions if facts else {},
         )
 
     def _on_tick(self, driver: Driver, watch: Callable[[Tally], None]) -> None:
-        self._costs.keep(lambda: driver.spending.facts() | self._tally.tokens)
+        self._costs.save_if_due(lambda: driver.spending.facts() | self._tally.tokens)
         watch(self._tally)
 
     def _journal_reader(self) -> Callable[[int], Any]:
         """What the journal kept of a chunk, of earlier runs or, when a replica is lost, of this one."""
-        return lambda chunk: recalled(self._storage, chunk) if self._job.limits.journal_flush_s else {}
+        return lambda chunk: read_journal(self._storage, chunk) if self._job.limits.journal_flush_s else {}
 
     def _forget_committed(self, committed: Any) -> set[int]:
         """Returns the chunks that are journalled and not committed."""
-        found = set(journalled(self._storage))
+        found = set(journalled_chunks(self._storage))
         for chunk in sorted(chunk for chunk in found if chunk in committed):
-            forget(self._storage, chunk)
+            delete_segments(self._storage, chunk)
         return {chunk for chunk in found if chunk not in committed}
 
     def _cost(self, driver: Driver) -> dict[str, Any]:

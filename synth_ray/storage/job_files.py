@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, cast
 
 from synth_ray.errors import JobError, StorageError
 from synth_ray.job.output import Output
-from synth_ray.storage import Storage, open_anywhere, open_storage, split_url
+from synth_ray.storage import Storage, open_file, open_storage, split_url
 
 
 def open_output(output: Output) -> Storage:
@@ -48,6 +48,6 @@ def _plain_start(key: str) -> list[str]:
 def open_input(path: str, **where: Any) -> BinaryIO:
     """A seekable binary file to read, buffered, so that it can be read by lines."""
     try:
-        return cast(BinaryIO, io.BufferedReader(open_anywhere(path, **where), 1 << 20))
+        return cast(BinaryIO, io.BufferedReader(open_file(path, **where), 1 << 20))
     except StorageError as error:
         raise JobError(f"seeds: wanted to read '{path}', got {type(error).__name__}; is it there, and may you read it?") from None

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from synth_ray.ask.journal import open_journal
 from synth_ray.ask.teacher import TeacherFacts
-from synth_ray.ask.worker import AskWorker, Recalled
+from synth_ray.ask.worker import AskWorker, JournalledAnswers
 from synth_ray.errors import EngineDied, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
@@ -114,7 +114,7 @@ class LocalPool:
                 event = StageFailed(work[0], f"{type(error).__name__}: {error}", fatal=True)
             self._events.put(event)
 
-    def submit(self, replica: int, requests: Sequence[Request], journalled: Recalled) -> None:
+    def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:
         worker = self._workers.get(replica)
         if worker is not None:  # else it was just lost, and the driver is about to hear of it and ask again
             worker.submit(requests, journalled)
@@ -132,7 +132,7 @@ class LocalPool:
 
     def drop_journal(self, chunk: int) -> None:
         for worker in list(self._workers.values()):
-            worker.committed(chunk)
+            worker.drop_journal(chunk)
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
         self._staging += 1

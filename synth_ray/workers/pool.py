@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
-from synth_ray.ask.worker import Recalled
+from synth_ray.ask.worker import JournalledAnswers
 from synth_ray.dedup.index import Shards
 from synth_ray.records import Request
 
@@ -98,7 +98,7 @@ class Pool(Protocol):
         """The index's shards, started; None where the driver keeps the index itself. May be called before `open`."""
         ...
 
-    def submit(self, replica: int, requests: Sequence[Request], journalled: Recalled) -> None: ...
+    def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None: ...
 
     def withdraw(self, replica: int, limit: int) -> None:
         """Ask the replica to hand back up to so many requests it has not begun: told by one TeacherReturned, be it empty."""

@@ -157,7 +157,7 @@ def test_beside_requests_a_thousand_times_slower_everyone_else_is_answered_and_t
     document = job(tmp_path, str(tmp_path / "out"))
     del document["recipe"]
     left: list[tuple[int, int]] = []
-    result = synth_ray.run(document | how, watch=lambda tally: left.append((tally.in_flight, tally.waiting_bytes)))
+    result = synth_ray.run(document | how, watch=lambda tally: left.append((tally.in_flight, tally.buffered_bytes)))
     assert result.manifest["complete"]
     assert result.manifest["rows"]["requested"] == 400
     assert result.manifest["rows"]["failed"] == {}

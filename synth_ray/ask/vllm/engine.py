@@ -15,9 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from synth_ray.ask.teacher import Load, TeacherFacts
-from synth_ray.ask.vllm.outputs import Said, completions_of
-from synth_ray.ask.vllm.start import out_of_sight, rank_of
-from synth_ray.ask.vllm.stats import EngineCounts, resolved_arguments, size_of
+from synth_ray.ask.vllm.outputs import RawCompletion, completions_of
+from synth_ray.ask.vllm.start import hidden_module, lora_rank
+from synth_ray.ask.vllm.stats import EngineStats, resolved_arguments, size_of
 from synth_ray.errors import AskFailed, JobError, MissingResource, TeacherError
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, Constraint
@@ -33,7 +33,7 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class EngineRequest:
     """One ask as an engine takes it. `sampling` are keys of vLLM's SamplingParams, with `n` and `max_tokens` among them."""
 
     tokens: list[int]
@@ -48,7 +48,7 @@ class Ask:
         return int(self.sampling["n"])
 
     @property
-    def is_spelt_by_engine(self) -> bool:
+    def engine_detokenizes(self) -> bool:
         """Stop strings are looked for in the text as it grows, and log-probabilities spell each token."""
         return any(self.sampling.get(name) is not None for name in ("stop", "logprobs", "prompt_logprobs"))
 
@@ -58,12 +58,12 @@ class VllmEngine:
 
     def __init__(self, model: Model, adapters: Sequence[str] = ()) -> None:
         """Starts it, which may take minutes. Raises Absent, JobError or TeacherError."""
-        quiet()
+        set_vllm_environment()
         # Whatever the environment says: killed in a process of its own, the engine would leave `step` waiting for ever.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         self._model, self._adapters = model, list(adapters)
         self._engine = _start(_engine_args(model, adapters), model)
-        self._counts = EngineCounts(self._engine.engine_core.engine_core.scheduler)
+        self._stats = EngineStats(self._engine.engine_core.engine_core.scheduler)
 
     def facts(self) -> TeacherFacts:
         config = self._engine.vllm_config
@@ -82,7 +82,7 @@ class VllmEngine:
             size=size_of(self._engine),
         )
 
-    def tokenizer_names(self) -> dict[str, Any]:
+    def tokenizer_args(self) -> dict[str, Any]:
         """What `tokenizer_of` makes the engine's own tokenizer of, in whichever process."""
         config = self._engine.vllm_config.model_config
         return {
@@ -94,39 +94,39 @@ class VllmEngine:
 
     def begin(self) -> None:
         """From here on it is this thread that steps it."""
-        self._counts.begin()
+        self._stats.begin()
 
     @property
     def is_busy(self) -> bool:
         return bool(self._engine.has_unfinished_requests())
 
-    def take(self, number: int, ask: Ask) -> None:
+    def add_request(self, number: int, ask: EngineRequest) -> None:
         """Raises AskFailed for one that vLLM refuses (a schema it cannot compile, a key it does not know): the others go on."""
         from vllm.exceptions import VLLMClientError
 
         try:
             prompt = {"prompt_token_ids": ask.tokens}
-            self._engine.add_request(str(number), prompt, _parameters(ask), lora_request=self._lora(ask.adapter))
+            self._engine.add_request(str(number), prompt, _sampling_params(ask), lora_request=self._lora(ask.adapter))
         except (VLLMClientError, ValueError, TypeError) as error:
             raise AskFailed(Reason.ENGINE_ERROR, f"refused by the engine: {type(error).__name__}") from None
 
-    def drop(self, number: int) -> None:
+    def abort_request(self, number: int) -> None:
         self._engine.abort_request([str(number)])
 
-    def step(self) -> list[tuple[int, list[Said]]]:
+    def step(self) -> list[tuple[int, list[RawCompletion]]]:
         """One step of everything it runs: the asks that ended in it, by number."""
         began = time.monotonic()
         outputs = self._engine.step()
         done = [(int(o.request_id), completions_of(o)) for o in outputs if o.finished]
-        self._counts.stepped(time.monotonic() - began, [[one for one, _ in answers] for _, answers in done])
+        self._stats.add_step(time.monotonic() - began, [[one for one, _ in answers] for _, answers in done])
         return done
 
-    def starved(self, seconds: float) -> None:
+    def add_idle(self, seconds: float) -> None:
         """So long it had nothing to step."""
-        self._counts.starved(seconds)
+        self._stats.add_idle(seconds)
 
     def load(self) -> Load:
-        return self._counts.load()
+        return self._stats.load()
 
     def _lora(self, adapter: str) -> Any:
         if not adapter:
@@ -136,12 +136,12 @@ class VllmEngine:
         return LoRARequest(adapter, 1 + self._adapters.index(adapter), adapter)
 
 
-def quiet() -> None:
+def set_vllm_environment() -> None:
     """What vLLM reads of the environment when it is imported, where the environment does not say otherwise."""
     os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
 
 
-def likely_names(model: Model) -> dict[str, Any]:
+def guess_tokenizer_args(model: Model) -> dict[str, Any]:
     """What the engine will most likely tell as its `tokenizer_names`, before it is up."""
     return {
         "tokenizer_name": model.tokenizer or model.model,
@@ -151,16 +151,16 @@ def likely_names(model: Model) -> dict[str, Any]:
     }
 
 
-def tokenizer_of(names: dict[str, Any]) -> Any:
+def load_tokenizer(names: dict[str, Any]) -> Any:
     """The tokenizer of the engine that told these names."""
-    quiet()
+    set_vllm_environment()
     import vllm.v1.engine.detokenizer  # noqa: F401  `spelt` needs it, and it takes its time
     from vllm.tokenizers import get_tokenizer
 
     return get_tokenizer(**names)
 
 
-def spelt(tokenizer: Any, ask: Ask, said: Said) -> Completion:
+def detokenize(tokenizer: Any, ask: EngineRequest, said: RawCompletion) -> Completion:
     """With its text, of an answer that the engine did not spell: by vLLM's own rules, so that it is the same text."""
     from vllm import SamplingParams
     from vllm.v1.engine.detokenizer import IncrementalDetokenizer
@@ -174,15 +174,15 @@ def spelt(tokenizer: Any, ask: Ask, said: Said) -> Completion:
     return replace(completion, text=spelling.get_next_output_text(True, False))
 
 
-def _parameters(ask: Ask) -> Any:
+def _sampling_params(ask: EngineRequest) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    how = {"detokenize": ask.is_spelt_by_engine, "output_kind": RequestOutputKind.FINAL_ONLY}
-    return SamplingParams(structured_outputs=_guide(ask.constraint), **how, **ask.sampling)
+    how = {"detokenize": ask.engine_detokenizes, "output_kind": RequestOutputKind.FINAL_ONLY}
+    return SamplingParams(structured_outputs=_structured_outputs(ask.constraint), **how, **ask.sampling)
 
 
-def _guide(constraint: Constraint | None) -> Any:
+def _structured_outputs(constraint: Constraint | None) -> Any:
     if constraint is None:
         return None
     from vllm.sampling_params import StructuredOutputsParams
@@ -209,7 +209,7 @@ def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
     known.setdefault("structured_outputs_config", {"backend": "xgrammar", "disable_any_whitespace": True})
     known.setdefault("disable_log_stats", True)
     if adapters:
-        rank = max(map(rank_of, adapters))
+        rank = max(map(lora_rank, adapters))
         # On the CPU a request without an adapter is given the last slot, by its index of -1: one slot stays empty for it.
         known = {"enable_lora": True, "max_loras": len(adapters) + 1, "max_lora_rank": rank} | known
     if int(known.get("tensor_parallel_size", 1)) * int(known.get("pipeline_parallel_size", 1)) == 1:
@@ -228,7 +228,7 @@ def _start(engine_args: Any, model: Model) -> Any:
     from vllm.v1.engine.llm_engine import LLMEngine
 
     try:
-        with out_of_sight("llvmlite.binding.ffi"):
+        with hidden_module("llvmlite.binding.ffi"):
             return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
     except (OSError, ValueError, RuntimeError) as error:
         raise TeacherError(

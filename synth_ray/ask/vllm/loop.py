@@ -18,90 +18,90 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from synth_ray import gc_tuning
-from synth_ray.ask.vllm.engine import Ask, VllmEngine
+from synth_ray.ask.vllm.engine import EngineRequest, VllmEngine
 from synth_ray.errors import AskFailed, EngineDied, SynthRayError
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 0.25
+STATS_INTERVAL_S = 0.25
 """How old the last word of how busy a busy engine is may be."""
 
-Item = tuple[int, Ask | None] | None
+Command = tuple[int, EngineRequest | None] | None
 
 
 class EngineLoop:
     """One engine at one end of a line."""
 
-    def __init__(self, line: Connection, engine: VllmEngine) -> None:
-        self._line, self._engine = line, engine
+    def __init__(self, connection: Connection, engine: VllmEngine) -> None:
+        self._connection, self._engine = connection, engine
         self._arrivals = select.poll()
-        self._arrivals.register(line.fileno(), select.POLLIN)
+        self._arrivals.register(connection.fileno(), select.POLLIN)
         self._refused: list[tuple[int, AskFailed]] = []
-        self._taken, self._told = 0, 0.0
+        self._received_count, self._last_update_at = 0, 0.0
 
     def run(self) -> None:
         self._engine.begin()
         try:
-            while self._take_in():
+            while self._receive():
                 self._step()
         except (EOFError, ConnectionError):
             log.info("whoever asked is gone")
         except Exception as error:
             # A failed step leaves the engine unusable: everyone who waits hears of it.
             log.error("vllm engine died: %s", type(error).__name__)
-            self._line.send(EngineDied(f"vllm engine died in a step: {type(error).__name__}: {str(error)[:300]}"))
+            self._connection.send(EngineDied(f"vllm engine died in a step: {type(error).__name__}: {str(error)[:300]}"))
 
-    def _take_in(self) -> bool:
+    def _receive(self) -> bool:
         """What has come; wait for it only when there is nothing to step. False to stop."""
         while True:
             idle = not self._engine.is_busy
             if idle:
-                self._tell([])
+                self._send_update([])
             began = time.monotonic()
             if not self._arrivals.poll(None if idle else 0):
                 return True
             if idle:
-                self._engine.starved(time.monotonic() - began)
-            if not self._take(self._line.recv()):
+                self._engine.add_idle(time.monotonic() - began)
+            if not self._handle(self._connection.recv()):
                 return False
 
-    def _take(self, items: Iterable[Item]) -> bool:
+    def _handle(self, items: Iterable[Command]) -> bool:
         for item in items:
             if item is None:
                 return False
             number, ask = item
             if ask is None:
-                self._engine.drop(number)
+                self._engine.abort_request(number)
                 continue
-            self._taken += ask.n
+            self._received_count += ask.n
             try:
-                self._engine.take(number, ask)
+                self._engine.add_request(number, ask)
             except AskFailed as refused:
                 self._refused.append((number, refused))
         return True
 
     def _step(self) -> None:
         ended = self._engine.step()
-        if ended or time.monotonic() - self._told > BEAT_S:
-            self._tell(ended)
+        if ended or time.monotonic() - self._last_update_at > STATS_INTERVAL_S:
+            self._send_update(ended)
 
-    def _tell(self, ended: list[tuple[int, Any]]) -> None:
-        self._told = time.monotonic()
+    def _send_update(self, ended: list[tuple[int, Any]]) -> None:
+        self._last_update_at = time.monotonic()
         refused, self._refused = self._refused, []
-        self._line.send((self._engine.load(), self._taken, [*refused, *ended]))
+        self._connection.send((self._engine.load(), self._received_count, [*refused, *ended]))
 
 
-def _serve(line: Connection) -> None:
+def _serve(connection: Connection) -> None:
     """In a process of its own: first comes a model; then its facts go up and its tokenizer's names, or why there are none."""
-    model, adapters = line.recv()
+    model, adapters = connection.recv()
     try:
         engine = VllmEngine(model, adapters)
     except SynthRayError as error:
-        line.send(error)
+        connection.send(error)
         return
     gc_tuning.freeze_startup_objects()
-    line.send((engine.facts(), engine.tokenizer_names()))
-    EngineLoop(line, engine).run()
+    connection.send((engine.facts(), engine.tokenizer_args()))
+    EngineLoop(connection, engine).run()
 
 
 if __name__ == "__main__":

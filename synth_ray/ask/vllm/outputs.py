@@ -7,11 +7,11 @@ from typing import Any
 
 from synth_ray.recipes.contract import Completion
 
-Said = tuple[Completion, list[int]]
+RawCompletion = tuple[Completion, list[int]]
 """A completion and, where the engine did not spell it, its tokens."""
 
 
-def completions_of(output: Any) -> list[Said]:
+def completions_of(output: Any) -> list[RawCompletion]:
     asked = len(output.prompt_token_ids or ())
     cached = int(output.num_cached_tokens or 0)
     return [
@@ -26,9 +26,9 @@ def completions_of(output: Any) -> list[Said]:
 def _logprobs(output: Any) -> list[dict[str, Any]] | None:
     if output.logprobs is None:
         return None
-    return [_at_its_place(said, likely) for said, likely in zip(output.token_ids, output.logprobs, strict=True)]
+    return [_token_logprobs(said, likely) for said, likely in zip(output.token_ids, output.logprobs, strict=True)]
 
 
-def _at_its_place(said: int, likely: Mapping[int, Any]) -> dict[str, Any]:
+def _token_logprobs(said: int, likely: Mapping[int, Any]) -> dict[str, Any]:
     told = {id_: {"token": one.decoded_token or "", "id": id_, "logprob": one.logprob} for id_, one in likely.items()}
     return told[said] | {"top": sorted(told.values(), key=lambda one: -one["logprob"])}

@@ -13,7 +13,7 @@ from synth_ray.errors import MissingResource
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # those vLLM has kernels for
 
 
-def rank_of(adapter: str) -> int:
+def lora_rank(adapter: str) -> int:
     """The rank to start an engine with for this adapter. Raises Absent for a folder that is none."""
     try:
         rank = int(json.loads((Path(adapter) / "adapter_config.json").read_text())["r"])
@@ -25,7 +25,7 @@ def rank_of(adapter: str) -> int:
 
 
 @contextmanager
-def out_of_sight(module: str) -> Iterator[None]:
+def hidden_module(module: str) -> Iterator[None]:
     """Hide a loaded module while vLLM starts.
 
     On the CPU it looks through every loaded module for kernels to replace (vllm/triton_utils/dispatcher.py) and stumbles

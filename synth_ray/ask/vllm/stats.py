@@ -13,7 +13,7 @@ from synth_ray.ask.teacher import Load, ModelSize
 from synth_ray.recipes.contract import Completion
 
 
-class EngineCounts:
+class EngineStats:
     """Counts of one engine, kept and told by the thread that steps it."""
 
     def __init__(self, scheduler: Any) -> None:
@@ -27,10 +27,10 @@ class EngineCounts:
     def begin(self) -> None:
         self._cpu_began = time.thread_time()
 
-    def starved(self, seconds: float) -> None:
+    def add_idle(self, seconds: float) -> None:
         self._starved_s += seconds
 
-    def stepped(self, seconds: float, ended: Sequence[Sequence[Completion]]) -> None:
+    def add_step(self, seconds: float, ended: Sequence[Sequence[Completion]]) -> None:
         """One step took so long, and these asks ended in it: they ran in it, and are no longer in the scheduler's list."""
         self._steps += 1
         self._busy_s += seconds

@@ -14,11 +14,11 @@ from itertools import count
 from typing import Any
 
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
-from synth_ray.ask.vllm.engine import Ask, likely_names, spelt, tokenizer_of
-from synth_ray.ask.vllm.host import EngineHost, OwnProcess
-from synth_ray.ask.vllm.loop import Item
-from synth_ray.ask.vllm.outputs import Said
-from synth_ray.ask.vllm.pending_replies import Waiters
+from synth_ray.ask.vllm.engine import EngineRequest, detokenize, guess_tokenizer_args, load_tokenizer
+from synth_ray.ask.vllm.host import EngineHost, ProcessHost
+from synth_ray.ask.vllm.loop import Command
+from synth_ray.ask.vllm.outputs import RawCompletion
+from synth_ray.ask.vllm.pending_replies import PendingReplies
 from synth_ray.errors import AskFailed, EngineDied
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
@@ -32,24 +32,24 @@ class VllmTeacher:
 
     def __init__(self, model: Model, *, adapters: Sequence[str] = (), host: EngineHost | None = None) -> None:
         self._model, self._adapters = model, list(adapters)
-        self._host = host or OwnProcess()
-        self._waiters = Waiters()
-        self._outbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._host = host or ProcessHost()
+        self._replies = PendingReplies()
+        self._outbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._numbers = count()  # several event loops may ask
-        self._sent = self._taken = 0
+        self._sent_count = self._received_count = 0
         self._load = Load()
 
     def open(self) -> TeacherFacts:
         began = time.monotonic()
         with ThreadPoolExecutor(1) as meanwhile:
-            likely = likely_names(self._model)
-            loading = meanwhile.submit(tokenizer_of, likely)
-            self._line, facts, names = self._host.open(self._model, self._adapters)
+            likely = guess_tokenizer_args(self._model)
+            loading = meanwhile.submit(load_tokenizer, likely)
+            self._connection, facts, names = self._host.open(self._model, self._adapters)
         known = names == likely and loading.exception() is None
-        self._tokenizer = loading.result() if known else tokenizer_of(names)
+        self._tokenizer = loading.result() if known else load_tokenizer(names)
         self._max_len = facts.max_model_len
-        for work in (self._send, self._listen):
+        for work in (self._send_loop, self._receive_loop):
             threading.Thread(target=work, name=f"engine{work.__name__}", daemon=True).start()
         return replace(facts, start_s=time.monotonic() - began)
 
@@ -58,22 +58,22 @@ class VllmTeacher:
         room = self._max_len - len(tokens)
         if room <= 0:
             raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(tokens)} tokens, the engine takes {self._max_len}")
-        ask = Ask(tokens, _sampling(prompt, room), prompt.constraint, prompt.adapter)
-        said = await self._said(ask)
-        if ask.is_spelt_by_engine:
+        ask = EngineRequest(tokens, _sampling(prompt, room), prompt.constraint, prompt.adapter)
+        said = await self._generate(ask)
+        if ask.engine_detokenizes:
             return [completion for completion, _ in said]
         with self._lock:
-            return [spelt(self._tokenizer, ask, one) for one in said]
+            return [detokenize(self._tokenizer, ask, one) for one in said]
 
-    async def _said(self, ask: Ask) -> list[Said]:
+    async def _generate(self, ask: EngineRequest) -> list[RawCompletion]:
         number = next(self._numbers)
-        answer = self._waiters.add(number)
-        self._post(number, ask)
+        answer = self._replies.add(number)
+        self._enqueue(number, ask)
         try:
-            said: list[Said] = await answer
+            said: list[RawCompletion] = await answer
         except asyncio.CancelledError:
-            if self._waiters.forget(number) is not None:
-                self._post(number, None)
+            if self._replies.forget(number) is not None:
+                self._enqueue(number, None)
             raise
         return said
 
@@ -84,14 +84,14 @@ class VllmTeacher:
             text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
             return list(self._tokenizer.encode(text, add_special_tokens=False))
 
-    def _post(self, number: int, ask: Ask | None) -> None:
+    def _enqueue(self, number: int, ask: EngineRequest | None) -> None:
         with self._lock:
-            self._sent += ask.n if ask is not None else 0
+            self._sent_count += ask.n if ask is not None else 0
         self._outbox.put((number, ask))
 
     def load(self) -> Load:
         """As the engine last told; what is still on its way to it waits, too."""
-        return replace(self._load, waiting=self._load.waiting + self._sent - self._taken)
+        return replace(self._load, waiting=self._load.waiting + self._sent_count - self._received_count)
 
     def close(self) -> None:
         self._outbox.put(None)
@@ -99,34 +99,34 @@ class VllmTeacher:
 
     # Threads of their own, for a line can be full and can be silent.
 
-    def _send(self) -> None:
-        items: list[Item] = []
+    def _send_loop(self) -> None:
+        items: list[Command] = []
         try:
             while None not in items:
                 items = [self._outbox.get()]
                 with suppress(queue.Empty):
                     while True:
                         items.append(self._outbox.get_nowait())
-                self._line.send(items)
+                self._connection.send(items)
         except OSError:
             pass  # who listens on a broken line tells everyone who waits
         except Exception as error:  # what a recipe asked with cannot travel: better a dead engine than one that is never asked
-            self._waiters.bury(f"an ask could not be sent to the engine: {type(error).__name__}")
+            self._replies.fail_all(f"an ask could not be sent to the engine: {type(error).__name__}")
 
-    def _listen(self) -> None:
+    def _receive_loop(self) -> None:
         death = ""
         try:
             while not death:
-                told = self._line.recv()
+                told = self._connection.recv()
                 if isinstance(told, EngineDied):
                     death = str(told)
                 else:
-                    self._load, self._taken, ended = told
-                    self._waiters.hand_over(ended)
+                    self._load, self._received_count, ended = told
+                    self._replies.resolve(ended)
         except (EOFError, OSError):
-            death = f"the engine is gone: {self._host.ended()}"
+            death = f"the engine is gone: {self._host.wait_exit_reason()}"
         finally:
-            self._waiters.bury(death or "what the engine said could not be read")
+            self._replies.fail_all(death or "what the engine said could not be read")
 
 
 def _sampling(prompt: Prompt, room: int) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import synth_ray
-from synth_ray.ask.adaptive_limit import Lanes
+from synth_ray.ask.adaptive_limit import EndpointLimiter
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
-from synth_ray.ask.openai_protocol import shared
+from synth_ray.ask.openai_protocol import split_tokens_by_length
 from synth_ray.ask.teacher import Prompt
 from synth_ray.errors import AskFailed, EngineDied, MissingResource
 from synth_ray.job.models import Model
@@ -136,20 +136,20 @@ def test_a_cancelled_ask_frees_its_place() -> None:
 
 @given(st.integers(0, 10_000), st.lists(st.text(max_size=20), min_size=1, max_size=8))
 def test_shared_tokens_sum_to_what_the_server_told(tokens: int, texts: list[str]) -> None:
-    assert sum(shared(tokens, texts)) == tokens
-    assert min(shared(tokens, texts)) >= 0
+    assert sum(split_tokens_by_length(tokens, texts)) == tokens
+    assert min(split_tokens_by_length(tokens, texts)) >= 0
 
 
 @given(st.lists(st.sampled_from(["answered", "refused", "gone"]), max_size=200), st.integers(1, 64))
 def test_a_limit_is_between_one_and_the_most(events: list[str], most: int) -> None:
     now = 0.0
-    lanes = Lanes(["a", "b"], most=most, clock=lambda: now)
+    lanes = EndpointLimiter(["a", "b"], max_limit=most, clock=lambda: now)
     for event in events:
         now += 1.0
-        lane = lanes.lanes[0]
+        lane = lanes.endpoints[0]
         lane.running = int(lane.limit)
         if event == "answered":
-            lanes.answered(lane, 0.1)
+            lanes.on_success(lane, 0.1)
         else:
             getattr(lanes, event)(lane)
         assert 1 <= lane.limit <= most

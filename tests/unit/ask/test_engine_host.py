@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from synth_ray.ask.engines import VISIBLE, devices_of
-from synth_ray.ask.vllm.host import OwnProcess
+from synth_ray.ask.engines import CUDA_VISIBLE_DEVICES, assign_devices
+from synth_ray.ask.vllm.host import ProcessHost
 from synth_ray.ask.vllm.teacher import VllmTeacher
 from synth_ray.errors import AskFailed, EngineDied, JobError, TeacherError
 from synth_ray.job.document import Job
@@ -147,19 +147,19 @@ def test_a_start_that_fails_says_what_the_engine_said(monkeypatch: pytest.Monkey
     python.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment\nexit 3\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    broken = VllmTeacher(Model(model=str(TINY_TEACHER)), host=OwnProcess({VISIBLE: "5,6"}))
+    broken = VllmTeacher(Model(model=str(TINY_TEACHER)), host=ProcessHost({CUDA_VISIBLE_DEVICES: "5,6"}))
     with pytest.raises(TeacherError, match="ended with code 3"):
         broken.open()
     broken.close()
-    assert f"{VISIBLE}=5,6\n" in (tmp_path / "environment").read_text()
+    assert f"{CUDA_VISIBLE_DEVICES}=5,6\n" in (tmp_path / "environment").read_text()
 
 
 def test_each_engine_of_a_replica_sees_its_own_accelerators_where_there_are_enough() -> None:
     small, large = Model(model="a"), Model(model="b", engine_args={"tensor_parallel_size": 2})
     served = Model.model_validate({"engine": "endpoint", "model": "c", "endpoint": {"urls": "http://127.0.0.1:1/v1"}})
-    assert devices_of([small, served, large], "4,5,6") == ["4", "", "5,6"]
-    assert devices_of([small, large], "4,5") == ["4,5", "4,5"]
-    assert devices_of([small, large], "") == ["", ""]
+    assert assign_devices([small, served, large], "4,5,6") == ["4", "", "5,6"]
+    assert assign_devices([small, large], "4,5") == ["4,5", "4,5"]
+    assert assign_devices([small, large], "") == ["", ""]
 
 
 @pytest.mark.parametrize(("gpus", "fits"), [(0, True), (2, True), (3, True), (1, False), (0.5, False), (4, False)])

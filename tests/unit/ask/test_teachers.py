@@ -14,7 +14,7 @@ from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
 from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.teacher import Prompt, Teacher
-from synth_ray.ask.vllm.host import OwnThread
+from synth_ray.ask.vllm.host import ThreadHost
 from synth_ray.ask.vllm.teacher import VllmTeacher
 from synth_ray.errors import AskFailed, EngineDied
 from synth_ray.job.models import Model, Script
@@ -65,7 +65,7 @@ def batched_teacher(served: tuple[str, str], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module")
 def threaded_teacher() -> Iterator[Teacher]:
     """The engine on a thread of this process, as one whose workers are Ray's is."""
-    one = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=ENGINE_ARGS), host=OwnThread())
+    one = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=ENGINE_ARGS), host=ThreadHost())
     one.open()
     yield one
     one.close()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from synth_ray.ask.teacher import ModelSize, TeacherFacts
 from synth_ray.job.running import Budget
-from synth_ray.meter.costs import COSTS, Costs
+from synth_ray.meter.costs import COSTS, CostRecords
 from synth_ray.meter.roofline import Peak, Work, peak_of, roofline
 from synth_ray.meter.spending import Spending
 from synth_ray.storage import open_storage
@@ -37,53 +37,53 @@ def test_a_stopped_run_has_not_passed_its_budget(most: float, earlier: float, mo
     spending.begin()
     up: set[int] = set()
     for _ in range(100_000):
-        if spending.stop():
+        if spending.stop_reason():
             break
-        before = spending.usd_of_all
+        before = spending.usd_all_runs
         move, replica = moves.pop() if moves else ("answered", 0)
         if move == "ready" and replica not in up:
-            spending.ready(replica, 0.0)
+            spending.on_ready(replica, 0.0)
             up.add(replica)
         elif move == "gone" and replica in up:
-            spending.gone(replica)
+            spending.on_replica_gone(replica)
             up.discard(replica)
         elif move == "answered":
-            spending.answered(3)
-        assert spending.usd_of_all >= before - 1e-9
+            spending.on_answered(3)
+        assert spending.usd_all_runs >= before - 1e-9
         clock.now += turn
     joined = turn / 3600 * 3.0  # a replica that came up between two looks was not reserved for
-    assert earlier >= most or spending.usd_of_all <= most + joined
+    assert earlier >= most or spending.usd_all_runs <= most + joined
 
 
 def test_nothing_more_is_begun_once_what_is_in_flight_would_use_up_the_rest() -> None:
     clock = Clock()
     spending = Spending(Budget(gpu_hour_usd=3600.0, max_usd=1000.0), clock)
     spending.begin()
-    spending.ready(0, 0.0)
+    spending.on_ready(0, 0.0)
     clock.now = 1.0
-    spending.answered(0)
+    spending.on_answered(0)
     clock.now = 101.0
-    spending.answered(1000)  # ten a second
-    assert not spending.is_last(1000)  # fifty seconds' worth is begun, $899 is left
+    spending.on_answered(1000)  # ten a second
+    assert not spending.should_wind_down(1000)  # fifty seconds' worth is begun, $899 is left
     clock.now = 960.0
-    assert spending.is_last(1000)
-    assert not spending.stop()
+    assert spending.should_wind_down(1000)
+    assert not spending.stop_reason()
     clock.now = 996.0
-    assert "budget.max_usd" in spending.stop()
+    assert "budget.max_usd" in spending.stop_reason()
 
 
 def test_what_earlier_runs_cost_is_summed_once_and_a_killed_run_keeps_what_it_wrote(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
     clock = Clock()
-    first = Costs(storage, clock=clock)
+    first = CostRecords(storage, clock=clock)
     assert (first.runs, first.earlier.total()) == (1, 0)
     clock.now = 30.0
-    first.keep(lambda: {"usd": 1.0, "replica_s": 10.0})
+    first.save_if_due(lambda: {"usd": 1.0, "replica_s": 10.0})
     first._thread.shutdown()  # and killed
-    second = Costs(storage, clock=clock)
+    second = CostRecords(storage, clock=clock)
     assert second.earlier["usd"] == 1.0
     assert second.close({"usd": 2.0, "replica_s": 5.0, "completion": 7}) == {"usd": 3.0, "replica_s": 15.0, "completion": 7}
-    third = Costs(storage, clock=clock)
+    third = CostRecords(storage, clock=clock)
     assert (third.runs, third.earlier["usd"]) == (3, 3.0)
     assert [json.loads(storage.read(e.path)) for e in storage.list(COSTS)][2] == {}
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 
 from synth_ray.job.split import Split
-from synth_ray.prepare.split_groups import Groups
+from synth_ray.prepare.split_groups import SplitAssigner
 from synth_ray.records import Seed
 
 
@@ -11,7 +11,7 @@ def test_a_stratified_split_gives_every_value_its_fractions_and_parts_no_lineage
     seeds = [
         Seed(str(i), f"lineage {i // 2}", "train", {"prompt": f"p{i}", "kind": "abcdefgh"[i % 16 // 2]}) for i in range(1600)
     ]
-    placed = list(Groups(Split(stratify="kind", group_at=None)).place(seeds))
+    placed = list(SplitAssigner(Split(stratify="kind", group_at=None)).assign(seeds))
     splits: dict[str, set[str]] = {}
     counts: dict[str, Counter[str]] = {}
     for seed in placed:
