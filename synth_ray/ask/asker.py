@@ -61,7 +61,7 @@ class Asker:
             deadline_s=job.limits.request_deadline_s,
             teacher_of=lambda request: teacher_role(job.models.teacher_of(request)),
             prices={role: model.usd_per_1m for role, model in job.models.by_role().items()},
-            note=record,
+            record=record,
         )
 
     async def run(self, request: Request, journalled: Mapping[str, list[Completion]] = NO_ANSWERS) -> Outcome:

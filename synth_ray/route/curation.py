@@ -40,7 +40,7 @@ def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _a
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
         ledger = Ledger(storage)
-        restaged = _restage_function(prepared.job, ledger.pinned(prepared.ask_digest, prepared.job.keys_that_change("ask")))
+        restage = _restage_function(prepared.job, ledger.pinned(prepared.ask_digest, prepared.job.keys_that_change("ask")))
         plans = open_schedule(prepared.job, prepared, storage, extend=False, retry_failed=False)
         replaces, before = manifest_etag(storage), _published_manifest(storage)
         publication = Publication(prepared, storage)
