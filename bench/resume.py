@@ -17,7 +17,7 @@ from typing import Any
 from bench.results import tell
 from synth_ray.ask.journal import journalled_chunks
 from synth_ray.dataset.ledger import COMMITS, Commit, Ledger
-from synth_ray.dataset.output_status import standing
+from synth_ray.dataset.output_status import read_status
 from synth_ray.drive.window import Window
 from synth_ray.job.load import job_from
 from synth_ray.prepare.plan_segments import load_or_grow_plan
@@ -59,7 +59,7 @@ def ready(root: Path, rows: int, seeds: Path) -> dict[str, Any]:
     assert len(requests) == CHUNK
     assert window.next_chunk == len(chunks)
     began = time.monotonic()
-    assert standing(storage, now=time.time()).rows == len(chunks) * CHUNK
+    assert read_status(storage, now=time.time()).rows == len(chunks) * CHUNK
     return {
         "rows committed": len(chunks) * CHUNK,
         "seconds to the next request": round(seconds, 2),

@@ -25,7 +25,7 @@ def split_of(lineage: str, fractions: Mapping[str, float], *, salt: str) -> str:
     return next(name for name, share in reversed(shares) if share > 0)
 
 
-class Strata:
+class StratifiedSplits:
     """Splits by turns within each stratum, so that rare values are in every split too.
 
     Law: of any first n lineages of a stratum each split has its share to within two. The turns are Tijdeman's (The chairman
@@ -45,10 +45,10 @@ class Strata:
             given = self._given[stratum] = Counter()
             name = blake2b(f"{self._salt}\0{stratum}".encode(), digest_size=8).digest()
             for _ in range(int.from_bytes(name, "big") % _BEGINNINGS):
-                self._turn(given)
-        return self._turn(given)
+                self._choose_split(given)
+        return self._choose_split(given)
 
-    def _turn(self, given: Counter[str]) -> str:
+    def _choose_split(self, given: Counter[str]) -> str:
         n, spare = given.total() + 1, 1 / max(1, 2 * len(self._shares) - 2)
         due = [name for name, share in self._shares.items() if share * n - given[name] >= spare - _ROUNDING]
         chosen = min(due, key=lambda name: (given[name] + 1 - spare) / self._shares[name]) if due else next(iter(self._shares))

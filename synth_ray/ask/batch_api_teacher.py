@@ -71,7 +71,7 @@ class BatchApiTeacher:
             engine="batch_api",
             model=self._model.model,
             revision=self._model.revision,
-            max_running=self._section.most_running,
+            max_running=self._section.max_running,
             max_model_len=_MAX_MODEL_LEN,
             engine_args={"flavour": self._section.flavour, "sent_before": len(found)},
         )

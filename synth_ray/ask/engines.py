@@ -30,7 +30,7 @@ def open_engines(models: Mapping[str, Model], storage: Storage | None = None) ->
     """An open engine for every role. `storage` is the output's, for an engine that keeps records there."""
     alike: dict[str, list[Model]] = {}
     for model in models.values():
-        alike.setdefault(model.served_as, []).append(model)
+        alike.setdefault(model.engine_key, []).append(model)
     devices = assign_devices([some[0] for some in alike.values()], os.environ.get(CUDA_VISIBLE_DEVICES, ""))
     teachers = [
         open_teacher(some[0], storage, adapters=sorted({model.lora for model in some if model.lora}), devices=own)
@@ -41,7 +41,7 @@ def open_engines(models: Mapping[str, Model], storage: Storage | None = None) ->
         facts_of = dict(zip(alike, zip(teachers, starting.map(lambda one: one.open(), teachers), strict=True), strict=True))
     found: dict[str, Engine] = {}
     for role, model in models.items():
-        engine, facts = facts_of[model.served_as]
+        engine, facts = facts_of[model.engine_key]
         found[role] = Engine(LoraTeacher(engine, model.lora) if model.lora else engine, engine, facts)
     return found
 
@@ -87,7 +87,7 @@ def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequ
     from synth_ray.ask.vllm.host import ProcessHost, ThreadHost
     from synth_ray.ask.vllm.teacher import VllmTeacher
 
-    host = ThreadHost() if model.spreads else ProcessHost({CUDA_VISIBLE_DEVICES: devices} if devices else {})
+    host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: devices} if devices else {})
     return VllmTeacher(model, adapters=adapters, host=host)
 
 

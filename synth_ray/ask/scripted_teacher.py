@@ -17,7 +17,7 @@ from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import AskFailed, EngineDied
 from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion
-from synth_ray.recipes.templates import compiled
+from synth_ray.recipes.templates import compile_template
 from synth_ray.records import Reason
 
 _SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "er", "il", "on", "us")]
@@ -123,7 +123,7 @@ class ScriptedTeacher:
         return self._sentence(draw, self._script.words)
 
     def _templated(self, prompt: Prompt, draw: random.Random) -> str:
-        template = compiled(draw.choice(self._script.answers))
+        template = compile_template(draw.choice(self._script.answers))
         words = self._sentence(draw, self._script.words)
         return template.render(prompt=prompt.messages[-1]["content"], words=words, number=draw.randrange(1000))
 

@@ -15,7 +15,7 @@ _PLAIN = re.compile(
     rf"(?<![\w.,%)/*+\-×÷=<])((?:[$€£]?\s?(?:{_NUMBER})%?\s*[-+*/×÷]\s*)+[$€£]?\s?(?:{_NUMBER})%?)\s*=\s*[$€£]?\s?(-?(?:{_NUMBER})%?)(?![\d/*×÷%]|\s*[-+*/×÷]\s*[\d(])"
 )
 _FINAL = re.compile(r"####\s*(-?[$€£]?\s*-?(?:\d[\d,]*(?:\.\d+)?|\.\d+))")
-_LONGEST = 200
+_MAX_EXPRESSION = 200
 
 
 class _Unreadable(Exception):
@@ -76,7 +76,7 @@ class _Parser:
     """Sums and products of decimal numbers with parentheses, by recursive descent, in exact fractions."""
 
     def __init__(self, text: str, *, percent: Fraction) -> None:
-        if len(text) > _LONGEST:
+        if len(text) > _MAX_EXPRESSION:
             raise _Unreadable
         self._percent = percent
         self._tokens = self._read(re.sub(r"[$€£]", "", text))

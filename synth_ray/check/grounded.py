@@ -32,7 +32,7 @@ _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 _NUMERALS = {word: str(n) for n, word in enumerate(_UNITS)} | {word: str(10 * n) for n, word in enumerate(_TENS, 2)}
 
 
-def unsupported(answer: str, passage: str, *, question: str = "", quote: str = "", least: float = 0.8) -> str:
+def unsupported(answer: str, passage: str, *, question: str = "", quote: str = "", min_support: float = 0.8) -> str:
     """What makes the answer unsupported ('quote', 'number', 'name', 'words', 'negation'), or '' when nothing does.
 
     With a quote the answer must stand in the quote, and the quote in the passage. The question's own words need no support;
@@ -46,7 +46,7 @@ def unsupported(answer: str, passage: str, *, question: str = "", quote: str = "
         return "number"
     known = set(map(_stem, _words(given)))
     sentences = [s.strip() for s in _SENTENCE.split(answer) if s.strip()]
-    return next(filter(None, (_sentence_unsupported(s, witness, known, least) for s in sentences)), "")
+    return next(filter(None, (_sentence_unsupported(s, witness, known, min_support) for s in sentences)), "")
 
 
 def _sentence_unsupported(sentence: str, witness: str, known: set[str], least: float) -> str:
@@ -55,10 +55,10 @@ def _sentence_unsupported(sentence: str, witness: str, known: set[str], least: f
     said = [_stem(word) for word in _content(sentence)]
     if said and sum(word in known for word in said) < least * len(said):
         return "words"
-    return "negation" if _turned_round(sentence, witness) else ""
+    return "negation" if _is_negated(sentence, witness) else ""
 
 
-def _turned_round(sentence: str, witness: str) -> bool:
+def _is_negated(sentence: str, witness: str) -> bool:
     """Whether a clause denies what the nearest clause of the witness affirms, or the other way round."""
     clauses = [one for part in _SENTENCE.split(witness) for one in _CLAUSE.split(part) if one.strip()]
     for clause in _CLAUSE.split(_REPLY.sub("", sentence)):

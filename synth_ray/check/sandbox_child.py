@@ -42,7 +42,7 @@ _CALLS: dict[str, tuple[int, int, int, int, tuple[int, ...]]] = {
 }  # fmt: skip
 
 
-def _checked(result: int, what: str) -> None:
+def _require_zero(result: int, what: str) -> None:
     if result != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"{what}: {os.strerror(error)}")
@@ -50,13 +50,13 @@ def _checked(result: int, what: str) -> None:
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
     arguments = [None if a is None else os.fsencode(a) for a in (source, target, kind)]
-    _checked(_LIBC.mount(*arguments, ctypes.c_ulong(flags), None if options is None else options.encode()), "mount")
+    _require_zero(_LIBC.mount(*arguments, ctypes.c_ulong(flags), None if options is None else options.encode()), "mount")
 
 
-def _apart() -> None:
+def _unshare() -> None:
     """New namespaces, in which this user is root over nothing but them."""
     user, group = os.getuid(), os.getgid()
-    _checked(_LIBC.unshare(_NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS), "unshare")
+    _require_zero(_LIBC.unshare(_NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS), "unshare")
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
@@ -75,11 +75,11 @@ def _times(flags: int) -> int:
     return (1024 if flags & 1024 else 0) | (2048 if flags & 2048 else 0) | ((1 << 21) if flags & 4096 else 0)
 
 
-def _new_root(told: dict[str, Any]) -> None:
+def _new_root(settings: dict[str, Any]) -> None:
     _mount("none", "/", None, _REC | _PRIVATE)
-    root = told["root"]
-    _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, f"size={told['disk']},nr_inodes=4096,mode=755")
-    for folder in told["readable"]:
+    root = settings["root"]
+    _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, f"size={settings['disk']},nr_inodes=4096,mode=755")
+    for folder in settings["readable"]:
         if os.path.islink(folder):
             os.makedirs(os.path.dirname(root + folder), exist_ok=True)
             os.symlink(os.readlink(folder), root + folder)
@@ -88,17 +88,17 @@ def _new_root(told: dict[str, Any]) -> None:
     os.makedirs(f"{root}/box")
     os.makedirs(f"{root}/.before")
     pivot_root = _CALLS[platform.machine()][1]
-    _checked(_LIBC.syscall(pivot_root, os.fsencode(root), os.fsencode(f"{root}/.before")), "pivot_root")
+    _require_zero(_LIBC.syscall(pivot_root, os.fsencode(root), os.fsencode(f"{root}/.before")), "pivot_root")
     os.chdir("/box")
-    _checked(_LIBC.umount2(b"/.before", 2), "umount2")
+    _require_zero(_LIBC.umount2(b"/.before", 2), "umount2")
     os.rmdir("/.before")
 
 
-def _limit(told: dict[str, Any]) -> None:
+def _limit(settings: dict[str, Any]) -> None:
     limits = {
-        resource.RLIMIT_CPU: told["cpu_s"],
-        resource.RLIMIT_AS: told["memory"],
-        resource.RLIMIT_FSIZE: told["disk"],
+        resource.RLIMIT_CPU: settings["cpu_s"],
+        resource.RLIMIT_AS: settings["memory"],
+        resource.RLIMIT_FSIZE: settings["disk"],
         resource.RLIMIT_NOFILE: 64,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NPROC: 64,
@@ -107,14 +107,14 @@ def _limit(told: dict[str, Any]) -> None:
         resource.setrlimit(limit, (value, value))
 
 
-def _powerless() -> None:
+def _drop_capabilities() -> None:
     for capability in range(64):
         _LIBC.prctl(_CAPBSET_DROP, capability, 0, 0, 0)
-    _checked(_LIBC.prctl(_SECUREBITS, _NOROOT_LOCKED, 0, 0, 0), "securebits")
-    _checked(_LIBC.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    _require_zero(_LIBC.prctl(_SECUREBITS, _NOROOT_LOCKED, 0, 0, 0), "securebits")
+    _require_zero(_LIBC.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
 
 
-def _filtered() -> None:
+def _install_seccomp() -> None:
     """Seccomp: another architecture is killed; what makes processes, sockets, mounts or reaches others is refused."""
     arch, _, clone, clone3, refused = _CALLS[platform.machine()]
     load, equal, any_set, answer = 0x20, 0x15, 0x45, 0x06
@@ -129,14 +129,14 @@ def _filtered() -> None:
     code = b"".join(struct.pack("HBBI", *line) for line in program)
     buffer = ctypes.create_string_buffer(code)
     told = struct.pack("HxxxxxxP", len(program), ctypes.addressof(buffer))
-    _checked(_LIBC.prctl(_SECCOMP, 2, ctypes.create_string_buffer(told), 0, 0), "seccomp")
+    _require_zero(_LIBC.prctl(_SECCOMP, 2, ctypes.create_string_buffer(told), 0, 0), "seccomp")
 
 
 def main() -> None:
     told = json.loads(sys.argv[1])
     null = os.open("/dev/null", os.O_RDWR)
     try:
-        _apart()
+        _unshare()
         child = os.fork()
         if child:
             os.close(0)
@@ -146,8 +146,8 @@ def main() -> None:
         _new_root(told)
         os.dup2(null, 2)
         _limit(told)
-        _powerless()
-        _filtered()
+        _drop_capabilities()
+        _install_seccomp()
     except (OSError, KeyError) as error:
         os.write(1, f"{type(error).__name__}: {error}".encode())
         os._exit(NO_ISOLATION)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from synth_ray.dataset.formats import FORMATS, LeftOut, beside
+from synth_ray.dataset.formats import FORMATS, NotRepresentable, sidecar_files
 from synth_ray.dataset.manifest import File, Manifest, read_manifest
-from synth_ray.dataset.samples import opened
+from synth_ray.dataset.samples import open_samples
 from synth_ray.errors import JobError
 from synth_ray.storage import Storage, open_storage
 
@@ -27,7 +27,7 @@ def main(arguments: argparse.Namespace) -> int:
     if not first:
         why = ", ".join(f"{n:,} with {reason}" for reason, n in sorted(_sum(told).items())) or "no row"
         raise JobError(f"export: wanted rows that format '{arguments.format}' can hold, got {why}; choose another format")
-    for name, text in beside(arguments.format, written, first).items():
+    for name, text in sidecar_files(arguments.format, written, first).items():
         target.write(name, text.encode())
     for split, counts in told.items():
         left_out = "".join(f", {n:,} left out ({reason})" for reason, n in sorted(counts.items()) if reason)
@@ -46,11 +46,11 @@ def _splits(
     for split in sorted({file.split for file in manifest.files}):
         files = [file for file in manifest.files if file.split == split]
         counts = told[split] = Counter({"": 0})
-        with opened(target, split, tar=name == "webdataset") as samples:
+        with open_samples(target, split, tar=name == "webdataset") as samples:
             for row in _rows(dataset, files):
                 try:
                     made = FORMATS[name](row)
-                except LeftOut as why:
+                except NotRepresentable as why:
                     counts[str(why)] += 1
                     continue
                 counts[""] += 1

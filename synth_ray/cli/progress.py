@@ -24,7 +24,7 @@ class Progress:
         self._console = Console(stderr=True)
         self._quiet = quiet
         self._clock = clock
-        self._began = self._next = clock()
+        self._began = self._next_update_at = clock()
         self._live: Live | None = None
 
     def __enter__(self) -> Progress:
@@ -39,13 +39,13 @@ class Progress:
 
     def show(self, tally: Tally) -> None:
         now = self._clock()
-        if self._quiet or now < self._next:
+        if self._quiet or now < self._next_update_at:
             return
         if self._live is not None:
-            self._next = now + _PANEL_S
+            self._next_update_at = now + _PANEL_S
             self._live.update(_panel(tally, now - self._began), refresh=True)
         else:
-            self._next = now + _HEARTBEAT_S
+            self._next_update_at = now + _HEARTBEAT_S
             print(heartbeat(tally, now - self._began), file=sys.stderr, flush=True)
 
 

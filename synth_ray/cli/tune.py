@@ -23,7 +23,7 @@ from synth_ray.records import Request
 
 def main(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
-    tried = dict(_tried(text) for text in arguments.tried) or dict(DEFAULT_SWEEP)
+    tried = dict(_parse_candidates(text) for text in arguments.tried) or dict(DEFAULT_SWEEP)
     with tempfile.TemporaryDirectory() as spool:
         prepared = prepare(job, spool=Path(spool), file=arguments.job)
         planner, job = prepared.planner, prepared.job
@@ -31,25 +31,25 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"{len(requests):,} requests of {job.name}; completion tokens per second, occupancy, preemptions, seconds to start")
     done = []
     first = dict(job.models.teacher.engine_args)
-    for one in sweep(first, tried, lambda engine_args: _alone(_with(job, engine_args), requests)):
+    for one in sweep(first, tried, lambda engine_args: _measure_in_subprocess(_job_with(job, engine_args), requests)):
         done.append(one)
         print(_line(one, first), flush=True)
-    return _tell(job, arguments, done)
+    return _print_best(job, arguments, done)
 
 
-def _tried(text: str) -> tuple[str, Sequence[Any]]:
+def _parse_candidates(text: str) -> tuple[str, Sequence[Any]]:
     name, equals, values = text.partition("=")
     if not equals or not values:
         raise JobError(f"--try: wanted ARGUMENT=VALUE,VALUE, got '{text}'")
     return name, [yaml.safe_load(value) for value in values.split(",")]
 
 
-def _with(job: Job, engine_args: dict[str, Any]) -> Job:
+def _job_with(job: Job, engine_args: dict[str, Any]) -> Job:
     teacher = job.models.teacher.model_copy(update={"engine_args": engine_args})
     return job.model_copy(update={"models": job.models.model_copy(update={"teacher": teacher})})
 
 
-def _alone(job: Job, requests: list[Request]) -> Measurement:
+def _measure_in_subprocess(job: Job, requests: list[Request]) -> Measurement:
     """In a process of its own: what an engine holds is free again only when its process has ended."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure, job, requests).result()
@@ -61,7 +61,7 @@ def _line(one: Measurement, first: dict[str, Any]) -> str:
     return f"  {differs or 'as the job says':<48} {told}"
 
 
-def _tell(job: Job, arguments: argparse.Namespace, done: list[Measurement]) -> int:
+def _print_best(job: Job, arguments: argparse.Namespace, done: list[Measurement]) -> int:
     best = best_of(done)
     print(f"longest   {max(one.longest for one in done):,} tokens with its prompt: max_model_len need not be more by far")
     if best is done[0]:

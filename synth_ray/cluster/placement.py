@@ -18,7 +18,7 @@ def start_teacher(actor: type, job: Job) -> tuple[Any, PlacementGroup | None]:
     actor that starts it: a bundle for each, packed on as few nodes as there are. Otherwise the actor holds them all itself.
     """
     cluster, devices = job.cluster, job.models.teacher.devices
-    if not job.models.teacher.spreads:
+    if not job.models.teacher.spans_nodes:
         remote = ray.remote(num_cpus=cluster.cpus_per_teacher, num_gpus=cluster.gpus_per_teacher)(actor)
         return remote.options(max_concurrency=4, max_restarts=0).remote(job), None
     each = {"CPU": max(cluster.cpus_per_teacher / devices, 0.01)} | ({"GPU": 1.0} if cluster.gpus_per_teacher else {})

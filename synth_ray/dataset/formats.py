@@ -21,44 +21,44 @@ _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
 
-class LeftOut(Exception):
+class NotRepresentable(Exception):
     """The format cannot hold this row. Its argument is why, in words that count."""
 
 
 def trl_sft(row: Row) -> dict[str, Any]:
-    return {"messages": _answered(row)} | _tools_text(row)
+    return {"messages": _require_answer(row)} | _tools_text(row)
 
 
 def trl_prompt_completion(row: Row) -> dict[str, Any]:
-    *prompt, last = _answered(row)
+    *prompt, last = _require_answer(row)
     return {"prompt": prompt, "completion": [last]} | _tools_text(row)
 
 
 def trl_dpo(row: Row) -> dict[str, Any]:
-    *prompt, chosen = _answered(row)
-    return {"prompt": prompt, "chosen": [chosen], "rejected": [_rejected(row)]} | _tools_text(row)
+    *prompt, chosen = _require_answer(row)
+    return {"prompt": prompt, "chosen": [chosen], "rejected": [_require_rejected_answer(row)]} | _tools_text(row)
 
 
 def alpaca(row: Row) -> dict[str, Any]:
-    said = _answered(row)
+    said = _require_answer(row)
     if [m["role"] for m in said] != ["user", "assistant"]:
-        raise LeftOut("more than one question and its answer")
+        raise NotRepresentable("more than one question and its answer")
     return {"instruction": said[0]["content"], "input": "", "output": said[1]["content"]}
 
 
 def sharegpt(row: Row) -> dict[str, Any]:
-    turns = [_sharegpt_turn(m) for m in _answered(row)]
+    turns = [_sharegpt_turn(m) for m in _require_answer(row)]
     return {"conversations": turns} | _tools_text(row)
 
 
 def openai_sft(row: Row) -> dict[str, Any]:
-    return {"messages": _openai(_answered(row))} | _tools(row)
+    return {"messages": _openai(_require_answer(row))} | _tools(row)
 
 
 def openai_dpo(row: Row) -> dict[str, Any]:
-    *before, chosen = _openai(_answered(row))
+    *before, chosen = _openai(_require_answer(row))
     asked = {"messages": before} | _tools(row)
-    return {"input": asked, "preferred_output": [chosen], "non_preferred_output": [_rejected(row)]}
+    return {"input": asked, "preferred_output": [chosen], "non_preferred_output": [_require_rejected_answer(row)]}
 
 
 def llama_factory(row: Row) -> dict[str, Any]:
@@ -67,11 +67,11 @@ def llama_factory(row: Row) -> dict[str, Any]:
     turns = made["conversations"]
     spoken = turns[1:] if turns[0]["from"] == "system" else turns
     if any((turn["from"] in ("human", "observation")) is (place % 2 == 1) for place, turn in enumerate(spoken)):
-        raise LeftOut("turns that do not alternate")
+        raise NotRepresentable("turns that do not alternate")
     if "rejected" not in row:
         return made
     chosen = turns.pop()
-    return made | {"chosen": chosen, "rejected": {"from": "gpt", "value": _rejected(row)["content"]}}
+    return made | {"chosen": chosen, "rejected": {"from": "gpt", "value": _require_rejected_answer(row)["content"]}}
 
 
 def jsonl(row: Row) -> dict[str, Any]:
@@ -93,7 +93,7 @@ FORMATS: dict[str, Callable[[Row], dict[str, Any]]] = {
 }
 
 
-def beside(name: str, files: Mapping[str, str], first: Mapping[str, Any]) -> dict[str, str]:
+def sidecar_files(name: str, files: Mapping[str, str], first: Mapping[str, Any]) -> dict[str, str]:
     """What a trainer wants beside the rows: file name and text. `files` are the written files by split."""
     if name == "llama-factory":
         entries = {f"synth_ray_{split}": _dataset_info(path, first) for split, path in sorted(files.items())}
@@ -110,10 +110,10 @@ def _dataset_info(path: str, first: Mapping[str, Any]) -> dict[str, Any]:
     return {"file_name": path, "formatting": "sharegpt", "columns": columns} | ranked
 
 
-def _rejected(row: Row) -> Message:
+def _require_rejected_answer(row: Row) -> Message:
     text = row.get("rejected")
     if not isinstance(text, str) or not text.strip():
-        raise LeftOut("no rejected answer")
+        raise NotRepresentable("no rejected answer")
     return {"role": "assistant", "content": text}
 
 
@@ -127,11 +127,11 @@ def _tools_text(row: Row) -> dict[str, Any]:
     return {"tools": row["tools"] or "[]"} if "tools" in row else {}
 
 
-def _answered(row: Row) -> list[Message]:
+def _require_answer(row: Row) -> list[Message]:
     """The messages of a row that ends with the assistant's answer."""
     said = [{"role": m["role"], "content": m["content"]} for m in row["messages"] or []]
     if len(said) < 2 or said[-1]["role"] != "assistant":
-        raise LeftOut("no answer at the end")
+        raise NotRepresentable("no answer at the end")
     return said
 
 
@@ -149,7 +149,7 @@ def _call(body: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not isinstance(value.get("arguments"), dict):
-        raise LeftOut("a tool call that is none")
+        raise NotRepresentable("a tool call that is none")
     return value
 
 
@@ -165,7 +165,7 @@ def _openai(said: list[Message]) -> list[Message]:
                 waiting.append(call["id"])
         elif message["role"] == "tool":
             if not waiting:
-                raise LeftOut("a tool's result without its call")
+                raise NotRepresentable("a tool's result without its call")
             message = message | {"tool_call_id": waiting.pop(0)}
         made.append(message)
     return made

@@ -16,7 +16,7 @@ Kind = Literal["orphans", "parts", "asks", "batches", "chunks"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 HARMLESS: tuple[Kind, ...] = ("orphans", "parts", "asks", "batches")
 
-LOST: dict[Kind, str] = {
+LOST_WITH: dict[Kind, str] = {
     "orphans": "nothing: no commit record counts them",
     "parts": "versions of the dataset before the published one, for whoever still reads them by name",
     "asks": "nothing: their chunks are committed",

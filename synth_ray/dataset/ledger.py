@@ -34,7 +34,7 @@ COMMITS = f"{ROOT}commits/"
 
 _RECORD = re.compile(re.escape(COMMITS) + r"(\d{8})\.json")
 _STAGED = re.compile(re.escape(CHUNKS) + r"(\d{8})/[0-9a-f]{16}\.parquet")
-_GRACE_S = 3600.0
+_ORPHAN_GRACE_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Ledger:
             self._storage.create(JOB, data)
         except Conflict:
             pinned: dict[str, Any] = json.loads(self._storage.read(JOB))
-            self._refuse_another(pinned, json.loads(data))
+            self._refuse_other_job(pinned, json.loads(data))
             return pinned
         return dict(json.loads(data))
 
@@ -87,15 +87,15 @@ class Ledger:
         before: dict[str, Any] = held.get("keys", {})
         ours = json.loads(json.dumps(dict(keys)))
         asked = {name: before.get(name) for name in ours}
-        self._refuse_another({"ask_digest": held.get("ask_digest"), "keys": asked}, {"ask_digest": ask_digest, "keys": ours})
+        self._refuse_other_job({"ask_digest": held.get("ask_digest"), "keys": asked}, {"ask_digest": ask_digest, "keys": ours})
         return before
 
-    def _refuse_another(self, pinned: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    def _refuse_other_job(self, pinned: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         before, now = pinned.get("keys", {}), facts.get("keys", {})
         changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
         if not changed and pinned.get("ask_digest") == facts.get("ask_digest"):
             return
-        told = ", ".join(f"{k} (was {_short(before.get(k))}, is {_short(now.get(k))})" for k in changed)
+        told = ", ".join(f"{k} (was {_short_text(before.get(k))}, is {_short_text(now.get(k))})" for k in changed)
         raise JobError(
             f"{self._storage.url}: wanted the job whose chunks are here, got one that asks something else: "
             f"{told or 'the seeds or the plan differ'}; change it back, or give output.path another place; where only keys of "
@@ -129,10 +129,10 @@ class Ledger:
 
     def open(self, commit: Commit, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a commit record already at hand."""
-        data = self._whole(commit)
+        data = self._read_verified(commit)
         return pq.read_table(pa.BufferReader(data), columns=list(columns) if columns is not None else None)
 
-    def _whole(self, commit: Commit) -> bytes:
+    def _read_verified(self, commit: Commit) -> bytes:
         for _ in range(2):  # a read can be torn where the store does not tell; an object that is broken stays so
             try:
                 data = self._storage.read(commit.object)
@@ -162,7 +162,7 @@ class Ledger:
             counts = self.commit(chunk).object
             yield from (entry for entry in entries if entry.path != counts)
 
-    def sweep(self, *, now: float, older_than_s: float = _GRACE_S) -> list[str]:
+    def sweep(self, *, now: float, older_than_s: float = _ORPHAN_GRACE_S) -> list[str]:
         """Delete orphans and unfinished uploads of that age; younger ones may be about to be committed.
 
         Returns the deleted paths. `now` is in seconds since 1970.
@@ -196,6 +196,6 @@ def _reasons(table: pa.Table) -> dict[str, int]:
     return {one["values"]: one["counts"] for one in sorted(counts, key=lambda c: c["values"])}
 
 
-def _short(value: Any) -> str:
+def _short_text(value: Any) -> str:
     text = json.dumps(value, sort_keys=True)
     return text if len(text) <= 48 else f"{type(value).__name__} of {len(text)} characters"

@@ -18,7 +18,7 @@ ASKS = f"{ROOT}asks/"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class OutputStatus:
     """`reasons` counts committed rows by what staging said of them, '' for nothing; admission may still refuse those."""
 
     manifest: Manifest | None
@@ -33,7 +33,7 @@ class Standing:
     driver_left_s: float
 
 
-def standing(storage: Storage, *, now: float) -> Standing:
+def read_status(storage: Storage, *, now: float) -> OutputStatus:
     """`now` is in seconds since 1970. Raises StorageError."""
     ledger = Ledger(storage)
     chunks = ledger.commits()
@@ -43,7 +43,7 @@ def standing(storage: Storage, *, now: float) -> Standing:
         reasons.update(commit.reasons)
     orphans = list(ledger.orphans()) if next(iter(storage.list(CHUNKS)), None) else []
     driver = _driver(storage)
-    return Standing(
+    return OutputStatus(
         manifest=_manifest(storage),
         chunks=chunks,
         rows=rows,

@@ -26,8 +26,8 @@ _TYPES = {
 }
 """By declared type. `json` takes any value: text as it is, the rest as JSON text; `logprobs` is the staged column."""
 
-_BEFORE = [("id", pa.string()), ("messages", MESSAGES), ("prompt", pa.string()), ("completion", pa.string())]
-_AFTER = [
+_COLUMNS_BEFORE = [("id", pa.string()), ("messages", MESSAGES), ("prompt", pa.string()), ("completion", pa.string())]
+_COLUMNS_AFTER = [
     ("fields", pa.string()),
     ("origin", pa.string()),
     ("depth", pa.int8()),
@@ -42,7 +42,7 @@ _AFTER = [
     ("completion_tokens", pa.int32()),
     ("finish_reason", pa.string()),
 ]
-_REFUSED = [
+_REJECTED_COLUMNS = [
     ("split", pa.string()),
     ("verdict", pa.string()),
     ("reason", pa.string()),
@@ -72,13 +72,13 @@ class RowShape:
 
     provenance: Provenance
     columns: Mapping[str, str] = field(default_factory=dict)
-    closed: Mapping[str, list[str]] = field(default_factory=dict)
+    partition_values: Mapping[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, kind in self._promoted().items():
             if name in RESERVED:
                 raise JobError(f"column '{name}': wanted a name the dataset does not have, got its own; rename the field")
-            if name in self.closed and kind not in ("string", "json"):
+            if name in self.partition_values and kind not in ("string", "json"):
                 raise JobError(f"output.partition_by: wanted '{name}' to be a string column, got {kind}; change its type")
 
     @classmethod
@@ -87,25 +87,25 @@ class RowShape:
         return cls(provenance, {**recipe_columns, **output.columns}, output.partition_by)
 
     def _promoted(self) -> dict[str, str]:
-        return {**self.columns, **{name: "string" for name in self.closed if name not in self.columns}}
+        return {**self.columns, **{name: "string" for name in self.partition_values if name not in self.columns}}
 
     @property
     def accepted_schema(self) -> pa.Schema:
         """A row of the dataset. `split` is the folder's, and so not in the file."""
-        return pa.schema([*_BEFORE, *((n, _TYPES[k]) for n, k in self._promoted().items()), *_AFTER])
+        return pa.schema([*_COLUMNS_BEFORE, *((n, _TYPES[k]) for n, k in self._promoted().items()), *_COLUMNS_AFTER])
 
     @property
-    def refused_schema(self) -> pa.Schema:
+    def rejected_schema(self) -> pa.Schema:
         """A rejected or failed row: the same, and how it ended."""
-        return pa.schema([*self.accepted_schema, *(pa.field(*one) for one in _REFUSED)])
+        return pa.schema([*self.accepted_schema, *(pa.field(*one) for one in _REJECTED_COLUMNS)])
 
     def accepted(self, staged: pa.Table) -> pa.Table:
         """The published form of accepted rows, given with at least the columns of `records.STAGED`."""
         return self._shaped(staged, self.accepted_schema)
 
-    def refused(self, staged: pa.Table) -> pa.Table:
+    def rejected(self, staged: pa.Table) -> pa.Table:
         """The published form of rows with `verdict` and `reason`, and with `witness` and `similarity` where known."""
-        return self._shaped(staged, self.refused_schema)
+        return self._shaped(staged, self.rejected_schema)
 
     def _shaped(self, staged: pa.Table, schema: pa.Schema) -> pa.Table:
         made = self._from_fields(staged) | self._constants(staged)
@@ -131,14 +131,14 @@ class RowShape:
         rest: list[str] = []
         for given in fields_of(staged):
             for name, kind in promoted.items():
-                values[name].append(self._taken(given, name, kind))
+                values[name].append(self._promote(given, name, kind))
             rest.append(canonical_json(given).decode())
         made = {name: pa.array(values[name], _TYPES[kind]) for name, kind in promoted.items()}
         return made | {"fields": pa.array(rest, pa.string())}
 
-    def _taken(self, given: dict[str, Any], name: str, kind: str) -> Any:
-        value = _FITS[kind](given.get(name))
-        if value is None or (name in self.closed and value not in self.closed[name]):
+    def _promote(self, given: dict[str, Any], name: str, kind: str) -> Any:
+        value = _CONVERTERS[kind](given.get(name))
+        if value is None or (name in self.partition_values and value not in self.partition_values[name]):
             return None
         del given[name]
         return value
@@ -176,7 +176,7 @@ def _texts(value: Any) -> list[str] | None:
     return value if isinstance(value, list) and all(isinstance(v, str) for v in value) else None
 
 
-_FITS: dict[str, Callable[[Any], Any]] = {
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "string": _text,
     "int": _int,
     "float": _float,

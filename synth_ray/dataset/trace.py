@@ -17,7 +17,7 @@ from synth_ray.storage import Storage
 def trace(storage: Storage, id: str) -> dict[str, Any]:
     """What is known of a row: of its staged chunk, then of the published dataset. Raises NotThere."""
     ledger = Ledger(storage)
-    staged = _found(storage, id, (ledger.commit(chunk).object for chunk in ledger.commits()))
+    staged = _find_row(storage, id, (ledger.commit(chunk).object for chunk in ledger.commits()))
     published = _published(storage, id)
     if not staged and not published:
         raise ObjectNotFound(
@@ -32,12 +32,12 @@ def _published(storage: Storage, id: str) -> dict[str, Any]:
     except ObjectNotFound:
         return {}
     for files, verdict in ((manifest.rejected_files, {}), (manifest.files, {"verdict": "accepted"})):
-        if found := _found(storage, id, (file.path for file in files)):
+        if found := _find_row(storage, id, (file.path for file in files)):
             return found | verdict
     return {}
 
 
-def _found(storage: Storage, id: str, paths: Iterable[str]) -> dict[str, Any]:
+def _find_row(storage: Storage, id: str, paths: Iterable[str]) -> dict[str, Any]:
     """The row, from the first file that has it: ids are read alone, and the rest only of the row group that holds it."""
     for path in paths:
         try:

@@ -19,7 +19,7 @@ from synth_ray.job.split import Split
 from synth_ray.job.target import Target
 from synth_ray.records import digest
 
-_NEVER_ASKED = ("split.real.", "mix.real.", "decontaminate.against.", "target.balance.like.")
+_UNSEEN_BY_MODELS = ("split.real.", "mix.real.", "decontaminate.against.", "target.balance.like.")
 """Sources whose rows no model sees. Where they move a seed to another split, the seeds' own digest tells."""
 
 
@@ -62,16 +62,16 @@ class Job(Section):
     def scrubs_seeds(self) -> bool:
         """Whether seeds are scrubbed before any model sees them."""
         told = self.scrub.seeds
-        return any(model.remote for model in self.models.by_role().values()) if told == "auto" else told is True
+        return any(model.sends_prompts_out for model in self.models.by_role().values()) if told == "auto" else told is True
 
-    def keys_that_change(self, what: Changes) -> dict[str, Any]:
+    def keys_that_change(self, change: Changes) -> dict[str, Any]:
         """The keys whose change costs `what`, by dotted name. Models answer for their own identity."""
-        found = _keys(self, what, "")
-        if what == "admit":
-            return found | {k: v for k, v in _keys(self, "ask", "").items() if k.startswith(_NEVER_ASKED)}
-        if what != "ask":
+        found = _keys(self, change, "")
+        if change == "admit":
+            return found | {k: v for k, v in _keys(self, "ask", "").items() if k.startswith(_UNSEEN_BY_MODELS)}
+        if change != "ask":
             return found
-        found = {k: v for k, v in found.items() if not k.startswith(("models.", "seeds.", *_NEVER_ASKED))}
+        found = {k: v for k, v in found.items() if not k.startswith(("models.", "seeds.", *_UNSEEN_BY_MODELS))}
         found |= {f"models.{role}": m.identity() for role, m in self.models.by_role().items()}
         return found | ({"models.weights": [m.weight for m in self.models.teachers]} if self.models.others else {})
 
@@ -85,16 +85,16 @@ class Job(Section):
         return digest("job", self.ask_digest(seeds_digest), curated)
 
 
-def _keys(section: BaseModel, what: Changes, prefix: str) -> dict[str, Any]:
+def _keys(section: BaseModel, change: Changes, prefix: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, info in type(section).model_fields.items():
         value = getattr(section, name)
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         if isinstance(value, BaseModel):
-            found |= _keys(value, what, f"{prefix}{name}.")
+            found |= _keys(value, change, f"{prefix}{name}.")
         elif isinstance(value, list) and value and all(isinstance(v, BaseModel) for v in value):
             for index, item in enumerate(value):
-                found |= _keys(item, what, f"{prefix}{name}.{index}.")
-        elif extra.get("changes", "ask") == what:
+                found |= _keys(item, change, f"{prefix}{name}.{index}.")
+        elif extra.get("changes", "ask") == change:
             found[prefix + name] = value
     return found

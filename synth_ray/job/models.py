@@ -111,7 +111,7 @@ class Model(Section):
         return frozenset(one for one in FAMILIES if one in name) or frozenset({name})
 
     @property
-    def served_as(self) -> str:
+    def engine_key(self) -> str:
         """Models of one word share an engine, whatever their adapter and their share of the requests."""
         return self.model_dump_json(exclude={"weight", "lora", "license", "terms", "family"})
 
@@ -121,24 +121,24 @@ class Model(Section):
         return int(self.engine_args.get("tensor_parallel_size", 1)) * int(self.engine_args.get("pipeline_parallel_size", 1))
 
     @property
-    def spreads(self) -> bool:
+    def spans_nodes(self) -> bool:
         """Whether its engine may span several nodes."""
         return self.devices > 1 and self.engine_args.get("distributed_executor_backend") == "ray"
 
     @property
-    def remote(self) -> bool:
+    def sends_prompts_out(self) -> bool:
         """Whether prompts leave the cluster. An engine that is not known to keep them is taken to send them away."""
         return self.engine not in ("vllm", "scripted", "none")
 
     @property
-    def most_running(self) -> int:
+    def max_running(self) -> int:
         """Requests its engine runs at once, as far as the job tells: vLLM has its own word once it is up."""
         if self.engine == "scripted":
             return self.script.concurrency
         if self.endpoint is not None:
             return self.endpoint.concurrency * len(self.endpoint.urls)
         if self.batch is not None:
-            return self.batch.most_running
+            return self.batch.max_running
         told = self.engine_args.get("max_num_seqs", 256)
         return told if isinstance(told, int) else 256
 
@@ -184,7 +184,7 @@ class Models(Section):
         return value
 
     @model_validator(mode="after")
-    def _judge_is_no_kin(self) -> Models:
+    def _refuse_related_judge(self) -> Models:
         taught = frozenset().union(*(teacher.families for teacher in self.teachers))
         kin = self.judge.families & taught if self.judge else frozenset()
         if kin and not self.allow_related_judge:
@@ -209,7 +209,7 @@ class Models(Section):
     def teachers(self) -> list[Model]:
         return [self.teacher, *self.others]
 
-    def told(self, what: Literal["name", "revision", "license", "terms"]) -> str:
+    def card_text(self, what: Literal["name", "revision", "license", "terms"]) -> str:
         """What the card says of the teachers: of one its own word, of several each one's, by name."""
         if not self.others:
             return str(getattr(self.teacher, what))
@@ -235,7 +235,7 @@ class Models(Section):
     @property
     def engines(self) -> list[Model]:
         """A model of each engine that a replica starts."""
-        return list({model.served_as: model for model in self.by_role().values()}.values())
+        return list({model.engine_key: model for model in self.by_role().values()}.values())
 
     def by_role(self) -> dict[str, Model]:
         """Every model of the job. Of several teachers the first is `teacher`, the second `teacher_2`."""

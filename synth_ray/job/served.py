@@ -81,7 +81,7 @@ class BatchApi(Section):
     price_share: float = key(0.5, "What a batch costs of the list price.", gt=0, le=1, changes="nothing")
 
     @property
-    def most_running(self) -> int:
+    def max_running(self) -> int:
         """So that what a replica is given, several times what it runs, is one batch."""
         return self.part_requests // IN_FLIGHT_PER_SEQUENCE
 

@@ -107,10 +107,10 @@ class Planner:
             seeds[turns == turn] = self.order(turn)[places[turns == turn]]
         return seeds
 
-    def order(self, turn: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def order(self, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The seeds' order in one pass over them."""
-        if self._order[0] != turn:
-            self._order = (turn, permutation(len(self._seeds), self._plan.seed, turn))
+        if self._order[0] != epoch:
+            self._order = (epoch, permutation(len(self._seeds), self._plan.seed, epoch))
         return self._order[1]
 
     def _companions(self, index: int, name: str) -> list[int]:
@@ -123,9 +123,9 @@ class Planner:
         return [c for c in chosen if c != index][:wanted]
 
 
-def permutation(n: int, seed: int, turn: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def permutation(n: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Sort by splitmix64 of (seed, turn, index): a library's shuffle may change with its version, this cannot."""
-    start = np.uint64(int(digest("order", seed, turn, size=8), 16))
+    start = np.uint64(int(digest("order", seed, epoch, size=8), 16))
     with np.errstate(over="ignore"):
         x = start + _GOLDEN * np.arange(1, n + 1, dtype=np.uint64)
         x = (x ^ (x >> np.uint64(30))) * _MIX[0]

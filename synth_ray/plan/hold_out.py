@@ -10,11 +10,13 @@ from synth_ray.plan.seeds import RejectedSeed
 from synth_ray.recipes.contract import CANARY, Shield
 from synth_ray.records import TRAIN, Reason, Seed, digest
 
-_ENDING = 8  # words
+_SUFFIX_SYLLABLES = 8  # words
 _SYLLABLES = ("ba", "cho", "dri", "fen", "gul", "hax", "jo", "kri", "lum", "mip", "nor", "pez", "quo", "ras", "tuv", "wyx", "zil")
 
 
-def withheld(placed: Iterable[Seed | RejectedSeed], shield: Shield | None, held: list[Seed]) -> Iterator[Seed | RejectedSeed]:
+def hold_out_and_plant(
+    placed: Iterable[Seed | RejectedSeed], shield: Shield | None, held_out: list[Seed]
+) -> Iterator[Seed | RejectedSeed]:
     """The seeds, those of a share of the lineages rejected(held_out) and put into `held`; after each of the first shown ones
     a canary, as many as the shield says: the record, its longest text with an ending that nobody would write
     (Meeus et al., 2025, arXiv 2502.14921).
@@ -25,7 +27,7 @@ def withheld(placed: Iterable[Seed | RejectedSeed], shield: Shield | None, held:
     planted = 0
     for one in placed:
         if isinstance(one, Seed) and int(digest("holdout", one.lineage, size=6), 16) < shield.holdout * 16**12:
-            held.append(one)
+            held_out.append(one)
             yield RejectedSeed(Reason.HELD_OUT, one.source, one.line)
             continue
         yield one
@@ -41,10 +43,10 @@ def canary(seed: Seed, number: int) -> Seed:
         default=("prompt", str(seed.fields.get("prompt", ""))),
     )
     words = text.split()
-    fields = {**seed.fields, name: " ".join([*words[: max(1, len(words) // 2)], ending(seed.lineage, number)])}
+    fields = {**seed.fields, name: " ".join([*words[: max(1, len(words) // 2)], canary_suffix(seed.lineage, number)])}
     return replace(seed, id=digest(CANARY, seed.id, number), fields=fields, source=CANARY, line=number)
 
 
-def ending(lineage: str, number: int) -> str:
+def canary_suffix(lineage: str, number: int) -> str:
     draw = random.Random(digest("ending", lineage, number))
-    return " ".join("".join(draw.choices(_SYLLABLES, k=3)) for _ in range(_ENDING))
+    return " ".join("".join(draw.choices(_SYLLABLES, k=3)) for _ in range(_SUFFIX_SYLLABLES))

@@ -10,10 +10,10 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-_PASSES_HELD = 8
+_MAX_PASSES = 8
 
 
-class Draws:
+class PoolSampler:
     """The t-th request of each pool, for any t: passes over its seeds without end.
 
     Law: a request's number is the one the whole plan gives it, so a pool's requests are the same whatever else is asked.
@@ -26,7 +26,7 @@ class Draws:
         self._sizes = np.bincount(pool_of[pool_of >= 0], minlength=pools)
         self._starts = np.concatenate(([0], np.cumsum(self._sizes)))
         self._passes: OrderedDict[int, tuple[Array, Array]] = OrderedDict()
-        self._drawn = np.zeros(pools, np.int64)
+        self._cursor = np.zeros(pools, np.int64)
 
     def counts(self, numbers: Sequence[int]) -> Array:
         """How many of these requests are each pool's. They count as drawn, and all before them."""
@@ -37,18 +37,18 @@ class Draws:
             pools = self._pool_of[self._order(turn)[there]]
             there, pools = there[pools >= 0], pools[pools >= 0]
             counts += np.bincount(pools, minlength=len(counts))
-            np.maximum.at(self._drawn, pools, turn * self._sizes[pools] + self._pass(turn)[1][there] + 1)
+            np.maximum.at(self._cursor, pools, turn * self._sizes[pools] + self._pass(turn)[1][there] + 1)
         return counts
 
-    def draw(self, requests: Array, *, without: Container[int] = ()) -> list[int]:
+    def take(self, requests: Array, *, exclude: Container[int] = ()) -> list[int]:
         """The next requests of each pool, but for those `without`; ascending."""
         drawn: list[int] = []
         for pool in np.flatnonzero(requests).tolist():
             wanted = int(requests[pool])
             while wanted:
-                number = self._number(pool, int(self._drawn[pool]))
-                self._drawn[pool] += 1
-                if number not in without:
+                number = self._number(pool, int(self._cursor[pool]))
+                self._cursor[pool] += 1
+                if number not in exclude:
                     drawn.append(number)
                     wanted -= 1
         return sorted(drawn)
@@ -57,15 +57,15 @@ class Draws:
         turn, place = divmod(t, int(self._sizes[pool]))
         return turn * len(self._pool_of) + int(self._pass(turn)[0][self._starts[pool] + place])
 
-    def _pass(self, turn: int) -> tuple[Array, Array]:
+    def _pass(self, epoch: int) -> tuple[Array, Array]:
         """Of one pass: its places, pool after pool and each in the order of the pass; and each place's rank in its pool."""
-        if turn not in self._passes:
-            pools = self._pool_of[self._order(turn)]
+        if epoch not in self._passes:
+            pools = self._pool_of[self._order(epoch)]
             places = np.argsort(pools, kind="stable")[int(np.count_nonzero(pools < 0)) :]
             ranks = np.zeros(len(pools), np.int64)
             ranks[places] = np.arange(len(places)) - self._starts[pools[places]]
-            self._passes[turn] = places, ranks
-            if len(self._passes) > _PASSES_HELD:
+            self._passes[epoch] = places, ranks
+            if len(self._passes) > _MAX_PASSES:
                 self._passes.popitem(last=False)
-        self._passes.move_to_end(turn)
-        return self._passes[turn]
+        self._passes.move_to_end(epoch)
+        return self._passes[epoch]

@@ -68,12 +68,12 @@ def _seed(row: Row | BadRow, source: Source, path: str, seen: set[str]) -> Seed 
         return RejectedSeed(row.reason, path, row.line, row.detail)
     try:
         fields = canonical_fields(row.value, shape=source.shape, mapping=source.fields)
-        _refuse_nothing(fields)
+        _require_prompt(fields)
     except NoField as missing:
         return RejectedSeed(Reason.MISSING_FIELD, path, row.line, f"no '{missing}'")
     except WrongType as wrong:
         return RejectedSeed(Reason.WRONG_TYPE, path, row.line, f"wanted {wrong}")
-    except _Empty:
+    except _EmptySeed:
         return RejectedSeed(Reason.EMPTY_SEED, path, row.line, "prompt of no text")
     depth = _depth(row.value, source)
     if depth > source.allow_depth:
@@ -86,15 +86,15 @@ def _seed(row: Row | BadRow, source: Source, path: str, seen: set[str]) -> Seed 
     return Seed(name, _lineage(row.value, source, fields), "train", fields, path, row.line, origin, depth)
 
 
-class _Empty(Exception):
+class _EmptySeed(Exception):
     pass
 
 
-def _refuse_nothing(fields: dict[str, Any]) -> None:
+def _require_prompt(fields: dict[str, Any]) -> None:
     if "prompt" not in fields:
         raise NoField("prompt")
     if not fields["prompt"].strip():
-        raise _Empty
+        raise _EmptySeed
 
 
 def _depth(value: Any, source: Source) -> int:

@@ -34,7 +34,7 @@ def canonical_fields(row: Any, *, shape: str, mapping: Mapping[str, str]) -> dic
     if not isinstance(row, Mapping):
         raise WrongType(f"an object, got {type(row).__name__}")
     if mapping:
-        fields = {ours: _at(row, theirs) for ours, theirs in mapping.items()}
+        fields = {ours: _value_at(row, theirs) for ours, theirs in mapping.items()}
     else:
         fields = _SHAPES[shape_of(row) if shape == "auto" else shape](row)
     prompt = fields.get("prompt")
@@ -43,7 +43,7 @@ def canonical_fields(row: Any, *, shape: str, mapping: Mapping[str, str]) -> dic
     return fields
 
 
-def _at(row: Any, path: str) -> Any:
+def _value_at(row: Any, path: str) -> Any:
     if isinstance(row, Mapping) and path in row:
         value = row[path]
     else:

@@ -11,7 +11,7 @@ def refuse_short_lag(job: Job) -> None:
     """With fewer requests in the lag than the replicas hold in flight, they would starve. Raises JobError."""
     if not job.target.is_set:
         return
-    one = job.cluster.in_flight or IN_FLIGHT_PER_SEQUENCE * job.models.teacher.most_running
+    one = job.cluster.in_flight or IN_FLIGHT_PER_SEQUENCE * job.models.teacher.max_running
     in_flight, lag, size = one * job.cluster.teachers, job.target.lag, job.plan.chunk_requests
     if lag * size < in_flight:
         raise JobError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from synth_ray.check.agreement import FEWEST_GOLD
+from synth_ray.check.agreement import MIN_GOLD
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.plan.seeds import RejectedSeed
@@ -17,9 +17,9 @@ def gold_rows(job: Job, rows: Iterable[Seed | RejectedSeed]) -> list[Seed]:
     """Raises JobError for a row that is none, and where the judge is to reject rows on fewer than it can be believed by."""
     gold = [_validated(one) for one in rows]
     gate = job.check.judge
-    if gate is not None and "poorly_judged" in job.check.drop and len(gold) < FEWEST_GOLD:
+    if gate is not None and "poorly_judged" in job.check.drop and len(gold) < MIN_GOLD:
         raise JobError(
-            f"check.judge.gold: wanted at least {FEWEST_GOLD} rows that people judged, so that the judge may reject rows, got "
+            f"check.judge.gold: wanted at least {MIN_GOLD} rows that people judged, so that the judge may reject rows, got "
             f"{len(gold)}; name more, or leave poorly_judged out of check.drop: then scores are columns alone"
         )
     return gold

@@ -17,9 +17,9 @@ from synth_ray.dedup.fingerprint import ngram_for
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.seeds import Source
-from synth_ray.plan.cells import Cells, Values
+from synth_ray.plan.cells import Cells, FieldCodes
 from synth_ray.plan.chunks import Planner
-from synth_ray.plan.hold_out import withheld
+from synth_ray.plan.hold_out import hold_out_and_plant
 from synth_ray.plan.quotas import Quotas
 from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
 from synth_ray.prepare.feasibility import refuse_short_lag, refuse_slow_batches
@@ -84,11 +84,11 @@ class Prepared:
         target, copies = self.job.target, self.recipe.copies
         return Quotas(
             list(self.wanted_rows.values()),
-            directed=self.cells.directed,
+            directed=self.cells.is_directed,
             slots=self.slots,
             lag=target.lag,
             close_below=0.0 if copies else target.close_below,  # reading a seed costs nothing
-            most=self.max_requests,
+            max_requests=self.max_requests,
             supply=self._supply if copies else None,
             at_most=target.accepted is None,
         )
@@ -97,7 +97,7 @@ class Prepared:
     def _supply(self) -> list[int]:
         """Seeds there are for each pool: copied once, a seed is used up."""
         seeds = self.cells.seeds.counts
-        return [seeds.get(name, 0) for name in self.wanted_rows] if self.cells.directed else [len(self.seeds)]
+        return [seeds.get(name, 0) for name in self.wanted_rows] if self.cells.is_directed else [len(self.seeds)]
 
 
 def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
@@ -114,10 +114,10 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     real = list(groups.reserve_for_eval(_real_seeds(job)))
     count, mix_count = SeedCount(), SeedCount()
     mixed = list(_planned_seeds(groups.assign(_mixed_seeds(job)), mix_count))
-    cells, similar_values = Cells(job.target.balance), Values(recipe.alike(options))
+    cells, similar_values = Cells(job.target.balance), FieldCodes(recipe.alike(options))
     held: list[Seed] = []
-    placed = withheld(groups.assign(_read_sources(job, job.seeds)), recipe.shield(options), held)
-    shown_seeds = similar_values.noting(cells.seeds.noting(_scrubbed_if_remote(job, _planned_seeds(placed, count), count)))
+    placed = hold_out_and_plant(groups.assign(_read_sources(job, job.seeds)), recipe.shield(options), held)
+    shown_seeds = similar_values.observe(cells.seeds.observe(_scrubbed_if_remote(job, _planned_seeds(placed, count), count)))
     seeds = SeedStore.write(spool, shown_seeds)
     if not len(seeds):
         raise JobError(
@@ -176,7 +176,7 @@ def _wanted_rows(job: Job, cells: Cells, recipe: Recipe) -> dict[str, int]:
         return {}
     like = job.target.balance.like if job.target.balance is not None else None
     rows = (seed for seed in _read_sources(job, [like] if like is not None else []) if isinstance(seed, Seed))
-    return cells.wanted(job.target.accepted, rows, copies=recipe.copies)
+    return cells.wanted_rows(job.target.accepted, rows, copies=recipe.copies)
 
 
 def _with_ngram(job: Job, seeds: SeedStore) -> Job:

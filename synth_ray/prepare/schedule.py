@@ -15,7 +15,7 @@ from synth_ray.job.document import Job
 from synth_ray.plan.cells import Cells
 from synth_ray.plan.chunks import Planner
 from synth_ray.plan.growth import GrownPlan
-from synth_ray.plan.pool_sampler import Draws
+from synth_ray.plan.pool_sampler import PoolSampler
 from synth_ray.plan.quotas import Quotas
 from synth_ray.prepare.plan_record import numbers_of, plan_facts
 from synth_ray.prepare.plan_segments import load_or_grow_plan
@@ -115,26 +115,26 @@ class TargetSchedule:
     ) -> None:
         self._planner, self._quotas, self._cells, self._names = planner, quotas, cells, list(wanted_rows)
         self._size, self._committed, self._recorded_numbers = chunk_requests, committed, recorded_numbers
-        self._cell_of_seed = cells.seeds.of_seed(self._names) if cells.directed else np.zeros(planner.seeds, np.int32)
-        self._sampler = Draws(planner.order, self._cell_of_seed, quotas.pools)
+        self._cell_of_seed = cells.seeds.cells_of_seeds(self._names) if cells.is_directed else np.zeros(planner.seeds, np.int32)
+        self._sampler = PoolSampler(planner.order, self._cell_of_seed, quotas.pools)
         self._replayed_until = 0
         self._committed_ahead: frozenset[int] | None = None
         self.remaining_rows: Array = np.array([*wanted_rows.values(), 0], np.int64)
 
     def next_requests(self, chunk: int, *, frontier: int) -> list[Request] | None:
         self._replay_committed(chunk)
-        counts = self._quotas.next(chunk, self._size)
+        counts = self._quotas.next_requests(chunk, self._size)
         if counts is None or not counts.any():
             return None if counts is None else []
-        numbers = self._sampler.draw(counts, without=self._asked_ahead(chunk))
-        self._quotas.planned(chunk, counts)
+        numbers = self._sampler.take(counts, exclude=self._asked_ahead(chunk))
+        self._quotas.on_planned(chunk, counts)
         self._replayed_until = chunk + 1
         return self._planner.numbered(chunk, numbers)
 
     def _replay_committed(self, chunk: int) -> None:
         """Chunks before this one that an earlier run committed count as planned."""
         for one in range(self._replayed_until, chunk):
-            self._quotas.planned(one, self._sampler.counts(self._recorded_numbers(one)))
+            self._quotas.on_planned(one, self._sampler.counts(self._recorded_numbers(one)))
         self._replayed_until = max(self._replayed_until, chunk)
 
     def _asked_ahead(self, chunk: int) -> frozenset[int]:
@@ -153,18 +153,18 @@ class TargetSchedule:
     def cells_of(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
         if self._cells.balance is None:
             return np.zeros(rows.num_rows, np.int64)
-        if not self._cells.directed:
-            return self._cells.of_rows(rows, self._names)
+        if not self._cells.is_directed:
+            return self._cells.cells_of_rows(rows, self._names)
         seeds = self._planner.seeds_of(np.array(numbers, np.int64))
         cells = self._cell_of_seed[seeds[rows["position"].to_numpy()]].astype(np.int64)
         return np.where(cells < 0, len(self._names), cells)
 
     def on_admitted(self, chunk: int, accepted: Array) -> None:
         self._replay_committed(chunk + 1)
-        self._quotas.admitted(chunk, accepted[: len(self._names)])
+        self._quotas.on_admitted(chunk, accepted[: len(self._names)])
 
     def target_summary(self) -> dict[str, Any]:
-        wanted, accepted, asked, closed = (a.tolist() for a in self._quotas.standing())
+        wanted, accepted, asked, closed = (a.tolist() for a in self._quotas.totals())
         told: dict[str, Any] = {"wanted": sum(wanted), "accepted": sum(accepted), "requests": sum(asked)}
         if (balance := self._cells.balance) is not None:
             each = zip(self._names, wanted, accepted, _per_cell(asked, wanted), _per_cell(closed, wanted), strict=True)

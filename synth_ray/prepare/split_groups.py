@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from synth_ray.admit.splits import Strata, split_of
+from synth_ray.admit.splits import StratifiedSplits, split_of
 from synth_ray.dedup.neighbours import Neighbours
 from synth_ray.job.split import Split
 from synth_ray.plan.lineage import Lineages
@@ -24,7 +24,7 @@ class SplitAssigner:
     def __init__(self, split: Split) -> None:
         self._split = split
         self._evaluation = {n: share for n, share in split.fractions.items() if n != TRAIN and share > 0} or {"test": 1.0}
-        self._strata = Strata(split.fractions, salt=split.salt), Strata(self._evaluation, salt=split.salt)
+        self._strata = StratifiedSplits(split.fractions, salt=split.salt), StratifiedSplits(self._evaluation, salt=split.salt)
         self._lineages = Lineages()
         self._neighbours = Neighbours(split.group_at) if split.group_at is not None else None
         self._lineage_by_number: list[str] = []
@@ -44,7 +44,7 @@ class SplitAssigner:
             place = self._lineages.place(seed.lineage, near, partial(self._choose_split, seed, real=False))
             if place is None:
                 yield RejectedSeed(Reason.LINEAGE_CONFLICT, seed.source, seed.line)
-            elif place.reserved:
+            elif place.is_reserved:
                 yield RejectedSeed(Reason.RESERVED_FOR_EVAL, seed.source, seed.line)
             else:
                 yield replace(seed, lineage=place.lineage, split=place.split)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.admit.copies import Copies, Words
-from synth_ray.check.disclosure import Sample, disclosure
-from synth_ray.plan.hold_out import ending
+from synth_ray.admit.copies import CopyDetector, HashWords
+from synth_ray.check.disclosure import DigestSample, disclosure
+from synth_ray.plan.hold_out import canary_suffix
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.prepare.seed_rows import seed_rows
 from synth_ray.recipes.contract import CANARY
@@ -20,23 +20,25 @@ _BATCH_ROWS = 4096
 
 
 def open_copy_detector(
-    prepared: Prepared, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table], hash_words: Words
-) -> Copies | None:
+    prepared: Prepared, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table], hash_words: HashWords
+) -> CopyDetector | None:
     """The real records that rows must not repeat, shown or held out, curated as rows are; None where rows stand in for none."""
     shield = prepared.recipe.shield(prepared.options)
     if shield is None:
         return None
-    planted = [ending(one.lineage, one.line) for one in prepared.seeds if one.source == CANARY]
-    return Copies(_records([*prepared.seeds, *prepared.held_out], scrub_and_fingerprint), shield, hash_words, endings=planted)
+    planted = [canary_suffix(one.lineage, one.line) for one in prepared.seeds if one.source == CANARY]
+    return CopyDetector(
+        _records([*prepared.seeds, *prepared.held_out], scrub_and_fingerprint), shield, hash_words, canary_suffixes=planted
+    )
 
 
 def disclosure_report(
-    prepared: Prepared, copies: Copies, rows: Sample, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table]
+    prepared: Prepared, copies: CopyDetector, rows: DigestSample, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table]
 ) -> dict[str, Any]:
     """For the manifest: copies found, canaries found, and whether rows are nearer to what was shown."""
     shield = prepared.recipe.shield(prepared.options)
     assert shield is not None
-    shown, held = Sample(), Sample()
+    shown, held = DigestSample(), DigestSample()
     for one in prepared.seeds:
         if one.source != CANARY and one.split == TRAIN:
             shown.add(one.id, one)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.admit.guard import Guard
+from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.dedup import snapshot
 from synth_ray.dedup.index import Batch, Index, Shards
 from synth_ray.errors import JobError, ObjectNotFound
@@ -21,12 +21,12 @@ _BATCH_ROWS = 4096
 INDEX = "_synth/index/snapshot"
 
 
-def open_index(job: Job, shards: Shards | None) -> tuple[Index, Guard]:
+def open_index(job: Job, shards: Shards | None) -> tuple[Index, SplitLeakGuard]:
     """An index, and the guard of its splits, that hold the rows of every run in `dedup.against`.
 
     Raises JobError for a run whose index is not comparable.
     """
-    index, guard = Index(job.dedup, shards=shards), Guard()
+    index, guard = Index(job.dedup, shards=shards), SplitLeakGuard()
     for prefix in job.dedup.against:
         record = snapshot.read(_open_snapshot(job, prefix))
         if record is None:
@@ -67,7 +67,7 @@ def index_seeds(prepared: Prepared, index: Index, *, scrub_and_fingerprint: Call
         index.apply(Batch.of(rows, dedup.bands))
 
 
-def save_index(job: Job, index: Index, guard: Guard, storage: Storage) -> None:
+def save_index(job: Job, index: Index, guard: SplitLeakGuard, storage: Storage) -> None:
     """Write the index and its guard beside the dataset, where the job keeps them."""
     if not job.dedup.keep_index:
         return

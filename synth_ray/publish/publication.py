@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from synth_ray.admit.admission import Admission
 from synth_ray.check.agreement import agreement_of
-from synth_ray.check.disclosure import Sample
-from synth_ray.check.judging import Standing
+from synth_ray.check.disclosure import DigestSample
+from synth_ray.check.judging import JudgeReliability
 from synth_ray.dataset.card import write_card
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, Rows, Seeds, write_manifest, written_facts
@@ -85,11 +85,11 @@ class Publication:
                 dedup=job.dedup,
                 drop=job.check.drop,
                 real=real,
-                room=schedule.remaining_rows,
+                remaining_rows=schedule.remaining_rows,
                 evals=evals,
                 index=self._index,
                 guard=self._guard,
-                copies=self._copy_detector,
+                copy_detector=self._copy_detector,
             )
             self._publisher = Publisher(
                 ledger=self.ledger,
@@ -98,8 +98,8 @@ class Publication:
                 tally=self.tally,
                 schedule=schedule,
                 restage=restage,
-                sample=Sample() if self._copy_detector is not None else None,
-                judge=Standing(job.check.judge) if job.check.judge is not None else None,
+                sample=DigestSample() if self._copy_detector is not None else None,
+                judge=JudgeReliability(job.check.judge) if job.check.judge is not None else None,
                 has_gold="matches_gold" in self._prepared.recipe.columns(self._prepared.options),
             )
             self._publisher.write_real_rows(real)
@@ -145,7 +145,7 @@ class Publication:
             ),
             mix=self._mix_summary(),
             gold=_gold_summary(publisher.gold_pairs),
-            judge=publisher.judge.told() if publisher.judge is not None else {},
+            judge=publisher.judge.summary() if publisher.judge is not None else {},
             contamination=dict(publisher.contaminated_by_set),
             disclosure=self._disclosure_report(),
             target=open_scrubber(job.scrub).record(schedule.target_summary()).value,
@@ -157,12 +157,12 @@ class Publication:
             pii=dict(sorted(tally.pii.items())),
             pii_in_place=job.scrub.replace == "nothing",
             columns={f.name: str(f.type) for f in self._shape.accepted_schema},
-            rejected_columns={f.name: str(f.type) for f in self._shape.refused_schema},
+            rejected_columns={f.name: str(f.type) for f in self._shape.rejected_schema},
             partition_by=job.output.partition_by,
-            teacher=job.models.told("name"),
-            revision=job.models.told("revision"),
-            teacher_license=job.models.told("license"),
-            teacher_terms=job.models.told("terms"),
+            teacher=job.models.card_text("name"),
+            revision=job.models.card_text("revision"),
+            teacher_license=job.models.card_text("license"),
+            teacher_terms=job.models.card_text("terms"),
             recipe=job.recipe.name,
             license=job.output.license,
             sources=[
@@ -219,4 +219,4 @@ def _gold_summary(pairs: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     if not pairs:
         return {}
     found = agreement_of(pairs)
-    return {"rows": found.n, **found.told()}
+    return {"rows": found.n, **found.summary()}

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.admit.admission import Admission
-from synth_ray.check.disclosure import Sample
-from synth_ray.check.judging import Standing
+from synth_ray.check.disclosure import DigestSample
+from synth_ray.check.judging import JudgeReliability
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.writer import DatasetWriter
 from synth_ray.meter.tally import Tally
@@ -36,8 +36,8 @@ class Publisher:
         schedule: Schedule,
         restage: Callable[[pa.Table], pa.Table] | None = None,
         has_gold: bool = False,
-        judge: Standing | None = None,
-        sample: Sample | None = None,
+        judge: JudgeReliability | None = None,
+        sample: DigestSample | None = None,
     ) -> None:
         self._ledger = ledger
         self._admission = admission
@@ -57,7 +57,7 @@ class Publisher:
     @property
     def contaminated_by_set(self) -> dict[str, int]:
         """Rows that quote each evaluation set."""
-        return self._admission.quoted
+        return self._admission.contaminated_by_set
 
     def write_real_rows(self, real: pa.Table) -> None:
         """Write the real evaluation rows; admission indexed them before the first chunk."""
@@ -70,7 +70,7 @@ class Publisher:
 
     def admit_real_rows(self, mixed: pa.Table) -> None:
         """Decide the real rows that stand beside the synthetic ones, before any of these, and write them."""
-        decided = self._admission.decide(mixed, room=np.array([mixed.num_rows]))
+        decided = self._admission.decide(mixed, remaining_rows=np.array([mixed.num_rows]))
         rows = _with_verdicts(mixed, decided)
         accepted = rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value))
         self._write(rows)
@@ -111,10 +111,10 @@ class Publisher:
         """Gold rows are beside the first chunk: before a row is decided it is known whether the judge's word counts."""
         if self.judge is None:
             return
-        self.judge.gold(attempts)
-        self.judge.rows(staged)
-        if self.judge.advisory:
-            self._admission.only_flag(Reason.POORLY_JUDGED)
+        self.judge.add_gold(attempts)
+        self.judge.add_rows(staged)
+        if self.judge.is_advisory:
+            self._admission.stop_rejecting_on(Reason.POORLY_JUDGED)
 
     def _count_gold_agreement(self, accepted: pa.Table) -> None:
         for said, fields in zip(accepted["completion"].to_pylist(), fields_of(accepted), strict=True):

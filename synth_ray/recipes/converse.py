@@ -56,7 +56,7 @@ class Converse(Section):
         return value
 
 
-class _BadCall(Exception):
+class _BadToolCall(Exception):
     """A tool was chosen and its arguments never fitted. Its argument is the tool's name."""
 
 
@@ -74,7 +74,7 @@ async def make(request: Request, ask: Ask, options: Converse) -> list[Draft]:
             said.append({"role": "assistant", "content": last.text.strip()})
             if not last.text.strip() or last.finish_reason == "length":
                 break
-    except _BadCall as bad:
+    except _BadToolCall as bad:
         return [Draft(said, "", fields, reason=Reason.BAD_TOOL_CALL, detail=f"{bad} after {options.tries} tries")]
     if last is None or said[-1]["role"] != "assistant":
         return [Draft(said, "", fields, reason=Reason.NO_ANSWER, detail="the assistant never spoke")]
@@ -103,7 +103,9 @@ async def _use_a_tool(request: Request, ask: Ask, options: Converse, said: list[
         return
     named = {tool.name: tool for tool in options.tools}
     how = Constraint(choices=(*named, NO_TOOL))
-    wanted = await ask([*said, _aside(render(options.choice, request, tools=options.tools))], constraint=how, temperature=0.0)
+    wanted = await ask(
+        [*said, _hidden_turn(render(options.choice, request, tools=options.tools))], constraint=how, temperature=0.0
+    )
     tool = named.get(wanted.text.strip())
     if tool is None:
         return
@@ -119,15 +121,15 @@ async def _arguments(request: Request, ask: Ask, options: Converse, said: list[M
     """Arguments that fit. Decoding is guided, but an answer can still be cut off, or break a rule the grammar does not know."""
     text = render(options.arguments, request, tool=tool)
     for _ in range(options.tries):
-        answer = await ask([*said, _aside(text)], constraint=Constraint(json_schema=tool.parameters))
+        answer = await ask([*said, _hidden_turn(text)], constraint=Constraint(json_schema=tool.parameters))
         arguments = arguments_of(answer.text, tool)
         if arguments is not None:
             return arguments
         ask.attempt(Reason.BAD_TOOL_CALL)
-    raise _BadCall(tool.name)
+    raise _BadToolCall(tool.name)
 
 
-def _aside(text: str) -> Message:
+def _hidden_turn(text: str) -> Message:
     """A question to the assistant that stays out of the row."""
     return {"role": "user", "content": text}
 

@@ -11,9 +11,9 @@ from pydantic import field_validator, model_validator
 from synth_ray.job.judging import CRITERIA
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
-from synth_ray.recipes.judge import scored
+from synth_ray.recipes.judge import score_answer
 from synth_ray.recipes.templates import render
-from synth_ray.recipes.votes import vote
+from synth_ray.recipes.votes import majority
 from synth_ray.records import Draft, Message, Request
 
 
@@ -94,7 +94,7 @@ async def _best(request: Request, ask: Ask, options: Distill, answers: list[Comp
 
 async def _by_vote(_request: Request, _ask: Ask, options: Distill, answers: list[Completion]) -> tuple[int, dict[str, Any]]:
     """The first sample with the commonest final answer (Wang et al., 2022, arXiv 2203.11171)."""
-    won = vote([_final(answer, options) for answer in answers])
+    won = majority([_final(answer, options) for answer in answers])
     return (won.winner, {"agreement": won.agreement}) if won is not None else (0, {"agreement": 0.0})
 
 
@@ -109,7 +109,7 @@ def _final(answer: Completion, options: Distill) -> str | None:
 async def _by_judge(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[int, dict[str, Any]]:
     """The sample with the highest sum of scores; among equals the first. One the judge could not score has none."""
     question = render(options.template, request)
-    scores = await asyncio.gather(*[scored(ask, question, a.text, criteria=options.criteria) for a in answers])
+    scores = await asyncio.gather(*[score_answer(ask, question, a.text, criteria=options.criteria) for a in answers])
     sums = [sum(one.values()) if one is not None else 0 for one in scores]
     best = sums.index(max(sums))
     return best, {"scores": scores[best]}

@@ -16,7 +16,7 @@ from pydantic import field_validator, model_validator
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
 from synth_ray.recipes.templates import render
-from synth_ray.recipes.votes import Vote, vote
+from synth_ray.recipes.votes import Majority, majority
 from synth_ray.records import Draft, Reason, Request, canonical_json
 
 TEMPLATE = """{% if labels %}Classify the text. Answer with one of: {{ labels | join(", ") }}.
@@ -82,16 +82,16 @@ class Label(Section):
         return {"type": "object", "properties": told, "required": list(told), "additionalProperties": False}
 
     @property
-    def warmth(self) -> float:
+    def effective_temperature(self) -> float:
         return self.temperature if self.temperature is not None else (0.7 if self.votes > 1 else 0.0)
 
 
 async def make(request: Request, ask: Ask, options: Label) -> list[Draft]:
     text = render(options.template, _unlabelled(request, options), labels=options.allowed, descriptions=options.labels)
     asked = conversation(options.system, text)
-    answers = await ask.many(asked, options.votes, constraint=options.constraint, temperature=options.warmth)
+    answers = await ask.many(asked, options.votes, constraint=options.constraint, temperature=options.effective_temperature)
     read = [_read(answer, options) for answer in answers]
-    won = vote([said for said, _ in read], options.allowed)
+    won = majority([said for said, _ in read], options.allowed)
     if won is None:
         return [Draft(asked, "", reason=Reason.NO_ANSWER, detail="no vote was cast: each was cut off or did not fit")]
     said, rationale = read[won.winner]
@@ -127,7 +127,7 @@ def _read(answer: Completion, options: Label) -> tuple[str | None, str]:
     return said if options.allowed else canonical_json(said).decode(), str(rationale)
 
 
-def _fields(request: Request, options: Label, won: Vote, said: str | None, rationale: str) -> dict[str, Any]:
+def _fields(request: Request, options: Label, won: Majority, said: str | None, rationale: str) -> dict[str, Any]:
     fields = {name: request.seed.fields.get(name) for name in options.keep}
     fields |= {"agreement": won.agreement, "votes": won.counts}
     if options.rationale:

@@ -16,14 +16,14 @@ from typing import Any
 from synth_ray.errors import JobError
 from synth_ray.records import canonical_json
 
-Table = Mapping[str, Any]
+Marginals = Mapping[str, Any]
 """`fields`: by name the kind and its marginal; `together`: combinations drawn as one. JSON, for it is part of the job."""
 
 _BINS = 20
-_FEW = 20  # different values, or a twentieth of the records, up to which texts and whole numbers are a category
+_MAX_CATEGORIES = 20  # different values, or a twentieth of the records, up to which texts and whole numbers are a category
 
 
-def learnt(
+def learn_marginals(
     records: Sequence[Mapping[str, Any]],
     names: Sequence[str],
     *,
@@ -38,7 +38,7 @@ def learnt(
             f"recipe.record: wanted a field of free text for the teacher to write, got none among {', '.join(names)}; name its "
             "kind in recipe.schema, or draw the table without a teacher"
         )
-    return {"fields": fields, "together": [_together(records, group, fields, rarer_than) for group in together]}
+    return {"fields": fields, "together": [_joint_marginals(records, group, fields, rarer_than) for group in together]}
 
 
 def _field(name: str, values: Sequence[Any], kind: str | None, rarer_than: int) -> dict[str, Any]:
@@ -65,12 +65,12 @@ def _kind(values: Sequence[Any]) -> str:
     if any(isinstance(value, (list, dict)) for value in values):
         return "text"
     different = len(set(map(_key, values)))
-    few = different <= max(_FEW, len(values) / 20) and different < len(values)
+    few = different <= max(_MAX_CATEGORIES, len(values) / 20) and different < len(values)
     if all(isinstance(value, bool) for value in values):
         return "category"
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         whole = all(isinstance(value, int) for value in values)
-        return "category" if whole and different <= _FEW else "integer" if whole else "number"
+        return "category" if whole and different <= _MAX_CATEGORIES else "integer" if whole else "number"
     if all(isinstance(value, str) and _is_date(value) for value in values):
         return "date"
     return "category" if few else "text"
@@ -104,7 +104,7 @@ def _decimals(value: float) -> int:
     return len(repr(value).partition(".")[2].rstrip("0")) if math.isfinite(value) else 0
 
 
-def _together(
+def _joint_marginals(
     records: Sequence[Mapping[str, Any]], group: Sequence[str], fields: Mapping[str, Any], rarer_than: int
 ) -> dict[str, Any]:
     wrong = [name for name in group if fields.get(name, {}).get("kind") != "category"]
@@ -126,20 +126,20 @@ def _by_key(values: Sequence[Any], held: Mapping[bytes, int]) -> list[tuple[Any,
     return [(by_key[key], held[key]) for key in sorted(by_key)]
 
 
-def drawn(table: Table, draw: random.Random) -> dict[str, Any]:
+def sample_record(table: Marginals, draw: random.Random) -> dict[str, Any]:
     """A value of every field but those of free text, each as likely as among the records."""
     found: dict[str, Any] = {}
     for group in table["together"]:
-        found |= dict(zip(group["fields"], _of(group["values"], draw), strict=True))
+        found |= dict(zip(group["fields"], _sample_value(group["values"], draw), strict=True))
     for name, field in table["fields"].items():
         if name not in found and field["kind"] != "text":
-            found[name] = None if draw.random() < field["missing"] else _drawn(field, draw)
+            found[name] = None if draw.random() < field["missing"] else _sample_field(field, draw)
     return found
 
 
-def _drawn(field: Mapping[str, Any], draw: random.Random) -> Any:
+def _sample_field(field: Mapping[str, Any], draw: random.Random) -> Any:
     if field["kind"] == "category":
-        return _of(field["values"], draw)
+        return _sample_value(field["values"], draw)
     at = draw.randrange(len(field["edges"]) - 1)
     value = draw.uniform(*field["edges"][at : at + 2])
     if field["kind"] == "date":
@@ -147,5 +147,5 @@ def _drawn(field: Mapping[str, Any], draw: random.Random) -> Any:
     return round(value) if field["kind"] == "integer" else round(value, field["decimals"])
 
 
-def _of(values: Sequence[Any], draw: random.Random) -> Any:
+def _sample_value(values: Sequence[Any], draw: random.Random) -> Any:
     return draw.choices([value for value, _ in values], [n for _, n in values])[0]

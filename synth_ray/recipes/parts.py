@@ -6,10 +6,12 @@ import json
 
 from synth_ray.recipes.contract import Constraint
 
-LONGEST = "Longest text of a part of the answer, in characters: a guide without a bound lets a model go on to its token limit."
+LONGEST_PART = (
+    "Longest text of a part of the answer, in characters: a guide without a bound lets a model go on to its token limit."
+)
 
 
-def in_parts(*names: str, longest: int) -> Constraint:
+def parts_schema(*names: str, longest: int) -> Constraint:
     """What holds the decoder to one text per name, and nothing else."""
     text = {"type": "string", "minLength": 1, "maxLength": longest}
     properties = dict.fromkeys(names, text)

@@ -10,7 +10,7 @@ from typing import Any
 
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
-from synth_ray.recipes.attributes import DOC, Grid, drawn
+from synth_ray.recipes.attributes import DOC, Grid, sample_attributes
 from synth_ray.recipes.contract import Ask, Recipe, conversation, drafted
 from synth_ray.recipes.templates import render
 from synth_ray.records import Draft, Message, Reason, Request
@@ -43,12 +43,12 @@ async def make(request: Request, ask: Ask, options: Vary) -> list[Draft]:
         asked = _asked(request, options, {})
         instructions = await ask.many(asked, options.n, **warmth)
         return await asyncio.gather(*[_answered(request, ask, options, one.text.strip(), asked, {}) for one in instructions])
-    return await asyncio.gather(*[_of_its_own(request, ask, options, slot, warmth) for slot in range(options.n)])
+    return await asyncio.gather(*[_with_attributes(request, ask, options, slot, warmth) for slot in range(options.n)])
 
 
-async def _of_its_own(request: Request, ask: Ask, options: Vary, slot: int, warmth: dict[str, Any]) -> Draft:
+async def _with_attributes(request: Request, ask: Ask, options: Vary, slot: int, warmth: dict[str, Any]) -> Draft:
     """One slot with attributes drawn for it: its prompt is no other's."""
-    attributes = drawn(options.attributes, request, slot)
+    attributes = sample_attributes(options.attributes, request, slot)
     asked = _asked(request, options, attributes)
     try:
         instruction = await ask(asked, **warmth)

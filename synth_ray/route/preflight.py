@@ -17,7 +17,7 @@ from synth_ray.job.models import Model
 from synth_ray.prepare.preparation import Prepared, evaluation_sets, prepare
 from synth_ray.publish.indexing import refuse_other_indexes
 from synth_ray.recipes.catalogue import find, options_of
-from synth_ray.recipes.templates import compiled
+from synth_ray.recipes.templates import compile_template
 from synth_ray.workers.row_stages import RowStages
 
 
@@ -61,7 +61,7 @@ def _templates(job: Job, file: str) -> None:
     recipe, options = find(job.recipe.name), options_of(job.recipe, file=file)
     for name, source in recipe.templates(options).items():
         try:
-            compiled(source)
+            compile_template(source)
         except JobError as error:
             raise JobError(f"recipe.{name}: {error}") from None
 

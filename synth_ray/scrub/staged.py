@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from synth_ray.records import MESSAGES, STAGED, Reason, canonical_json
-from synth_ray.scrub.replace.fixpoint import Record
-from synth_ray.scrub.replace.leaves import Leaf, Path, rebuilt
+from synth_ray.scrub.replace.fixpoint import ScrubState
+from synth_ray.scrub.replace.leaves import Leaf, Path, rebuild
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +20,11 @@ _CHANGED = (*_TEXT, "logprobs", "reason", "detail", "flags", "pii")
 
 
 def scrubbed_table(
-    staged: pa.Table, *, settle: Callable[[Sequence[Any]], list[Record]], too_much: Callable[[Record], bool]
+    staged: pa.Table, *, scrub_all: Callable[[Sequence[Any]], list[ScrubState]], exceeds_limit: Callable[[ScrubState], bool]
 ) -> pa.Table:
     """The table with the text of each row at rest. Counts are added to those a row already has."""
     columns = {name: staged[name].to_pylist() for name in _TEXT}
-    records = settle([_value(*row) for row in zip(*columns.values(), strict=True)])
+    records = scrub_all([_value(*row) for row in zip(*columns.values(), strict=True)])
     dirty = {i: r for i, r in enumerate(records) if r.failed or r.counts}
     if not dirty:
         return staged
@@ -34,7 +34,7 @@ def scrubbed_table(
             logger.warning("scrub: row %s is kept without text: %s", staged["id"][i].as_py(), record.failed)
             _quarantine(columns, i, record)
         else:
-            _write(columns, i, record, too_much=too_much(record))
+            _write(columns, i, record, exceeds_limit=exceeds_limit(record))
     for name in _CHANGED:
         at = staged.schema.get_field_index(name)
         staged = staged.set_column(at, STAGED.field(name), pa.chunked_array([_array(name, columns[name])]))
@@ -56,8 +56,8 @@ def _parsed(fields: str | None) -> Any:
         return fields
 
 
-def _write(columns: dict[str, list[Any]], i: int, record: Record, *, too_much: bool) -> None:
-    said, prompt, completion, fields = rebuilt(record.value, _replacing(record))
+def _write(columns: dict[str, list[Any]], i: int, record: ScrubState, *, exceeds_limit: bool) -> None:
+    said, prompt, completion, fields = rebuild(record.value, _replace_from(record))
     if columns["messages"][i] is not None:
         old = columns["messages"][i]
         columns["messages"][i] = [{**m, "content": new} for m, new in zip(old, said, strict=True)]
@@ -70,19 +70,19 @@ def _write(columns: dict[str, list[Any]], i: int, record: Record, *, too_much: b
     for entity, count in record.counts.items():
         counts[entity] = counts.get(entity, 0) + count
     columns["pii"][i] = sorted(counts.items())
-    if too_much:
+    if exceeds_limit:
         _flag(columns, i, Reason.TOO_MUCH_PII, f"{sum(record.counts.values())} findings")
 
 
-def _replacing(record: Record) -> Callable[[Leaf, Path], str]:
+def _replace_from(record: ScrubState) -> Callable[[Leaf, Path], str]:
     def replace(leaf: Leaf, _: Path) -> str:
-        now = record.became.get(leaf)
+        now = record.replaced.get(leaf)
         return leaf.text if now is None else now.text
 
     return replace
 
 
-def _quarantine(columns: dict[str, list[Any]], i: int, record: Record) -> None:
+def _quarantine(columns: dict[str, list[Any]], i: int, record: ScrubState) -> None:
     """Nothing of the text stays: its lengths do, in `detail`."""
     said = columns["messages"][i] or ()
     lengths = {

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-Window = tuple[int, int]
+TextRange = tuple[int, int]
 
 _TRIGGERS = {
     "digit": re.compile(r"\d+"),
@@ -21,15 +21,15 @@ _DELIMITER = re.compile(r"""[\s()<>"']""")
 _DOT = re.compile(r"\.[A-Za-z]")
 
 
-class Reading:
+class TextView:
     """A text and its windows, each worked out when it is first asked for."""
 
     __slots__ = ("_data", "_starts", "_urls", "_windows", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._windows: dict[str, Sequence[Window]] = {"": ((0, len(text)),)}
-        self._urls: Sequence[Window] | None = None
+        self._windows: dict[str, Sequence[TextRange]] = {"": ((0, len(text)),)}
+        self._urls: Sequence[TextRange] | None = None
         self._data: bytes | None = None
         self._starts: Any = None
 
@@ -40,7 +40,7 @@ class Reading:
             self._data = self.text.encode("utf-8", "surrogatepass")
         return self._data
 
-    def chars(self, offset: int) -> int:
+    def char_offset(self, offset: int) -> int:
         """The character that begins at a byte of `data`."""
         if len(self.data) == len(self.text):
             return offset
@@ -50,21 +50,21 @@ class Reading:
             self._starts = np.cumsum((np.frombuffer(self.data, np.uint8) & 0xC0) != 0x80, dtype=np.int32)
         return int(self._starts[offset - 1]) if offset else 0
 
-    def windows(self, holds: str) -> Sequence[Window]:
+    def windows(self, trigger: str) -> Sequence[TextRange]:
         """The stretches between spaces or newlines that hold the trigger, with one such character on either side."""
-        if holds not in self._windows:
-            self._windows[holds] = _windows(self.text, _TRIGGERS[holds])
-        return self._windows[holds]
+        if trigger not in self._windows:
+            self._windows[trigger] = _windows(self.text, _TRIGGERS[trigger])
+        return self._windows[trigger]
 
-    def url_windows(self) -> Sequence[Window]:
+    def url_windows(self) -> Sequence[TextRange]:
         """The stretches between characters no URL holds, one of them on either side, that hold a dot before a letter."""
         if self._urls is None:
             self._urls = _url_windows(self.text)
         return self._urls
 
 
-def _windows(text: str, trigger: re.Pattern[str]) -> list[Window]:
-    found: list[Window] = []
+def _windows(text: str, trigger: re.Pattern[str]) -> list[TextRange]:
+    found: list[TextRange] = []
     high = -1
     for m in trigger.finditer(text):
         i = m.start()
@@ -77,9 +77,9 @@ def _windows(text: str, trigger: re.Pattern[str]) -> list[Window]:
     return found
 
 
-def _url_windows(text: str) -> list[Window]:
+def _url_windows(text: str) -> list[TextRange]:
     delimiters = [m.start() for m in _DELIMITER.finditer(text)]
-    found: list[Window] = []
+    found: list[TextRange] = []
     for m in _DOT.finditer(text):
         i = m.start()
         if found and i < found[-1][1]:
@@ -91,9 +91,9 @@ def _url_windows(text: str) -> list[Window]:
     return found
 
 
-def remaining(until: float) -> float:
+def seconds_left(deadline: float) -> float:
     """Seconds left until a reading of the monotonic clock. Raises TimeoutError when there are none."""
-    left = until - time.monotonic()
+    left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
     return min(left, 3600.0)

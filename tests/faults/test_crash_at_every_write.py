@@ -41,7 +41,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 def run(storage: Storage, chunks: Iterable[int]) -> None:
     """A driver's life on the store: claim, stage, publish, release."""
-    lease = Lease.claim(storage, "driver", now=0.0, is_gone=lambda _: True)
+    lease = Lease.claim(storage, "driver", now=0.0, is_dead=lambda _: True)
     Ledger(storage).pin_job({"ask_digest": "ask0", "keys": {}})
     make_dataset(storage, OUTPUT, chunks=chunks)
     lease.release()

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.text_view import TextView, seconds_left
 
 GATE = r"[0-9](?:[ -]?[0-9]){11}"
 _RUN = re.compile(r"(?<![0-9A-Za-z._\-])[0-9]+(?:([ \-])[0-9]+(?:\1[0-9]+){0,12})?(?![0-9A-Za-z_]|[.\-][0-9A-Za-z])")
-_FEWEST_DIGITS = 12
+_MIN_DIGITS = 12
 _GROUPS = re.compile("[0-9]+")
 _GROUPINGS = frozenset({(4, 6, 5), (4, 6, 4), (6, 13), (4, 5, 6), (4, 4, 5), (4, 4, 4)})
 _NOT_CARD = re.compile(
@@ -28,7 +28,7 @@ def luhn(digits: str) -> bool:
     return total % 10 == 0
 
 
-def issued(digits: str) -> bool:
+def has_issuer_range(digits: str) -> bool:
     """Whether an issuer's range and length has these digits: Visa, Mastercard with the 2-series, American Express,
     Discover, JCB, Diners, UnionPay, Maestro, Mir and RuPay.
     """
@@ -49,12 +49,12 @@ def issued(digits: str) -> bool:
     return two in (50, 56, 57, 58, 63, 67) and 12 <= n <= 19
 
 
-def find(reading: Reading, until: float) -> Iterator[Finding]:
+def find(reading: TextView, until: float) -> Iterator[Finding]:
     text = reading.text
     for m in _RUN.finditer(text):
-        if m.end() - m.start() < _FEWEST_DIGITS:
+        if m.end() - m.start() < _MIN_DIGITS:
             continue
-        remaining(until)
+        seconds_left(until)
         groups = [g.span() for g in _GROUPS.finditer(m[0])]
         for start, end in _cards(m[0], groups):
             if end - start != 16 and len(groups) == 1 and _NOT_CARD.search(text[max(0, m.start() - 40) : m.start()]):
@@ -68,10 +68,10 @@ def _cards(run: str, groups: Sequence[tuple[int, int]]) -> Iterator[tuple[int, i
     while first < len(groups):
         for last in range(min(len(groups), first + 5), first, -1):
             sizes = tuple(end - start for start, end in groups[first:last])
-            if _FEWEST_DIGITS <= sum(sizes) <= 19 and _grouped(sizes):
+            if _MIN_DIGITS <= sum(sizes) <= 19 and _grouped(sizes):
                 start, end = groups[first][0], groups[last - 1][1]
                 digits = "".join(c for c in run[start:end] if c.isdigit())
-                if issued(digits) and luhn(digits) and len(set(digits)) > 1:
+                if has_issuer_range(digits) and luhn(digits) and len(set(digits)) > 1:
                     yield start, end
                     first = last - 1
                     break

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 
 BOOST = 0.35
-LEAST = 0.4
+MIN_BOOSTED = 0.4
 """As Presidio's context enhancer: a cue adds so much, and lifts a score at least to this."""
 
-CUES = {
+CONTEXT = {
     "US_SSN": r"ssns?|ss#|social[\s_]+security|social\s+sec|soc\s+sec|social",
     "US_ITIN": r"itin|tax(?:payer)?[\s_]+id(?:entification)?|taxpayer|tin|tax\s+number",
     "US_PASSPORT": r"passports?",
@@ -22,7 +22,7 @@ CUES = {
 }
 """What makes a number of no form of its own somebody's. Stock words that mean too much ("bank", "us") are left out."""
 
-NEEDED = frozenset({"US_PASSPORT", "US_BANK_NUMBER", "US_DRIVER_LICENSE", "UK_NHS", "MEDICAL_LICENSE"})
+CONTEXT_REQUIRED = frozenset({"US_PASSPORT", "US_BANK_NUMBER", "US_DRIVER_LICENSE", "UK_NHS", "MEDICAL_LICENSE"})
 """Entities whose form alone says nothing: without a cue a finding is dropped, whatever its check digit."""
 
 _SENTENCE = re.compile(r"[.!?;]\s+(?=[A-Z])|\n\s*\n")
@@ -34,14 +34,14 @@ _NUMBER = re.compile(r"[0-9]{5}")
 _LINE = re.compile(r"[.!?;]\s+(?=[A-Z])|\n")
 
 
-class Cue:
+class ContextWords:
     """The cue words of one entity."""
 
     def __init__(self, words: str) -> None:
         self.gate = rf"(?:^|[^a-z0-9])(?:{words.replace('’', '.{1,3}')})"
         self._words = re.compile(rf"(?i)(?<![a-z0-9])(?:{words})(?![a-z0-9])")
 
-    def beside(self, text: str, start: int, end: int) -> bool:
+    def is_near(self, text: str, start: int, end: int) -> bool:
         """Whether a cue stands in the 60 characters before or the 30 after, in the sentence and with no other number between."""
         if (start and text[start - 1] in _PIECE_AFTER) or _GOES_ON.match(text, end):
             return False
@@ -53,11 +53,11 @@ class Cue:
         return bool(m) and not _NUMBER.search(after, 0, m.start())  # type: ignore[union-attr]
 
 
-def cue_of(entity: str, stock: Sequence[str]) -> Cue | None:
+def context_words_for(entity: str, stock: Sequence[str]) -> ContextWords | None:
     """The entity's own cue, else one of Presidio's context words for it."""
-    words = CUES.get(entity) or "|".join(re.escape(w).replace(r"\ ", r"\s+") for w in stock)
-    return Cue(words) if words else None
+    words = CONTEXT.get(entity) or "|".join(re.escape(w).replace(r"\ ", r"\s+") for w in stock)
+    return ContextWords(words) if words else None
 
 
-def boosted(score: float) -> float:
-    return min(1.0, max(score + BOOST, LEAST))
+def boosted_score(score: float) -> float:
+    return min(1.0, max(score + BOOST, MIN_BOOSTED))

@@ -8,12 +8,12 @@ from typing import Any
 
 from synth_ray.errors import JobError
 from synth_ray.job.scrub import Recognizer
-from synth_ray.scrub.detect.context_words import Cue, boosted
+from synth_ray.scrub.detect.context_words import ContextWords, boosted_score
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.text_view import TextView, seconds_left
 
 
-def compiled(expression: str, *, where: str, caseless: bool = False) -> Any:
+def compile_re2(expression: str, *, where: str, caseless: bool = False) -> Any:
     """The expression in RE2, which is linear in the text. Raises JobError when it is not RE2's syntax."""
     import re2
 
@@ -30,17 +30,17 @@ def compiled(expression: str, *, where: str, caseless: bool = False) -> Any:
 
 def recognizer(section: Recognizer, *, where: str) -> Any:
     """How a recognizer of the job looks. Its first group, if it has one, is what is found."""
-    regex = compiled(section.regex, where=where)
-    cue = Cue("|".join(re.escape(w).replace(r"\ ", r"\s+") for w in section.context)) if section.context else None
+    regex = compile_re2(section.regex, where=where)
+    cue = ContextWords("|".join(re.escape(w).replace(r"\ ", r"\s+") for w in section.context)) if section.context else None
 
-    def find(reading: Reading, until: float) -> Iterator[Finding]:
-        remaining(until)
+    def find(reading: TextView, until: float) -> Iterator[Finding]:
+        seconds_left(until)
         for m in regex.finditer(reading.data):
             start, end = m.span(1) if regex.groups and m.span(1)[0] >= 0 else m.span()
-            start, end = reading.chars(start), reading.chars(end)
+            start, end = reading.char_offset(start), reading.char_offset(end)
             if start < end:
-                helped = cue is not None and cue.beside(reading.text, start, end)
-                yield Finding(section.entity, start, end, boosted(section.score) if helped else section.score)
+                helped = cue is not None and cue.is_near(reading.text, start, end)
+                yield Finding(section.entity, start, end, boosted_score(section.score) if helped else section.score)
 
     return find
 
@@ -52,21 +52,21 @@ def gate(values: Sequence[str]) -> str | None:
     return "|".join(re.escape(v.strip()) for v in sorted(set(values)))
 
 
-def denied(entity: str, values: Sequence[str]) -> Any:
+def deny_list_finder(entity: str, values: Sequence[str]) -> Any:
     """How values that are always replaced are looked for: as whole words, without case."""
     import re2
 
     longest_first = sorted({v.strip() for v in values}, key=lambda v: (-len(v), v))
-    regex = compiled("|".join(re2.escape(v) for v in longest_first), where=f"scrub.deny.{entity}", caseless=True)
+    regex = compile_re2("|".join(re2.escape(v) for v in longest_first), where=f"scrub.deny.{entity}", caseless=True)
     folded = [(v.casefold(), len(v)) for v in longest_first]
 
-    def find(reading: Reading, until: float) -> Iterator[Finding]:
-        remaining(until)
+    def find(reading: TextView, until: float) -> Iterator[Finding]:
+        seconds_left(until)
         text, at = reading.text, 0
         while m := regex.search(reading.data, at):
-            start = reading.chars(m.start())
+            start = reading.char_offset(m.start())
             ends = (start + n for v, n in folded if text[start : start + n].casefold() == v)
-            end = next((end for end in ends if _whole(text, start, end)), 0)
+            end = next((end for end in ends if _is_whole_word(text, start, end)), 0)
             at = m.start() + 1
             if end:
                 at = m.start() + len(text[start:end].encode("utf-8", "surrogatepass"))
@@ -75,6 +75,6 @@ def denied(entity: str, values: Sequence[str]) -> Any:
     return find
 
 
-def _whole(text: str, start: int, end: int) -> bool:
+def _is_whole_word(text: str, start: int, end: int) -> bool:
     before, after = text[start - 1 : start], text[end : end + 1]
     return not (before.isalnum() and text[start].isalnum()) and not (after.isalnum() and text[end - 1].isalnum())

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.text_view import TextView, seconds_left
 
 _PRIVATE = "local|localdomain|internal|intranet|intra|corp|lan|home|private|test|example|invalid"
 GATE = (
@@ -27,26 +27,26 @@ _SPOKEN = re.compile(
 _LEADING = re.compile("(?i)(?:look|looking|arrive|stay|meet|is|are|was|me|back|be)")
 
 
-def finder(is_domain: Callable[[str], bool]) -> Callable[[Reading, float], Iterator[Finding]]:
+def finder(is_domain: Callable[[str], bool]) -> Callable[[TextView, float], Iterator[Finding]]:
     """`is_domain` says whether `x@name` has a name under a public suffix."""
 
-    def find(reading: Reading, until: float) -> Iterator[Finding]:
+    def find(reading: TextView, until: float) -> Iterator[Finding]:
         text = reading.text
-        remaining(until)
+        seconds_left(until)
         for pattern in (_BRACKETED, _SPACED, _ENCODED):
             for m in pattern.finditer(text):
-                if is_domain(plain(m[0])):
+                if is_domain(as_typed(m[0])):
                     yield Finding("EMAIL_ADDRESS", *m.span(), 0.9)
         for m in _INTERNAL.finditer(text):
             yield Finding("EMAIL_ADDRESS", *m.span(), 0.8)
         for m in _SPOKEN.finditer(text):
-            if not _LEADING.fullmatch(m[0].split()[0]) and is_domain(plain(m[0])):
+            if not _LEADING.fullmatch(m[0].split()[0]) and is_domain(as_typed(m[0])):
                 yield Finding("EMAIL_ADDRESS", *m.span(), 0.8)
 
     return find
 
 
-def plain(written: str) -> str:
+def as_typed(written: str) -> str:
     """The address as it would be typed."""
     text = re.sub(r"\s?[\[({<]\s?(?:at)\s?[\])}>]\s?|\s@\s?|@\s|\sat\s|_at_|%40", "@", written, flags=re.IGNORECASE)
     return re.sub(r"\s?[\[({<]\s?(?:dot|punkt|\.)\s?[\])}>]\s?|\sdot\s|_dot_", ".", text, flags=re.IGNORECASE)
@@ -55,7 +55,7 @@ def plain(written: str) -> str:
 _SERVICES = frozenset({"git", "hg", "svn"})
 
 
-def personal(text: str, finding: Finding) -> bool:
+def is_personal_address(text: str, finding: Finding) -> bool:
     """Whether a stock finding is an address of someone: not git@host:path, nor the password and host of a URL."""
     value = text[finding.start : finding.end]
     if value.partition("@")[0].lower() in _SERVICES and text[finding.end : finding.end + 1] in (":", "/"):

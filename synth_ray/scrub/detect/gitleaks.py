@@ -12,7 +12,7 @@ from typing import Any
 from synth_ray.errors import JobError, MissingResource
 from synth_ray.scrub.detect.passwords import entropy
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.text_view import TextView, seconds_left
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,15 @@ class Rule:
         named = bool(self.keywords) and all(k.isascii() for k in self.keywords)
         return "|".join(re.escape(k) for k in self.keywords) if named else None
 
-    def find(self, reading: Reading, until: float) -> Iterator[Finding]:
-        remaining(until)
+    def find(self, reading: TextView, until: float) -> Iterator[Finding]:
+        seconds_left(until)
         for m in self.regex.finditer(reading.data):
             group = self._group(m)
             start, end = m.span(group)
             secret = reading.data[start:end].decode("utf-8", "replace")
             if not secret or (self.bits and entropy(secret) <= self.bits) or self._allowed(reading.data, m, secret):
                 continue
-            yield Finding("SECRET", reading.chars(start), reading.chars(end), 0.9)
+            yield Finding("SECRET", reading.char_offset(start), reading.char_offset(end), 0.9)
 
     def _group(self, m: Any) -> int:
         """The group that is named, else the first that matched, else everything."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.text_view import TextView, seconds_left
 
 GATE = r"[A-Z]{2}[0-9]{2}(?:[ .-]?[A-Z0-9]){11}"
 _START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?=[ .\-]?[A-Za-z0-9])")
@@ -25,11 +25,11 @@ def valid(iban: str) -> bool:
     return int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
 
 
-def find(reading: Reading, until: float) -> Iterator[Finding]:
+def find(reading: TextView, until: float) -> Iterator[Finding]:
     text = reading.text
     last = 0
     for m in _START.finditer(text):
-        remaining(until)
+        seconds_left(until)
         length = LENGTHS.get(text[m.start() : m.start() + 2].upper())
         if length is None or m.start() < last:
             continue

@@ -23,16 +23,16 @@ _LINK_ONLY = 10
 """A longer link-local address than fe80::1:1 holds the interface's own number, which is made of its hardware address."""
 
 
-def public(text: str, finding: Finding) -> bool:
+def is_public_ip(text: str, finding: Finding) -> bool:
     """Whether a stock IP finding is an address on the internet that stands as one."""
-    routed = _routed(text[finding.start : finding.end])
+    routed = _is_routed(text[finding.start : finding.end])
     if routed == "IPv4":
-        return _stands_alone(text, finding) and not _version(text, finding)
+        return _stands_alone(text, finding) and not _is_version(text, finding)
     return routed == "IPv6"
 
 
 @lru_cache(maxsize=4096)
-def _routed(value: str) -> str:
+def _is_routed(value: str) -> str:
     """The kind of a routed address, or nothing."""
     try:
         ip = ipaddress.ip_interface(value.partition("%")[0]).ip
@@ -52,7 +52,7 @@ def _stands_alone(text: str, finding: Finding) -> bool:
     return not (before and not before[-1].isspace() and _TIED_BEFORE.search(before)) and not _TIED_AFTER.match(text, finding.end)
 
 
-def _version(text: str, finding: Finding) -> bool:
+def _is_version(text: str, finding: Finding) -> bool:
     before = text[max(0, finding.start - 40) : finding.start]
     if before.endswith("//"):
         return False
@@ -65,7 +65,7 @@ def _version(text: str, finding: Finding) -> bool:
 _HEX_NEIGHBOUR = re.compile(r"[:-][0-9A-Fa-f]{2}")
 
 
-def hardware(text: str, finding: Finding) -> bool:
+def is_device_mac(text: str, finding: Finding) -> bool:
     """Whether a MAC finding is one: not all ones or zeros, not part of a longer fingerprint."""
     value = text[finding.start : finding.end]
     before, after = text[max(0, finding.start - 3) : finding.start], text[finding.end : finding.end + 3]

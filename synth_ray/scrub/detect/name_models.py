@@ -9,7 +9,7 @@ from typing import Any
 
 from synth_ray.errors import MissingResource
 from synth_ray.job.scrub import Scrub
-from synth_ray.scrub.detect.names import ENTITIES, OVERLAP, Mention, Model, NameFinder
+from synth_ray.scrub.detect.names import ENTITIES, OVERLAP, Mention, NameFinder, NameModel
 
 _SPACY_CHARS = 20_000
 _TOKEN_CHARS = 20_000
@@ -24,7 +24,7 @@ def open_names(section: Scrub) -> NameFinder:
     return NameFinder(load(section), labels=section.labels, wanted=section.wanted(), batch_texts=section.batch_texts)
 
 
-def spacy_model(section: Scrub) -> Model:
+def spacy_model(section: Scrub) -> NameModel:
     """A spaCy pipeline, from a folder or an installed package. Its mentions have no probability: they score 0.85."""
     import spacy
 
@@ -42,10 +42,10 @@ def spacy_model(section: Scrub) -> Model:
             for doc in nlp.pipe(texts, batch_size=section.batch_texts)
         ]
 
-    return Model(labels, _SPACY_CHARS, read)
+    return NameModel(labels, _SPACY_CHARS, read)
 
 
-def gliner_model(section: Scrub) -> Model:
+def gliner_model(section: Scrub) -> NameModel:
     """A GLiNER model, which looks for whatever it is told: the labels of the job, else the wanted entities in lower case."""
     _refuse_no_folder(section)
     try:
@@ -65,13 +65,13 @@ def gliner_model(section: Scrub) -> Model:
         return [[Mention(e["label"], e["start"], e["end"], float(e["score"])) for e in each] for each in found]
 
     # It cuts a text off after so many words without a word, and a word has at least one character.
-    return Model(frozenset(labels), max(2 * OVERLAP, getattr(model.config, "max_len", _GLINER_WORDS)), read)
+    return NameModel(frozenset(labels), max(2 * OVERLAP, getattr(model.config, "max_len", _GLINER_WORDS)), read)
 
 
 _BY_MODEL = frozenset(ENTITIES.values())
 
 
-def transformers_model(section: Scrub) -> Model:
+def transformers_model(section: Scrub) -> NameModel:
     """A token-classification model with labels such as PER, B-PER and I-PER, or B-, I-, E-, S- and L-, U-."""
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
@@ -86,7 +86,7 @@ def transformers_model(section: Scrub) -> Model:
             f"scrub.model: {section.model}: wanted a fast tokenizer, which tells where tokens stand, got a slow one"
         )
     names = {int(i): label for i, label in model.config.id2label.items()}
-    most = _most_tokens(tokenizer, model)
+    most = _max_tokens(tokenizer, model)
 
     def read(texts: Sequence[str]) -> list[list[Mention]]:
         encoded = tokenizer(
@@ -112,10 +112,12 @@ def transformers_model(section: Scrub) -> Model:
                 found[of_text[row]] += mentions_of(words, offsets[row], [names[label] for label in labels], scores)
         return found
 
-    return Model(frozenset(base(label)[1] for label in names.values() if base(label)[1]), _TOKEN_CHARS, read)
+    return NameModel(
+        frozenset(split_bio_label(label)[1] for label in names.values() if split_bio_label(label)[1]), _TOKEN_CHARS, read
+    )
 
 
-def base(label: str) -> tuple[str, str]:
+def split_bio_label(label: str) -> tuple[str, str]:
     """A label's position in its mention and what it names: ("B", "PER"), or ("", "") for O."""
     if label == "O":
         return "", ""
@@ -136,7 +138,7 @@ def mentions_of(
             if open_:
                 found[-1] = found[-1]._replace(end=end)
             continue
-        position, name = base(label)
+        position, name = split_bio_label(label)
         goes_on = open_ and found[-1].label == name and position not in ("B", "S", "U")
         if goes_on:
             found[-1] = found[-1]._replace(end=end, score=min(found[-1].score, score))
@@ -146,7 +148,7 @@ def mentions_of(
     return found
 
 
-def _most_tokens(tokenizer: Any, model: Any) -> int:
+def _max_tokens(tokenizer: Any, model: Any) -> int:
     positions = getattr(model.config, "max_position_embeddings", None) or 512
     told = tokenizer.model_max_length if tokenizer.model_max_length < 1_000_000 else positions
     return int(min(told, positions, 512))

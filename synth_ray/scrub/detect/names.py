@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.text_view import remaining
+from synth_ray.scrub.text_view import seconds_left
 
 ENTITIES = {
     "PER": "PERSON",
@@ -39,21 +39,21 @@ class Mention(NamedTuple):
     score: float
 
 
-Read = Callable[[Sequence[str]], list[list[Mention]]]
+ReadMentions = Callable[[Sequence[str]], list[list[Mention]]]
 
 
-class Model(NamedTuple):
+class NameModel(NamedTuple):
     """A model that is loaded: the labels it knows, how many characters it is given at once, and how it reads texts."""
 
     labels: frozenset[str]
-    most_chars: int
-    read: Read
+    max_chars: int
+    read: ReadMentions
 
 
 class NameFinder:
     """A `Finder` over a loaded model. It finds the entities that are wanted and no others."""
 
-    def __init__(self, model: Model, *, labels: Mapping[str, str], wanted: Sequence[str], batch_texts: int) -> None:
+    def __init__(self, model: NameModel, *, labels: Mapping[str, str], wanted: Sequence[str], batch_texts: int) -> None:
         self._model = model
         self._batch_texts = batch_texts
         named = ENTITIES | {label.upper(): entity for label, entity in labels.items()}
@@ -63,10 +63,10 @@ class NameFinder:
 
     def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
         found: list[list[Finding]] = [[] for _ in texts]
-        pieces = [(i, *piece) for i, text in enumerate(texts) for piece in windows(text, self._model.most_chars)]
+        pieces = [(i, *piece) for i, text in enumerate(texts) for piece in windows(text, self._model.max_chars)]
         pieces.sort(key=lambda piece: len(piece[2]))
         for first in range(0, len(pieces), self._batch_texts):
-            remaining(until)
+            seconds_left(until)
             batch = pieces[first : first + self._batch_texts]
             for (i, shift, _), mentions in zip(batch, self._model.read([text for _, _, text in batch]), strict=True):
                 found[i] += self._findings(mentions, shift)
@@ -83,12 +83,12 @@ OVERLAP = 100
 """Characters that two windows share, so that a name at the seam stands whole in one of them."""
 
 
-def windows(text: str, most: int) -> Iterator[tuple[int, str]]:
+def windows(text: str, max_chars: int) -> Iterator[tuple[int, str]]:
     """The text in pieces of at most `most` characters with their places. A cut is made at a space where there is one."""
     start = 0
-    while len(text) - start > most:
-        cut = text.rfind(" ", start + most // 2, start + most)
-        end = cut if cut > 0 else start + most
+    while len(text) - start > max_chars:
+        cut = text.rfind(" ", start + max_chars // 2, start + max_chars)
+        end = cut if cut > 0 else start + max_chars
         yield start, text[start:end]
         start = max(end - OVERLAP, start + 1)
     if start < len(text) or not text:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.text_view import TextView, seconds_left
 
 _PASS = r"pass(?:word|wd|phrase|code|wort)|pwd|contraseña|kennwort|mot\sde\spasse"
 GATE = r"passw|passwd|passphrase|passcode|pwd|contrase|kennwort|mot de passe|\bpin\b|_pass\b|\bpass[ =:]"
@@ -19,7 +19,7 @@ URL_GATE = r"://[^/\s@]*:[^\s@]+@"
 _SEPARATOR = r"[\"'`*]{0,2}\s{0,3}(?:=>|:=|==?|:|\s-)\s{0,3}"
 _VALUE = r"(?:(?P<quote>[\"'`])(?P<quoted>[^\"'`\n]{3,200})(?P=quote)|(?P<bare>[^\s\"'`<>,;(){}\[\]|][^\s\"'`<>,;|)}\]]{2,200}))"
 _ASSIGNED = re.compile(rf"(?i)(?:{_PASS}|(?<![a-z])pass)(?:[_.\-]?[a-z0-9]{{1,12}})?{_SEPARATOR}{_VALUE}")
-_SAID = re.compile(
+_SPOKEN = re.compile(
     rf"(?i)\b(?:{_PASS}|pin(?:\scode)?)\s(?:(?:for|to|of|on)\s(?:[\w.'@/-]{{1,30}}\s){{1,4}})?"
     rf"(?:is|was|ist|es|to|=)\s(?:(?:now|still|set\sto|currently|always|just|simply|going\sto\sbe)\s)?{_VALUE}"
 )
@@ -36,15 +36,15 @@ _LEAD = re.compile(r"(?:\b[A-Za-z0-9]{1,20} )?[A-Za-z0-9_.\-]{0,40}$")
 _URL = re.compile(r"(?i)\b[a-z][a-z0-9+.\-]{1,20}://[^\s:/@\"'<>]{0,100}:(?P<bare>[^\s@\"'<>]{1,200}?)@(?=[A-Za-z0-9\[])")
 
 
-def passwords(reading: Reading, until: float) -> Iterator[Finding]:
+def passwords(reading: TextView, until: float) -> Iterator[Finding]:
     text = reading.text
-    remaining(until)
+    seconds_left(until)
     for m in _PIN.finditer(text):
         yield Finding("SECRET", *m.span("bare"), 0.7)
     for m in _ASSIGNED.finditer(text):
         yield from _password(text, m, prose=False)
-    remaining(until)
-    for m in _SAID.finditer(text):
+    seconds_left(until)
+    for m in _SPOKEN.finditer(text):
         yield from _password(text, m, prose=True)
 
 
@@ -54,7 +54,7 @@ def _password(text: str, m: re.Match[str], *, prose: bool) -> Iterator[Finding]:
     if not quoted:
         end = start + len(text[start:end].rstrip(".,;:*"))
     value = text[start:end]
-    if (_chosen(value, prose=prose) or (quoted and _quotable(value))) and not _stands_for_another(value):
+    if (_looks_like_password(value, prose=prose) or (quoted and _quotable(value))) and not _is_placeholder(value):
         yield Finding("SECRET", start, end, 0.8)
 
 
@@ -62,7 +62,7 @@ _WORDS = re.compile(r"[A-Za-z]+(?:[_.\-][A-Za-z]+)*")
 _CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+$|.*[(\[{].*[)\]}]?$|[a-z]{2,}(?:[A-Z][a-z]{2,})+$")
 
 
-def _chosen(value: str, *, prose: bool) -> bool:
+def _looks_like_password(value: str, *, prose: bool) -> bool:
     """Whether it looks picked to be a password rather than a word, a number or an expression: it mixes kinds of characters."""
     if len(value) < 5 or (_CODE.match(value) and not (prose and value.isalpha())):
         return False
@@ -80,27 +80,27 @@ _NO_SECRET = re.compile(
     "(?i)(?:(?:your|my|new|hashed)?[_-]?pass(?:word|wort|wd)(?:_hash)?|secret|changeme|example|placeholder|none|null|true|false|"
     "undefined|required|optional|string|str|text|hidden|redacted|removed|masked|incorrect|invalid|wrong|correct)"
 )
-_STAND_IN = re.compile(
+_PLACEHOLDER = re.compile(
     r"<.*|\$[{(].*|\$[A-Z_][A-Z0-9_]*$|\{.*|\[.*|%\(.*|%[a-z]$|%[A-Za-z_]+%$|\*.*|\.{3,}|[xX*•.#_-]{3,}$|.*\$\{.*|.*\{\{.*|.*%\(.*|"
     r"(?i:your|my|the|enter|insert|some|new)[_\-\s].*|(?i:env|process|os|config|settings|self|args|secrets)[.\[].*"
 )
 
 
-def _stands_for_another(value: str) -> bool:
-    return bool(_NO_SECRET.fullmatch(value)) or bool(_STAND_IN.match(value)) or len(set(value)) < 3
+def _is_placeholder(value: str) -> bool:
+    return bool(_NO_SECRET.fullmatch(value)) or bool(_PLACEHOLDER.match(value)) or len(set(value)) < 3
 
 
-def headers(reading: Reading, until: float) -> Iterator[Finding]:
-    remaining(until)
+def headers(reading: TextView, until: float) -> Iterator[Finding]:
+    seconds_left(until)
     for m in _HEADER.finditer(reading.text):
         value = m["bare"].rstrip(".")
-        if random_like(value, bits=2.7) and not _stands_for_another(value):
+        if random_like(value, bits=2.7) and not _is_placeholder(value):
             yield Finding("SECRET", m.start("bare"), m.start("bare") + len(value), 0.9)
 
 
-def keyed(reading: Reading, until: float) -> Iterator[Finding]:
+def keyed(reading: TextView, until: float) -> Iterator[Finding]:
     """Random-looking values beside a word such as `api_key`."""
-    remaining(until)
+    seconds_left(until)
     for m in _KEYED.finditer(reading.text):
         value = m["bare"].rstrip(".")
         before = reading.text[max(0, m.start() - 40) : m.start()]
@@ -108,7 +108,7 @@ def keyed(reading: Reading, until: float) -> Iterator[Finding]:
         named = bool(_NAMES.search(name))
         if len(value) < (12 if named else 20) or not random_like(value, bits=2.9 if named else 3.4):
             continue
-        if not _NO_NAMES.search(name) and not _stands_for_another(value):
+        if not _NO_NAMES.search(name) and not _is_placeholder(value):
             yield Finding("SECRET", m.start("bare"), m.start("bare") + len(value), 0.8)
 
 
@@ -144,8 +144,8 @@ def entropy(value: str) -> float:
     return -sum(c / n * math.log2(c / n) for c in Counter(value).values())
 
 
-def url_passwords(reading: Reading, until: float) -> Iterator[Finding]:
-    remaining(until)
+def url_passwords(reading: TextView, until: float) -> Iterator[Finding]:
+    seconds_left(until)
     for m in _URL.finditer(reading.text):
-        if not _stands_for_another(m["bare"]) or m["bare"].lower() in ("password", "secret", "changeme"):
+        if not _is_placeholder(m["bare"]) or m["bare"].lower() in ("password", "secret", "changeme"):
             yield Finding("SECRET", *m.span("bare"), 0.9)

@@ -8,28 +8,28 @@ from typing import NamedTuple
 
 from synth_ray.job.scrub import Scrub
 from synth_ray.scrub.detect import cards, context_words, custom, emails, gitleaks, ibans, ips, passwords, phones, tokens, wallets
-from synth_ray.scrub.detect.context_words import Cue, boosted
+from synth_ray.scrub.detect.context_words import ContextWords, boosted_score
 from synth_ray.scrub.findings import Finding
 from synth_ray.scrub.presidio import stock
-from synth_ray.scrub.presidio.exact import Find, Job, jobs_of, without_duplicates
-from synth_ray.scrub.presidio.prefilter import ODD, Gates
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.presidio.exact import Detector, Find, detectors_of, without_duplicates
+from synth_ray.scrub.presidio.prefilter import FOLDS_TO_ASCII, Prefilter
+from synth_ray.scrub.text_view import TextView, seconds_left
 
 SECRET = "SECRET"
 Accept = Callable[[str, Finding], bool]
 
 
-class Look(NamedTuple):
+class GatedDetector(NamedTuple):
     """A job as the policy sees it: what it may keep, and the words without which it stays below its threshold."""
 
-    job: Job
+    detector: Detector
     accept: Accept | None = None
-    cue: Cue | None = None
-    cue_gate: int | None = None
-    waits: bool = False
+    context: ContextWords | None = None
+    context_gate: int | None = None
+    needs_context: bool = False
 
 
-_COMBINATIONS = 4096  # of gates that a text opens: few are common
+_MAX_COMBINATIONS = 4096  # of gates that a text opens: few are common
 
 
 class PatternFinder:
@@ -41,81 +41,87 @@ class PatternFinder:
 
     def __init__(self, section: Scrub) -> None:
         self._section = section
-        self._gates = Gates()
+        self._prefilter = Prefilter()
         self._analyzer = stock.analyzer()
         known = frozenset(self._analyzer.get_supported_entities(stock.LANGUAGE))
         self.entities = known | {SECRET, *section.deny} | {r.entity for r in section.recognizers}
         wanted = set(section.wanted()) & known
-        self._opened_by = lru_cache(_COMBINATIONS)(self._through)
-        self._looks = [*self._stock(wanted), *self._own(wanted), *self._secrets(), *self._brought()]
+        self._detectors_by_gates = lru_cache(_MAX_COMBINATIONS)(self._unlocked_by)
+        self._detectors = [
+            *self._stock_detectors(wanted),
+            *self._policy_detectors(wanted),
+            *self._secret_detectors(),
+            *self._custom_detectors(),
+        ]
 
     def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
         return [self._find(text, until) for text in texts]
 
     def _find(self, text: str, until: float) -> list[Finding]:
-        looks = self._opened(text)
+        looks = self._detectors_for(text)
         if not looks:
             return []
-        remaining(until)
-        reading = Reading(text)
-        found = [f for look in looks for f in self._kept(look, reading, until)]
+        seconds_left(until)
+        reading = TextView(text)
+        found = [f for look in looks for f in self._accepted(look, reading, until)]
         return without_duplicates(found) if found else found
 
-    def _opened(self, text: str) -> Sequence[Look]:
-        if not text.isascii() and ODD.search(text):
-            return self._looks
-        return self._opened_by(self._gates.fired(text))
+    def _detectors_for(self, text: str) -> Sequence[GatedDetector]:
+        if not text.isascii() and FOLDS_TO_ASCII.search(text):
+            return self._detectors
+        return self._detectors_by_gates(self._prefilter.matching(text))
 
-    def _through(self, fired: frozenset[int]) -> Sequence[Look]:
+    def _unlocked_by(self, fired: frozenset[int]) -> Sequence[GatedDetector]:
         return [
             look
-            for look in self._looks
-            if (look.job.gate is None or look.job.gate in fired) and (not look.waits or look.cue_gate in fired)
+            for look in self._detectors
+            if (look.detector.gate is None or look.detector.gate in fired)
+            and (not look.needs_context or look.context_gate in fired)
         ]
 
-    def _kept(self, look: Look, reading: Reading, until: float) -> Iterator[Finding]:
+    def _accepted(self, look: GatedDetector, reading: TextView, until: float) -> Iterator[Finding]:
         text = reading.text
-        for f in look.job.find(reading, until):
+        for f in look.detector.find(reading, until):
             if look.accept is not None and not look.accept(text, f):
                 continue
-            if look.cue is not None and (look.waits or f.score < self._threshold(f.entity)):
-                if look.cue.beside(text, f.start, f.end):
-                    f = f._replace(score=boosted(f.score))
-                elif f.entity in context_words.NEEDED:
+            if look.context is not None and (look.needs_context or f.score < self._threshold(f.entity)):
+                if look.context.is_near(text, f.start, f.end):
+                    f = f._replace(score=boosted_score(f.score))
+                elif f.entity in context_words.CONTEXT_REQUIRED:
                     continue
             yield f
 
     def _threshold(self, entity: str) -> float:
         return self._section.thresholds.get(entity, self._section.threshold)
 
-    def _stock(self, wanted: set[str]) -> Iterator[Look]:
+    def _stock_detectors(self, wanted: set[str]) -> Iterator[GatedDetector]:
         policy = self._section.policy
         replaced = {e for e, on in (("CREDIT_CARD", policy.cards), ("IBAN_CODE", policy.ibans)) if on}
         accepts: dict[str, Accept] = {}
         if policy.phones:
             accepts["PHONE_NUMBER"] = phones.accept
         if policy.public_ips:
-            accepts |= {"IP_ADDRESS": ips.public, "MAC_ADDRESS": ips.hardware}
+            accepts |= {"IP_ADDRESS": ips.is_public_ip, "MAC_ADDRESS": ips.is_device_mac}
         if policy.written_emails:
-            accepts["EMAIL_ADDRESS"] = emails.personal
-        worth = phones.worth if policy.phones else None
-        for job in jobs_of(self._analyzer, self._gates, entities=wanted - replaced, worth=worth):
-            yield self._cued(job, accepts.get(job.entity))
+            accepts["EMAIL_ADDRESS"] = emails.is_personal_address
+        worth = phones.is_candidate if policy.phones else None
+        for job in detectors_of(self._analyzer, self._prefilter, entities=wanted - replaced, is_candidate=worth):
+            yield self._with_context(job, accepts.get(job.entity))
 
-    def _cued(self, job: Job, accept: Accept | None) -> Look:
-        context = self._context(job.entity)
-        cue = context_words.cue_of(job.entity, context) if self._section.policy.context else None
+    def _with_context(self, job: Detector, accept: Accept | None) -> GatedDetector:
+        context = self._presidio_context(job.entity)
+        cue = context_words.context_words_for(job.entity, context) if self._section.policy.context else None
         if cue is None:
-            return Look(job, accept)
-        waits = job.entity in context_words.NEEDED or job.best < self._threshold(job.entity)
-        return Look(job, accept, cue, self._gates.add(cue.gate) if waits else None, waits)
+            return GatedDetector(job, accept)
+        waits = job.entity in context_words.CONTEXT_REQUIRED or job.max_score < self._threshold(job.entity)
+        return GatedDetector(job, accept, cue, self._prefilter.add(cue.gate) if waits else None, waits)
 
-    def _context(self, entity: str) -> list[str]:
+    def _presidio_context(self, entity: str) -> list[str]:
         """Presidio's own context words for the entity."""
         recognizers = self._analyzer.registry.get_recognizers(language=stock.LANGUAGE, all_fields=True)
         return sorted({w.lower() for r in recognizers if entity in r.supported_entities for w in r.context or ()})
 
-    def _own(self, wanted: set[str]) -> Iterator[Look]:
+    def _policy_detectors(self, wanted: set[str]) -> Iterator[GatedDetector]:
         policy = self._section.policy
         is_domain = _domain_check()
         rules: tuple[tuple[bool, str, str, Find], ...] = (
@@ -127,9 +133,9 @@ class PatternFinder:
         )
         for on, entity, gate, find in rules:
             if on and entity in wanted:
-                yield self._look(entity, gate, find)
+                yield self._detector(entity, gate, find)
 
-    def _secrets(self) -> Iterator[Look]:
+    def _secret_detectors(self) -> Iterator[GatedDetector]:
         section = self._section.secrets
         if section.find:
             for gate, find in (
@@ -139,21 +145,21 @@ class PatternFinder:
                 (passwords.HEADER_GATE, passwords.headers),
                 (passwords.URL_GATE, passwords.url_passwords),
             ):
-                yield self._look(SECRET, gate, find)
+                yield self._detector(SECRET, gate, find)
             if section.entropy:
-                yield self._look(SECRET, passwords.KEY_GATE, passwords.keyed)
+                yield self._detector(SECRET, passwords.KEY_GATE, passwords.keyed)
         for rule in gitleaks.load_rules(section.rules_file) if section.rules_file else ():
-            yield self._look(SECRET, rule.gate, rule.find)
+            yield self._detector(SECRET, rule.gate, rule.find)
 
-    def _brought(self) -> Iterator[Look]:
+    def _custom_detectors(self) -> Iterator[GatedDetector]:
         for i, section in enumerate(self._section.recognizers):
-            yield self._look(section.entity, None, custom.recognizer(section, where=f"scrub.recognizers.{i}.regex"))
+            yield self._detector(section.entity, None, custom.recognizer(section, where=f"scrub.recognizers.{i}.regex"))
         for entity, values in self._section.deny.items():
             if values:
-                yield self._look(entity, custom.gate(values), custom.denied(entity, values))
+                yield self._detector(entity, custom.gate(values), custom.deny_list_finder(entity, values))
 
-    def _look(self, entity: str, gate: str | None, find: Find) -> Look:
-        return Look(Job(entity, 1.0, None if gate is None else self._gates.add(gate), find))
+    def _detector(self, entity: str, gate: str | None, find: Find) -> GatedDetector:
+        return GatedDetector(Detector(entity, 1.0, None if gate is None else self._prefilter.add(gate), find))
 
 
 def _domain_check() -> Callable[[str], bool]:

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.text_view import TextView, seconds_left
 
 GATE = r"[0-9](?:[-x/ ().\[\]~\x80-\xff]{0,12}[0-9]){5}"
 _NUMBER = (
     r"(?:\+|\(\+?)?[0-9](?:[0-9]|[ .\-/]{1,2}\(?[0-9]|\([0-9]|\)[ .\-/]{0,2}[0-9]){5,20}"
     r"(?:\s?(?:x|ext\.?|extension)\s?[0-9]{1,6})?"
 )
-_FEWEST = 6
+_MIN_DIGITS = 6
 _SENTENCE = re.compile(r"[.!?;]\s+(?=[A-Z])|\n\n")
 _LONG_NUMBER = re.compile(r"[0-9]{4,}")
-_CUE = re.compile(
+_CONTEXT = re.compile(
     r"(?i)\b(?:phones?|telephone|tel|telefon[oe]?|t[ée]l(?:[ée]phone)?|mobile?|mob|m[óo]vil|cell|cellphone|celular|handy|fax|"
     r"whatsapp|wa|viber|signal|sms|text|texts|texted|call|calls|called|calling|ring|dial|dialed|reach|contact|hotline|helpline|"
     r"landline|desk|numbers?|line|voicemail|ph|nr|no)\b"
@@ -59,14 +59,14 @@ _REFUSED_BEFORE = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNO
 _REFUSED_NEAR = frozenset(".$€£#/\\^*=-")
 
 
-def worth(text: str, start: int, end: int) -> bool:
+def is_candidate(text: str, start: int, end: int) -> bool:
     """Whether libphonenumber need be asked: it is grouped, has a country code, or words around it speak of a phone."""
     candidate = text[start:end]
     if not candidate.isdigit():
-        if sum(map(str.isdigit, candidate)) < _FEWEST:
+        if sum(map(str.isdigit, candidate)) < _MIN_DIGITS:
             return False
         return not (_LIKE_OTHERS.fullmatch(candidate) or _LIKE_DATE.fullmatch(candidate))
-    return _cue_before(text, start) or bool(_AFTER.match(text[end : end + 40]))
+    return _has_context_before(text, start) or bool(_AFTER.match(text[end : end + 40]))
 
 
 def accept(text: str, finding: Finding) -> bool:
@@ -84,20 +84,20 @@ def accept(text: str, finding: Finding) -> bool:
         return True
     if _LIKE_OTHERS.fullmatch(value) or (value[0] != "(" and _NOT_PHONE.search(text[max(0, start - 40) : start])):
         return False
-    return _grouped(value) or _cue_before(text, start)
+    return _grouped(value) or _has_context_before(text, start)
 
 
-def finder() -> Callable[[Reading, float], Iterator[Finding]]:
+def finder() -> Callable[[TextView, float], Iterator[Finding]]:
     """Numbers that a cue makes phones, wherever in the world they are valid, or if they are not."""
     import re2
 
     number = re2.compile(_NUMBER.encode())
 
-    def find(reading: Reading, until: float) -> Iterator[Finding]:
-        remaining(until)
+    def find(reading: TextView, until: float) -> Iterator[Finding]:
+        seconds_left(until)
         for i, (start, end) in enumerate(_numbers(number, reading)):
             if i % 256 == 255:
-                remaining(until)
+                seconds_left(until)
             score = _score(reading.text, start, end)
             if score:
                 yield Finding("PHONE_NUMBER", start, end, score)
@@ -105,12 +105,12 @@ def finder() -> Callable[[Reading, float], Iterator[Finding]]:
     return find
 
 
-def _numbers(number: Any, reading: Reading) -> Iterator[tuple[int, int]]:
+def _numbers(number: Any, reading: TextView) -> Iterator[tuple[int, int]]:
     """Stretches written as phones are, that do not begin or end inside a word or a longer number."""
     text, data, at = reading.text, reading.data, 0
     while m := number.search(data, at):
         begin, at = m.span()
-        start, end = reading.chars(begin), reading.chars(at)
+        start, end = reading.char_offset(begin), reading.char_offset(at)
         if text[start - 1 : start] in _REFUSED_BEFORE and start:
             at = begin + len(_GROUPS.match(text, start)[0]) if text[start].isdigit() else begin + 1  # type: ignore[index]
         elif not _ENDS.match(text, end) and _sized(text[start:end]):
@@ -128,7 +128,7 @@ def _score(text: str, start: int, end: int) -> float:
     after = bool(_AFTER.match(text[end : end + 40]))
     if not (_grouped(value) or after) or _LIKE_OTHERS.fullmatch(value):
         return 0.0
-    cued = _cue_before(text, start) and not _NOT_PHONE.search(text[max(0, start - 40) : start])
+    cued = _has_context_before(text, start) and not _NOT_PHONE.search(text[max(0, start - 40) : start])
     return 0.6 if cued or after or _trunk(value) else 0.0
 
 
@@ -141,7 +141,7 @@ def _adjacent(text: str, start: int) -> bool:
 
 def _sized(value: str) -> bool:
     digits = [c for c in _EXTENSION.split(value)[0] if c.isdigit()]
-    return _FEWEST <= len(digits) <= 15 and len(set(digits)) > 1
+    return _MIN_DIGITS <= len(digits) <= 15 and len(set(digits)) > 1
 
 
 def _grouped(value: str) -> bool:
@@ -157,9 +157,9 @@ def _trunk(value: str) -> bool:
     return usual and value.lstrip("(").startswith("0")
 
 
-def _cue_before(text: str, start: int) -> bool:
+def _has_context_before(text: str, start: int) -> bool:
     before = _SENTENCE.split(text[max(0, start - 45) : start])[-1]
-    return bool(_CUE.search(_LONG_NUMBER.split(before)[-1]))
+    return bool(_CONTEXT.search(_LONG_NUMBER.split(before)[-1]))
 
 
 _INSIDE_BEFORE = re.compile(r"[\w$€£#\\^*_][-./,]?$|[0-9][,.]$|[=+*/^]\s?$|\.$")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.text_view import TextView, seconds_left
 
 _W = "[A-Za-z0-9_-]"
 _RULES = (
@@ -65,7 +65,7 @@ _RULES = (
     (r"(?i:sig)=", r"[A-Za-z0-9+/%]{40,}(?:%3[dD]|=){0,2}"),
     (r"eyJ", rf"{_W}{{8,}}\.eyJ{_W}{{8,}}\.{_W}*"),  # JSON Web Tokens
 )
-_HOLDING = (
+_INNER_RULES = (
     # (what stands inside, what stands around it)
     (".atlasv1.", rf"(?<!\w)[A-Za-z0-9]{{14}}\.atlasv1\.{_W}{{40,}}"),  # Terraform
     ("-us", r"(?<!\w)[a-f0-9]{32}-us[0-9]{1,2}(?!\w)"),  # Mailchimp
@@ -76,7 +76,7 @@ _HOLDING = (
 _INSIDE = r"\.atlasv1\.|[a-f0-9]{8}-us[0-9]|[0-9]:AA[a-z0-9_-]{8}|8Q~[a-z0-9_~.-]{8}|[a-z0-9]\.[a-z0-9_-]{6}\.[a-z0-9_-]{27}"
 _BEGIN = r"\b(?:" + "|".join(prefix for prefix, _ in _RULES) + ")"
 GATE = _BEGIN.replace("(?i:", "(?:") + "|" + _INSIDE
-_FEWEST_DIFFERENT = 6
+_MIN_DISTINCT = 6
 
 
 def finder() -> Any:
@@ -88,15 +88,15 @@ def finder() -> Any:
     begin = re2.compile(_BEGIN.encode())
     whole = re.compile("|".join(f"(?:{prefix}{body})" for prefix, body in _RULES))
     inside = re2.compile(f"(?i){_INSIDE}".encode())
-    holding = [(part, re.compile(regex)) for part, regex in _HOLDING]
+    holding = [(part, re.compile(regex)) for part, regex in _INNER_RULES]
 
-    def find(reading: Reading, until: float) -> Iterator[Finding]:
-        remaining(until)
+    def find(reading: TextView, until: float) -> Iterator[Finding]:
+        seconds_left(until)
         text, at = reading.text, 0
         while m := begin.search(reading.data, at):
-            found = whole.match(text, reading.chars(m.start()))
+            found = whole.match(text, reading.char_offset(m.start()))
             at = m.end()
-            if found and len(set(found[0])) >= _FEWEST_DIFFERENT:
+            if found and len(set(found[0])) >= _MIN_DISTINCT:
                 yield Finding("SECRET", *found.span(), 1.0)
         if inside.search(reading.data):
             for part, regex in holding:
@@ -110,20 +110,20 @@ KEY_GATE = r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File"
 _HEAD = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-[0-9]:")
 _TAIL = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|Private-MAC: [0-9a-f]+")
 _BODY = re.compile(r"(?:(?:\\[nr]|\s)*(?:[A-Za-z0-9+/]{20,}={0,2}|(?:Proc-Type|DEK-Info|Version|Comment)[^\n]*))*")
-_LONGEST = 20_000
+_MAX_CHARACTERS = 20_000
 
 
-def private_keys(reading: Reading, until: float) -> Iterator[Finding]:
+def private_keys(reading: TextView, until: float) -> Iterator[Finding]:
     """A private key from its first line to its last, body and all; without a last line, to the end of what looks like one."""
     text, last = reading.text, 0
     tails = _TAIL.finditer(text)
     tail = next(tails, None)
     for m in _HEAD.finditer(text):
-        remaining(until)
+        seconds_left(until)
         if m.start() < last:
             continue
         while tail and tail.start() < m.end():
             tail = next(tails, None)
         body = _BODY.match(text, m.end())
-        last = tail.end() if tail and tail.start() < m.end() + _LONGEST else body.end() if body else m.end()
+        last = tail.end() if tail and tail.start() < m.end() + _MAX_CHARACTERS else body.end() if body else m.end()
         yield Finding("SECRET", m.start(), last, 1.0)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.text_view import TextView, seconds_left
 
 GATE = r"\b0x[0-9a-f]{40}\b|\b[lmdtrx14][1-9a-z]{24}|\b(?:ltc|addr|cosmos|bnb|tb|bc)1[02-9a-z]{20}"
 _ETHEREUM = re.compile(r"\b0x[0-9a-fA-F]{40}\b")
@@ -19,9 +19,9 @@ _RIPPLE58 = "rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
-def find(reading: Reading, until: float) -> Iterator[Finding]:
+def find(reading: TextView, until: float) -> Iterator[Finding]:
     text = reading.text
-    remaining(until)
+    seconds_left(until)
     for m in _ETHEREUM.finditer(text):
         if len(set(m[0][2:].lower())) > 2:
             yield Finding("CRYPTO", *m.span(), 0.9)

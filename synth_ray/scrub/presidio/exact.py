@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from synth_ray.scrub.findings import Finding
 from synth_ray.scrub.presidio import stock
-from synth_ray.scrub.presidio.prefilter import GATES, ITSELF, ODD, PHONE_GATE, Gates, key_of
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.presidio.prefilter import FOLDS_TO_ASCII, GATES, PHONE_GATE, REGEX_AS_GATE, Prefilter, key_of
+from synth_ray.scrub.text_view import TextView, seconds_left
 
 logger = logging.getLogger(__name__)
 
@@ -36,20 +36,20 @@ _PHONE = {
     "phonenumbers.phonenumberutil": "27a248e3bec5db0f",
 }
 
-Find = Callable[[Reading, float], Iterable[Finding]]
-Worth = Callable[[str, int, int], bool]
+Find = Callable[[TextView, float], Iterable[Finding]]
+CandidateFilter = Callable[[str, int, int], bool]
 
 
-class Job(NamedTuple):
+class Detector(NamedTuple):
     """One thing to look for: the entity, the highest score it can have, the gate it waits for, and how it looks."""
 
     entity: str
-    best: float
+    max_score: float
     gate: int | None
     find: Find
 
 
-def known(sources: dict[str, str]) -> bool:
+def is_known_source(sources: dict[str, str]) -> bool:
     """Whether installed modules are, to the letter, those that were read when this was written."""
     return all(
         hashlib.sha256(inspect.getsource(importlib.import_module(name)).encode()).hexdigest()[:16] == digest
@@ -57,57 +57,61 @@ def known(sources: dict[str, str]) -> bool:
     )
 
 
-def jobs_of(analyzer: Any, gates: Gates, *, entities: Collection[str] | None = None, worth: Worth | None = None) -> list[Job]:
+def detectors_of(
+    analyzer: Any, prefilter: Prefilter, *, entities: Collection[str] | None = None, is_candidate: CandidateFilter | None = None
+) -> list[Detector]:
     """What the analyzer's recognizers look for, gated where their regex is known; else stock itself, entity by entity.
 
     `worth` may spare candidates of a phone number.
     """
     recognizers = analyzer.registry.get_recognizers(language=stock.LANGUAGE, all_fields=True)
     chosen = [r for r in recognizers if entities is None or set(r.supported_entities) & set(entities)]
-    if not known(_ENGINE) or any(len(r.supported_entities) != 1 or r.score_thresholds for r in chosen):
+    if not is_known_source(_ENGINE) or any(len(r.supported_entities) != 1 or r.score_thresholds for r in chosen):
         logger.warning("scrub: this presidio-analyzer is not the one the fast path was compared with; it runs unaided")
         found = {e for r in chosen for e in r.supported_entities}
-        return [_stock_job(analyzer, e) for e in sorted(found if entities is None else found & set(entities))]
-    return [job for r in chosen for job in _jobs(r, gates, worth)]
+        return [_stock_detector(analyzer, e) for e in sorted(found if entities is None else found & set(entities))]
+    return [job for r in chosen for job in _detectors(r, prefilter, is_candidate)]
 
 
-def _jobs(recognizer: Any, gates: Gates, worth: Worth | None) -> Iterator[Job]:
+def _detectors(recognizer: Any, prefilter: Prefilter, is_candidate: CandidateFilter | None) -> Iterator[Detector]:
     from presidio_analyzer import PatternRecognizer
     from presidio_analyzer.predefined_recognizers import IbanRecognizer, PhoneRecognizer, UrlRecognizer
 
     from synth_ray.scrub.presidio.exact_phones import PhoneFinder
-    from synth_ray.scrub.presidio.exact_urls import url_jobs
+    from synth_ray.scrub.presidio.exact_urls import url_detectors
 
     kind = type(recognizer)
     entity = recognizer.supported_entities[0]
-    if kind is PhoneRecognizer and known(_PHONE):
-        yield Job(entity, recognizer.SCORE, gates.add(PHONE_GATE), PhoneFinder(recognizer, worth=worth).find)
+    if kind is PhoneRecognizer and is_known_source(_PHONE):
+        yield Detector(
+            entity, recognizer.SCORE, prefilter.add(PHONE_GATE), PhoneFinder(recognizer, is_candidate=is_candidate).find
+        )
     elif kind is UrlRecognizer and all(key_of(p.regex) in URL_KEYS for p in recognizer.patterns):
-        yield from (Job(entity, best, gate, find) for best, gate, find in url_jobs(recognizer, gates))
-    elif kind is IbanRecognizer and known(_IBAN) and len(recognizer.patterns) == 1:
+        yield from (Detector(entity, best, gate, find) for best, gate, find in url_detectors(recognizer, prefilter))
+    elif kind is IbanRecognizer and is_known_source(_IBAN) and len(recognizer.patterns) == 1:
         gate = GATES.get(key_of(recognizer.patterns[0].regex))
-        yield Job(entity, 1.0, gates.add(gate[0]) if gate else None, _iban(recognizer))
+        yield Detector(entity, 1.0, prefilter.add(gate[0]) if gate else None, _iban(recognizer))
     elif isinstance(recognizer, PatternRecognizer) and kind.analyze is PatternRecognizer.analyze:
         for pattern in recognizer.patterns:
-            yield _pattern_job(recognizer, pattern, gates)
+            yield _pattern_detector(recognizer, pattern, prefilter)
     else:
-        yield Job(entity, 1.0, None, _whole(recognizer))
+        yield Detector(entity, 1.0, None, _run_unchanged(recognizer))
 
 
 URL_KEYS = frozenset({"422b91a465b6177e", "7405c3a8b8c39f4d", "473c5e6b40a31272", "58b5bbbc4796bab1"})
 
 
-def _pattern_job(recognizer: Any, pattern: Any, gates: Gates) -> Job:
+def _pattern_detector(recognizer: Any, pattern: Any, prefilter: Prefilter) -> Detector:
     from presidio_analyzer import PatternRecognizer
 
     validates = type(recognizer).validate_result is not PatternRecognizer.validate_result
     gate, holds = GATES.get(key_of(pattern.regex), (None, ""))
-    number = None if gate is None else gates.add(pattern.regex if gate == ITSELF else gate)
+    number = None if gate is None else prefilter.add(pattern.regex if gate == REGEX_AS_GATE else gate)
     best = 1.0 if validates else pattern.score
-    return Job(recognizer.supported_entities[0], best, number, _pattern(recognizer, pattern, holds))
+    return Detector(recognizer.supported_entities[0], best, number, _pattern(recognizer, pattern, holds))
 
 
-def _pattern(recognizer: Any, pattern: Any, holds: str) -> Find:
+def _pattern(recognizer: Any, pattern: Any, trigger: str) -> Find:
     """`PatternRecognizer.__analyze_patterns` for one pattern, in windows where that changes nothing."""
     import regex
     from presidio_analyzer import PatternRecognizer
@@ -119,10 +123,10 @@ def _pattern(recognizer: Any, pattern: Any, holds: str) -> Find:
     refuse = None if kind.invalidate_result is PatternRecognizer.invalidate_result else recognizer.invalidate_result
     judged = validate is not None or refuse is not None
 
-    def find(reading: Reading, until: float) -> Iterator[Finding]:
+    def find(reading: TextView, until: float) -> Iterator[Finding]:
         text = reading.text
         scores: dict[str, float] = {}
-        for m in _matches(compiled, text, reading.windows(holds), until):
+        for m in _matches(compiled, text, reading.windows(trigger), until):
             start, end = m.span()
             if start == end:
                 continue
@@ -144,7 +148,7 @@ def _pattern(recognizer: Any, pattern: Any, holds: str) -> Find:
 
 
 def _matches(compiled: Any, text: str, windows: Iterable[tuple[int, int]], until: float) -> Iterator[Any]:
-    last, left = 0, remaining(until)
+    last, left = 0, seconds_left(until)
     for low, high in windows:
         for m in compiled.finditer(text, max(low, last), high, timeout=left):
             last = m.end()
@@ -159,9 +163,9 @@ def _iban(recognizer: Any) -> Find:
     compiled = regex.compile(pattern.regex, flags=recognizer.global_regex_flags)
     entity = recognizer.supported_entities[0]
 
-    def find(reading: Reading, until: float) -> Iterator[Finding]:
+    def find(reading: TextView, until: float) -> Iterator[Finding]:
         text = reading.text
-        for m in compiled.finditer(text, timeout=remaining(until)):
+        for m in compiled.finditer(text, timeout=seconds_left(until)):
             start = m.start()
             for group in (3, 2, 1):
                 end = m.end(group) if m.end(group) > 0 else m.end()
@@ -173,31 +177,31 @@ def _iban(recognizer: Any) -> Find:
     return find
 
 
-def _whole(recognizer: Any) -> Find:
+def _run_unchanged(recognizer: Any) -> Find:
     """A recognizer as Presidio runs it. A pattern it skips for lack of time is an error here."""
 
-    def find(reading: Reading, until: float) -> list[Finding]:
-        remaining(until)
+    def find(reading: TextView, until: float) -> list[Finding]:
+        seconds_left(until)
         found = [
             Finding(r.entity_type, r.start, r.end, r.score)
             for r in recognizer.analyze(reading.text, recognizer.supported_entities, None)
         ]
-        if stock.SILENT.skipped():
+        if stock.LOG_BLOCKER.skipped():
             raise TimeoutError
         return found
 
     return find
 
 
-def _stock_job(analyzer: Any, entity: str) -> Job:
-    def find(reading: Reading, until: float) -> list[Finding]:
-        remaining(until)
+def _stock_detector(analyzer: Any, entity: str) -> Detector:
+    def find(reading: TextView, until: float) -> list[Finding]:
+        seconds_left(until)
         found = analyzer.analyze(reading.text, stock.LANGUAGE, [entity])
-        if stock.SILENT.skipped():
+        if stock.LOG_BLOCKER.skipped():
             raise TimeoutError
         return [Finding(r.entity_type, r.start, r.end, r.score) for r in found]
 
-    return Job(entity, 1.0, None, find)
+    return Detector(entity, 1.0, None, find)
 
 
 def without_duplicates(findings: Iterable[Finding]) -> list[Finding]:
@@ -221,23 +225,23 @@ class ExactPatterns:
 
     def __init__(self, *, entities: Collection[str] | None = None) -> None:
         analyzer = stock.analyzer()
-        self._gates = Gates()
-        self._jobs = jobs_of(analyzer, self._gates, entities=entities)
+        self._prefilter = Prefilter()
+        self._detectors = detectors_of(analyzer, self._prefilter, entities=entities)
         self.entities = frozenset(analyzer.get_supported_entities(stock.LANGUAGE))
 
     def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
         return [self._find(text, until) for text in texts]
 
     def _find(self, text: str, until: float) -> list[Finding]:
-        opened = opened_jobs(self._jobs, self._gates, text)
-        reading = Reading(text)
+        opened = triggered_detectors(self._detectors, self._prefilter, text)
+        reading = TextView(text)
         found = [f for job in opened for f in job.find(reading, until)]
         return without_duplicates(found) if found else found
 
 
-def opened_jobs(jobs: Sequence[Job], gates: Gates, text: str) -> Sequence[Job]:
+def triggered_detectors(detectors: Sequence[Detector], prefilter: Prefilter, text: str) -> Sequence[Detector]:
     """The jobs whose gate the text opens."""
-    if not text.isascii() and ODD.search(text):
-        return jobs
-    fired = gates.fired(text)
-    return [job for job in jobs if job.gate is None or job.gate in fired]
+    if not text.isascii() and FOLDS_TO_ASCII.search(text):
+        return detectors
+    fired = prefilter.matching(text)
+    return [job for job in detectors if job.gate is None or job.gate in fired]

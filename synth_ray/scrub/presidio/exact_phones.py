@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.text_view import TextView, seconds_left
 
-_UNSIMPLE = re.compile("[^\\d\\W]|[#~;\uff03\uff5e]")
+_NEEDS_FULL_MATCHER = re.compile("[^\\d\\W]|[#~;\uff03\uff5e]")
 """Letters and signs that can begin an extension or stand for digits: then all digits are not simply the number."""
-_FEWEST_DIGITS = 4
-_MOST_DIGITS = 20
+_MIN_DIGITS = 4
+_MAX_DIGITS = 20
 """A country code of three digits and a national number of seventeen: what parses at most, without an extension."""
 
 
@@ -30,7 +30,7 @@ class Part(NamedTuple):
     plus: bool
 
 
-Told = tuple[int, int, bool] | None
+RegionVerdict = tuple[int, int, bool] | None
 """What a region said to a candidate: its number from here to here, and whether no other region can say more."""
 
 
@@ -40,7 +40,7 @@ class _Candidate:
     __slots__ = ("digits", "done", "end", "parts", "plain", "plus", "start", "text", "told", "verified")
 
     def __init__(self, text: str, start: int, *, trimmed: bool) -> None:
-        self.told: dict[str, Told] = {}
+        self.told: dict[str, RegionVerdict] = {}
         self.text, self.start, self.end = text, start, start + len(text)
         self.digits = sum(map(str.isdigit, text))
         self.plus = "+" in text or "\uff0b" in text
@@ -61,14 +61,14 @@ class Region:
         self._code = str(code)
         metadata: Any = pn.PhoneMetadata.metadata_for_region(name)
         same_code: list[Any] = [pn.PhoneMetadata.metadata_for_region(r) for r in pn.region_codes_for_country_code(code)]
-        self.fewest = min(8, *(m.general_desc.possible_length[0] for m in same_code))
+        self.min_digits = min(8, *(m.general_desc.possible_length[0] for m in same_code))
         patterns = sorted({p for m in same_code for p in _patterns(m)})
         self._national = re.compile("|".join(f"(?:{p})" for p in patterns))
         self._idd = re.compile(metadata.international_prefix)
         prefixes = [metadata.national_prefix_for_parsing, *_CARRIERS.get(name, ())]
         self._prefixes = [re.compile(p) for p in prefixes if p]
 
-    def may_own(self, digits: str) -> bool:
+    def may_be_valid(self, digits: str) -> bool:
         """False only if plain digits without + cannot be a valid number when parsed for this region."""
         if self._idd.match(digits):
             return True
@@ -121,8 +121,8 @@ def _patterns(metadata: Any) -> Iterator[str]:
 class PhoneFinder:
     """`worth` may spare a candidate, given the text and its start and end; without it every candidate is tried."""
 
-    def __init__(self, recognizer: Any, *, worth: Callable[[str, int, int], bool] | None = None) -> None:
-        self._worth = worth
+    def __init__(self, recognizer: Any, *, is_candidate: Callable[[str, int, int], bool] | None = None) -> None:
+        self._is_candidate = is_candidate
         from phonenumbers import phonenumbermatcher
 
         self._pm: Any = phonenumbermatcher
@@ -131,16 +131,16 @@ class PhoneFinder:
         self._matcher = phonenumbermatcher.PhoneNumberMatcher("", "US", leniency=recognizer.leniency)
         self._regions = [Region(name) for name in recognizer.supported_regions]
 
-    def find(self, reading: Reading, until: float) -> list[Finding]:
+    def find(self, reading: TextView, until: float) -> list[Finding]:
         """Findings in no order, without duplicates."""
         return [Finding(self._entity, start, end, self._score) for start, end in self._spans(reading.text, until)]
 
     def _spans(self, text: str, until: float) -> set[tuple[int, int]]:
         read: dict[int, _Candidate | None] = {}
-        same: dict[tuple[str, str, str], dict[str, Told]] = {}
+        same: dict[tuple[str, str, str], dict[str, RegionVerdict]] = {}
         spans: set[tuple[int, int]] = set()
         for region in self._regions:
-            remaining(until)
+            seconds_left(until)
             at, steps = 0, 0
             while True:
                 if at not in read:
@@ -151,10 +151,10 @@ class PhoneFinder:
                 candidate = read[at]
                 if candidate is None:
                     break
-                at = self._asked(candidate, region, text, spans)
+                at = self._check_region(candidate, region, text, spans)
                 steps += 1
                 if steps % 256 == 0:
-                    remaining(until)
+                    seconds_left(until)
         return spans
 
     def _candidate(self, text: str, at: int) -> _Candidate | None:
@@ -162,20 +162,20 @@ class PhoneFinder:
         while m := self._pm._PATTERN.search(text, at):
             at = m.end()
             second = self._pm._SECOND_NUMBER_START_PATTERN.search(m[0]) if "x" in m[0] else None
-            if second is None and at - m.start() < _FEWEST_DIGITS:
+            if second is None and at - m.start() < _MIN_DIGITS:
                 continue
             found = _Candidate(m[0][: second.start()] if second else m[0], m.start(), trimmed=second is not None)
-            if found.digits >= _FEWEST_DIGITS and (self._worth is None or self._worth(text, found.start, found.end)):
+            if found.digits >= _MIN_DIGITS and (self._is_candidate is None or self._is_candidate(text, found.start, found.end)):
                 return found
             at = found.end
         return None
 
-    def _asked(self, c: _Candidate, region: Region, text: str, spans: set[tuple[int, int]]) -> int:
+    def _check_region(self, c: _Candidate, region: Region, text: str, spans: set[tuple[int, int]]) -> int:
         """Ask a region about a candidate, once for all that look the same; where to look on."""
-        if c.done or (c.digits < region.fewest and not c.plus):
+        if c.done or (c.digits < region.min_digits and not c.plus):
             return c.end
         if region.name not in c.told:
-            c.told[region.name] = self._said(c, region, text)
+            c.told[region.name] = self._find_number(c, region, text)
         said = c.told[region.name]
         if said is None:
             return c.end
@@ -183,7 +183,7 @@ class PhoneFinder:
         spans.add((start, end))
         return end
 
-    def _said(self, c: _Candidate, region: Region, text: str) -> Told:
+    def _find_number(self, c: _Candidate, region: Region, text: str) -> RegionVerdict:
         if c.parts is None:
             c.parts = self._parts(text, c.text, c.start)
         for number, part in enumerate(c.parts):
@@ -197,7 +197,7 @@ class PhoneFinder:
             if number not in c.verified:
                 c.verified[number] = self._parses(part.text, region.name)
             return c.verified[number]
-        if part.digits is not None and (len(part.digits) < region.fewest or not region.may_own(part.digits)):
+        if part.digits is not None and (len(part.digits) < region.min_digits or not region.may_be_valid(part.digits)):
             return False
         return self._parses(part.text, region.name)
 
@@ -242,20 +242,20 @@ class PhoneFinder:
     def _part(self, text: str, piece: str, start: int) -> Part | None:
         pm = self._pm
         count = sum(map(str.isdigit, piece))
-        simple = not _UNSIMPLE.search(piece)
-        if count < _FEWEST_DIGITS or (simple and count > _MOST_DIGITS):
+        simple = not _NEEDS_FULL_MATCHER.search(piece)
+        if count < _MIN_DIGITS or (simple and count > _MAX_DIGITS):
             return None
         if not pm.fullmatch(pm._MATCHING_BRACKETS, piece) or pm._PUB_PAGES.search(piece):
             return None
         end = start + len(piece)
-        if start > 0 and not pm._LEAD_PATTERN.match(piece) and self._refused(text[start - 1]):
+        if start > 0 and not pm._LEAD_PATTERN.match(piece) and self._is_refused_neighbour(text[start - 1]):
             return None
-        if end < len(text) and self._refused(text[end]):
+        if end < len(text) and self._is_refused_neighbour(text[end]):
             return None
         digits = "".join(c for c in piece if "0" <= c <= "9")
         plain = simple and len(digits) == count
         return Part(piece, start, digits if plain else None, "+" in piece or "\uff0b" in piece)
 
-    def _refused(self, neighbour: str) -> bool:
+    def _is_refused_neighbour(self, neighbour: str) -> bool:
         matcher = self._matcher
         return neighbour != " " and bool(matcher._is_invalid_punctuation_symbol(neighbour) or matcher._is_latin_letter(neighbour))

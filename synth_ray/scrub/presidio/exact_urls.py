@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.presidio.prefilter import ODD, Gates
-from synth_ray.scrub.text_view import Reading, remaining
+from synth_ray.scrub.presidio.prefilter import FOLDS_TO_ASCII, Prefilter
+from synth_ray.scrub.text_view import TextView, seconds_left
 
 _SPACE = r"\t\n\x0b\f\r \x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
 """Python's whitespace: RE2 means only the ASCII part of it by \\s."""
@@ -21,12 +21,12 @@ _LONE = re.compile("[\ud800-\udfff]")
 """Halves of a surrogate pair have no UTF-8; to a URL they are as good as any other sign."""
 
 
-def url_jobs(recognizer: Any, gates: Gates) -> Iterator[tuple[float, int, Any]]:
+def url_detectors(recognizer: Any, prefilter: Prefilter) -> Iterator[tuple[float, int, Any]]:
     """(score, gate, find) of each pattern. The caller has checked that the patterns are the ones read here."""
     base = type(recognizer).BASE_URL_REGEX
     begin = base.index("[.](?:(?:com)") + 3
     domains = sorted(set(_TOP_LEVEL.findall(base[begin : base.index(r"(?:/[^\s", begin)])))
-    gate = gates.add(rf"[a-z0-9.\-]\.(?:{'|'.join(domains)})")
+    gate = prefilter.add(rf"[a-z0-9.\-]\.(?:{'|'.join(domains)})")
     for pattern in recognizer.patterns:
         yield pattern.score, gate, _url(recognizer, pattern)
 
@@ -38,10 +38,10 @@ def _url(recognizer: Any, pattern: Any) -> Any:
     stock = regex.compile(pattern.regex, flags=recognizer.global_regex_flags)
     entity, score = recognizer.supported_entities[0], pattern.score
 
-    def find(reading: Reading, until: float) -> Iterator[Finding]:
+    def find(reading: TextView, until: float) -> Iterator[Finding]:
         text = reading.text
-        left = remaining(until)
-        if not text.isascii() and ODD.search(text):
+        left = seconds_left(until)
+        if not text.isascii() and FOLDS_TO_ASCII.search(text):
             yield from (Finding(entity, m.start(), m.end(), score) for m in stock.finditer(text, timeout=left))
             return
         if not text.isascii():

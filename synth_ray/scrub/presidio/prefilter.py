@@ -6,14 +6,14 @@ import hashlib
 import re
 from typing import Any
 
-ODD = re.compile("[\u017f\u212a\u0130\u0131]|(?![0-9])\\d")
+FOLDS_TO_ASCII = re.compile("[\u017f\u212a\u0130\u0131]|(?![0-9])\\d")
 """Letters that fold to ASCII ones and digits that are not ASCII: gates do not see them, so every gate counts as open."""
 
 _IPV4 = r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
 _IPV4_INSIDE = r":[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
 _NINE = r"\b[0-9]{9}\b"
 _ITIN = r"\b9\d{2}[- ]?[5-9]\d[- ]?\d{4}\b"
-ITSELF = ""
+REGEX_AS_GATE = ""
 
 GATES: dict[str, tuple[str, str]] = {
     "f619fa242c932c37": (  # All Credit Cards (weak)
@@ -21,7 +21,7 @@ GATES: dict[str, tuple[str, str]] = {
         "",
     ),
     "77ff5492baf67207": (r"\b[0-9]{8,17}\b", "digit"),  # Bank Account (weak)
-    "ab1eb0b240f24580": (ITSELF, "digit"),  # Driver License - Alphanumeric (weak)
+    "ab1eb0b240f24580": (REGEX_AS_GATE, "digit"),  # Driver License - Alphanumeric (weak)
     "03317c267dbb76a2": (r"\b(?:[0-9]{6,14}|[0-9]{16})\b", "digit"),  # Driver License - Digits (very weak)
     "724a6775f6d92716": (_ITIN, ""),  # Itin (very weak)
     "1dfa186e9a6100e4": (_ITIN, ""),  # Itin (weak)
@@ -35,19 +35,19 @@ GATES: dict[str, tuple[str, str]] = {
     "f2721d631f6158ff": (r"\b[0-9]{3}[- .][0-9]{2}[- .][0-9]{4}\b", ""),  # SSN5 (medium)
     "d813b701023b5188": (r"\b[0-9]{3}[- ]?[0-9]{3}[- ]?[0-9]{4}\b", ""),  # NHS (medium)
     "9d9a993fd6aee894": (r"(?:bc1|[13])[a-z0-9]{25}", "wallet"),  # Crypto (Medium)
-    "8231e96300900a19": (ITSELF, "digit"),  # Datetime (yyyy-mm-ddThh:mm[:ss[.f]] with timezone)
-    "de849c1681c98a79": (ITSELF, "digit"),  # mm/dd/yyyy or mm/dd/yy
-    "19ffdc2987b151d9": (ITSELF, "digit"),  # dd/mm/yyyy or dd/mm/yy
-    "4ccb5d61a4e1942d": (ITSELF, "digit"),  # yyyy/mm/dd
-    "9d1fcea6de93cf88": (ITSELF, "digit"),  # mm-dd-yyyy
-    "cd1cf05f027c5501": (ITSELF, "digit"),  # dd-mm-yyyy
-    "79e15fb16d77fdfa": (ITSELF, "digit"),  # yyyy-mm-dd
-    "ed7ea12896824ef7": (ITSELF, "digit"),  # dd.mm.yyyy or dd.mm.yy
-    "9cca403b33cf14e4": (ITSELF, "digit"),  # dd-MMM-yyyy or dd-MMM-yy
-    "47b9242593e806a6": (ITSELF, "digit"),  # MMM-yyyy or MMM-yy
-    "94027aaf76935ea5": (ITSELF, "digit"),  # dd-MMM or dd-MMM
-    "52dd574bb25c7150": (ITSELF, "digit"),  # mm/yyyy or m/yyyy
-    "cfd91e15ada32eda": (ITSELF, "digit"),  # mm/yy or m/yy
+    "8231e96300900a19": (REGEX_AS_GATE, "digit"),  # Datetime (yyyy-mm-ddThh:mm[:ss[.f]] with timezone)
+    "de849c1681c98a79": (REGEX_AS_GATE, "digit"),  # mm/dd/yyyy or mm/dd/yy
+    "19ffdc2987b151d9": (REGEX_AS_GATE, "digit"),  # dd/mm/yyyy or dd/mm/yy
+    "4ccb5d61a4e1942d": (REGEX_AS_GATE, "digit"),  # yyyy/mm/dd
+    "9d1fcea6de93cf88": (REGEX_AS_GATE, "digit"),  # mm-dd-yyyy
+    "cd1cf05f027c5501": (REGEX_AS_GATE, "digit"),  # dd-mm-yyyy
+    "79e15fb16d77fdfa": (REGEX_AS_GATE, "digit"),  # yyyy-mm-dd
+    "ed7ea12896824ef7": (REGEX_AS_GATE, "digit"),  # dd.mm.yyyy or dd.mm.yy
+    "9cca403b33cf14e4": (REGEX_AS_GATE, "digit"),  # dd-MMM-yyyy or dd-MMM-yy
+    "47b9242593e806a6": (REGEX_AS_GATE, "digit"),  # MMM-yyyy or MMM-yy
+    "94027aaf76935ea5": (REGEX_AS_GATE, "digit"),  # dd-MMM or dd-MMM
+    "52dd574bb25c7150": (REGEX_AS_GATE, "digit"),  # mm/yyyy or m/yyyy
+    "cfd91e15ada32eda": (REGEX_AS_GATE, "digit"),  # mm/yy or m/yy
     "004723abbb67ff6c": (r"@", "at"),  # Email (Medium)
     "1f98697e78e08d67": (  # IBAN Generic
         r"(?:^|[^A-Z0-9])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?(?:$|[^A-Z0-9])",
@@ -80,7 +80,7 @@ def key_of(regex: str) -> str:
     return hashlib.sha256(regex.encode()).hexdigest()[:16]
 
 
-class Gates:
+class Prefilter:
     r"""Expressions in RE2 syntax without case, asked together. Each must be ASCII or name bytes.
 
     Law: an expression that matches the bytes is reported. `\b` and classes see bytes above 127 as no letter, which can
@@ -97,7 +97,7 @@ class Gates:
             raise ValueError("wanted gates added before they are asked, got one after")
         return self._ids.setdefault(expression, len(self._ids))
 
-    def fired(self, text: str) -> frozenset[int]:
+    def matching(self, text: str) -> frozenset[int]:
         """Numbers of the expressions found in the text."""
         if not self._sets:
             self._sets = self._compiled()

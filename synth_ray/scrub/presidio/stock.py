@@ -13,7 +13,7 @@ LANGUAGE = "en"
 _LOGGERS = ("presidio-analyzer", "decision_process", "tldextract")
 
 
-class _Silent(logging.Filter):
+class _LogBlocker(logging.Filter):
     """Lets nothing through, whatever level or handler is set, for Presidio logs values; remembers a skipped pattern.
 
     Presidio logs a pattern that ran out of time and goes on without it.
@@ -34,16 +34,16 @@ class _Silent(logging.Filter):
         return bool(seen)
 
 
-SILENT = _Silent()
+LOG_BLOCKER = _LogBlocker()
 
 
-def silence() -> None:
+def block_logs() -> None:
     """Presidio's loggers let nothing through from now on, in this process."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)
-        if SILENT not in logger.filters:
-            logger.addFilter(SILENT)
+        if LOG_BLOCKER not in logger.filters:
+            logger.addFilter(LOG_BLOCKER)
 
 
 def offline_suffixes() -> Any:
@@ -57,7 +57,7 @@ def offline_suffixes() -> Any:
 
 def registry() -> Any:
     """Presidio's default recognizers for English; the one for e-mail asks the offline suffix list."""
-    silence()
+    block_logs()
     from presidio_analyzer.predefined_recognizers import EmailRecognizer
     from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
 
@@ -77,7 +77,7 @@ def registry() -> Any:
 
 def analyzer() -> Any:
     """Stock Presidio's `AnalyzerEngine`: what the fast path is compared with, and what runs where it does not know better."""
-    silence()
+    block_logs()
     from presidio_analyzer import AnalyzerEngine
     from presidio_analyzer.nlp_engine import NoOpNlpEngine
 

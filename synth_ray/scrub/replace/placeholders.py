@@ -41,7 +41,7 @@ class Placeholders:
         self._present = frozenset(_present(texts))
 
     def __call__(self, entity: str, value: str, *, alone: bool = True) -> str:
-        key = (entity, same(entity, value))
+        key = (entity, normal_form(entity, value))
         if key not in self._given:
             label = LABELS.get(entity, entity)
             number = self._last.get(label, 0) + 1
@@ -64,7 +64,7 @@ _NOT_DIGIT = re.compile(r"[^0-9]+")
 _NOT_WORD = re.compile(r"[\W_]+")
 
 
-def same(entity: str, value: str) -> str:
+def normal_form(entity: str, value: str) -> str:
     """The form in which two spellings of a value are one: digits of a phone, an address without case."""
     if entity in _DIGITS_ONLY:
         return _NOT_DIGIT.sub("", value) or value

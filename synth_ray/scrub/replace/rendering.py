@@ -26,7 +26,7 @@ class Rendered(NamedTuple):
     """The new text, and (start, end, new_start, new_end, entity) of each replaced span."""
 
     text: str
-    moves: list[tuple[int, int, int, int, str]]
+    replacements: list[tuple[int, int, int, int, str]]
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
         """The part of the first text that [start, end) of the new text stands for."""
@@ -34,7 +34,7 @@ class Rendered(NamedTuple):
 
     def _back(self, offset: int, *, at_end: bool) -> int:
         shift = 0
-        for start, end, new_start, new_end, _ in self.moves:
+        for start, end, new_start, new_end, _ in self.replacements:
             if offset < new_start or (at_end and offset == new_start):
                 break
             if offset < new_end or (at_end and offset == new_end):
@@ -48,7 +48,7 @@ _RIGHT = re.compile(r"[^\w\s\"(),;<>\[\]\\]{0,20}\w|[\w@/-]")
 """Signs that tie a word to what stands before or after it, so that a finder would read both as one."""
 
 
-def rendered(text: str, spans: Sequence[Span], replacer: Replacer) -> Rendered:
+def replace_spans(text: str, spans: Sequence[Span], replacer: Replacer) -> Rendered:
     """The text with each span replaced. Spans are disjoint and in order."""
     pieces: list[str] = []
     moves: list[tuple[int, int, int, int, str]] = []
@@ -65,22 +65,22 @@ def rendered(text: str, spans: Sequence[Span], replacer: Replacer) -> Rendered:
     return Rendered("".join([*pieces, text[last:]]), moves)
 
 
-def outside(text: str, findings: list[Finding], kept: Sequence[Pattern[str]]) -> list[Finding]:
+def drop_protected(text: str, findings: list[Finding], protected: Sequence[Pattern[str]]) -> list[Finding]:
     """The findings without the parts that an earlier scrub left behind; a part with no letter or digit is nothing."""
-    islands = sorted(m.span() for pattern in kept for m in pattern.finditer(text))
+    islands = sorted(m.span() for pattern in protected for m in pattern.finditer(text))
     if not islands:
         return findings
     left: list[Finding] = []
     for finding in findings:
-        for start, end in _without(finding.start, finding.end, islands):
+        for start, end in _cut_out(finding.start, finding.end, islands):
             if any(map(str.isalnum, text[start:end])):
                 left.append(Finding(finding.entity, start, end, finding.score))
     return left
 
 
-def _without(start: int, end: int, islands: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _cut_out(start: int, end: int, protected: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     parts: list[tuple[int, int]] = []
-    for a, b in islands:
+    for a, b in protected:
         if b <= start or a >= end:
             continue
         if start < a:
@@ -89,5 +89,5 @@ def _without(start: int, end: int, islands: Sequence[tuple[int, int]]) -> list[t
     return [*parts, (start, end)] if start < end else parts
 
 
-Make = Callable[[Sequence[str]], Replacer]
+ReplacerFactory = Callable[[Sequence[str]], Replacer]
 """Makes the replacer of one record from all its texts."""

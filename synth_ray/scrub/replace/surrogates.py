@@ -14,7 +14,7 @@ import hmac
 import re
 from collections.abc import Callable, Iterable
 
-from synth_ray.scrub.replace.placeholders import LABELS, same
+from synth_ray.scrub.replace.placeholders import LABELS, normal_form
 
 _FIRST = ("alex", "avery", "casey", "drew", "jamie", "jordan", "morgan", "quinn", "riley", "robin", "rowan", "sam", "taylor")
 _LAST = ("brown", "dubois", "garcia", "khan", "lee", "meyer", "novak", "okafor", "rossi", "silva", "smith", "tanaka")
@@ -44,12 +44,14 @@ class Surrogates:
         self._key = key
 
     def __call__(self, entity: str, value: str, *, alone: bool = True) -> str:
-        drawn = _Draw(hmac.digest(self._key, f"{entity}\0{same(entity, value)}".encode("utf-8", "surrogatepass"), hashlib.sha256))
+        drawn = _DigestStream(
+            hmac.digest(self._key, f"{entity}\0{normal_form(entity, value)}".encode("utf-8", "surrogatepass"), hashlib.sha256)
+        )
         made = _MAKERS.get(entity) if alone else None
         return made(drawn, value) if made else f"<{LABELS.get(entity, entity)}_{drawn.letters(12)}>"
 
 
-class _Draw:
+class _DigestStream:
     """Draws from one digest."""
 
     def __init__(self, digest: bytes) -> None:
@@ -69,29 +71,29 @@ class _Draw:
         return f"{self.below(16**n):0{n}x}"
 
 
-def _email(d: _Draw, _: str) -> str:
+def _email(d: _DigestStream, _: str) -> str:
     return f"{_FIRST[d.below(len(_FIRST))]}.{_LAST[d.below(len(_LAST))]}.{d.letters(8)}@example.com"
 
 
-def _phone(d: _Draw, _: str) -> str:
+def _phone(d: _DigestStream, _: str) -> str:
     return f"+1-{2 + d.below(8)}{d.below(9)}{d.below(10)}-555-01{d.digits(2)}"
 
 
-def _card(d: _Draw, _: str) -> str:
+def _card(d: _DigestStream, _: str) -> str:
     return f"0000 {d.digits(4)} {d.digits(4)} {d.digits(4)}"
 
 
-def _iban(d: _Draw, _: str) -> str:
+def _iban(d: _DigestStream, _: str) -> str:
     return f"XX00 {d.digits(4)} {d.digits(4)} {d.digits(4)} {d.digits(4)}"
 
 
-def _address(d: _Draw, value: str) -> str:
+def _address(d: _DigestStream, value: str) -> str:
     if ":" in value:
         return "2001:db8:" + ":".join(d.hex(4) for _ in range(6))
     return f"{('192.0.2', '198.51.100', '203.0.113')[d.below(3)]}.{1 + d.below(254)}"
 
 
-_MAKERS: dict[str, Callable[[_Draw, str], str]] = {
+_MAKERS: dict[str, Callable[[_DigestStream, str], str]] = {
     "EMAIL_ADDRESS": _email,
     "PHONE_NUMBER": _phone,
     "CREDIT_CARD": _card,

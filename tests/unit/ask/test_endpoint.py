@@ -192,4 +192,4 @@ def test_a_job_says_where_and_holds_no_password() -> None:
     with pytest.raises(ValidationError, match="hold no password"):
         Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://me:secret@host/v1"}})
     one = Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://host/v1"}})
-    assert one.remote
+    assert one.sends_prompts_out

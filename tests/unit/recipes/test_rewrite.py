@@ -13,7 +13,7 @@ from synth_ray.job.load import BadJob, job_from
 from synth_ray.job.models import RecipeChoice
 from synth_ray.recipes.catalogue import options_of
 from synth_ray.recipes.passages import counter, passages
-from synth_ray.recipes.templates import constants
+from synth_ray.recipes.templates import constants_of
 from synth_ray.records import Reason
 from synth_ray.workers.row_stages import comparison_of_job
 from tests.conftest import TINY_TEACHER
@@ -71,7 +71,7 @@ def test_the_real_engine_answers_in_the_asked_form(vllm_teacher: Teacher) -> Non
 
 
 def test_what_the_template_puts_into_every_row_is_masked() -> None:
-    assert constants("Rewrite the text below {{ style }}. Keep every fact; add none.\n\n{{ passage }}\nThe end.") == (
+    assert constants_of("Rewrite the text below {{ style }}. Keep every fact; add none.\n\n{{ passage }}\nThe end.") == (
         "Rewrite the text below",
         ". Keep every fact; add none.",
     )

@@ -9,8 +9,8 @@ import pytest
 
 from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.scrub import Scrub
-from synth_ray.scrub.detect.name_models import Mention, base, mentions_of, open_names
-from synth_ray.scrub.detect.names import OVERLAP, Model, NameFinder, windows
+from synth_ray.scrub.detect.name_models import Mention, mentions_of, open_names, split_bio_label
+from synth_ray.scrub.detect.names import OVERLAP, NameFinder, NameModel, windows
 from synth_ray.scrub.scrubber import open_scrubber
 
 NAMES = ["PERSON", "LOCATION"]
@@ -133,7 +133,7 @@ def test_an_error_of_a_model_is_never_nothing_found(placeholders: object) -> Non
     def broken(texts: object) -> list[list[Mention]]:
         raise RuntimeError("out of memory")
 
-    finder = NameFinder(Model(frozenset({"PER"}), 100, broken), labels={}, wanted=NAMES, batch_texts=2)
+    finder = NameFinder(NameModel(frozenset({"PER"}), 100, broken), labels={}, wanted=NAMES, batch_texts=2)
     with pytest.raises(RuntimeError):
         finder.find(["x"], until=1e18)
 
@@ -148,7 +148,7 @@ def test_windows_cover_a_text_and_overlap() -> None:
 
 
 def test_bioes_labels_and_labels_without_a_prefix_make_whole_mentions() -> None:
-    assert [base(label) for label in ("O", "B-PER", "E-PER", "S-LOC", "private_name", "X-1")] == [
+    assert [split_bio_label(label) for label in ("O", "B-PER", "E-PER", "S-LOC", "private_name", "X-1")] == [
         ("", ""), ("B", "PER"), ("E", "PER"), ("S", "LOC"), ("I", "private_name"), ("I", "X-1"),
     ]  # fmt: skip
     words, offsets = [None, 0, 0, 1, 2, 3, None], [(0, 0), (0, 2), (2, 4), (5, 8), (9, 11), (12, 15), (0, 0)]

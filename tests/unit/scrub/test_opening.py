@@ -7,7 +7,7 @@ import pytest
 from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.scrub import Scrub, Secrets
 from synth_ray.scrub.detect.patterns import PatternFinder
-from synth_ray.scrub.opening import CANARIES
+from synth_ray.scrub.opening import SELF_TEST_TEXTS
 from synth_ray.scrub.scrubber import open_scrubber
 
 
@@ -24,7 +24,7 @@ def test_an_entity_whose_canary_is_not_found_stops_the_job() -> None:
 
 
 def test_every_entity_that_is_advertised_has_a_canary() -> None:
-    assert PatternFinder(Scrub()).entities <= CANARIES.keys()
+    assert PatternFinder(Scrub()).entities <= SELF_TEST_TEXTS.keys()
 
 
 def test_a_broken_regex_of_the_job_stops_it_without_running_anything() -> None:

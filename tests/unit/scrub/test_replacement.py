@@ -11,9 +11,9 @@ import pytest
 from synth_ray.errors import MissingResource
 from synth_ray.job.scrub import Scrub
 from synth_ray.records import Reason
-from synth_ray.scrub.detect.cards import issued
+from synth_ray.scrub.detect.cards import has_issuer_range
 from synth_ray.scrub.findings import ScrubFailed
-from synth_ray.scrub.opening import CANARIES
+from synth_ray.scrub.opening import SELF_TEST_TEXTS
 from synth_ray.scrub.replace.placeholders import PLACEHOLDER
 from synth_ray.scrub.replace.surrogates import SURROGATE, Surrogates
 from synth_ray.scrub.scrubber import Scrubber, open_scrubber
@@ -62,7 +62,8 @@ def test_a_placeholder_that_is_there_already_is_not_given_again(placeholders: Sc
 
 def test_surrogates_are_stable_per_key_and_lie_in_reserved_ranges(surrogates: Scrubber) -> None:
     texts = [
-        CANARIES[e] for e in ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS", "MAC_ADDRESS")
+        SELF_TEST_TEXTS[e]
+        for e in ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS", "MAC_ADDRESS")
     ]
     first, again = surrogates.record(texts).value, surrogates.record({"other": list(reversed(texts))}).value
     assert first == list(reversed(again["other"]))
@@ -71,7 +72,7 @@ def test_surrogates_are_stable_per_key_and_lie_in_reserved_ranges(surrogates: Sc
     assert all(SURROGATE.search(text) for text in first)
     mail, phone, card, iban, ssn, ip, _ = first
     assert "@example.com " in mail and re.search(r"-555-01\d\d,", phone) and " 000-" in ssn
-    assert not issued(re.sub(r"\D", "", card)) and " XX00 " in iban
+    assert not has_issuer_range(re.sub(r"\D", "", card)) and " XX00 " in iban
     assert not ipaddress.ip_address(ip.split()[5]).is_global
 
 
