@@ -39,6 +39,9 @@ chaos: $(STAMP)  ## a soak of ten minutes: kills and store faults; what survived
 bench-%: $(STAMP)  ## run one benchmark: prints its table, writes bench/results/NAME.json
 	$(BIN)/python -m bench.$*
 
+docs-reference: $(STAMP)  ## write docs/reference/ again from the code
+	$(BIN)/python docs/generate.py
+
 lock: $(STAMP)  ## resolve requirements/cpu.lock again from pyproject.toml
 	$(BIN)/pip install --quiet uv
 	UV_FIND_LINKS=$$PIP_FIND_LINKS $(BIN)/uv pip compile --quiet pyproject.toml --extra cpu --extra dev \
@@ -46,4 +49,4 @@ lock: $(STAMP)  ## resolve requirements/cpu.lock again from pyproject.toml
 	  --no-emit-package torch --no-emit-package torchvision --no-emit-package torchaudio \
 	  --no-emit-package torchcodec --no-emit-package triton --output-file requirements/cpu.lock
 
-.PHONY: help env demo test check chaos lock
+.PHONY: help env demo test check chaos docs-reference lock
