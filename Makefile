@@ -39,8 +39,9 @@ chaos: $(STAMP)  ## a soak of ten minutes: kills and store faults; what survived
 bench-%: $(STAMP)  ## run one benchmark: prints its table, writes bench/results/NAME.json
 	$(BIN)/python -m bench.$*
 
-docs-reference: $(STAMP)  ## write docs/reference/ again from the code
+docs-reference: $(STAMP)  ## write docs/reference/ again from the code, and the chart from bench/results/
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m bench.chart
 
 lock: $(STAMP)  ## resolve requirements/cpu.lock again from pyproject.toml
 	$(BIN)/pip install --quiet uv
