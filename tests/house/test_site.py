@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -59,6 +60,27 @@ def test_every_column_and_every_key_of_the_manifest_is_explained() -> None:
     named = {name for line in layout.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1] if "|" in line else "")}
     shape = RowShape(Provenance(Models(teacher=Model(engine="none")), recipe="", ask_digest=""))
     assert {*shape.refused_schema.names, *Manifest.model_fields} - named == set()
+
+
+def test_every_message_of_the_troubleshooting_page_is_one_of_the_program() -> None:
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8").partition("## It runs, and something is odd")[0]
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    pieces = [piece.strip(" :,`?").removeprefix("wanted ") for cell in cells for piece in re.split("…|` / `", cell.strip(" `"))]
+    texts = texts_of_the_program()
+    assert [piece for piece in pieces if len(piece) > 8 and piece not in texts] == []
+
+
+def texts_of_the_program() -> str:
+    """Every text of the package, one a line; what an f-string fills in is left out."""
+    lines: list[str] = []
+    for path in (ROOT / "synth_ray").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [one.value if isinstance(one, ast.Constant) else "…" for one in node.values]
+                lines.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                lines.append(node.value)
+    return "\n".join(lines)
 
 
 def test_the_program_of_the_python_page_runs(
