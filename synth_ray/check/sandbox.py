@@ -58,8 +58,7 @@ class Sandbox:
         if not trial.passed:
             raise MissingResource(
                 f"check.verify: wanted a host that can isolate a program, got one that cannot ({trial.detail}); allow "
-                "unprivileged 
-                "user namespaces, or choose another verifier"
+                "unprivileged user namespaces, or choose another verifier"
             )
 
     def passes(self, program: str, tests: str) -> bool:
