@@ -16,7 +16,7 @@ from synth_ray.cli.main import parser
 from synth_ray.job.document import Job
 from synth_ray.job.models import RESULT_ENGINE_ARGS
 from synth_ray.job.section import OneOrMore, Section
-from synth_ray.recipes.catalogue import OURS, find
+from synth_ray.recipes.catalogue import BUILT_IN, find
 from synth_ray.records import Reason, verdict_of
 from synth_ray.report.reasons import ENTRIES
 
@@ -124,7 +124,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def recipes_page() -> str:
-    return "\n\n".join([RECIPES_HEAD, *map(_recipe, OURS)])
+    return "\n\n".join([RECIPES_HEAD, *map(_recipe, BUILT_IN)])
 
 
 def _recipe(name: str) -> str:

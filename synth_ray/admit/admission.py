@@ -103,20 +103,20 @@ class Admission:
             open_ = staged.take(pa.array(rows))
             batch = Batch.of(open_, self._bands)
             remaining_rows = self._remaining_rows if remaining_rows is None else remaining_rows
-            found = self._index.decide(batch, room=remaining_rows, cell=cells[rows], bars=self._blockers(open_, batch))
-            self._keep(open_, batch, found)
-            self._record_rejections(decided, batch, found)
+            decisions = self._index.decide(batch, room=remaining_rows, cell=cells[rows], bars=self._blockers(open_, batch))
+            self._keep(open_, batch, decisions)
+            self._record_rejections(decided, batch, decisions)
         return decided.table()
 
     def _blockers(self, rows: pa.Table, batch: Batch) -> Bars:
         bars = self._guard.blockers(*_word_hashes_of(rows), batch.splits)
         return bars if self._semantic_index is None else bars.joined(self._semantic_index.bars(vectors_in(rows["embedding"])))
 
-    def _keep(self, rows: pa.Table, batch: Batch, found: Found) -> None:
-        new = found.code == NEW
+    def _keep(self, rows: pa.Table, batch: Batch, decisions: Found) -> None:
+        new = decisions.code == NEW
         self._guard.keep(*_word_hashes_of(rows), batch.splits, new)
         if self._semantic_index is not None:
-            self._semantic_index.keep(vectors_in(rows["embedding"])[new], found.number[new])
+            self._semantic_index.keep(vectors_in(rows["embedding"])[new], decisions.number[new])
 
     def _reject_contaminated(self, decided: _VerdictBuilder) -> None:
         """A row that quotes several sets counts for each, and its detail names them all."""
@@ -129,14 +129,14 @@ class Admission:
             decided.reject(row, Reason.CONTAMINATED, ", ".join(names))
 
     def _reject_copies(self, decided: _VerdictBuilder) -> None:
-        for row, what in (self._copy_detector.find_copies(decided.staged) if self._copy_detector is not None else {}).items():
-            decided.reject(row, Reason.COPIED, what)
+        for row, kind in (self._copy_detector.find_copies(decided.staged) if self._copy_detector is not None else {}).items():
+            decided.reject(row, Reason.COPIED, kind)
 
-    def _record_rejections(self, decided: _VerdictBuilder, batch: Batch, found: Found) -> None:
+    def _record_rejections(self, decided: _VerdictBuilder, batch: Batch, decisions: Found) -> None:
         rows = decided.open_rows
-        for place in np.flatnonzero(found.code != NEW).tolist():
-            row, code, kept = int(rows[place]), int(found.code[place]), int(found.number[place])
-            by_meaning = code == BARRED and found.similarity[place] > 0
+        for place in np.flatnonzero(decisions.code != NEW).tolist():
+            row, code, kept = int(rows[place]), int(decisions.code[place]), int(decisions.number[place])
+            by_meaning = code == BARRED and decisions.similarity[place] > 0
             long = code == BARRED and not by_meaning
             decided.reject(
                 row, Reason.SEMANTIC_DUPLICATE if by_meaning else _REASONS[code], "shares a long n-gram" if long else None
@@ -145,7 +145,7 @@ class Admission:
                 if self._index.splits.array[kept] != batch.splits[place]:
                     decided.reasons[row] = Reason.CROSS_SPLIT.value
                 decided.witness[row] = self._index.ids.array[kept].tobytes().hex()
-                decided.similarity[row] = float(found.similarity[place]) if not long else None
+                decided.similarity[row] = float(decisions.similarity[place]) if not long else None
 
 
 class _VerdictBuilder:

@@ -41,7 +41,8 @@ class CopyDetector:
         section = Decontaminate(ngram=shield.longest_run, coverage_ngram=LONGEST_RUN, coverage=shield.coverage)
         self._texts = _texts([text for text, n in texts.items() if n < shield.rarer_than], section, hash_words)
         self._canary_suffixes = {
-            one: _texts([one], Decontaminate(ngram=_CANARY_SYLLABLES, coverage=1.0), hash_words) for one in canary_suffixes
+            suffix: _texts([suffix], Decontaminate(ngram=_CANARY_SYLLABLES, coverage=1.0), hash_words)
+            for suffix in canary_suffixes
         }
         self.counts: Counter[str] = Counter()
         self.canaries: set[str] = set()
@@ -55,18 +56,18 @@ class CopyDetector:
         """Rows of a chunk that are copies, and of what: record, text, canary. Real rows stand in for nothing."""
         both = zip(fields_of(staged), staged["origin"].to_pylist(), strict=True)
         rows = {row: fields for row, (fields, origin) in enumerate(both) if origin == Origin.SYNTHETIC.value}
-        told = {row: "record" for row, fields in rows.items() if _identity(fields, self._shield.kinds) in self._rare}
+        copies = {row: "record" for row, fields in rows.items() if _identity(fields, self._shield.kinds) in self._rare}
         owners = [row for row in rows for _ in self._shield.texts]
         texts = [str(fields.get(name) or "") for fields in rows.values() for name in self._shield.texts]
-        said = self._hash_words(pa.array(texts, pa.large_string()))
+        word_hashes = self._hash_words(pa.array(texts, pa.large_string()))
         if owners:
-            told |= {owners[at]: "text" for at in np.flatnonzero(self._texts.quoted_by(*said)).tolist()}
+            copies |= {owners[at]: "text" for at in np.flatnonzero(self._texts.quoted_by(*word_hashes)).tolist()}
             for ending, planted in self._canary_suffixes.items():
-                leaked = {owners[at]: "canary" for at in np.flatnonzero(planted.quoted_by(*said)).tolist()}
+                leaked = {owners[at]: "canary" for at in np.flatnonzero(planted.quoted_by(*word_hashes)).tolist()}
                 self.canaries |= {ending} if leaked else set()
-                told |= leaked
-        self.counts.update(told.values())
-        return told
+                copies |= leaked
+        self.counts.update(copies.values())
+        return copies
 
 
 def _texts(texts: Sequence[str], section: Decontaminate, read: HashWords) -> EvalTexts:

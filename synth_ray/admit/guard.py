@@ -33,7 +33,7 @@ class SplitLeakGuard:
     def state(self) -> dict[str, Array]:
         """Both sides as arrays, for a snapshot."""
         entries = {_array_name(side): table.entries() for side, table in self._sides.items()}
-        return {f"{name}_{part}": held[part] for name, held in entries.items() for part in ("his", "los")}
+        return {f"{name}_{part}": entry[part] for name, entry in entries.items() for part in ("his", "los")}
 
     def load(self, state: Mapping[str, Array]) -> None:
         """Hold what another guard held, besides what is here."""
@@ -56,12 +56,12 @@ class SplitLeakGuard:
         return Bars(np.concatenate(([0], np.cumsum(counts))), by[order], np.zeros(len(order)))
 
     def _by_kept(self, hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
-        found = []
+        pairs = []
         for side, table in self._sides.items():
-            asked = np.flatnonzero(train != side)
-            if len(table) and len(asked):
-                found.append(rows[asked][np.unique(table.lookup(hashes[asked])[0])])
-        barred = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+            positions = np.flatnonzero(train != side)
+            if len(table) and len(positions):
+                pairs.append(rows[positions][np.unique(table.lookup(hashes[positions])[0])])
+        barred = np.unique(np.concatenate(pairs)) if pairs else np.zeros(0, np.int64)
         return barred, np.full(len(barred), _NOT_KEPT)
 
     def keep(self, words: Array, ends: Array, splits: Array, kept: Array) -> None:
@@ -81,13 +81,13 @@ def _by_batch(hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
     A sentence that many rows share is as many n-grams with the same rows: those are paired once.
     """
     size = int(rows.max()) + 1 if len(rows) else 1
-    waiting, held = [np.zeros(0, np.int64)], 0
+    waiting, pending = [np.zeros(0, np.int64)], 0
     for members, of_train in _shared(hashes, rows, train):
-        one, other = members[of_train], members[~of_train]
-        waiting.append((np.maximum.outer(one, other) * size + np.minimum.outer(one, other)).ravel())
-        held += len(waiting[-1])
-        if held > _BATCH_PAIRS:
-            waiting, held = [np.unique(np.concatenate(waiting))], 0
+        train_members, other = members[of_train], members[~of_train]
+        waiting.append((np.maximum.outer(train_members, other) * size + np.minimum.outer(train_members, other)).ravel())
+        pending += len(waiting[-1])
+        if pending > _BATCH_PAIRS:
+            waiting, pending = [np.unique(np.concatenate(waiting))], 0
     pairs = np.unique(np.concatenate(waiting))
     return pairs // size, -1 - pairs % size
 

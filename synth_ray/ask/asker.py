@@ -113,8 +113,8 @@ class _RequestAsks:
         self._attempts: dict[str, int] = {}
         self._last_prompt: list[Message] = []
 
-    async def __call__(self, messages: list[Message], **how: Any) -> Completion:
-        return (await self.many(messages, 1, **how))[0]
+    async def __call__(self, messages: list[Message], **options: Any) -> Completion:
+        return (await self.many(messages, 1, **options))[0]
 
     async def many(
         self,
@@ -146,11 +146,11 @@ class _RequestAsks:
             1e3 * (prompt_price * answers[0].prompt_tokens + completion_price * sum(a.completion_tokens for a in answers))
         )
 
-    def _key(self, *what: Any) -> str:
+    def _key(self, *parts: Any) -> str:
         """By what is asked and how often it was: asks that run side by side must not be told apart by their timing."""
-        asked = digest("ask", self._request.id, self._request.random_seed, *what)
-        times = self._times_asked[asked] = self._times_asked.get(asked, 0) + 1
-        return asked if times == 1 else digest(asked, times)
+        key = digest("ask", self._request.id, self._request.random_seed, *parts)
+        times = self._times_asked[key] = self._times_asked.get(key, 0) + 1
+        return key if times == 1 else digest(key, times)
 
     def attempt(self, reason: str) -> None:
         self._attempts[reason] = self._attempts.get(reason, 0) + 1

@@ -63,8 +63,8 @@ class BatchApiTeacher:
     def open(self) -> TeacherFacts:
         """Look up what earlier runs sent. Raises Absent without the key; the provider is called when something is asked."""
         headers_of("batch", self._section.key_env)
-        found = list(self._records.all())
-        for record in found:
+        records = list(self._records.all())
+        for record in records:
             for key in record.ids:
                 self._sent.setdefault(key, []).append(record)
         return TeacherFacts(
@@ -73,31 +73,31 @@ class BatchApiTeacher:
             revision=self._model.revision,
             max_running=self._section.max_running,
             max_model_len=_MAX_MODEL_LEN,
-            engine_args={"flavour": self._section.flavour, "sent_before": len(found)},
+            engine_args={"flavour": self._section.flavour, "sent_before": len(records)},
         )
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
         if self._failure:
             raise EngineDied(self._failure)
         self._bind_to_loop(asyncio.get_running_loop())
-        asked = _PendingAsk(prompt.key, prompt.n, self._line(prompt), asyncio.get_running_loop().create_future())
-        self._waiting.add(asked)
+        pending = _PendingAsk(prompt.key, prompt.n, self._line(prompt), asyncio.get_running_loop().create_future())
+        self._waiting.add(pending)
         try:
             if prompt.key in self._sent:
-                self._start(self._resume_sent(asked))
+                self._start(self._resume_sent(pending))
             else:
-                self._gather(asked)
-            reply = await asked.reply
+                self._gather(pending)
+            reply = await pending.reply
         finally:
-            self._waiting.discard(asked)
+            self._waiting.discard(pending)
         if isinstance(reply, Exception):
             raise reply
         return reply
 
     def _line(self, prompt: Prompt) -> bytes:
         body = request_body(self._model, prompt, is_vllm=self._section.flavour == "vllm")
-        told = {"custom_id": prompt.key, "method": "POST", "url": f"/v1/{path_of(self._model)}", "body": body}
-        return json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        line = {"custom_id": prompt.key, "method": "POST", "url": f"/v1/{path_of(self._model)}", "body": body}
+        return json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
     def _bind_to_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """The provider's connections live on an event loop, and are made again for another one."""
@@ -121,14 +121,14 @@ class BatchApiTeacher:
             await work
         except Exception as error:
             self._failure = str(error) if isinstance(error, SynthRayError) else f"models.batch: {type(error).__name__}"
-            for asked in self._waiting:
-                _resolve(asked, EngineDied(self._failure))
+            for pending in self._waiting:
+                _resolve(pending, EngineDied(self._failure))
 
     # Going up.
 
-    def _gather(self, asked: _PendingAsk) -> None:
-        self._gathering.append(asked)
-        self._bytes += len(asked.line)
+    def _gather(self, pending: _PendingAsk) -> None:
+        self._gathering.append(pending)
+        self._bytes += len(pending.line)
         self._last_asked = time.monotonic()
         if self._sender is None or self._sender.done():
             self._sender = self._start(self._send_when_quiet())
@@ -158,27 +158,27 @@ class BatchApiTeacher:
         return part
 
     async def _send(self, part: list[_PendingAsk]) -> None:
-        keys = tuple(asked.key for asked in part)
-        record = BatchRecord(name_of(keys, [asked.tries for asked in part]), keys)
+        keys = tuple(pending.key for pending in part)
+        record = BatchRecord(name_of(keys, [pending.tries for pending in part]), keys)
         self._records.keep(record)
-        batch = await self._require_provider.create(record.name, b"".join(asked.line for asked in part))
+        batch = await self._require_provider.create(record.name, b"".join(pending.line for pending in part))
         record = replace(record, batch=batch)
         self._records.keep(record)
         lines = await self._lines(record)
-        for asked in part:
-            self._resolve_or_retry(asked, lines.get(asked.key))
+        for pending in part:
+            self._resolve_or_retry(pending, lines.get(pending.key))
 
     # Coming back.
 
-    async def _resume_sent(self, asked: _PendingAsk) -> None:
+    async def _resume_sent(self, pending: _PendingAsk) -> None:
         """An ask that an earlier run sent: the answer of whichever of its batches has one."""
-        found = [lines for record in self._sent[asked.key] if (lines := await self._wait_until_ended(record)) is not None]
-        replies = [reply for lines in found if (reply := _reply(lines.get(asked.key), asked.n)) is not None]
+        answers = [lines for record in self._sent[pending.key] if (lines := await self._wait_until_ended(record)) is not None]
+        replies = [reply for lines in answers if (reply := _reply(lines.get(pending.key), pending.n)) is not None]
         if replies:
-            _resolve(asked, replies[-1])
+            _resolve(pending, replies[-1])
         else:
-            asked.tries = asked.earlier_tries = len(found)
-            self._gather(asked)
+            pending.tries = pending.earlier_tries = len(answers)
+            self._gather(pending)
 
     async def _wait_until_ended(self, record: BatchRecord) -> Lines | None:
         """Every ask of a batch waits for the one look at it."""
@@ -199,20 +199,20 @@ class BatchApiTeacher:
     async def _lines(self, record: BatchRecord) -> Lines:
         """Result lines of a batch that has ended, however it ended, by the asks' own ids."""
         provider = self._require_provider
-        told = await provider.ended(record.batch)
-        found = [*await provider.lines(told.get("error_file_id")), *await provider.lines(told.get("output_file_id"))]
-        return {line["custom_id"]: line for line in found}
+        batch = await provider.ended(record.batch)
+        lines = [*await provider.lines(batch.get("error_file_id")), *await provider.lines(batch.get("output_file_id"))]
+        return {line["custom_id"]: line for line in lines}
 
-    def _resolve_or_retry(self, asked: _PendingAsk, line: dict[str, Any] | None) -> None:
+    def _resolve_or_retry(self, pending: _PendingAsk, line: dict[str, Any] | None) -> None:
         """Hand the answer over; ask again what has none, in a later batch, as often as the job allows."""
-        reply = _reply(line, asked.n)
+        reply = _reply(line, pending.n)
         if reply is not None:
-            _resolve(asked, reply)
-        elif asked.tries - asked.earlier_tries >= self._section.retries:
-            _resolve(asked, AskFailed(Reason.ENGINE_ERROR, f"no answer in {asked.tries - asked.earlier_tries + 1} batches"))
-        elif not asked.reply.done():
-            asked.tries += 1
-            self._gather(asked)
+            _resolve(pending, reply)
+        elif pending.tries - pending.earlier_tries >= self._section.retries:
+            _resolve(pending, AskFailed(Reason.ENGINE_ERROR, f"no answer in {pending.tries - pending.earlier_tries + 1} batches"))
+        elif not pending.reply.done():
+            pending.tries += 1
+            self._gather(pending)
 
     def load(self) -> Load:
         return Load(running=len(self._waiting))
@@ -232,6 +232,6 @@ def _reply(line: dict[str, Any] | None, n: int) -> Reply | None:
     return error_for_status(status, json.dumps(response.get("body"))) if 400 <= status < 500 and status != 429 else None
 
 
-def _resolve(asked: _PendingAsk, reply: Reply) -> None:
-    if not asked.reply.done():
-        asked.reply.set_result(reply)
+def _resolve(pending: _PendingAsk, reply: Reply) -> None:
+    if not pending.reply.done():
+        pending.reply.set_result(reply)

@@ -51,12 +51,12 @@ class BatchProvider:
         }
         tried = 0
         while True:
-            if (made := await self._try_call("POST", "/batches", json=body)) is not None:
-                return str(made["id"])
+            if (created := await self._try_call("POST", "/batches", json=body)) is not None:
+                return str(created["id"])
             # No reply is no answer: the batch may be there.
             await self._pause(tried)
-            if found := await self.find(name):
-                return found
+            if existing := await self.find(name):
+                return existing
             tried += 1
 
     async def find(self, name: str) -> str:
@@ -80,41 +80,41 @@ class BatchProvider:
         """Wait for a batch's end."""
         pause = self._section.poll_s
         while True:
-            told: dict[str, Any] = await self._call("GET", f"/batches/{batch}")
-            if told["status"] in ENDED:
-                return told
+            status: dict[str, Any] = await self._call("GET", f"/batches/{batch}")
+            if status["status"] in ENDED:
+                return status
             await asyncio.sleep(pause)
             pause = min(1.3 * pause, 10 * self._section.poll_s)
 
     async def lines(self, file: str | None) -> list[dict[str, Any]]:
         """The lines of a result file. One that comes down torn is fetched again: its answers are paid for."""
         size = (await self._call("GET", f"/files/{file}")).get("bytes") if file else None
-        found: list[dict[str, Any]] = []
+        lines: list[dict[str, Any]] = []
         for tried in range(_DOWNLOADS if file else 0):
             data = await self._content(str(file))
-            found = [one for one in map(_parsed, data.splitlines()) if one is not None]
-            if len(data) == (size or len(data)) and len(found) == len(data.splitlines()):
+            lines = [line for line in map(_parsed, data.splitlines()) if line is not None]
+            if len(data) == (size or len(data)) and len(lines) == len(data.splitlines()):
                 break
             await self._pause(tried)
-        return found
+        return lines
 
     async def _content(self, file: str) -> bytes:
         reply: httpx.Response = await self._call("GET", f"/files/{file}/content", plain=True)
         return reply.content
 
-    async def _call(self, method: str, path: str, *, plain: bool = False, **how: Any) -> Any:
+    async def _call(self, method: str, path: str, *, plain: bool = False, **options: Any) -> Any:
         tried = 0
         while True:
-            reply = await self._try_call(method, path, plain=plain, **how)
+            reply = await self._try_call(method, path, plain=plain, **options)
             if reply is not None:
                 return reply
             await self._pause(tried)
             tried += 1
 
-    async def _try_call(self, method: str, path: str, *, plain: bool = False, **how: Any) -> Any:
+    async def _try_call(self, method: str, path: str, *, plain: bool = False, **options: Any) -> Any:
         """The reply, or None where there was none that tells anything."""
         try:
-            reply = await self._client.request(method, path, **how)
+            reply = await self._client.request(method, path, **options)
         except httpx.HTTPError:
             return None
         if reply.status_code == 429 or reply.status_code >= 500:

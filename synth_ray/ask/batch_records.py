@@ -49,5 +49,5 @@ class BatchRecords:
 
     def all(self) -> Iterator[BatchRecord]:
         for entry in self._storage.list(BATCHES) if self._storage is not None else ():
-            told = json.loads(self._storage.read(entry.path))  # type: ignore[union-attr]
-            yield BatchRecord(entry.path.removeprefix(BATCHES).removesuffix(".json"), tuple(told["ids"]), told["batch"])
+            record = json.loads(self._storage.read(entry.path))  # type: ignore[union-attr]
+            yield BatchRecord(entry.path.removeprefix(BATCHES).removesuffix(".json"), tuple(record["ids"]), record["batch"])

@@ -49,18 +49,18 @@ class EndpointTeacher:
     def open(self) -> TeacherFacts:
         """Ask every URL for its models. Raises Absent where none answers, or where the key or the model is not there."""
         began = time.monotonic()
-        told = [found for url in self._urls if (found := self._fetch_model_info(url)) is not None]
-        if not told:
+        answers = [models for url in self._urls if (models := self._fetch_model_info(url)) is not None]
+        if not answers:
             raise MissingResource(
                 f"models.endpoint.urls: wanted a server that answers, got none of {len(self._urls)}; is one up?"
             )
-        mine = [one for found in told for one in found if one.get("id") == self._model.model]
-        if not mine:
+        matching = [model for models in answers for model in models if model.get("id") == self._model.model]
+        if not matching:
             raise MissingResource(
                 f"models.model: wanted a model that the server has, got '{self._model.model}', which it has not"
             )
-        self._is_vllm = mine[0].get("owned_by") == "vllm" or self._endpoint.flavour == "vllm"
-        self._max_len = int(mine[0].get("max_model_len") or 1 << 20)
+        self._is_vllm = matching[0].get("owned_by") == "vllm" or self._endpoint.flavour == "vllm"
+        self._max_len = int(matching[0].get("max_model_len") or 1 << 20)
         return TeacherFacts(
             engine="endpoint",
             model=self._model.model,
@@ -112,10 +112,10 @@ class EndpointTeacher:
         loop = asyncio.get_running_loop()
         if self._limiter is None or self._client is None or self._loop is not loop:
             self._loop = loop
-            most = self._endpoint.concurrency
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=most)
+            max_concurrency = self._endpoint.concurrency
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_concurrency)
             self._client = httpx.AsyncClient(headers=self._headers(), timeout=self._endpoint.timeout_s, limits=limits)
-            self._limiter = EndpointLimiter(self._urls, max_limit=most)
+            self._limiter = EndpointLimiter(self._urls, max_limit=max_concurrency)
         return self._limiter
 
     def _refuse_dead(self) -> None:
@@ -139,9 +139,9 @@ class EndpointTeacher:
             lanes.on_overload(endpoint)
             return RetryLater()
         if reply.status_code == 429 or reply.status_code >= 500:
-            again = RetryLater(_retry_after(reply), uses_retry=reply.status_code != 429)
-            lanes.on_overload(endpoint, wait_s=again.wait_s)
-            return again
+            retry = RetryLater(_retry_after(reply), uses_retry=reply.status_code != 429)
+            lanes.on_overload(endpoint, wait_s=retry.wait_s)
+            return retry
         if reply.status_code != 200:
             raise error_for_status(reply.status_code, reply.text)
         answers = completions_in(_read(reply), n)

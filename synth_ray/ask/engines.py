@@ -31,34 +31,40 @@ def open_engines(models: Mapping[str, Model], storage: Storage | None = None) ->
     alike: dict[str, list[Model]] = {}
     for model in models.values():
         alike.setdefault(model.engine_key, []).append(model)
-    devices = assign_devices([some[0] for some in alike.values()], os.environ.get(CUDA_VISIBLE_DEVICES, ""))
+    devices = assign_devices(
+        [models_of_engine[0] for models_of_engine in alike.values()], os.environ.get(CUDA_VISIBLE_DEVICES, "")
+    )
     teachers = [
-        open_teacher(some[0], storage, adapters=sorted({model.lora for model in some if model.lora}), devices=own)
-        for some, own in zip(alike.values(), devices, strict=True)
+        open_teacher(
+            models_of_engine[0], storage, adapters=sorted({model.lora for model in models_of_engine if model.lora}), devices=own
+        )
+        for models_of_engine, own in zip(alike.values(), devices, strict=True)
     ]
     # On accelerators of their own they start together; on shared ones each takes its part of what is free when it looks.
     with ThreadPoolExecutor(len(set(devices))) as starting:
-        facts_of = dict(zip(alike, zip(teachers, starting.map(lambda one: one.open(), teachers), strict=True), strict=True))
-    found: dict[str, Engine] = {}
+        facts_of = dict(
+            zip(alike, zip(teachers, starting.map(lambda teacher: teacher.open(), teachers), strict=True), strict=True)
+        )
+    opened: dict[str, Engine] = {}
     for role, model in models.items():
         engine, facts = facts_of[model.engine_key]
-        found[role] = Engine(LoraTeacher(engine, model.lora) if model.lora else engine, engine, facts)
-    return found
+        opened[role] = Engine(LoraTeacher(engine, model.lora) if model.lora else engine, engine, facts)
+    return opened
 
 
 def assign_devices(models: Sequence[Model], visible: str) -> list[str]:
     """Which of the visible accelerators each engine sees: its own where there are enough for all, else all the same."""
-    held = [name for name in visible.split(",") if name]
+    accelerators = [name for name in visible.split(",") if name]
     spans = [model.devices if model.engine == "vllm" else 0 for model in models]
-    if sum(spans) > len(held):
+    if sum(spans) > len(accelerators):
         return [visible] * len(models)
     ends = list(accumulate(spans))
-    return [",".join(held[end - span : end]) for span, end in zip(spans, ends, strict=True)]
+    return [",".join(accelerators[end - span : end]) for span, end in zip(spans, ends, strict=True)]
 
 
 def unique_engines(engines: Mapping[str, Engine]) -> list[Engine]:
     """Each engine once, however many roles ask it."""
-    return list({id(one.engine): one for one in engines.values()}.values())
+    return list({id(engine.engine): engine for engine in engines.values()}.values())
 
 
 def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = (), devices: str = "") -> Teacher:

@@ -113,12 +113,12 @@ class Journal:
 
 def read_journal(storage: Storage, chunk: int) -> dict[str, Answers]:
     """Everything journalled of an uncommitted chunk, by request."""
-    found: dict[str, Answers] = {}
+    by_request: dict[str, Answers] = {}
     for entry in storage.list(_folder(chunk)):
         for line in zlib.decompress(storage.read(entry.path)).splitlines():
             request, key, answers = json.loads(line)
-            found.setdefault(request, {})[key] = [Completion(*a) for a in answers]
-    return found
+            by_request.setdefault(request, {})[key] = [Completion(*a) for a in answers]
+    return by_request
 
 
 def journalled_chunks(storage: Storage) -> Iterator[int]:
@@ -146,14 +146,14 @@ def _size(lines: Iterable[bytes]) -> int:
 
 
 def _plain(answer: Completion) -> list[Any]:
-    told = [
+    fields = [
         answer.text,
         answer.finish_reason,
         answer.prompt_tokens,
         answer.completion_tokens,
         answer.cached_tokens,
     ]
-    return told if answer.logprobs is None else [*told, answer.logprobs]
+    return fields if answer.logprobs is None else [*fields, answer.logprobs]
 
 
 def open_journal(job: Job) -> Journal | None:

@@ -84,20 +84,20 @@ def error_for_status(status: int, text: str) -> AskFailed | EngineDied:
 def completions_in(reply: Any, n: int) -> list[Completion] | None:
     """The choices of a reply's body in their own order; None for one that is cut off or short of choices."""
     try:
-        choices = sorted(reply["choices"], key=lambda one: one.get("index", 0))
-        texts = [one["message"]["content"] or "" if "message" in one else one["text"] for one in choices]
-        reasons = [str(one.get("finish_reason") or "stop") for one in choices]
-        likely = [_logprobs(one.get("logprobs")) for one in choices]
+        choices = sorted(reply["choices"], key=lambda choice: choice.get("index", 0))
+        texts = [choice["message"]["content"] or "" if "message" in choice else choice["text"] for choice in choices]
+        reasons = [str(choice.get("finish_reason") or "stop") for choice in choices]
+        likely = [_logprobs(choice.get("logprobs")) for choice in choices]
     except (ValueError, KeyError, TypeError):
         return None
     if len(texts) != n:
         return None
     usage = reply.get("usage") or {}
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    each = split_tokens_by_length(int(usage.get("completion_tokens") or 0), texts)
-    asked = int(usage.get("prompt_tokens") or 0)
-    reply = zip(texts, reasons, each, likely, strict=True)
-    return [Completion(text, why, asked, tokens, int(cached), likely) for text, why, tokens, likely in reply]
+    completion_tokens = split_tokens_by_length(int(usage.get("completion_tokens") or 0), texts)
+    prompt_tokens = int(usage.get("prompt_tokens") or 0)
+    reply = zip(texts, reasons, completion_tokens, likely, strict=True)
+    return [Completion(text, why, prompt_tokens, tokens, int(cached), likely) for text, why, tokens, likely in reply]
 
 
 def _logprobs(content: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
@@ -114,22 +114,22 @@ def _logprobs(content: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
         return [_token_logprobs(token, logprob, list((top or {}).items())) for token, logprob, top in places]
     return [
         _token_logprobs(
-            one["token"], one["logprob"], [(like["token"], like["logprob"]) for like in one.get("top_logprobs") or ()]
+            item["token"], item["logprob"], [(like["token"], like["logprob"]) for like in item.get("top_logprobs") or ()]
         )
-        for one in content["content"]
+        for item in content["content"]
     ]
 
 
 def _token_logprobs(token: str, logprob: float, top: list[tuple[str, float]]) -> dict[str, Any]:
     """The likeliest, and among them the one that was said, as every teacher tells them; a server tells no token numbers."""
     top = top if not top or token in dict(top) else [*top, (token, logprob)]
-    likely = [{"token": one, "id": None, "logprob": value} for one, value in sorted(top, key=lambda each: -each[1])]
+    likely = [{"token": token_, "id": None, "logprob": value} for token_, value in sorted(top, key=lambda pair: -pair[1])]
     return {"token": token, "id": None, "logprob": logprob, "top": likely}
 
 
 def split_tokens_by_length(tokens: int, texts: Sequence[str]) -> list[int]:
     """A server tells the tokens of all choices together: each has its share by length, and the sum is exact."""
-    whole = sum(map(len, texts)) or 1
-    each = [tokens * len(text) // whole for text in texts]
-    each[0] += tokens - sum(each)
-    return each
+    total = sum(map(len, texts)) or 1
+    shares = [tokens * len(text) // total for text in texts]
+    shares[0] += tokens - sum(shares)
+    return shares

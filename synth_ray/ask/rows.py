@@ -76,8 +76,8 @@ def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
 
 
 def _conversation(draft: Draft) -> list[Message]:
-    said = [{"role": m["role"], "content": _text(m["content"])} for m in draft.prompt]
-    return [*said, {"role": "assistant", "content": _text(draft.completion)}] if draft.completion else said
+    messages = [{"role": m["role"], "content": _text(m["content"])} for m in draft.prompt]
+    return [*messages, {"role": "assistant", "content": _text(draft.completion)}] if draft.completion else messages
 
 
 def _text(value: str) -> str:

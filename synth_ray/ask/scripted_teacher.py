@@ -27,8 +27,8 @@ _REPEAT_POOL = 64
 @lru_cache(maxsize=8)
 def _vocabulary(words: int) -> tuple[str, ...]:
     draw = random.Random(words)
-    made = dict.fromkeys("".join(draw.choices(_SYLLABLES, k=draw.randint(2, 4))) for _ in range(2 * words))
-    return tuple(made)[:words]
+    words_ = dict.fromkeys("".join(draw.choices(_SYLLABLES, k=draw.randint(2, 4))) for _ in range(2 * words))
+    return tuple(words_)[:words]
 
 
 class ScriptedTeacher:
@@ -94,20 +94,20 @@ class ScriptedTeacher:
     def _completion(self, prompt: Prompt, draw: random.Random) -> Completion:
         text, finish = self._text(prompt, draw), "stop"
         tokens = text.split(" ") if text else []
-        most = int(prompt.sampling.get("max_tokens", 1 << 20))
-        if draw.random() < self._script.truncate_share or len(tokens) > most:
-            tokens, finish = tokens[: max(1, min(most, len(tokens) // 2))], "length"
+        max_tokens = int(prompt.sampling.get("max_tokens", 1 << 20))
+        if draw.random() < self._script.truncate_share or len(tokens) > max_tokens:
+            tokens, finish = tokens[: max(1, min(max_tokens, len(tokens) // 2))], "length"
             text = " ".join(tokens)
-        asked = sum(len(m["content"]) for m in prompt.messages) // 5 + 1
-        told = self._logprobs(tokens, draw, prompt.sampling.get("logprobs"))
-        return Completion(text, finish, prompt_tokens=asked, completion_tokens=len(tokens), logprobs=told)
+        prompt_tokens = sum(len(m["content"]) for m in prompt.messages) // 5 + 1
+        logprobs = self._logprobs(tokens, draw, prompt.sampling.get("logprobs"))
+        return Completion(text, finish, prompt_tokens=prompt_tokens, completion_tokens=len(tokens), logprobs=logprobs)
 
-    def _logprobs(self, tokens: list[str], draw: random.Random, most: int | None) -> list[dict[str, Any]] | None:
-        if most is None:
+    def _logprobs(self, tokens: list[str], draw: random.Random, top: int | None) -> list[dict[str, Any]] | None:
+        if top is None:
             return None
-        spelt = [" " * (place > 0) + token for place, token in enumerate(tokens)]
-        likely = [[{"token": token, "id": None, "logprob": -draw.random()}] for token in spelt]
-        return [one[0] | {"top": one * bool(most)} for one in likely]
+        texts = [" " * (place > 0) + token for place, token in enumerate(tokens)]
+        likely = [[{"token": token, "id": None, "logprob": -draw.random()}] for token in texts]
+        return [candidates[0] | {"top": candidates * bool(top)} for candidates in likely]
 
     def _text(self, prompt: Prompt, draw: random.Random) -> str:
         if draw.random() < self._script.empty_share:

@@ -60,14 +60,14 @@ class AskWorker:
         # pyarrow looks for pandas once, and loads it: a third of a second, which the engine's start hides.
         threading.Thread(target=pa.array, args=([""],), name="pandas", daemon=True).start()
         engines = open_engines(self._job.models.by_role(), self._storage)
-        self._teachers = {role: one.teacher for role, one in engines.items()}
+        self._teachers = {role: engine.teacher for role, engine in engines.items()}
         if self._journal is not None:
             self._journal.open()
-        self._engines = [(one.engine, one.facts.max_running) for one in unique_engines(engines)]
+        self._engines = [(engine.engine, engine.facts.max_running) for engine in unique_engines(engines)]
         recorder = {"record": self._journal.record} if self._journal is not None else {}
         self._asker = Asker.of(self._job, self._teachers, **recorder)
         self._thread.start()
-        return {role: one.facts for role, one in engines.items()}
+        return {role: engine.facts for role, engine in engines.items()}
 
     def submit(self, requests: Iterable[Request], journalled: JournalledAnswers = NO_JOURNALLED_ANSWERS) -> None:
         """Take requests. `recalled` holds, by request, the answers a journal kept of them."""
@@ -99,10 +99,10 @@ class AskWorker:
 
     def _free_capacity(self) -> int:
         """How many requests may begin now. With none on its way one always may: what ends begins the next."""
-        loads = [(teacher.load(), most) for teacher, most in self._engines]
+        loads = [(teacher.load(), max_running) for teacher, max_running in self._engines]
         asking = sum(load.running + load.waiting for load, _ in loads)
         about_to_ask = max(0, len(self._tasks) - asking)
-        return max(min(most - load.waiting for load, most in loads) - about_to_ask, 0 if self._tasks else 1)
+        return max(min(max_running - load.waiting for load, max_running in loads) - about_to_ask, 0 if self._tasks else 1)
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

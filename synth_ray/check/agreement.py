@@ -51,31 +51,31 @@ def agreement_of(pairs: Mapping[Any, int]) -> Agreement:
     """As `agreement`, of the counts of (said, gold) pairs: however many rows, only different pairs are held."""
     n = sum(pairs.values())
     cells = {pair: count / n for pair, count in pairs.items()}
-    mine: dict[Hashable, float] = {}
+    labels: dict[Hashable, float] = {}
     true: dict[Hashable, float] = {}
-    for (said, gold), share in cells.items():
-        mine[said] = mine.get(said, 0.0) + share
+    for (teacher_label, gold), share in cells.items():
+        labels[teacher_label] = labels.get(teacher_label, 0.0) + share
         true[gold] = true.get(gold, 0.0) + share
     observed = sum(share for (a, b), share in cells.items() if a == b)
-    chance = sum(share * true.get(label, 0.0) for label, share in mine.items())
+    chance = sum(share * true.get(label, 0.0) for label, share in labels.items())
     if math.isclose(chance, 1.0):
         return Agreement(n, observed, math.nan, math.nan, math.nan)
     kappa = (observed - chance) / (1 - chance)
-    half = _Z_95 * _standard_error(cells, mine, true, kappa, chance, n)
+    half = _Z_95 * _standard_error(cells, labels, true, kappa, chance, n)
     return Agreement(n, observed, kappa, max(-1.0, kappa - half), min(1.0, kappa + half))
 
 
 def _standard_error(
     cells: dict[tuple[Hashable, Hashable], float],
-    mine: dict[Hashable, float],
+    labels: dict[Hashable, float],
     true: dict[Hashable, float],
     kappa: float,
     chance: float,
     n: int,
 ) -> float:
     """Fleiss, Cohen and Everitt (1969), equation 13."""
-    equal = sum(p * (1 - (mine[a] + true[a]) * (1 - kappa)) ** 2 for (a, b), p in cells.items() if a == b)
-    unequal = sum(p * (true.get(a, 0.0) + mine.get(b, 0.0)) ** 2 for (a, b), p in cells.items() if a != b)
+    equal = sum(p * (1 - (labels[a] + true[a]) * (1 - kappa)) ** 2 for (a, b), p in cells.items() if a == b)
+    unequal = sum(p * (true.get(a, 0.0) + labels.get(b, 0.0)) ** 2 for (a, b), p in cells.items() if a != b)
     variance = (equal + (1 - kappa) ** 2 * unequal - (kappa - chance * (1 - kappa)) ** 2) / (n * (1 - chance) ** 2)
     return math.sqrt(max(0.0, variance))
 

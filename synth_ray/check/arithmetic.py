@@ -33,8 +33,8 @@ def wrong_step(text: str) -> str:
 
 def final_answer(text: str) -> Fraction | None:
     """The number after the last `####`, or None."""
-    found = _FINAL.findall(text)
-    return number(found[-1]) if found else None
+    matches = _FINAL.findall(text)
+    return number(matches[-1]) if matches else None
 
 
 def number(text: str) -> Fraction | None:

@@ -63,8 +63,8 @@ class Checker:
 
     def table(self, staged: pa.Table) -> pa.Table:
         """Fill `flags`; rows that failed to be asked pass by. Which flags reject a row is policy: see `first_dropped`."""
-        asked = np.asarray(pc.is_null(staged["reason"]))
-        flags = {flag: np.asarray(found, bool) & asked for flag, found in self._flags(staged).items()}
+        has_answer = np.asarray(pc.is_null(staged["reason"]))
+        flags = {flag: np.asarray(flagged, bool) & has_answer for flag, flagged in self._flags(staged).items()}
         empty = flags["empty_completion"]
         raised: list[list[str]] = [[] for _ in range(staged.num_rows)]
         for flag in FLAGS:
@@ -125,7 +125,7 @@ class Checker:
                     for fields, prompt, text in zip(fields_of(staged), staged["prompt"].to_pylist(), completions, strict=True)
                 ]
             case "code":
-                tests = [str(one.get(self._section.tests) or "") for one in fields_of(staged)]
+                tests = [str(fields.get(self._section.tests) or "") for fields in fields_of(staged)]
                 programs = [program_in(text) for text in completions]
                 assert self._sandbox is not None
                 return [not passed for passed in self._sandbox.pass_each(list(zip(programs, tests, strict=True)))]
@@ -137,18 +137,18 @@ class Checker:
         gate = self._section.judge
         if gate is None:
             return [False] * staged.num_rows
-        return [SCORE in one and not passes(one[SCORE], gate) for one in fields_of(staged)]
+        return [SCORE in fields and not passes(fields[SCORE], gate) for fields in fields_of(staged)]
 
     def _gold_labels(self, staged: pa.Table) -> list[str]:
-        return [str(one.get(self._section.gold) or "") for one in fields_of(staged)]
+        return [str(fields.get(self._section.gold) or "") for fields in fields_of(staged)]
 
     def _is_ungrounded(self, fields: Mapping[str, Any], prompt: str, text: str) -> bool:
         passage, quote = (str(fields.get(name) or "") for name in (self._section.passage, "quote"))
         return unsupported(text, passage, question=prompt, quote=quote, min_support=self._section.min_support) != ""
 
     def _is_wrong_label(self, text: str, gold: str) -> bool:
-        said = text.strip().casefold()
-        return said not in self._labels or (bool(gold) and said != gold.strip().casefold())
+        label = text.strip().casefold()
+        return label not in self._labels or (bool(gold) and label != gold.strip().casefold())
 
 
 def _is_wrong(text: str, gold: str) -> bool:
@@ -161,8 +161,8 @@ def _is_wrong(text: str, gold: str) -> bool:
     return wrong == "marked" or final_answer(text) != true
 
 
-def _exceeds(tokens: np.ndarray, most: int | None) -> np.ndarray:
-    return tokens > most if most is not None else np.zeros(len(tokens), bool)
+def _exceeds(tokens: np.ndarray, limit: int | None) -> np.ndarray:
+    return tokens > limit if limit is not None else np.zeros(len(tokens), bool)
 
 
 def _set(table: pa.Table, name: str, column: Any) -> pa.Table:

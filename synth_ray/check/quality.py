@@ -70,13 +70,13 @@ def _by_period(text: str) -> float:
 
 def is_echo(prompt: str, completion: str) -> float:
     """Share of the prompt's words that the completion repeats from its first word on."""
-    asked = prompt.casefold()
+    prompt_text = prompt.casefold()
     same = 0
-    for one, other in zip(_WORD.finditer(asked), _WORD.finditer(completion.casefold()), strict=False):
-        if one[0] != other[0]:
+    for prompt_word, other in zip(_WORD.finditer(prompt_text), _WORD.finditer(completion.casefold()), strict=False):
+        if prompt_word[0] != other[0]:
             break
         same += 1
-    if not same or (words := len(_WORD.findall(asked))) < 6:
+    if not same or (words := len(_WORD.findall(prompt_text))) < 6:
         return 0.0
     return same / words
 

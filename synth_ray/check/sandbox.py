@@ -68,11 +68,11 @@ class Sandbox:
     def pass_each(self, programs: list[tuple[str, str]]) -> list[bool]:
         """As `passes`, as many side by side as there are cores."""
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            return list(pool.map(lambda one: self.passes(*one), programs))
+            return list(pool.map(lambda pair: self.passes(*pair), programs))
 
     def _run(self, program: str, tests: str, seconds: float) -> _ProgramResult:
         token = secrets.token_hex(16).encode()
-        said = b"\0".join((token, *(text.replace("\0", " ").encode("utf-8", "replace") for text in (program, tests))))
+        stdin = b"\0".join((token, *(text.replace("\0", " ").encode("utf-8", "replace") for text in (program, tests))))
         with tempfile.TemporaryDirectory(prefix="synth-ray-sandbox-") as root:
             process = subprocess.Popen(
                 [self._python, "-I", "-S", "-B", self._script, json.dumps(self._settings(root))],
@@ -83,7 +83,7 @@ class Sandbox:
                 start_new_session=True,
             )
             try:
-                return _run_to_end(process, said, token, seconds)
+                return _run_to_end(process, stdin, token, seconds)
             finally:
                 _kill(process)
 
@@ -152,5 +152,5 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def program_in(completion: str) -> str:
     """The code of an answer: its first fenced block, else all of it."""
-    found = _FENCED.search(completion)
-    return found[1] if found else completion
+    fenced = _FENCED.search(completion)
+    return fenced[1] if fenced else completion

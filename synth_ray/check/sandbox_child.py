@@ -42,10 +42,10 @@ _CALLS: dict[str, tuple[int, int, int, int, tuple[int, ...]]] = {
 }  # fmt: skip
 
 
-def _require_zero(result: int, what: str) -> None:
+def _require_zero(result: int, call: str) -> None:
     if result != 0:
         error = ctypes.get_errno()
-        raise OSError(error, f"{what}: {os.strerror(error)}")
+        raise OSError(error, f"{call}: {os.strerror(error)}")
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
@@ -66,8 +66,8 @@ def _read_only(source: str, target: str) -> None:
     os.makedirs(target, exist_ok=True)
     _mount(source, target, None, _BIND | _REC)
     # What a mount forbids already may not be allowed by remounting it.
-    held = os.statvfs(source).f_flag & (_NOSUID | _NODEV | 8 | 1024 | 2048 | 4096)
-    _mount(None, target, None, _BIND | _REMOUNT | _RDONLY | _NOSUID | (held & (_NOSUID | _NODEV | 8)) | _times(held))
+    flags = os.statvfs(source).f_flag & (_NOSUID | _NODEV | 8 | 1024 | 2048 | 4096)
+    _mount(None, target, None, _BIND | _REMOUNT | _RDONLY | _NOSUID | (flags & (_NOSUID | _NODEV | 8)) | _times(flags))
 
 
 def _times(flags: int) -> int:
@@ -128,12 +128,12 @@ def _install_seccomp() -> None:
     program += [(equal, 0, 3, clone), (load, 0, 0, 16), (any_set, 1, 0, 0x10000), (answer, 0, 0, no | 1), (answer, 0, 0, allow)]
     code = b"".join(struct.pack("HBBI", *line) for line in program)
     buffer = ctypes.create_string_buffer(code)
-    told = struct.pack("HxxxxxxP", len(program), ctypes.addressof(buffer))
-    _require_zero(_LIBC.prctl(_SECCOMP, 2, ctypes.create_string_buffer(told), 0, 0), "seccomp")
+    program_header = struct.pack("HxxxxxxP", len(program), ctypes.addressof(buffer))
+    _require_zero(_LIBC.prctl(_SECCOMP, 2, ctypes.create_string_buffer(program_header), 0, 0), "seccomp")
 
 
 def main() -> None:
-    told = json.loads(sys.argv[1])
+    settings = json.loads(sys.argv[1])
     null = os.open("/dev/null", os.O_RDWR)
     try:
         _unshare()
@@ -143,16 +143,16 @@ def main() -> None:
             _, status = os.waitpid(child, 0)
             os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
         _LIBC.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        _new_root(told)
+        _new_root(settings)
         os.dup2(null, 2)
-        _limit(told)
+        _limit(settings)
         _drop_capabilities()
         _install_seccomp()
     except (OSError, KeyError) as error:
         os.write(1, f"{type(error).__name__}: {error}".encode())
         os._exit(NO_ISOLATION)
     os.closerange(3, 64)
-    os.execve(told["python"], [told["python"], "-I", "-S", "-B", "-c", told["harness"]], {})
+    os.execve(settings["python"], [settings["python"], "-I", "-S", "-B", "-c", settings["harness"]], {})
 
 
 if __name__ == "__main__":

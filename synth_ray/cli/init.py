@@ -36,9 +36,9 @@ _SEEDS = """\
 def main(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.folder)
     files = {folder / "job.yaml": _JOB, folder / "seeds.jsonl": _SEEDS}
-    there = [str(path) for path in files if path.exists()]
-    if there:
-        raise JobError(f"init: wanted an empty place, got {', '.join(there)}; give another folder")
+    existing = [str(path) for path in files if path.exists()]
+    if existing:
+        raise JobError(f"init: wanted an empty place, got {', '.join(existing)}; give another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")

@@ -54,10 +54,10 @@ def _ask(job: Job, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]
     engines = open_engines(job.models.by_role())
 
     async def one(request: Request) -> tuple[Outcome, list[Prompt]]:
-        heard = {role: RecordingTeacher(opened.teacher) for role, opened in engines.items()}
-        asker = Asker.of(job, heard)  # type: ignore[arg-type]
+        recorders = {role: RecordingTeacher(opened.teacher) for role, opened in engines.items()}
+        asker = Asker.of(job, recorders)  # type: ignore[arg-type]
         outcome = await asker.run(request)
-        return outcome, [p for one_role in heard.values() for p in one_role.first.values()]
+        return outcome, [p for one_role in recorders.values() for p in one_role.first.values()]
 
     async def every() -> list[tuple[Outcome, list[Prompt]]]:
         return list(await asyncio.gather(*[one(request) for request in requests]))

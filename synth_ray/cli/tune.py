@@ -31,9 +31,9 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"{len(requests):,} requests of {job.name}; completion tokens per second, occupancy, preemptions, seconds to start")
     done = []
     first = dict(job.models.teacher.engine_args)
-    for one in sweep(first, tried, lambda engine_args: _measure_in_subprocess(_job_with(job, engine_args), requests)):
-        done.append(one)
-        print(_line(one, first), flush=True)
+    for measurement in sweep(first, tried, lambda engine_args: _measure_in_subprocess(_job_with(job, engine_args), requests)):
+        done.append(measurement)
+        print(_line(measurement, first), flush=True)
     return _print_best(job, arguments, done)
 
 
@@ -55,23 +55,27 @@ def _measure_in_subprocess(job: Job, requests: list[Request]) -> Measurement:
         return pool.submit(measure, job, requests).result()
 
 
-def _line(one: Measurement, first: dict[str, Any]) -> str:
-    differs = ", ".join(f"{name} {value}" for name, value in one.arguments.items() if first.get(name) != value)
-    told = one.failed or f"{one.tokens_s:>9,.0f}  {one.occupancy:6.1%}  {one.preempted:>5}  {one.start_s:5.1f}"
-    return f"  {differs or 'as the job says':<48} {told}"
+def _line(measurement: Measurement, first: dict[str, Any]) -> str:
+    differs = ", ".join(f"{name} {value}" for name, value in measurement.arguments.items() if first.get(name) != value)
+    result = (
+        measurement.failed
+        or f"{measurement.tokens_s:>9,.0f}  {measurement.occupancy:6.1%}  {measurement.preempted:>5}  {measurement.start_s:5.1f}"
+    )
+    return f"  {differs or 'as the job says':<48} {result}"
 
 
 def _print_best(job: Job, arguments: argparse.Namespace, done: list[Measurement]) -> int:
     best = best_of(done)
-    print(f"longest   {max(one.longest for one in done):,} tokens with its prompt: max_model_len need not be more by far")
+    longest = max(measurement.longest for measurement in done)
+    print(f"longest   {longest:,} tokens with its prompt: max_model_len need not be more by far")
     if best is done[0]:
         print("best      as the job says: nothing was faster by more than noise")
         return 0
     changed = {name: value for name, value in best.arguments.items() if done[0].arguments.get(name) != value}
     print(f"best      {yaml.safe_dump({'engine_args': changed}, default_flow_style=True).strip()}")
     print(f"          × {best.tokens_s / max(1e-9, done[0].tokens_s):.2f} of what the job says")
-    if asked := sorted(RESULT_ENGINE_ARGS & changed.keys()):
-        print(f"          {', '.join(asked)} can change answers: a job that has begun is refused with it")
+    if ask_keys := sorted(RESULT_ENGINE_ARGS & changed.keys()):
+        print(f"          {', '.join(ask_keys)} can change answers: a job that has begun is refused with it")
     path = arguments.write or f"{Path(arguments.job).with_suffix('')}.tuned.yaml"
     document = yaml.safe_load(Path(arguments.job).read_text(encoding="utf-8"))
     teacher = document["models"]["teacher"]

@@ -58,8 +58,8 @@ class TeacherActor:
     def submit(self, requests: Sequence[tuple[Any, ...]], recalled: JournalledAnswers) -> None:
         self._worker.submit(requests_from_tuples(requests), recalled)
 
-    def withdraw(self, most: int) -> list[tuple[int, int]]:
-        return self._worker.withdraw(most)
+    def withdraw(self, limit: int) -> list[tuple[int, int]]:
+        return self._worker.withdraw(limit)
 
     def drop_journal(self, chunk: int) -> None:
         self._worker.drop_journal(chunk)

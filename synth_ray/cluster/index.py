@@ -23,9 +23,9 @@ class ShardActor:
         return self._shard.step(message)
 
     def save(self) -> int:
-        beside = self._path.with_suffix(".new")
-        beside.write_bytes(self._shard.saved())
-        beside.replace(self._path)
+        new_file = self._path.with_suffix(".new")
+        new_file.write_bytes(self._shard.saved())
+        new_file.replace(self._path)
         return self._shard.last
 
     def restore(self) -> int:
@@ -51,8 +51,8 @@ class RayShards:
         return remote.remote(f"{self._folder}/shard-{shard:04d}", self._cap)
 
     def step(self, messages: dict[int, Array]) -> dict[int, Array | None]:
-        asked = {shard: self.actors[shard].step.remote(message) for shard, message in messages.items()}
-        return {shard: _result_or_none(ref) for shard, ref in asked.items()}
+        pending = {shard: self.actors[shard].step.remote(message) for shard, message in messages.items()}
+        return {shard: _result_or_none(ref) for shard, ref in pending.items()}
 
     def save(self, shard: int) -> int | None:
         last: int | None = _result_or_none(self.actors[shard].save.remote())
@@ -65,8 +65,8 @@ class RayShards:
         return last
 
     def entries(self, shard: int) -> dict[str, Array] | None:
-        found: dict[str, Array] | None = _result_or_none(self.actors[shard].entries.remote())
-        return found
+        entries: dict[str, Array] | None = _result_or_none(self.actors[shard].entries.remote())
+        return entries
 
     def nbytes(self) -> int:
         return sum(ray.get([actor.nbytes.remote() for actor in self.actors]))

@@ -21,8 +21,8 @@ def start_teacher(actor: type, job: Job) -> tuple[Any, PlacementGroup | None]:
     if not job.models.teacher.spans_nodes:
         remote = ray.remote(num_cpus=cluster.cpus_per_teacher, num_gpus=cluster.gpus_per_teacher)(actor)
         return remote.options(max_concurrency=4, max_restarts=0).remote(job), None
-    each = {"CPU": max(cluster.cpus_per_teacher / devices, 0.01)} | ({"GPU": 1.0} if cluster.gpus_per_teacher else {})
-    group = placement_group([each] * devices, strategy="PACK")
+    bundle = {"CPU": max(cluster.cpus_per_teacher / devices, 0.01)} | ({"GPU": 1.0} if cluster.gpus_per_teacher else {})
+    group = placement_group([bundle] * devices, strategy="PACK")
     where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True)
     remote = ray.remote(num_cpus=0)(actor)
     return remote.options(scheduling_strategy=where, max_concurrency=4, max_restarts=0).remote(job), group

@@ -128,7 +128,7 @@ class RayPool:
         if actor is None:
             return
         is_up = ("open", replica) not in self._refs.values()
-        self._refs = {ref: told for ref, told in self._refs.items() if told[1] != replica or told[0] == "stage"}
+        self._refs = {ref: call for ref, call in self._refs.items() if call[1] != replica or call[0] == "stage"}
         if is_up:
             self._closing[actor.close.remote()] = (actor, self._groups.pop(replica))
         else:
@@ -181,8 +181,8 @@ class RayPool:
         return [event for ref in ready for event in self._events_of(ref)]
 
     def _events_of(self, ref: Any) -> list[Event]:
-        kind, who = self._refs.pop(ref)
-        if kind != "stage" and who not in self._replicas:
+        kind, number = self._refs.pop(ref)
+        if kind != "stage" and number not in self._replicas:
             return []  # it handed back and was ended
         try:
             result = ray.get(ref)
@@ -190,23 +190,23 @@ class RayPool:
             raise _to_synth_ray_error(error) from None
         except RayError as error:
             # Its process or node is gone, or what it answered lay on a node that is: either way it must be asked again.
-            return [] if kind == "withdraw" else self._on_death(kind, who, error)
+            return [] if kind == "withdraw" else self._on_death(kind, number, error)
         if kind == "drain":
-            return [self._on_drained(who)]
+            return [self._on_drained(number)]
         if kind == "withdraw":
-            self._draining.add_in_flight(who, -len(result))
-            return [ReplicaReturned(who, result)]
+            self._draining.add_in_flight(number, -len(result))
+            return [ReplicaReturned(number, result)]
         if kind == "stage":
-            del self._stages[who]
+            del self._stages[number]
             return [result] if isinstance(result, ChunkStaged) else []
-        self._refs[self._replicas[who].collect.remote(_COLLECT_WAIT_S)] = ("collect", who)
+        self._refs[self._replicas[number].collect.remote(_COLLECT_WAIT_S)] = ("collect", number)
         if kind == "open":
-            self._draining.on_placed(who, result[1])
-            return [ReplicaReady(who, result[0])]
+            self._draining.on_placed(number, result[1])
+            return [ReplicaReady(number, result[0])]
         answered, load = result
-        self._draining.add_in_flight(who, -sum(len(one.positions) for one in answered))
+        self._draining.add_in_flight(number, -sum(len(rows.positions) for rows in answered))
         self._consecutive_deaths = 0 if answered else self._consecutive_deaths
-        return [ReplicaAnswered(who, answered, load)] if answered else []
+        return [ReplicaAnswered(number, answered, load)] if answered else []
 
     def _on_death(self, call: str, number: int, error: RayError) -> list[Event]:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__

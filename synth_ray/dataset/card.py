@@ -61,8 +61,8 @@ class _Plain(yaml.SafeDumper):
 
 
 def _card(head: dict[str, Any], body: str) -> bytes:
-    told = yaml.dump(head, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=1000)
-    return f"---\n{told}---\n\n{body}".encode()
+    head_yaml = yaml.dump(head, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=1000)
+    return f"---\n{head_yaml}---\n\n{body}".encode()
 
 
 def _head(manifest: Manifest) -> dict[str, Any]:
@@ -89,9 +89,9 @@ def _info(config: str, columns: dict[str, str], files: list[File], *, split: str
     splits: dict[str, dict[str, Any]] = {}
     for file in files:
         name = split or file.split
-        one = splits.setdefault(name, {"name": name, "num_bytes": 0, "num_examples": 0})
-        one["num_bytes"] += file.row_bytes
-        one["num_examples"] += file.rows
+        entry = splits.setdefault(name, {"name": name, "num_bytes": 0, "num_examples": 0})
+        entry["num_bytes"] += file.row_bytes
+        entry["num_examples"] += file.rows
     return {
         "config_name": config,
         "features": [{"name": name, **_feature(kind)} for name, kind in columns.items()],
@@ -118,11 +118,11 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
         parts += ["## Balance", "", *_balance(m.target), ""]
     parts += ["## Splits", "", *_table(("split", "rows"), m.splits.items()), "", _eval_sentence(m), ""]
     if m.contamination:
-        told = "Rows that quote one of these evaluation sets are rejected:"
+        sentence = "Rows that quote one of these evaluation sets are rejected:"
         parts += [
             "## Kept clear of",
             "",
-            told,
+            sentence,
             "",
             *_table(("evaluation set", "rows that quoted it"), m.contamination.items()),
             "",
@@ -135,21 +135,21 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
 
 
 def _warnings(m: Manifest) -> list[str]:
-    told = []
+    warnings = []
     if not m.complete:
         why = f": {m.stopped}" if m.stopped else ""
-        told += [f"**This run stopped before its end{why}.** The rows here are whole; the same command goes on.", ""]
+        warnings += [f"**This run stopped before its end{why}.** The rows here are whole; the same command goes on.", ""]
     if m.synthetic_only_eval:
-        told += [
+        warnings += [
             "**The evaluation splits of this dataset are synthetic only.** Scores on them say little about real data.",
             "",
         ]
     if m.single_writer:
-        told += [
+        warnings += [
             "**Written without conditional writes:** its job declared that nobody else writes here.",
             "",
         ]
-    return told
+    return warnings
 
 
 def _funnel(m: Manifest) -> list[str]:
@@ -158,11 +158,11 @@ def _funnel(m: Manifest) -> list[str]:
         rows += [(verdict, reason, n) for reason, n in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))]
     if m.rows.pending:
         rows.append(("pending", "", m.rows.pending))
-    told = _table(("slot", "reason", "rows"), rows)
-    told += ["", f"Seeds: {m.seeds.read:,} read, {m.seeds.planned:,} planned"]
-    told[-1] += "".join(f", {n:,} rejected ({reason})" for reason, n in sorted(m.seeds.rejected.items())) + "."
-    told += ["Rejected and failed rows are kept, with their reasons: configuration `rejected`."] if m.rejected_files else []
-    return told
+    text = _table(("slot", "reason", "rows"), rows)
+    text += ["", f"Seeds: {m.seeds.read:,} read, {m.seeds.planned:,} planned"]
+    text[-1] += "".join(f", {n:,} rejected ({reason})" for reason, n in sorted(m.seeds.rejected.items())) + "."
+    text += ["Rejected and failed rows are kept, with their reasons: configuration `rejected`."] if m.rejected_files else []
+    return text
 
 
 def _gold_sentence(summary: dict[str, Any]) -> list[str]:
@@ -224,9 +224,9 @@ def _balance(target: dict[str, Any]) -> list[str]:
     """The cells that came shortest first: a reader looks for what is missing."""
     cells = sorted(target["cells"], key=lambda cell: (cell["accepted"] - cell["wanted"], cell["cell"]))
     rows = [(c["cell"], c["wanted"], c["accepted"], "closed: too few were accepted" if c["closed"] else "") for c in cells]
-    told = [f"{target['accepted']:,} of {target['wanted']:,} rows, balanced by {', '.join(target['by'])}."]
-    told += ["", *_table(("cell", "wanted", "accepted", ""), rows[:_CELLS_SHOWN])]
-    return told + [f"… and {len(rows) - _CELLS_SHOWN:,} more cells; all are in `manifest.json`."] * (len(rows) > _CELLS_SHOWN)
+    lines = [f"{target['accepted']:,} of {target['wanted']:,} rows, balanced by {', '.join(target['by'])}."]
+    lines += ["", *_table(("cell", "wanted", "accepted", ""), rows[:_CELLS_SHOWN])]
+    return lines + [f"… and {len(rows) - _CELLS_SHOWN:,} more cells; all are in `manifest.json`."] * (len(rows) > _CELLS_SHOWN)
 
 
 def _eval_sentence(m: Manifest) -> str:
@@ -262,8 +262,8 @@ def _pii(m: Manifest) -> list[str]:
     if not m.pii:
         return ["Nothing was found to replace. That is no proof that nothing is there."]
     if m.pii_in_place:
-        told = "**Found and left in place:** this job only counted."
-        return [told, "", *_table(("entity", "found"), sorted(m.pii.items()))]
+        sentence = "**Found and left in place:** this job only counted."
+        return [sentence, "", *_table(("entity", "found"), sorted(m.pii.items()))]
     return ["Found and replaced:", "", *_table(("entity", "replaced"), sorted(m.pii.items()))]
 
 

@@ -40,10 +40,10 @@ def trl_dpo(row: Row) -> dict[str, Any]:
 
 
 def alpaca(row: Row) -> dict[str, Any]:
-    said = _require_answer(row)
-    if [m["role"] for m in said] != ["user", "assistant"]:
+    messages = _require_answer(row)
+    if [m["role"] for m in messages] != ["user", "assistant"]:
         raise NotRepresentable("more than one question and its answer")
-    return {"instruction": said[0]["content"], "input": "", "output": said[1]["content"]}
+    return {"instruction": messages[0]["content"], "input": "", "output": messages[1]["content"]}
 
 
 def sharegpt(row: Row) -> dict[str, Any]:
@@ -57,21 +57,21 @@ def openai_sft(row: Row) -> dict[str, Any]:
 
 def openai_dpo(row: Row) -> dict[str, Any]:
     *before, chosen = _openai(_require_answer(row))
-    asked = {"messages": before} | _tools(row)
-    return {"input": asked, "preferred_output": [chosen], "non_preferred_output": [_require_rejected_answer(row)]}
+    prompt = {"messages": before} | _tools(row)
+    return {"input": prompt, "preferred_output": [chosen], "non_preferred_output": [_require_rejected_answer(row)]}
 
 
 def llama_factory(row: Row) -> dict[str, Any]:
     """ShareGPT by LLaMA-Factory's rule: odd places are the user's or a tool's, even ones the assistant's. Pairs are ranked."""
-    made = sharegpt(row)
-    turns = made["conversations"]
+    record = sharegpt(row)
+    turns = record["conversations"]
     spoken = turns[1:] if turns[0]["from"] == "system" else turns
     if any((turn["from"] in ("human", "observation")) is (place % 2 == 1) for place, turn in enumerate(spoken)):
         raise NotRepresentable("turns that do not alternate")
     if "rejected" not in row:
-        return made
+        return record
     chosen = turns.pop()
-    return made | {"chosen": chosen, "rejected": {"from": "gpt", "value": _require_rejected_answer(row)["content"]}}
+    return record | {"chosen": chosen, "rejected": {"from": "gpt", "value": _require_rejected_answer(row)["content"]}}
 
 
 def jsonl(row: Row) -> dict[str, Any]:
@@ -129,18 +129,18 @@ def _tools_text(row: Row) -> dict[str, Any]:
 
 def _require_answer(row: Row) -> list[Message]:
     """The messages of a row that ends with the assistant's answer."""
-    said = [{"role": m["role"], "content": m["content"]} for m in row["messages"] or []]
-    if len(said) < 2 or said[-1]["role"] != "assistant":
+    messages = [{"role": m["role"], "content": m["content"]} for m in row["messages"] or []]
+    if len(messages) < 2 or messages[-1]["role"] != "assistant":
         raise NotRepresentable("no answer at the end")
-    return said
+    return messages
 
 
 def _with_calls(message: Message) -> Message:
     calls = [_call(body) for body in _CALL.findall(message["content"])]
     if not calls:
         return message
-    made = [{"type": "function", "function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in calls]
-    return {"role": "assistant", "content": _CALL.sub("", message["content"]).strip(), "tool_calls": made}
+    tool_calls = [{"type": "function", "function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in calls]
+    return {"role": "assistant", "content": _CALL.sub("", message["content"]).strip(), "tool_calls": tool_calls}
 
 
 def _call(body: str) -> dict[str, Any]:
@@ -153,22 +153,22 @@ def _call(body: str) -> dict[str, Any]:
     return value
 
 
-def _openai(said: list[Message]) -> list[Message]:
+def _openai(messages: list[Message]) -> list[Message]:
     """Calls carry ids, their arguments are text, and each result names the call it answers."""
-    made: list[Message] = []
+    converted: list[Message] = []
     waiting: list[str] = []
-    for message in said:
+    for message in messages:
         if message["role"] == "assistant":
             message = _with_calls(message)
             for number, call in enumerate(message.get("tool_calls", [])):
-                call["id"] = f"call_{len(made)}_{number}"
+                call["id"] = f"call_{len(converted)}_{number}"
                 waiting.append(call["id"])
         elif message["role"] == "tool":
             if not waiting:
                 raise NotRepresentable("a tool's result without its call")
             message = message | {"tool_call_id": waiting.pop(0)}
-        made.append(message)
-    return made
+        converted.append(message)
+    return converted
 
 
 def _sharegpt_turn(message: Message) -> dict[str, str]:

@@ -33,9 +33,9 @@ def garbage(storage: Storage, kinds: Sequence[Kind], *, now: float, older_than_s
     Commit records always stay: they are what keeps a finished chunk from being asked again. Raises JobError for the
     chunks of a dataset that is not complete.
     """
-    found = {"orphans": _orphans, "parts": _parts, "asks": _asks, "batches": _batches, "chunks": _chunks}
+    finders = {"orphans": _orphans, "parts": _parts, "asks": _asks, "batches": _batches, "chunks": _chunks}
     for kind in kinds:
-        for entry in found[kind](storage):
+        for entry in finders[kind](storage):
             if now - entry.modified >= older_than_s:
                 yield kind, entry
 

@@ -43,9 +43,9 @@ class Lease:
             data, etag = storage.read_with_etag(PATH)
         except ObjectNotFound:
             data, etag = _record("", 0, 0.0, lease_s), ""
-        held = json.loads(data)
-        _refuse_if_held(storage, held, now=now, is_dead=is_dead)
-        epoch = int(held["epoch"]) + 1
+        current = json.loads(data)
+        _refuse_if_held(storage, current, now=now, is_dead=is_dead)
+        epoch = int(current["epoch"]) + 1
         record = _record(driver, epoch, now, lease_s)
         try:
             etag = storage.swap(PATH, record, etag) if etag else storage.create(PATH, record)
@@ -74,8 +74,8 @@ class Lease:
             ) from None
 
 
-def _refuse_if_held(storage: Storage, held: dict[str, Any], *, now: float, is_dead: Callable[[str], bool]) -> None:
-    driver, left = held["driver"], held["renewed_at"] + held["lease_s"] - now
+def _refuse_if_held(storage: Storage, current: dict[str, Any], *, now: float, is_dead: Callable[[str], bool]) -> None:
+    driver, left = current["driver"], current["renewed_at"] + current["lease_s"] - now
     if driver and left > 0 and not is_dead(driver):
         raise Conflict(
             f"{storage.url}: wanted to drive this output, got one that driver {driver} drives now; stop that one, or "

@@ -81,13 +81,15 @@ class Ledger:
     def pinned(self, ask_digest: str, keys: Mapping[str, Any]) -> dict[str, Any]:
         """The keys of the run whose chunks are here. Raises JobError where nothing is, or where `keys` ask something else."""
         try:
-            held: dict[str, Any] = json.loads(self._storage.read(JOB))
+            record: dict[str, Any] = json.loads(self._storage.read(JOB))
         except ObjectNotFound:
             raise JobError(f"{self._storage.url}: wanted the chunks of a run, got none; run the job first") from None
-        before: dict[str, Any] = held.get("keys", {})
-        ours = json.loads(json.dumps(dict(keys)))
-        asked = {name: before.get(name) for name in ours}
-        self._refuse_other_job({"ask_digest": held.get("ask_digest"), "keys": asked}, {"ask_digest": ask_digest, "keys": ours})
+        before: dict[str, Any] = record.get("keys", {})
+        current = json.loads(json.dumps(dict(keys)))
+        pinned_values = {name: before.get(name) for name in current}
+        self._refuse_other_job(
+            {"ask_digest": record.get("ask_digest"), "keys": pinned_values}, {"ask_digest": ask_digest, "keys": current}
+        )
         return before
 
     def _refuse_other_job(self, pinned: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
@@ -95,10 +97,10 @@ class Ledger:
         changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
         if not changed and pinned.get("ask_digest") == facts.get("ask_digest"):
             return
-        told = ", ".join(f"{k} (was {_short_text(before.get(k))}, is {_short_text(now.get(k))})" for k in changed)
+        changes = ", ".join(f"{k} (was {_short_text(before.get(k))}, is {_short_text(now.get(k))})" for k in changed)
         raise JobError(
             f"{self._storage.url}: wanted the job whose chunks are here, got one that asks something else: "
-            f"{told or 'the seeds or the plan differ'}; change it back, or give output.path another place; where only keys of "
+            f"{changes or 'the seeds or the plan differ'}; change it back, or give output.path another place; where only keys of "
             "check, scrub and dedup differ, `synth-ray curate` decides again without asking"
         )
 
@@ -152,8 +154,8 @@ class Ledger:
     def orphans(self) -> Iterator[Entry]:
         """Staged objects that no commit record counts: of attempts that died, lost, or are still at work."""
         committed = self.commits()
-        for chunk, found in groupby(self._listed(CHUNKS, _STAGED), key=itemgetter(0)):
-            yield from self._uncounted(chunk, [entry for _, entry in found], committed)
+        for chunk, entries in groupby(self._listed(CHUNKS, _STAGED), key=itemgetter(0)):
+            yield from self._uncounted(chunk, [entry for _, entry in entries], committed)
 
     def _uncounted(self, chunk: int, entries: list[Entry], committed: Ranges) -> Iterator[Entry]:
         if chunk not in committed:
@@ -193,7 +195,7 @@ def _reasons(table: pa.Table) -> dict[str, int]:
     if "reason" not in table.column_names:
         return {"": table.num_rows}
     counts = pc.value_counts(pc.fill_null(table["reason"], "")).to_pylist()
-    return {one["values"]: one["counts"] for one in sorted(counts, key=lambda c: c["values"])}
+    return {group["values"]: group["counts"] for group in sorted(counts, key=lambda c: c["values"])}
 
 
 def _short_text(value: Any) -> str:

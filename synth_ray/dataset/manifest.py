@@ -117,11 +117,11 @@ class Manifest(_Facts):
             ),
         ]
         for split in sorted({*self.splits, *(f.split for f in self.files)}):
-            held = sum(f.rows for f in self.files if f.split == split)
-            sums.append((f"rows of split {split}", self.splits.get(split, 0), "rows in its files", held))
+            split_rows = sum(f.rows for f in self.files if f.split == split)
+            sums.append((f"rows of split {split}", self.splits.get(split, 0), "rows in its files", split_rows))
         if self.complete:
             sums.append(("pending slots of a complete dataset", rows.pending, "none", 0))
-        wrong = [f"{what} {got} != {parts} {total}" for what, got, parts, total in sums if got != total]
+        wrong = [f"{name} {got} != {parts} {total}" for name, got, parts, total in sums if got != total]
         if wrong:
             raise SynthRayError(f"manifest: wanted sums that agree, got {'; '.join(wrong)}; nothing was published, report this")
 

@@ -50,8 +50,8 @@ def read_status(storage: Storage, *, now: float) -> OutputStatus:
         reasons=dict(sorted(reasons.items())),
         staged_bytes=staged,
         orphans=len(orphans),
-        orphan_bytes=sum(one.size for one in orphans),
-        journalled_bytes=sum(one.size for one in storage.list(ASKS)),
+        orphan_bytes=sum(entry.size for entry in orphans),
+        journalled_bytes=sum(entry.size for entry in storage.list(ASKS)),
         driver=driver.get("driver", ""),
         driver_left_s=driver["renewed_at"] + driver["lease_s"] - now if driver.get("driver") else 0.0,
     )

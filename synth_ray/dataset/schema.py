@@ -97,7 +97,7 @@ class RowShape:
     @property
     def rejected_schema(self) -> pa.Schema:
         """A rejected or failed row: the same, and how it ended."""
-        return pa.schema([*self.accepted_schema, *(pa.field(*one) for one in _REJECTED_COLUMNS)])
+        return pa.schema([*self.accepted_schema, *(pa.field(*column) for column in _REJECTED_COLUMNS)])
 
     def accepted(self, staged: pa.Table) -> pa.Table:
         """The published form of accepted rows, given with at least the columns of `records.STAGED`."""
@@ -108,20 +108,23 @@ class RowShape:
         return self._shaped(staged, self.rejected_schema)
 
     def _shaped(self, staged: pa.Table, schema: pa.Schema) -> pa.Table:
-        made = self._from_fields(staged) | self._constants(staged)
-        return pa.table([_column(name, made, staged).cast(schema.field(name).type) for name in schema.names], schema=schema)
+        columns = self._from_fields(staged) | self._constants(staged)
+        return pa.table([_column(name, columns, staged).cast(schema.field(name).type) for name in schema.names], schema=schema)
 
     def _constants(self, staged: pa.Table) -> dict[str, Any]:
         """A real row has no teacher; every row has the run it came from."""
         synthetic = pc.equal(staged["origin"], Origin.SYNTHETIC.value)
         null = pa.scalar(None, pa.string())
         facts, teachers = self.provenance, self.provenance.models.teachers
-        told = {"recipe": pa.scalar(facts.recipe, pa.string())}
-        answered = [facts.models.teacher_of(one) for one in staged["request"].to_pylist()] if len(teachers) > 1 else None
-        for name, values in (("teacher", [one.name for one in teachers]), ("revision", [one.revision for one in teachers])):
-            told[name] = pa.array(values, pa.string()).take(pa.array(answered)) if answered else pa.scalar(values[0])
-        made = {name: pc.if_else(synthetic, value, null) for name, value in told.items()}
-        return made | {"ask_digest": pa.array([facts.ask_digest] * staged.num_rows, pa.string())}
+        constants = {"recipe": pa.scalar(facts.recipe, pa.string())}
+        answered = [facts.models.teacher_of(request) for request in staged["request"].to_pylist()] if len(teachers) > 1 else None
+        for name, values in (
+            ("teacher", [teacher.name for teacher in teachers]),
+            ("revision", [teacher.revision for teacher in teachers]),
+        ):
+            constants[name] = pa.array(values, pa.string()).take(pa.array(answered)) if answered else pa.scalar(values[0])
+        columns = {name: pc.if_else(synthetic, value, null) for name, value in constants.items()}
+        return columns | {"ask_digest": pa.array([facts.ask_digest] * staged.num_rows, pa.string())}
 
     def _from_fields(self, staged: pa.Table) -> dict[str, Any]:
         promoted = {name: kind for name, kind in self._promoted().items() if kind != "logprobs"}
@@ -129,24 +132,24 @@ class RowShape:
             return {}
         values: dict[str, list[Any]] = {name: [] for name in promoted}
         rest: list[str] = []
-        for given in fields_of(staged):
+        for fields in fields_of(staged):
             for name, kind in promoted.items():
-                values[name].append(self._promote(given, name, kind))
-            rest.append(canonical_json(given).decode())
-        made = {name: pa.array(values[name], _TYPES[kind]) for name, kind in promoted.items()}
-        return made | {"fields": pa.array(rest, pa.string())}
+                values[name].append(self._promote(fields, name, kind))
+            rest.append(canonical_json(fields).decode())
+        columns = {name: pa.array(values[name], _TYPES[kind]) for name, kind in promoted.items()}
+        return columns | {"fields": pa.array(rest, pa.string())}
 
-    def _promote(self, given: dict[str, Any], name: str, kind: str) -> Any:
-        value = _CONVERTERS[kind](given.get(name))
+    def _promote(self, fields: dict[str, Any], name: str, kind: str) -> Any:
+        value = _CONVERTERS[kind](fields.get(name))
         if value is None or (name in self.partition_values and value not in self.partition_values[name]):
             return None
-        del given[name]
+        del fields[name]
         return value
 
 
-def _column(name: str, made: Mapping[str, Any], staged: pa.Table) -> Any:
-    if name in made:
-        return made[name]
+def _column(name: str, columns: Mapping[str, Any], staged: pa.Table) -> Any:
+    if name in columns:
+        return columns[name]
     return staged[name] if name in staged.column_names else pa.nulls(staged.num_rows)
 
 

@@ -32,8 +32,8 @@ def _published(storage: Storage, id: str) -> dict[str, Any]:
     except ObjectNotFound:
         return {}
     for files, verdict in ((manifest.rejected_files, {}), (manifest.files, {"verdict": "accepted"})):
-        if found := _find_row(storage, id, (file.path for file in files)):
-            return found | verdict
+        if row := _find_row(storage, id, (file.path for file in files)):
+            return row | verdict
     return {}
 
 

@@ -82,11 +82,11 @@ class DatasetWriter:
     def finish(self) -> Written:
         """Close every part. Files are in the order of split, partition and number."""
         files = [file for key in self._order() for file in self._parts[key].close()]
-        whole = hashlib.blake2b(digest_size=16)
+        dataset_hash = hashlib.blake2b(digest_size=16)
         for split in SPLITS:
-            whole.update(f"{split}:{self._rows[split]}:{self._digests[split].hexdigest()};".encode())
+            dataset_hash.update(f"{split}:{self._rows[split]}:{self._digests[split].hexdigest()};".encode())
         splits = {split: rows for split, rows in self._rows.items() if rows}
-        return Written(files, self._rejected.close(), splits, whole.hexdigest())
+        return Written(files, self._rejected.close(), splits, dataset_hash.hexdigest())
 
     def _folders(self, rows: pa.Table) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
         """The rows of each folder, as their places, in order."""

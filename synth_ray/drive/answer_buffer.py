@@ -17,21 +17,21 @@ class AnswerBuffer:
         self._answers: dict[int, list[AnsweredRows]] = {}
         self.nbytes = 0
 
-    def add(self, one: AnsweredRows) -> None:
-        self._answers.setdefault(one.chunk, []).append(one)
-        self.nbytes += one.rows.nbytes
+    def add(self, answers: AnsweredRows) -> None:
+        self._answers.setdefault(answers.chunk, []).append(answers)
+        self.nbytes += answers.rows.nbytes
 
     def rows(self, chunk: int) -> list[pa.RecordBatch]:
-        return [one.rows for one in self._answers[chunk]]
+        return [answers.rows for answers in self._answers[chunk]]
 
     def facts(self, chunk: int) -> dict[str, Any]:
         """What the commit record says of the chunk beside its rows: tokens and discarded attempts."""
         tokens: Counter[str] = Counter(prompt=0, completion=0, cached=0)
         attempts: Counter[str] = Counter()
-        for one in self._answers[chunk]:
-            tokens.update(one.tokens)
-            attempts.update(one.attempts)
+        for answers in self._answers[chunk]:
+            tokens.update(answers.tokens)
+            attempts.update(answers.attempts)
         return {"tokens": dict(tokens), "attempts": dict(attempts)}
 
     def drop(self, chunk: int) -> None:
-        self.nbytes -= sum(one.rows.nbytes for one in self._answers.pop(chunk, ()))
+        self.nbytes -= sum(answers.rows.nbytes for answers in self._answers.pop(chunk, ()))

@@ -122,16 +122,16 @@ class Dispatcher:
                 if not replica.in_flight:
                     self._submit(teacher, self._poison.next_group(), alone=True)
                 continue
-            most = min(self._capacity(replica), share)
-            room = most - len(replica.in_flight)
+            limit = min(self._capacity(replica), share)
+            room = limit - len(replica.in_flight)
             # Small top-ups cost a message each; an eighth of the room is still far from empty.
-            if room >= max(1, most // 8):
+            if room >= max(1, limit // 8):
                 self._submit(teacher, self._next_batch(teacher, room, only=only_chunk, full=buffer_full), alone=False)
         if not (self._queue or buffer_full):
             self._rebalance(share)
 
-    def _next_batch(self, teacher: int, most: int, *, only: int | None, full: bool) -> list[Request]:
-        return self._queue.take_from_chunk(only, most) if full else self._queue.take(teacher, most)
+    def _next_batch(self, teacher: int, limit: int, *, only: int | None, full: bool) -> list[Request]:
+        return self._queue.take_from_chunk(only, limit) if full else self._queue.take(teacher, limit)
 
     def _rebalance(self, share: int) -> None:
         """Some engine runs less than it may and nothing waits: replicas that hold more than their share hand back the rest."""
@@ -232,10 +232,10 @@ class Dispatcher:
         self._queue.on_replica_gone(event.replica)
         guilty: list[Request] = []
         if event.drained:
-            again = self._poison.on_drained(replica.in_flight.values(), isolated=replica.is_isolating)
+            to_requeue = self._poison.on_drained(replica.in_flight.values(), isolated=replica.is_isolating)
         else:
-            again, guilty = self._poison.on_death(replica.in_flight.values(), isolated=replica.is_isolating)
-        self._queue.put_back(again)
+            to_requeue, guilty = self._poison.on_death(replica.in_flight.values(), isolated=replica.is_isolating)
+        self._queue.put_back(to_requeue)
         for chunk in {r.chunk for r in replica.in_flight.values()}:
             self._journalled_answers.update(self._read_journal(chunk))
         for request in guilty:

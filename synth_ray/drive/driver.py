@@ -169,7 +169,7 @@ class Driver:
             case ReplicaReturned():
                 self.dispatcher.on_returned(event)
             case ReplicaAnswered():
-                self.spending.on_answered(sum(len(one.positions) for one in event.answered))
+                self.spending.on_answered(sum(len(rows.positions) for rows in event.answered))
                 self.throughput.on_answered(event.replica, event.answered, event.load.get("teacher", Load()))
                 self.dispatcher.on_answered(event)
                 for answered in event.answered:
@@ -222,9 +222,9 @@ class Driver:
             self.stop(spent)
         self._wind_down()
         slots, failed = self._tally.slots, self._tally.failed.total()
-        most = self._limits.max_failed_share
-        if slots >= _MIN_SLOTS_FOR_FAILED_SHARE and failed > most * slots:
-            self.stop(f"limits.max_failed_share: {failed} of {slots} slots failed, at most {most:.0%} may")
+        max_share = self._limits.max_failed_share
+        if slots >= _MIN_SLOTS_FOR_FAILED_SHARE and failed > max_share * slots:
+            self.stop(f"limits.max_failed_share: {failed} of {slots} slots failed, at most {max_share:.0%} may")
 
     def _wind_down(self) -> None:
         """With money left for what is in flight alone, nothing more is begun; what was begun ends and is kept."""

@@ -43,18 +43,18 @@ class PoisonIsolation:
 
     def on_death(self, in_flight: Iterable[Request], *, isolated: bool) -> tuple[list[Request], list[Request]]:
         """An engine died with these in flight; `alone` says they were a group of suspects. Returns (ask again, guilty)."""
-        asked = list(in_flight)
+        requests = list(in_flight)
         if isolated:
-            if len(asked) == 1:
-                self._deaths_isolated[asked[0].id] += 1
-                if self._deaths_isolated[asked[0].id] >= _DEATHS_TO_SUSPECT:
-                    return [], asked
-            self._groups.extendleft(reversed(_split_group(asked)))
+            if len(requests) == 1:
+                self._deaths_isolated[requests[0].id] += 1
+                if self._deaths_isolated[requests[0].id] >= _DEATHS_TO_SUSPECT:
+                    return [], requests
+            self._groups.extendleft(reversed(_split_group(requests)))
             return [], []
-        self._deaths.update(r.id for r in asked)
-        suspected = [r for r in asked if self._deaths[r.id] >= _DEATHS_TO_SUSPECT]
+        self._deaths.update(r.id for r in requests)
+        suspected = [r for r in requests if self._deaths[r.id] >= _DEATHS_TO_SUSPECT]
         self._groups.extend(_split_group(suspected))
-        return [r for r in asked if self._deaths[r.id] < _DEATHS_TO_SUSPECT], []
+        return [r for r in requests if self._deaths[r.id] < _DEATHS_TO_SUSPECT], []
 
     def on_drained(self, in_flight: Iterable[Request], *, isolated: bool) -> list[Request]:
         """A replica ended in order with these in flight: none is to blame. Returns what to ask again among others."""
@@ -65,8 +65,8 @@ class PoisonIsolation:
 
     def exonerate(self, ids: Iterable[str]) -> None:
         """These were answered: what they were suspected of was another's doing."""
-        for one in ids:
-            self._deaths.pop(one, None)
+        for id_ in ids:
+            self._deaths.pop(id_, None)
 
 
 def _split_group(requests: list[Request]) -> list[list[Request]]:

@@ -72,8 +72,8 @@ class RequestQueue:
         if chunk is None:
             return []
         chosen = [r for group in self._groups.values() for r in group if r.chunk == chunk][:limit]
-        taken = {r.id for r in chosen}
-        rest = [r for group in self._groups.values() for r in group if r.id not in taken]
+        taken_ids = {r.id for r in chosen}
+        rest = [r for group in self._groups.values() for r in group if r.id not in taken_ids]
         self._groups.clear()
         self._groups_by_replica = {UNASSIGNED: OrderedDict()}
         self._count = 0
@@ -102,10 +102,10 @@ class RequestQueue:
         return batch
 
     def _source_for(self, replica: int) -> int:
-        mine = [home for home in (replica, UNASSIGNED) if self._groups_by_replica.get(home)]
-        if len(mine) == 2:
-            return min(mine, key=self._priority)
-        return mine[0] if mine else max(self._groups_by_replica, key=lambda home: len(self._groups_by_replica[home]))
+        candidates = [home for home in (replica, UNASSIGNED) if self._groups_by_replica.get(home)]
+        if len(candidates) == 2:
+            return min(candidates, key=self._priority)
+        return candidates[0] if candidates else max(self._groups_by_replica, key=lambda home: len(self._groups_by_replica[home]))
 
     def _priority(self, home: int) -> tuple[float, int, int]:
         first = self._groups[next(iter(self._groups_by_replica[home]))][0]

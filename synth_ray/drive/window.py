@@ -71,7 +71,7 @@ class Window:
     @property
     def oldest_open(self) -> int | None:
         """The first chunk whose requests have not all ended."""
-        return min((chunk for chunk, one in self._open.items() if one.missing), default=None)
+        return min((chunk for chunk, open_chunk in self._open.items() if open_chunk.missing), default=None)
 
     @property
     def is_staging(self) -> bool:

@@ -61,19 +61,19 @@ class Job(Section):
     @property
     def scrubs_seeds(self) -> bool:
         """Whether seeds are scrubbed before any model sees them."""
-        told = self.scrub.seeds
-        return any(model.sends_prompts_out for model in self.models.by_role().values()) if told == "auto" else told is True
+        choice = self.scrub.seeds
+        return any(model.sends_prompts_out for model in self.models.by_role().values()) if choice == "auto" else choice is True
 
     def keys_that_change(self, change: Changes) -> dict[str, Any]:
         """The keys whose change costs `what`, by dotted name. Models answer for their own identity."""
-        found = _keys(self, change, "")
+        keys = _keys(self, change, "")
         if change == "admit":
-            return found | {k: v for k, v in _keys(self, "ask", "").items() if k.startswith(_UNSEEN_BY_MODELS)}
+            return keys | {k: v for k, v in _keys(self, "ask", "").items() if k.startswith(_UNSEEN_BY_MODELS)}
         if change != "ask":
-            return found
-        found = {k: v for k, v in found.items() if not k.startswith(("models.", "seeds.", *_UNSEEN_BY_MODELS))}
-        found |= {f"models.{role}": m.identity() for role, m in self.models.by_role().items()}
-        return found | ({"models.weights": [m.weight for m in self.models.teachers]} if self.models.others else {})
+            return keys
+        keys = {k: v for k, v in keys.items() if not k.startswith(("models.", "seeds.", *_UNSEEN_BY_MODELS))}
+        keys |= {f"models.{role}": m.identity() for role, m in self.models.by_role().items()}
+        return keys | ({"models.weights": [m.weight for m in self.models.teachers]} if self.models.others else {})
 
     def ask_digest(self, seeds_digest: str) -> str:
         """What was asked: seed contents, recipe, models, sampling, plan. Rows carry it."""
@@ -86,15 +86,15 @@ class Job(Section):
 
 
 def _keys(section: BaseModel, change: Changes, prefix: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    keys: dict[str, Any] = {}
     for name, info in type(section).model_fields.items():
         value = getattr(section, name)
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         if isinstance(value, BaseModel):
-            found |= _keys(value, change, f"{prefix}{name}.")
+            keys |= _keys(value, change, f"{prefix}{name}.")
         elif isinstance(value, list) and value and all(isinstance(v, BaseModel) for v in value):
             for index, item in enumerate(value):
-                found |= _keys(item, change, f"{prefix}{name}.{index}.")
+                keys |= _keys(item, change, f"{prefix}{name}.{index}.")
         elif extra.get("changes", "ask") == change:
-            found[prefix + name] = value
-    return found
+            keys[prefix + name] = value
+    return keys

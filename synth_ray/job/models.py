@@ -108,7 +108,7 @@ class Model(Section):
         if self.family or self.engine != "vllm":
             return frozenset({self.family.casefold()} - {""})
         name = self.model.rstrip("/").casefold()
-        return frozenset(one for one in FAMILIES if one in name) or frozenset({name})
+        return frozenset(family for family in FAMILIES if family in name) or frozenset({name})
 
     @property
     def engine_key(self) -> str:
@@ -139,8 +139,8 @@ class Model(Section):
             return self.endpoint.concurrency * len(self.endpoint.urls)
         if self.batch is not None:
             return self.batch.max_running
-        told = self.engine_args.get("max_num_seqs", 256)
-        return told if isinstance(told, int) else 256
+        max_num_seqs = self.engine_args.get("max_num_seqs", 256)
+        return max_num_seqs if isinstance(max_num_seqs, int) else 256
 
     @property
     def usd_per_1m(self) -> tuple[float, float]:
@@ -203,20 +203,20 @@ class Models(Section):
     @field_validator("others", mode="before")
     @classmethod
     def _short_form_of_each(cls, value: Any) -> Any:
-        return [cls._short_form(one) for one in value] if isinstance(value, list) else value
+        return [cls._short_form(item) for item in value] if isinstance(value, list) else value
 
     @property
     def teachers(self) -> list[Model]:
         return [self.teacher, *self.others]
 
-    def card_text(self, what: Literal["name", "revision", "license", "terms"]) -> str:
+    def card_text(self, field: Literal["name", "revision", "license", "terms"]) -> str:
         """What the card says of the teachers: of one its own word, of several each one's, by name."""
         if not self.others:
-            return str(getattr(self.teacher, what))
-        whole = sum(one.weight for one in self.teachers)
-        if what == "name":
-            return ", ".join(f"{one.name} ({one.weight / whole:.0%})" for one in self.teachers)
-        return "; ".join(f"{one.name}: {said}" for one in self.teachers if (said := getattr(one, what)))
+            return str(getattr(self.teacher, field))
+        total = sum(teacher.weight for teacher in self.teachers)
+        if field == "name":
+            return ", ".join(f"{teacher.name} ({teacher.weight / total:.0%})" for teacher in self.teachers)
+        return "; ".join(f"{teacher.name}: {text}" for teacher in self.teachers if (text := getattr(teacher, field)))
 
     def teacher_of(self, request: str) -> int:
         """Which of the teachers answers the request of this id: each as often as its weight, the same one for ever.
@@ -225,10 +225,10 @@ class Models(Section):
         """
         if not self.others or not request:
             return 0
-        drawn = int(request[:12], 16) / 16**12 * sum(teacher.weight for teacher in self.teachers)
+        point = int(request[:12], 16) / 16**12 * sum(teacher.weight for teacher in self.teachers)
         for place, teacher in enumerate(self.teachers):
-            drawn -= teacher.weight
-            if drawn < 0:
+            point -= teacher.weight
+            if point < 0:
                 return place
         return len(self.others)
 

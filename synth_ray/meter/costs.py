@@ -31,12 +31,12 @@ class CostRecords:
         self._storage = storage
         self._clock = clock
         self._next_save_at = clock() + _SAVE_INTERVAL_S
-        found = [entry.path for entry in storage.list(COSTS)]
+        paths = [entry.path for entry in storage.list(COSTS)]
         self.earlier: Counter[str] = Counter()
-        for path in found:
+        for path in paths:
             self.earlier.update(json.loads(storage.read(path)))
-        self.runs = len(found) + 1
-        self._path = self._claim_record(len(found))
+        self.runs = len(paths) + 1
+        self._path = self._claim_record(len(paths))
         self._writing: Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="costs")
 

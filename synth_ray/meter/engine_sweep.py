@@ -60,10 +60,10 @@ def _answered(worker: AskWorker, requests: Sequence[Request]) -> tuple[Counter[s
     left, longest = len(requests), 0
     worker.submit(requests)
     while left:
-        for one in worker.collect(1.0):
-            left -= len(one.positions)
-            tokens.update(one.tokens)
-            columns = (one.rows[name].to_pylist() for name in ("prompt_tokens", "completion_tokens"))
+        for rows in worker.collect(1.0):
+            left -= len(rows.positions)
+            tokens.update(rows.tokens)
+            columns = (rows.rows[name].to_pylist() for name in ("prompt_tokens", "completion_tokens"))
             longest = max(longest, *(a + b for a, b in zip(*columns, strict=True)))
     return tokens, longest
 
@@ -84,5 +84,5 @@ def sweep(
 
 def best_of(measurements: Sequence[Measurement]) -> Measurement:
     """The fastest, if it is `WORTH` it; else the first, which is what the job says."""
-    fastest = max(measurements, key=lambda one: one.tokens_s)
+    fastest = max(measurements, key=lambda measurement: measurement.tokens_s)
     return fastest if fastest.tokens_s > MIN_SPEEDUP * measurements[0].tokens_s else measurements[0]

@@ -73,11 +73,11 @@ def roofline(facts: TeacherFacts, work: Work, peak: Peak | None) -> dict[str, An
         return {"not_told": f"no figures for device '{facts.device or 'cpu'}': give cluster.peak_tflops and cluster.memory_gb_s"}
     if not work.sequences or not work.completion:
         return {"not_told": "nothing was asked"}
-    asked, out = work.computed_prompt / work.sequences, work.completion / work.sequences
-    ctx = asked + out / 2
+    prompt, out = work.computed_prompt / work.sequences, work.completion / work.sequences
+    ctx = prompt + out / 2
     at_once = max(1.0, min(facts.max_running, facts.kv_tokens / ctx))
-    flop = 2 * size.parameters * (asked + out) / out
-    flop += 4 * size.layers * size.heads * size.head_dim * (ctx + asked**2 / (2 * out))
+    flop = 2 * size.parameters * (prompt + out) / out
+    flop += 4 * size.layers * size.heads * size.head_dim * (ctx + prompt**2 / (2 * out))
     moved = size.weight_bytes / at_once + size.kv_bytes * ctx
     compute_s, memory_s = flop / (facts.devices * peak.flops), moved / (facts.devices * peak.bytes_s)
     roof = 1 / max(compute_s, memory_s)

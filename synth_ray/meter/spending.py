@@ -100,13 +100,13 @@ class Spending:
     @property
     def _closing_s(self) -> float:
         price = self._budget.gpu_hour_usd / 3600
-        most = self._budget.max_usd or 0.0
-        return _TICK_S + min(_CLOSING_S, _CLOSING_SHARE * most / price) if price else 0.0
+        max_usd = self._budget.max_usd or 0.0
+        return _TICK_S + min(_CLOSING_S, _CLOSING_SHARE * max_usd / price) if price else 0.0
 
     def _would_pass(self, seconds: float) -> bool:
-        most = self._budget.max_usd
+        max_usd = self._budget.max_usd
         price = self._budget.gpu_hour_usd / 3600
-        return most is not None and self.usd_all_runs + max(1, len(self._ready_at)) * seconds * price >= most
+        return max_usd is not None and self.usd_all_runs + max(1, len(self._ready_at)) * seconds * price >= max_usd
 
     def facts(self) -> dict[str, Any]:
         """What this run has cost, for the store."""

@@ -63,9 +63,9 @@ class Throughput:
         if self._queue_is_empty and not load.waiting and life.before_tail is None:
             life.before_tail = load
             self._tail_s = self._tail_s or life.last_s
-        for one in answered:
-            life.requests += len(one.positions)
-            life.tokens.update(one.tokens)
+        for rows in answered:
+            life.requests += len(rows.positions)
+            life.tokens.update(rows.tokens)
 
     def on_replica_gone(self, replica: int) -> None:
         if life := self._alive.pop(replica, None):
@@ -104,7 +104,7 @@ class Throughput:
         load, upto, facts = life.load, life.before_tail or life.load, life.facts
         up = (life.ended_s if life.ended_s is not None else self._now) - life.ready_s
         asking = life.last_s - life.ready_s
-        told: dict[str, Any] = {
+        summary: dict[str, Any] = {
             "start_s": round(facts.start_s, 1),
             "up_s": round(up, 1),
             "requests": life.requests,
@@ -112,7 +112,7 @@ class Throughput:
             "tokens_s": _rates(life.tokens, asking),
         }
         if upto.steps:
-            told |= {
+            summary |= {
                 "occupancy": round(upto.running_sum / (upto.steps * facts.max_running), 4),
                 "idle_starved_share": round(upto.starved_s / max(1e-9, upto.starved_s + upto.busy_s), 4),
                 "steps": load.steps,
@@ -121,7 +121,7 @@ class Throughput:
                 "recomputed_tokens": load.recomputed,
                 "roofline": self._roofline(life, asking),
             }
-        return told
+        return summary
 
     def _roofline(self, life: ReplicaStats, seconds: float) -> dict[str, Any]:
         tokens, facts, cluster = life.tokens, life.facts, self._cluster

@@ -43,9 +43,9 @@ class FieldCodes:
 
     def _code(self, name: str) -> int:
         if len(self._codes) >= MAX_CELLS and name not in self._codes:
-            told = ", ".join(self._by)
+            fields = ", ".join(self._by)
             raise JobError(
-                f"{told}: wanted at most {MAX_CELLS:,} values to tell seeds apart by, got more; take a field of fewer values"
+                f"{fields}: wanted at most {MAX_CELLS:,} values to tell seeds apart by, got more; take a field of fewer values"
             )
         return self._codes.setdefault(name, len(self._codes))
 
@@ -58,8 +58,8 @@ class FieldCodes:
     def counts(self) -> dict[str, int]:
         """Seeds by value, the values by name."""
         codes = self.codes
-        each = np.bincount(codes[codes >= 0], minlength=len(self._codes))
-        return {name: int(each[code]) for name, code in sorted(self._codes.items())}
+        sizes = np.bincount(codes[codes >= 0], minlength=len(self._codes))
+        return {name: int(sizes[code]) for name, code in sorted(self._codes.items())}
 
     @property
     def codes(self) -> Codes:
@@ -96,8 +96,8 @@ class Cells:
             assert accepted is not None
             return {"": accepted}
         if balance.up_to is not None:
-            most, have = balance.up_to, self.seeds.counts
-            return {name: min(most, seeds) if copies else max(0, most - seeds) for name, seeds in have.items()}
+            up_to, have = balance.up_to, self.seeds.counts
+            return {name: min(up_to, seeds) if copies else max(0, up_to - seeds) for name, seeds in have.items()}
         assert accepted is not None
         wanted = apportion(self._shares(like), accepted)
         self._refuse_unknown(wanted)
@@ -113,8 +113,8 @@ class Cells:
                     "target.balance.shares: wanted seeds with the field for `equal`, got none that has it; name shares by value"
                 )
             return dict.fromkeys(self.seeds.counts, 1.0)
-        found = Counter(cell_of(seed.fields, self.balance.by) for seed in like)
-        known = {name: float(n) for name, n in found.items() if name is not None}
+        counts = Counter(cell_of(seed.fields, self.balance.by) for seed in like)
+        known = {name: float(n) for name, n in counts.items() if name is not None}
         if not known:
             raise JobError("target.balance.like: wanted rows with the field, got none; fix the path or `by`")
         return dict(sorted(known.items()))
@@ -132,17 +132,17 @@ class Cells:
         """Each staged row's place in `names`, by its own fields or its completion; past the last where that is no cell."""
         assert self.balance is not None
         place = {name: i for i, name in enumerate(names)}
-        said = zip(rows["completion"].to_pylist(), fields_of(rows), strict=True)
-        found = [cell_of({"completion": answer} | fields, self.balance.by) for answer, fields in said]
-        return np.array([place.get(name, len(place)) if name is not None else len(place) for name in found], np.int64)
+        answers = zip(rows["completion"].to_pylist(), fields_of(rows), strict=True)
+        cells = [cell_of({"completion": answer} | fields, self.balance.by) for answer, fields in answers]
+        return np.array([place.get(name, len(place)) if name is not None else len(place) for name in cells], np.int64)
 
 
-def apportion(shares: Mapping[str, float], whole: int) -> dict[str, int]:
+def apportion(shares: Mapping[str, float], amount: int) -> dict[str, int]:
     """`whole` parted by shares: whole numbers that sum to it, by the largest remainder."""
     total = sum(shares.values())
-    exact = {name: share / total * whole for name, share in shares.items()}
+    exact = {name: share / total * amount for name, share in shares.items()}
     parts = {name: int(value) for name, value in exact.items()}
     rest = sorted(exact, key=lambda name: (parts[name] - exact[name], name))
-    for name in rest[: whole - sum(parts.values())]:
+    for name in rest[: amount - sum(parts.values())]:
         parts[name] += 1
     return parts

@@ -83,8 +83,8 @@ class Planner:
         indices = self.seeds_of(np.asarray(numbers, np.int64)).tolist()
         seeds = self._seeds.take(indices)
         names = [digest("request", self._ask_digest, number, seed.id) for number, seed in zip(numbers, seeds, strict=True)]
-        beside = [self._companions(index, name) for index, name in zip(indices, names, strict=True)]
-        shots = iter(self._seeds.take([index for some in beside for index in some]))
+        companions = [self._companions(index, name) for index, name in zip(indices, names, strict=True)]
+        shots = iter(self._seeds.take([index for group in companions for index in group]))
         return [
             Request(
                 id=names[i],
@@ -92,7 +92,7 @@ class Planner:
                 position=i,
                 seed=seeds[i],
                 slots=self._slots,
-                shots=tuple(islice(shots, len(beside[i]))),
+                shots=tuple(islice(shots, len(companions[i]))),
                 random_seed=int(names[i][-8:], 16),
                 number=number,
             )

@@ -25,15 +25,15 @@ def hold_out_and_plant(
         yield from placed
         return
     planted = 0
-    for one in placed:
-        if isinstance(one, Seed) and int(digest("holdout", one.lineage, size=6), 16) < shield.holdout * 16**12:
-            held_out.append(one)
-            yield RejectedSeed(Reason.HELD_OUT, one.source, one.line)
+    for seed in placed:
+        if isinstance(seed, Seed) and int(digest("holdout", seed.lineage, size=6), 16) < shield.holdout * 16**12:
+            held_out.append(seed)
+            yield RejectedSeed(Reason.HELD_OUT, seed.source, seed.line)
             continue
-        yield one
-        if isinstance(one, Seed) and one.split == TRAIN and planted < shield.canaries:
+        yield seed
+        if isinstance(seed, Seed) and seed.split == TRAIN and planted < shield.canaries:
             planted += 1
-            yield canary(one, planted)
+            yield canary(seed, planted)
 
 
 def canary(seed: Seed, number: int) -> Seed:

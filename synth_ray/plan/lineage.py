@@ -27,7 +27,7 @@ class Lineages:
         None when it would join groups of two splits. A reserved lineage is never refused: it goes with the first.
         """
         known = [self._places[name] for name in dict.fromkeys((lineage, *near)) if name in self._places]
-        if not reserved and len({(one.split, one.is_reserved) for one in known}) > 1:
-            return next((one for one in known if one.is_reserved), None)
+        if not reserved and len({(place.split, place.is_reserved) for place in known}) > 1:
+            return next((place for place in known if place.is_reserved), None)
         group = known[0] if known else GroupSplit(lineage, split(), reserved)
         return self._places.setdefault(lineage, group)

@@ -33,25 +33,25 @@ class PoolSampler:
         turns, places = np.divmod(np.array(numbers, np.int64), len(self._pool_of))
         counts = np.zeros_like(self._sizes)
         for turn in np.unique(turns).tolist():
-            there = places[turns == turn]
-            pools = self._pool_of[self._order(turn)[there]]
-            there, pools = there[pools >= 0], pools[pools >= 0]
+            in_epoch = places[turns == turn]
+            pools = self._pool_of[self._order(turn)[in_epoch]]
+            in_epoch, pools = in_epoch[pools >= 0], pools[pools >= 0]
             counts += np.bincount(pools, minlength=len(counts))
-            np.maximum.at(self._cursor, pools, turn * self._sizes[pools] + self._pass(turn)[1][there] + 1)
+            np.maximum.at(self._cursor, pools, turn * self._sizes[pools] + self._pass(turn)[1][in_epoch] + 1)
         return counts
 
     def take(self, requests: Array, *, exclude: Container[int] = ()) -> list[int]:
         """The next requests of each pool, but for those `without`; ascending."""
-        drawn: list[int] = []
+        numbers: list[int] = []
         for pool in np.flatnonzero(requests).tolist():
             wanted = int(requests[pool])
             while wanted:
                 number = self._number(pool, int(self._cursor[pool]))
                 self._cursor[pool] += 1
                 if number not in exclude:
-                    drawn.append(number)
+                    numbers.append(number)
                     wanted -= 1
-        return sorted(drawn)
+        return sorted(numbers)
 
     def _number(self, pool: int, t: int) -> int:
         turn, place = divmod(t, int(self._sizes[pool]))

@@ -73,11 +73,11 @@ class Quotas:
 
     def _advance(self) -> None:
         self._at += 1
-        asked, accepted = self._planned.pop(self._at), self._admitted.pop(self._at)
-        self.asked += asked
-        self._expected_rows -= asked
+        requests, accepted = self._planned.pop(self._at), self._admitted.pop(self._at)
+        self.asked += requests
+        self._expected_rows -= requests
         self.accepted += accepted
-        self._recent += np.stack([asked * self._slots, self._sum_by_pool(accepted)])
+        self._recent += np.stack([requests * self._slots, self._sum_by_pool(accepted)])
         seen = self._recent[0] >= _MIN_OBSERVED * self._slots
         self.closed |= seen & (self._recent[1] < self._close_below * self._recent[0])
         self._recent[:, self._recent[0] >= 2 * _MIN_OBSERVED * self._slots] /= 2
@@ -101,24 +101,28 @@ class Quotas:
 
     def totals(self) -> tuple[Array, Array, Array, Array]:
         """Rows wanted and accepted of each cell; requests of each pool, and whether it is closed. Of all that is admitted."""
-        accepted, asked = self.accepted.copy(), self.asked.copy()
+        accepted, requests = self.accepted.copy(), self.asked.copy()
         for chunk, more in self._admitted.items():
             accepted += more
-            asked += self._planned.get(chunk, 0)
-        return self.wanted, accepted, asked, self.closed
+            requests += self._planned.get(chunk, 0)
+        return self.wanted, accepted, requests, self.closed
 
     def shortfall(self) -> str:
         """Why fewer rows are there than wanted; empty when they are there."""
-        wanted, accepted, asked, closed = self.totals()
-        used_up = (asked >= self._supply)[self._pool]
+        wanted, accepted, requests, closed = self.totals()
+        used_up = (requests >= self._supply)[self._pool]
         short = int(np.count_nonzero((accepted < wanted) & ~(used_up & self._at_most)))
         if not short:
             return ""
-        told = f"target: {int(accepted.sum()):,} of {int(wanted.sum()):,} rows accepted, {short:,} of {len(wanted):,} cells short"
+        message = (
+            f"target: {int(accepted.sum()):,} of {int(wanted.sum()):,} rows accepted, {short:,} of {len(wanted):,} cells short"
+        )
         why = [f"{int(closed.sum()):,} closed, accepted at less than target.close_below"] if closed.any() else []
-        why += [f"{int(used_up.sum()):,} without more seeds"] if used_up.any() and int(asked.sum()) < self._max_requests else []
-        why += [f"target.max_requests of {self._max_requests:,} reached"] if int(asked.sum()) >= self._max_requests else []
-        return "; ".join([told, *why])
+        why += (
+            [f"{int(used_up.sum()):,} without more seeds"] if used_up.any() and int(requests.sum()) < self._max_requests else []
+        )
+        why += [f"target.max_requests of {self._max_requests:,} reached"] if int(requests.sum()) >= self._max_requests else []
+        return "; ".join([message, *why])
 
 
 def _apportion_counts(requests: Array, size: int) -> Array:

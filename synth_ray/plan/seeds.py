@@ -132,25 +132,25 @@ def _lineage(value: Any, source: Source, fields: dict[str, Any]) -> str:
 class SeedStore:
     """Accepted seeds in an Arrow file, memory-mapped: any seed by its number, millions of them in little memory."""
 
-    def __init__(self, path: Path, whole: str) -> None:
+    def __init__(self, path: Path, content_digest: str) -> None:
         self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
-        self.digest = whole
+        self.digest = content_digest
         self._splits = self._table["split"].to_numpy() if len(self._table) else np.empty(0, np.int8)
 
     @classmethod
     def write(cls, folder: Path, seeds: Iterable[Seed]) -> SeedStore:
         """Spool seeds into `folder`. `digest` pins their contents, their splits and their order."""
-        path, whole = folder / "seeds.arrow", blake2b(digest_size=16)
+        path, content_hash = folder / "seeds.arrow", blake2b(digest_size=16)
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
             batch: list[dict[str, Any]] = []
             for seed in seeds:
-                whole.update(f"{seed.id}{seed.lineage}{seed.split};".encode())
+                content_hash.update(f"{seed.id}{seed.lineage}{seed.split};".encode())
                 batch.append(_row(seed))
                 if len(batch) == _BATCH:
                     writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=_SCHEMA))
                     batch = []
             writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=_SCHEMA))
-        return cls(path, whole.hexdigest())
+        return cls(path, content_hash.hexdigest())
 
     def __len__(self) -> int:
         return int(self._table.num_rows)

@@ -11,8 +11,8 @@ def refuse_short_lag(job: Job) -> None:
     """With fewer requests in the lag than the replicas hold in flight, they would starve. Raises JobError."""
     if not job.target.is_set:
         return
-    one = job.cluster.in_flight or IN_FLIGHT_PER_SEQUENCE * job.models.teacher.max_running
-    in_flight, lag, size = one * job.cluster.teachers, job.target.lag, job.plan.chunk_requests
+    per_replica = job.cluster.in_flight or IN_FLIGHT_PER_SEQUENCE * job.models.teacher.max_running
+    in_flight, lag, size = per_replica * job.cluster.teachers, job.target.lag, job.plan.chunk_requests
     if lag * size < in_flight:
         raise JobError(
             f"target.lag: wanted a lag of at least the {in_flight:,} requests that {job.cluster.teachers} replicas hold, "
@@ -38,11 +38,11 @@ def refuse_slow_batches(job: Job, *, requests: int) -> None:
         raise JobError(
             f"cluster.teachers: wanted one replica to send a provider's batches, got {job.cluster.teachers}; set teachers: 1"
         )
-    ahead, most = job.target.lag * job.plan.chunk_requests, min(section.max_rounds for section in sections)
+    ahead, max_rounds = job.target.lag * job.plan.chunk_requests, min(section.max_rounds for section in sections)
     rounds = -(-requests // ahead)
-    if job.target.is_set and rounds > most:
+    if job.target.is_set and rounds > max_rounds:
         raise JobError(
-            f"target.lag: wanted at most {most} batches one after the other (models.teacher.batch.max_rounds), got {rounds}: "
-            f"each waits for rows that {ahead:,} requests earlier were admitted; set target.lag: "
-            f"{-(-requests // (most * job.plan.chunk_requests))}, or leave the target out"
+            f"target.lag: wanted at most {max_rounds} batches one after the other (models.teacher.batch.max_rounds), got "
+            f"{rounds}: each waits for rows that {ahead:,} requests earlier were admitted; set target.lag: "
+            f"{-(-requests // (max_rounds * job.plan.chunk_requests))}, or leave the target out"
         )

@@ -15,7 +15,7 @@ _BOOLEANS = {"true": True, "false": False, "good": True, "bad": False, "yes": Tr
 
 def gold_rows(job: Job, rows: Iterable[Seed | RejectedSeed]) -> list[Seed]:
     """Raises JobError for a row that is none, and where the judge is to reject rows on fewer than it can be believed by."""
-    gold = [_validated(one) for one in rows]
+    gold = [_validated(row) for row in rows]
     gate = job.check.judge
     if gate is not None and "poorly_judged" in job.check.drop and len(gold) < MIN_GOLD:
         raise JobError(

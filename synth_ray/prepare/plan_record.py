@@ -15,8 +15,8 @@ def plan_facts(requests: list[Request]) -> dict[str, Any]:
     Gold rows for the judge, which fill no slot, are beside the plan.
     """
     requests = [request for request in requests if request.slots]
-    asked = [[r.id, r.random_seed, *(shot.id for shot in r.shots)] for r in requests]
-    return {"plan": digest("plan", asked), "numbers": Ranges(r.number for r in requests).runs}
+    identities = [[r.id, r.random_seed, *(shot.id for shot in r.shots)] for r in requests]
+    return {"plan": digest("plan", identities), "numbers": Ranges(r.number for r in requests).runs}
 
 
 def numbers_of(commit: Commit) -> list[int]:

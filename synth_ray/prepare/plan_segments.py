@@ -34,8 +34,8 @@ def load_or_grow_plan(storage: Storage, planner: Planner, *, chunk_requests: int
         stored, etag = [{"until": planner.requests}], ""
     segments = _extend(storage, stored, planner.requests, extend=extend)
     plan = GrownPlan(planner, _numbers(segments), chunk_requests=chunk_requests)
-    if retry_failed and (again := sorted(_retryable_numbers(Ledger(storage), plan))):
-        segments = [*segments, {"again": again}]
+    if retry_failed and (numbers := sorted(_retryable_numbers(Ledger(storage), plan))):
+        segments = [*segments, {"again": numbers}]
         plan = GrownPlan(planner, _numbers(segments), chunk_requests=chunk_requests)
     if segments != stored or not etag:
         record = json.dumps({"segments": segments}).encode()
@@ -58,12 +58,12 @@ def _extend(storage: Storage, stored: list[dict[str, Any]], requests: int, *, ex
 
 
 def _numbers(segments: list[dict[str, Any]]) -> list[range | list[int]]:
-    made: list[range | list[int]] = []
+    numbers: list[range | list[int]] = []
     planned = 0
     for segment in segments:
-        made.append(range(planned, segment["until"]) if "until" in segment else segment["again"])
+        numbers.append(range(planned, segment["until"]) if "until" in segment else segment["again"])
         planned = segment.get("until", planned)
-    return made
+    return numbers
 
 
 def _retryable_numbers(ledger: Ledger, plan: GrownPlan) -> Iterator[int]:

@@ -73,8 +73,8 @@ class Prepared:
     @property
     def max_requests(self) -> int:
         """Where planning for a target ends, whether or not it is met."""
-        told = self.job.target.max_requests or self.job.plan.requests or (len(self.seeds) if self.recipe.copies else 0)
-        return told or _REQUESTS_PER_TARGET_ROW * -(-sum(self.wanted_rows.values()) // self.slots)
+        limit = self.job.target.max_requests or self.job.plan.requests or (len(self.seeds) if self.recipe.copies else 0)
+        return limit or _REQUESTS_PER_TARGET_ROW * -(-sum(self.wanted_rows.values()) // self.slots)
 
     @property
     def slots(self) -> int:
@@ -115,8 +115,8 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     count, mix_count = SeedCount(), SeedCount()
     mixed = list(_planned_seeds(groups.assign(_mixed_seeds(job)), mix_count))
     cells, similar_values = Cells(job.target.balance), FieldCodes(recipe.alike(options))
-    held: list[Seed] = []
-    placed = hold_out_and_plant(groups.assign(_read_sources(job, job.seeds)), recipe.shield(options), held)
+    held_out: list[Seed] = []
+    placed = hold_out_and_plant(groups.assign(_read_sources(job, job.seeds)), recipe.shield(options), held_out)
     shown_seeds = similar_values.observe(cells.seeds.observe(_scrubbed_if_remote(job, _planned_seeds(placed, count), count)))
     seeds = SeedStore.write(spool, shown_seeds)
     if not len(seeds):
@@ -125,9 +125,9 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         )
     if not recipe.copies:
         _refuse_synthetic_only_eval(job, seeds, [*real, *(seed for seed in mixed if seed.split != TRAIN)])
-    job, options = _with_learned_options(job, recipe, options, chain(seeds, held))
+    job, options = _with_learned_options(job, recipe, options, chain(seeds, held_out))
     gold = gold_rows(job, _read_sources(job, job.check.judge.gold if job.check.judge is not None else []))
-    content_digest = digest(seeds.digest, [[one.id, one.fields["good"]] for one in gold]) if gold else seeds.digest
+    content_digest = digest(seeds.digest, [[seed.id, seed.fields["good"]] for seed in gold]) if gold else seeds.digest
     ask_digest = job.ask_digest(content_digest)
     planner = Planner(
         seeds,
@@ -149,7 +149,7 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         mixed=real_rows(sorted(mixed, key=lambda seed: seed.split == TRAIN)),
         mix_count=mix_count,
         gold=gold,
-        held_out=held,
+        held_out=held_out,
         planner=planner,
         cells=cells,
         wanted_rows=wanted,
@@ -183,8 +183,8 @@ def _with_ngram(job: Job, seeds: SeedStore) -> Job:
     """The job with its n-gram length chosen, once for all rows, by how long its seeds are; a job's own word wins."""
     if job.dedup.ngram is not None:
         return job
-    said = (seeds[i].fields for i in range(min(len(seeds), _NGRAM_SAMPLE)))
-    lengths = [len(f"{f.get('prompt', '')} {f.get('answer', '')}".split()) for f in said]
+    texts = (seeds[i].fields for i in range(min(len(seeds), _NGRAM_SAMPLE)))
+    lengths = [len(f"{f.get('prompt', '')} {f.get('answer', '')}".split()) for f in texts]
     return job.model_copy(update={"dedup": job.dedup.model_copy(update={"ngram": ngram_for(median(lengths))})})
 
 
@@ -203,53 +203,56 @@ def _read_sources(job: Job, sources: Iterable[Source]) -> Iterator[Seed | Reject
 def _evaluation_ids(job: Job) -> list[list[str]]:
     """What the evaluation sets hold: another version of one keeps other rows out."""
     return [
-        [one.name, *(row.id for row in _read_sources(job, [one]) if isinstance(row, Seed))] for one in job.decontaminate.against
+        [source.name, *(row.id for row in _read_sources(job, [source]) if isinstance(row, Seed))]
+        for source in job.decontaminate.against
     ]
 
 
 def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> dict[str, EvalTexts]:
     """Each evaluation set by its name, prompts and answers alike. `words` is the fingerprinter's."""
-    found = {}
-    for one in job.decontaminate.against:
-        rows = [seed for seed in _read_sources(job, [one]) if isinstance(seed, Seed)]
+    sets = {}
+    for source in job.decontaminate.against:
+        rows = [seed for seed in _read_sources(job, [source]) if isinstance(seed, Seed)]
         if not rows:
-            raise JobError(f"decontaminate.against: {one.name}: wanted rows to stay clear of, got none; fix the path or fields")
+            raise JobError(
+                f"decontaminate.against: {source.name}: wanted rows to stay clear of, got none; fix the path or fields"
+            )
         texts = [str(row.fields.get(name) or "") for row in rows for name in ("prompt", "answer")]
-        found[one.name] = EvalTexts(*words(pa.array(texts, pa.large_string())), job.decontaminate)
-    return found
+        sets[source.name] = EvalTexts(*words(pa.array(texts, pa.large_string())), job.decontaminate)
+    return sets
 
 
 def _real_seeds(job: Job) -> Iterator[Seed]:
     """Real rows for the evaluation splits. A bad one is an error: nobody should evaluate on less than they think."""
-    for one in _read_sources(job, job.split.real):
-        if isinstance(one, RejectedSeed):
-            if one.reason is Reason.DUPLICATE_SEED:
+    for row in _read_sources(job, job.split.real):
+        if isinstance(row, RejectedSeed):
+            if row.reason is Reason.DUPLICATE_SEED:
                 continue
-            raise JobError(f"split.real: {one.file}:{one.line}: wanted a real row, got {one.reason}; fix the row or drop it")
-        if "answer" not in one.fields:
+            raise JobError(f"split.real: {row.file}:{row.line}: wanted a real row, got {row.reason}; fix the row or drop it")
+        if "answer" not in row.fields:
             raise JobError(
-                f"split.real: {one.source}:{one.line}: wanted a completion, got no field 'answer'; map it under fields"
+                f"split.real: {row.source}:{row.line}: wanted a completion, got no field 'answer'; map it under fields"
             )
-        yield one
+        yield row
 
 
 def _mixed_seeds(job: Job) -> Iterator[Seed | RejectedSeed]:
     """Real rows to mix in. One without an answer is no row."""
-    for one in _read_sources(job, job.mix.real if job.mix is not None else []):
-        if isinstance(one, Seed) and not isinstance(one.fields.get("answer"), str):
-            yield RejectedSeed(Reason.MISSING_FIELD, one.source, one.line, "no 'answer'")
+    for row in _read_sources(job, job.mix.real if job.mix is not None else []):
+        if isinstance(row, Seed) and not isinstance(row.fields.get("answer"), str):
+            yield RejectedSeed(Reason.MISSING_FIELD, row.source, row.line, "no 'answer'")
         else:
-            yield one
+            yield row
 
 
 def _planned_seeds(placed: Iterable[Seed | RejectedSeed], count: SeedCount) -> Iterator[Seed]:
-    for one in placed:
+    for row in placed:
         count.read += 1
-        if isinstance(one, RejectedSeed):
-            _reject(count, one.reason, one.file, one.line)
+        if isinstance(row, RejectedSeed):
+            _reject(count, row.reason, row.file, row.line)
         else:
             count.planned += 1
-            yield one
+            yield row
 
 
 def _scrubbed_if_remote(job: Job, seeds: Iterator[Seed], count: SeedCount) -> Iterator[Seed]:

@@ -133,15 +133,15 @@ class TargetSchedule:
 
     def _replay_committed(self, chunk: int) -> None:
         """Chunks before this one that an earlier run committed count as planned."""
-        for one in range(self._replayed_until, chunk):
-            self._quotas.on_planned(one, self._sampler.counts(self._recorded_numbers(one)))
+        for committed in range(self._replayed_until, chunk):
+            self._quotas.on_planned(committed, self._sampler.counts(self._recorded_numbers(committed)))
         self._replayed_until = max(self._replayed_until, chunk)
 
     def _asked_ahead(self, chunk: int) -> frozenset[int]:
         """Requests of chunks that an earlier run committed out of order: under another target they might be drawn again."""
         if self._committed_ahead is None:
-            later = [one for one in self._committed if one > chunk]
-            self._committed_ahead = frozenset(number for one in later for number in self._recorded_numbers(one))
+            later = [later_chunk for later_chunk in self._committed if later_chunk > chunk]
+            self._committed_ahead = frozenset(number for later_chunk in later for number in self._recorded_numbers(later_chunk))
         return self._committed_ahead
 
     def superseded_positions(self, chunk: int) -> frozenset[int]:
@@ -164,13 +164,13 @@ class TargetSchedule:
         self._quotas.on_admitted(chunk, accepted[: len(self._names)])
 
     def target_summary(self) -> dict[str, Any]:
-        wanted, accepted, asked, closed = (a.tolist() for a in self._quotas.totals())
-        told: dict[str, Any] = {"wanted": sum(wanted), "accepted": sum(accepted), "requests": sum(asked)}
+        wanted, accepted, requests, closed = (a.tolist() for a in self._quotas.totals())
+        summary: dict[str, Any] = {"wanted": sum(wanted), "accepted": sum(accepted), "requests": sum(requests)}
         if (balance := self._cells.balance) is not None:
-            each = zip(self._names, wanted, accepted, _per_cell(asked, wanted), _per_cell(closed, wanted), strict=True)
-            cells = [dict(zip(("cell", "wanted", "accepted", "requests", "closed"), one, strict=True)) for one in each]
-            told |= {"by": balance.by, "cells": cells}
-        return told
+            columns = zip(self._names, wanted, accepted, _per_cell(requests, wanted), _per_cell(closed, wanted), strict=True)
+            cells = [dict(zip(("cell", "wanted", "accepted", "requests", "closed"), values, strict=True)) for values in columns]
+            summary |= {"by": balance.by, "cells": cells}
+        return summary
 
     def shortfall(self) -> str:
         return self._quotas.shortfall()

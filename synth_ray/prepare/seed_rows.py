@@ -23,7 +23,7 @@ def seed_rows(seeds: Iterable[Seed]) -> pa.Table:
 def _row(position: int, seed: Seed, name: str) -> dict[str, Any]:
     prompt = str(seed.fields.get("prompt", ""))
     answer = str(seed.fields.get("answer", ""))
-    said = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+    messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
     others = {k: v for k, v in seed.fields.items() if k not in ("prompt", "answer", "messages")}
     return {
         "id": name,
@@ -36,11 +36,11 @@ def _row(position: int, seed: Seed, name: str) -> dict[str, Any]:
         "split": seed.split,
         "origin": Origin.REAL.value,
         "depth": seed.depth,
-        "messages": said,
+        "messages": messages,
         "prompt": prompt,
         "completion": answer,
         "fields": canonical_json(others).decode(),
-        "prompt_digest": digest(said[:1]),
+        "prompt_digest": digest(messages[:1]),
         "finish_reason": "",
         "prompt_tokens": 0,
         "completion_tokens": 0,

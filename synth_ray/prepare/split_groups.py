@@ -57,10 +57,10 @@ class SplitAssigner:
     def _with_neighbours(self, read: Iterable[Any]) -> Iterator[tuple[Any, list[str]]]:
         source = iter(read)
         while block := list(islice(source, _BATCH_SEEDS)):
-            seeds = [one for one in block if isinstance(one, Seed)]
-            found = iter(self._neighbour_lineages(seeds))
-            for one in block:
-                yield one, next(found) if isinstance(one, Seed) else []
+            seeds = [row for row in block if isinstance(row, Seed)]
+            neighbours = iter(self._neighbour_lineages(seeds))
+            for row in block:
+                yield row, next(neighbours) if isinstance(row, Seed) else []
 
     def _neighbour_lineages(self, seeds: list[Seed]) -> list[list[str]]:
         if self._neighbours is None:

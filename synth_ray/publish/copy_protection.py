@@ -26,7 +26,7 @@ def open_copy_detector(
     shield = prepared.recipe.shield(prepared.options)
     if shield is None:
         return None
-    planted = [canary_suffix(one.lineage, one.line) for one in prepared.seeds if one.source == CANARY]
+    planted = [canary_suffix(seed.lineage, seed.line) for seed in prepared.seeds if seed.source == CANARY]
     return CopyDetector(
         _records([*prepared.seeds, *prepared.held_out], scrub_and_fingerprint), shield, hash_words, canary_suffixes=planted
     )
@@ -38,15 +38,15 @@ def disclosure_report(
     """For the manifest: copies found, canaries found, and whether rows are nearer to what was shown."""
     shield = prepared.recipe.shield(prepared.options)
     assert shield is not None
-    shown, held = DigestSample(), DigestSample()
-    for one in prepared.seeds:
-        if one.source != CANARY and one.split == TRAIN:
-            shown.add(one.id, one)
-    for one in prepared.held_out:
-        held.add(one.id, one)
+    shown_sample, held_sample = DigestSample(), DigestSample()
+    for seed in prepared.seeds:
+        if seed.source != CANARY and seed.split == TRAIN:
+            shown_sample.add(seed.id, seed)
+    for seed in prepared.held_out:
+        held_sample.add(seed.id, seed)
     seen, unseen = (
-        list(zip((one.lineage for one in some.values), _records(some.values, scrub_and_fingerprint), strict=True))
-        for some in (shown, held)
+        list(zip((seed.lineage for seed in sample.values), _records(sample.values, scrub_and_fingerprint), strict=True))
+        for sample in (shown_sample, held_sample)
     )
     return {
         "copied": dict(sorted(copies.counts.items())),

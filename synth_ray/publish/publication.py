@@ -201,10 +201,10 @@ class Publication:
 
 def _cap_synthetic_share(job: Job, plans: Schedule, real: int) -> None:
     """No more synthetic rows than the share allows. Raises JobError for a target that wants more."""
-    most = job.mix.max_synthetic_share if job.mix is not None else None
-    if most is None:
+    max_share = job.mix.max_synthetic_share if job.mix is not None else None
+    if max_share is None:
         return
-    synthetic = int(real * most / (1 - most))
+    synthetic = int(real * max_share / (1 - max_share))
     wanted = int(plans.remaining_rows.sum())
     if job.target.is_set and wanted > synthetic:
         raise JobError(
@@ -218,5 +218,5 @@ def _gold_summary(pairs: Mapping[tuple[str, str], int]) -> dict[str, Any]:
     """How far the labels agree with those that people gave; nothing where no row has one."""
     if not pairs:
         return {}
-    found = agreement_of(pairs)
-    return {"rows": found.n, **found.summary()}
+    agreement = agreement_of(pairs)
+    return {"rows": agreement.n, **agreement.summary()}

@@ -85,8 +85,8 @@ class Publisher:
         """Decide every row of a committed chunk and write it where it belongs."""
         commit = self._ledger.commit(chunk)
         staged = self._ledger.open(commit)
-        if gone := self._schedule.superseded_positions(chunk):
-            staged = staged.filter(pc.invert(pc.is_in(staged["position"], value_set=pa.array(sorted(gone), pa.int32()))))
+        if superseded := self._schedule.superseded_positions(chunk):
+            staged = staged.filter(pc.invert(pc.is_in(staged["position"], value_set=pa.array(sorted(superseded), pa.int32()))))
         if self._restage is not None:
             staged = self._restage(staged)
         self._update_judge(staged, commit.facts.get("attempts", {}))
@@ -117,9 +117,9 @@ class Publisher:
             self._admission.stop_rejecting_on(Reason.POORLY_JUDGED)
 
     def _count_gold_agreement(self, accepted: pa.Table) -> None:
-        for said, fields in zip(accepted["completion"].to_pylist(), fields_of(accepted), strict=True):
+        for label, fields in zip(accepted["completion"].to_pylist(), fields_of(accepted), strict=True):
             if (gold := fields.get("gold")) is not None:
-                self.gold_pairs[said, gold] += 1
+                self.gold_pairs[label, gold] += 1
 
     def _write(self, rows: pa.Table) -> None:
         accepted = pc.equal(rows["verdict"], Verdict.ACCEPTED.value)

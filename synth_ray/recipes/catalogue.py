@@ -22,8 +22,8 @@ BUILT_IN = ("distill", "vary", "fill", "label", "evolve", "rewrite", "prefer", "
 def find(name: str) -> Recipe:
     """The recipe of this name. Raises JobError naming the nearest known one."""
     if name in BUILT_IN:
-        ours: Recipe = importlib.import_module(f"synth_ray.recipes.{name}").RECIPE
-        return ours
+        recipe: Recipe = importlib.import_module(f"synth_ray.recipes.{name}").RECIPE
+        return recipe
     if "." not in name:
         near = get_close_matches(name, BUILT_IN, 1)
         hint = f"did you mean '{near[0]}'?" if near else "for your own recipe give its module, as `my_package.my_recipe`"

@@ -48,21 +48,21 @@ async def make(request: Request, ask: Ask, options: EdgeCases) -> list[Draft]:
 async def _case(request: Request, ask: Ask, options: EdgeCases, slot: int) -> Draft:
     attributes = sample_attributes(options.attributes, request, slot)
     kept: dict[str, Any] = {name: request.seed.fields.get(name) for name in options.keep} | {"attributes": attributes}
-    asked = conversation(options.system, render(options.template, request, attributes=attributes))
+    prompt = conversation(options.system, render(options.template, request, attributes=attributes))
     try:
-        answer = await ask(asked, constraint=parts_schema(*_PARTS, longest=options.part_characters))
+        answer = await ask(prompt, constraint=parts_schema(*_PARTS, longest=options.part_characters))
     except AskFailed as error:
-        return Draft(asked, "", kept, reason=Reason(error.reason), detail=error.detail)
-    return _draft(asked, answer, kept)
+        return Draft(prompt, "", kept, reason=Reason(error.reason), detail=error.detail)
+    return _draft(prompt, answer, kept)
 
 
-def _draft(asked: list[Message], answer: Completion, kept: dict[str, Any]) -> Draft:
-    found = parts_of(answer.text, *_PARTS)
-    if found is None:
-        return Draft(asked, answer.text, kept, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no case")
-    kept = kept | {"grade": found["grade"]}
-    said = [user(found["input"])]
-    return Draft(said, found["expected"], kept, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens)
+def _draft(prompt: list[Message], answer: Completion, kept: dict[str, Any]) -> Draft:
+    parts = parts_of(answer.text, *_PARTS)
+    if parts is None:
+        return Draft(prompt, answer.text, kept, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no case")
+    kept = kept | {"grade": parts["grade"]}
+    messages = [user(parts["input"])]
+    return Draft(messages, parts["expected"], kept, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens)
 
 
 RECIPE = Recipe(

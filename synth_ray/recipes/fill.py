@@ -57,16 +57,16 @@ async def _example(request: Request, ask: Ask, options: Fill, slot: int) -> Draf
     drawn_here = sample_attributes(options.attributes, request, slot)
     kept |= {"attributes": drawn_here} if drawn_here else {}
     cell = {name: seed.get(name) for name in options.by}
-    asked = conversation(options.system, render(options.template, request, cell=cell, attributes=drawn_here))
+    prompt = conversation(options.system, render(options.template, request, cell=cell, attributes=drawn_here))
     try:
-        example = await ask(asked)
+        example = await ask(prompt)
         if not example.text.strip():
-            return Draft(asked, "", kept, reason=Reason.NO_ANSWER, detail="the new example is empty")
+            return Draft(prompt, "", kept, reason=Reason.NO_ANSWER, detail="the new example is empty")
         if example.finish_reason == "length":
-            return Draft(asked, "", kept, "length", reason=Reason.TRUNCATED, detail="the new example was cut off")
+            return Draft(prompt, "", kept, "length", reason=Reason.TRUNCATED, detail="the new example was cut off")
         answer = await _answer(request, ask, options, example)
     except AskFailed as error:
-        return Draft(asked, "", kept, reason=Reason(error.reason), detail=error.detail)
+        return Draft(prompt, "", kept, reason=Reason(error.reason), detail=error.detail)
     return _draft(example, answer, kept, str(seed.get("answer", "")))
 
 

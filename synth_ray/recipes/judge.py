@@ -41,10 +41,10 @@ class PairVerdict(StrEnum):
 
 async def compare_pair(ask: Ask, question: str, first: str, second: str, *, criteria: str, template: str = PAIR) -> PairVerdict:
     """Judge a pair in two orders. Law: FIRST or SECOND only when both orders name it; TIE only when both say tie."""
-    there = await _choice(ask, template, question, first, second, criteria)
+    first_choice = await _choice(ask, template, question, first, second, criteria)
     back = await _choice(ask, template, question, second, first, criteria)
     verdict = {("A", "B"): PairVerdict.FIRST, ("B", "A"): PairVerdict.SECOND, ("tie", "tie"): PairVerdict.TIE}
-    return verdict.get((there, back), PairVerdict.INCONSISTENT)
+    return verdict.get((first_choice, back), PairVerdict.INCONSISTENT)
 
 
 async def _choice(ask: Ask, template: str, question: str, a: str, b: str, criteria: str) -> str:
@@ -59,11 +59,11 @@ async def score_answer(
     ask: Ask, question: str, answer: str, *, criteria: Mapping[str, str], template: str = RUBRIC
 ) -> dict[str, int] | None:
     """A score of 1 to 5 per criterion, or None when the judge's answer did not fit."""
-    told = "\n".join(f"- {name}: {meaning}" for name, meaning in criteria.items())
-    text = _filled(template, {"question": question, "answer": answer, "criteria": told})
+    criteria_text = "\n".join(f"- {name}: {meaning}" for name, meaning in criteria.items())
+    text = _filled(template, {"question": question, "answer": answer, "criteria": criteria_text})
     constraint = Constraint(json_schema=rubric_schema(list(criteria)))
-    said = await ask([user(text)], role="judge", constraint=constraint, temperature=0.0, max_tokens=32 + 16 * len(criteria))
-    return _scores(said.text, list(criteria))
+    answer_ = await ask([user(text)], role="judge", constraint=constraint, temperature=0.0, max_tokens=32 + 16 * len(criteria))
+    return _scores(answer_.text, list(criteria))
 
 
 def rubric_schema(criteria: Sequence[str]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def learn_marginals(
     rarer_than: int,
 ) -> dict[str, Any]:
     """The table of these records. `kinds` wins over what the values tell. Raises JobError for a field of rare values alone."""
-    fields = {name: _field(name, [one.get(name) for one in records], kinds.get(name), rarer_than) for name in names}
+    fields = {name: _field(name, [record.get(name) for record in records], kinds.get(name), rarer_than) for name in names}
     if not any(field["kind"] == "text" for field in fields.values()):
         raise JobError(
             f"recipe.record: wanted a field of free text for the teacher to write, got none among {', '.join(names)}; name its "
@@ -43,16 +43,16 @@ def learn_marginals(
 
 def _field(name: str, values: Sequence[Any], kind: str | None, rarer_than: int) -> dict[str, Any]:
     known = [value for value in values if value is not None]
-    told = kind or _kind(known)
+    known_kind = kind or _kind(known)
     missing = len(values) - len(known)
-    field: dict[str, Any] = {"kind": told, "missing": missing / len(values) if missing >= rarer_than else 0.0}
-    if told == "text":
+    field: dict[str, Any] = {"kind": known_kind, "missing": missing / len(values) if missing >= rarer_than else 0.0}
+    if known_kind == "text":
         return field
-    if told == "category":
-        held = Counter(map(_key, known))
-        field["values"] = [[value, n] for value, n in _by_key(known, held) if n >= rarer_than]
+    if known_kind == "category":
+        counts = Counter(map(_key, known))
+        field["values"] = [[value, n] for value, n in _by_key(known, counts) if n >= rarer_than]
     else:
-        field |= _range([_number(value) for value in known], told, rarer_than)
+        field |= _range([_number(value) for value in known], known_kind, rarer_than)
     if not field.get("values", field.get("edges")):
         raise JobError(
             f"recipe.record: {name}: wanted values that at least {rarer_than} records hold, got none; call it text in "
@@ -69,8 +69,8 @@ def _kind(values: Sequence[Any]) -> str:
     if all(isinstance(value, bool) for value in values):
         return "category"
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        whole = all(isinstance(value, int) for value in values)
-        return "category" if whole and different <= _MAX_CATEGORIES else "integer" if whole else "number"
+        is_whole = all(isinstance(value, int) for value in values)
+        return "category" if is_whole and different <= _MAX_CATEGORIES else "integer" if is_whole else "number"
     if all(isinstance(value, str) and _is_date(value) for value in values):
         return "date"
     return "category" if few else "text"
@@ -92,7 +92,7 @@ def _range(values: Sequence[float], kind: str, rarer_than: int) -> dict[str, Any
     if len(values) < 2 * rarer_than:
         return {"edges": []}
     ordered = sorted(values)
-    low, high = (sum(some) / rarer_than for some in (ordered[:rarer_than], ordered[-rarer_than:]))
+    low, high = (sum(part) / rarer_than for part in (ordered[:rarer_than], ordered[-rarer_than:]))
     bins = max(1, min(_BINS, len(ordered) // rarer_than))
     inner = [ordered[len(ordered) * i // bins] for i in range(1, bins)]
     edges = [low, *(min(max(edge, low), high) for edge in inner), high]
@@ -110,7 +110,7 @@ def _joint_marginals(
     wrong = [name for name in group if fields.get(name, {}).get("kind") != "category"]
     if wrong:
         raise JobError(f"recipe.together: wanted fields of few values, got {', '.join(wrong)}; numbers are drawn by themselves")
-    rows = [[one.get(name) for name in group] for one in records]
+    rows = [[record.get(name) for name in group] for record in records]
     common = [[value, n] for value, n in _by_key(rows, Counter(map(_key, rows))) if n >= rarer_than]
     if not common:
         raise JobError(f"recipe.together: wanted combinations of {', '.join(group)} that {rarer_than} records hold, got none")
@@ -121,20 +121,20 @@ def _key(value: Any) -> bytes:
     return canonical_json(value)
 
 
-def _by_key(values: Sequence[Any], held: Mapping[bytes, int]) -> list[tuple[Any, int]]:
+def _by_key(values: Sequence[Any], counts: Mapping[bytes, int]) -> list[tuple[Any, int]]:
     by_key = {_key(value): value for value in values}
-    return [(by_key[key], held[key]) for key in sorted(by_key)]
+    return [(by_key[key], counts[key]) for key in sorted(by_key)]
 
 
 def sample_record(table: Marginals, draw: random.Random) -> dict[str, Any]:
     """A value of every field but those of free text, each as likely as among the records."""
-    found: dict[str, Any] = {}
+    record: dict[str, Any] = {}
     for group in table["together"]:
-        found |= dict(zip(group["fields"], _sample_value(group["values"], draw), strict=True))
+        record |= dict(zip(group["fields"], _sample_value(group["values"], draw), strict=True))
     for name, field in table["fields"].items():
-        if name not in found and field["kind"] != "text":
-            found[name] = None if draw.random() < field["missing"] else _sample_field(field, draw)
-    return found
+        if name not in record and field["kind"] != "text":
+            record[name] = None if draw.random() < field["missing"] else _sample_field(field, draw)
+    return record
 
 
 def _sample_field(field: Mapping[str, Any], draw: random.Random) -> Any:

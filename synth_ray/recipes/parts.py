@@ -26,5 +26,5 @@ def parts_of(answer: str, *names: str) -> dict[str, str] | None:
         value = json.loads(answer)
     except (ValueError, RecursionError):
         return None
-    whole = isinstance(value, dict) and all(isinstance(value.get(name), str) and value[name].strip() for name in names)
-    return {name: value[name].strip() for name in names} if whole else None
+    is_complete = isinstance(value, dict) and all(isinstance(value.get(name), str) and value[name].strip() for name in names)
+    return {name: value[name].strip() for name in names} if is_complete else None

@@ -37,9 +37,9 @@ async def make(request: Request, ask: Ask, options: Prefer) -> list[Draft]:
     # Answers that say the same are one: a judge could only tell them apart by their place.
     distinct = list({answer.text.strip(): answer for answer in answers if answer.text.strip()}.values())
     judged: dict[tuple[int, int], PairVerdict] = {}
-    for one, other in combinations(range(len(distinct)), 2):
-        pair = distinct[one].text, distinct[other].text
-        judged[one, other] = await compare_pair(ask, question, *pair, criteria=options.criteria, template=options.pair)
+    for first, other in combinations(range(len(distinct)), 2):
+        pair = distinct[first].text, distinct[other].text
+        judged[first, other] = await compare_pair(ask, question, *pair, criteria=options.criteria, template=options.pair)
     return [_draft(request, options, distinct, judged, ask)]
 
 
@@ -48,25 +48,25 @@ def _draft(
 ) -> Draft:
     prompt = str(request.seed.fields["prompt"])
     fields: dict[str, Any] = {name: request.seed.fields.get(name) for name in options.keep}
-    told = dict(sorted(Counter(outcome.value for outcome in judged.values()).items()))
+    verdicts = dict(sorted(Counter(outcome.value for outcome in judged.values()).items()))
     best = _best(judged)
     if best is None:
         reason = Reason.NO_AGREEMENT if PairVerdict.INCONSISTENT in judged.values() else Reason.TIE
-        detail = ", ".join(f"{name} {n}" for name, n in told.items()) or "all answers are the same"
+        detail = ", ".join(f"{name} {n}" for name, n in verdicts.items()) or "all answers are the same"
         return Draft(conversation("", prompt), "", fields, reason=reason, detail=detail)
     for _ in range(len(answers) - 2):
         ask.attempt("answer_not_chosen")
     chosen, rejected = answers[best[0]], answers[best[1]]
-    return drafted(prompt, chosen, fields=fields | {"rejected": rejected.text, "judged": told})
+    return drafted(prompt, chosen, fields=fields | {"rejected": rejected.text, "judged": verdicts})
 
 
 def _best(judged: dict[tuple[int, int], PairVerdict]) -> tuple[int, int] | None:
     """The consistent win between the answer with most wins and the one with fewest; among equals the first."""
     wins: Counter[int] = Counter()
     pairs: list[tuple[int, int]] = []
-    for (one, other), outcome in judged.items():
+    for (first, other), outcome in judged.items():
         if outcome in (PairVerdict.FIRST, PairVerdict.SECOND):
-            pairs.append((one, other) if outcome is PairVerdict.FIRST else (other, one))
+            pairs.append((first, other) if outcome is PairVerdict.FIRST else (other, first))
             wins[pairs[-1][0]] += 1
     return max(pairs, key=lambda pair: (wins[pair[0]] - wins[pair[1]], -pair[0], -pair[1]), default=None)
 

@@ -87,11 +87,11 @@ async def _one(request: Request, ask: Ask, options: Rewrite, passage: str, style
         return Draft(conversation("", passage), "", kept, reason=Reason(error.reason), detail=error.detail)
     if not questions:
         return drafted(text, answer, fields=kept | {"style": style})
-    found = parts_of(answer.text, *_PARTS)
-    if found is None:
+    parts = parts_of(answer.text, *_PARTS)
+    if parts is None:
         return Draft(conversation("", passage), answer.text, kept, reason=Reason.SCHEMA_MISMATCH, detail="no question")
-    draft = drafted(found["question"], answer, fields=kept | {"quote": found["quote"]})
-    draft.completion = found["answer"]
+    draft = drafted(parts["question"], answer, fields=kept | {"quote": parts["quote"]})
+    draft.completion = parts["answer"]
     return draft
 
 

@@ -71,11 +71,13 @@ class StandIn(Section):
     @property
     def kinds(self) -> dict[str, str]:
         """What the schema says of its fields."""
-        told: dict[str, str] = {}
-        for name, one in ((self.schema_ or {}).get("properties") or {}).items():
-            kind = "category" if "enum" in one else "date" if one.get("format") == "date" else _KINDS.get(one.get("type"))
-            told |= {name: kind} if kind is not None else {}
-        return told
+        kinds: dict[str, str] = {}
+        for name, schema in ((self.schema_ or {}).get("properties") or {}).items():
+            kind = (
+                "category" if "enum" in schema else "date" if schema.get("format") == "date" else _KINDS.get(schema.get("type"))
+            )
+            kinds |= {name: kind} if kind is not None else {}
+        return kinds
 
     @property
     def fields(self) -> list[str]:
@@ -89,7 +91,7 @@ class StandIn(Section):
 
 def learn(options: StandIn, seeds: Iterable[Seed]) -> dict[str, Any]:
     records = [seed.fields for seed in seeds if seed.source != CANARY]
-    names = options.record or list(dict.fromkeys(name for one in records for name in one if name not in _NOT_IN_A_RECORD))
+    names = options.record or list(dict.fromkeys(name for record in records for name in record if name not in _NOT_IN_A_RECORD))
     table = learn_marginals(records, names, kinds=options.kinds, together=options.together, rarer_than=options.rarer_than)
     return {"table": table}
 
@@ -100,21 +102,21 @@ async def make(request: Request, ask: Ask, options: StandIn) -> list[Draft]:
 
 async def _record(request: Request, ask: Ask, options: StandIn, slot: int) -> Draft:
     values = sample_record(options.table, random.Random(digest("stand_in", request.id, slot)))
-    told = {"record": options.fields, "drawn": values, "texts": options.texts}
-    said = [user(f"Make up a record of {', '.join(options.fields)}.")]
+    names = {"record": options.fields, "drawn": values, "texts": options.texts}
+    messages = [user(f"Make up a record of {', '.join(options.fields)}.")]
     try:
-        asked = conversation(options.system, render(options.template, request, **told))
+        prompt = conversation(options.system, render(options.template, request, **names))
         answer = await ask(
-            asked, constraint=parts_schema(*options.texts, longest=options.part_characters) if len(options.texts) > 1 else None
+            prompt, constraint=parts_schema(*options.texts, longest=options.part_characters) if len(options.texts) > 1 else None
         )
     except AskFailed as error:
-        return Draft(said, "", values, reason=Reason(error.reason), detail=error.detail)
+        return Draft(messages, "", values, reason=Reason(error.reason), detail=error.detail)
     written = _written(answer.text, options.texts)
     if written is None:
-        return Draft(said, answer.text, values, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no texts")
+        return Draft(messages, answer.text, values, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no texts")
     record = {name: {**values, **written}[name] for name in options.fields}
     draft = Draft(
-        said, canonical_json(record).decode(), record, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens
+        messages, canonical_json(record).decode(), record, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens
     )
     if broken := _broken(record, options):
         draft.reason, draft.detail = Reason.SCHEMA_MISMATCH, broken

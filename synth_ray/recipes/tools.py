@@ -26,8 +26,8 @@ class Tool(Section):
     @property
     def function(self) -> dict[str, Any]:
         """In the form of `tools` of a chat template."""
-        told = {"name": self.name, "description": self.description, "parameters": self.parameters}
-        return {"type": "function", "function": told}
+        function = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return {"type": "function", "function": function}
 
 
 def call_text(name: str, arguments: Any) -> str:
@@ -46,11 +46,11 @@ def arguments_of(text: str, tool: Tool) -> dict[str, Any] | None:
 
 def calls_in(text: str) -> list[dict[str, Any]]:
     """The calls that a turn's text makes; a call that is no JSON object is an empty one."""
-    found = []
+    calls = []
     for body in _CALL.findall(text):
         try:
             value = json.loads(body)
         except (ValueError, RecursionError):
             value = {}
-        found.append(value if isinstance(value, dict) else {})
-    return found
+        calls.append(value if isinstance(value, dict) else {})
+    return calls

@@ -20,11 +20,11 @@ class Majority:
     counts: dict[str, int]
 
 
-def majority(said: Sequence[str | None], order: Sequence[str] = ()) -> Majority | None:
+def majority(labels: Sequence[str | None], order: Sequence[str] = ()) -> Majority | None:
     """The outcome, or None when no answer parsed. None in `said` is an answer that did not."""
-    counts = Counter(one for one in said if one is not None)
+    counts = Counter(label for label in labels if label is not None)
     if not counts:
         return None
     rank = {label: place for place, label in enumerate(order)}
-    best = min(counts, key=lambda one: (-counts[one], rank.get(one, len(rank)), said.index(one)))
-    return Majority(said.index(best), counts[best] / len(said), dict(sorted(counts.items())))
+    best = min(counts, key=lambda label: (-counts[label], rank.get(label, len(rank)), labels.index(label)))
+    return Majority(labels.index(best), counts[best] / len(labels), dict(sorted(counts.items())))

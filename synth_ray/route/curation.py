@@ -74,7 +74,7 @@ def _published_manifest(storage: Storage) -> Manifest | None:
 def _facts_of_run(before: Manifest | None) -> RunFacts:
     if before is None:
         return RunFacts()
-    others = {name: told for name, told in before.versions.items() if name not in ("synth_ray", "pyarrow")}
+    others = {name: version for name, version in before.versions.items() if name not in ("synth_ray", "pyarrow")}
     return RunFacts(before.cost, before.throughput, before.engines, others)
 
 
@@ -92,8 +92,8 @@ def _stop_reason(before: Manifest | None, plans: Schedule, chunks: int) -> str:
 def _restage_function(job: Job, pinned: Mapping[str, Any]) -> Callable[[pa.Table], pa.Table] | None:
     """How chunks are staged again, where the job stages otherwise than their run did. Raises JobError for a looser scrub."""
     now = job.keys_that_change("stage")
-    asked = job.keys_that_change("ask")
-    before = {name: value for name, value in pinned.items() if name.split(".")[0] in _STAGE_SECTIONS and name not in asked}
+    ask_keys = job.keys_that_change("ask")
+    before = {name: value for name, value in pinned.items() if name.split(".")[0] in _STAGE_SECTIONS and name not in ask_keys}
     changed = {name for name in {*before, *now} if before.get(name) != now.get(name)}
     if not changed:
         return None
@@ -105,11 +105,11 @@ def _refuse_looser(scrub: Scrub, changed: Mapping[str, Any], before: Mapping[str
     """Staged text is scrubbed: what was replaced cannot come back, so only a scrub that finds more can follow."""
     if before.get("scrub.replace") == "nothing":
         return
-    found = set(Scrub(entities=before.get("scrub.entities"), engine="patterns").wanted())
+    staged_entities = set(Scrub(entities=before.get("scrub.entities"), engine="patterns").wanted())
     wider = {
         "scrub.max_findings": True,
-        "scrub.entities": set(scrub.wanted()) >= found,
-        "scrub.engine": before.get("scrub.engine") == "patterns" and set(scrub.wanted()) >= found,
+        "scrub.entities": set(scrub.wanted()) >= staged_entities,
+        "scrub.engine": before.get("scrub.engine") == "patterns" and set(scrub.wanted()) >= staged_entities,
         "scrub.model": before.get("scrub.engine") == "patterns",
         "scrub.labels": before.get("scrub.engine") == "patterns",
         "scrub.threshold": scrub.threshold <= (before.get("scrub.threshold") or 1.0),

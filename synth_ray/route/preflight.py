@@ -42,19 +42,19 @@ def preflight(job: Job, *, file: str = "job") -> Preflight:
         except JobError as error:
             problems.append(f"{file}: {error}")
 
-    found: list[Prepared] = []
+    prepared_jobs: list[Prepared] = []
     probe(lambda: _templates(job, file))
     for role, model in job.models.by_role().items():
         probe(lambda role=role, model=model: _model(role, model))  # type: ignore[misc]
     probe(lambda: _curation(job))
     with tempfile.TemporaryDirectory() as spool:
-        probe(lambda: found.append(prepare(job, spool=Path(spool), file=file)))
-    if found:
-        probe(lambda: refuse_other_indexes(found[0].job))
+        probe(lambda: prepared_jobs.append(prepare(job, spool=Path(spool), file=file)))
+    if prepared_jobs:
+        probe(lambda: refuse_other_indexes(prepared_jobs[0].job))
     if problems:
         raise BadJob("\n".join(dict.fromkeys(problems)))
-    count = found[0].count
-    return Preflight(count.planned, count.rejected.total(), found[0].real.num_rows)
+    count = prepared_jobs[0].count
+    return Preflight(count.planned, count.rejected.total(), prepared_jobs[0].real.num_rows)
 
 
 def _templates(job: Job, file: str) -> None:

@@ -127,7 +127,7 @@ class _Run:
         return RunFacts(
             cost=self._cost(driver),
             throughput=driver.throughput.summary(),
-            engines={role: engine_summary(one) for role, one in facts.items()},
+            engines={role: engine_summary(facts_of_role) for role, facts_of_role in facts.items()},
             versions=facts["teacher"].versions if facts else {},
         )
 
@@ -141,10 +141,10 @@ class _Run:
 
     def _forget_committed(self, committed: Any) -> set[int]:
         """Returns the chunks that are journalled and not committed."""
-        found = set(journalled_chunks(self._storage))
-        for chunk in sorted(chunk for chunk in found if chunk in committed):
+        chunks = set(journalled_chunks(self._storage))
+        for chunk in sorted(chunk for chunk in chunks if chunk in committed):
             delete_segments(self._storage, chunk)
-        return {chunk for chunk in found if chunk not in committed}
+        return {chunk for chunk in chunks if chunk not in committed}
 
     def _cost(self, driver: Driver) -> dict[str, Any]:
         """Of every run of this output; `wall_s` is this run's."""
@@ -176,5 +176,5 @@ def _stopped_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for signal_number, handler in before.items():
+            signal.signal(signal_number, handler)

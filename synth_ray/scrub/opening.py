@@ -121,5 +121,5 @@ _SELF_TEST_TIMEOUT_S = 120.0
 
 def _is_found(entity: str, finders: Sequence[Finder], choose: FindingFilter) -> bool:
     text = SELF_TEST_TEXTS[entity]
-    found = [f for finder in finders for f in finder.find([text], until=time.monotonic() + _SELF_TEST_TIMEOUT_S)[0]]
-    return any(f.entity == entity for f in choose(text, found))
+    findings = [f for finder in finders for f in finder.find([text], until=time.monotonic() + _SELF_TEST_TIMEOUT_S)[0]]
+    return any(f.entity == entity for f in choose(text, findings))

@@ -43,8 +43,8 @@ def scrubbed_table(
 
 def _value(messages: list[dict[str, str]] | None, prompt: str | None, completion: str | None, fields: str | None) -> list[Any]:
     """A row's strings as one nested value. Roles are not text."""
-    said = [m["content"] for m in messages or ()]
-    return [said, prompt, completion, _parsed(fields)]
+    contents = [m["content"] for m in messages or ()]
+    return [contents, prompt, completion, _parsed(fields)]
 
 
 def _parsed(fields: str | None) -> Any:
@@ -57,10 +57,10 @@ def _parsed(fields: str | None) -> Any:
 
 
 def _write(columns: dict[str, list[Any]], i: int, record: ScrubState, *, exceeds_limit: bool) -> None:
-    said, prompt, completion, fields = rebuild(record.value, _replace_from(record))
+    contents, prompt, completion, fields = rebuild(record.value, _replace_from(record))
     if columns["messages"][i] is not None:
         old = columns["messages"][i]
-        columns["messages"][i] = [{**m, "content": new} for m, new in zip(old, said, strict=True)]
+        columns["messages"][i] = [{**m, "content": new} for m, new in zip(old, contents, strict=True)]
     columns["prompt"][i], columns["completion"][i] = prompt, completion
     if (completion, fields) != (record.value[2], record.value[3]):
         columns["logprobs"][i] = None  # they spell, token by token, what was just replaced
@@ -84,15 +84,15 @@ def _replace_from(record: ScrubState) -> Callable[[Leaf, Path], str]:
 
 def _quarantine(columns: dict[str, list[Any]], i: int, record: ScrubState) -> None:
     """Nothing of the text stays: its lengths do, in `detail`."""
-    said = columns["messages"][i] or ()
+    messages = columns["messages"][i] or ()
     lengths = {
-        "messages": sum(len(m["content"] or "") for m in said),
+        "messages": sum(len(m["content"] or "") for m in messages),
         **{name: len(columns[name][i] or "") for name in ("prompt", "completion", "fields")},
     }
-    told = ", ".join(f"{name} {n}" for name, n in lengths.items())
+    sizes = ", ".join(f"{name} {n}" for name, n in lengths.items())
     columns["messages"][i], columns["prompt"][i], columns["completion"][i], columns["fields"][i] = [], "", "", "{}"
     columns["logprobs"][i] = None
-    _flag(columns, i, Reason.SCRUB_FAILED, f"{record.failed}; characters: {told}")
+    _flag(columns, i, Reason.SCRUB_FAILED, f"{record.failed}; characters: {sizes}")
 
 
 def _flag(columns: dict[str, list[Any]], i: int, reason: Reason, detail: str) -> None:

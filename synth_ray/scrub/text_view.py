@@ -64,7 +64,7 @@ class TextView:
 
 
 def _windows(text: str, trigger: re.Pattern[str]) -> list[TextRange]:
-    found: list[TextRange] = []
+    ranges: list[TextRange] = []
     high = -1
     for m in trigger.finditer(text):
         i = m.start()
@@ -73,22 +73,22 @@ def _windows(text: str, trigger: re.Pattern[str]) -> list[TextRange]:
         low = max(text.rfind(" ", 0, i), text.rfind("\n", 0, i), 0)
         space, line = text.find(" ", i), text.find("\n", i)
         high = (min(space, line) if space >= 0 and line >= 0 else max(space, line)) + 1 or len(text)
-        found.append((low, high))
-    return found
+        ranges.append((low, high))
+    return ranges
 
 
 def _url_windows(text: str) -> list[TextRange]:
     delimiters = [m.start() for m in _DELIMITER.finditer(text)]
-    found: list[TextRange] = []
+    ranges: list[TextRange] = []
     for m in _DOT.finditer(text):
         i = m.start()
-        if found and i < found[-1][1]:
+        if ranges and i < ranges[-1][1]:
             continue
         k = bisect.bisect_left(delimiters, i)
         low = delimiters[k - 1] if k else 0
         high = delimiters[k] + 1 if k < len(delimiters) else len(text)
-        found.append((low, high))
-    return found
+        ranges.append((low, high))
+    return ranges
 
 
 def seconds_left(deadline: float) -> float:

@@ -31,12 +31,12 @@ def files_at(path: str, **where: Any) -> list[str]:
         folder = "/".join(_plain_start(key))
         root = f"s3://{bucket}/{folder}".rstrip("/")
         rest = key[len(folder) :].lstrip("/")
-        found = [f"{root}/{e.path}" for e in open_storage(root, **where).list() if fnmatchcase(e.path, rest)]
+        paths = [f"{root}/{e.path}" for e in open_storage(root, **where).list() if fnmatchcase(e.path, rest)]
     else:
-        found = sorted(glob.glob(path, recursive=True))
-    if not found:
+        paths = sorted(glob.glob(path, recursive=True))
+    if not paths:
         raise JobError(f"seeds: wanted files at '{path}', got none that match; fix the path")
-    return found
+    return paths
 
 
 def _plain_start(key: str) -> list[str]:

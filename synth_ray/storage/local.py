@@ -252,8 +252,8 @@ def _walk(folder: Path, prefix: str, start: str) -> Iterator[Entry]:
     """Files under a folder in the order a bucket lists them: 'a-b' comes before 'a/b'."""
     if not folder.is_dir():
         return
-    found = [(e.name + "/" if e.is_dir() else e.name, e) for e in os.scandir(folder) if e.name.startswith(start)]
-    for name, entry in sorted(found, key=lambda pair: os.fsencode(pair[0])):
+    entries = [(e.name + "/" if e.is_dir() else e.name, e) for e in os.scandir(folder) if e.name.startswith(start)]
+    for name, entry in sorted(entries, key=lambda pair: os.fsencode(pair[0])):
         if not prefix and name == f"{RESERVED}/":
             continue
         if entry.is_dir():

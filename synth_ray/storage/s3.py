@@ -184,9 +184,9 @@ class S3Storage:
         after: dict[str, str] = {}
         while True:
             page = self._page({**request, **after}, prefix)
-            for found in page.get("Contents", ()):
-                path = found["Key"][len(self._prefix) :]
-                yield Entry(path, found["Size"], found["LastModified"].timestamp())
+            for entry in page.get("Contents", ()):
+                path = entry["Key"][len(self._prefix) :]
+                yield Entry(path, entry["Size"], entry["LastModified"].timestamp())
             if not page.get("IsTruncated"):
                 return
             after = {"ContinuationToken": page["NextContinuationToken"]}
@@ -207,8 +207,8 @@ class S3Storage:
     def sweep_uploads(self, *, older_than_s: float) -> int:
         oldest = time.time() - older_than_s
         pages = self._client.get_paginator("list_multipart_uploads")
-        found = self._call("", lambda _: list(pages.paginate(Bucket=self._bucket, Prefix=self._prefix)))
-        stale = [u for page in found for u in page.get("Uploads", ()) if u["Initiated"].timestamp() <= oldest]
+        uploads = self._call("", lambda _: list(pages.paginate(Bucket=self._bucket, Prefix=self._prefix)))
+        stale = [u for page in uploads for u in page.get("Uploads", ()) if u["Initiated"].timestamp() <= oldest]
         for upload in stale:
             self._sweep(upload["Key"], upload["UploadId"])
         return len(stale)

@@ -142,13 +142,13 @@ class LocalPool:
         return 2 * self._job.cluster.stagers - self._staging
 
     def events(self, wait_s: float) -> list[Event]:
-        found: list[Event] = []
+        events: list[Event] = []
         try:
-            found.append(self._raise_or_count(self._events.get(timeout=wait_s)))
+            events.append(self._raise_or_count(self._events.get(timeout=wait_s)))
             while True:
-                found.append(self._raise_or_count(self._events.get_nowait()))
+                events.append(self._raise_or_count(self._events.get_nowait()))
         except queue.Empty:
-            return found
+            return events
 
     def _raise_or_count(self, event: Event | BaseException) -> Event:
         if isinstance(event, BaseException):

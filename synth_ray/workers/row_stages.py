@@ -34,8 +34,8 @@ class RowStages:
 
     def run_again(self, table: pa.Table) -> pa.Table:
         """All stages of this job again, from staged text: for a curation whose job stages otherwise than its run did."""
-        asked = [None if reason == Reason.TOO_MUCH_PII else reason for reason in table["reason"].to_pylist()]
-        table = _with_columns(table, reason=asked, flags=[None] * table.num_rows, embedding=[None] * table.num_rows)
+        reasons = [None if reason == Reason.TOO_MUCH_PII else reason for reason in table["reason"].to_pylist()]
+        table = _with_columns(table, reason=reasons, flags=[None] * table.num_rows, embedding=[None] * table.num_rows)
         return self._apply_finding_limit(self.run_all(table))
 
     def _apply_finding_limit(self, table: pa.Table) -> pa.Table:

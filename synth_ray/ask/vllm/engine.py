@@ -118,7 +118,7 @@ class VllmEngine:
         began = time.monotonic()
         outputs = self._engine.step()
         done = [(int(o.request_id), completions_of(o)) for o in outputs if o.finished]
-        self._stats.add_step(time.monotonic() - began, [[one for one, _ in answers] for _, answers in done])
+        self._stats.add_step(time.monotonic() - began, [[completion for completion, _ in answers] for _, answers in done])
         return done
 
     def add_idle(self, seconds: float) -> None:
@@ -160,16 +160,16 @@ def load_tokenizer(names: dict[str, Any]) -> Any:
     return get_tokenizer(**names)
 
 
-def detokenize(tokenizer: Any, ask: EngineRequest, said: RawCompletion) -> Completion:
+def detokenize(tokenizer: Any, ask: EngineRequest, raw: RawCompletion) -> Completion:
     """With its text, of an answer that the engine did not spell: by vLLM's own rules, so that it is the same text."""
     from vllm import SamplingParams
     from vllm.v1.engine.detokenizer import IncrementalDetokenizer
 
-    completion, tokens = said
-    asked: Any = SimpleNamespace(
+    completion, tokens = raw
+    request: Any = SimpleNamespace(
         request_id="", sampling_params=SamplingParams(**ask.sampling), prompt_token_ids=ask.tokens, prompt_embeds=None
     )
-    spelling = IncrementalDetokenizer.from_new_request(tokenizer, asked)
+    spelling = IncrementalDetokenizer.from_new_request(tokenizer, request)
     spelling.update(tokens, completion.finish_reason == "stop")
     return replace(completion, text=spelling.get_next_output_text(True, False))
 
@@ -178,8 +178,8 @@ def _sampling_params(ask: EngineRequest) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    how = {"detokenize": ask.engine_detokenizes, "output_kind": RequestOutputKind.FINAL_ONLY}
-    return SamplingParams(structured_outputs=_structured_outputs(ask.constraint), **how, **ask.sampling)
+    output = {"detokenize": ask.engine_detokenizes, "output_kind": RequestOutputKind.FINAL_ONLY}
+    return SamplingParams(structured_outputs=_structured_outputs(ask.constraint), **output, **ask.sampling)
 
 
 def _structured_outputs(constraint: Constraint | None) -> Any:

@@ -12,11 +12,11 @@ RawCompletion = tuple[Completion, list[int]]
 
 
 def completions_of(output: Any) -> list[RawCompletion]:
-    asked = len(output.prompt_token_ids or ())
+    prompt_tokens = len(output.prompt_token_ids or ())
     cached = int(output.num_cached_tokens or 0)
     return [
         (
-            Completion(o.text, str(o.finish_reason or "abort"), asked, len(o.token_ids), cached, _logprobs(o)),
+            Completion(o.text, str(o.finish_reason or "abort"), prompt_tokens, len(o.token_ids), cached, _logprobs(o)),
             [] if o.text else list(o.token_ids),
         )
         for o in sorted(output.outputs, key=lambda o: o.index)
@@ -26,9 +26,11 @@ def completions_of(output: Any) -> list[RawCompletion]:
 def _logprobs(output: Any) -> list[dict[str, Any]] | None:
     if output.logprobs is None:
         return None
-    return [_token_logprobs(said, likely) for said, likely in zip(output.token_ids, output.logprobs, strict=True)]
+    return [_token_logprobs(token, likely) for token, likely in zip(output.token_ids, output.logprobs, strict=True)]
 
 
-def _token_logprobs(said: int, likely: Mapping[int, Any]) -> dict[str, Any]:
-    told = {id_: {"token": one.decoded_token or "", "id": id_, "logprob": one.logprob} for id_, one in likely.items()}
-    return told[said] | {"top": sorted(told.values(), key=lambda one: -one["logprob"])}
+def _token_logprobs(token: int, likely: Mapping[int, Any]) -> dict[str, Any]:
+    by_id = {
+        id_: {"token": logprob.decoded_token or "", "id": id_, "logprob": logprob.logprob} for id_, logprob in likely.items()
+    }
+    return by_id[token] | {"top": sorted(by_id.values(), key=lambda entry: -entry["logprob"])}

@@ -111,5 +111,5 @@ def size_of(engine: Any) -> ModelSize | None:
 
 def _weights(model: Any) -> tuple[int, int]:
     """Parameters and bytes of one worker's part."""
-    held = list(model.parameters())
-    return sum(p.numel() for p in held), sum(p.numel() * p.element_size() for p in held)
+    parameters = list(model.parameters())
+    return sum(p.numel() for p in parameters), sum(p.numel() * p.element_size() for p in parameters)

@@ -59,23 +59,23 @@ class VllmTeacher:
         if room <= 0:
             raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(tokens)} tokens, the engine takes {self._max_len}")
         ask = EngineRequest(tokens, _sampling(prompt, room), prompt.constraint, prompt.adapter)
-        said = await self._generate(ask)
+        answers = await self._generate(ask)
         if ask.engine_detokenizes:
-            return [completion for completion, _ in said]
+            return [completion for completion, _ in answers]
         with self._lock:
-            return [detokenize(self._tokenizer, ask, one) for one in said]
+            return [detokenize(self._tokenizer, ask, raw) for raw in answers]
 
     async def _generate(self, ask: EngineRequest) -> list[RawCompletion]:
         number = next(self._numbers)
         answer = self._replies.add(number)
         self._enqueue(number, ask)
         try:
-            said: list[RawCompletion] = await answer
+            answers: list[RawCompletion] = await answer
         except asyncio.CancelledError:
             if self._replies.forget(number) is not None:
                 self._enqueue(number, None)
             raise
-        return said
+        return answers
 
     def _tokens(self, messages: list[Message]) -> list[int]:
         with self._lock:  # a tokenizer is no two threads' at once
@@ -117,11 +117,11 @@ class VllmTeacher:
         death = ""
         try:
             while not death:
-                told = self._connection.recv()
-                if isinstance(told, EngineDied):
-                    death = str(told)
+                update = self._connection.recv()
+                if isinstance(update, EngineDied):
+                    death = str(update)
                 else:
-                    self._load, self._received_count, ended = told
+                    self._load, self._received_count, ended = update
                     self._replies.resolve(ended)
         except (EOFError, OSError):
             death = f"the engine is gone: {self._host.wait_exit_reason()}"

@@ -24,8 +24,8 @@ def compile_re2(expression: str, *, where: str, caseless: bool = False) -> Any:
     try:
         return re2.compile(expression.encode(), options)
     except re2.error as error:
-        told = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else "an error"
-        raise JobError(f"{where}: wanted a regular expression in RE2 syntax, got {told}; RE2 has no lookaround") from None
+        message = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else "an error"
+        raise JobError(f"{where}: wanted a regular expression in RE2 syntax, got {message}; RE2 has no lookaround") from None
 
 
 def recognizer(section: Recognizer, *, where: str) -> Any:

@@ -26,12 +26,12 @@ class Allowlist:
 
     def holds(self, *, secret: str, match: str, line: str) -> bool:
         target = {"match": match, "line": line}.get(self.target, secret)
-        told = []
+        verdicts = []
         if self.regexes:
-            told.append(any(r.search(target) for r in self.regexes))
+            verdicts.append(any(r.search(target) for r in self.regexes))
         if self.stopwords:
-            told.append(any(word in secret.lower() for word in self.stopwords))
-        return bool(told) and (all(told) if self.every else any(told))
+            verdicts.append(any(word in secret.lower() for word in self.stopwords))
+        return bool(verdicts) and (all(verdicts) if self.every else any(verdicts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,57 +79,57 @@ class Rule:
 def load_rules(file: str) -> list[Rule]:
     """The rules of a local file. Raises Absent when it is not there, JobError when it is no such file."""
     try:
-        told = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        document = tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingResource(f"scrub.secrets.rules_file: wanted a local file, got none at '{file}'; check the path") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise _wrong(file, "a file in the gitleaks TOML format", type(error).__name__) from None
-    if told.get("extend"):
+    if document.get("extend"):
         raise _wrong(file, "a file that stands alone", "one with [extend]")
-    rules = told.get("rules")
+    rules = document.get("rules")
     if not isinstance(rules, list) or not rules:
         raise _wrong(file, "[[rules]]", "none")
     try:
-        shared = tuple(_allowlist(file, a) for a in _allowlists(told))
-        found = [_rule(file, rule, shared) for rule in rules if rule.get("regex")]
+        shared = tuple(_allowlist(file, a) for a in _allowlists(document))
+        rules_ = [_rule(file, rule, shared) for rule in rules if rule.get("regex")]
     except (TypeError, ValueError, AttributeError):
         raise _wrong(file, "regex, secretGroup, entropy, keywords and allowlists of their types", "another type") from None
-    if not found:
+    if not rules_:
         raise _wrong(file, "a rule with a regex", f"{len(rules)} without")
-    return found
+    return rules_
 
 
 def _wrong(file: str, wanted: str, got: str) -> JobError:
     return JobError(f"scrub.secrets.rules_file: {file}: wanted {wanted}, got {got}; repair the file or leave it out")
 
 
-def _rule(file: str, told: dict[str, Any], shared: Sequence[Allowlist]) -> Rule:
-    name = str(told.get("id", "rule"))
-    regex = _compiled(file, name, told["regex"])
-    group = int(told.get("secretGroup", 0))
+def _rule(file: str, rule: dict[str, Any], shared: Sequence[Allowlist]) -> Rule:
+    name = str(rule.get("id", "rule"))
+    regex = _compiled(file, name, rule["regex"])
+    group = int(rule.get("secretGroup", 0))
     if group > regex.groups:
         raise _wrong(file, f"a secretGroup of rule '{name}' up to {regex.groups}", str(group))
     return Rule(
         name=name,
         regex=regex,
         group=group,
-        bits=float(told.get("entropy", 0)),
-        keywords=tuple(str(k).lower() for k in told.get("keywords", ())),
-        allowlists=(*(_allowlist(file, a) for a in _allowlists(told)), *shared),
+        bits=float(rule.get("entropy", 0)),
+        keywords=tuple(str(k).lower() for k in rule.get("keywords", ())),
+        allowlists=(*(_allowlist(file, a) for a in _allowlists(rule)), *shared),
     )
 
 
-def _allowlists(told: dict[str, Any]) -> list[dict[str, Any]]:
-    one = [told["allowlist"]] if isinstance(told.get("allowlist"), dict) else []
-    return [*one, *told.get("allowlists", ())]
+def _allowlists(rule: dict[str, Any]) -> list[dict[str, Any]]:
+    single = [rule["allowlist"]] if isinstance(rule.get("allowlist"), dict) else []
+    return [*single, *rule.get("allowlists", ())]
 
 
-def _allowlist(file: str, told: dict[str, Any]) -> Allowlist:
+def _allowlist(file: str, allowlist: dict[str, Any]) -> Allowlist:
     return Allowlist(
-        regexes=tuple(_compiled(file, "allowlist", r, text=True) for r in told.get("regexes", ())),
-        stopwords=tuple(str(w).lower() for w in told.get("stopwords", ())),
-        target=str(told.get("regexTarget", "secret")),
-        every=str(told.get("condition", "OR")).upper() in ("AND", "&&") and not told.get("paths"),
+        regexes=tuple(_compiled(file, "allowlist", r, text=True) for r in allowlist.get("regexes", ())),
+        stopwords=tuple(str(w).lower() for w in allowlist.get("stopwords", ())),
+        target=str(allowlist.get("regexTarget", "secret")),
+        every=str(allowlist.get("condition", "OR")).upper() in ("AND", "&&") and not allowlist.get("paths"),
     )
 
 

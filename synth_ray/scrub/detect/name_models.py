@@ -61,8 +61,13 @@ def gliner_model(section: Scrub) -> NameModel:
     labels = sorted(named | {e.lower().replace("_", " ") for e in section.wanted() if e in _BY_MODEL and e not in covered})
 
     def read(texts: Sequence[str]) -> list[list[Mention]]:
-        found = model.inference(list(texts), labels, flat_ner=True, threshold=section.threshold, batch_size=section.batch_texts)
-        return [[Mention(e["label"], e["start"], e["end"], float(e["score"])) for e in each] for each in found]
+        entities = model.inference(
+            list(texts), labels, flat_ner=True, threshold=section.threshold, batch_size=section.batch_texts
+        )
+        return [
+            [Mention(e["label"], e["start"], e["end"], float(e["score"])) for e in entities_of_text]
+            for entities_of_text in entities
+        ]
 
     # It cuts a text off after so many words without a word, and a word has at least one character.
     return NameModel(frozenset(labels), max(2 * OVERLAP, getattr(model.config, "max_len", _GLINER_WORDS)), read)
@@ -86,14 +91,14 @@ def transformers_model(section: Scrub) -> NameModel:
             f"scrub.model: {section.model}: wanted a fast tokenizer, which tells where tokens stand, got a slow one"
         )
     names = {int(i): label for i, label in model.config.id2label.items()}
-    most = _max_tokens(tokenizer, model)
+    max_tokens = _max_tokens(tokenizer, model)
 
     def read(texts: Sequence[str]) -> list[list[Mention]]:
         encoded = tokenizer(
             list(texts),
             truncation=True,
-            max_length=most,
-            stride=min(32, most // 4),
+            max_length=max_tokens,
+            stride=min(32, max_tokens // 4),
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
             padding=True,
@@ -101,7 +106,7 @@ def transformers_model(section: Scrub) -> NameModel:
         )
         of_text = encoded.pop("overflow_to_sample_mapping").tolist()
         offsets = encoded.pop("offset_mapping").tolist()
-        found: list[list[Mention]] = [[] for _ in texts]
+        mentions: list[list[Mention]] = [[] for _ in texts]
         for first in range(0, len(of_text), section.batch_texts):
             rows = slice(first, first + section.batch_texts)
             with torch.inference_mode():
@@ -109,8 +114,8 @@ def transformers_model(section: Scrub) -> NameModel:
             best = logits.float().softmax(-1).max(-1)
             for row, (scores, labels) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True), first):
                 words = encoded.word_ids(row)
-                found[of_text[row]] += mentions_of(words, offsets[row], [names[label] for label in labels], scores)
-        return found
+                mentions[of_text[row]] += mentions_of(words, offsets[row], [names[label] for label in labels], scores)
+        return mentions
 
     return NameModel(
         frozenset(split_bio_label(label)[1] for label in names.values() if split_bio_label(label)[1]), _TOKEN_CHARS, read
@@ -129,29 +134,29 @@ def mentions_of(
     words: Sequence[int | None], offsets: Sequence[Sequence[int]], labels: Sequence[str], scores: Sequence[float]
 ) -> list[Mention]:
     """Mentions in one row of tokens. A word has the label of its first token; neighbours of one name are one mention."""
-    found: list[Mention] = []
+    mentions: list[Mention] = []
     last_word, open_ = None, False
     for word, (start, end), label, score in zip(words, offsets, labels, scores, strict=True):
         if word is None or start == end:
             continue
         if word == last_word:
             if open_:
-                found[-1] = found[-1]._replace(end=end)
+                mentions[-1] = mentions[-1]._replace(end=end)
             continue
         position, name = split_bio_label(label)
-        goes_on = open_ and found[-1].label == name and position not in ("B", "S", "U")
+        goes_on = open_ and mentions[-1].label == name and position not in ("B", "S", "U")
         if goes_on:
-            found[-1] = found[-1]._replace(end=end, score=min(found[-1].score, score))
+            mentions[-1] = mentions[-1]._replace(end=end, score=min(mentions[-1].score, score))
         elif name:
-            found.append(Mention(name, start, end, score))
+            mentions.append(Mention(name, start, end, score))
         last_word, open_ = word, bool(name)
-    return found
+    return mentions
 
 
 def _max_tokens(tokenizer: Any, model: Any) -> int:
     positions = getattr(model.config, "max_position_embeddings", None) or 512
-    told = tokenizer.model_max_length if tokenizer.model_max_length < 1_000_000 else positions
-    return int(min(told, positions, 512))
+    max_length = tokenizer.model_max_length if tokenizer.model_max_length < 1_000_000 else positions
+    return int(min(max_length, positions, 512))
 
 
 def _refuse_no_folder(section: Scrub) -> None:

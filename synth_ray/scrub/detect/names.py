@@ -62,15 +62,15 @@ class NameFinder:
         self._wanted = frozenset(wanted) & self.entities
 
     def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
-        found: list[list[Finding]] = [[] for _ in texts]
+        findings_of: list[list[Finding]] = [[] for _ in texts]
         pieces = [(i, *piece) for i, text in enumerate(texts) for piece in windows(text, self._model.max_chars)]
         pieces.sort(key=lambda piece: len(piece[2]))
         for first in range(0, len(pieces), self._batch_texts):
             seconds_left(until)
             batch = pieces[first : first + self._batch_texts]
             for (i, shift, _), mentions in zip(batch, self._model.read([text for _, _, text in batch]), strict=True):
-                found[i] += self._findings(mentions, shift)
-        return [sorted(set(findings), key=lambda f: (f.start, f.end, f.entity, -f.score)) for findings in found]
+                findings_of[i] += self._findings(mentions, shift)
+        return [sorted(set(findings), key=lambda f: (f.start, f.end, f.entity, -f.score)) for findings in findings_of]
 
     def _findings(self, mentions: Sequence[Mention], shift: int) -> Iterator[Finding]:
         for label, start, end, score in mentions:

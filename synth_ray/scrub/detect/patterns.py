@@ -63,8 +63,8 @@ class PatternFinder:
             return []
         seconds_left(until)
         reading = TextView(text)
-        found = [f for look in looks for f in self._accepted(look, reading, until)]
-        return without_duplicates(found) if found else found
+        findings = [f for look in looks for f in self._accepted(look, reading, until)]
+        return without_duplicates(findings) if findings else findings
 
     def _detectors_for(self, text: str) -> Sequence[GatedDetector]:
         if not text.isascii() and FOLDS_TO_ASCII.search(text):

@@ -86,7 +86,7 @@ def finder() -> Any:
     import re2
 
     begin = re2.compile(_BEGIN.encode())
-    whole = re.compile("|".join(f"(?:{prefix}{body})" for prefix, body in _RULES))
+    token_pattern = re.compile("|".join(f"(?:{prefix}{body})" for prefix, body in _RULES))
     inside = re2.compile(f"(?i){_INSIDE}".encode())
     holding = [(part, re.compile(regex)) for part, regex in _INNER_RULES]
 
@@ -94,10 +94,10 @@ def finder() -> Any:
         seconds_left(until)
         text, at = reading.text, 0
         while m := begin.search(reading.data, at):
-            found = whole.match(text, reading.char_offset(m.start()))
+            match = token_pattern.match(text, reading.char_offset(m.start()))
             at = m.end()
-            if found and len(set(found[0])) >= _MIN_DISTINCT:
-                yield Finding("SECRET", *found.span(), 1.0)
+            if match and len(set(match[0])) >= _MIN_DISTINCT:
+                yield Finding("SECRET", *match.span(), 1.0)
         if inside.search(reading.data):
             for part, regex in holding:
                 if part in text:

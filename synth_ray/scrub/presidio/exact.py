@@ -68,8 +68,8 @@ def detectors_of(
     chosen = [r for r in recognizers if entities is None or set(r.supported_entities) & set(entities)]
     if not is_known_source(_ENGINE) or any(len(r.supported_entities) != 1 or r.score_thresholds for r in chosen):
         logger.warning("scrub: this presidio-analyzer is not the one the fast path was compared with; it runs unaided")
-        found = {e for r in chosen for e in r.supported_entities}
-        return [_stock_detector(analyzer, e) for e in sorted(found if entities is None else found & set(entities))]
+        supported = {e for r in chosen for e in r.supported_entities}
+        return [_stock_detector(analyzer, e) for e in sorted(supported if entities is None else supported & set(entities))]
     return [job for r in chosen for job in _detectors(r, prefilter, is_candidate)]
 
 
@@ -130,19 +130,19 @@ def _pattern(recognizer: Any, pattern: Any, trigger: str) -> Find:
             start, end = m.span()
             if start == end:
                 continue
-            found = score
+            score_ = score
             if judged:
                 value = text[start:end]
                 if value not in scores:
                     scores[value] = judge(value)
-                found = scores[value]
-            if found > 0:
-                yield Finding(entity, start, end, found)
+                score_ = scores[value]
+            if score_ > 0:
+                yield Finding(entity, start, end, score_)
 
     def judge(value: str) -> float:
         valid = None if validate is None else validate(value)
-        found = score if valid is None else float(bool(valid))
-        return 0.0 if refuse is not None and refuse(value) else found
+        score_ = score if valid is None else float(bool(valid))
+        return 0.0 if refuse is not None and refuse(value) else score_
 
     return find
 
@@ -182,13 +182,13 @@ def _run_unchanged(recognizer: Any) -> Find:
 
     def find(reading: TextView, until: float) -> list[Finding]:
         seconds_left(until)
-        found = [
+        findings = [
             Finding(r.entity_type, r.start, r.end, r.score)
             for r in recognizer.analyze(reading.text, recognizer.supported_entities, None)
         ]
         if stock.LOG_BLOCKER.skipped():
             raise TimeoutError
-        return found
+        return findings
 
     return find
 
@@ -196,10 +196,10 @@ def _run_unchanged(recognizer: Any) -> Find:
 def _stock_detector(analyzer: Any, entity: str) -> Detector:
     def find(reading: TextView, until: float) -> list[Finding]:
         seconds_left(until)
-        found = analyzer.analyze(reading.text, stock.LANGUAGE, [entity])
+        results = analyzer.analyze(reading.text, stock.LANGUAGE, [entity])
         if stock.LOG_BLOCKER.skipped():
             raise TimeoutError
-        return [Finding(r.entity_type, r.start, r.end, r.score) for r in found]
+        return [Finding(r.entity_type, r.start, r.end, r.score) for r in results]
 
     return Detector(entity, 1.0, None, find)
 
@@ -235,8 +235,8 @@ class ExactPatterns:
     def _find(self, text: str, until: float) -> list[Finding]:
         opened = triggered_detectors(self._detectors, self._prefilter, text)
         reading = TextView(text)
-        found = [f for job in opened for f in job.find(reading, until)]
-        return without_duplicates(found) if found else found
+        findings = [f for job in opened for f in job.find(reading, until)]
+        return without_duplicates(findings) if findings else findings
 
 
 def triggered_detectors(detectors: Sequence[Detector], prefilter: Prefilter, text: str) -> Sequence[Detector]:

@@ -146,8 +146,8 @@ class PhoneFinder:
                 if at not in read:
                     new = read[at] = self._candidate(text, at)
                     if new is not None:
-                        beside = text[new.start - 1 : new.start] if new.start else "", text[new.end : new.end + 4]
-                        new.told = same.setdefault((new.text, *beside), new.told)
+                        neighbours = text[new.start - 1 : new.start] if new.start else "", text[new.end : new.end + 4]
+                        new.told = same.setdefault((new.text, *neighbours), new.told)
                 candidate = read[at]
                 if candidate is None:
                     break
@@ -164,10 +164,12 @@ class PhoneFinder:
             second = self._pm._SECOND_NUMBER_START_PATTERN.search(m[0]) if "x" in m[0] else None
             if second is None and at - m.start() < _MIN_DIGITS:
                 continue
-            found = _Candidate(m[0][: second.start()] if second else m[0], m.start(), trimmed=second is not None)
-            if found.digits >= _MIN_DIGITS and (self._is_candidate is None or self._is_candidate(text, found.start, found.end)):
-                return found
-            at = found.end
+            candidate = _Candidate(m[0][: second.start()] if second else m[0], m.start(), trimmed=second is not None)
+            if candidate.digits >= _MIN_DIGITS and (
+                self._is_candidate is None or self._is_candidate(text, candidate.start, candidate.end)
+            ):
+                return candidate
+            at = candidate.end
         return None
 
     def _check_region(self, c: _Candidate, region: Region, text: str, spans: set[tuple[int, int]]) -> int:
@@ -176,10 +178,10 @@ class PhoneFinder:
             return c.end
         if region.name not in c.told:
             c.told[region.name] = self._find_number(c, region, text)
-        said = c.told[region.name]
-        if said is None:
+        verdict = c.told[region.name]
+        if verdict is None:
             return c.end
-        start, end, c.done = c.start + said[0], c.start + said[1], said[2]
+        start, end, c.done = c.start + verdict[0], c.start + verdict[1], verdict[2]
         spans.add((start, end))
         return end
 

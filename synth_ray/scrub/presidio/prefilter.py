@@ -102,7 +102,7 @@ class Prefilter:
         if not self._sets:
             self._sets = self._compiled()
         data = text.encode("utf-8", "surrogatepass")
-        return frozenset(numbers[i] for found, numbers in self._sets for i in found.Match(data) or ())
+        return frozenset(numbers[i] for matcher, numbers in self._sets for i in matcher.Match(data) or ())
 
     def _compiled(self) -> list[tuple[Any, list[int]]]:
         import re2
@@ -113,13 +113,13 @@ class Prefilter:
         options.max_mem = 512 << 20
         sets = []
         for first in range(min(_SETS, len(self._ids))):
-            made, numbers = re2.Set.SearchSet(options), []
+            searcher, numbers = re2.Set.SearchSet(options), []
             for expression, number in self._ids.items():
                 if number % _SETS == first:
-                    made.Add(expression.encode("latin-1"))
+                    searcher.Add(expression.encode("latin-1"))
                     numbers.append(number)
-            made.Compile()
-            sets.append((made, numbers))
+            searcher.Compile()
+            sets.append((searcher, numbers))
         return sets
 
 

@@ -67,12 +67,14 @@ def registry() -> Any:
         def validate_result(self, pattern_text: str) -> bool:
             return bool(extract(pattern_text).fqdn)
 
-    made = RecognizerRegistryProvider(registry_configuration={"supported_languages": [LANGUAGE]}).create_recognizer_registry()
-    made.recognizers = [
+    recognizers = RecognizerRegistryProvider(
+        registry_configuration={"supported_languages": [LANGUAGE]}
+    ).create_recognizer_registry()
+    recognizers.recognizers = [
         OfflineEmailRecognizer(patterns=r.patterns, context=r.context, name=r.name) if type(r) is EmailRecognizer else r
-        for r in made.recognizers
+        for r in recognizers.recognizers
     ]
-    return made
+    return recognizers
 
 
 def analyzer() -> Any:

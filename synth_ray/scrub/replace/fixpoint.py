@@ -85,58 +85,58 @@ class FixpointScrubber:
         """Read the open texts once; give back those that changed."""
         read = self._find_by_models(open_)
         changed = []
-        for (record, some), more in zip(open_, read, strict=True):
+        for (record, leaves), more in zip(open_, read, strict=True):
             if record.failed:
                 continue
-            found = self._find_in_leaf(record, some, more)
-            if found and self._make_replacer is not None and not record.failed:
+            changed_leaves = self._find_in_leaf(record, leaves, more)
+            if changed_leaves and self._make_replacer is not None and not record.failed:
                 self._render(record)
-                changed.append((record, found))
+                changed.append((record, changed_leaves))
         return changed
 
-    def _find_in_leaf(self, record: ScrubState, some: list[Leaf], more: Sequence[list[Finding]]) -> list[Leaf]:
+    def _find_in_leaf(self, record: ScrubState, leaves: list[Leaf], more: Sequence[list[Finding]]) -> list[Leaf]:
         until = self._clock() + self._timeout_s
-        found = []
+        changed = []
         try:
-            for leaf, named in zip(some, more, strict=True):
+            for leaf, named in zip(leaves, more, strict=True):
                 findings = self._pattern_findings(_with_key_words(leaf, record), until)
                 if (findings or named) and self._add_findings(record, leaf, findings + named):
-                    found.append(leaf)
+                    changed.append(leaf)
                 if self._clock() > until:
                     raise TimeoutError
         except Exception as error:
             record.failed = _failure_text(error)
-        return found
+        return changed
 
     def _pattern_findings(self, text: str, until: float) -> list[Finding]:
         if self._clean_texts.has(text):
             return []
-        found = [f for finder in self._finders for f in finder.find([text], until=until)[0]]
-        if not found:
+        findings = [f for finder in self._finders for f in finder.find([text], until=until)[0]]
+        if not findings:
             self._clean_texts.add(text)
-        return found
+        return findings
 
     def _find_by_models(self, open_: list[tuple[ScrubState, list[Leaf]]]) -> Sequence[Sequence[list[Finding]]]:
         """The models' findings per record and text. A batch that errs is read again record by record."""
         if not self._models:
-            return [_NOTHING * len(some) for _, some in open_]
-        texts = [_with_key_words(leaf, record) for record, some in open_ for leaf in some]
+            return [_NOTHING * len(leaves) for _, leaves in open_]
+        texts = [_with_key_words(leaf, record) for record, leaves in open_ for leaf in leaves]
         try:
-            found = iter(self._model_findings(texts, self._clock() + self._timeout_s * max(1, len(open_))))
-            return [[next(found) for _ in some] for _, some in open_]
+            findings = iter(self._model_findings(texts, self._clock() + self._timeout_s * max(1, len(open_))))
+            return [[next(findings) for _ in leaves] for _, leaves in open_]
         except Exception:
-            return [self._model_findings_one_by_one(record, some) for record, some in open_]
+            return [self._model_findings_one_by_one(record, leaves) for record, leaves in open_]
 
     def _model_findings(self, texts: list[str], until: float) -> list[list[Finding]]:
-        each = [model.find(texts, until=until) for model in self._models]
-        return [[f for findings in per_model for f in findings] for per_model in zip(*each, strict=True)]
+        by_model = [model.find(texts, until=until) for model in self._models]
+        return [[f for findings in per_model for f in findings] for per_model in zip(*by_model, strict=True)]
 
-    def _model_findings_one_by_one(self, record: ScrubState, some: list[Leaf]) -> list[list[Finding]]:
+    def _model_findings_one_by_one(self, record: ScrubState, leaves: list[Leaf]) -> list[list[Finding]]:
         try:
-            return self._model_findings([_with_key_words(leaf, record) for leaf in some], self._clock() + self._timeout_s)
+            return self._model_findings([_with_key_words(leaf, record) for leaf in leaves], self._clock() + self._timeout_s)
         except Exception as error:
             record.failed = _failure_text(error)
-            return [[] for _ in some]
+            return [[] for _ in leaves]
 
     def _add_findings(self, record: ScrubState, leaf: Leaf, findings: list[Finding]) -> bool:
         """Add findings in the text as it is now to the spans of the text as it was. True if there was a new one."""

@@ -54,8 +54,8 @@ def replace_spans(text: str, spans: Sequence[Span], replacer: Replacer) -> Rende
     moves: list[tuple[int, int, int, int, str]] = []
     last = length = 0
     for i, (start, end, entity) in enumerate(spans):
-        beside = (start and start == last) or (i + 1 < len(spans) and spans[i + 1].start == end)
-        alone = not (beside or _LEFT.search(text[max(0, start - 20) : start]) or _RIGHT.match(text, end))
+        is_adjacent = (start and start == last) or (i + 1 < len(spans) and spans[i + 1].start == end)
+        alone = not (is_adjacent or _LEFT.search(text[max(0, start - 20) : start]) or _RIGHT.match(text, end))
         new = replacer(entity, text[start:end], alone=alone)
         pieces += (text[last:start], new)
         length += start - last

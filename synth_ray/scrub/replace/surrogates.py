@@ -44,11 +44,11 @@ class Surrogates:
         self._key = key
 
     def __call__(self, entity: str, value: str, *, alone: bool = True) -> str:
-        drawn = _DigestStream(
+        stream = _DigestStream(
             hmac.digest(self._key, f"{entity}\0{normal_form(entity, value)}".encode("utf-8", "surrogatepass"), hashlib.sha256)
         )
-        made = _MAKERS.get(entity) if alone else None
-        return made(drawn, value) if made else f"<{LABELS.get(entity, entity)}_{drawn.letters(12)}>"
+        maker = _MAKERS.get(entity) if alone else None
+        return maker(stream, value) if maker else f"<{LABELS.get(entity, entity)}_{stream.letters(12)}>"
 
 
 class _DigestStream:
@@ -58,8 +58,8 @@ class _DigestStream:
         self._left = int.from_bytes(digest, "big")
 
     def below(self, n: int) -> int:
-        self._left, drawn = divmod(self._left, n)
-        return drawn
+        self._left, number = divmod(self._left, n)
+        return number
 
     def digits(self, n: int) -> str:
         return f"{self.below(10**n):0{n}d}"
