@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from synth_ray.job.document import Job
-from synth_ray.recipes.catalogue import OURS, find
+from synth_ray.recipes.catalogue import BUILT_IN, find
 from synth_ray.records import FAILED, Reason
 from synth_ray.report.reasons import ENTRIES
 from tests.house.test_house import ROOT
@@ -36,7 +36,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def test_every_key_of_the_job_and_of_every_recipe_has_a_row() -> None:
     for name in keys_of(Job):
         assert f"| `{name.rsplit('.', 1)[-1]}` |" in PAGES["job.md"]
-    for recipe in OURS:
+    for recipe in BUILT_IN:
         for name in keys_of(find(recipe).options):
             assert f"| `{name.rsplit('.', 1)[-1]}` |" in PAGES["recipes.md"]
 
@@ -51,7 +51,7 @@ def test_every_reason_is_explained_and_a_slot_never_fails_in_the_seeds() -> None
 
 @pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.value)
 def test_keys_that_the_advice_names_are_keys(reason: Reason) -> None:
-    known = {*keys_of(Job), *(f"recipe.{key}" for recipe in OURS for key in keys_of(find(recipe).options))}
+    known = {*keys_of(Job), *(f"recipe.{key}" for recipe in BUILT_IN for key in keys_of(find(recipe).options))}
     named = [name for name in re.findall(r"`([^`]+)`", ENTRIES[reason].advice) if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", name)]
     assert [name for name in named if name not in known] == []
 
