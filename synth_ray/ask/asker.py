@@ -15,7 +15,7 @@ from synth_ray.recipes.contract import Completion, Constraint, Recipe
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
 
 AnswerRecorder = Callable[[Request, str, list[Completion]], None]
-"""Told of every finished ask: its request, its key, its answers."""
+"""Called for every finished ask with its request, its key and its answers."""
 
 NO_ANSWERS: Mapping[str, list[Completion]] = {}
 NO_PRICES: Mapping[str, tuple[float, float]] = {}
@@ -26,7 +26,7 @@ def _no_recorder(_request: Request, _key: str, _answers: list[Completion]) -> No
 
 
 class Asker:
-    """Turns requests into outcomes. Holds no request: any number may run at once."""
+    """Turns requests into outcomes. It has no state per request, so any number may run at once."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Asker:
         prices: Mapping[str, tuple[float, float]] = NO_PRICES,
         record: AnswerRecorder = _no_recorder,
     ) -> None:
-        """`teacher_of` names the role that answers for the teacher, by the request's id; `prices` are per million tokens."""
+        """`teacher_of` maps a request's id to the role that is its teacher; `prices` are US dollars per million tokens."""
         self._recipe = recipe
         self._options = options
         self._teachers = teachers
@@ -65,9 +65,9 @@ class Asker:
         )
 
     async def run(self, request: Request, journalled: Mapping[str, list[Completion]] = NO_ANSWERS) -> Outcome:
-        """The outcome of one request. Raises EngineDead alone: everything else is data.
+        """The outcome of one request. Raises only EngineDied: every other failure is recorded in the outcome.
 
-        An ask whose key is in `recalled` was answered before an interruption and is not asked again.
+        An ask whose key is in `journalled` was answered before an interruption and is not sent again.
         """
         role = self._teacher_of(request.id)
         ask = _RequestAsks(request, self._teachers, role, self._sampling, journalled, self._record, self._prices)
@@ -82,13 +82,14 @@ class Asker:
         except EngineDied:
             raise
         except Exception as error:
-            # A recipe is user code: its bug costs its row, is counted, and its message may quote the row.
+            # A recipe is user code: an exception costs this request's rows and is counted; its message may quote the row, so only
+            # the type is kept.
             drafts, reason, detail = [], Reason.RECIPE_ERROR, type(error).__name__
         return ask.outcome(drafts[: request.slots], reason, detail)
 
 
 class _RequestAsks:
-    """The `ask` of one request: names its asks, merges sampling keys, counts tokens."""
+    """The `ask` object of one request: computes keys, merges sampling options, counts tokens and cost."""
 
     def __init__(
         self,
@@ -147,7 +148,7 @@ class _RequestAsks:
         )
 
     def _key(self, *parts: Any) -> str:
-        """By what is asked and how often it was: asks that run side by side must not be told apart by their timing."""
+        """The key depends on what is asked and how often it was asked before, never on timing: asks may run side by side."""
         key = digest("ask", self._request.id, self._request.random_seed, *parts)
         times = self._times_asked[key] = self._times_asked.get(key, 0) + 1
         return key if times == 1 else digest(key, times)
