@@ -1,4 +1,4 @@
-"""Drive the window: plan when there is room, keep every replica full, stage whole chunks, admit in order."""
+"""The driver's loop: plan while the window has room, keep every replica full, stage complete chunks, admit them in order."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ from synth_ray.workers.pool import (
 )
 
 _EVENT_WAIT_S = 0.25
-_MIN_SLOTS_FOR_FAILED_SHARE = 512  # slots, before which a share of failures says nothing
+_MIN_SLOTS_FOR_FAILED_SHARE = 512  # with fewer slots a share of failures means nothing
 
 
 class Driver:
-    """Runs one job to its end, or to a stop. `admit(chunk)` is called per chunk, in order; `at_end` before the pool closes."""
+    """Runs one job to its end, or to a stop. `admit(chunk)` is called once per chunk, in order; `before_close` before the pool
+    closes.
+    """
 
     def __init__(
         self,
@@ -78,11 +80,13 @@ class Driver:
         self.stop_reason = ""
 
     def stop(self, reason: str) -> None:
-        """Stop cleanly: nothing more is asked; what is committed stays and is admitted. Safe from a signal handler."""
+        """Stop cleanly: submit nothing more, keep and admit what is committed. The first reason stays. Safe in a signal
+        handler.
+        """
         self.stop_reason = self.stop_reason or reason
 
     def run(self) -> None:
-        """Until everything planned is admitted, or the run is stopped; see `stopped`."""
+        """Run until everything planned is admitted, or until stopped; see `stop_reason`."""
         self.spending.begin()
         self.throughput.begin()
         try:
@@ -96,7 +100,7 @@ class Driver:
             self._pool.close()
 
     def _tick(self) -> None:
-        self._dispatch()  # what is planned already: a replica that has just come up does not wait for more
+        self._dispatch()  # first what is planned already: a replica that has just started does not wait for planning
         self._plan()
         self._dispatch()
         self._stage()
@@ -111,7 +115,7 @@ class Driver:
         return bool(self.stop_reason) or (self._plan_ended and self._window.is_idle)
 
     def _release_replicas(self, *, down_to: int) -> None:
-        """Give back replicas that hold nothing when nothing is left for them; all of them, whatever they hold, at the end."""
+        """Release idle replicas until `down_to` are left; with `down_to=0` all of them, busy or not."""
         free = list(self.dispatcher.idle_replicas()) if down_to else list(self.dispatcher.replica_ids)
         for replica in free[: max(0, self.dispatcher.replica_count - down_to)]:
             self.dispatcher.release(replica)
@@ -145,7 +149,9 @@ class Driver:
             self._tally.chunks_planned += 1
 
     def _dispatch(self) -> None:
-        """With too many bytes waiting, nothing is asked while the store takes some, else the oldest chunk's rest alone."""
+        """Over `limits.waiting_bytes`: submit nothing while a chunk is being staged, else only requests of the oldest open
+        chunk.
+        """
         full = self._buffer.nbytes >= self._limits.waiting_bytes
         staging = self._to_stage or self._window.is_staging
         if not self._is_winding_down:
@@ -190,7 +196,7 @@ class Driver:
         self._pool.drop_journal(chunk)
 
     def _accept_answers(self, answered: AnsweredRows) -> None:
-        """Keep what is new: a request asked twice, because its replica was thought lost, counts once."""
+        """Keep only new answers: a request asked twice, because its replica seemed lost, counts once."""
         new = self._window.mark_answered(answered.chunk, answered.positions)
         if not new:
             return
@@ -227,7 +233,9 @@ class Driver:
             self.stop(f"limits.max_failed_share: {failed} of {slots} slots failed, at most {max_share:.0%} may")
 
     def _wind_down(self) -> None:
-        """With money left for what is in flight alone, nothing more is begun; what was begun ends and is kept."""
+        """When the rest of the budget covers only the requests in flight: withdraw the queued ones, and stop once the rest is
+        committed.
+        """
         if not self._is_winding_down and self.spending.should_wind_down(self.dispatcher.in_flight):
             self._is_winding_down = True
             self.dispatcher.withdraw_all()

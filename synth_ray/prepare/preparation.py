@@ -39,7 +39,9 @@ _NGRAM_SAMPLE = 10_000
 
 @dataclass(slots=True)
 class SeedCount:
-    """Law: read = planned + rejected."""
+    """Counts of one source. Law: read = planned + rejected. `rejected_at` holds file and line of the first rejected seeds of each
+    reason.
+    """
 
     read: int = 0
     planned: int = 0
@@ -52,7 +54,7 @@ class SeedCount:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A job with its seeds read: everything a run, a plan or a preview starts from."""
+    """A job with its seeds read: what a run, a plan or a preview starts from."""
 
     job: Job
     recipe: Recipe
@@ -72,7 +74,7 @@ class Prepared:
 
     @property
     def max_requests(self) -> int:
-        """Where planning for a target ends, whether or not it is met."""
+        """Where planning for a target ends, whether or not the target is met."""
         limit = self.job.target.max_requests or self.job.plan.requests or (len(self.seeds) if self.recipe.copies else 0)
         return limit or _REQUESTS_PER_TARGET_ROW * -(-sum(self.wanted_rows.values()) // self.slots)
 
@@ -95,13 +97,13 @@ class Prepared:
 
     @property
     def _supply(self) -> list[int]:
-        """Seeds there are for each pool: copied once, a seed is used up."""
+        """Seeds for each pool: a recipe that copies uses up a seed with every row."""
         seeds = self.cells.seeds.counts
         return [seeds.get(name, 0) for name in self.wanted_rows] if self.cells.is_directed else [len(self.seeds)]
 
 
 def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
-    """Read every seed once, into `spool`. Raises JobError when the job names what cannot be."""
+    """Read every seed once, into `spool`. Raises JobError when the job cannot be carried out."""
     recipe, options = recipe_of(job), options_of(job.recipe, file=file)
     refuse_missing_roles(recipe, options, job.models)
     refuse_short_lag(job)
@@ -159,9 +161,10 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
 
 
 def _with_learned_options(job: Job, recipe: Recipe, options: Any, seeds: Iterable[Seed]) -> tuple[Job, Any]:
-    """The job and its options with what the recipe learns of the seeds: whoever is handed the job knows it too.
+    """The job and its options with what the recipe learns from the seeds, so that every worker has it.
 
-    Of the held-out ones as well: what is drawn must not tell which were shown, for that is what showing is tested by.
+    Learned from shown and held-out seeds alike: otherwise the generated values would reveal which were shown and bias the
+    disclosure test.
     """
     if recipe.learn is None:
         return job, options
@@ -171,7 +174,7 @@ def _with_learned_options(job: Job, recipe: Recipe, options: Any, seeds: Iterabl
 
 
 def _wanted_rows(job: Job, cells: Cells, recipe: Recipe) -> dict[str, int]:
-    """Accepted rows wanted by cell; nothing for a job without a target."""
+    """Wanted accepted rows by cell; empty for a job without a target."""
     if not job.target.is_set:
         return {}
     like = job.target.balance.like if job.target.balance is not None else None
@@ -180,7 +183,7 @@ def _wanted_rows(job: Job, cells: Cells, recipe: Recipe) -> dict[str, int]:
 
 
 def _with_ngram(job: Job, seeds: SeedStore) -> Job:
-    """The job with its n-gram length chosen, once for all rows, by how long its seeds are; a job's own word wins."""
+    """The job with its n-gram length resolved, one for all rows, from the length of its seeds; a length in the job wins."""
     if job.dedup.ngram is not None:
         return job
     texts = (seeds[i].fields for i in range(min(len(seeds), _NGRAM_SAMPLE)))
@@ -189,7 +192,7 @@ def _with_ngram(job: Job, seeds: SeedStore) -> Job:
 
 
 def _read_sources(job: Job, sources: Iterable[Source]) -> Iterator[Seed | RejectedSeed]:
-    """Every row of the sources, in their order. Seeds on S3 are reached as the output is."""
+    """Every row of the sources, in order. Seeds on S3 are read with the output's endpoint and region."""
     seen: set[str] = set()
     for source in sources:
         yield from read_seeds(
@@ -201,7 +204,7 @@ def _read_sources(job: Job, sources: Iterable[Source]) -> Iterator[Seed | Reject
 
 
 def _evaluation_ids(job: Job) -> list[list[str]]:
-    """What the evaluation sets hold: another version of one keeps other rows out."""
+    """The ids of each evaluation set's rows: another version of a set rejects other rows, so they are in the job digest."""
     return [
         [source.name, *(row.id for row in _read_sources(job, [source]) if isinstance(row, Seed))]
         for source in job.decontaminate.against
@@ -209,7 +212,7 @@ def _evaluation_ids(job: Job) -> list[list[str]]:
 
 
 def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> dict[str, EvalTexts]:
-    """Each evaluation set by its name, prompts and answers alike. `words` is the fingerprinter's."""
+    """Each evaluation set by name, prompts and answers alike. `words` is the fingerprinter's."""
     sets = {}
     for source in job.decontaminate.against:
         rows = [seed for seed in _read_sources(job, [source]) if isinstance(seed, Seed)]
@@ -223,7 +226,7 @@ def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> d
 
 
 def _real_seeds(job: Job) -> Iterator[Seed]:
-    """Real rows for the evaluation splits. A bad one is an error: nobody should evaluate on less than they think."""
+    """Real rows for the evaluation splits. A bad row is an error: nobody should evaluate on less than they think."""
     for row in _read_sources(job, job.split.real):
         if isinstance(row, RejectedSeed):
             if row.reason is Reason.DUPLICATE_SEED:
@@ -237,7 +240,7 @@ def _real_seeds(job: Job) -> Iterator[Seed]:
 
 
 def _mixed_seeds(job: Job) -> Iterator[Seed | RejectedSeed]:
-    """Real rows to mix in. One without an answer is no row."""
+    """Real rows to mix in. A row without an answer is rejected."""
     for row in _read_sources(job, job.mix.real if job.mix is not None else []):
         if isinstance(row, Seed) and not isinstance(row.fields.get("answer"), str):
             yield RejectedSeed(Reason.MISSING_FIELD, row.source, row.line, "no 'answer'")
@@ -256,7 +259,7 @@ def _planned_seeds(placed: Iterable[Seed | RejectedSeed], count: SeedCount) -> I
 
 
 def _scrubbed_if_remote(job: Job, seeds: Iterator[Seed], count: SeedCount) -> Iterator[Seed]:
-    """The seeds as models will see them: without personal data where the job says so."""
+    """The seeds as models will see them: scrubbed where the job says so, or where prompts leave this machine."""
     if not job.scrubs_seeds:
         return seeds
 

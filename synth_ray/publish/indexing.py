@@ -1,4 +1,4 @@
-"""The index of a run: what earlier runs kept goes in first, and what this one kept stays for later ones."""
+"""The index of a run: filled with the rows of earlier runs first, and saved for later ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INDEX = "_synth/index/snapshot"
 
 
 def open_index(job: Job, shards: Shards | None) -> tuple[Index, SplitLeakGuard]:
-    """An index, and the guard of its splits, that hold the rows of every run in `dedup.against`.
+    """An index and a split-leak guard that hold the rows of every run in `dedup.against`.
 
     Raises JobError for a run whose index is not comparable.
     """
@@ -38,7 +38,7 @@ def open_index(job: Job, shards: Shards | None) -> tuple[Index, SplitLeakGuard]:
 
 
 def refuse_other_indexes(job: Job) -> None:
-    """Whether every run in `dedup.against` has a comparable index, by its header alone. Raises JobError."""
+    """Raises JobError for a run in `dedup.against` without a comparable index. Reads headers only."""
     for prefix in job.dedup.against:
         snapshot.refuse_mismatch(snapshot.header(_open_snapshot(job, prefix)) or {}, _header(job), where=prefix)
 
@@ -57,7 +57,7 @@ def _open_snapshot(job: Job, prefix: str) -> Any:
 
 
 def index_seeds(prepared: Prepared, index: Index, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table]) -> None:
-    """Keep the seeds' own texts, curated as rows are, where rows must not repeat them."""
+    """Index the seeds' own texts, scrubbed as rows are, where rows must not repeat them."""
     dedup, seeds = prepared.job.dedup, prepared.seeds
     novel = prepared.recipe.novel if dedup.seeds is None else dedup.seeds
     if not novel:
@@ -68,7 +68,7 @@ def index_seeds(prepared: Prepared, index: Index, *, scrub_and_fingerprint: Call
 
 
 def save_index(job: Job, index: Index, guard: SplitLeakGuard, storage: Storage) -> None:
-    """Write the index and its guard beside the dataset, where the job keeps them."""
+    """Write the index and the guard beside the dataset, where the job keeps them."""
     if not job.dedup.keep_index:
         return
     with storage.upload(INDEX) as sink:

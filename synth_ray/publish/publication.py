@@ -1,4 +1,4 @@
-"""From a job's committed chunks to what is published of them: the one way for a run and for a curation."""
+"""From a job's committed chunks to a published version: the same for a run and for a curation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from synth_ray.workers.row_stages import RowStages
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What the manifest says that comes from asking: a curation tells what the run before it told."""
+    """Manifest facts of the run that asked (cost, throughput, engines, versions); a curation copies them."""
 
     cost: Mapping[str, Any] = field(default_factory=dict)
     throughput: Mapping[str, Any] = field(default_factory=dict)
@@ -70,7 +70,9 @@ class Publication:
     def open_publisher(
         self, schedule: Schedule, *, shards: Callable[[], Shards | None], restage: Callable[[pa.Table], pa.Table] | None = None
     ) -> Iterator[Publisher]:
-        """The publisher of this version, its real rows written. Files not finished by `manifest` are given up at the end."""
+        """The publisher of this version, with its real rows written. On exit, files that `manifest` has not finished are
+        aborted.
+        """
         job = self._job
         stages = RowStages(job)
         real = stages.scrub_and_fingerprint(self._prepared.real)
@@ -110,17 +112,17 @@ class Publication:
             yield self._publisher
 
     def save_index(self) -> None:
-        """While its shards are there."""
+        """Call while the index's shards are running."""
         save_index(self._job, self._index, self._guard, self._storage)
 
     def publish(self, manifest: Manifest, *, replaces: str) -> None:
-        """The manifest in place of the version `replaces`, then what is drawn from it. Raises Conflict."""
+        """Replace the manifest version `replaces`, then write card and report from it. Raises Conflict."""
         write_manifest(self._storage, manifest, replaces=replaces)
         write_card(self._storage, manifest, endpoint_url=self._job.output.endpoint_url)
         self._storage.write("report.html", page(manifest.to_dict()).encode())
 
     def manifest(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str) -> Manifest:
-        """What this version is. Finishes its files."""
+        """Finish the files and describe this version."""
         job, tally, prepared, publisher = self._job, self.tally, self._prepared, self._publisher
         written = self._writer.finish()
         evaluation = [split for split in EVAL_SPLITS if split in written.splits]
@@ -176,7 +178,7 @@ class Publication:
         )
 
     def _disclosure_report(self) -> dict[str, Any]:
-        """What rows give away of the records they stand in for; nothing where they stand in for none."""
+        """What rows disclose of the records they stand in for; empty where the recipe makes no stand-ins."""
         if self._copy_detector is None or self._publisher.sample is None:
             return {}
         return disclosure_report(
@@ -184,7 +186,7 @@ class Publication:
         )
 
     def _mix_summary(self) -> dict[str, Any]:
-        """What of the job's real rows stands beside the synthetic ones; nothing for a job without any."""
+        """The job's real rows beside the synthetic ones; empty for a job without any."""
         if self._job.mix is None:
             return {}
         count, real = self._prepared.mix_count, self._publisher.real_mixed_rows
@@ -200,7 +202,7 @@ class Publication:
 
 
 def _cap_synthetic_share(job: Job, plans: Schedule, real: int) -> None:
-    """No more synthetic rows than the share allows. Raises JobError for a target that wants more."""
+    """Limit synthetic rows to the job's share. Raises JobError for a target that wants more."""
     max_share = job.mix.max_synthetic_share if job.mix is not None else None
     if max_share is None:
         return
@@ -215,7 +217,7 @@ def _cap_synthetic_share(job: Job, plans: Schedule, real: int) -> None:
 
 
 def _gold_summary(pairs: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    """How far the labels agree with those that people gave; nothing where no row has one."""
+    """How far the labels agree with people's; empty where no row has a gold label."""
     if not pairs:
         return {}
     agreement = agreement_of(pairs)

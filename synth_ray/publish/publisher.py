@@ -1,4 +1,4 @@
-"""From staged chunks to the dataset: admit in chunk order, write rows as they are admitted, tell what happened last."""
+"""From staged chunks to the dataset: admit in chunk order, write rows as they are admitted, and count them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from synth_ray.scrub.counts import pii_counts
 
 
 class Publisher:
-    """Admits chunk after chunk, each once. The dataset is a function of the chunks it was given, in their order."""
+    """Admits chunk after chunk, each once. The dataset is a function of the chunks, in their order."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class Publisher:
         self.real_mixed_rows = 0
         self.mix_rejected: Counter[str] = Counter()
         self.gold_pairs: Counter[tuple[str, str]] = Counter()
-        """Of the accepted rows that have a gold label: how often which label was given for which."""
+        """Of the accepted rows with a gold label: how often each label was given for each gold label."""
 
     @property
     def contaminated_by_set(self) -> dict[str, int]:
-        """Rows that quote each evaluation set."""
+        """Rows contaminated by each evaluation set."""
         return self._admission.contaminated_by_set
 
     def write_real_rows(self, real: pa.Table) -> None:
@@ -69,7 +69,7 @@ class Publisher:
         self._tally.pii.update(pii_counts(real))
 
     def admit_real_rows(self, mixed: pa.Table) -> None:
-        """Decide the real rows that stand beside the synthetic ones, before any of these, and write them."""
+        """Decide and write the real rows of `mix`, before any synthetic row."""
         decided = self._admission.decide(mixed, remaining_rows=np.array([mixed.num_rows]))
         rows = _with_verdicts(mixed, decided)
         accepted = rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value))
@@ -82,7 +82,7 @@ class Publisher:
         self._tally.pii.update(pii_counts(mixed))
 
     def admit(self, chunk: int) -> None:
-        """Decide every row of a committed chunk and write it where it belongs."""
+        """Decide every row of a committed chunk and write it to its split or to `rejected/`."""
         commit = self._ledger.commit(chunk)
         staged = self._ledger.open(commit)
         if superseded := self._schedule.superseded_positions(chunk):
@@ -108,7 +108,7 @@ class Publisher:
                 self.sample.add(name, fields)
 
     def _update_judge(self, staged: pa.Table, attempts: dict[str, int]) -> None:
-        """Gold rows are beside the first chunk: before a row is decided it is known whether the judge's word counts."""
+        """Gold rows are in the first chunk, so it is known before any row is decided whether the judge may reject."""
         if self.judge is None:
             return
         self.judge.add_gold(attempts)

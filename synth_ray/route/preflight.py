@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong before a GPU is asked for, said at once."""
+"""Everything that can be known to be wrong with a job before a GPU is asked for, reported at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from synth_ray.workers.row_stages import RowStages
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What a good job's inputs came to."""
+    """What was found in a good job's inputs."""
 
     seeds: int
     seeds_rejected: int
@@ -67,7 +67,7 @@ def _templates(job: Job, file: str) -> None:
 
 
 def _model(role: str, model: Model) -> None:
-    """What can be told of a model without loading it."""
+    """Checks of a model that need no loading."""
     if model.engine != "vllm":
         return
     if model.lora:

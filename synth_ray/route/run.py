@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run came to. `stopped` is empty when it reached its end."""
+    """The outcome of a run. `stopped` is empty when it reached its end."""
 
     prefix: str
     manifest: dict[str, Any]
@@ -54,7 +54,7 @@ def run_job(
     extend: bool = False,
     retry_failed: bool = False,
 ) -> Result:
-    """Run the job, or go on where an earlier run of it stopped. See `synth_ray.run`."""
+    """Run the job, or resume an earlier run of it. See `synth_ray.run`."""
     storage = open_output(job.output)
     refuse_unconditional_store(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
@@ -136,18 +136,18 @@ class _Run:
         watch(self._tally)
 
     def _journal_reader(self) -> Callable[[int], Any]:
-        """What the journal kept of a chunk, of earlier runs or, when a replica is lost, of this one."""
+        """Reads a chunk's journal: of earlier runs or, when a replica is lost, of this one."""
         return lambda chunk: read_journal(self._storage, chunk) if self._job.limits.journal_flush_s else {}
 
     def _forget_committed(self, committed: Any) -> set[int]:
-        """Returns the chunks that are journalled and not committed."""
+        """Delete the journal of committed chunks. Returns the chunks that are journalled and not committed."""
         chunks = set(journalled_chunks(self._storage))
         for chunk in sorted(chunk for chunk in chunks if chunk in committed):
             delete_segments(self._storage, chunk)
         return {chunk for chunk in chunks if chunk not in committed}
 
     def _cost(self, driver: Driver) -> dict[str, Any]:
-        """Of every run of this output; `wall_s` is this run's."""
+        """The cost of every run of this output; `wall_s` is this run's."""
         spent = self._costs.close(driver.spending.facts() | self._tally.tokens)
         usd = spent["usd"] + spent.get("nano_usd", 0) / 1e9
         out = self._tally.committed_tokens["completion"]
