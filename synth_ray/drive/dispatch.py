@@ -27,6 +27,20 @@ _QUEUED_PER_IN_FLIGHT = 4
 """Requests queued in the driver per request in flight: among so many a good order can be chosen."""
 
 
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """What an interrupted run left behind: the chunks that have a journal, and how to read a chunk's answers from it.
+
+    A chunk's journal is also read when a replica is lost.
+    """
+
+    read_journal: Callable[[int], JournalledAnswers] = lambda _: {}
+    journalled: Collection[int] = ()
+
+
+NOTHING_TO_RESUME = Resume()
+
+
 @dataclass(slots=True)
 class Replica:
     """A replica as the driver sees it: its facts, load and requests in flight.
@@ -55,13 +69,10 @@ class Replica:
 class Dispatcher:
     """Requests that are planned and not answered. Law: each is in flight on one replica, or queued, or in an isolation group."""
 
-    def __init__(
-        self, pool: Pool, *, in_flight: int | None, read_journal: Callable[[int], JournalledAnswers], journalled: Collection[int]
-    ) -> None:
+    def __init__(self, pool: Pool, *, in_flight: int | None, resume: Resume = NOTHING_TO_RESUME) -> None:
         self._pool = pool
-        self._journalled = journalled
+        self._resume = resume
         self._in_flight_limit = in_flight
-        self._read_journal = read_journal
         self._journalled_answers: dict[str, Answers] = {}
         self._length_predictor = LengthPredictor()
         self._queue = RequestQueue(self._length_predictor)
@@ -107,8 +118,8 @@ class Dispatcher:
 
     def add(self, chunk: int, requests: Sequence[Request]) -> None:
         """Queue the requests of a chunk this run has not asked before: only an earlier run can have journalled answers of it."""
-        if chunk in self._journalled:
-            self._journalled_answers.update(self._read_journal(chunk))
+        if chunk in self._resume.journalled:
+            self._journalled_answers.update(self._resume.read_journal(chunk))
         self._queue.add(requests)
 
     def on_all_planned(self) -> None:
@@ -246,7 +257,7 @@ class Dispatcher:
             to_requeue, guilty = self._poison.on_death(replica.in_flight.values(), isolated=replica.is_isolating)
         self._queue.put_back(to_requeue)
         for chunk in {r.chunk for r in replica.in_flight.values()}:
-            self._journalled_answers.update(self._read_journal(chunk))
+            self._journalled_answers.update(self._resume.read_journal(chunk))
         for request in guilty:
             log.error("request %d of chunk %d kills engines: it is not asked again", request.position, request.chunk)
         return guilty

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from synth_ray.ask.rows import POISON_DETAIL, AnsweredRows, engine_failure, keep_positions
 from synth_ray.ask.teacher import Load
-from synth_ray.ask.worker import JournalledAnswers
 from synth_ray.drive.answer_buffer import AnswerBuffer
-from synth_ray.drive.dispatch import Dispatcher
+from synth_ray.drive.dispatch import NOTHING_TO_RESUME, Dispatcher, Resume
 from synth_ray.drive.window import Window
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.meter.spending import Spending
 from synth_ray.meter.tally import Tally
 from synth_ray.meter.throughput import Throughput
-from synth_ray.prepare.gold import gold_requests
 from synth_ray.prepare.plan_record import plan_facts
 from synth_ray.prepare.schedule import Schedule
-from synth_ray.records import Seed
+from synth_ray.records import Request
 from synth_ray.workers.pool import (
     ChunkStaged,
     Event,
@@ -37,10 +35,30 @@ _EVENT_WAIT_S = 0.25
 _MIN_SLOTS_FOR_FAILED_SHARE = 512  # with fewer slots a share of failures means nothing
 
 
-class Driver:
-    """Runs one job to its end, or to a stop. `admit(chunk)` is called once per chunk, in order; `before_close` before the pool
-    closes.
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the driver calls. `admit(chunk)`: once per committed chunk, in order. `watch(tally)`: at every tick. `before_close`:
+    when everything is admitted, while the pool is open. `extra_requests(chunk, start)`: requests without slots that are asked
+    beside a chunk's own, at positions from `start` on.
     """
+
+    admit: Callable[[int], None]
+    watch: Callable[[Tally], None] = lambda _: None
+    before_close: Callable[[], None] = lambda: None
+    extra_requests: Callable[[int, int], Sequence[Request]] = lambda _chunk, _start: ()
+
+
+@dataclass(frozen=True, slots=True)
+class Meters:
+    """What the driver counts with."""
+
+    tally: Tally
+    spending: Spending
+    throughput: Throughput
+
+
+class Driver:
+    """Runs one job to its end, or to a stop."""
 
     def __init__(
         self,
@@ -49,15 +67,9 @@ class Driver:
         schedule: Schedule,
         pool: Pool,
         window: Window,
-        admit: Callable[[int], None],
-        tally: Tally,
-        gold_seeds: Sequence[Seed] = (),
-        spending: Spending | None = None,
-        read_journal: Callable[[int], JournalledAnswers] = lambda _: {},
-        journalled: Collection[int] = (),
-        before_close: Callable[[], None] = lambda: None,
-        watch: Callable[[Tally], None] = lambda _: None,
-        clock: Callable[[], float] = time.monotonic,
+        hooks: Hooks,
+        meters: Meters,
+        resume: Resume = NOTHING_TO_RESUME,
     ) -> None:
         self._limits = job.limits
         self._chunk_requests = job.plan.chunk_requests
@@ -65,17 +77,12 @@ class Driver:
         self._schedule = schedule
         self._pool = pool
         self._window = window
-        self._admit_chunk = admit
-        self._tally = tally
-        self._gold_seeds = gold_seeds
-        self._before_close = before_close
-        self._watch = watch
+        self._hooks = hooks
+        self._tally, self.spending, self.throughput = meters.tally, meters.spending, meters.throughput
         self._buffer = AnswerBuffer()
         self._to_stage: deque[int] = deque()
         self._plan_ended = False
-        self.dispatcher = Dispatcher(pool, in_flight=job.cluster.in_flight, read_journal=read_journal, journalled=journalled)
-        self.spending = spending or Spending(job.budget, clock)
-        self.throughput = Throughput(job.cluster, clock)
+        self.dispatcher = Dispatcher(pool, in_flight=job.cluster.in_flight, resume=resume)
         self._is_winding_down = False
         self.stop_reason = ""
 
@@ -95,7 +102,7 @@ class Driver:
                 self._tick()
             self._release_replicas(down_to=0)
             self._admit()
-            self._before_close()
+            self._hooks.before_close()
         finally:
             self._pool.close()
 
@@ -109,7 +116,7 @@ class Driver:
         self._admit()
         self._measure()
         self._watch_limits()
-        self._watch(self._tally)
+        self._hooks.watch(self._tally)
 
     def _done(self) -> bool:
         return bool(self.stop_reason) or (self._plan_ended and self._window.is_idle)
@@ -142,8 +149,7 @@ class Driver:
                 self._plan_ended = True
                 self.dispatcher.on_all_planned()
                 return
-            if chunk == 0:
-                requests = [*requests, *gold_requests(self._gold_seeds, start=len(requests))]
+            requests = [*requests, *self._hooks.extra_requests(chunk, len(requests))]
             self._window.mark_planned(chunk, requests)
             self.dispatcher.add(chunk, requests)
             self._tally.chunks_planned += 1
@@ -219,7 +225,7 @@ class Driver:
 
     def _admit(self) -> None:
         while (chunk := self._window.next_admittable()) is not None:
-            self._admit_chunk(chunk)
+            self._hooks.admit(chunk)
             self._window.mark_admitted(chunk)
             self._tally.chunks_admitted += 1
 
