@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from synth_ray.ask.teacher import Prompt, Teacher
@@ -18,11 +19,24 @@ AnswerRecorder = Callable[[Request, str, list[Completion]], None]
 """Called for every finished ask with its request, its key and its answers."""
 
 NO_ANSWERS: Mapping[str, list[Completion]] = {}
-NO_PRICES: Mapping[str, tuple[float, float]] = {}
 
 
 def _no_recorder(_request: Request, _key: str, _answers: list[Completion]) -> None:
     pass
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRules:
+    """Which role answers as a request's teacher (by the request's id), and what its tokens cost.
+
+    `prices`: US dollars per million prompt and completion tokens, by role.
+    """
+
+    teacher_of: Callable[[str], str] = lambda _: "teacher"
+    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+DEFAULT_ROLES = RoleRules()
 
 
 class Asker:
@@ -36,17 +50,14 @@ class Asker:
         teachers: Mapping[str, Teacher],
         sampling: Sampling,
         deadline_s: float,
-        teacher_of: Callable[[str], str] = lambda _: "teacher",
-        prices: Mapping[str, tuple[float, float]] = NO_PRICES,
+        roles: RoleRules = DEFAULT_ROLES,
         record: AnswerRecorder = _no_recorder,
     ) -> None:
-        """`teacher_of` maps a request's id to the role that is its teacher; `prices` are US dollars per million tokens."""
         self._recipe = recipe
         self._options = options
         self._teachers = teachers
         self._sampling = sampling.model_dump()
-        self._teacher_of = teacher_of
-        self._prices = prices
+        self._roles = roles
         self._deadline_s = deadline_s
         self._record = record
 
@@ -59,8 +70,10 @@ class Asker:
             teachers=teachers,
             sampling=job.sampling,
             deadline_s=job.limits.request_deadline_s,
-            teacher_of=lambda request: teacher_role(job.models.teacher_of(request)),
-            prices={role: model.usd_per_1m for role, model in job.models.by_role().items()},
+            roles=RoleRules(
+                teacher_of=lambda request: teacher_role(job.models.teacher_of(request)),
+                prices={role: model.usd_per_1m for role, model in job.models.by_role().items()},
+            ),
             record=record,
         )
 
@@ -69,8 +82,8 @@ class Asker:
 
         An ask whose key is in `journalled` was answered before an interruption and is not sent again.
         """
-        role = self._teacher_of(request.id)
-        ask = _RequestAsks(request, self._teachers, role, self._sampling, journalled, self._record, self._prices)
+        role = self._roles.teacher_of(request.id)
+        ask = _RequestAsks(request, self._teachers, role, self._sampling, journalled, self._record, self._roles.prices)
         try:
             async with asyncio.timeout(self._deadline_s):
                 drafts = await self._recipe.make(request, ask, self._options)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from synth_ray.admit.admission import KeptRows
 from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.dedup import snapshot
 from synth_ray.dedup.index import Batch, Index, Shards
@@ -21,7 +22,7 @@ _BATCH_ROWS = 4096
 INDEX = "_synth/index/snapshot"
 
 
-def open_index(job: Job, shards: Shards | None) -> tuple[Index, SplitLeakGuard]:
+def open_index(job: Job, shards: Shards | None) -> KeptRows:
     """An index and a split-leak guard that hold the rows of every run in `dedup.against`.
 
     Raises JobError for a run whose index is not comparable.
@@ -34,7 +35,7 @@ def open_index(job: Job, shards: Shards | None) -> tuple[Index, SplitLeakGuard]:
         snapshot.refuse_mismatch(record[0], _header(job), where=prefix)
         index.load(record[1])
         guard.load(record[1])
-    return index, guard
+    return KeptRows(index, guard)
 
 
 def refuse_other_indexes(job: Job) -> None:
@@ -67,9 +68,9 @@ def index_seeds(prepared: Prepared, index: Index, *, scrub_and_fingerprint: Call
         index.apply(Batch.of(rows, dedup.bands))
 
 
-def save_index(job: Job, index: Index, guard: SplitLeakGuard, storage: Storage) -> None:
+def save_index(job: Job, kept: KeptRows, storage: Storage) -> None:
     """Write the index and the guard beside the dataset, where the job keeps them."""
     if not job.dedup.keep_index:
         return
     with storage.upload(INDEX) as sink:
-        snapshot.write(sink, _header(job), index.state() | guard.state())
+        snapshot.write(sink, _header(job), kept.index.state() | kept.guard.state())

@@ -20,7 +20,8 @@ from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub
 from synth_ray.prepare.preparation import prepare
 from synth_ray.prepare.schedule import Schedule, open_schedule
-from synth_ray.publish.publication import Publication, RunFacts
+from synth_ray.publish.manifest_facts import RunFacts
+from synth_ray.publish.publication import Publication
 from synth_ray.route.fence import hold_lease, refuse_unconditional_store
 from synth_ray.route.run import Result
 from synth_ray.storage import Storage

@@ -14,7 +14,8 @@ from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.document import Job
 from synth_ray.job.load import BadJob
 from synth_ray.job.models import Model
-from synth_ray.prepare.preparation import Prepared, evaluation_sets, prepare
+from synth_ray.prepare.preparation import Prepared, prepare
+from synth_ray.prepare.sources import evaluation_sets
 from synth_ray.publish.indexing import refuse_other_indexes
 from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.recipes.templates import compile_template

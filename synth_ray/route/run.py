@@ -29,7 +29,8 @@ from synth_ray.meter.throughput import Throughput, engine_summary
 from synth_ray.prepare.gold import gold_requests
 from synth_ray.prepare.preparation import Prepared, prepare
 from synth_ray.prepare.schedule import Schedule, open_schedule
-from synth_ray.publish.publication import Publication, RunFacts
+from synth_ray.publish.manifest_facts import RunFacts
+from synth_ray.publish.publication import Publication
 from synth_ray.publish.publisher import Publisher
 from synth_ray.records import Request
 from synth_ray.route.fence import Fence, hold_lease, refuse_unconditional_store
