@@ -14,6 +14,7 @@ from synth_ray.admit.copies import Copies
 from synth_ray.admit.guard import Guard
 from synth_ray.check.checker import first_dropped
 from synth_ray.dedup.columns import runs_in
+from synth_ray.dedup.datasketch_parameters import banding_of
 from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.embedding import vectors_in
 from synth_ray.dedup.hashing import U32, Array
@@ -65,7 +66,7 @@ class Admission:
         copies: Copies | None = None,
     ) -> None:
         self._index = index or Index(dedup)
-        self._bands, self._drop = dedup.bands, frozenset(drop)
+        self._bands, self._drop = banding_of(dedup).bands, frozenset(drop)
         self._meanings = Meanings(dedup.semantic.threshold) if dedup.semantic is not None else None
         self._evals = evals or {}
         self._guard = guard or Guard()

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from synth_ray.dedup import normalise, text_vectors
 from synth_ray.dedup.columns import binary_column, one_array, texts_in
-from synth_ray.dedup.hashing import DIGEST_SEEDS, U8, U32, U64, Array, band_multipliers, gram_powers, permutations
+from synth_ray.dedup.datasketch_parameters import banding_of, permutations
+from synth_ray.dedup.hashing import DIGEST_SEEDS, U8, U32, U64, Array, band_multipliers, gram_powers
 from synth_ray.job.dedup import Dedup
 
 Texts: TypeAlias = "pa.Array | pa.ChunkedArray"
@@ -59,8 +60,8 @@ class Fingerprints:
 class Fingerprinter:
     """Texts to fingerprints: one text per row, straight from Arrow buffers.
 
-    MinHash after Broder (1997), as datasketch 2 computes it with scheme affine32 from the uint32 shingle hashes.
-    `compiled=False` takes the numpy path, whose values are the same bit for bit.
+    MinHash after Broder (1997), as datasketch computes it with scheme affine32 from the uint32 shingle hashes: permutations
+    and banding are datasketch's own. `compiled=False` takes the numpy path, whose values are the same bit for bit.
     """
 
     def __init__(self, dedup: Dedup, *, compiled: bool = True) -> None:
@@ -69,7 +70,7 @@ class Fingerprinter:
         self._compiled = compiled and reading_kernels is not None
         self._powers = gram_powers(self._ngram)
         self._a, self._b = permutations(dedup.permutations, dedup.seed)
-        self._multipliers, self._starts = band_multipliers(dedup.bands, dedup.rows_per_band)
+        self._multipliers, self._starts = band_multipliers(*banding_of(dedup))
 
     def __call__(self, texts: Texts) -> Fingerprints:
         column = one_array(texts, pa.large_string())
@@ -87,7 +88,7 @@ class Fingerprinter:
         banded = np.diff(prints.offsets) > 0
         columns = {
             "digest": pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(prints), [None, pa.py_buffer(prints.digests)]),
-            "bands": binary_column(prints.bands[banded].reshape(-1), text_vectors.offsets_of(banded * self._section.bands)),
+            "bands": binary_column(prints.bands[banded].reshape(-1), text_vectors.offsets_of(banded * len(self._starts))),
             "shingles": binary_column(prints.shingles, prints.offsets),
             "ngrams": binary_column(*self.said(staged["prompt"], staged["completion"])),
         }
@@ -156,7 +157,7 @@ class Fingerprinter:
         signatures = self._signatures(shingles, offsets)
         if not self._compiled:
             return text_vectors.band_keys(signatures, self._multipliers, self._starts)
-        out = np.empty((len(signatures), self._section.bands), U64)
+        out = np.empty((len(signatures), len(self._starts)), U64)
         sketch_kernels.band_keys(signatures, self._multipliers, self._starts, out)
         return out
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from synth_ray.dedup import index_kernels
 from synth_ray.dedup.columns import one_array, runs_in, words16_in
+from synth_ray.dedup.datasketch_parameters import banding_of
 from synth_ray.dedup.hashing import U8, U32, U64, Array
 from synth_ray.dedup.index_kernels import BARRED, EXACT, FULL, NEAR, NEW
 from synth_ray.dedup.table import Appended, Table
@@ -130,10 +131,11 @@ class Index:
     """
 
     def __init__(self, dedup: Dedup, *, shards: Shards | None = None, expected: int = 0) -> None:
-        self._bands, self._threshold, self._cap, self._near = dedup.bands, dedup.threshold, dedup.bucket_cap, dedup.near
+        self._bands = banding_of(dedup).bands
+        self._threshold, self._cap, self._near = dedup.threshold, dedup.bucket_cap, dedup.near
         self._shards = shards
         self._pending = (np.zeros(0, U64), np.zeros(0, U32))
-        self.table = Table(expected=expected * (dedup.bands + 1) if shards is None else 0)
+        self.table = Table(expected=expected * (self._bands + 1) if shards is None else 0)
         self._counts = np.zeros(2, np.int64)
         self.ids, self.splits = Appended(U8, width=16, expected=expected), Appended(U8, expected=expected)
         self._digests = Appended(U64, width=2, expected=expected)

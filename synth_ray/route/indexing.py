@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from synth_ray.admit.guard import Guard
 from synth_ray.dedup import snapshot
+from synth_ray.dedup.datasketch_parameters import banding_of
 from synth_ray.dedup.index import Batch, Index, Shards
 from synth_ray.errors import JobError, NotThere
 from synth_ray.job.document import Job
@@ -64,7 +65,7 @@ def index_seeds(prepared: Prepared, index: Index, *, curated: Callable[[pa.Table
         return
     for start in range(0, len(seeds), _AT_ONCE):
         rows = curated(seed_rows(seeds[i] for i in range(start, min(len(seeds), start + _AT_ONCE))))
-        index.apply(Batch.of(rows, dedup.bands))
+        index.apply(Batch.of(rows, banding_of(dedup).bands))
 
 
 def keep_index(job: Job, index: Index, guard: Guard, storage: Storage) -> None:
