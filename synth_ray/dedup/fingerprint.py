@@ -19,6 +19,7 @@ Texts: TypeAlias = "pa.Array | pa.ChunkedArray"
 
 try:
     from synth_ray.dedup import reading_kernels, sketch_kernels
+    from synth_ray.dedup.kernel_types import read_only
 except ImportError:  # no numba for this platform: the same values, slower
     reading_kernels = sketch_kernels = None  # type: ignore[assignment]
 
@@ -139,10 +140,11 @@ class Fingerprinter:
         if not self._compiled:
             return text_vectors.shingles(words, ends, self._ngram, fewest, self._powers)
         longest = int(np.diff(ends).max(initial=0))
-        found, ordered = np.empty(longest + 1, U32), np.empty(longest + 1, U32)
         counts = np.empty((2 << max(1, longest.bit_length())) + 1, np.int64)
+        scratch = sketch_kernels.Scratch(np.empty(longest + 1, U32), np.empty(longest + 1, U32), counts)
+        grams = sketch_kernels.Grams(self._ngram, fewest, read_only(self._powers))
         out, offsets = np.empty(len(words), U32), np.empty(len(ends), np.int64)
-        used = sketch_kernels.shingles(words, ends, self._ngram, fewest, self._powers, found, ordered, counts, out, offsets)
+        used = sketch_kernels.shingles(words, ends, grams, scratch, out, offsets)
         return out[:used], offsets
 
     def _signatures(self, shingles: Array, offsets: Array) -> Array:
@@ -175,11 +177,11 @@ def _read_compiled(raw: Array, offsets: Array, table: Array) -> tuple[Array, Arr
     size = int(offsets[-1] - offsets[0])
     longest = int(np.diff(offsets).max(initial=0))
     chunks = np.empty(longest // 4 + 8, U64)
-    words = np.empty(size // 2 + len(offsets), U64)
-    ends, digests = np.empty(len(offsets), np.int64), np.empty((len(offsets) - 1, 2), U64)
-    flags, edges = np.empty(longest + 4, U8), np.empty(longest + 4, U32)
-    used = reading_kernels.read(raw, offsets, table, _SEEDS, chunks, chunks.view(U8), flags, edges, words, ends, digests)
-    return words[:used], ends, digests
+    scratch = reading_kernels.Scratch(chunks, chunks.view(U8), np.empty(longest + 4, U8), np.empty(longest + 4, U32))
+    hashes = np.empty(size // 2 + len(offsets), U64)
+    out = reading_kernels.Words(hashes, np.empty(len(offsets), np.int64), np.empty((len(offsets) - 1, 2), U64))
+    used = reading_kernels.read(raw, offsets, table, _SEEDS, scratch, out)
+    return hashes[:used], out.ends, out.digests
 
 
 def _normalised(texts: pa.Array, hard: Array) -> pa.Array:
