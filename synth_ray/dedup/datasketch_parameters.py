@@ -1,7 +1,7 @@
 """The parameters of MinHash and LSH, taken from datasketch at run time. The only file that imports datasketch.
 
 datasketch is the definition: its `MinHash` draws the permutations, its `MinHashLSH` chooses the banding. It is imported where
-it is first needed, because it brings scipy: about 0.4 s and 45 MB in each process.
+it is first needed, because it brings scipy: 0.2 to 0.4 s and 45 MB in each process.
 """
 
 from __future__ import annotations
