@@ -22,7 +22,7 @@ With it every use of a field counts the array up and down, atomically: `index_ke
 that comes to allocate fails when it is compiled.
 """
 INLINED = {"forceinline": True, "_nrt": False}
-"""Options of a helper in the loops of such a kernel: a call would copy every field of its tuples."""
+"""Options of a function that such a kernel calls in its loops: a real call would copy every field of its tuples."""
 
 U8S = nb.types.Array(nb.u1, 1, "C", readonly=True)
 U16S = nb.types.Array(nb.u2, 1, "C", readonly=True)
