@@ -1,41 +1,29 @@
-"""`synth-ray init`: a job and a few seeds to start from."""
+"""`synth-ray init`: a job that this machine can run, and a few seeds to start from."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
+from synth_ray.cli.machine import KEY, Kind, kind_of_machine
+from synth_ray.cli.starters import FIRST, starter
 from synth_ray.errors import JobError
+from synth_ray.job.bundled import bundled_teacher_path
 
-_JOB = """\
-# A first job. `synth-ray check job.yaml` says what is wrong, `preview` shows the first prompts, `run` makes the dataset.
-name: my-first-dataset
-seeds:
-  path: seeds.jsonl            # also CSV, Parquet, JSON arrays, s3://…
-recipe: distill                # one prompt, one answer; `vary` makes new prompts first
-models:
-  teacher:
-    model: Qwen/Qwen3-8B       # any model vLLM serves, or a local folder
-    revision: main
-sampling:
-  temperature: 0.8
-  max_tokens: 512
-split:
-  allow_synthetic_only_eval: true   # better: name real rows under split.real
-output:
-  path: out/my-first-dataset   # or s3://bucket/prefix
-"""
-
-_SEEDS = """\
-{"prompt": "Explain to a new colleague why backups must be restored once in a while."}
-{"prompt": "Write a short, polite reply to a customer whose parcel is two days late."}
-{"prompt": "A train leaves at 9:40 and arrives at 12:05. How long is the journey?"}
-"""
+_WHY = {
+    Kind.GPU: "Qwen/Qwen3-8B by vLLM, for this machine has a GPU",
+    Kind.ENDPOINT: f"gpt-4.1-mini at OpenAI's server, for {KEY} is set and no GPU is here",
+    Kind.TINY: f"the bundled tiny one, by vLLM on the CPU, for no GPU is here and {KEY} is not set",
+}
 
 
 def main(arguments: argparse.Namespace) -> int:
-    folder = Path(arguments.folder)
-    files = {folder / "job.yaml": _JOB, folder / "seeds.jsonl": _SEEDS}
+    folder, recipe = Path(arguments.folder), arguments.recipe or FIRST
+    kind = kind_of_machine(os.environ)
+    files = {folder / name: text for name, text in starter(recipe, kind, teacher=bundled_teacher_path()).items()}
     there = [str(path) for path in files if path.exists()]
     if there:
         raise JobError(f"init: wanted an empty place, got {', '.join(there)}; give another folder")
@@ -43,4 +31,16 @@ def main(arguments: argparse.Namespace) -> int:
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
         print(path)
+    print(f"teacher: {'none, for this recipe asks nobody' if recipe == 'build' else _WHY[kind]}")
+    print("next:")
+    for line in _next(folder):
+        print(f"  {line}")
     return 0
+
+
+def _next(folder: Path) -> Iterator[str]:
+    """Commands as they are to be typed: a job's paths count from where they are typed."""
+    if folder.resolve() != Path.cwd():
+        yield f"cd {shlex.quote(str(folder))}"
+    for command in ("check", "preview", "run"):
+        yield f"synth-ray {command} job.yaml"
