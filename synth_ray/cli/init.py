@@ -14,32 +14,43 @@ from synth_ray.errors import JobError
 from synth_ray.job.bundled import bundled_teacher_path
 
 _WHY = {
-    Kind.GPU: "Qwen/Qwen3-8B by vLLM, for this machine has a GPU",
-    Kind.ENDPOINT: f"gpt-4.1-mini at OpenAI's server, for {KEY} is set and no GPU is here",
-    Kind.TINY: f"the bundled tiny one, by vLLM on the CPU, for no GPU is here and {KEY} is not set",
+    Kind.GPU: "Qwen/Qwen3-8B in vLLM, because this machine has a GPU",
+    Kind.ENDPOINT: f"gpt-4.1-mini at OpenAI, because {KEY} is set and no GPU was found",
+    Kind.TINY: f"the bundled tiny teacher in vLLM on the CPU, because no GPU was found and {KEY} is not set",
 }
+_TOO_HARD = ("rewrite", "prefer")
+"""Recipes at which the tiny teacher fails on every row, as the checks should find."""
 
 
 def main(arguments: argparse.Namespace) -> int:
     folder, recipe = Path(arguments.folder), arguments.recipe or FIRST
     kind = kind_of_machine(os.environ)
     files = {folder / name: text for name, text in starter(recipe, kind, teacher=bundled_teacher_path()).items()}
-    there = [str(path) for path in files if path.exists()]
-    if there:
-        raise JobError(f"init: wanted an empty place, got {', '.join(there)}; give another folder")
+    existing = [str(path) for path in files if path.exists()]
+    if existing:
+        raise JobError(f"init: wanted an empty place, got {', '.join(existing)}; give another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
         print(path)
-    print(f"teacher: {'none, for this recipe asks nobody' if recipe == 'build' else _WHY[kind]}")
+    print(f"teacher: {_teacher(recipe, kind)}")
     print("next:")
     for line in _next(folder):
         print(f"  {line}")
     return 0
 
 
+def _teacher(recipe: str, kind: Kind) -> str:
+    """The teacher of the job, and why this one."""
+    if recipe == "build":
+        return "none, because this recipe asks no model"
+    if kind is Kind.TINY and recipe in _TOO_HARD:
+        return f"{_WHY[kind]}; {recipe} is too hard for it: expect no accepted rows"
+    return _WHY[kind]
+
+
 def _next(folder: Path) -> Iterator[str]:
-    """Commands as they are to be typed: a job's paths count from where they are typed."""
+    """The commands to type next. A job's paths are relative to where its command is typed, so the folder comes first."""
     if folder.resolve() != Path.cwd():
         yield f"cd {shlex.quote(str(folder))}"
     for command in ("check", "preview", "run"):

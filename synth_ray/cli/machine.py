@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
 
 def kind_of_machine(environment: Mapping[str, str], *, devices: Path = _DEVICES) -> Kind:
-    """A GPU before a key, for its tokens are not paid for by number. Imports no framework, so it takes no time."""
+    """A GPU comes before a key, because its tokens cost nothing extra. Imports no framework, so it is quick."""
     if _has_gpu(environment, devices):
         return Kind.GPU
     return Kind.ENDPOINT if environment.get(KEY) else Kind.TINY
@@ -35,7 +35,7 @@ def _has_gpu(environment: Mapping[str, str], devices: Path) -> bool:
     if tool is None:
         return False
     try:
-        listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False)
+        listing = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return False  # a tool that cannot say so shows no GPU
-    return listed.returncode == 0 and listed.stdout.startswith("GPU ")
+        return False  # a tool that cannot answer counts as no GPU
+    return listing.returncode == 0 and listing.stdout.startswith("GPU ")

@@ -65,9 +65,9 @@ def _job(recipe: str, kind: Kind, teacher: Path) -> str:
         undefined=StrictUndefined,
         loader=FileSystemLoader(_TEMPLATES),
     )
-    kinds = {one.value: one is kind for one in Kind}
-    told = {"models": f"models/{kind.value}.yaml", "teacher": json.dumps(str(teacher)), "judge": False}
-    return environment.get_template(f"jobs/{recipe}.yaml").render(**kinds, **told)
+    is_kind = {member.value: member is kind for member in Kind}
+    values = {"models": f"models/{kind.value}.yaml", "teacher": json.dumps(str(teacher)), "judge": False}
+    return environment.get_template(f"jobs/{recipe}.yaml").render(**is_kind, **values)
 
 
 def _seeds(name: str) -> str:

@@ -24,27 +24,27 @@ COMMANDS = 'synth-ray() { python -m synth_ray.cli.main "$@"; }; python() { "$PYT
 class Block(NamedTuple):
     kind: str
     text: str
-    shown: list[str]
+    output: list[str]
     """Lines that the page says it prints, without the teacher's own words, which are indented: they differ by processor."""
 
 
 def blocks() -> Iterator[Block]:
-    found = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    for (kind, text), (after, shown) in pairwise([*found, ("", "")]):
+    fences = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    for (kind, text), (next_kind, next_text) in pairwise([*fences, ("", "")]):
         if kind in ("sh", "python"):
-            lines = shown.splitlines() if after == "text" else []
+            lines = next_text.splitlines() if next_kind == "text" else []
             yield Block(kind, text, [line for line in lines if line.strip(" …") and not line.startswith("    ")])
 
 
-def plain(line: str) -> str:
+def normalise(line: str) -> str:
     """A line without what differs from run to run: numbers and the length of bars."""
     return re.sub(r"\d+(?:[.,]\d+)*", "N", re.sub(r"[█\s]+", " ", line)).strip()
 
 
-def is_printed(shown: str, printed: list[str]) -> bool:
+def is_printed(shown: str, lines: list[str]) -> bool:
     """`…` in a shown line stands for anything."""
-    pattern = ".*".join(re.escape(part.strip()) for part in plain(shown).split("…"))
-    return any(re.fullmatch(pattern, line) for line in printed)
+    pattern = ".*".join(re.escape(part.strip()) for part in normalise(shown).split("…"))
+    return any(re.fullmatch(pattern, line) for line in lines)
 
 
 @pytest.mark.vllm
@@ -55,12 +55,12 @@ def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
         pytest.skip("the page shows a machine without a GPU")
     folder, place = tmp_path / "empty", tmp_path / "place"
     folder.mkdir()
-    for kind, text, shown in blocks():
-        typed = ["bash", "-c", f"{COMMANDS}{text}pwd > {place}"] if kind == "sh" else [sys.executable, "-c", text]
-        ran = subprocess.run(typed, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
-        assert ran.returncode == 0, f"{text}\n{ran.stderr[-3000:]}"
-        printed = [plain(line) for line in ran.stdout.splitlines()]
-        missing = [line for line in shown if not is_printed(line, printed)]
-        assert not missing, f"{text}\n{ran.stdout}"
+    for kind, text, output in blocks():
+        command = ["bash", "-c", f"{COMMANDS}{text}pwd > {place}"] if kind == "sh" else [sys.executable, "-c", text]
+        process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert process.returncode == 0, f"{text}\n{process.stderr[-3000:]}"
+        lines = [normalise(line) for line in process.stdout.splitlines()]
+        missing = [line for line in output if not is_printed(line, lines)]
+        assert not missing, f"{text}\n{process.stdout}"
         folder = Path(place.read_text().strip())
     assert (folder / "out" / "my-first-dataset" / "manifest.json").is_file()

@@ -177,12 +177,12 @@ def test_a_prompt_longer_than_the_engine_takes_fails_alone(real: str, request: p
 def test_a_chat_template_sees_the_models_own_variables_and_they_are_part_of_what_is_asked() -> None:
     from transformers import AutoTokenizer
 
-    tokenizer, asked = AutoTokenizer.from_pretrained(TINY_TEACHER), [user("When will the lamp be in stock?")]
-    plain, bare = (chat_tokens(tokenizer, asked, told) for told in ({}, {"add_generation_prompt": False}))
-    assert tokenizer.decode(plain) == tokenizer.decode(bare) + "<|assistant|>\n"
+    tokenizer, messages = AutoTokenizer.from_pretrained(TINY_TEACHER), [user("When will the lamp be in stock?")]
+    default, changed = (chat_tokens(tokenizer, messages, kwargs) for kwargs in ({}, {"add_generation_prompt": False}))
+    assert tokenizer.decode(default) == tokenizer.decode(changed) + "<|assistant|>\n"
     model = Model(model="m", chat_template_kwargs={"enable_thinking": False})
     assert model.identity() != Model(model="m").identity()
-    body = request_body(model, Prompt(asked, "0" * 8), is_vllm=True)
+    body = request_body(model, Prompt(messages, "0" * 8), is_vllm=True)
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 

@@ -21,19 +21,19 @@ from synth_ray.job.load import load_job
 from synth_ray.recipes.catalogue import OURS, options_of
 from tests.conftest import ROOT, TINY_TEACHER
 
-INVENTED = {"engine": "scripted", "script": {"answers": ["{{ words }}"]}}
+SCRIPTED = {"engine": "scripted", "script": {"answers": ["{{ words }}"]}}
 # Where an invented answer cannot be right: it stands in no passage, and five random votes hardly agree.
-LENIENT = {"rewrite": ["check.verify=none"], "label": ["recipe.min_agreement=0.2"]}
+OVERRIDES = {"rewrite": ["check.verify=none"], "label": ["recipe.min_agreement=0.2"]}
 
 
-def written(folder: Path, recipe: str, kind: Kind) -> Path:
+def write_job(folder: Path, recipe: str, kind: Kind) -> Path:
     folder.mkdir(parents=True)
     for name, text in starter(recipe, kind, teacher=TINY_TEACHER).items():
         (folder / name).write_text(text)
     return folder
 
 
-def no_gpu(tmp_path: Path, **more: str) -> dict[str, str]:
+def without_gpu(tmp_path: Path, **more: str) -> dict[str, str]:
     return {"PATH": str(tmp_path / "no tools"), **more}
 
 
@@ -42,7 +42,7 @@ def test_every_job_passes_check_on_every_kind_of_machine(
     tmp_path: Path, recipe: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for kind in Kind:
-        monkeypatch.chdir(written(tmp_path / kind, recipe, kind))
+        monkeypatch.chdir(write_job(tmp_path / kind, recipe, kind))
         job = load_job("job.yaml")
         options_of(job.recipe)
         assert main(["check", "job.yaml"]) == 0, capsys.readouterr().err
@@ -53,51 +53,56 @@ def test_every_job_passes_check_on_every_kind_of_machine(
 
 @pytest.mark.parametrize("recipe", SEEDS_OF)
 def test_every_recipes_job_runs_to_a_dataset(tmp_path: Path, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(written(tmp_path / recipe, recipe, Kind.TINY))
-    models: Any = {"teacher": INVENTED, "judge": INVENTED} if recipe == "prefer" else {"teacher": INVENTED}
-    changed = [] if recipe == "build" else [f"models={json.dumps(models)}", *LENIENT.get(recipe, [])]
-    assert main(["run", "job.yaml", "--quiet", "--engine", "local", *[word for one in changed for word in ("--set", one)]]) == 0
-    [manifest] = Path("out").glob("*/manifest.json")
-    told = json.loads(manifest.read_text())
-    assert told["complete"]
-    assert told["rows"]["accepted"] > 0
-    assert not told["rows"]["failed"]
-    assert not told["synthetic_only_eval"]
+    monkeypatch.chdir(write_job(tmp_path / recipe, recipe, Kind.TINY))
+    models: Any = {"teacher": SCRIPTED, "judge": SCRIPTED} if recipe == "prefer" else {"teacher": SCRIPTED}
+    overrides = [] if recipe == "build" else [f"models={json.dumps(models)}", *OVERRIDES.get(recipe, [])]
+    assert (
+        main(
+            ["run", "job.yaml", "--quiet", "--engine", "local", *[word for override in overrides for word in ("--set", override)]]
+        )
+        == 0
+    )
+    [path] = Path("out").glob("*/manifest.json")
+    manifest = json.loads(path.read_text())
+    assert manifest["complete"]
+    assert manifest["rows"]["accepted"] > 0
+    assert not manifest["rows"]["failed"]
+    assert not manifest["synthetic_only_eval"]
 
 
 @pytest.mark.vllm
 def test_the_first_job_of_a_machine_without_gpu_or_key_gets_rows_from_the_tiny_teacher(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(written(tmp_path / "first", FIRST, Kind.TINY))
+    monkeypatch.chdir(write_job(tmp_path / "first", FIRST, Kind.TINY))
     assert main(["run", "job.yaml", "--quiet", "--engine", "local", "--set", "plan.requests=12"]) == 0
     manifest = json.loads(Path("out/my-first-dataset/manifest.json").read_text())
     assert manifest["rows"]["accepted"] > 12
     assert manifest["splits"]["train"] > 0
     assert manifest["versions"]["vllm"]
-    [(leaked,)] = duckdb.sql(
+    [(leaks,)] = duckdb.sql(
         "select count(*) from read_parquet('out/my-first-dataset/data/**/*.parquet') a, "
         "read_parquet('out/my-first-dataset/data/**/*.parquet') b where a.lineage = b.lineage and a.split != b.split"
     ).fetchall()
-    assert leaked == 0
+    assert leaks == 0
 
 
 def test_a_gpu_comes_before_a_key_and_a_key_before_the_tiny_teacher(tmp_path: Path) -> None:
-    nothing, here = tmp_path / "nothing", tmp_path / "here"
-    nothing.mkdir()
-    here.mkdir()
-    (nothing / "nvidiactl").touch()  # the driver without a device
-    (here / "nvidia0").touch()
-    assert kind_of_machine(no_gpu(tmp_path), devices=nothing) is Kind.TINY
-    assert kind_of_machine(no_gpu(tmp_path, **{KEY: ""}), devices=nothing) is Kind.TINY
-    assert kind_of_machine(no_gpu(tmp_path, **{KEY: "k"}), devices=nothing) is Kind.ENDPOINT
-    assert kind_of_machine(no_gpu(tmp_path, **{KEY: "k"}), devices=here) is Kind.GPU
+    empty, full = tmp_path / "empty", tmp_path / "full"
+    empty.mkdir()
+    full.mkdir()
+    (empty / "nvidiactl").touch()  # the driver without a device
+    (full / "nvidia0").touch()
+    assert kind_of_machine(without_gpu(tmp_path), devices=empty) is Kind.TINY
+    assert kind_of_machine(without_gpu(tmp_path, **{KEY: ""}), devices=empty) is Kind.TINY
+    assert kind_of_machine(without_gpu(tmp_path, **{KEY: "k"}), devices=empty) is Kind.ENDPOINT
+    assert kind_of_machine(without_gpu(tmp_path, **{KEY: "k"}), devices=full) is Kind.GPU
 
 
-@pytest.mark.parametrize(("says", "kind"), [("echo 'GPU 0: a card'", Kind.GPU), ("echo 'No devices'; exit 6", Kind.TINY)])
-def test_nvidia_smi_is_believed_where_devices_have_other_names(tmp_path: Path, says: str, kind: Kind) -> None:
+@pytest.mark.parametrize(("script", "kind"), [("echo 'GPU 0: a card'", Kind.GPU), ("echo 'No devices'; exit 6", Kind.TINY)])
+def test_nvidia_smi_is_believed_where_devices_have_other_names(tmp_path: Path, script: str, kind: Kind) -> None:
     tool = tmp_path / "nvidia-smi"
-    tool.write_text(f"#!/bin/sh\n{says}\n")
+    tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
     assert kind_of_machine({"PATH": str(tmp_path)}, devices=tmp_path) is kind
 
@@ -125,8 +130,8 @@ def test_the_command_line_names_the_recipes_there_are_and_the_nearest_to_one_the
     assert tuple(SEEDS_OF) == OURS
     with pytest.raises(SystemExit):
         main(["init", "--help"])
-    told = capsys.readouterr().out
-    assert all(name in told for name in OURS)
+    text = capsys.readouterr().out
+    assert all(name in text for name in OURS)
     assert main(["init", str(tmp_path / "x"), "--recipe", "edge_case"]) == 2
     assert "got 'edge_case'; did you mean 'edge_cases'?" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
