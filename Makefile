@@ -39,11 +39,19 @@ chaos: $(STAMP)  ## a soak of ten minutes: kills and store faults; what survived
 bench-%: $(STAMP)  ## run one benchmark: prints its table, writes bench/results/NAME.json
 	$(BIN)/python -m bench.$*
 
+docs-reference: $(STAMP)  ## write docs/reference/ again from the code, and the chart from bench/results/
+	$(BIN)/python docs/generate.py
+	$(BIN)/python -m bench.chart
+
+docs: $(STAMP)  ## build the documentation site into out/site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo out/site/index.html
+
 lock: $(STAMP)  ## resolve requirements/cpu.lock again from pyproject.toml
 	$(BIN)/pip install --quiet uv
-	UV_FIND_LINKS=$$PIP_FIND_LINKS $(BIN)/uv pip compile --quiet pyproject.toml --extra cpu --extra dev \
+	UV_FIND_LINKS=$$PIP_FIND_LINKS $(BIN)/uv pip compile --quiet pyproject.toml --extra cpu --extra dev --extra docs \
 	  --python-version 3.11 --torch-backend cpu --no-header --no-annotate --no-emit-find-links --no-emit-index-url \
 	  --no-emit-package torch --no-emit-package torchvision --no-emit-package torchaudio \
 	  --no-emit-package torchcodec --no-emit-package triton --output-file requirements/cpu.lock
 
-.PHONY: help env demo test check chaos lock
+.PHONY: help env demo test check chaos docs docs-reference lock

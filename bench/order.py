@@ -12,11 +12,11 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
 
-import synth_ray.route.pending as pending
+import synth_ray.drive.request_queue as pending
 from bench.results import tell
 from bench.simulated import SimulatedPool, SimulatedReplica, seed, simulate
+from synth_ray.drive.lengths import LengthPredictor
 from synth_ray.records import Seed
-from synth_ray.route.lengths import Lengths
 
 SLOTS = 128
 
@@ -49,12 +49,12 @@ def tail(n: int, replicas: int, correlation: float, order: str) -> dict[str, Any
     engines = [SimulatedReplica(SLOTS) for _ in range(replicas)]
     length = lambda request: tokens[request.id]  # noqa: E731
     if order == "plan's order":
-        with replaced(pending.Pending, "longest_first", lambda self: None):
+        with replaced(pending.RequestQueue, "longest_first", lambda self: None):
             pool, _ = simulate(seeds, engines, length)
     elif order == "known lengths":
         with (
-            replaced(Lengths, "expected", lambda self, request: length(request)),
-            replaced(Lengths, "tells", property(lambda self: True)),
+            replaced(LengthPredictor, "expected", lambda self, request: length(request)),
+            replaced(LengthPredictor, "tells", property(lambda self: True)),
         ):
             pool, _ = simulate(seeds, engines, length)
     else:

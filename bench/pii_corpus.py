@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import phonenumbers
 
-from synth_ray.scrub.ibans import LENGTHS
+from synth_ray.scrub.detect.ibans import LENGTHS
 
 ALNUM = string.ascii_letters + string.digits
 URLSAFE = ALNUM + "-_"

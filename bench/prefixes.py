@@ -32,10 +32,10 @@ def seeds() -> list[dict[str, str]]:
 
 def cached(teachers: int, *, routed: bool) -> dict[str, Any]:
     import synth_ray
-    from synth_ray.route import pending
+    from synth_ray.drive import request_queue
 
     if not routed:
-        pending._prefix = lambda request: ""
+        request_queue._prefix = lambda request: ""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "seeds.jsonl"
         path.write_text("".join(json.dumps(one) + "\n" for one in seeds()))

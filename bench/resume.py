@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.results import tell
-from synth_ray.ask.journal import journalled
+from synth_ray.ask.journal import journalled_chunks
 from synth_ray.dataset.ledger import COMMITS, Commit, Ledger
-from synth_ray.dataset.standing import standing
+from synth_ray.dataset.output_status import read_status
+from synth_ray.drive.window import Window
 from synth_ray.job.load import job_from
-from synth_ray.route.growing import grown_plan
-from synth_ray.route.preparation import prepare
-from synth_ray.route.window import Window
+from synth_ray.prepare.plan_segments import load_or_grow_plan
+from synth_ray.prepare.preparation import prepare
 from synth_ray.storage import open_storage
 
 CHUNK = 1024
@@ -49,17 +49,17 @@ def ready(root: Path, rows: int, seeds: Path) -> dict[str, Any]:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as spool:
         prepared = prepare(job, spool=Path(spool))
-        plan = grown_plan(storage, prepared.planner, chunk_requests=CHUNK, extend=False, retry_failed=False)
+        plan = load_or_grow_plan(storage, prepared.planner, chunk_requests=CHUNK, extend=False, retry_failed=False)
         list(Ledger(storage).orphans())
         chunks = Ledger(storage).commits()
-        assert list(journalled(storage)) == []
+        assert list(journalled_chunks(storage)) == []
         window = Window(size=job.plan.window_chunks, staged=chunks)
         requests = plan.chunk(window.next_chunk)
     seconds = time.monotonic() - began
     assert len(requests) == CHUNK
     assert window.next_chunk == len(chunks)
     began = time.monotonic()
-    assert standing(storage, now=time.time()).rows == len(chunks) * CHUNK
+    assert read_status(storage, now=time.time()).rows == len(chunks) * CHUNK
     return {
         "rows committed": len(chunks) * CHUNK,
         "seconds to the next request": round(seconds, 2),

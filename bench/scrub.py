@@ -20,11 +20,11 @@ from bench.pii_fuzz import WORST, fragments, fuzzed
 from bench.pii_texts import corpus
 from bench.results import tell
 from synth_ray.job.scrub import Scrub
-from synth_ray.scrub import stock
-from synth_ray.scrub.exact import ExactPatterns
+from synth_ray.scrub.detect.patterns import PatternFinder
 from synth_ray.scrub.findings import Finding, spans_of
-from synth_ray.scrub.opening import chooser
-from synth_ray.scrub.patterns import PatternFinder
+from synth_ray.scrub.opening import finding_filter
+from synth_ray.scrub.presidio import stock
+from synth_ray.scrub.presidio.exact import ExactPatterns
 from synth_ray.scrub.scrubber import open_scrubber
 
 NEVER = 1e18
@@ -39,7 +39,7 @@ class Engines:
     def __init__(self) -> None:
         analyzer = stock.analyzer()
         exact, policy, section = ExactPatterns(), PatternFinder(Scrub()), Scrub()
-        choose = chooser(section)
+        choose = finding_filter(section)
         self.stock: Look = lambda t: [Finding(r.entity_type, r.start, r.end, r.score) for r in analyzer.analyze(t, "en")]
         self.exact: Look = lambda t: exact.find([t], until=NEVER)[0]
         self.policy: Look = lambda t: choose(t, policy.find([t], until=NEVER)[0])

@@ -13,15 +13,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.ask.rows import answered
+from synth_ray.ask.rows import rows_by_chunk
 from synth_ray.ask.teacher import Load, TeacherFacts
-from synth_ray.ask.worker import Recalled
+from synth_ray.ask.worker import JournalledAnswers
+from synth_ray.drive.driver import Driver
+from synth_ray.drive.window import Window
 from synth_ray.job.load import job_from
+from synth_ray.meter.tally import Tally
 from synth_ray.records import Draft, Outcome, Request, Seed
-from synth_ray.route.driver import Driver
-from synth_ray.route.pool import ChunkStaged, Event, TeacherAnswered, TeacherReady, TeacherReturned
-from synth_ray.route.tally import Tally
-from synth_ray.route.window import Window
+from synth_ray.workers.pool import ChunkStaged, Event, ReplicaAnswered, ReplicaReady, ReplicaReturned
 
 STEPS_A_TURN = 4  # decode steps between two looks of the driver: a tenth of a second at 25 ms a step
 
@@ -83,13 +83,13 @@ class SimulatedPool:
 
     def shards(self) -> None: ...
 
-    def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None:
+    def submit(self, teacher: int, requests: Sequence[Request], recalled: JournalledAnswers) -> None:
         self.replicas[teacher].queue.extend(requests)
 
     def withdraw(self, teacher: int, most: int) -> None:
         one = self.replicas[teacher]
         back = [one.queue.pop() for _ in range(min(most, max(0, len(one.queue) - one.slots)))]
-        self._news.append(TeacherReturned(teacher, [(r.chunk, r.position) for r in back]))
+        self._news.append(ReplicaReturned(teacher, [(r.chunk, r.position) for r in back]))
 
     def release(self, teacher: int) -> None:
         self.released[teacher] = self.steps
@@ -110,7 +110,7 @@ class SimulatedPool:
             if teacher not in self._up and self.steps >= self.joins[teacher]:
                 self._up.add(teacher)
                 facts = TeacherFacts("simulated", "", "", max_running=one.slots, max_model_len=1 << 20)
-                news.append(TeacherReady(teacher, {"teacher": facts}))
+                news.append(ReplicaReady(teacher, {"teacher": facts}))
         if news:
             return news
         for _ in range(STEPS_A_TURN):
@@ -129,7 +129,7 @@ class SimulatedPool:
             self.ended_at += [self.steps] * len(done)
             outcomes = [Outcome(r, [Draft([], "x", completion_tokens=self.length(r))]) for r in done]
             load = Load(len(one.running), len(one.queue), one.steps, one.running_sum)
-            news.append(TeacherAnswered(teacher, answered(outcomes), {"teacher": load}))
+            news.append(ReplicaAnswered(teacher, rows_by_chunk(outcomes), {"teacher": load}))
 
 
 class Planned:
@@ -171,7 +171,7 @@ def simulate(
     )
     driver = Driver(
         job,
-        plans=Planned(seeds, chunk=chunk),
+        schedule=Planned(seeds, chunk=chunk),
         pool=pool,
         window=Window(size=job.plan.window_chunks),
         admit=lambda _: None,

@@ -77,9 +77,9 @@ def counting() -> Spent:
     from synth_ray.dataset.ledger import Ledger
     from synth_ray.dedup.fingerprint import Fingerprinter
     from synth_ray.plan.chunks import Planner
-    from synth_ray.route import stager
-    from synth_ray.route.publisher import Publisher
+    from synth_ray.publish.publisher import Publisher
     from synth_ray.scrub.scrubber import Scrubber
+    from synth_ray.workers import row_stages
 
     spent = Spent()
     spent.count("plan", Planner, "numbered")
@@ -87,7 +87,7 @@ def counting() -> Spent:
     spent.count("rows", worker, "answered")
     spent.count("check", Checker, "table")
     spent.count("scrub", Scrubber, "table")
-    spent.count("compare", stager, "compared_text")
+    spent.count("compare", row_stages, "compared_text")
     spent.count("fingerprint", Fingerprinter, "table")
     spent.count("store", Ledger, "stage")
     spent.count("admit", Publisher, "admit")

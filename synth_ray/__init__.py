@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from synth_ray.job.document import Job
+    from synth_ray.meter.tally import Tally
     from synth_ray.route.run import Result
-    from synth_ray.route.tally import Tally
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "run"]
@@ -39,7 +39,7 @@ def run(
 
 def _pool(job: Job) -> Any:
     if job.cluster.engine == "local":
-        from synth_ray.route.local_pool import LocalPool
+        from synth_ray.workers.local_pool import LocalPool
 
         return LocalPool(job)
     from synth_ray.cluster.pool import RayPool

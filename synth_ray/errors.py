@@ -27,7 +27,7 @@ class JobError(SynthRayError):
     exit_code = 2
 
 
-class Absent(JobError):
+class MissingResource(JobError):
     pass
 
 
@@ -35,7 +35,7 @@ class StorageError(SynthRayError):
     pass
 
 
-class NotThere(StorageError):
+class ObjectNotFound(StorageError):
     pass
 
 
@@ -47,7 +47,7 @@ class TeacherError(SynthRayError):
     pass
 
 
-class EngineDead(TeacherError):
+class EngineDied(TeacherError):
     pass
 
 

@@ -100,7 +100,7 @@ def verdict_of(reason: Reason | None) -> Verdict:
     return Verdict.FAILED if reason in FAILED else Verdict.REJECTED
 
 
-def canonical(value: Any) -> bytes:
+def canonical_json(value: Any) -> bytes:
     """JSON bytes that depend on the value alone: sorted keys, no spaces, UTF-8, lone surrogates escaped."""
     return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
 
@@ -115,10 +115,10 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 
 def digest(*parts: Any, size: int = 16) -> str:
     """Hex BLAKE2b of the canonical form of the parts."""
-    return hashlib.blake2b(canonical(parts), digest_size=size).hexdigest()
+    return hashlib.blake2b(canonical_json(parts), digest_size=size).hexdigest()
 
 
-def by_fields(value: Any) -> tuple[Any, ...]:
+def reduce_by_fields(value: Any) -> tuple[Any, ...]:
     """`__reduce__` of a frozen dataclass with slots: what travels by the thousand is not pickled field name by field name."""
     return type(value), tuple(getattr(value, name) for name in value.__slots__)
 
@@ -158,7 +158,7 @@ class Request:
 _fields_of_seed = attrgetter(*Seed.__slots__)
 
 
-def as_tuples(requests: Iterable[Request]) -> list[tuple[Any, ...]]:
+def requests_to_tuples(requests: Iterable[Request]) -> list[tuple[Any, ...]]:
     """Requests as plain tuples: what travels by the thousand is pickled at a sixth of the cost of its objects."""
     seed = _fields_of_seed
     return [
@@ -166,11 +166,11 @@ def as_tuples(requests: Iterable[Request]) -> list[tuple[Any, ...]]:
     ]
 
 
-def from_tuples(told: Iterable[tuple[Any, ...]]) -> list[Request]:
+def requests_from_tuples(tuples: Iterable[tuple[Any, ...]]) -> list[Request]:
     """The requests that these tuples are of."""
     return [
         Request(id_, chunk, position, Seed(*seed), slots, tuple(Seed(*shot) for shot in shots), *rest)
-        for id_, chunk, position, seed, slots, shots, *rest in told
+        for id_, chunk, position, seed, slots, shots, *rest in tuples
     ]
 
 

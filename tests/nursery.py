@@ -85,12 +85,14 @@ def _child(ask: dict[str, Any], told: int) -> None:
 def _warm() -> None:
     """Load here, once, what every child would load for itself: models, kernels, word lists."""
     from synth_ray.job.load import job_from
+    from synth_ray.prepare.seed_rows import real_rows
     from synth_ray.records import Seed
-    from synth_ray.route.real_rows import real_rows
-    from synth_ray.route.stager import Stager
+    from synth_ray.workers.row_stages import RowStages
 
     job = {"name": "warm", "seeds": "none", "recipe": "distill", "models": {"teacher": {"engine": "scripted"}}, "output": "none"}
-    Stager(job_from(job)).curated(real_rows([Seed("0" * 32, "0" * 32, "test", {"prompt": "one two", "answer": "three four"})]))
+    RowStages(job_from(job)).scrub_and_fingerprint(
+        real_rows([Seed("0" * 32, "0" * 32, "test", {"prompt": "one two", "answer": "three four"})])
+    )
 
 
 def _serve() -> None:

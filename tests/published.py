@@ -49,7 +49,7 @@ def manifest_of(written: Written, shape: RowShape, *, refused: int, **changes: A
         "rows": Rows(requested=accepted + refused, accepted=accepted, rejected={"echo": refused} if refused else {}),
         "seeds": Seeds(read=accepted + refused + 1, planned=accepted + refused, rejected={"broken_json": 1}),
         "columns": {f.name: str(f.type) for f in shape.accepted_schema},
-        "rejected_columns": {f.name: str(f.type) for f in shape.refused_schema},
+        "rejected_columns": {f.name: str(f.type) for f in shape.rejected_schema},
         "pii": {"EMAIL_ADDRESS": 3},
         "teacher": "a teacher",
         "revision": "r1",

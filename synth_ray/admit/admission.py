@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synth_ray.admit.copies import Copies
-from synth_ray.admit.guard import Guard
+from synth_ray.admit.copies import CopyDetector
+from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.check.checker import first_dropped
 from synth_ray.dedup.columns import runs_in
 from synth_ray.dedup.decontaminate import EvalTexts
@@ -58,25 +58,25 @@ class Admission:
         dedup: Dedup,
         drop: Collection[str] = (),
         real: pa.Table,
-        room: Array | None = None,
+        remaining_rows: Array | None = None,
         evals: Mapping[str, EvalTexts] | None = None,
         index: Index | None = None,
-        guard: Guard | None = None,
-        copies: Copies | None = None,
+        guard: SplitLeakGuard | None = None,
+        copy_detector: CopyDetector | None = None,
     ) -> None:
         self._index = index or Index(dedup)
         self._bands, self._drop = dedup.bands, frozenset(drop)
-        self._meanings = Meanings(dedup.semantic.threshold) if dedup.semantic is not None else None
+        self._semantic_index = Meanings(dedup.semantic.threshold) if dedup.semantic is not None else None
         self._evals = evals or {}
-        self._guard = guard or Guard()
-        self._copies = copies
-        self.quoted: Counter[str] = Counter(dict.fromkeys(self._evals, 0))
-        self._room = room if room is not None else np.array([_UNLIMITED], np.int64)
+        self._guard = guard or SplitLeakGuard()
+        self._copy_detector = copy_detector
+        self.contaminated_by_set: Counter[str] = Counter(dict.fromkeys(self._evals, 0))
+        self._remaining_rows = remaining_rows if remaining_rows is not None else np.array([_UNLIMITED], np.int64)
         if real.num_rows:
             batch = Batch.of(real, self._bands)
             self._keep(real, batch, self._index.apply(batch))
 
-    def only_flag(self, flag: str) -> None:
+    def stop_rejecting_on(self, flag: str) -> None:
         """From here on this flag rejects nothing."""
         self._drop -= {flag}
 
@@ -86,57 +86,57 @@ class Admission:
 
     @property
     def index_bytes(self) -> int:
-        meanings = self._meanings.nbytes if self._meanings is not None else 0
+        meanings = self._semantic_index.nbytes if self._semantic_index is not None else 0
         return self._index.nbytes + self._index.store_nbytes + self._guard.nbytes + meanings
 
-    def decide(self, staged: pa.Table, cells: Array | None = None, *, room: Array | None = None) -> pa.Table:
+    def decide(self, staged: pa.Table, cells: Array | None = None, *, remaining_rows: Array | None = None) -> pa.Table:
         """A verdict per row, in the rows' order; see VERDICTS. Call with chunks in order, each once.
 
         `cells` is each row's place in `room`; left out, the first. Another `room` is for rows that no target counts.
         """
         cells = cells if cells is not None else np.zeros(staged.num_rows, np.int64)
-        decided = _Decided(staged, self._drop)
-        self._contaminated(decided)
-        self._copied(decided)
+        decided = _VerdictBuilder(staged, self._drop)
+        self._reject_contaminated(decided)
+        self._reject_copies(decided)
         rows = decided.open_rows
         if len(rows):
             open_ = staged.take(pa.array(rows))
             batch = Batch.of(open_, self._bands)
-            room = self._room if room is None else room
-            found = self._index.decide(batch, room=room, cell=cells[rows], bars=self._bars(open_, batch))
-            self._keep(open_, batch, found)
-            self._tell(decided, batch, found)
+            remaining_rows = self._remaining_rows if remaining_rows is None else remaining_rows
+            decisions = self._index.decide(batch, room=remaining_rows, cell=cells[rows], bars=self._blockers(open_, batch))
+            self._keep(open_, batch, decisions)
+            self._record_rejections(decided, batch, decisions)
         return decided.table()
 
-    def _bars(self, rows: pa.Table, batch: Batch) -> Bars:
-        bars = self._guard.bars(*_said(rows), batch.splits)
-        return bars if self._meanings is None else bars.joined(self._meanings.bars(vectors_in(rows["embedding"])))
+    def _blockers(self, rows: pa.Table, batch: Batch) -> Bars:
+        bars = self._guard.blockers(*_word_hashes_of(rows), batch.splits)
+        return bars if self._semantic_index is None else bars.joined(self._semantic_index.bars(vectors_in(rows["embedding"])))
 
-    def _keep(self, rows: pa.Table, batch: Batch, found: Found) -> None:
-        new = found.code == NEW
-        self._guard.keep(*_said(rows), batch.splits, new)
-        if self._meanings is not None:
-            self._meanings.keep(vectors_in(rows["embedding"])[new], found.number[new])
+    def _keep(self, rows: pa.Table, batch: Batch, decisions: Found) -> None:
+        new = decisions.code == NEW
+        self._guard.keep(*_word_hashes_of(rows), batch.splits, new)
+        if self._semantic_index is not None:
+            self._semantic_index.keep(vectors_in(rows["embedding"])[new], decisions.number[new])
 
-    def _contaminated(self, decided: _Decided) -> None:
+    def _reject_contaminated(self, decided: _VerdictBuilder) -> None:
         """A row that quotes several sets counts for each, and its detail names them all."""
         sets: dict[int, list[str]] = {}
         for name, texts in self._evals.items():
-            for row in np.flatnonzero(texts.quoted_by(*_said(decided.staged))).tolist():
+            for row in np.flatnonzero(texts.quoted_by(*_word_hashes_of(decided.staged))).tolist():
                 sets.setdefault(row, []).append(name)
-                self.quoted[name] += 1
+                self.contaminated_by_set[name] += 1
         for row, names in sets.items():
             decided.reject(row, Reason.CONTAMINATED, ", ".join(names))
 
-    def _copied(self, decided: _Decided) -> None:
-        for row, what in (self._copies.found(decided.staged) if self._copies is not None else {}).items():
-            decided.reject(row, Reason.COPIED, what)
+    def _reject_copies(self, decided: _VerdictBuilder) -> None:
+        for row, kind in (self._copy_detector.find_copies(decided.staged) if self._copy_detector is not None else {}).items():
+            decided.reject(row, Reason.COPIED, kind)
 
-    def _tell(self, decided: _Decided, batch: Batch, found: Found) -> None:
+    def _record_rejections(self, decided: _VerdictBuilder, batch: Batch, decisions: Found) -> None:
         rows = decided.open_rows
-        for place in np.flatnonzero(found.code != NEW).tolist():
-            row, code, kept = int(rows[place]), int(found.code[place]), int(found.number[place])
-            by_meaning = code == BARRED and found.similarity[place] > 0
+        for place in np.flatnonzero(decisions.code != NEW).tolist():
+            row, code, kept = int(rows[place]), int(decisions.code[place]), int(decisions.number[place])
+            by_meaning = code == BARRED and decisions.similarity[place] > 0
             long = code == BARRED and not by_meaning
             decided.reject(
                 row, Reason.SEMANTIC_DUPLICATE if by_meaning else _REASONS[code], "shares a long n-gram" if long else None
@@ -145,10 +145,10 @@ class Admission:
                 if self._index.splits.array[kept] != batch.splits[place]:
                     decided.reasons[row] = Reason.CROSS_SPLIT.value
                 decided.witness[row] = self._index.ids.array[kept].tobytes().hex()
-                decided.similarity[row] = float(found.similarity[place]) if not long else None
+                decided.similarity[row] = float(decisions.similarity[place]) if not long else None
 
 
-class _Decided:
+class _VerdictBuilder:
     """The verdicts of one chunk while they are being found. The first reason of a row stays."""
 
     def __init__(self, staged: pa.Table, drop: Collection[str]) -> None:
@@ -179,5 +179,5 @@ class _Decided:
         return pa.table(columns, schema=VERDICTS)
 
 
-def _said(rows: pa.Table) -> tuple[Array, Array]:
+def _word_hashes_of(rows: pa.Table) -> tuple[Array, Array]:
     return runs_in(rows["ngrams"], U32)

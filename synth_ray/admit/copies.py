@@ -15,13 +15,13 @@ from synth_ray.job.dedup import Decontaminate
 from synth_ray.recipes.contract import Shield
 from synth_ray.records import Origin, digest, fields_of
 
-Words = Callable[[pa.Array], tuple[Any, Any]]
+HashWords = Callable[[pa.Array], tuple[Any, Any]]
 
-RUN = 8
-_OF_A_CANARY = 5  # of its words in a row: no other text has them
+LONGEST_RUN = 8
+_CANARY_SYLLABLES = 5  # of its words in a row: no other text has them
 
 
-class Copies:
+class CopyDetector:
     """The real records of a run. Law: a row is found when it is a record that fewer than `rarer_than` are, when a text of its
     shares `longest_run` words in a row with a rare text, holds a share of `coverage` of one in runs of eight words, or is one;
     case, spacing and punctuation do not count. What many records say is nobody's.
@@ -29,43 +29,48 @@ class Copies:
     `records` are curated as rows are; held in memory, 16 bytes a word. `endings` are the canaries' own.
     """
 
-    def __init__(self, records: Iterable[Mapping[str, Any]], shield: Shield, read: Words, *, endings: Sequence[str] = ()) -> None:
-        self._shield, self._read = shield, read
+    def __init__(
+        self, records: Iterable[Mapping[str, Any]], shield: Shield, hash_words: HashWords, *, canary_suffixes: Sequence[str] = ()
+    ) -> None:
+        self._shield, self._hash_words = shield, hash_words
         known, texts = Counter[str](), Counter[str]()
         for record in records:
             known[_identity(record, shield.kinds)] += 1
             texts.update({_plain(record.get(name)) for name in shield.texts} - {""})
         self._rare = {name for name, n in known.items() if n < shield.rarer_than}
-        section = Decontaminate(ngram=shield.longest_run, coverage_ngram=RUN, coverage=shield.coverage)
-        self._texts = _texts([text for text, n in texts.items() if n < shield.rarer_than], section, read)
-        self._endings = {one: _texts([one], Decontaminate(ngram=_OF_A_CANARY, coverage=1.0), read) for one in endings}
+        section = Decontaminate(ngram=shield.longest_run, coverage_ngram=LONGEST_RUN, coverage=shield.coverage)
+        self._texts = _texts([text for text, n in texts.items() if n < shield.rarer_than], section, hash_words)
+        self._canary_suffixes = {
+            suffix: _texts([suffix], Decontaminate(ngram=_CANARY_SYLLABLES, coverage=1.0), hash_words)
+            for suffix in canary_suffixes
+        }
         self.counts: Counter[str] = Counter()
         self.canaries: set[str] = set()
 
     @property
     def planted(self) -> int:
         """Canaries there are to be found."""
-        return len(self._endings)
+        return len(self._canary_suffixes)
 
-    def found(self, staged: pa.Table) -> dict[int, str]:
+    def find_copies(self, staged: pa.Table) -> dict[int, str]:
         """Rows of a chunk that are copies, and of what: record, text, canary. Real rows stand in for nothing."""
         both = zip(fields_of(staged), staged["origin"].to_pylist(), strict=True)
         rows = {row: fields for row, (fields, origin) in enumerate(both) if origin == Origin.SYNTHETIC.value}
-        told = {row: "record" for row, fields in rows.items() if _identity(fields, self._shield.kinds) in self._rare}
+        copies = {row: "record" for row, fields in rows.items() if _identity(fields, self._shield.kinds) in self._rare}
         owners = [row for row in rows for _ in self._shield.texts]
         texts = [str(fields.get(name) or "") for fields in rows.values() for name in self._shield.texts]
-        said = self._read(pa.array(texts, pa.large_string()))
+        word_hashes = self._hash_words(pa.array(texts, pa.large_string()))
         if owners:
-            told |= {owners[at]: "text" for at in np.flatnonzero(self._texts.quoted_by(*said)).tolist()}
-            for ending, planted in self._endings.items():
-                leaked = {owners[at]: "canary" for at in np.flatnonzero(planted.quoted_by(*said)).tolist()}
+            copies |= {owners[at]: "text" for at in np.flatnonzero(self._texts.quoted_by(*word_hashes)).tolist()}
+            for ending, planted in self._canary_suffixes.items():
+                leaked = {owners[at]: "canary" for at in np.flatnonzero(planted.quoted_by(*word_hashes)).tolist()}
                 self.canaries |= {ending} if leaked else set()
-                told |= leaked
-        self.counts.update(told.values())
-        return told
+                copies |= leaked
+        self.counts.update(copies.values())
+        return copies
 
 
-def _texts(texts: Sequence[str], section: Decontaminate, read: Words) -> EvalTexts:
+def _texts(texts: Sequence[str], section: Decontaminate, read: HashWords) -> EvalTexts:
     return EvalTexts(*read(pa.array(list(texts), pa.large_string())), section)
 
 

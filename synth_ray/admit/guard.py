@@ -12,15 +12,15 @@ from synth_ray.dedup.ngrams import ngrams
 from synth_ray.dedup.table import Table
 from synth_ray.records import SPLITS, TRAIN
 
-LONG = 13
+LEAK_NGRAM = 13
 """Words of the n-gram no two rows may share across that line."""
 
 _TRAIN = SPLITS.index(TRAIN)
-_ELSEWHERE = 2**62
-_PAIRS_AT_ONCE = 1 << 22
+_NOT_KEPT = 2**62
+_BATCH_PAIRS = 1 << 22
 
 
-class Guard:
+class SplitLeakGuard:
     """The long n-grams of the kept rows of either side, about nine bytes each: 1.6 KB for a row of 200 words."""
 
     def __init__(self) -> None:
@@ -32,19 +32,19 @@ class Guard:
 
     def state(self) -> dict[str, Array]:
         """Both sides as arrays, for a snapshot."""
-        entries = {_name(side): table.entries() for side, table in self._sides.items()}
-        return {f"{name}_{part}": held[part] for name, held in entries.items() for part in ("his", "los")}
+        entries = {_array_name(side): table.entries() for side, table in self._sides.items()}
+        return {f"{name}_{part}": entry[part] for name, entry in entries.items() for part in ("his", "los")}
 
     def load(self, state: Mapping[str, Array]) -> None:
         """Hold what another guard held, besides what is here."""
         for side, table in self._sides.items():
-            his, los = (state[f"{_name(side)}_{part}"] for part in ("his", "los"))
+            his, los = (state[f"{_array_name(side)}_{part}"] for part in ("his", "los"))
             keys = his.astype(U64) << U64(32) | los.astype(U64) << U64(16)
             table.insert(keys, np.zeros(len(keys), U8), cap=1)
 
-    def bars(self, words: Array, ends: Array, splits: Array) -> Bars:
+    def blockers(self, words: Array, ends: Array, splits: Array) -> Bars:
         """What bars each row: a kept row of the other side, or an earlier row of the same batch, should that be kept."""
-        hashes, rows, _ = ngrams(words, ends, LONG)
+        hashes, rows, _ = ngrams(words, ends, LEAK_NGRAM)
         train = splits[rows] == _TRAIN
         by_kept = self._by_kept(hashes, rows, train)
         # What a kept row bars is kept by nobody, and bars no other.
@@ -56,22 +56,22 @@ class Guard:
         return Bars(np.concatenate(([0], np.cumsum(counts))), by[order], np.zeros(len(order)))
 
     def _by_kept(self, hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
-        found = []
+        pairs = []
         for side, table in self._sides.items():
-            asked = np.flatnonzero(train != side)
-            if len(table) and len(asked):
-                found.append(rows[asked][np.unique(table.lookup(hashes[asked])[0])])
-        barred = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
-        return barred, np.full(len(barred), _ELSEWHERE)
+            positions = np.flatnonzero(train != side)
+            if len(table) and len(positions):
+                pairs.append(rows[positions][np.unique(table.lookup(hashes[positions])[0])])
+        barred = np.unique(np.concatenate(pairs)) if pairs else np.zeros(0, np.int64)
+        return barred, np.full(len(barred), _NOT_KEPT)
 
     def keep(self, words: Array, ends: Array, splits: Array, kept: Array) -> None:
-        hashes, rows, _ = ngrams(words, ends, LONG)
+        hashes, rows, _ = ngrams(words, ends, LEAK_NGRAM)
         for side, table in self._sides.items():
             new = np.unique(hashes[kept[rows] & ((splits[rows] == _TRAIN) == side)])
             table.insert(new, np.zeros(len(new), U8), cap=1)
 
 
-def _name(side: bool) -> str:
+def _array_name(side: bool) -> str:
     return "long_of_train" if side else "long_of_evaluation"
 
 
@@ -81,13 +81,13 @@ def _by_batch(hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
     A sentence that many rows share is as many n-grams with the same rows: those are paired once.
     """
     size = int(rows.max()) + 1 if len(rows) else 1
-    waiting, held = [np.zeros(0, np.int64)], 0
+    waiting, pending = [np.zeros(0, np.int64)], 0
     for members, of_train in _shared(hashes, rows, train):
-        one, other = members[of_train], members[~of_train]
-        waiting.append((np.maximum.outer(one, other) * size + np.minimum.outer(one, other)).ravel())
-        held += len(waiting[-1])
-        if held > _PAIRS_AT_ONCE:
-            waiting, held = [np.unique(np.concatenate(waiting))], 0
+        train_members, other = members[of_train], members[~of_train]
+        waiting.append((np.maximum.outer(train_members, other) * size + np.minimum.outer(train_members, other)).ravel())
+        pending += len(waiting[-1])
+        if pending > _BATCH_PAIRS:
+            waiting, pending = [np.unique(np.concatenate(waiting))], 0
     pairs = np.unique(np.concatenate(waiting))
     return pairs // size, -1 - pairs % size
 

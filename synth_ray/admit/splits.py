@@ -15,8 +15,8 @@ _ROUNDING = 1e-9
 def split_of(lineage: str, fractions: Mapping[str, float], *, salt: str) -> str:
     """The split of a lineage. `fractions` are relative shares; a split without a share gets nothing."""
     shares = [(name, fractions.get(name, 0.0)) for name in SPLITS]
-    whole = sum(share for _, share in shares)
-    place = int.from_bytes(blake2b(f"{salt}\0{lineage}".encode(), digest_size=8).digest(), "big") / 2**64 * whole
+    total = sum(share for _, share in shares)
+    place = int.from_bytes(blake2b(f"{salt}\0{lineage}".encode(), digest_size=8).digest(), "big") / 2**64 * total
     reached = 0.0
     for name, share in shares:
         reached += share
@@ -25,7 +25,7 @@ def split_of(lineage: str, fractions: Mapping[str, float], *, salt: str) -> str:
     return next(name for name, share in reversed(shares) if share > 0)
 
 
-class Strata:
+class StratifiedSplits:
     """Splits by turns within each stratum, so that rare values are in every split too.
 
     Law: of any first n lineages of a stratum each split has its share to within two. The turns are Tijdeman's (The chairman
@@ -34,23 +34,25 @@ class Strata:
     """
 
     def __init__(self, fractions: Mapping[str, float], *, salt: str) -> None:
-        whole = sum(fractions.get(name, 0.0) for name in SPLITS)
-        self._shares = {name: fractions[name] / whole for name in SPLITS if fractions.get(name, 0.0) > 0}
+        total = sum(fractions.get(name, 0.0) for name in SPLITS)
+        self._shares = {name: fractions[name] / total for name in SPLITS if fractions.get(name, 0.0) > 0}
         self._salt = salt
         self._given: dict[str, Counter[str]] = {}
 
     def next_split(self, stratum: str) -> str:
-        given = self._given.get(stratum)
-        if given is None:
-            given = self._given[stratum] = Counter()
+        counts = self._given.get(stratum)
+        if counts is None:
+            counts = self._given[stratum] = Counter()
             name = blake2b(f"{self._salt}\0{stratum}".encode(), digest_size=8).digest()
             for _ in range(int.from_bytes(name, "big") % _BEGINNINGS):
-                self._turn(given)
-        return self._turn(given)
+                self._choose_split(counts)
+        return self._choose_split(counts)
 
-    def _turn(self, given: Counter[str]) -> str:
-        n, spare = given.total() + 1, 1 / max(1, 2 * len(self._shares) - 2)
-        due = [name for name, share in self._shares.items() if share * n - given[name] >= spare - _ROUNDING]
-        chosen = min(due, key=lambda name: (given[name] + 1 - spare) / self._shares[name]) if due else next(iter(self._shares))
-        given[chosen] += 1
+    def _choose_split(self, counts: Counter[str]) -> str:
+        n, tolerance = counts.total() + 1, 1 / max(1, 2 * len(self._shares) - 2)
+        due = [name for name, share in self._shares.items() if share * n - counts[name] >= tolerance - _ROUNDING]
+        chosen = (
+            min(due, key=lambda name: (counts[name] + 1 - tolerance) / self._shares[name]) if due else next(iter(self._shares))
+        )
+        counts[chosen] += 1
         return chosen

@@ -7,26 +7,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from synth_ray.ask.teacher import Prompt, Teacher
-from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.errors import AskFailed, EngineDied
 from synth_ray.job.document import Job
 from synth_ray.job.models import Sampling, teacher_role
 from synth_ray.recipes.catalogue import options_of, recipe_of
 from synth_ray.recipes.contract import Completion, Constraint, Recipe
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
 
-Note = Callable[[Request, str, list[Completion]], None]
-"""Told of every finished ask: its request, its key, its answers."""
+AnswerRecorder = Callable[[Request, str, list[Completion]], None]
+"""Called for every finished ask with its request, its key and its answers."""
 
-NOTHING: Mapping[str, list[Completion]] = {}
-FREE: Mapping[str, tuple[float, float]] = {}
+NO_ANSWERS: Mapping[str, list[Completion]] = {}
+NO_PRICES: Mapping[str, tuple[float, float]] = {}
 
 
-def _unnoted(_request: Request, _key: str, _answers: list[Completion]) -> None:
+def _no_recorder(_request: Request, _key: str, _answers: list[Completion]) -> None:
     pass
 
 
 class Asker:
-    """Turns requests into outcomes. Holds no request: any number may run at once."""
+    """Turns requests into outcomes. It has no state per request, so any number may run at once."""
 
     def __init__(
         self,
@@ -37,10 +37,10 @@ class Asker:
         sampling: Sampling,
         deadline_s: float,
         teacher_of: Callable[[str], str] = lambda _: "teacher",
-        prices: Mapping[str, tuple[float, float]] = FREE,
-        note: Note = _unnoted,
+        prices: Mapping[str, tuple[float, float]] = NO_PRICES,
+        record: AnswerRecorder = _no_recorder,
     ) -> None:
-        """`teacher_of` names the role that answers for the teacher, by the request's id; `prices` are per million tokens."""
+        """`teacher_of` maps a request's id to the role that is its teacher; `prices` are US dollars per million tokens."""
         self._recipe = recipe
         self._options = options
         self._teachers = teachers
@@ -48,10 +48,10 @@ class Asker:
         self._teacher_of = teacher_of
         self._prices = prices
         self._deadline_s = deadline_s
-        self._note = note
+        self._record = record
 
     @classmethod
-    def of(cls, job: Job, teachers: Mapping[str, Teacher], note: Note = _unnoted) -> Asker:
+    def of(cls, job: Job, teachers: Mapping[str, Teacher], record: AnswerRecorder = _no_recorder) -> Asker:
         """The asker of a job's recipe."""
         return cls(
             recipe_of(job),
@@ -61,16 +61,16 @@ class Asker:
             deadline_s=job.limits.request_deadline_s,
             teacher_of=lambda request: teacher_role(job.models.teacher_of(request)),
             prices={role: model.usd_per_1m for role, model in job.models.by_role().items()},
-            note=note,
+            record=record,
         )
 
-    async def run(self, request: Request, recalled: Mapping[str, list[Completion]] = NOTHING) -> Outcome:
-        """The outcome of one request. Raises EngineDead alone: everything else is data.
+    async def run(self, request: Request, journalled: Mapping[str, list[Completion]] = NO_ANSWERS) -> Outcome:
+        """The outcome of one request. Raises only EngineDied: every other failure is recorded in the outcome.
 
-        An ask whose key is in `recalled` was answered before an interruption and is not asked again.
+        An ask whose key is in `journalled` was answered before an interruption and is not sent again.
         """
         role = self._teacher_of(request.id)
-        ask = _Ask(request, self._teachers, role, self._sampling, recalled, self._note, self._prices)
+        ask = _RequestAsks(request, self._teachers, role, self._sampling, journalled, self._record, self._prices)
         try:
             async with asyncio.timeout(self._deadline_s):
                 drafts = await self._recipe.make(request, ask, self._options)
@@ -79,16 +79,17 @@ class Asker:
             drafts, reason, detail = [], Reason(error.reason), error.detail
         except TimeoutError:
             drafts, reason, detail = [], Reason.DEADLINE, f"not done after {self._deadline_s:g} s"
-        except EngineDead:
+        except EngineDied:
             raise
         except Exception as error:
-            # A recipe is user code: its bug costs its row, is counted, and its message may quote the row.
+            # A recipe is user code: an exception costs this request's rows and is counted; its message may quote the row, so only
+            # the type is kept.
             drafts, reason, detail = [], Reason.RECIPE_ERROR, type(error).__name__
         return ask.outcome(drafts[: request.slots], reason, detail)
 
 
-class _Ask:
-    """The `ask` of one request: names its asks, merges sampling keys, counts tokens."""
+class _RequestAsks:
+    """The `ask` object of one request: computes keys, merges sampling options, counts tokens and cost."""
 
     def __init__(
         self,
@@ -96,25 +97,25 @@ class _Ask:
         teachers: Mapping[str, Teacher],
         teacher_role: str,
         sampling: dict[str, Any],
-        recalled: Mapping[str, list[Completion]],
-        note: Note,
+        journalled: Mapping[str, list[Completion]],
+        record: AnswerRecorder,
         prices: Mapping[str, tuple[float, float]],
     ) -> None:
         self._request = request
         self._teachers = teachers
         self._teacher_role = teacher_role
         self._sampling = sampling
-        self._recalled = recalled
-        self._note = note
+        self._journalled = journalled
+        self._record = record
         self._prices = prices
         self._nano_usd = 0
-        self._asked: dict[str, int] = {}
+        self._times_asked: dict[str, int] = {}
         self._tokens = [0, 0, 0]
         self._attempts: dict[str, int] = {}
         self._last_prompt: list[Message] = []
 
-    async def __call__(self, messages: list[Message], **how: Any) -> Completion:
-        return (await self.many(messages, 1, **how))[0]
+    async def __call__(self, messages: list[Message], **options: Any) -> Completion:
+        return (await self.many(messages, 1, **options))[0]
 
     async def many(
         self,
@@ -129,26 +130,28 @@ class _Ask:
             self._last_prompt = messages
         key = self._key(role, messages, n, constraint, sampling)
         prompt = Prompt(messages, key, n, constraint, {**self._sampling, **sampling})
-        answers = self._recalled.get(key)
+        answers = self._journalled.get(key)
         answers_for = self._teacher_role if role == "teacher" else role
         if answers is None:
             answers = await self._teachers[answers_for].answer(prompt)
-            self._note(self._request, key, answers)
+            self._record(self._request, key, answers)
         self._tokens[0] += answers[0].prompt_tokens
         self._tokens[1] += sum(a.completion_tokens for a in answers)
         self._tokens[2] += answers[0].cached_tokens
-        self._pay(answers_for, answers)
+        self._add_cost(answers_for, answers)
         return answers
 
-    def _pay(self, role: str, answers: list[Completion]) -> None:
-        asked, said = self._prices.get(role, (0.0, 0.0))
-        self._nano_usd += round(1e3 * (asked * answers[0].prompt_tokens + said * sum(a.completion_tokens for a in answers)))
+    def _add_cost(self, role: str, answers: list[Completion]) -> None:
+        prompt_price, completion_price = self._prices.get(role, (0.0, 0.0))
+        self._nano_usd += round(
+            1e3 * (prompt_price * answers[0].prompt_tokens + completion_price * sum(a.completion_tokens for a in answers))
+        )
 
-    def _key(self, *what: Any) -> str:
-        """By what is asked and how often it was: asks that run side by side must not be told apart by their timing."""
-        asked = digest("ask", self._request.id, self._request.random_seed, *what)
-        times = self._asked[asked] = self._asked.get(asked, 0) + 1
-        return asked if times == 1 else digest(asked, times)
+    def _key(self, *parts: Any) -> str:
+        """The key depends on what is asked and how often it was asked before, never on timing: asks may run side by side."""
+        key = digest("ask", self._request.id, self._request.random_seed, *parts)
+        times = self._times_asked[key] = self._times_asked.get(key, 0) + 1
+        return key if times == 1 else digest(key, times)
 
     def attempt(self, reason: str) -> None:
         self._attempts[reason] = self._attempts.get(reason, 0) + 1

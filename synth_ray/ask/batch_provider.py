@@ -1,4 +1,4 @@
-"""A provider's batch endpoints, call by call: files up and down, batches created, listed and looked at."""
+"""A provider's batch endpoints: files uploaded and downloaded, batches created, listed and polled."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 import httpx
 
 from synth_ray.ask.openai_protocol import headers_of, path_of
-from synth_ray.errors import EngineDead
+from synth_ray.errors import EngineDied
 from synth_ray.job.models import Model
 
 ENDED = ("completed", "failed", "expired", "cancelled")
-NAME = "synth_ray"
-"""Key of the metadata under which a batch carries its record's name."""
+METADATA_KEY = "synth_ray"
+"""Metadata key under which a batch carries the name of its record."""
 
-_WAIT_S, _MOST_WAIT_S = 0.5, 60.0
+_WAIT_S, _MAX_WAIT_S = 0.5, 60.0
 _PAGE = 100
 _DOWNLOADS = 12
 
 
 class BatchProvider:
-    """Law: a call is made again until it is answered; a refusal of the key or the model, or `dead_after_s` without any
-    reply, is a dead engine. Creating is never simply made again: a reply may be lost where the batch is not.
+    """Law: a call is retried until it is answered; a refused key or model, or no reply for `dead_after_s`, is a dead engine.
+    Creating a batch is never simply retried: the reply may be lost although the batch exists.
     """
 
     def __init__(self, model: Model) -> None:
@@ -47,22 +47,22 @@ class BatchProvider:
             "input_file_id": file["id"],
             "endpoint": f"/v1/{path_of(self._model)}",
             "completion_window": f"{self._section.window_hours}h",
-            "metadata": {NAME: name},
+            "metadata": {METADATA_KEY: name},
         }
         tried = 0
         while True:
-            if (made := await self._once("POST", "/batches", json=body)) is not None:
-                return str(made["id"])
-            # No reply is no answer: the batch may be there.
+            if (created := await self._try_call("POST", "/batches", json=body)) is not None:
+                return str(created["id"])
+            # Without a reply the batch may exist all the same: look for it before creating another.
             await self._pause(tried)
-            if found := await self.find(name):
-                return found
+            if existing := await self.find(name):
+                return existing
             tried += 1
 
     async def find(self, name: str) -> str:
-        """The id of the batch that carries this name, or nothing."""
+        """The id of the batch that carries this name; empty if there is none."""
         async for batch in self._listed():
-            if (batch.get("metadata") or {}).get(NAME) == name:
+            if (batch.get("metadata") or {}).get(METADATA_KEY) == name:
                 return str(batch["id"])
         return ""
 
@@ -77,50 +77,50 @@ class BatchProvider:
             after = page["data"][-1]["id"]
 
     async def ended(self, batch: str) -> dict[str, Any]:
-        """Wait for a batch's end."""
+        """Poll until the batch has ended; returns its status."""
         pause = self._section.poll_s
         while True:
-            told: dict[str, Any] = await self._call("GET", f"/batches/{batch}")
-            if told["status"] in ENDED:
-                return told
+            status: dict[str, Any] = await self._call("GET", f"/batches/{batch}")
+            if status["status"] in ENDED:
+                return status
             await asyncio.sleep(pause)
             pause = min(1.3 * pause, 10 * self._section.poll_s)
 
     async def lines(self, file: str | None) -> list[dict[str, Any]]:
-        """The lines of a result file. One that comes down torn is fetched again: its answers are paid for."""
+        """The lines of a result file. A truncated download is fetched again: its answers are paid for."""
         size = (await self._call("GET", f"/files/{file}")).get("bytes") if file else None
-        found: list[dict[str, Any]] = []
+        lines: list[dict[str, Any]] = []
         for tried in range(_DOWNLOADS if file else 0):
             data = await self._content(str(file))
-            found = [one for one in map(_parsed, data.splitlines()) if one is not None]
-            if len(data) == (size or len(data)) and len(found) == len(data.splitlines()):
+            lines = [line for line in map(_parsed, data.splitlines()) if line is not None]
+            if len(data) == (size or len(data)) and len(lines) == len(data.splitlines()):
                 break
             await self._pause(tried)
-        return found
+        return lines
 
     async def _content(self, file: str) -> bytes:
         reply: httpx.Response = await self._call("GET", f"/files/{file}/content", plain=True)
         return reply.content
 
-    async def _call(self, method: str, path: str, *, plain: bool = False, **how: Any) -> Any:
+    async def _call(self, method: str, path: str, *, plain: bool = False, **options: Any) -> Any:
         tried = 0
         while True:
-            reply = await self._once(method, path, plain=plain, **how)
+            reply = await self._try_call(method, path, plain=plain, **options)
             if reply is not None:
                 return reply
             await self._pause(tried)
             tried += 1
 
-    async def _once(self, method: str, path: str, *, plain: bool = False, **how: Any) -> Any:
-        """The reply, or None where there was none that tells anything."""
+    async def _try_call(self, method: str, path: str, *, plain: bool = False, **options: Any) -> Any:
+        """The reply; None for a failure that may pass."""
         try:
-            reply = await self._client.request(method, path, **how)
+            reply = await self._client.request(method, path, **options)
         except httpx.HTTPError:
             return None
         if reply.status_code == 429 or reply.status_code >= 500:
             return None
         if reply.status_code >= 400:
-            raise EngineDead(
+            raise EngineDied(
                 f"models.batch: wanted {method} {path.split('/')[1]} to be taken, got HTTP {reply.status_code}; check url and "
                 "key_env, and the provider's limits"
             )
@@ -134,9 +134,9 @@ class BatchProvider:
 
     async def _pause(self, tried: int) -> None:
         if time.monotonic() - self._last_reply > self._section.dead_after_s:
-            raise EngineDead(f"models.batch: wanted a reply, got none in {self._section.dead_after_s:g} s")
+            raise EngineDied(f"models.batch: wanted a reply, got none in {self._section.dead_after_s:g} s")
         first = min(_WAIT_S, self._section.poll_s)
-        await asyncio.sleep(min(_MOST_WAIT_S, first * 2 ** min(tried, 9)) * (0.5 + random.random()))
+        await asyncio.sleep(min(_MAX_WAIT_S, first * 2 ** min(tried, 9)) * (0.5 + random.random()))
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -19,8 +19,8 @@ BATCHES = "_synth/batches/"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One batch. `batch` is empty until the provider's answer to its creation was heard."""
+class BatchRecord:
+    """One batch. `batch` is empty until the provider has confirmed its creation."""
 
     name: str
     ids: tuple[str, ...]
@@ -28,26 +28,26 @@ class Record:
 
 
 def name_of(ids: Iterable[str], tries: Iterable[int]) -> str:
-    """The same requests in the same try have one name, in whichever run they are sent."""
+    """The same requests in the same try have the same name, in whichever run they are sent."""
     return digest("batch", sorted(zip(ids, tries, strict=True)))
 
 
 class BatchRecords:
-    """Without a store, as in a preview, nothing is kept and nothing is found."""
+    """Records of the output's store. Without a store, as in a preview, nothing is kept."""
 
     def __init__(self, storage: Storage | None) -> None:
         self._storage = storage
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: BatchRecord) -> None:
         if self._storage is not None:
             data = json.dumps({"batch": record.batch, "ids": record.ids}).encode()
             self._storage.write(f"{BATCHES}{record.name}.json", data)
 
-    def forget(self, record: Record) -> None:
+    def forget(self, record: BatchRecord) -> None:
         if self._storage is not None:
             self._storage.delete(f"{BATCHES}{record.name}.json")
 
-    def all(self) -> Iterator[Record]:
+    def all(self) -> Iterator[BatchRecord]:
         for entry in self._storage.list(BATCHES) if self._storage is not None else ():
-            told = json.loads(self._storage.read(entry.path))  # type: ignore[union-attr]
-            yield Record(entry.path.removeprefix(BATCHES).removesuffix(".json"), tuple(told["ids"]), told["batch"])
+            record = json.loads(self._storage.read(entry.path))  # type: ignore[union-attr]
+            yield BatchRecord(entry.path.removeprefix(BATCHES).removesuffix(".json"), tuple(record["ids"]), record["batch"])

@@ -11,29 +11,29 @@ from typing import Any
 
 import httpx
 
-from synth_ray.ask.lanes import Lane, Lanes
-from synth_ray.ask.openai_protocol import completions_in, failure, headers_of, path_of, request_body
+from synth_ray.ask.adaptive_limit import EndpointLimiter, EndpointState
+from synth_ray.ask.openai_protocol import completions_in, error_for_status, headers_of, path_of, request_body
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
-from synth_ray.errors import Absent, AskFailed, EngineDead
+from synth_ray.errors import AskFailed, EngineDied, MissingResource
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Reason
 
 _FIRST_RETRIES = 64
-_WAIT_S, _MOST_WAIT_S = 0.5, 30.0
+_WAIT_S, _MAX_WAIT_S = 0.5, 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """No answer yet. A server that only said it is busy has done no work: such tries do not count."""
+class RetryLater:
+    """No answer yet: retry after `wait_s`. A busy server (429) has done no work, so such tries do not count (`uses_retry`)."""
 
     wait_s: float = 0.0
-    counts: bool = True
+    uses_retry: bool = True
 
 
 class EndpointTeacher:
-    """Law: an ask is answered, or fails for a reason of its own; a server that refuses the key or the model, or answers nobody
-    for `endpoint.dead_after_s`, is a dead engine. Secrets come from the environment and are in no error.
+    """Law: an ask is answered, or fails for a reason of its own; a server that refuses the key or the model, or sends no reply
+    for `endpoint.dead_after_s`, is a dead engine. Secrets come from the environment and appear in no error.
     """
 
     def __init__(self, model: Model) -> None:
@@ -41,22 +41,28 @@ class EndpointTeacher:
         self._model, self._endpoint = model, model.endpoint
         self._urls = model.endpoint.urls
         self._is_vllm = False
-        self._lanes: Lanes | None = None
+        self._limiter: EndpointLimiter | None = None
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._retries = float(_FIRST_RETRIES)
 
     def open(self) -> TeacherFacts:
-        """Ask every URL for its models. Raises Absent where none answers, or where the key or the model is not there."""
+        """Fetch the model list of every URL. Raises MissingResource where none replies, or where the key or the model is not
+        there.
+        """
         began = time.monotonic()
-        told = [found for url in self._urls if (found := self._models(url)) is not None]
-        if not told:
-            raise Absent(f"models.endpoint.urls: wanted a server that answers, got none of {len(self._urls)}; is one up?")
-        mine = [one for found in told for one in found if one.get("id") == self._model.model]
-        if not mine:
-            raise Absent(f"models.model: wanted a model that the server has, got '{self._model.model}', which it has not")
-        self._is_vllm = mine[0].get("owned_by") == "vllm" or self._endpoint.flavour == "vllm"
-        self._max_len = int(mine[0].get("max_model_len") or 1 << 20)
+        answers = [models for url in self._urls if (models := self._fetch_model_info(url)) is not None]
+        if not answers:
+            raise MissingResource(
+                f"models.endpoint.urls: wanted a server that answers, got none of {len(self._urls)}; is one up?"
+            )
+        matching = [model for models in answers for model in models if model.get("id") == self._model.model]
+        if not matching:
+            raise MissingResource(
+                f"models.model: wanted a model that the server has, got '{self._model.model}', which it has not"
+            )
+        self._is_vllm = matching[0].get("owned_by") == "vllm" or self._endpoint.flavour == "vllm"
+        self._max_len = int(matching[0].get("max_model_len") or 1 << 20)
         return TeacherFacts(
             engine="endpoint",
             model=self._model.model,
@@ -70,13 +76,13 @@ class EndpointTeacher:
     def _headers(self) -> dict[str, str]:
         return headers_of("endpoint", self._endpoint.key_env)
 
-    def _models(self, url: str) -> list[dict[str, Any]] | None:
+    def _fetch_model_info(self, url: str) -> list[dict[str, Any]] | None:
         try:
             reply = httpx.get(f"{url}/models", headers=self._headers(), timeout=30.0)
         except httpx.HTTPError:
             return None
         if reply.status_code in (401, 403):
-            raise Absent(f"models.endpoint.key_env: wanted a key that the server takes, got HTTP {reply.status_code}")
+            raise MissingResource(f"models.endpoint.key_env: wanted a key that the server takes, got HTTP {reply.status_code}")
         if reply.status_code != 200:
             return None
         try:
@@ -88,75 +94,75 @@ class EndpointTeacher:
         body = request_body(self._model, prompt, is_vllm=self._is_vllm)
         tried = failed = 0
         while True:
-            async with self._open_lanes().lane() as lane:
+            async with self._limiter_on_loop().acquire() as lane:
                 got = await self._try(lane, body, prompt.n)
             if isinstance(got, list):
                 self._retries += self._endpoint.retry_share
                 return got
             self._refuse_dead()
             tried += 1
-            if got.counts:
+            if got.uses_retry:
                 failed += 1
                 self._retries -= 1
             if failed > self._endpoint.retries or self._retries < 0:
                 raise AskFailed(Reason.ENGINE_ERROR, f"no answer in {tried} tries")
-            pause = min(_MOST_WAIT_S, _WAIT_S * 2 ** min(tried - 1, 8)) * (0.5 + random.random())
+            pause = min(_MAX_WAIT_S, _WAIT_S * 2 ** min(tried - 1, 8)) * (0.5 + random.random())
             await asyncio.sleep(max(got.wait_s, pause))
 
-    def _open_lanes(self) -> Lanes:
-        """Made where the event loop is, and again for another one."""
+    def _limiter_on_loop(self) -> EndpointLimiter:
+        """The limiter belongs to an event loop; make a new one for another loop."""
         loop = asyncio.get_running_loop()
-        if self._lanes is None or self._client is None or self._loop is not loop:
+        if self._limiter is None or self._client is None or self._loop is not loop:
             self._loop = loop
-            most = self._endpoint.concurrency
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=most)
+            max_concurrency = self._endpoint.concurrency
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_concurrency)
             self._client = httpx.AsyncClient(headers=self._headers(), timeout=self._endpoint.timeout_s, limits=limits)
-            self._lanes = Lanes(self._urls, most=most)
-        return self._lanes
+            self._limiter = EndpointLimiter(self._urls, max_limit=max_concurrency)
+        return self._limiter
 
     def _refuse_dead(self) -> None:
-        lanes = self._open_lanes()
+        lanes = self._limiter_on_loop()
         if time.monotonic() - lanes.last_success > self._endpoint.dead_after_s:
-            raise EngineDead(
+            raise EngineDied(
                 f"endpoint: wanted an answer, got none from {len(self._urls)} servers in {self._endpoint.dead_after_s:g} s"
             )
 
-    async def _try(self, lane: Lane, body: Mapping[str, Any], n: int) -> list[Completion] | Again:
-        """The answers, or that it is to be tried again. Raises AskFailed, EngineDead for what no other try mends."""
-        lanes, client = self._open_lanes(), self._client
+    async def _try(self, endpoint: EndpointState, body: Mapping[str, Any], n: int) -> list[Completion] | RetryLater:
+        """The answers, or RetryLater. Raises AskFailed or EngineDied for errors that no retry mends."""
+        lanes, client = self._limiter_on_loop(), self._client
         assert client is not None
         began = time.monotonic()
         try:
-            reply = await client.post(f"{lane.url}/{path_of(self._model)}", json=body)
+            reply = await client.post(f"{endpoint.url}/{path_of(self._model)}", json=body)
         except (httpx.ConnectError, httpx.ConnectTimeout):
-            lanes.gone(lane)
-            return Again(counts=False)
+            lanes.on_connect_error(endpoint)
+            return RetryLater(uses_retry=False)
         except httpx.HTTPError:
-            lanes.refused(lane)
-            return Again()
+            lanes.on_overload(endpoint)
+            return RetryLater()
         if reply.status_code == 429 or reply.status_code >= 500:
-            again = Again(_retry_after(reply), counts=reply.status_code != 429)
-            lanes.refused(lane, wait_s=again.wait_s)
-            return again
+            retry = RetryLater(_retry_after(reply), uses_retry=reply.status_code != 429)
+            lanes.on_overload(endpoint, wait_s=retry.wait_s)
+            return retry
         if reply.status_code != 200:
-            raise failure(reply.status_code, reply.text)
+            raise error_for_status(reply.status_code, reply.text)
         answers = completions_in(_read(reply), n)
         if answers is None:
-            lanes.refused(lane)
-            return Again()
-        lanes.answered(lane, time.monotonic() - began)
+            lanes.on_overload(endpoint)
+            return RetryLater()
+        lanes.on_success(endpoint, time.monotonic() - began)
         return answers
 
     def load(self) -> Load:
-        lanes = self._lanes
+        lanes = self._limiter
         return Load(running=lanes.running, waiting=lanes.waiting) if lanes is not None else Load()
 
     def close(self) -> None:
-        pass  # connections end with the event loop that holds them
+        pass  # connections are closed with the event loop that owns them
 
 
 def _read(reply: httpx.Response) -> Any:
-    """What a reply says; None for one that is cut off."""
+    """The body of a reply; None if it is truncated."""
     try:
         return reply.json()
     except ValueError:
@@ -165,6 +171,6 @@ def _read(reply: httpx.Response) -> Any:
 
 def _retry_after(reply: httpx.Response) -> float:
     try:
-        return min(_MOST_WAIT_S, max(0.0, float(reply.headers.get("retry-after", "0"))))
-    except ValueError:  # a date: rare, and waiting by our own pace will do
+        return min(_MAX_WAIT_S, max(0.0, float(reply.headers.get("retry-after", "0"))))
+    except ValueError:  # an HTTP date is rare; our own backoff will do
         return 0.0

@@ -1,4 +1,4 @@
-"""From a job's models to engines that answer: one for each different model, whoever asks it."""
+"""From a job's models to running engines: one for each distinct model, whichever roles use it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.storage import Storage
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-"""Set by Ray to what an actor was given."""
+CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
+"""Set by Ray to the accelerators an actor was given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What answers for a role: its teacher, the engine behind it, which others may share, and what that is."""
+    """What answers for a role: its teacher, the engine behind it (roles may share one), and the engine's facts."""
 
     teacher: Teacher
     engine: Teacher
@@ -27,46 +27,53 @@ class Engine:
 
 
 def open_engines(models: Mapping[str, Model], storage: Storage | None = None) -> dict[str, Engine]:
-    """An open engine for every role. `storage` is the output's, for an engine that keeps records there."""
+    """Start an engine for every role. `storage` is the output's store, for engines that keep records there."""
     alike: dict[str, list[Model]] = {}
     for model in models.values():
-        alike.setdefault(model.served_as, []).append(model)
-    devices = devices_of([some[0] for some in alike.values()], os.environ.get(VISIBLE, ""))
+        alike.setdefault(model.engine_key, []).append(model)
+    devices = assign_devices(
+        [models_of_engine[0] for models_of_engine in alike.values()], os.environ.get(CUDA_VISIBLE_DEVICES, "")
+    )
     teachers = [
-        open_teacher(some[0], storage, adapters=sorted({model.lora for model in some if model.lora}), devices=own)
-        for some, own in zip(alike.values(), devices, strict=True)
+        open_teacher(
+            models_of_engine[0], storage, adapters=sorted({model.lora for model in models_of_engine if model.lora}), devices=own
+        )
+        for models_of_engine, own in zip(alike.values(), devices, strict=True)
     ]
-    # On accelerators of their own they start together; on shared ones each takes its part of what is free when it looks.
+    # On accelerators of their own the engines start in parallel; on shared ones in turn, for each sizes its cache by what is
+    # free.
     with ThreadPoolExecutor(len(set(devices))) as starting:
-        facts_of = dict(zip(alike, zip(teachers, starting.map(lambda one: one.open(), teachers), strict=True), strict=True))
-    found: dict[str, Engine] = {}
+        facts_of = dict(
+            zip(alike, zip(teachers, starting.map(lambda teacher: teacher.open(), teachers), strict=True), strict=True)
+        )
+    opened: dict[str, Engine] = {}
     for role, model in models.items():
-        engine, facts = facts_of[model.served_as]
-        found[role] = Engine(Adapted(engine, model.lora) if model.lora else engine, engine, facts)
-    return found
+        engine, facts = facts_of[model.engine_key]
+        opened[role] = Engine(LoraTeacher(engine, model.lora) if model.lora else engine, engine, facts)
+    return opened
 
 
-def devices_of(models: Sequence[Model], visible: str) -> list[str]:
-    """Which of the visible accelerators each engine sees: its own where there are enough for all, else all the same."""
-    held = [name for name in visible.split(",") if name]
+def assign_devices(models: Sequence[Model], visible: str) -> list[str]:
+    """The accelerators each engine sees: its own where there are enough for all, else all engines see the same."""
+    accelerators = [name for name in visible.split(",") if name]
     spans = [model.devices if model.engine == "vllm" else 0 for model in models]
-    if sum(spans) > len(held):
+    if sum(spans) > len(accelerators):
         return [visible] * len(models)
     ends = list(accumulate(spans))
-    return [",".join(held[end - span : end]) for span, end in zip(spans, ends, strict=True)]
+    return [",".join(accelerators[end - span : end]) for span, end in zip(spans, ends, strict=True)]
 
 
-def distinct(engines: Mapping[str, Engine]) -> list[Engine]:
-    """Each engine once, however many roles ask it."""
-    return list({id(one.engine): one for one in engines.values()}.values())
+def unique_engines(engines: Mapping[str, Engine]) -> list[Engine]:
+    """Each engine once, however many roles use it."""
+    return list({id(engine.engine): engine for engine in engines.values()}.values())
 
 
 def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = (), devices: str = "") -> Teacher:
-    """The teacher a model section names; not opened yet.
+    """The teacher of a model section; not opened yet.
 
-    `storage` is the output's, for one that keeps records there. `adapters` are all that roles of its engine ask it with,
-    `devices` the accelerators it may see; left out, all that are here. vLLM gets a process of its own
-    (docs/decisions/0014), unless it asks Ray for its workers: those it finds from an actor only.
+    `storage` is the output's store, for a teacher that keeps records there. `adapters` are all LoRA adapters that roles of this
+    engine use; `devices` the accelerators it may see, all by default. vLLM runs in a process of its own (docs/decisions/0014),
+    unless Ray starts its workers: Ray finds those from an actor only.
     """
     if model.engine == "scripted":
         from synth_ray.ask.scripted_teacher import ScriptedTeacher
@@ -84,15 +91,15 @@ def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequ
         from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 
         return BatchApiTeacher(model, storage)
-    from synth_ray.ask.engine_host import OwnProcess, OwnThread
-    from synth_ray.ask.vllm_teacher import VllmTeacher
+    from synth_ray.ask.vllm.host import ProcessHost, ThreadHost
+    from synth_ray.ask.vllm.teacher import VllmTeacher
 
-    host = OwnThread() if model.spreads else OwnProcess({VISIBLE: devices} if devices else {})
+    host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: devices} if devices else {})
     return VllmTeacher(model, adapters=adapters, host=host)
 
 
-class Adapted:
-    """An engine asked with one of its adapters. It is the others' too: who opened it closes it."""
+class LoraTeacher:
+    """An engine used with one of its LoRA adapters. Closing is up to whoever opened the engine."""
 
     def __init__(self, engine: Teacher, adapter: str) -> None:
         self._engine, self._adapter = engine, adapter

@@ -1,40 +1,44 @@
 """The ask journal: finished asks, kept until their chunk commits, so that an interrupted request re-asks only what is missing.
 
-A recipe makes the same drafts from the same answers, so a resumed run replays it: an ask found here is not asked again.
-Segments hold text before scrubbing; they are deleted when their chunk commits (docs/threats.md says so).
+A recipe makes the same drafts from the same answers, so a resumed run replays it: an ask found here is not sent again. Segments
+hold text before scrubbing; they are deleted when their chunk commits (docs/threats.md).
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from synth_ray.errors import StorageError
+from synth_ray.job.document import Job
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Request, digest
 from synth_ray.storage import Storage
+from synth_ray.storage.job_files import open_output
+
+log = logging.getLogger(__name__)
 
 Answers = dict[str, list[Completion]]
 """Answers by ask key."""
 
 _FOLDER = "_synth/asks"
-MOST_BYTES = 64 * 2**20
-"""Of finished asks that one replica may hold and has not written yet."""
+MAX_BUFFER_BYTES = 64 * 2**20
+"""Limit of the finished asks that one replica keeps in memory until they are written."""
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Journal:
-    """One worker's journal. `note` is called from the recipes' loop; a thread of its own flushes.
+    """One worker's journal. `record` is called from the recipes' event loop; a thread flushes.
 
-    Law: work lost to a crash is at most one flush interval. A store that refuses a flush does not stop the run (the
-    journal only saves work), but the asks stay noted and the next flush tries again. It holds at
-    most `most_bytes`: at half of them a flush begins before its time, and what comes beyond all of them, because the
-    store takes nothing, is not noted and would be asked again after a crash.
+    Law: a crash loses at most one flush interval. A store that refuses a flush does not stop the run, for the journal only saves
+    work: the asks stay buffered and the next flush tries again. The buffer holds at most `max_bytes`: at half of that a flush
+    starts early; asks beyond the limit are not recorded and would be asked again after a crash.
     """
 
     def __init__(
@@ -42,15 +46,15 @@ class Journal:
         storage: Storage,
         *,
         flush_s: float,
-        on_trouble: Callable[[StorageError], None],
-        most_bytes: int = MOST_BYTES,
+        on_error: Callable[[StorageError], None],
+        max_bytes: int = MAX_BUFFER_BYTES,
     ) -> None:
         self._storage = storage
         self._flush_s = flush_s
-        self._on_trouble = on_trouble
+        self._on_error = on_error
         self._lock = threading.Lock()
-        self._noted: dict[int, list[bytes]] = {}
-        self._most_bytes = most_bytes
+        self._buffer: dict[int, list[bytes]] = {}
+        self._max_bytes = max_bytes
         self.nbytes = 0
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -59,34 +63,34 @@ class Journal:
     def open(self) -> None:
         self._thread.start()
 
-    def note(self, request: Request, key: str, answers: Sequence[Completion]) -> None:
+    def record(self, request: Request, key: str, answers: Sequence[Completion]) -> None:
         line = _ENCODER.encode([request.id, key, [_plain(a) for a in answers]]).encode()
         with self._lock:
             before = self.nbytes
-            if before + len(line) > self._most_bytes:
+            if before + len(line) > self._max_bytes:
                 return
-            self._noted.setdefault(request.chunk, []).append(line)
+            self._buffer.setdefault(request.chunk, []).append(line)
             self.nbytes += len(line)
-            if before < self._most_bytes // 2 <= self.nbytes:
+            if before < self._max_bytes // 2 <= self.nbytes:
                 self._wake.set()
 
     def drop(self, chunk: int) -> None:
-        """The chunk is committed: what is noted of it is not written any more."""
+        """Forget the buffered asks of a committed chunk."""
         with self._lock:
-            self.nbytes -= _size(self._noted.pop(chunk, ()))
+            self.nbytes -= _size(self._buffer.pop(chunk, ()))
 
     def flush(self) -> None:
-        """Write what was noted since the last flush: one segment per chunk, named by its content."""
+        """Write the asks recorded since the last flush: one segment per chunk, named by its content."""
         with self._lock:
-            noted, self._noted = self._noted, {}
+            noted, self._buffer = self._buffer, {}
         for chunk, lines in sorted(noted.items()):
             data = zlib.compress(b"\n".join(lines), 1)
             try:
                 self._storage.write(f"{_folder(chunk)}{digest(data.hex())}.jsonl.z", data)
             except StorageError as error:
-                self._on_trouble(error)
+                self._on_error(error)
                 with self._lock:
-                    self._noted[chunk] = lines + self._noted.get(chunk, [])
+                    self._buffer[chunk] = lines + self._buffer.get(chunk, [])
             else:
                 with self._lock:
                     self.nbytes -= _size(lines)
@@ -106,18 +110,18 @@ class Journal:
         self.flush()
 
 
-def recalled(storage: Storage, chunk: int) -> dict[str, Answers]:
+def read_journal(storage: Storage, chunk: int) -> dict[str, Answers]:
     """Everything journalled of an uncommitted chunk, by request."""
-    found: dict[str, Answers] = {}
+    by_request: dict[str, Answers] = {}
     for entry in storage.list(_folder(chunk)):
         for line in zlib.decompress(storage.read(entry.path)).splitlines():
             request, key, answers = json.loads(line)
-            found.setdefault(request, {})[key] = [Completion(*a) for a in answers]
-    return found
+            by_request.setdefault(request, {})[key] = [Completion(*a) for a in answers]
+    return by_request
 
 
-def journalled(storage: Storage) -> Iterator[int]:
-    """The chunks of which anything is journalled, ascending."""
+def journalled_chunks(storage: Storage) -> Iterator[int]:
+    """The chunks that have journal segments, ascending."""
     last = -1
     for entry in storage.list(_FOLDER + "/"):
         chunk = int(entry.path.removeprefix(_FOLDER + "/").split("/")[0])
@@ -126,7 +130,7 @@ def journalled(storage: Storage) -> Iterator[int]:
             yield chunk
 
 
-def forget(storage: Storage, chunk: int) -> None:
+def delete_segments(storage: Storage, chunk: int) -> None:
     """Delete a committed chunk's segments: they hold text before it was scrubbed."""
     for entry in list(storage.list(_folder(chunk))):
         storage.delete(entry.path)
@@ -141,11 +145,22 @@ def _size(lines: Iterable[bytes]) -> int:
 
 
 def _plain(answer: Completion) -> list[Any]:
-    told = [
+    fields = [
         answer.text,
         answer.finish_reason,
         answer.prompt_tokens,
         answer.completion_tokens,
         answer.cached_tokens,
     ]
-    return told if answer.logprobs is None else [*told, answer.logprobs]
+    return fields if answer.logprobs is None else [*fields, answer.logprobs]
+
+
+def open_journal(job: Job) -> Journal | None:
+    """The journal of one worker of the job, or None where the job keeps none."""
+    if job.limits.journal_flush_s == 0:
+        return None
+    return Journal(open_output(job.output), flush_s=job.limits.journal_flush_s, on_error=_log_flush_error)
+
+
+def _log_flush_error(error: StorageError) -> None:
+    log.warning("the ask journal could not be written, the next flush tries again: %s", error)

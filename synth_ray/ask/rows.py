@@ -1,4 +1,4 @@
-"""Outcomes as rows: the columns of a staged table that asking fills; the later stages fill the rest."""
+"""Outcomes as rows: asking fills these columns of the staged table; later stages fill the rest."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.records import STAGED, Draft, Message, Origin, Outcome, Request, canonical, digest, slot_id
+from synth_ray.records import STAGED, Draft, Message, Origin, Outcome, Reason, Request, canonical_json, digest, slot_id
+
+POISON_DETAIL = "two engines died with this request alone in flight, and two with it among others"
+"""The `detail` of a row whose request kills engines. It is stored and compared: do not reword it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredRows:
     """Requests of one chunk that ended: their positions, their rows, and what they cost."""
 
     chunk: int
@@ -22,15 +25,15 @@ class Answered:
     attempts: dict[str, int] = field(default_factory=dict)
 
 
-def answered(outcomes: Iterable[Outcome]) -> list[Answered]:
+def rows_by_chunk(outcomes: Iterable[Outcome]) -> list[AnsweredRows]:
     """Group outcomes by chunk, in chunk order; within a chunk in the order they ended."""
     by_chunk: dict[int, list[Outcome]] = {}
     for outcome in outcomes:
         by_chunk.setdefault(outcome.request.chunk, []).append(outcome)
-    return [_answered(chunk, by_chunk[chunk]) for chunk in sorted(by_chunk)]
+    return [_rows_of_chunk(chunk, by_chunk[chunk]) for chunk in sorted(by_chunk)]
 
 
-def _answered(chunk: int, outcomes: list[Outcome]) -> Answered:
+def _rows_of_chunk(chunk: int, outcomes: list[Outcome]) -> AnsweredRows:
     rows = [_row(o.request, slot, draft) for o in outcomes for slot, draft in enumerate(o.drafts)]
     tokens = {
         "prompt": sum(o.prompt_tokens for o in outcomes),
@@ -43,7 +46,7 @@ def _answered(chunk: int, outcomes: list[Outcome]) -> Answered:
         for reason, count in outcome.attempts.items():
             attempts[reason] = attempts.get(reason, 0) + count
     positions = tuple(o.request.position for o in outcomes)
-    return Answered(chunk, positions, pa.RecordBatch.from_pylist(rows, schema=STAGED), tokens, attempts)
+    return AnsweredRows(chunk, positions, pa.RecordBatch.from_pylist(rows, schema=STAGED), tokens, attempts)
 
 
 def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
         "messages": _conversation(draft),
         "prompt": _text(draft.prompt[-1]["content"]) if draft.prompt else "",
         "completion": _text(draft.completion),
-        "fields": _text(canonical(draft.fields).decode()),
+        "fields": _text(canonical_json(draft.fields).decode()),
         "prompt_digest": digest(draft.prompt),
         "logprobs": draft.logprobs,
         "finish_reason": draft.finish_reason,
@@ -73,10 +76,21 @@ def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
 
 
 def _conversation(draft: Draft) -> list[Message]:
-    said = [{"role": m["role"], "content": _text(m["content"])} for m in draft.prompt]
-    return [*said, {"role": "assistant", "content": _text(draft.completion)}] if draft.completion else said
+    messages = [{"role": m["role"], "content": _text(m["content"])} for m in draft.prompt]
+    return [*messages, {"role": "assistant", "content": _text(draft.completion)}] if draft.completion else messages
 
 
 def _text(value: str) -> str:
-    """Arrow strings are UTF-8: a lone surrogate, which a broken decoder can emit, becomes its escape."""
+    """Arrow strings are UTF-8: a lone surrogate, which a broken decoder can emit, becomes its escape sequence."""
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def keep_positions(answers: AnsweredRows, positions: set[int]) -> AnsweredRows:
+    keep = pa.array([p in positions for p in answers.rows["position"].to_pylist()])
+    return AnsweredRows(answers.chunk, tuple(sorted(positions)), answers.rows.filter(keep), answers.tokens, answers.attempts)
+
+
+def engine_failure(request: Request, detail: str) -> AnsweredRows:
+    """The rows of a request that ended as engine_error without an answer."""
+    drafts = [Draft([], "", finish_reason="", reason=Reason.ENGINE_ERROR, detail=detail) for _ in range(request.slots)]
+    return rows_by_chunk([Outcome(request, drafts)])[0]

@@ -1,6 +1,6 @@
 """A teacher that answers, delays, fails and dies as its script says; the same prompt key always gets the same answer.
 
-It ships: scale runs and fault drills use it where a model would only cost time.
+It is part of the product: scale runs and fault drills use it where a model would only cost time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import Any
 
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
-from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.errors import AskFailed, EngineDied
 from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion
-from synth_ray.recipes.templates import compiled
+from synth_ray.recipes.templates import compile_template
 from synth_ray.records import Reason
 
 _SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "er", "il", "on", "us")]
@@ -27,12 +27,12 @@ _REPEAT_POOL = 64
 @lru_cache(maxsize=8)
 def _vocabulary(words: int) -> tuple[str, ...]:
     draw = random.Random(words)
-    made = dict.fromkeys("".join(draw.choices(_SYLLABLES, k=draw.randint(2, 4))) for _ in range(2 * words))
-    return tuple(made)[:words]
+    words_ = dict.fromkeys("".join(draw.choices(_SYLLABLES, k=draw.randint(2, 4))) for _ in range(2 * words))
+    return tuple(words_)[:words]
 
 
 class ScriptedTeacher:
-    """See `job.models.Script` for what can be told. Needs no GPU, no model and no network."""
+    """Its behaviour is in `job.models.Script`. Needs no GPU, no model and no network."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -56,11 +56,11 @@ class ScriptedTeacher:
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
         if self._dead:
-            raise EngineDead("scripted teacher: dead as told by script.die_after")
+            raise EngineDied("scripted teacher: dead as told by script.die_after")
         if self._script.latency_s > 0:
             await self._take_time(prompt.key)
         self._count_towards_death()
-        self._taste(prompt)
+        self._die_if_poisoned(prompt)
         draw = random.Random(prompt.key)
         if draw.random() < self._script.fail_share:
             raise AskFailed(Reason.ENGINE_ERROR, "told to by script.fail_share")
@@ -84,30 +84,30 @@ class ScriptedTeacher:
         self._answered += 1
         if self._script.die_after is not None and self._answered > self._script.die_after:
             self._dead = True
-            raise EngineDead(f"scripted teacher: died after {self._script.die_after} answers, as told")
+            raise EngineDied(f"scripted teacher: died after {self._script.die_after} answers, as told")
 
-    def _taste(self, prompt: Prompt) -> None:
+    def _die_if_poisoned(self, prompt: Prompt) -> None:
         if self._script.poison and any(self._script.poison in m["content"] for m in prompt.messages):
             self._dead = True
-            raise EngineDead("scripted teacher: died of a prompt, as told by script.poison")
+            raise EngineDied("scripted teacher: died of a prompt, as told by script.poison")
 
     def _completion(self, prompt: Prompt, draw: random.Random) -> Completion:
         text, finish = self._text(prompt, draw), "stop"
         tokens = text.split(" ") if text else []
-        most = int(prompt.sampling.get("max_tokens", 1 << 20))
-        if draw.random() < self._script.truncate_share or len(tokens) > most:
-            tokens, finish = tokens[: max(1, min(most, len(tokens) // 2))], "length"
+        max_tokens = int(prompt.sampling.get("max_tokens", 1 << 20))
+        if draw.random() < self._script.truncate_share or len(tokens) > max_tokens:
+            tokens, finish = tokens[: max(1, min(max_tokens, len(tokens) // 2))], "length"
             text = " ".join(tokens)
-        asked = sum(len(m["content"]) for m in prompt.messages) // 5 + 1
-        told = self._logprobs(tokens, draw, prompt.sampling.get("logprobs"))
-        return Completion(text, finish, prompt_tokens=asked, completion_tokens=len(tokens), logprobs=told)
+        prompt_tokens = sum(len(m["content"]) for m in prompt.messages) // 5 + 1
+        logprobs = self._logprobs(tokens, draw, prompt.sampling.get("logprobs"))
+        return Completion(text, finish, prompt_tokens=prompt_tokens, completion_tokens=len(tokens), logprobs=logprobs)
 
-    def _logprobs(self, tokens: list[str], draw: random.Random, most: int | None) -> list[dict[str, Any]] | None:
-        if most is None:
+    def _logprobs(self, tokens: list[str], draw: random.Random, top: int | None) -> list[dict[str, Any]] | None:
+        if top is None:
             return None
-        spelt = [" " * (place > 0) + token for place, token in enumerate(tokens)]
-        likely = [[{"token": token, "id": None, "logprob": -draw.random()}] for token in spelt]
-        return [one[0] | {"top": one * bool(most)} for one in likely]
+        texts = [" " * (place > 0) + token for place, token in enumerate(tokens)]
+        likely = [[{"token": token, "id": None, "logprob": -draw.random()}] for token in texts]
+        return [candidates[0] | {"top": candidates * bool(top)} for candidates in likely]
 
     def _text(self, prompt: Prompt, draw: random.Random) -> str:
         if draw.random() < self._script.empty_share:
@@ -123,7 +123,7 @@ class ScriptedTeacher:
         return self._sentence(draw, self._script.words)
 
     def _templated(self, prompt: Prompt, draw: random.Random) -> str:
-        template = compiled(draw.choice(self._script.answers))
+        template = compile_template(draw.choice(self._script.answers))
         words = self._sentence(draw, self._script.words)
         return template.render(prompt=prompt.messages[-1]["content"], words=words, number=draw.randrange(1000))
 
@@ -131,7 +131,7 @@ class ScriptedTeacher:
         return " ".join(draw.choices(_vocabulary(self._script.vocabulary), k=words))
 
     def _instance(self, schema: Mapping[str, Any], draw: random.Random) -> Any:
-        """A value of the schema's shape: enough of JSON Schema for the flat objects recipes ask for."""
+        """A random value of the schema's type: as much of JSON Schema as the flat objects of the recipes need."""
         if "enum" in schema:
             return draw.choice(list(schema["enum"]))
         kind = schema.get("type", "object")

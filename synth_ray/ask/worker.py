@@ -1,4 +1,4 @@
-"""One replica: its teachers, and an event loop on which the recipes of its requests run side by side."""
+"""One replica: its teachers, and the event loop on which the recipes of its requests run side by side."""
 
 from __future__ import annotations
 
@@ -13,135 +13,136 @@ from contextlib import suppress
 import pyarrow as pa
 
 from synth_ray.ask.asker import Asker
-from synth_ray.ask.engines import distinct, open_engines
+from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.journal import Answers, Journal
-from synth_ray.ask.rows import Answered, answered
+from synth_ray.ask.rows import AnsweredRows, rows_by_chunk
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts
-from synth_ray.errors import EngineDead
+from synth_ray.errors import EngineDied
 from synth_ray.job.document import Job
 from synth_ray.records import Outcome, Request
 from synth_ray.storage import Storage
 
-_MOST_PER_COLLECT = 2048
+_MAX_PER_COLLECT = 2048
 
-_LINGER_S, _TOGETHER = 0.2, 64
-"""Answers are handed over together, so many of them or after so long: a message costs the interpreter, which the engine's steps
-need, as much for one row as for fifty. What waits is far less than what a replica still holds."""
+_COALESCE_S, _COALESCE_ROWS = 0.2, 64
+"""Answers are collected for so many seconds, or until there are so many, and sent together: a message takes as long for one row
+as for fifty, from the interpreter that the engine's steps need.
+"""
 
-Recalled = Mapping[str, Answers]
-NOTHING: Recalled = {}
+JournalledAnswers = Mapping[str, Answers]
+NO_JOURNALLED_ANSWERS: JournalledAnswers = {}
 
 
 class AskWorker:
     """Thread-safe: `submit` never waits, `collect` waits for at least one finished request.
 
-    A request begins, and its deadline with it, once no engine's own queue holds more than the engine runs at once: that
-    covers a step in which everything it runs ends. What has not begun can be taken back.
+    A request starts, and its deadline with it, once no engine has more sequences queued than it can run at once: enough for a
+    step in which everything that runs ends. Requests that have not started can be withdrawn.
 
-    An engine that dies ends the worker: once what was finished is collected, `collect` raises EngineDead. What was
-    submitted and not collected is then the caller's to ask again elsewhere.
+    An engine that dies ends the worker: once the finished requests are collected, `collect` raises EngineDied. The caller asks
+    the requests that were submitted and not collected elsewhere.
     """
 
     def __init__(self, job: Job, *, journal: Journal | None = None, storage: Storage | None = None) -> None:
         self._job = job
         self._storage = storage
         self._journal = journal
-        self._done: queue.SimpleQueue[Outcome | EngineDead] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Outcome | EngineDied] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="recipes", daemon=True)
         self._backlog: deque[tuple[Request, Answers]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._engines: list[tuple[Teacher, int]] = []
-        self._dead: EngineDead | None = None
+        self._engine_death: EngineDied | None = None
         self._teachers: dict[str, Teacher] = {}
 
     def open(self) -> dict[str, TeacherFacts]:
         """Start the engines and return the facts of each role."""
-        # pyarrow looks for pandas once, and loads it: a third of a second, which the engine's start hides.
+        # pyarrow imports pandas at its first array, which takes a third of a second: do it while the engine starts.
         threading.Thread(target=pa.array, args=([""],), name="pandas", daemon=True).start()
         engines = open_engines(self._job.models.by_role(), self._storage)
-        self._teachers = {role: one.teacher for role, one in engines.items()}
+        self._teachers = {role: engine.teacher for role, engine in engines.items()}
         if self._journal is not None:
             self._journal.open()
-        self._engines = [(one.engine, one.facts.max_running) for one in distinct(engines)]
-        note = {"note": self._journal.note} if self._journal is not None else {}
-        self._asker = Asker.of(self._job, self._teachers, **note)
+        self._engines = [(engine.engine, engine.facts.max_running) for engine in unique_engines(engines)]
+        recorder = {"record": self._journal.record} if self._journal is not None else {}
+        self._asker = Asker.of(self._job, self._teachers, **recorder)
         self._thread.start()
-        return {role: one.facts for role, one in engines.items()}
+        return {role: engine.facts for role, engine in engines.items()}
 
-    def submit(self, requests: Iterable[Request], recalled: Recalled = NOTHING) -> None:
-        """Take requests. `recalled` holds, by request, the answers a journal kept of them."""
-        self._loop.call_soon_threadsafe(self._take, list(requests), recalled)
+    def submit(self, requests: Iterable[Request], journalled: JournalledAnswers = NO_JOURNALLED_ANSWERS) -> None:
+        """Take requests. `journalled` holds answers of the journal, by request id."""
+        self._loop.call_soon_threadsafe(self._enqueue, list(requests), journalled)
 
-    def withdraw(self, most: int) -> list[tuple[int, int]]:
-        """Hand back up to so many requests that have not begun, the last submitted first: their chunks and positions."""
+    def withdraw(self, limit: int) -> list[tuple[int, int]]:
+        """Give back up to `limit` requests that have not started, the last submitted first: their chunks and positions."""
         back: list[Request] = []
-        with suppress(IndexError):  # the loop may begin the last one meanwhile; a deque's ends are safe between threads
-            while len(back) < most:
+        with suppress(IndexError):  # the event loop may start the last one meanwhile; a deque's ends are thread-safe
+            while len(back) < limit:
                 back.append(self._backlog.pop()[0])
         return [(request.chunk, request.position) for request in back]
 
-    def committed(self, chunk: int) -> None:
-        """The chunk is committed: what the journal still holds of it is dropped."""
+    def drop_journal(self, chunk: int) -> None:
+        """Drop what the journal holds of a committed chunk."""
         if self._journal is not None:
             self._journal.drop(chunk)
 
-    def _take(self, requests: list[Request], recalled: Recalled) -> None:
+    def _enqueue(self, requests: list[Request], recalled: JournalledAnswers) -> None:
         self._backlog.extend((request, recalled.get(request.id, {})) for request in requests)
-        self._begin()
+        self._start_ready()
 
-    def _begin(self) -> None:
+    def _start_ready(self) -> None:
         with suppress(IndexError):
-            for _ in range(min(len(self._backlog), self._room())):
-                task = self._loop.create_task(self._one(*self._backlog.popleft()))
+            for _ in range(min(len(self._backlog), self._free_capacity())):
+                task = self._loop.create_task(self._run_request(*self._backlog.popleft()))
                 self._tasks.add(task)
-                task.add_done_callback(self._ended)
+                task.add_done_callback(self._on_task_done)
 
-    def _room(self) -> int:
-        """How many requests may begin now. With none on its way one always may: what ends begins the next."""
-        loads = [(teacher.load(), most) for teacher, most in self._engines]
+    def _free_capacity(self) -> int:
+        """How many requests may start now. With none running one always may: the next starts when a request ends."""
+        loads = [(teacher.load(), max_running) for teacher, max_running in self._engines]
         asking = sum(load.running + load.waiting for load, _ in loads)
         about_to_ask = max(0, len(self._tasks) - asking)
-        return max(min(most - load.waiting for load, most in loads) - about_to_ask, 0 if self._tasks else 1)
+        return max(min(max_running - load.waiting for load, max_running in loads) - about_to_ask, 0 if self._tasks else 1)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._backlog and not self._dead:
-            self._begin()
+        if self._backlog and not self._engine_death:
+            self._start_ready()
 
-    async def _one(self, request: Request, recalled: Answers) -> None:
+    async def _run_request(self, request: Request, recalled: Answers) -> None:
         try:
             self._done.put(await self._asker.run(request, recalled))
-        except EngineDead as death:
+        except EngineDied as death:
             self._done.put(death)
 
-    def collect(self, wait_s: float) -> list[Answered]:
+    def collect(self, wait_s: float) -> list[AnsweredRows]:
         """Finished requests, by chunk; empty when none finished within `wait_s` seconds."""
         outcomes: list[Outcome] = []
         try:
-            item = self._done.get(timeout=0 if self._dead else wait_s)
-            self._linger()
+            item = self._done.get(timeout=0 if self._engine_death else wait_s)
+            self._coalesce()
             while True:
-                if isinstance(item, EngineDead):
-                    self._dead = item
+                if isinstance(item, EngineDied):
+                    self._engine_death = item
                 else:
                     outcomes.append(item)
-                if len(outcomes) == _MOST_PER_COLLECT:
+                if len(outcomes) == _MAX_PER_COLLECT:
                     break
                 item = self._done.get_nowait()
         except queue.Empty:
             pass
-        if self._dead is not None and not outcomes:
-            raise self._dead
-        return answered(outcomes)
+        if self._engine_death is not None and not outcomes:
+            raise self._engine_death
+        return rows_by_chunk(outcomes)
 
-    def _linger(self) -> None:
-        until = time.monotonic() + _LINGER_S
-        while self._tasks and self._done.qsize() < _TOGETHER and time.monotonic() < until and not self._dead:
-            time.sleep(_LINGER_S / 10)
+    def _coalesce(self) -> None:
+        until = time.monotonic() + _COALESCE_S
+        while self._tasks and self._done.qsize() < _COALESCE_ROWS and time.monotonic() < until and not self._engine_death:
+            time.sleep(_COALESCE_S / 10)
 
     def flush(self) -> None:
-        """Write what the journal holds: for a process that is about to end."""
+        """Write the journal's buffer: for a process that is about to end."""
         if self._journal is not None:
             self._journal.flush()
 
@@ -152,13 +153,13 @@ class AskWorker:
         for engine, _ in self._engines:
             engine.close()
         if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(self._wind_up(), self._loop)
+            asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
             self._thread.join(timeout=30)
         if self._journal is not None:
             self._journal.close()
 
-    async def _wind_up(self) -> None:
-        """Recipes that are still waiting end here, so that none is torn down half-way by the interpreter."""
+    async def _shut_down(self) -> None:
+        """Cancel recipes that still wait, so that the interpreter's exit does not tear them down half-way."""
         self._backlog.clear()
         tasks = list(self._tasks)
         for task in tasks:

@@ -13,9 +13,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-FEWEST_GOLD = 50
-LEAST_KAPPA = 0.6
-_95_PERCENT = 1.959963984540054
+MIN_GOLD = 50
+MIN_KAPPA = 0.6
+_Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,53 +29,53 @@ class Agreement:
     high: float
 
     @property
-    def advisory(self) -> bool:
+    def is_advisory(self) -> bool:
         """Whether scores of this labeller may only advise."""
-        return self.n < FEWEST_GOLD or math.isnan(self.kappa) or self.kappa < LEAST_KAPPA
+        return self.n < MIN_GOLD or math.isnan(self.kappa) or self.kappa < MIN_KAPPA
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """For a manifest, beside `n`: what is not defined is null there."""
         shares = {"observed": self.observed, "kappa": self.kappa, "low": self.low, "high": self.high}
         known = {name: None if math.isnan(value) else round(value, 4) for name, value in shares.items()}
-        return known | {"advisory": self.advisory}
+        return known | {"advisory": self.is_advisory}
 
 
-def agreement(said: Sequence[Hashable], gold: Sequence[Hashable]) -> Agreement:
+def agreement(labels: Sequence[Hashable], gold: Sequence[Hashable]) -> Agreement:
     """Of two labellings of the same rows. Kappa is NaN where both say one and the same label alone: no chance to beat."""
-    if len(said) != len(gold) or not said:
-        raise ValueError(f"wanted as many labels as gold labels and at least one, got {len(said)} and {len(gold)}")
-    return agreement_of(Counter(zip(said, gold, strict=True)))
+    if len(labels) != len(gold) or not labels:
+        raise ValueError(f"wanted as many labels as gold labels and at least one, got {len(labels)} and {len(gold)}")
+    return agreement_of(Counter(zip(labels, gold, strict=True)))
 
 
 def agreement_of(pairs: Mapping[Any, int]) -> Agreement:
     """As `agreement`, of the counts of (said, gold) pairs: however many rows, only different pairs are held."""
     n = sum(pairs.values())
     cells = {pair: count / n for pair, count in pairs.items()}
-    mine: dict[Hashable, float] = {}
+    labels: dict[Hashable, float] = {}
     true: dict[Hashable, float] = {}
-    for (said, gold), share in cells.items():
-        mine[said] = mine.get(said, 0.0) + share
+    for (teacher_label, gold), share in cells.items():
+        labels[teacher_label] = labels.get(teacher_label, 0.0) + share
         true[gold] = true.get(gold, 0.0) + share
     observed = sum(share for (a, b), share in cells.items() if a == b)
-    chance = sum(share * true.get(label, 0.0) for label, share in mine.items())
+    chance = sum(share * true.get(label, 0.0) for label, share in labels.items())
     if math.isclose(chance, 1.0):
         return Agreement(n, observed, math.nan, math.nan, math.nan)
     kappa = (observed - chance) / (1 - chance)
-    half = _95_PERCENT * _standard_error(cells, mine, true, kappa, chance, n)
+    half = _Z_95 * _standard_error(cells, labels, true, kappa, chance, n)
     return Agreement(n, observed, kappa, max(-1.0, kappa - half), min(1.0, kappa + half))
 
 
 def _standard_error(
     cells: dict[tuple[Hashable, Hashable], float],
-    mine: dict[Hashable, float],
+    labels: dict[Hashable, float],
     true: dict[Hashable, float],
     kappa: float,
     chance: float,
     n: int,
 ) -> float:
     """Fleiss, Cohen and Everitt (1969), equation 13."""
-    equal = sum(p * (1 - (mine[a] + true[a]) * (1 - kappa)) ** 2 for (a, b), p in cells.items() if a == b)
-    unequal = sum(p * (true.get(a, 0.0) + mine.get(b, 0.0)) ** 2 for (a, b), p in cells.items() if a != b)
+    equal = sum(p * (1 - (labels[a] + true[a]) * (1 - kappa)) ** 2 for (a, b), p in cells.items() if a == b)
+    unequal = sum(p * (true.get(a, 0.0) + labels.get(b, 0.0)) ** 2 for (a, b), p in cells.items() if a != b)
     variance = (equal + (1 - kappa) ** 2 * unequal - (kappa - chance * (1 - kappa)) ** 2) / (n * (1 - chance) ** 2)
     return math.sqrt(max(0.0, variance))
 
@@ -110,7 +110,7 @@ def corrected_rate(judged: Mapping[bool, int], *, gold: Mapping[tuple[bool, bool
         + rate**2 * sensitivity * (1 - sensitivity) / good
         + (1 - rate) ** 2 * specificity * (1 - specificity) / bad
     )
-    half = _95_PERCENT * math.sqrt(errors) / gain
+    half = _Z_95 * math.sqrt(errors) / gain
     return Rate(raw, _share(rate), _share(rate - half), _share(rate + half))
 
 

@@ -15,7 +15,7 @@ _PLAIN = re.compile(
     rf"(?<![\w.,%)/*+\-×÷=<])((?:[$€£]?\s?(?:{_NUMBER})%?\s*[-+*/×÷]\s*)+[$€£]?\s?(?:{_NUMBER})%?)\s*=\s*[$€£]?\s?(-?(?:{_NUMBER})%?)(?![\d/*×÷%]|\s*[-+*/×÷]\s*[\d(])"
 )
 _FINAL = re.compile(r"####\s*(-?[$€£]?\s*-?(?:\d[\d,]*(?:\.\d+)?|\.\d+))")
-_LONGEST = 200
+_MAX_EXPRESSION = 200
 
 
 class _Unreadable(Exception):
@@ -33,8 +33,8 @@ def wrong_step(text: str) -> str:
 
 def final_answer(text: str) -> Fraction | None:
     """The number after the last `####`, or None."""
-    found = _FINAL.findall(text)
-    return number(found[-1]) if found else None
+    matches = _FINAL.findall(text)
+    return number(matches[-1]) if matches else None
 
 
 def number(text: str) -> Fraction | None:
@@ -76,7 +76,7 @@ class _Parser:
     """Sums and products of decimal numbers with parentheses, by recursive descent, in exact fractions."""
 
     def __init__(self, text: str, *, percent: Fraction) -> None:
-        if len(text) > _LONGEST:
+        if len(text) > _MAX_EXPRESSION:
             raise _Unreadable
         self._percent = percent
         self._tokens = self._read(re.sub(r"[$€£]", "", text))

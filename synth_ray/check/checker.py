@@ -15,9 +15,9 @@ from jsonschema import Draft202012Validator
 from synth_ray.check.arithmetic import final_answer, number, wrong_step
 from synth_ray.check.grounded import unsupported
 from synth_ray.check.judging import passes
-from synth_ray.check.quality import echoed, is_refusal, refusal_pattern, repetition, script_share
+from synth_ray.check.quality import is_echo, is_refusal, refusal_pattern, repetition, script_share
 from synth_ray.check.sandbox import Limits, Sandbox, program_in
-from synth_ray.check.tokens import Counter, open_counter
+from synth_ray.check.tokens import TokenCounter, open_counter
 from synth_ray.errors import JobError
 from synth_ray.job.check import FLAGS, Check
 from synth_ray.recipes.judged import SCORE
@@ -51,7 +51,7 @@ class Checker:
     """See `job.check.Check`. `table` is a function of the rows alone."""
 
     def __init__(
-        self, section: Check, *, counter: Counter | None, schema: Mapping[str, Any] | None, sandbox: Sandbox | None = None
+        self, section: Check, *, counter: TokenCounter | None, schema: Mapping[str, Any] | None, sandbox: Sandbox | None = None
     ) -> None:
         self._section = section
         self._counter = counter
@@ -63,8 +63,8 @@ class Checker:
 
     def table(self, staged: pa.Table) -> pa.Table:
         """Fill `flags`; rows that failed to be asked pass by. Which flags reject a row is policy: see `first_dropped`."""
-        asked = np.asarray(pc.is_null(staged["reason"]))
-        flags = {flag: np.asarray(found, bool) & asked for flag, found in self._flags(staged).items()}
+        has_answer = np.asarray(pc.is_null(staged["reason"]))
+        flags = {flag: np.asarray(flagged, bool) & has_answer for flag, flagged in self._flags(staged).items()}
         empty = flags["empty_completion"]
         raised: list[list[str]] = [[] for _ in range(staged.num_rows)]
         for flag in FLAGS:
@@ -84,13 +84,13 @@ class Checker:
             "empty_completion": empty,
             "truncated": np.asarray(pc.equal(staged["finish_reason"], "length")),
             "too_few_tokens": tokens < section.min_tokens,
-            "too_many_tokens": _above(tokens, section.max_tokens) | _above(asked_tokens, section.max_prompt_tokens),
-            "schema_mismatch": [self._misfits(text) for text in completions],
+            "too_many_tokens": _exceeds(tokens, section.max_tokens) | _exceeds(asked_tokens, section.max_prompt_tokens),
+            "schema_mismatch": [self._violates_schema(text) for text in completions],
             "repetition_loop": [repetition(text) > section.max_repetition for text in completions],
             "refusal": [is_refusal(text, self._refusal) for text in completions],
-            "echo": [echoed(p, c) >= section.echo for p, c in zip(prompts, completions, strict=True)],
+            "echo": [is_echo(p, c) >= section.echo for p, c in zip(prompts, completions, strict=True)],
             "wrong_language": [self._other_script(text) for text in completions],
-            "not_true": self._untrue(staged, completions),
+            "not_true": self._fails_verification(staged, completions),
             "poorly_judged": self._poorly_judged(staged),
         }
 
@@ -99,7 +99,7 @@ class Checker:
             return staged["completion_tokens"].to_numpy(), staged["prompt_tokens"].to_numpy()
         return np.asarray(self._counter(completions)), np.asarray(self._counter(prompts))
 
-    def _misfits(self, text: str) -> bool:
+    def _violates_schema(self, text: str) -> bool:
         if self._validator is None:
             return False
         try:
@@ -111,21 +111,21 @@ class Checker:
         script = self._section.script
         return bool(script) and script_share(text, script) < 0.5
 
-    def _untrue(self, staged: pa.Table, completions: list[str]) -> list[bool]:
+    def _fails_verification(self, staged: pa.Table, completions: list[str]) -> list[bool]:
         match self._section.verify:
             case "arithmetic":
-                golds = self._golds(staged)
-                return [_wrong(text, gold) for text, gold in zip(completions, golds, strict=True)]
+                golds = self._gold_labels(staged)
+                return [_is_wrong(text, gold) for text, gold in zip(completions, golds, strict=True)]
             case "label":
-                golds = self._golds(staged)
-                return [self._wrong_label(text, gold) for text, gold in zip(completions, golds, strict=True)]
+                golds = self._gold_labels(staged)
+                return [self._is_wrong_label(text, gold) for text, gold in zip(completions, golds, strict=True)]
             case "grounded":
                 return [
-                    self._ungrounded(fields, prompt, text)
+                    self._is_ungrounded(fields, prompt, text)
                     for fields, prompt, text in zip(fields_of(staged), staged["prompt"].to_pylist(), completions, strict=True)
                 ]
             case "code":
-                tests = [str(one.get(self._section.tests) or "") for one in fields_of(staged)]
+                tests = [str(fields.get(self._section.tests) or "") for fields in fields_of(staged)]
                 programs = [program_in(text) for text in completions]
                 assert self._sandbox is not None
                 return [not passed for passed in self._sandbox.pass_each(list(zip(programs, tests, strict=True)))]
@@ -137,21 +137,21 @@ class Checker:
         gate = self._section.judge
         if gate is None:
             return [False] * staged.num_rows
-        return [SCORE in one and not passes(one[SCORE], gate) for one in fields_of(staged)]
+        return [SCORE in fields and not passes(fields[SCORE], gate) for fields in fields_of(staged)]
 
-    def _golds(self, staged: pa.Table) -> list[str]:
-        return [str(one.get(self._section.gold) or "") for one in fields_of(staged)]
+    def _gold_labels(self, staged: pa.Table) -> list[str]:
+        return [str(fields.get(self._section.gold) or "") for fields in fields_of(staged)]
 
-    def _ungrounded(self, fields: Mapping[str, Any], prompt: str, text: str) -> bool:
+    def _is_ungrounded(self, fields: Mapping[str, Any], prompt: str, text: str) -> bool:
         passage, quote = (str(fields.get(name) or "") for name in (self._section.passage, "quote"))
-        return unsupported(text, passage, question=prompt, quote=quote, least=self._section.min_support) != ""
+        return unsupported(text, passage, question=prompt, quote=quote, min_support=self._section.min_support) != ""
 
-    def _wrong_label(self, text: str, gold: str) -> bool:
-        said = text.strip().casefold()
-        return said not in self._labels or (bool(gold) and said != gold.strip().casefold())
+    def _is_wrong_label(self, text: str, gold: str) -> bool:
+        label = text.strip().casefold()
+        return label not in self._labels or (bool(gold) and label != gold.strip().casefold())
 
 
-def _wrong(text: str, gold: str) -> bool:
+def _is_wrong(text: str, gold: str) -> bool:
     """A wrong step, or another final answer than the gold one. A gold answer is a number or a worked answer."""
     wrong = wrong_step(text)
     true = final_answer(gold) if "####" in gold else number(gold)
@@ -161,8 +161,8 @@ def _wrong(text: str, gold: str) -> bool:
     return wrong == "marked" or final_answer(text) != true
 
 
-def _above(tokens: np.ndarray, most: int | None) -> np.ndarray:
-    return tokens > most if most is not None else np.zeros(len(tokens), bool)
+def _exceeds(tokens: np.ndarray, limit: int | None) -> np.ndarray:
+    return tokens > limit if limit is not None else np.zeros(len(tokens), bool)
 
 
 def _set(table: pa.Table, name: str, column: Any) -> pa.Table:

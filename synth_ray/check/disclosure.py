@@ -26,84 +26,89 @@ Known = tuple[str, Record]
 """A record and its lineage."""
 Array = np.ndarray[Any, Any]
 
-MOST = 2000
-FEWEST = 20
-_DRAWS, _AT_ONCE = 5_000, 500
+MAX_SAMPLE = 2000
+MIN_SAMPLE = 20
+_DRAWS, _BATCH_DRAWS = 5_000, 500
 _BUCKETS = 4096  # words of a text fall into so many; two that share one count as equal
 
 
-class Sample:
+class DigestSample:
     """So many of the things it is told, whichever way they come: those of the smallest digests."""
 
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
+    def __init__(self, max_size: int = MAX_SAMPLE) -> None:
+        self._max_size = max_size
         self._heap: list[tuple[int, str, Any]] = []
 
     def add(self, name: str, value: Any) -> None:
         place = -int(digest("sample", name, size=8), 16)
-        if len(self._heap) < self._most:
+        if len(self._heap) < self._max_size:
             heapq.heappush(self._heap, (place, name, value))
         elif place > self._heap[0][0]:
             heapq.heapreplace(self._heap, (place, name, value))
 
     @property
     def values(self) -> list[Any]:
-        return [value for _, _, value in sorted(self._heap, key=lambda one: -one[0])]
+        return [value for _, _, value in sorted(self._heap, key=lambda entry: -entry[0])]
 
 
-def disclosure(rows: Sequence[Record], shown: Sequence[Known], held: Sequence[Known], kinds: Mapping[str, str]) -> dict[str, Any]:
+def disclosure(
+    rows: Sequence[Record], shown: Sequence[Known], held_out: Sequence[Known], kinds: Mapping[str, str]
+) -> dict[str, Any]:
     """How often rows are nearer to one side, and how likely that much is by chance. Empty with too few of any of them."""
-    records = min(len(shown), len(held))
-    if min(records, len(rows)) < FEWEST:
+    records = min(len(shown), len(held_out))
+    if min(records, len(rows)) < MIN_SAMPLE:
         return {}
-    pooled = [*shown[:records], *held[:records]]
+    pooled = [*shown[:records], *held_out[:records]]
     nearest = _nearest(rows, [record for _, record in pooled], kinds)
-    to_shown, to_held = (int(n) for n in _nearer(nearest, np.arange(2 * records)[:, None] < records))
+    to_shown, to_held = (int(n) for n in _share_nearer(nearest, np.arange(2 * records)[:, None] < records))
     return {
         "rows": len(rows),
         "records": records,
         "nearer_to_shown": to_shown,
         "nearer_to_held_out": to_held,
-        "p": _chance(nearest, [lineage for lineage, _ in pooled], to_shown - to_held),
+        "p": _p_value(nearest, [lineage for lineage, _ in pooled], to_shown - to_held),
     }
 
 
-def _chance(nearest: Array, lineages: Sequence[str], found: int) -> float:
+def _p_value(nearest: Array, lineages: Sequence[str], observed: int) -> float:
     """The share of draws of the shown side, the real one among them, in which it wins by so many rows or more."""
     names, of = np.unique(lineages, return_inverse=True)
     is_shown = np.zeros(len(names), bool)
     is_shown[of[: len(of) // 2]] = True
     draw, as_many = np.random.default_rng(0), 1
-    for _ in range(_DRAWS // _AT_ONCE):
-        sides = draw.permuted(np.repeat(is_shown[:, None], _AT_ONCE, axis=1), axis=0)[of]
-        to_shown, to_held = _nearer(nearest, sides)
-        as_many += int(np.count_nonzero(to_shown - to_held >= found))
+    for _ in range(_DRAWS // _BATCH_DRAWS):
+        sides = draw.permuted(np.repeat(is_shown[:, None], _BATCH_DRAWS, axis=1), axis=0)[of]
+        to_shown, to_held = _share_nearer(nearest, sides)
+        as_many += int(np.count_nonzero(to_shown - to_held >= observed))
     return as_many / (1 + _DRAWS)
 
 
-def _nearer(nearest: Array, sides: Array) -> tuple[Array, Array]:
+def _share_nearer(nearest: Array, sides: Array) -> tuple[Array, Array]:
     """By draw, how many rows have all their nearest records on the shown side, and how many have none there."""
-    there = nearest @ sides.astype(np.float32)
-    return np.count_nonzero(there == nearest.sum(1)[:, None], axis=0), np.count_nonzero(there == 0, axis=0)
+    nearer = nearest @ sides.astype(np.float32)
+    return np.count_nonzero(nearer == nearest.sum(1)[:, None], axis=0), np.count_nonzero(nearer == 0, axis=0)
 
 
 def _nearest(rows: Sequence[Record], records: Sequence[Record], kinds: Mapping[str, str]) -> Array:
     """Rows by records, 1 at the most similar of each row: by the mean over the fields (Gower, 1971)."""
-    alike = sum(_alike([one.get(name) for one in rows], [one.get(name) for one in records], kind) for name, kind in kinds.items())
+    alike = sum(
+        _similarity([record.get(name) for record in rows], [record.get(name) for record in records], kind)
+        for name, kind in kinds.items()
+    )
     means = np.round(np.asarray(alike) / len(kinds), 6)
     nearest: Array = (means == means.max(axis=1, keepdims=True)).astype(np.float32)
     return nearest
 
 
-def _alike(one: list[Any], other: list[Any], kind: str) -> Array:
+def _similarity(left_values: list[Any], right_values: list[Any], kind: str) -> Array:
     if kind == "text":
-        return _jaccard([_words(value) for value in one], [_words(value) for value in other])
+        return _jaccard([_words(value) for value in left_values], [_words(value) for value in right_values])
     if kind == "category":
-        codes = {value: n for n, value in enumerate({str(value) for value in (*one, *other)})}
-        left, right = (np.array([codes[str(value)] for value in some]) for some in (one, other))
+        codes = {value: n for n, value in enumerate({str(value) for value in (*left_values, *right_values)})}
+        left, right = (np.array([codes[str(value)] for value in column]) for column in (left_values, right_values))
         same: Array = (left[:, None] == right[None, :]).astype(np.float32)
         return same
-    left, right = (np.array([_number(value) for value in some], np.float64) for some in (one, other))
+    left, right = (np.array([_number(value) for value in column], np.float64) for column in (left_values, right_values))
     span = np.nanmax(np.concatenate((left, right)), initial=0) - np.nanmin(np.concatenate((left, right)), initial=0)
     return np.nan_to_num(1 - np.abs(left[:, None] - right[None, :]) / (span or 1), nan=0.0).astype(np.float32)
 
@@ -120,8 +125,8 @@ def _words(value: Any) -> Array:
     return bag
 
 
-def _jaccard(one: list[Array], other: list[Array]) -> Array:
-    left, right = np.stack(one), np.stack(other)
+def _jaccard(left_bags: list[Array], right_bags: list[Array]) -> Array:
+    left, right = np.stack(left_bags), np.stack(right_bags)
     both = left @ right.T
     either = left.sum(1)[:, None] + right.sum(1)[None, :] - both
     shared: Array = np.divide(both, either, out=np.zeros_like(both), where=either > 0)

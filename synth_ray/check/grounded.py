@@ -32,7 +32,7 @@ _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 _NUMERALS = {word: str(n) for n, word in enumerate(_UNITS)} | {word: str(10 * n) for n, word in enumerate(_TENS, 2)}
 
 
-def unsupported(answer: str, passage: str, *, question: str = "", quote: str = "", least: float = 0.8) -> str:
+def unsupported(answer: str, passage: str, *, question: str = "", quote: str = "", min_support: float = 0.8) -> str:
     """What makes the answer unsupported ('quote', 'number', 'name', 'words', 'negation'), or '' when nothing does.
 
     With a quote the answer must stand in the quote, and the quote in the passage. The question's own words need no support;
@@ -41,37 +41,37 @@ def unsupported(answer: str, passage: str, *, question: str = "", quote: str = "
     if quote and _flat(quote) not in _flat(passage):
         return "quote"
     witness = quote or passage
-    given = f"{witness}\n{question}"
-    if not _numbers(answer) <= _numbers(given):
+    known_text = f"{witness}\n{question}"
+    if not _numbers(answer) <= _numbers(known_text):
         return "number"
-    known = set(map(_stem, _words(given)))
+    known = set(map(_stem, _words(known_text)))
     sentences = [s.strip() for s in _SENTENCE.split(answer) if s.strip()]
-    return next(filter(None, (_sentence_unsupported(s, witness, known, least) for s in sentences)), "")
+    return next(filter(None, (_sentence_unsupported(s, witness, known, min_support) for s in sentences)), "")
 
 
-def _sentence_unsupported(sentence: str, witness: str, known: set[str], least: float) -> str:
+def _sentence_unsupported(sentence: str, witness: str, known: set[str], min_support: float) -> str:
     if any(_stem(name) not in known for name in _names(sentence)):
         return "name"
-    said = [_stem(word) for word in _content(sentence)]
-    if said and sum(word in known for word in said) < least * len(said):
+    stems = [_stem(word) for word in _content(sentence)]
+    if stems and sum(word in known for word in stems) < min_support * len(stems):
         return "words"
-    return "negation" if _turned_round(sentence, witness) else ""
+    return "negation" if _is_negated(sentence, witness) else ""
 
 
-def _turned_round(sentence: str, witness: str) -> bool:
+def _is_negated(sentence: str, witness: str) -> bool:
     """Whether a clause denies what the nearest clause of the witness affirms, or the other way round."""
-    clauses = [one for part in _SENTENCE.split(witness) for one in _CLAUSE.split(part) if one.strip()]
+    clauses = [clause_ for part in _SENTENCE.split(witness) for clause_ in _CLAUSE.split(part) if clause_.strip()]
     for clause in _CLAUSE.split(_REPLY.sub("", sentence)):
-        said = [_stem(word) for word in _content(clause)]
-        nearest = max(clauses, key=lambda one: _overlap(said, one), default="")
-        if said and _overlap(said, nearest) > 0 and _negated(clause) != _negated(nearest):
+        stems = [_stem(word) for word in _content(clause)]
+        nearest = max(clauses, key=lambda clause_: _overlap(stems, clause_), default="")
+        if stems and _overlap(stems, nearest) > 0 and _negated(clause) != _negated(nearest):
             return True
     return False
 
 
-def _overlap(said: list[str], clause: str) -> float:
-    there = {_stem(word) for word in _content(clause)}
-    return sum(word in there for word in said) - len(there) / 1000
+def _overlap(stems: list[str], clause: str) -> float:
+    clause_stems = {_stem(word) for word in _content(clause)}
+    return sum(word in clause_stems for word in stems) - len(clause_stems) / 1000
 
 
 def _negated(text: str) -> bool:

@@ -22,7 +22,7 @@ def passes(score: float | None, gate: Judging) -> bool:
     return score is not None and score >= gate.min_score
 
 
-class Standing:
+class JudgeReliability:
     """Of one dataset's judge. Law: what it says is a function of the scores, for any `min_score`."""
 
     def __init__(self, gate: Judging) -> None:
@@ -30,15 +30,15 @@ class Standing:
         self._gold: Counter[Pair] = Counter()
         self._judged: Counter[bool] = Counter()
 
-    def gold(self, attempts: Mapping[str, int]) -> None:
+    def add_gold(self, attempts: Mapping[str, int]) -> None:
         """Take in what was counted of gold rows."""
         for name, n in attempts.items():
-            word, _, told = name.partition(" ")
+            word, _, verdict = name.partition(" ")
             if word == GOLD:
-                score, truth = told.split(" ")
+                score, truth = verdict.split(" ")
                 self._gold[passes(None if score == "None" else float(score), self._gate), truth == "good"] += n
 
-    def rows(self, staged: pa.Table) -> None:
+    def add_rows(self, staged: pa.Table) -> None:
         """Take in the rows of a chunk."""
         for row in fields_of(staged):
             if SCORE in row:
@@ -49,16 +49,16 @@ class Standing:
         return agreement_of(self._gold) if self._gold else None
 
     @property
-    def advisory(self) -> bool:
+    def is_advisory(self) -> bool:
         """Whether its scores may only advise: too few gold rows, or too little agreement with people."""
-        found = self._agreement
-        return found is None or found.advisory
+        agreement = self._agreement
+        return agreement is None or agreement.is_advisory
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """For the manifest: agreement on gold rows, and the share of good rows, as judged and corrected for its errors."""
-        told = {"criteria": list(self._gate.criteria), "min_score": self._gate.min_score, "advisory": self.advisory}
-        if (found := self._agreement) is not None:
-            told |= {"gold": found.n} | found.told()
-        told |= {"judged": self._judged.total()}
+        summary = {"criteria": list(self._gate.criteria), "min_score": self._gate.min_score, "advisory": self.is_advisory}
+        if (agreement := self._agreement) is not None:
+            summary |= {"gold": agreement.n} | agreement.summary()
+        summary |= {"judged": self._judged.total()}
         rate = corrected_rate(self._judged, gold=self._gold)
-        return told | ({"good": {name: round(value, 4) for name, value in asdict(rate).items()}} if rate else {})
+        return summary | ({"good": {name: round(value, 4) for name, value in asdict(rate).items()}} if rate else {})

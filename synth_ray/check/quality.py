@@ -17,7 +17,7 @@ _REFUSALS = (
 )
 _WORD = re.compile(r"\w+", re.UNICODE)
 _NGRAM = 4
-_LONGEST = 1 << 20
+_MAX_CHARACTERS = 1 << 20
 
 
 def refusal_pattern(more: list[str]) -> re.Pattern[str]:
@@ -32,7 +32,7 @@ def is_refusal(text: str, pattern: re.Pattern[str]) -> bool:
 
 def repetition(text: str) -> float:
     """Share of the text that its most repeated passage fills: by words, or by characters where there are few words."""
-    text = text[:_LONGEST]
+    text = text[:_MAX_CHARACTERS]
     words = _WORD.findall(text.casefold())
     if len(words) >= 4 * _NGRAM:
         return max(_by_words(words), _by_lines(text))
@@ -68,15 +68,15 @@ def _by_period(text: str) -> float:
     return best / len(text) if best > 24 else 0.0
 
 
-def echoed(prompt: str, completion: str) -> float:
+def is_echo(prompt: str, completion: str) -> float:
     """Share of the prompt's words that the completion repeats from its first word on."""
-    asked = prompt.casefold()
+    prompt_text = prompt.casefold()
     same = 0
-    for one, other in zip(_WORD.finditer(asked), _WORD.finditer(completion.casefold()), strict=False):
-        if one[0] != other[0]:
+    for prompt_word, other in zip(_WORD.finditer(prompt_text), _WORD.finditer(completion.casefold()), strict=False):
+        if prompt_word[0] != other[0]:
             break
         same += 1
-    if not same or (words := len(_WORD.findall(asked))) < 6:
+    if not same or (words := len(_WORD.findall(prompt_text))) < 6:
         return 0.0
     return same / words
 
@@ -93,12 +93,12 @@ _SCRIPTS = {
     "devanagari": ("DEVANAGARI",),
     "thai": ("THAI",),
 }
-_SAMPLED = 2000
+_SAMPLE_CHARACTERS = 2000
 
 
 def script_share(text: str, script: str) -> float:
     """Share of the letters (of a sample from the start) that belong to the script; 1 where there are no letters."""
-    letters = [c for c in text[:_SAMPLED] if c.isalpha()]
+    letters = [c for c in text[:_SAMPLE_CHARACTERS] if c.isalpha()]
     if not letters:
         return 1.0
     if script == "latin":

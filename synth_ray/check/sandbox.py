@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synth_ray.check import sandboxed
-from synth_ray.errors import Absent
+from synth_ray.check import sandbox_child
+from synth_ray.errors import MissingResource
 
 _HARNESS = """
 import sys
@@ -47,18 +47,18 @@ class Sandbox:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
-        self._script = str(Path(sandboxed.__file__))
+        self._script = str(Path(sandbox_child.__file__))
         self._python = os.path.realpath(sys.executable)
         folders = [sys.base_prefix, "/usr", "/lib", "/lib64", "/bin"]
         self._readable = [f for i, f in enumerate(folders) if not any(f.startswith(g + "/") for g in folders[:i])]
 
     def probe(self) -> None:
         """Raises Absent where this host lacks a kind of isolation, which is then named."""
-        told = self._run("pass", "pass", self._limits.seconds)
-        if not told.passed:
-            raise Absent(
-                f"check.verify: wanted a host that can isolate a program, got one that cannot ({told.why}); allow unprivileged "
-                "user namespaces, or choose another verifier"
+        trial = self._run("pass", "pass", self._limits.seconds)
+        if not trial.passed:
+            raise MissingResource(
+                f"check.verify: wanted a host that can isolate a program, got one that cannot ({trial.detail}); allow "
+                "unprivileged user namespaces, or choose another verifier"
             )
 
     def passes(self, program: str, tests: str) -> bool:
@@ -68,14 +68,14 @@ class Sandbox:
     def pass_each(self, programs: list[tuple[str, str]]) -> list[bool]:
         """As `passes`, as many side by side as there are cores."""
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            return list(pool.map(lambda one: self.passes(*one), programs))
+            return list(pool.map(lambda pair: self.passes(*pair), programs))
 
-    def _run(self, program: str, tests: str, seconds: float) -> _Ended:
+    def _run(self, program: str, tests: str, seconds: float) -> _ProgramResult:
         token = secrets.token_hex(16).encode()
-        said = b"\0".join((token, *(text.replace("\0", " ").encode("utf-8", "replace") for text in (program, tests))))
+        stdin = b"\0".join((token, *(text.replace("\0", " ").encode("utf-8", "replace") for text in (program, tests))))
         with tempfile.TemporaryDirectory(prefix="synth-ray-sandbox-") as root:
             process = subprocess.Popen(
-                [self._python, "-I", "-S", "-B", self._script, json.dumps(self._told(root))],
+                [self._python, "-I", "-S", "-B", self._script, json.dumps(self._settings(root))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -83,11 +83,11 @@ class Sandbox:
                 start_new_session=True,
             )
             try:
-                return _ended(process, said, token, seconds)
+                return _run_to_end(process, stdin, token, seconds)
             finally:
                 _kill(process)
 
-    def _told(self, root: str) -> dict[str, Any]:
+    def _settings(self, root: str) -> dict[str, Any]:
         limits = self._limits
         return {
             "root": root,
@@ -101,40 +101,40 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
+class _ProgramResult:
     passed: bool
-    why: str = ""
+    detail: str = ""
 
 
-_MOST_OUTPUT = 1 << 16
+_MAX_OUTPUT = 1 << 16
 
 
-def _ended(process: subprocess.Popen[bytes], said: bytes, token: bytes, seconds: float) -> _Ended:
+def _run_to_end(process: subprocess.Popen[bytes], stdin: bytes, token: bytes, seconds: float) -> _ProgramResult:
     """The token comes back from a program that ran to its end; of what else it writes only the last part is held."""
     timer = ThreadPoolExecutor(1)
     try:
-        out = timer.submit(_talk, process, said).result(timeout=seconds)
+        out = timer.submit(_exchange, process, stdin).result(timeout=seconds)
     except TimeoutError:
-        return _Ended(False, f"not done after {seconds:g} s")
+        return _ProgramResult(False, f"not done after {seconds:g} s")
     finally:
         _kill(process)
         timer.shutdown(wait=False)
-    if process.returncode == sandboxed.NO_ISOLATION:
-        return _Ended(False, out.decode("utf-8", "replace")[:200])
-    return _Ended(process.returncode == 0 and token in out, "failed")
+    if process.returncode == sandbox_child.NO_ISOLATION:
+        return _ProgramResult(False, out.decode("utf-8", "replace")[:200])
+    return _ProgramResult(process.returncode == 0 and token in out, "failed")
 
 
-def _talk(process: subprocess.Popen[bytes], said: bytes) -> bytes:
+def _exchange(process: subprocess.Popen[bytes], stdin: bytes) -> bytes:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(said)
+        process.stdin.write(stdin)
         process.stdin.close()
     except BrokenPipeError:
         pass  # it ended before it had read: its exit code says why
     out = b""
     while piece := process.stdout.read(4096):
-        out = (out + piece)[-_MOST_OUTPUT:]
+        out = (out + piece)[-_MAX_OUTPUT:]
     process.wait()
     return out
 
@@ -152,5 +152,5 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def program_in(completion: str) -> str:
     """The code of an answer: its first fenced block, else all of it."""
-    found = _FENCED.search(completion)
-    return found[1] if found else completion
+    fenced = _FENCED.search(completion)
+    return fenced[1] if fenced else completion

@@ -8,14 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from synth_ray.errors import Absent
+from synth_ray.errors import MissingResource
 
-Counter = Callable[[Sequence[str]], list[int]]
+TokenCounter = Callable[[Sequence[str]], list[int]]
 
 _GPT2_SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
-def open_counter(name: str) -> Counter:
+def open_counter(name: str) -> TokenCounter:
     """A function from texts to token counts. Raises Absent where the tokenizer is not on this machine."""
     path = Path(name)
     file = path / "tokenizer.json" if path.is_dir() else path
@@ -24,29 +24,29 @@ def open_counter(name: str) -> Counter:
     return _of_encoding(name)
 
 
-def _of_encoding(name: str) -> Counter:
+def _of_encoding(name: str) -> TokenCounter:
     import tiktoken
 
     if name not in tiktoken.list_encoding_names():
-        raise Absent(f"check.tokenizer: wanted a local folder, a tokenizer.json or a tiktoken encoding, got '{name}'")
+        raise MissingResource(f"check.tokenizer: wanted a local folder, a tokenizer.json or a tiktoken encoding, got '{name}'")
     try:
         encoding = tiktoken.get_encoding(name)
     except Exception as error:
-        raise Absent(
+        raise MissingResource(
             f"check.tokenizer: wanted the tiktoken encoding '{name}' on this machine, got {type(error).__name__}; "
             "set TIKTOKEN_CACHE_DIR to a folder that holds it, or name a local tokenizer.json"
         ) from None
-    return _counting(encoding)
+    return _counter_of(encoding)
 
 
-def _counting(encoding: Any) -> Counter:
+def _counter_of(encoding: Any) -> TokenCounter:
     return lambda texts: [len(tokens) for tokens in encoding.encode_ordinary_batch(list(texts), num_threads=1)]
 
 
-def _of_file(file: Path) -> Counter:
+def _of_file(file: Path) -> TokenCounter:
     encoding = tiktoken_of(file)
     if encoding is not None:
-        return _counting(encoding)
+        return _counter_of(encoding)
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(file))

@@ -24,8 +24,8 @@ def main(arguments: argparse.Namespace) -> int:
     from synth_ray.route.preflight import preflight  # opens what the job names, and so imports what that needs
 
     job = _job(arguments)
-    found = preflight(job, file=arguments.job)
-    print(f"{arguments.job}: nothing wrong; {found.seeds} seeds, {found.seeds_rejected} rejected; recipe {job.recipe.name}")
+    report = preflight(job, file=arguments.job)
+    print(f"{arguments.job}: nothing wrong; {report.seeds} seeds, {report.seeds_rejected} rejected; recipe {job.recipe.name}")
     return 0
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from synth_ray.cli.job import job_of
-from synth_ray.cli.result import told
+from synth_ray.cli.result import print_result
 from synth_ray.route.curation import curate_job
 
 
 def main(arguments: argparse.Namespace) -> int:
-    return told(curate_job(job_of(arguments)), stopped="incomplete: {why}")
+    return print_result(curate_job(job_of(arguments)), stopped="incomplete: {why}")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from synth_ray.dataset.formats import FORMATS, LeftOut, beside
+from synth_ray.dataset.formats import FORMATS, NotRepresentable, sidecar_files
 from synth_ray.dataset.manifest import File, Manifest, read_manifest
-from synth_ray.dataset.samples import opened
+from synth_ray.dataset.samples import open_samples
 from synth_ray.errors import JobError
 from synth_ray.storage import Storage, open_storage
 
@@ -23,13 +23,13 @@ def main(arguments: argparse.Namespace) -> int:
     manifest = read_manifest(dataset)
     where = arguments.to or f"{arguments.prefix.rstrip('/')}/export/{arguments.format}"
     target = open_storage(where)
-    written, first, told = _splits(dataset, manifest, target, arguments.format)
+    written, first, by_split = _splits(dataset, manifest, target, arguments.format)
     if not first:
-        why = ", ".join(f"{n:,} with {reason}" for reason, n in sorted(_sum(told).items())) or "no row"
+        why = ", ".join(f"{n:,} with {reason}" for reason, n in sorted(_sum(by_split).items())) or "no row"
         raise JobError(f"export: wanted rows that format '{arguments.format}' can hold, got {why}; choose another format")
-    for name, text in beside(arguments.format, written, first).items():
+    for name, text in sidecar_files(arguments.format, written, first).items():
         target.write(name, text.encode())
-    for split, counts in told.items():
+    for split, counts in by_split.items():
         left_out = "".join(f", {n:,} left out ({reason})" for reason, n in sorted(counts.items()) if reason)
         print(f"{split:<12}{counts['']:>9,} rows{left_out}")
     print(f"export    {where}")
@@ -42,22 +42,22 @@ def _splits(
     """Write each split. Returns the files by split, the first row, and the rows by split and reason ('' for written)."""
     written: dict[str, str] = {}
     first: dict[str, Any] = {}
-    told: dict[str, Counter[str]] = {}
+    by_split: dict[str, Counter[str]] = {}
     for split in sorted({file.split for file in manifest.files}):
         files = [file for file in manifest.files if file.split == split]
-        counts = told[split] = Counter({"": 0})
-        with opened(target, split, tar=name == "webdataset") as samples:
+        counts = by_split[split] = Counter({"": 0})
+        with open_samples(target, split, tar=name == "webdataset") as samples:
             for row in _rows(dataset, files):
                 try:
-                    made = FORMATS[name](row)
-                except LeftOut as why:
+                    record = FORMATS[name](row)
+                except NotRepresentable as why:
                     counts[str(why)] += 1
                     continue
                 counts[""] += 1
-                first = first or made
-                samples.add(row["id"], made)
+                first = first or record
+                samples.add(row["id"], record)
         written[split] = f"{split}.jsonl"
-    return {split: path for split, path in written.items() if told[split][""]}, first, told
+    return {split: path for split, path in written.items() if by_split[split][""]}, first, by_split
 
 
 def _rows(dataset: Storage, files: list[File]) -> Iterator[dict[str, Any]]:
@@ -67,8 +67,8 @@ def _rows(dataset: Storage, files: list[File]) -> Iterator[dict[str, Any]]:
                 yield from batch.to_pylist()
 
 
-def _sum(told: dict[str, Counter[str]]) -> Counter[str]:
+def _sum(by_split: dict[str, Counter[str]]) -> Counter[str]:
     total: Counter[str] = Counter()
-    for counts in told.values():
+    for counts in by_split.values():
         total.update({reason: n for reason, n in counts.items() if reason})
     return total

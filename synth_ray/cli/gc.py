@@ -6,9 +6,9 @@ import argparse
 import time
 from collections import Counter
 
-from synth_ray.dataset.garbage import HARMLESS, LOST, Kind, garbage
+from synth_ray.dataset.garbage import HARMLESS, LOST_WITH, Kind, garbage
 from synth_ray.dataset.lease import Lease
-from synth_ray.dataset.process import driver_name, is_gone
+from synth_ray.dataset.process import driver_name, is_dead
 from synth_ray.storage import Storage, open_storage
 
 
@@ -20,7 +20,7 @@ def main(arguments: argparse.Namespace) -> int:
         print("nothing was removed; --delete removes it")
         return 0
     # A run writes parts that no manifest names yet: nothing goes while another driver is at work.
-    lease = Lease.claim(storage, driver_name(), now=time.time(), lease_s=600.0, is_gone=is_gone)
+    lease = Lease.claim(storage, driver_name(), now=time.time(), lease_s=600.0, is_dead=is_dead)
     try:
         _sweep(storage, kinds, arguments)
     finally:
@@ -38,4 +38,4 @@ def _sweep(storage: Storage, kinds: list[Kind], arguments: argparse.Namespace) -
         size[kind] += entry.size
     for kind in kinds:
         done = "removed" if arguments.delete else "to remove"
-        print(f"{kind:9} {count[kind]} {done}, {size[kind]:,} bytes; lost with them: {LOST[kind]}")
+        print(f"{kind:9} {count[kind]} {done}, {size[kind]:,} bytes; lost with them: {LOST_WITH[kind]}")

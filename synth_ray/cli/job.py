@@ -18,13 +18,13 @@ def job_of(arguments: argparse.Namespace) -> Job:
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
-    found = dict(_pair(text) for text in arguments.set)
+    overrides = dict(_pair(text) for text in arguments.set)
     named = {
         "cluster.engine": arguments.engine,
         "cluster.address": arguments.address,
         "output.path": arguments.output,
     }
-    return found | {key: value for key, value in named.items() if value is not None}
+    return overrides | {key: value for key, value in named.items() if value is not None}
 
 
 def _pair(text: str) -> tuple[str, Any]:

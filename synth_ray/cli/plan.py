@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 
 from synth_ray.cli.job import job_of
+from synth_ray.prepare.estimate import estimate
+from synth_ray.prepare.preparation import Prepared, prepare
 from synth_ray.records import SPLITS
-from synth_ray.route.estimate import estimate
-from synth_ray.route.preparation import Prepared, prepare
 
 _CHUNKS_SHOWN = 10
 
@@ -23,18 +23,18 @@ def main(arguments: argparse.Namespace) -> int:
         for code in prepared.seeds.splits:
             counts[SPLITS[code]] += 1
     print(f"job       {job.name}  ({prepared.job_digest})")
-    print(f"seeds     {prepared.count.read} read, {prepared.count.planned} planned, rejected: {prepared.count.told()}")
+    print(f"seeds     {prepared.count.read} read, {prepared.count.planned} planned, rejected: {prepared.count.summary()}")
     print(f"          {', '.join(f'{name} {n}' for name, n in counts.items())}; real evaluation rows {prepared.real.num_rows}")
     if job.target.is_set:
-        _tell_target(prepared)
+        _print_target(prepared)
     else:
-        _tell_chunks(prepared)
+        _print_chunks(prepared)
     print(f"asks      {guess.asks:,}")
-    print(f"tokens    about {guess.prompt_tokens:,} in; at most {guess.most_completion_tokens:,} out (max_tokens × asks)")
+    print(f"tokens    about {guess.prompt_tokens:,} in; at most {guess.max_completion_tokens:,} out (max_tokens × asks)")
     return 0
 
 
-def _tell_chunks(prepared: Prepared) -> None:
+def _print_chunks(prepared: Prepared) -> None:
     planner, size = prepared.planner, prepared.job.plan.chunk_requests
     print(f"requests  {planner.requests:,} in {planner.chunks:,} chunks of {size:,}; {planner.slots:,} slots")
     for chunk in range(min(planner.chunks, _CHUNKS_SHOWN)):
@@ -44,7 +44,7 @@ def _tell_chunks(prepared: Prepared) -> None:
         print(f"  … {planner.chunks - _CHUNKS_SHOWN:,} more")
 
 
-def _tell_target(prepared: Prepared) -> None:
-    wanted = sum(prepared.wanted.values())
-    print(f"target    {wanted:,} accepted rows in {len(prepared.wanted):,} cells")
-    print(f"requests  {-(-wanted // prepared.slots):,} if every row is accepted, {prepared.most_requests:,} at most")
+def _print_target(prepared: Prepared) -> None:
+    wanted = sum(prepared.wanted_rows.values())
+    print(f"target    {wanted:,} accepted rows in {len(prepared.wanted_rows):,} cells")
+    print(f"requests  {-(-wanted // prepared.slots):,} if every row is accepted, {prepared.max_requests:,} at most")

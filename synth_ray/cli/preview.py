@@ -8,16 +8,16 @@ import tempfile
 from pathlib import Path
 
 from synth_ray.ask.asker import Asker
-from synth_ray.ask.engines import distinct, open_engines
+from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.cli.job import job_of
 from synth_ray.job.document import Job
+from synth_ray.prepare.preparation import prepare
 from synth_ray.records import Draft, Outcome, Request
-from synth_ray.route.preparation import prepare
 from synth_ray.scrub.scrubber import open_scrubber
 
 
-class Overheard:
+class RecordingTeacher:
     """A teacher that shows the first prompt it is asked, then passes it on."""
 
     def __init__(self, inner: Teacher) -> None:
@@ -37,9 +37,9 @@ def main(arguments: argparse.Namespace) -> int:
         if arguments.prompts_only:
             job = _without_a_model(job)
         outcomes = _ask(job, requests)
-    show = _Shown(job, raw=arguments.raw)
+    show = _Printer(job, raw=arguments.raw)
     for outcome, prompts in outcomes:
-        show.request(outcome, prompts, answers=not arguments.prompts_only)
+        show.print_request(outcome, prompts, answers=not arguments.prompts_only)
     return 0
 
 
@@ -54,10 +54,10 @@ def _ask(job: Job, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]
     engines = open_engines(job.models.by_role())
 
     async def one(request: Request) -> tuple[Outcome, list[Prompt]]:
-        heard = {role: Overheard(opened.teacher) for role, opened in engines.items()}
-        asker = Asker.of(job, heard)  # type: ignore[arg-type]
+        recorders = {role: RecordingTeacher(opened.teacher) for role, opened in engines.items()}
+        asker = Asker.of(job, recorders)  # type: ignore[arg-type]
         outcome = await asker.run(request)
-        return outcome, [p for one_role in heard.values() for p in one_role.first.values()]
+        return outcome, [p for one_role in recorders.values() for p in one_role.first.values()]
 
     async def every() -> list[tuple[Outcome, list[Prompt]]]:
         return list(await asyncio.gather(*[one(request) for request in requests]))
@@ -65,11 +65,11 @@ def _ask(job: Job, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]
     try:
         return asyncio.run(every())
     finally:
-        for opened in distinct(engines):
+        for opened in unique_engines(engines):
             opened.engine.close()
 
 
-class _Shown:
+class _Printer:
     """Prints requests for a person; text is scrubbed unless raw."""
 
     def __init__(self, job: Job, *, raw: bool) -> None:
@@ -78,17 +78,17 @@ class _Shown:
     def _text(self, text: str) -> str:
         return text if self._scrubber is None else str(self._scrubber.record(text).value)
 
-    def request(self, outcome: Outcome, prompts: list[Prompt], *, answers: bool) -> None:
+    def print_request(self, outcome: Outcome, prompts: list[Prompt], *, answers: bool) -> None:
         seed = outcome.request.seed
         print(f"━━ request {outcome.request.position} · seed {seed.source}:{seed.line} · split {seed.split}")
         for number, prompt in enumerate(prompts):
             for message in prompt.messages:
                 print(f"ask {number} · {message['role']}:\n{_indented(self._text(message['content']))}")
         for slot, draft in enumerate(outcome.drafts if answers else []):
-            self._draft(slot, draft)
+            self._print_draft(slot, draft)
         print()
 
-    def _draft(self, slot: int, draft: Draft) -> None:
+    def _print_draft(self, slot: int, draft: Draft) -> None:
         if draft.reason is not None:
             print(f"slot {slot} · failed: {draft.reason} {draft.detail}")
             return

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from synth_ray.route.tally import Tally
+from synth_ray.meter.tally import Tally
 
 _HEARTBEAT_S = 10.0
 _PANEL_S = 0.5
@@ -24,7 +24,7 @@ class Progress:
         self._console = Console(stderr=True)
         self._quiet = quiet
         self._clock = clock
-        self._began = self._next = clock()
+        self._began = self._next_update_at = clock()
         self._live: Live | None = None
 
     def __enter__(self) -> Progress:
@@ -39,26 +39,26 @@ class Progress:
 
     def show(self, tally: Tally) -> None:
         now = self._clock()
-        if self._quiet or now < self._next:
+        if self._quiet or now < self._next_update_at:
             return
         if self._live is not None:
-            self._next = now + _PANEL_S
+            self._next_update_at = now + _PANEL_S
             self._live.update(_panel(tally, now - self._began), refresh=True)
         else:
-            self._next = now + _HEARTBEAT_S
+            self._next_update_at = now + _HEARTBEAT_S
             print(heartbeat(tally, now - self._began), file=sys.stderr, flush=True)
 
 
 def heartbeat(tally: Tally, seconds: float) -> str:
     """One line: what ended how, and how fast."""
-    if not tally.teachers and not tally.requests_done:
+    if not tally.replicas and not tally.requests_done:
         return f"{seconds:6.0f} s  teachers are starting"
     rate = tally.requests_done / seconds if seconds > 0 else 0.0
     tokens = tally.tokens["completion"] / seconds if seconds > 0 else 0.0
     return (
         f"{seconds:6.0f} s  requests {tally.requests_done} ({rate:.0f}/s)  in flight {tally.in_flight}  "
         f"tokens {tokens:.0f}/s  accepted {tally.accepted}  rejected {tally.rejected.total()}  "
-        f"failed {tally.failed.total()}  chunks {tally.chunks_admitted}/{tally.chunks_planned}  teachers {tally.teachers}"
+        f"failed {tally.failed.total()}  chunks {tally.chunks_admitted}/{tally.chunks_planned}  teachers {tally.replicas}"
     )
 
 
@@ -72,5 +72,5 @@ def _panel(tally: Tally, seconds: float) -> Table:
     table.add_row("rows", f"{tally.accepted} accepted, {tally.rejected.total()} rejected, {tally.failed.total()} failed")
     table.add_row("because", reasons or "-")
     table.add_row("chunks", f"{tally.chunks_admitted} admitted of {tally.chunks_planned} planned")
-    table.add_row("teachers", f"{tally.teachers} up, {tally.teachers_lost} lost")
+    table.add_row("teachers", f"{tally.replicas} up, {tally.replicas_lost} lost")
     return table

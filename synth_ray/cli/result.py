@@ -9,7 +9,7 @@ from synth_ray.report.funnel import funnel_text
 from synth_ray.route.run import Result
 
 
-def told(result: Result, *, stopped: str) -> int:
+def print_result(result: Result, *, stopped: str) -> int:
     """Print the funnel and where everything is. `stopped` is what to say of a dataset that is not whole yet."""
     print(funnel_text(result.manifest))
     print(f"dataset   {result.prefix}")

@@ -7,11 +7,11 @@ import argparse
 import synth_ray
 from synth_ray.cli.job import job_of
 from synth_ray.cli.progress import Progress
-from synth_ray.cli.result import told
+from synth_ray.cli.result import print_result
 
 
 def main(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
     with Progress(quiet=arguments.quiet) as progress:
         result = synth_ray.run(job, watch=progress.show, extend=arguments.extend, retry_failed=arguments.retry_failed)
-    return told(result, stopped="stopped short: {why}; the same command goes on from here")
+    return print_result(result, stopped="stopped short: {why}; the same command goes on from here")

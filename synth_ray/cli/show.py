@@ -20,8 +20,8 @@ def main(arguments: argparse.Namespace) -> int:
     row = trace(open_storage(arguments.prefix), arguments.id)
     row.setdefault("verdict", "committed, not admitted yet")
     for head, names in _LINES:
-        said = [f"{name} {_plain(row[name])}" for name in names if row.get(name) not in (None, "", [])]
-        print(f"{head:9} {', '.join(said) or '-'}")
+        parts = [f"{name} {_plain(row[name])}" for name in names if row.get(name) not in (None, "", [])]
+        print(f"{head:9} {', '.join(parts) or '-'}")
     for name in ("prompt", "completion"):
         text = row.get(name) or ""
         print(f"{name:9} {text}" if arguments.text else f"{name:9} {len(text)} characters (--text shows them, scrubbed)")

@@ -6,44 +6,45 @@ import argparse
 import time
 from collections.abc import Iterator
 
-from synth_ray.dataset.process import is_gone
-from synth_ray.dataset.standing import Standing, standing
+from synth_ray.dataset.output_status import OutputStatus, read_status
+from synth_ray.dataset.process import is_dead
 from synth_ray.storage import open_storage
 
 
 def main(arguments: argparse.Namespace) -> int:
-    for line in told(standing(open_storage(arguments.prefix), now=time.time())):
+    for line in status_lines(read_status(open_storage(arguments.prefix), now=time.time())):
         print(line)
     return 0
 
 
-def told(now: Standing) -> Iterator[str]:
-    yield f"dataset   {_published(now)}"
-    yield f"chunks    {len(now.chunks)} committed{_runs(now)}, {now.staged_bytes:,} bytes"
-    ended = ", ".join(f"{reason} {n}" for reason, n in now.reasons.items() if reason) or "none"
-    yield f"rows      {now.rows} committed; ended before admission: {ended}"
-    yield f"orphans   {now.orphans}, {now.orphan_bytes:,} bytes (removed by the next run once they are an hour old, or by gc)"
-    yield f"journal   {now.journalled_bytes:,} bytes of finished asks, of chunks that are not committed"
-    yield f"driver    {_driver(now)}"
+def status_lines(status: OutputStatus) -> Iterator[str]:
+    yield f"dataset   {_published_lines(status)}"
+    yield f"chunks    {len(status.chunks)} committed{_run_lines(status)}, {status.staged_bytes:,} bytes"
+    ended = ", ".join(f"{reason} {n}" for reason, n in status.reasons.items() if reason) or "none"
+    yield f"rows      {status.rows} committed; ended before admission: {ended}"
+    size = f"{status.orphan_bytes:,} bytes"
+    yield f"orphans   {status.orphans}, {size} (removed by the next run once they are an hour old, or by gc)"
+    yield f"journal   {status.journalled_bytes:,} bytes of finished asks, of chunks that are not committed"
+    yield f"driver    {_driver_lines(status)}"
 
 
-def _published(now: Standing) -> str:
+def _published_lines(now: OutputStatus) -> str:
     if now.manifest is None:
         return "nothing is published yet"
     accepted = f"{now.manifest.rows.accepted} accepted of {now.manifest.rows.requested} slots, {now.manifest.dataset_digest}"
     return f"complete: {accepted}" if now.manifest.complete else f"partial ({now.manifest.stopped}): {accepted}"
 
 
-def _runs(now: Standing) -> str:
+def _run_lines(now: OutputStatus) -> str:
     runs = [f"{start}–{end - 1}" if end - start > 1 else str(start) for start, end in now.chunks.runs]
     more = f" and {len(runs) - 8} more runs" if len(runs) > 8 else ""
     return f" ({', '.join(runs[:8])}{more})" if runs else ""
 
 
-def _driver(now: Standing) -> str:
+def _driver_lines(now: OutputStatus) -> str:
     if not now.driver:
         return "none"
-    if is_gone(now.driver):
+    if is_dead(now.driver):
         return f"{now.driver}, which is dead; the same command goes on at once"
     if now.driver_left_s > 0:
         return f"{now.driver}, for {now.driver_left_s:.0f} s unless it renews"

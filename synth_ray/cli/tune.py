@@ -16,14 +16,14 @@ from synth_ray.cli.job import job_of
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.models import RESULT_ENGINE_ARGS
+from synth_ray.meter.engine_sweep import DEFAULT_SWEEP, Measurement, best_of, measure, sweep
+from synth_ray.prepare.preparation import prepare
 from synth_ray.records import Request
-from synth_ray.route.calibration import SWEEP, Measured, best_of, measure, sweep
-from synth_ray.route.preparation import prepare
 
 
 def main(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
-    tried = dict(_tried(text) for text in arguments.tried) or dict(SWEEP)
+    tried = dict(_parse_candidates(text) for text in arguments.tried) or dict(DEFAULT_SWEEP)
     with tempfile.TemporaryDirectory() as spool:
         prepared = prepare(job, spool=Path(spool), file=arguments.job)
         planner, job = prepared.planner, prepared.job
@@ -31,47 +31,51 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"{len(requests):,} requests of {job.name}; completion tokens per second, occupancy, preemptions, seconds to start")
     done = []
     first = dict(job.models.teacher.engine_args)
-    for one in sweep(first, tried, lambda engine_args: _alone(_with(job, engine_args), requests)):
-        done.append(one)
-        print(_line(one, first), flush=True)
-    return _tell(job, arguments, done)
+    for measurement in sweep(first, tried, lambda engine_args: _measure_in_subprocess(_job_with(job, engine_args), requests)):
+        done.append(measurement)
+        print(_line(measurement, first), flush=True)
+    return _print_best(job, arguments, done)
 
 
-def _tried(text: str) -> tuple[str, Sequence[Any]]:
+def _parse_candidates(text: str) -> tuple[str, Sequence[Any]]:
     name, equals, values = text.partition("=")
     if not equals or not values:
         raise JobError(f"--try: wanted ARGUMENT=VALUE,VALUE, got '{text}'")
     return name, [yaml.safe_load(value) for value in values.split(",")]
 
 
-def _with(job: Job, engine_args: dict[str, Any]) -> Job:
+def _job_with(job: Job, engine_args: dict[str, Any]) -> Job:
     teacher = job.models.teacher.model_copy(update={"engine_args": engine_args})
     return job.model_copy(update={"models": job.models.model_copy(update={"teacher": teacher})})
 
 
-def _alone(job: Job, requests: list[Request]) -> Measured:
+def _measure_in_subprocess(job: Job, requests: list[Request]) -> Measurement:
     """In a process of its own: what an engine holds is free again only when its process has ended."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure, job, requests).result()
 
 
-def _line(one: Measured, first: dict[str, Any]) -> str:
-    differs = ", ".join(f"{name} {value}" for name, value in one.arguments.items() if first.get(name) != value)
-    told = one.failed or f"{one.tokens_s:>9,.0f}  {one.occupancy:6.1%}  {one.preempted:>5}  {one.start_s:5.1f}"
-    return f"  {differs or 'as the job says':<48} {told}"
+def _line(measurement: Measurement, first: dict[str, Any]) -> str:
+    differs = ", ".join(f"{name} {value}" for name, value in measurement.arguments.items() if first.get(name) != value)
+    result = (
+        measurement.failed
+        or f"{measurement.tokens_s:>9,.0f}  {measurement.occupancy:6.1%}  {measurement.preempted:>5}  {measurement.start_s:5.1f}"
+    )
+    return f"  {differs or 'as the job says':<48} {result}"
 
 
-def _tell(job: Job, arguments: argparse.Namespace, done: list[Measured]) -> int:
+def _print_best(job: Job, arguments: argparse.Namespace, done: list[Measurement]) -> int:
     best = best_of(done)
-    print(f"longest   {max(one.longest for one in done):,} tokens with its prompt: max_model_len need not be more by far")
+    longest = max(measurement.longest for measurement in done)
+    print(f"longest   {longest:,} tokens with its prompt: max_model_len need not be more by far")
     if best is done[0]:
         print("best      as the job says: nothing was faster by more than noise")
         return 0
     changed = {name: value for name, value in best.arguments.items() if done[0].arguments.get(name) != value}
     print(f"best      {yaml.safe_dump({'engine_args': changed}, default_flow_style=True).strip()}")
     print(f"          × {best.tokens_s / max(1e-9, done[0].tokens_s):.2f} of what the job says")
-    if asked := sorted(RESULT_ENGINE_ARGS & changed.keys()):
-        print(f"          {', '.join(asked)} can change answers: a job that has begun is refused with it")
+    if ask_keys := sorted(RESULT_ENGINE_ARGS & changed.keys()):
+        print(f"          {', '.join(ask_keys)} can change answers: a job that has begun is refused with it")
     path = arguments.write or f"{Path(arguments.job).with_suffix('')}.tuned.yaml"
     document = yaml.safe_load(Path(arguments.job).read_text(encoding="utf-8"))
     teacher = document["models"]["teacher"]

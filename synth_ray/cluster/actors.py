@@ -1,4 +1,4 @@
-"""The actors: thin processes around the worker and the stager that the local route runs as threads."""
+"""The actors: thin processes around the worker and the stager that the local pool runs as threads."""
 
 from __future__ import annotations
 
@@ -12,67 +12,68 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from synth_ray import heap
-from synth_ray.ask.rows import Answered
+from synth_ray import gc_tuning
+from synth_ray.ask.journal import open_journal
+from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
-from synth_ray.ask.worker import AskWorker, Recalled
-from synth_ray.errors import EngineDead
+from synth_ray.ask.worker import AskWorker, JournalledAnswers
+from synth_ray.errors import EngineDied
 from synth_ray.job.document import Job
-from synth_ray.records import from_tuples
-from synth_ray.route.places import open_journal, open_output
-from synth_ray.route.pool import ChunkStaged
+from synth_ray.records import requests_from_tuples
+from synth_ray.storage.job_files import open_output
+from synth_ray.workers.pool import ChunkStaged
 
 log = logging.getLogger(__name__)
 
 
-def _end_process(why: str) -> None:
-    """A dead engine must take its process along: a raised error would leave an actor that takes work and never answers.
+def _end_process(cause: str) -> None:
+    """A dead engine must end its actor's process: an exception would leave an actor that takes work and never answers.
 
     See the discussion in ray issue 59522.
     """
-    log.critical("ending this actor: %s", why)
+    log.critical("ending this actor: %s", cause)
     logging.shutdown()
     os._exit(1)
 
 
 class TeacherActor:
-    """One replica. Made with max_concurrency, so that `submit` is served while `collect` waits."""
+    """One replica. Created with max_concurrency, so that `submit` is served while `collect` waits."""
 
     def __init__(self, job: Job) -> None:
         self._worker = AskWorker(job, journal=open_journal(job), storage=open_output(job.output))
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._end_in_order)
+            signal.signal(signal.SIGTERM, self._on_sigterm)
 
-    def _end_in_order(self, _number: int, _frame: object) -> None:
-        """The machine is being taken away: what was finished is kept, and the driver asks the rest elsewhere."""
+    def _on_sigterm(self, _number: int, _frame: object) -> None:
+        """The node is being taken away: keep finished asks; the driver asks the rest elsewhere."""
         self._worker.flush()
         _end_process("got SIGTERM")
 
     def open(self) -> tuple[dict[str, TeacherFacts], str]:
-        """The facts of each role, and the node this replica is on."""
+        """The facts of each role, and the id of the node this replica is on."""
         facts = self._worker.open()
-        heap.settle()
+        gc_tuning.freeze_startup_objects()
         return facts, ray.get_runtime_context().get_node_id()
 
-    def submit(self, requests: Sequence[tuple[Any, ...]], recalled: Recalled) -> None:
-        self._worker.submit(from_tuples(requests), recalled)
+    def submit(self, requests: Sequence[tuple[Any, ...]], recalled: JournalledAnswers) -> None:
+        self._worker.submit(requests_from_tuples(requests), recalled)
 
-    def withdraw(self, most: int) -> list[tuple[int, int]]:
-        return self._worker.withdraw(most)
+    def withdraw(self, limit: int) -> list[tuple[int, int]]:
+        return self._worker.withdraw(limit)
 
-    def committed(self, chunk: int) -> None:
-        self._worker.committed(chunk)
+    def drop_journal(self, chunk: int) -> None:
+        self._worker.drop_journal(chunk)
 
-    def collect(self, wait_s: float) -> tuple[list[Answered], dict[str, Load]]:
+    def collect(self, wait_s: float) -> tuple[list[AnsweredRows], dict[str, Load]]:
         try:
             return self._worker.collect(wait_s), self._worker.load()
-        except EngineDead as death:
+        except EngineDied as death:
             self._worker.flush()
             _end_process(str(death))
             raise
 
-    def hand_back(self) -> None:
-        """The notice time is over: what was finished is kept, what is in flight is asked elsewhere."""
+    def flush_for_drain(self) -> None:
+        """The node is about to go: write the journal. Requests in flight are asked elsewhere."""
         self._worker.flush()
 
     def close(self) -> None:
@@ -83,10 +84,10 @@ class StagerActor:
     """One CPU worker."""
 
     def __init__(self, job: Job) -> None:
-        from synth_ray.route.stager import Stager  # a teacher's process does without numba and presidio
+        from synth_ray.workers.stager import Stager  # imported here: a replica's process needs neither numba nor presidio
 
         self._stager = Stager(job)
-        heap.settle()
+        gc_tuning.freeze_startup_objects()
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> ChunkStaged:
         return self._stager.stage(chunk, batches, facts)

@@ -1,4 +1,4 @@
-"""Index shards as actors, one a node where nodes are: they are for memory, one core answers for a million rows a second."""
+"""Index shards as actors, one per node if possible. Shards add memory, not speed: one core serves a million rows a second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synth_ray.dedup.shards import Shard
 
 
 class ShardActor:
-    """One shard. Its snapshot is a file, replaced whole."""
+    """One shard. Its snapshot is a file that is replaced atomically."""
 
     def __init__(self, path: str, cap: int) -> None:
         self._path = Path(path)
@@ -23,9 +23,9 @@ class ShardActor:
         return self._shard.step(message)
 
     def save(self) -> int:
-        beside = self._path.with_suffix(".new")
-        beside.write_bytes(self._shard.saved())
-        beside.replace(self._path)
+        new_file = self._path.with_suffix(".new")
+        new_file.write_bytes(self._shard.saved())
+        new_file.replace(self._path)
         return self._shard.last
 
     def restore(self) -> int:
@@ -39,7 +39,7 @@ class ShardActor:
 
 
 class RayShards:
-    """See `dedup.shards.Host`. `folder` is seen by every node that may run a shard."""
+    """See `dedup.shards.Host`. `folder` must be visible to every node that may run a shard."""
 
     def __init__(self, shards: int, *, folder: str, cap: int) -> None:
         self.shards = shards
@@ -51,22 +51,22 @@ class RayShards:
         return remote.remote(f"{self._folder}/shard-{shard:04d}", self._cap)
 
     def step(self, messages: dict[int, Array]) -> dict[int, Array | None]:
-        asked = {shard: self.actors[shard].step.remote(message) for shard, message in messages.items()}
-        return {shard: _got(ref) for shard, ref in asked.items()}
+        pending = {shard: self.actors[shard].step.remote(message) for shard, message in messages.items()}
+        return {shard: _result_or_none(ref) for shard, ref in pending.items()}
 
     def save(self, shard: int) -> int | None:
-        last: int | None = _got(self.actors[shard].save.remote())
+        last: int | None = _result_or_none(self.actors[shard].save.remote())
         return last
 
     def restart(self, shard: int) -> int | None:
-        ray.kill(self.actors[shard])  # it may only be out of reach
+        ray.kill(self.actors[shard])  # it may be alive but unreachable
         self.actors[shard] = self._start(shard)
-        last: int | None = _got(self.actors[shard].restore.remote())
+        last: int | None = _result_or_none(self.actors[shard].restore.remote())
         return last
 
     def entries(self, shard: int) -> dict[str, Array] | None:
-        found: dict[str, Array] | None = _got(self.actors[shard].entries.remote())
-        return found
+        entries: dict[str, Array] | None = _result_or_none(self.actors[shard].entries.remote())
+        return entries
 
     def nbytes(self) -> int:
         return sum(ray.get([actor.nbytes.remote() for actor in self.actors]))
@@ -76,8 +76,8 @@ class RayShards:
             ray.kill(actor)
 
 
-def _got(ref: Any) -> Any:
-    """The reply; None where the shard, or the node its reply lay on, is gone. An error the shard raised is raised."""
+def _result_or_none(ref: Any) -> Any:
+    """The result; None where the shard, or the node that held its reply, is gone. An error that the shard raised is raised."""
     try:
         return ray.get(ref)
     except RayTaskError:

@@ -14,26 +14,26 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from synth_ray.ask.worker import Recalled
+from synth_ray.ask.worker import JournalledAnswers
 from synth_ray.cluster.actors import StagerActor, TeacherActor
+from synth_ray.cluster.draining import DrainTracker
 from synth_ray.cluster.index import RayShards
-from synth_ray.cluster.joining import start_ray
-from synth_ray.cluster.leaving import Leaving
-from synth_ray.cluster.placement import end, start_teacher
+from synth_ray.cluster.placement import release_group, start_teacher
+from synth_ray.cluster.ray_session import start_ray
 from synth_ray.dedup.shards import Sharded
 from synth_ray.errors import JobError, SynthRayError
 from synth_ray.job.document import Job
-from synth_ray.records import Request, as_tuples
-from synth_ray.route.pool import (
-    HUNT_DEATHS,
+from synth_ray.records import Request, requests_to_tuples
+from synth_ray.workers.pool import (
+    MAX_ISOLATION_DEATHS,
     ChunkStaged,
     Event,
+    ReplicaAnswered,
+    ReplicaDraining,
+    ReplicaLost,
+    ReplicaReady,
+    ReplicaReturned,
     StageFailed,
-    TeacherAnswered,
-    TeacherLeaving,
-    TeacherLost,
-    TeacherReady,
-    TeacherReturned,
 )
 
 log = logging.getLogger(__name__)
@@ -47,13 +47,12 @@ Work = tuple[int, Sequence[pa.RecordBatch], Mapping[str, object]]
 
 
 class RayPool:
-    """See `route.pool.Pool`.
+    """See `workers.pool.Pool`.
 
-    A lost teacher actor is replaced after a pause that grows while none answers, `limits.engine_replacements` times in all.
-    A teacher whose node is being drained ends what it has begun in the notice time and hands the rest back; its successor
-    starts elsewhere at the notice, and counts as no replacement.
-    A lost stager actor is replaced at once and its chunks are staged again: staging commits by conditional put, so twice
-    is once.
+    A lost replica is replaced after a pause that grows while none answers, `limits.engine_replacements` times in all. A replica
+    on a draining node finishes the requests it has started and returns the rest; its successor starts on another node at once and
+    does not count as a replacement. A lost stager is replaced at once and its chunks are staged again: commits are conditional
+    writes, so staging twice has the effect of staging once.
     """
 
     def __init__(self, job: Job, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,27 +60,27 @@ class RayPool:
         self._clock = clock
         self._started_ray = False
         self._shards: RayShards | None = None
-        self._teachers: dict[int, Any] = {}
+        self._replicas: dict[int, Any] = {}
         self._stagers: dict[int, Any] = {}
         self._refs: dict[Any, tuple[str, Any]] = {}
-        self._due: list[tuple[float, int]] = []
+        self._restarts_due: list[tuple[float, int]] = []
         self._stages: dict[int, tuple[int, Any, Work]] = {}
         self._stage_deaths: dict[int, int] = {}
         self._replacements = 0
-        self._deaths_in_a_row = 0
-        self._hunting: set[int] = set()
-        self._ending: dict[Any, tuple[Any, Any]] = {}
+        self._consecutive_deaths = 0
+        self._isolating: set[int] = set()
+        self._closing: dict[Any, tuple[Any, Any]] = {}
         self._groups: dict[int, Any] = {}
-        self._leaving = Leaving(clock)
+        self._draining = DrainTracker(clock)
         self._numbers = count()
 
     def open(self) -> None:
         self._start_ray()
-        # Stagers first: teachers may be asked for that no machine has room for yet, and must not take the place of these.
+        # Stagers first: replicas may wait for nodes that do not exist yet, and must not take the stagers' places.
         for stager in range(self._job.cluster.stagers):
             self._start_stager(stager)
         for _ in range(self._job.cluster.teachers):
-            self._start_teacher(next(self._numbers))
+            self._start_replica(next(self._numbers))
 
     def shards(self) -> Sharded | None:
         cluster = self._job.cluster
@@ -101,49 +100,49 @@ class RayPool:
     def _start_ray(self) -> None:
         self._started_ray = start_ray(self._job.cluster) or self._started_ray
 
-    def _start_teacher(self, teacher: int) -> None:
-        actor, self._groups[teacher] = start_teacher(TeacherActor, self._job)
-        self._teachers[teacher] = actor
-        self._refs[actor.open.remote()] = ("open", teacher)
+    def _start_replica(self, replica: int) -> None:
+        actor, self._groups[replica] = start_teacher(TeacherActor, self._job)
+        self._replicas[replica] = actor
+        self._refs[actor.open.remote()] = ("open", replica)
 
     def _start_stager(self, stager: int) -> None:
         self._stagers[stager] = ray.remote(num_cpus=1)(StagerActor).options(max_restarts=0).remote(self._job)
 
-    def submit(self, teacher: int, requests: Sequence[Request], recalled: Recalled) -> None:
-        actor = self._teachers.get(teacher)
-        # A teacher that was lost or is leaving is asked nothing: the driver is about to hear of it and asks again.
-        if actor is not None and teacher not in self._leaving:
-            self._leaving.asked(teacher, len(requests))
-            actor.submit.remote(as_tuples(requests), dict(recalled))
+    def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:
+        actor = self._replicas.get(replica)
+        # For a replica that is lost or draining nothing is submitted: the driver is about to get the event and asks elsewhere.
+        if actor is not None and replica not in self._draining:
+            self._draining.add_in_flight(replica, len(requests))
+            actor.submit.remote(requests_to_tuples(requests), dict(journalled))
 
-    def withdraw(self, teacher: int, most: int) -> None:
-        actor = self._teachers.get(teacher)
+    def withdraw(self, replica: int, limit: int) -> None:
+        actor = self._replicas.get(replica)
         if actor is not None:
-            self._refs[actor.withdraw.remote(most)] = ("withdraw", teacher)
+            self._refs[actor.withdraw.remote(limit)] = ("withdraw", replica)
 
-    def release(self, teacher: int) -> None:
-        """Its process ends in order; what it still had to say of itself is not heard."""
-        actor = self._teachers.pop(teacher, None)
-        self._leaving.gone(teacher)
+    def release(self, replica: int) -> None:
+        """The replica's process ends cleanly; its remaining calls are ignored."""
+        actor = self._replicas.pop(replica, None)
+        self._draining.forget(replica)
         if actor is None:
             return
-        is_up = ("open", teacher) not in self._refs.values()
-        self._refs = {ref: told for ref, told in self._refs.items() if told[1] != teacher or told[0] == "stage"}
+        is_up = ("open", replica) not in self._refs.values()
+        self._refs = {ref: call for ref, call in self._refs.items() if call[1] != replica or call[0] == "stage"}
         if is_up:
-            self._ending[actor.close.remote()] = (actor, self._groups.pop(teacher))
+            self._closing[actor.close.remote()] = (actor, self._groups.pop(replica))
         else:
-            self._kill(actor, self._groups.pop(teacher))
+            self._kill(actor, self._groups.pop(replica))
 
     def _kill(self, actor: Any, group: Any) -> None:
         ray.kill(actor)
-        end(group)
+        release_group(group)
 
-    def hunting(self, teacher: int, *, on: bool) -> None:
-        (self._hunting.add if on else self._hunting.discard)(teacher)
+    def set_isolating(self, replica: int, *, on: bool) -> None:
+        (self._isolating.add if on else self._isolating.discard)(replica)
 
-    def committed(self, chunk: int) -> None:
-        for actor in self._teachers.values():
-            actor.committed.remote(chunk)
+    def drop_journal(self, chunk: int) -> None:
+        for actor in self._replicas.values():
+            actor.drop_journal.remote(chunk)
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
         load = dict.fromkeys(self._stagers, 0)
@@ -156,20 +155,20 @@ class RayPool:
         self._stages[work[0]] = (stager, actor, work)
         self._refs[actor.stage.remote(*work)] = ("stage", work[0])
 
-    def stage_room(self) -> int:
+    def stage_capacity(self) -> int:
         return _STAGES_PER_ACTOR * len(self._stagers) - len(self._stages)
 
-    def _end(self, wait_s: float) -> None:
-        """Let released actors write their journals; then their processes, and the machines under them, are free."""
-        ended, _ = ray.wait(list(self._ending), num_returns=len(self._ending), timeout=wait_s)
-        for ref in ended if wait_s == 0 else list(self._ending):
-            self._kill(*self._ending.pop(ref))
+    def _reap_closed(self, wait_s: float) -> None:
+        """Wait until released replicas have written their journals, then end their processes, which frees their machines."""
+        ended, _ = ray.wait(list(self._closing), num_returns=len(self._closing), timeout=wait_s)
+        for ref in ended if wait_s == 0 else list(self._closing):
+            self._kill(*self._closing.pop(ref))
 
     def events(self, wait_s: float) -> list[Event]:
         self._replace_due()
-        if self._ending:
-            self._end(0)
-        if leaving := self._heed_notices():
+        if self._closing:
+            self._reap_closed(0)
+        if leaving := self._handle_drains():
             return leaving
         if not self._refs:
             time.sleep(min(wait_s, 0.1))
@@ -178,76 +177,76 @@ class RayPool:
         if ready:
             more, _ = ray.wait(list(self._refs), num_returns=len(self._refs), timeout=0)
             ready = more or ready
-        return [event for ref in ready for event in self._event(ref)]
+        return [event for ref in ready for event in self._events_of(ref)]
 
-    def _event(self, ref: Any) -> list[Event]:
-        kind, who = self._refs.pop(ref)
-        if kind != "stage" and who not in self._teachers:
-            return []  # it handed back and was ended
+    def _events_of(self, ref: Any) -> list[Event]:
+        kind, number = self._refs.pop(ref)
+        if kind != "stage" and number not in self._replicas:
+            return []  # it was drained and released before this call returned
         try:
             result = ray.get(ref)
         except RayTaskError as error:
-            raise _as_ours(error) from None
+            raise _to_synth_ray_error(error) from None
         except RayError as error:
-            # Its process or node is gone, or what it answered lay on a node that is: either way it must be asked again.
-            return [] if kind == "withdraw" else self._died(kind, who, error)
-        if kind == "hand_back":
-            return [self._handed_back(who)]
+            # Its process or node is gone, or the node that held its reply: in either case the requests must be asked again.
+            return [] if kind == "withdraw" else self._on_death(kind, number, error)
+        if kind == "drain":
+            return [self._on_drained(number)]
         if kind == "withdraw":
-            self._leaving.asked(who, -len(result))
-            return [TeacherReturned(who, result)]
+            self._draining.add_in_flight(number, -len(result))
+            return [ReplicaReturned(number, result)]
         if kind == "stage":
-            del self._stages[who]
+            del self._stages[number]
             return [result] if isinstance(result, ChunkStaged) else []
-        self._refs[self._teachers[who].collect.remote(_COLLECT_WAIT_S)] = ("collect", who)
+        self._refs[self._replicas[number].collect.remote(_COLLECT_WAIT_S)] = ("collect", number)
         if kind == "open":
-            self._leaving.placed(who, result[1])
-            return [TeacherReady(who, result[0])]
+            self._draining.on_placed(number, result[1])
+            return [ReplicaReady(number, result[0])]
         answered, load = result
-        self._leaving.asked(who, -sum(len(one.positions) for one in answered))
-        self._deaths_in_a_row = 0 if answered else self._deaths_in_a_row
-        return [TeacherAnswered(who, answered, load)] if answered else []
+        self._draining.add_in_flight(number, -sum(len(rows.positions) for rows in answered))
+        self._consecutive_deaths = 0 if answered else self._consecutive_deaths
+        return [ReplicaAnswered(number, answered, load)] if answered else []
 
-    def _died(self, kind: str, who: int, error: RayError) -> list[Event]:
+    def _on_death(self, call: str, number: int, error: RayError) -> list[Event]:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if kind == "stage":
-            return self._stager_died(who, why)
-        if who in self._leaving:
-            return [self._handed_back(who)]
-        self._leaving.gone(who)
-        # It may only be out of reach: two of one number must not both answer.
-        self._kill(self._teachers.pop(who), self._groups.pop(who))
-        self._deaths_in_a_row += 1
-        if who not in self._hunting or self._deaths_in_a_row > HUNT_DEATHS:
+        if call == "stage":
+            return self._on_stager_death(number, why)
+        if number in self._draining:
+            return [self._on_drained(number)]
+        self._draining.forget(number)
+        # It may be alive but unreachable: two replicas of the same number must not both answer.
+        self._kill(self._replicas.pop(number), self._groups.pop(number))
+        self._consecutive_deaths += 1
+        if number not in self._isolating or self._consecutive_deaths > MAX_ISOLATION_DEATHS:
             self._replacements += 1
-        self._hunting.discard(who)
+        self._isolating.discard(number)
         replaced = self._replacements <= self._job.limits.engine_replacements
-        log.error("teacher %d is gone (%s); %s", who, why, "replacing it" if replaced else "no replacement left")
+        log.error("teacher %d is gone (%s); %s", number, why, "replacing it" if replaced else "no replacement left")
         if replaced:
-            self._due.append((self._clock() + _BACKOFF_S * 2 ** (self._deaths_in_a_row - 1), who))
-        return [TeacherLost(who, why, replaced)]
+            self._restarts_due.append((self._clock() + _BACKOFF_S * 2 ** (self._consecutive_deaths - 1), number))
+        return [ReplicaLost(number, why, replaced)]
 
-    def _heed_notices(self) -> list[Event]:
-        noticed = self._leaving.noticed()
+    def _handle_drains(self) -> list[Event]:
+        noticed = self._draining.new_notices()
         for teacher in noticed:
             log.warning("teacher %d: its node is being taken away; another starts elsewhere", teacher)
-            self._start_teacher(next(self._numbers))
-        for teacher in self._leaving.due():
-            self._refs[self._teachers[teacher].hand_back.remote()] = ("hand_back", teacher)
-        return [TeacherLeaving(teacher) for teacher in noticed]
+            self._start_replica(next(self._numbers))
+        for teacher in self._draining.due_to_return():
+            self._refs[self._replicas[teacher].flush_for_drain.remote()] = ("drain", teacher)
+        return [ReplicaDraining(teacher) for teacher in noticed]
 
-    def _handed_back(self, teacher: int) -> TeacherLost:
-        self._leaving.gone(teacher)
-        self._hunting.discard(teacher)
-        self._kill(self._teachers.pop(teacher), self._groups.pop(teacher))
-        return TeacherLost(teacher, "its node is taken away", replaced=True, handed_back=True)
+    def _on_drained(self, replica: int) -> ReplicaLost:
+        self._draining.forget(replica)
+        self._isolating.discard(replica)
+        self._kill(self._replicas.pop(replica), self._groups.pop(replica))
+        return ReplicaLost(replica, "its node is taken away", replaced=True, drained=True)
 
-    def _stager_died(self, chunk: int, why: str) -> list[Event]:
+    def _on_stager_death(self, chunk: int, cause: str) -> list[Event]:
         stager, actor, work = self._stages.pop(chunk)
         self._stage_deaths[chunk] = self._stage_deaths.get(chunk, 0) + 1
         if self._stage_deaths[chunk] > _STAGE_RETRIES:
-            return [StageFailed(chunk, f"{_STAGE_RETRIES} workers died staging it; the last: {why}", fatal=True)]
-        log.error("stager %d is gone (%s); staging chunk %d again", stager, why, chunk)
+            return [StageFailed(chunk, f"{_STAGE_RETRIES} workers died staging it; the last: {cause}", fatal=True)]
+        log.error("stager %d is gone (%s); staging chunk %d again", stager, cause, chunk)
         if self._stagers[stager] is actor:  # another of its chunks may have replaced it already
             ray.kill(actor)
             self._start_stager(stager)
@@ -256,17 +255,17 @@ class RayPool:
 
     def _replace_due(self) -> None:
         now = self._clock()
-        for due, teacher in [d for d in self._due if d[0] <= now]:
-            self._due.remove((due, teacher))
-            self._start_teacher(teacher)
+        for due, teacher in [d for d in self._restarts_due if d[0] <= now]:
+            self._restarts_due.remove((due, teacher))
+            self._start_replica(teacher)
 
     def close(self) -> None:
         if not ray.is_initialized():
             return
-        for teacher in list(self._teachers):
+        for teacher in list(self._replicas):
             self.release(teacher)
-        if self._ending:
-            self._end(10)
+        if self._closing:
+            self._reap_closed(10)
         for actor in self._stagers.values():
             ray.kill(actor)
         if self._shards is not None:
@@ -275,8 +274,8 @@ class RayPool:
             ray.shutdown()
 
 
-def _as_ours(error: RayTaskError) -> SynthRayError:
-    """The worker's own error when it is one of ours; any other is named by kind, for its text may quote a row."""
+def _to_synth_ray_error(error: RayTaskError) -> SynthRayError:
+    """The worker's own error if it is ours; of any other only the type and place, because its text may quote a row."""
     cause = error.cause
     if isinstance(cause, SynthRayError):
         return cause

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from synth_ray.dataset.loading import loading
+from synth_ray.dataset.loading import loading_instructions
 from synth_ray.dataset.manifest import File, Manifest
 from synth_ray.errors import Conflict
 from synth_ray.records import LOGPROBS
@@ -25,9 +25,11 @@ _FEATURES: dict[str, dict[str, Any]] = {
     "double": {"dtype": "float64"},
     str(LOGPROBS): {"list": [*_LIKELY, {"name": "top", "list": _LIKELY}]},
 }
-_DISCLOSED = 0.01
-_FOUND = "**The rows give shown records away:** they are nearer to them than chance allows. Do not share them as they are."
-_NOT_FOUND = (
+_DISCLOSURE_P = 0.01
+_DISCLOSURE_FOUND = (
+    "**The rows give shown records away:** they are nearer to them than chance allows. Do not share them as they are."
+)
+_DISCLOSURE_NOT_FOUND = (
     "The test found no more than chance. That is no proof of privacy: it sees what a mean of similarities sees, and nothing of "
     "what somebody would find who knows more."
 )
@@ -59,8 +61,8 @@ class _Plain(yaml.SafeDumper):
 
 
 def _card(head: dict[str, Any], body: str) -> bytes:
-    told = yaml.dump(head, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=1000)
-    return f"---\n{told}---\n\n{body}".encode()
+    head_yaml = yaml.dump(head, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=1000)
+    return f"---\n{head_yaml}---\n\n{body}".encode()
 
 
 def _head(manifest: Manifest) -> dict[str, Any]:
@@ -87,9 +89,9 @@ def _info(config: str, columns: dict[str, str], files: list[File], *, split: str
     splits: dict[str, dict[str, Any]] = {}
     for file in files:
         name = split or file.split
-        one = splits.setdefault(name, {"name": name, "num_bytes": 0, "num_examples": 0})
-        one["num_bytes"] += file.row_bytes
-        one["num_examples"] += file.rows
+        entry = splits.setdefault(name, {"name": name, "num_bytes": 0, "num_examples": 0})
+        entry["num_bytes"] += file.row_bytes
+        entry["num_examples"] += file.rows
     return {
         "config_name": config,
         "features": [{"name": name, **_feature(kind)} for name, kind in columns.items()],
@@ -109,18 +111,18 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
         parts += [m.description, ""]
     parts += ["## How the rows came about", "", *_funnel(m), ""]
     if m.gold:
-        parts += ["## Against the labels that people gave", "", *_gold(m.gold), ""]
+        parts += ["## Against the labels that people gave", "", *_gold_sentence(m.gold), ""]
     if m.judge:
-        parts += ["## The judge", "", *_judge(m.judge), ""]
+        parts += ["## The judge", "", *_judge_sentences(m.judge), ""]
     if m.target.get("cells"):
         parts += ["## Balance", "", *_balance(m.target), ""]
     parts += ["## Splits", "", *_table(("split", "rows"), m.splits.items()), "", _eval_sentence(m), ""]
     if m.contamination:
-        told = "Rows that quote one of these evaluation sets are rejected:"
+        sentence = "Rows that quote one of these evaluation sets are rejected:"
         parts += [
             "## Kept clear of",
             "",
-            told,
+            sentence,
             "",
             *_table(("evaluation set", "rows that quoted it"), m.contamination.items()),
             "",
@@ -129,25 +131,25 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
         parts += ["## What the rows give away", "", *_disclosure(m.disclosure), ""]
     parts += ["## Where they come from", "", *_table(("", ""), _provenance(m)), ""]
     parts += ["## Personal data", "", *_pii(m), ""]
-    return [*parts, "## Load it", "", *loading(url, endpoint_url)]
+    return [*parts, "## Load it", "", *loading_instructions(url, endpoint_url)]
 
 
 def _warnings(m: Manifest) -> list[str]:
-    told = []
+    warnings = []
     if not m.complete:
         why = f": {m.stopped}" if m.stopped else ""
-        told += [f"**This run stopped before its end{why}.** The rows here are whole; the same command goes on.", ""]
+        warnings += [f"**This run stopped before its end{why}.** The rows here are whole; the same command goes on.", ""]
     if m.synthetic_only_eval:
-        told += [
+        warnings += [
             "**The evaluation splits of this dataset are synthetic only.** Scores on them say little about real data.",
             "",
         ]
     if m.single_writer:
-        told += [
+        warnings += [
             "**Written without conditional writes:** its job declared that nobody else writes here.",
             "",
         ]
-    return told
+    return warnings
 
 
 def _funnel(m: Manifest) -> list[str]:
@@ -156,43 +158,49 @@ def _funnel(m: Manifest) -> list[str]:
         rows += [(verdict, reason, n) for reason, n in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))]
     if m.rows.pending:
         rows.append(("pending", "", m.rows.pending))
-    told = _table(("slot", "reason", "rows"), rows)
-    told += ["", f"Seeds: {m.seeds.read:,} read, {m.seeds.planned:,} planned"]
-    told[-1] += "".join(f", {n:,} rejected ({reason})" for reason, n in sorted(m.seeds.rejected.items())) + "."
-    told += ["Rejected and failed rows are kept, with their reasons: configuration `rejected`."] if m.rejected_files else []
-    return told
+    text = _table(("slot", "reason", "rows"), rows)
+    text += ["", f"Seeds: {m.seeds.read:,} read, {m.seeds.planned:,} planned"]
+    text[-1] += "".join(f", {n:,} rejected ({reason})" for reason, n in sorted(m.seeds.rejected.items())) + "."
+    text += ["Rejected and failed rows are kept, with their reasons: configuration `rejected`."] if m.rejected_files else []
+    return text
 
 
-def _gold(told: dict[str, Any]) -> list[str]:
-    says = f"{told['rows']:,} accepted rows have one; {told['observed']:.1%} agree, {_kappa(told)}."
+def _gold_sentence(summary: dict[str, Any]) -> list[str]:
+    says = f"{summary['rows']:,} accepted rows have one; {summary['observed']:.1%} agree, {_kappa(summary)}."
     weak = "**Advice only:** fewer than 50 rows to compare, or a kappa below 0.6. Do not filter or score by these labels alone."
-    return [says, "", weak] if told["advisory"] else [says]
+    return [says, "", weak] if summary["advisory"] else [says]
 
 
-def _judge(told: dict[str, Any]) -> list[str]:
+def _judge_sentences(summary: dict[str, Any]) -> list[str]:
     says = [
-        f"{told['judged']:,} answers were scored from 1 to 5 for {', '.join(told['criteria'])}; {told['min_score']:g} is enough."
+        f"{summary['judged']:,} answers were scored from 1 to 5 for {', '.join(summary['criteria'])}; "
+        f"{summary['min_score']:g} is enough."
     ]
-    if "gold" in told:
+    if "gold" in summary:
         says += [
             "",
-            f"On {told['gold']:,} rows that people judged, {told['observed']:.1%} of its verdicts are theirs, {_kappa(told)}.",
+            f"On {summary['gold']:,} rows that people judged, {summary['observed']:.1%} of its verdicts are theirs, "
+            f"{_kappa(summary)}.",
         ]
-    if good := told.get("good"):
+    if good := summary.get("good"):
         says += ["", f"It finds {good['judged']:.1%} of the answers good; corrected for its own errors, {good['corrected']:.1%}"]
         says[-1] += f" (95 %: {good['low']:.1%} to {good['high']:.1%})."
     weak = "**Advice only:** fewer than 50 rows that people judged, or a kappa below 0.6. Its scores rejected nothing."
-    return [*says, "", weak] if told["advisory"] else says
+    return [*says, "", weak] if summary["advisory"] else says
 
 
-def _kappa(told: dict[str, Any]) -> str:
-    known = told["kappa"] is not None
-    return f"Cohen's kappa {told['kappa']:.2f} (95 %: {told['low']:.2f} to {told['high']:.2f})" if known else "kappa undefined"
+def _kappa(summary: dict[str, Any]) -> str:
+    known = summary["kappa"] is not None
+    return (
+        f"Cohen's kappa {summary['kappa']:.2f} (95 %: {summary['low']:.2f} to {summary['high']:.2f})"
+        if known
+        else "kappa undefined"
+    )
 
 
-def _disclosure(told: dict[str, Any]) -> list[str]:
+def _disclosure(report: dict[str, Any]) -> list[str]:
     """What was looked for, what was found, and what that does not show."""
-    copied, canaries, test = told["copied"], told["canaries"], told["test"]
+    copied, canaries, test = report["copied"], report["canaries"], report["test"]
     says = [f"These rows stand in for real records. {sum(copied.values()):,} rows that repeated one were rejected."]
     if canaries["planted"]:
         says += [
@@ -206,7 +214,7 @@ def _disclosure(told: dict[str, Any]) -> list[str]:
         says += ["", f"Of {test['rows']:,} rows, {share:.1%} are nearer to a record the teacher was shown than to any of as many"]
         says[-1] += f" ({test['records']:,}) that it was not. Without memory of single records it is 50 %; "
         says[-1] += f"so much or more comes by chance with p = {test['p']:.2g}."
-        says += ["", _FOUND if test["p"] < _DISCLOSED else _NOT_FOUND]
+        says += ["", _DISCLOSURE_FOUND if test["p"] < _DISCLOSURE_P else _DISCLOSURE_NOT_FOUND]
     else:
         says += ["", "**Not tested:** too few rows or records to tell whether showing the records gave anything away."]
     return says
@@ -216,9 +224,9 @@ def _balance(target: dict[str, Any]) -> list[str]:
     """The cells that came shortest first: a reader looks for what is missing."""
     cells = sorted(target["cells"], key=lambda cell: (cell["accepted"] - cell["wanted"], cell["cell"]))
     rows = [(c["cell"], c["wanted"], c["accepted"], "closed: too few were accepted" if c["closed"] else "") for c in cells]
-    told = [f"{target['accepted']:,} of {target['wanted']:,} rows, balanced by {', '.join(target['by'])}."]
-    told += ["", *_table(("cell", "wanted", "accepted", ""), rows[:_CELLS_SHOWN])]
-    return told + [f"… and {len(rows) - _CELLS_SHOWN:,} more cells; all are in `manifest.json`."] * (len(rows) > _CELLS_SHOWN)
+    lines = [f"{target['accepted']:,} of {target['wanted']:,} rows, balanced by {', '.join(target['by'])}."]
+    lines += ["", *_table(("cell", "wanted", "accepted", ""), rows[:_CELLS_SHOWN])]
+    return lines + [f"… and {len(rows) - _CELLS_SHOWN:,} more cells; all are in `manifest.json`."] * (len(rows) > _CELLS_SHOWN)
 
 
 def _eval_sentence(m: Manifest) -> str:
@@ -254,8 +262,8 @@ def _pii(m: Manifest) -> list[str]:
     if not m.pii:
         return ["Nothing was found to replace. That is no proof that nothing is there."]
     if m.pii_in_place:
-        told = "**Found and left in place:** this job only counted."
-        return [told, "", *_table(("entity", "found"), sorted(m.pii.items()))]
+        sentence = "**Found and left in place:** this job only counted."
+        return [sentence, "", *_table(("entity", "found"), sorted(m.pii.items()))]
     return ["Found and replaced:", "", *_table(("entity", "replaced"), sorted(m.pii.items()))]
 
 

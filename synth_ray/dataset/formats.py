@@ -21,57 +21,57 @@ _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
 
-class LeftOut(Exception):
+class NotRepresentable(Exception):
     """The format cannot hold this row. Its argument is why, in words that count."""
 
 
 def trl_sft(row: Row) -> dict[str, Any]:
-    return {"messages": _answered(row)} | _tools_text(row)
+    return {"messages": _require_answer(row)} | _tools_text(row)
 
 
 def trl_prompt_completion(row: Row) -> dict[str, Any]:
-    *prompt, last = _answered(row)
+    *prompt, last = _require_answer(row)
     return {"prompt": prompt, "completion": [last]} | _tools_text(row)
 
 
 def trl_dpo(row: Row) -> dict[str, Any]:
-    *prompt, chosen = _answered(row)
-    return {"prompt": prompt, "chosen": [chosen], "rejected": [_rejected(row)]} | _tools_text(row)
+    *prompt, chosen = _require_answer(row)
+    return {"prompt": prompt, "chosen": [chosen], "rejected": [_require_rejected_answer(row)]} | _tools_text(row)
 
 
 def alpaca(row: Row) -> dict[str, Any]:
-    said = _answered(row)
-    if [m["role"] for m in said] != ["user", "assistant"]:
-        raise LeftOut("more than one question and its answer")
-    return {"instruction": said[0]["content"], "input": "", "output": said[1]["content"]}
+    messages = _require_answer(row)
+    if [m["role"] for m in messages] != ["user", "assistant"]:
+        raise NotRepresentable("more than one question and its answer")
+    return {"instruction": messages[0]["content"], "input": "", "output": messages[1]["content"]}
 
 
 def sharegpt(row: Row) -> dict[str, Any]:
-    turns = [_sharegpt_turn(m) for m in _answered(row)]
+    turns = [_sharegpt_turn(m) for m in _require_answer(row)]
     return {"conversations": turns} | _tools_text(row)
 
 
 def openai_sft(row: Row) -> dict[str, Any]:
-    return {"messages": _openai(_answered(row))} | _tools(row)
+    return {"messages": _openai(_require_answer(row))} | _tools(row)
 
 
 def openai_dpo(row: Row) -> dict[str, Any]:
-    *before, chosen = _openai(_answered(row))
-    asked = {"messages": before} | _tools(row)
-    return {"input": asked, "preferred_output": [chosen], "non_preferred_output": [_rejected(row)]}
+    *before, chosen = _openai(_require_answer(row))
+    prompt = {"messages": before} | _tools(row)
+    return {"input": prompt, "preferred_output": [chosen], "non_preferred_output": [_require_rejected_answer(row)]}
 
 
 def llama_factory(row: Row) -> dict[str, Any]:
     """ShareGPT by LLaMA-Factory's rule: odd places are the user's or a tool's, even ones the assistant's. Pairs are ranked."""
-    made = sharegpt(row)
-    turns = made["conversations"]
+    record = sharegpt(row)
+    turns = record["conversations"]
     spoken = turns[1:] if turns[0]["from"] == "system" else turns
     if any((turn["from"] in ("human", "observation")) is (place % 2 == 1) for place, turn in enumerate(spoken)):
-        raise LeftOut("turns that do not alternate")
+        raise NotRepresentable("turns that do not alternate")
     if "rejected" not in row:
-        return made
+        return record
     chosen = turns.pop()
-    return made | {"chosen": chosen, "rejected": {"from": "gpt", "value": _rejected(row)["content"]}}
+    return record | {"chosen": chosen, "rejected": {"from": "gpt", "value": _require_rejected_answer(row)["content"]}}
 
 
 def jsonl(row: Row) -> dict[str, Any]:
@@ -93,7 +93,7 @@ FORMATS: dict[str, Callable[[Row], dict[str, Any]]] = {
 }
 
 
-def beside(name: str, files: Mapping[str, str], first: Mapping[str, Any]) -> dict[str, str]:
+def sidecar_files(name: str, files: Mapping[str, str], first: Mapping[str, Any]) -> dict[str, str]:
     """What a trainer wants beside the rows: file name and text. `files` are the written files by split."""
     if name == "llama-factory":
         entries = {f"synth_ray_{split}": _dataset_info(path, first) for split, path in sorted(files.items())}
@@ -110,10 +110,10 @@ def _dataset_info(path: str, first: Mapping[str, Any]) -> dict[str, Any]:
     return {"file_name": path, "formatting": "sharegpt", "columns": columns} | ranked
 
 
-def _rejected(row: Row) -> Message:
+def _require_rejected_answer(row: Row) -> Message:
     text = row.get("rejected")
     if not isinstance(text, str) or not text.strip():
-        raise LeftOut("no rejected answer")
+        raise NotRepresentable("no rejected answer")
     return {"role": "assistant", "content": text}
 
 
@@ -127,20 +127,20 @@ def _tools_text(row: Row) -> dict[str, Any]:
     return {"tools": row["tools"] or "[]"} if "tools" in row else {}
 
 
-def _answered(row: Row) -> list[Message]:
+def _require_answer(row: Row) -> list[Message]:
     """The messages of a row that ends with the assistant's answer."""
-    said = [{"role": m["role"], "content": m["content"]} for m in row["messages"] or []]
-    if len(said) < 2 or said[-1]["role"] != "assistant":
-        raise LeftOut("no answer at the end")
-    return said
+    messages = [{"role": m["role"], "content": m["content"]} for m in row["messages"] or []]
+    if len(messages) < 2 or messages[-1]["role"] != "assistant":
+        raise NotRepresentable("no answer at the end")
+    return messages
 
 
 def _with_calls(message: Message) -> Message:
     calls = [_call(body) for body in _CALL.findall(message["content"])]
     if not calls:
         return message
-    made = [{"type": "function", "function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in calls]
-    return {"role": "assistant", "content": _CALL.sub("", message["content"]).strip(), "tool_calls": made}
+    tool_calls = [{"type": "function", "function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in calls]
+    return {"role": "assistant", "content": _CALL.sub("", message["content"]).strip(), "tool_calls": tool_calls}
 
 
 def _call(body: str) -> dict[str, Any]:
@@ -149,26 +149,26 @@ def _call(body: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not isinstance(value.get("arguments"), dict):
-        raise LeftOut("a tool call that is none")
+        raise NotRepresentable("a tool call that is none")
     return value
 
 
-def _openai(said: list[Message]) -> list[Message]:
+def _openai(messages: list[Message]) -> list[Message]:
     """Calls carry ids, their arguments are text, and each result names the call it answers."""
-    made: list[Message] = []
+    converted: list[Message] = []
     waiting: list[str] = []
-    for message in said:
+    for message in messages:
         if message["role"] == "assistant":
             message = _with_calls(message)
             for number, call in enumerate(message.get("tool_calls", [])):
-                call["id"] = f"call_{len(made)}_{number}"
+                call["id"] = f"call_{len(converted)}_{number}"
                 waiting.append(call["id"])
         elif message["role"] == "tool":
             if not waiting:
-                raise LeftOut("a tool's result without its call")
+                raise NotRepresentable("a tool's result without its call")
             message = message | {"tool_call_id": waiting.pop(0)}
-        made.append(message)
-    return made
+        converted.append(message)
+    return converted
 
 
 def _sharegpt_turn(message: Message) -> dict[str, str]:

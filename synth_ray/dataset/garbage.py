@@ -9,14 +9,14 @@ from typing import Literal, get_args
 from synth_ray.dataset.ledger import CHUNKS, ROOT, Ledger
 from synth_ray.dataset.manifest import read_manifest
 from synth_ray.dataset.writer import DATA, REJECTED
-from synth_ray.errors import JobError, NotThere
+from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.storage import Entry, Storage
 
 Kind = Literal["orphans", "parts", "asks", "batches", "chunks"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 HARMLESS: tuple[Kind, ...] = ("orphans", "parts", "asks", "batches")
 
-LOST: dict[Kind, str] = {
+LOST_WITH: dict[Kind, str] = {
     "orphans": "nothing: no commit record counts them",
     "parts": "versions of the dataset before the published one, for whoever still reads them by name",
     "asks": "nothing: their chunks are committed",
@@ -33,9 +33,9 @@ def garbage(storage: Storage, kinds: Sequence[Kind], *, now: float, older_than_s
     Commit records always stay: they are what keeps a finished chunk from being asked again. Raises JobError for the
     chunks of a dataset that is not complete.
     """
-    found = {"orphans": _orphans, "parts": _parts, "asks": _asks, "batches": _batches, "chunks": _chunks}
+    finders = {"orphans": _orphans, "parts": _parts, "asks": _asks, "batches": _batches, "chunks": _chunks}
     for kind in kinds:
-        for entry in found[kind](storage):
+        for entry in finders[kind](storage):
             if now - entry.modified >= older_than_s:
                 yield kind, entry
 
@@ -48,7 +48,7 @@ def _parts(storage: Storage) -> Iterator[Entry]:
     try:
         manifest = read_manifest(storage)
         named = {file.path for file in [*manifest.files, *manifest.rejected_files]}
-    except NotThere:
+    except ObjectNotFound:
         named = set()
     for entry in chain(storage.list(f"{DATA}/"), storage.list(f"{REJECTED}/")):
         if entry.path not in named:
@@ -71,7 +71,7 @@ def _batches(storage: Storage) -> Iterator[Entry]:
 def _is_complete(storage: Storage) -> bool:
     try:
         return read_manifest(storage).complete
-    except NotThere:
+    except ObjectNotFound:
         return False
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from synth_ray.errors import Conflict, NotThere
+from synth_ray.errors import Conflict, ObjectNotFound
 from synth_ray.storage import Storage
 
 PATH = "_synth/driver.json"
@@ -36,16 +36,16 @@ class Lease:
         *,
         now: float,
         lease_s: float = 60.0,
-        is_gone: Callable[[str], bool] = lambda _: False,
+        is_dead: Callable[[str], bool] = lambda _: False,
     ) -> Lease:
         """Take a free, released or stale lease, or one whose driver `is_gone` knows to be dead. Raises Conflict."""
         try:
             data, etag = storage.read_with_etag(PATH)
-        except NotThere:
+        except ObjectNotFound:
             data, etag = _record("", 0, 0.0, lease_s), ""
-        held = json.loads(data)
-        _refuse_if_held(storage, held, now=now, is_gone=is_gone)
-        epoch = int(held["epoch"]) + 1
+        current = json.loads(data)
+        _refuse_if_held(storage, current, now=now, is_dead=is_dead)
+        epoch = int(current["epoch"]) + 1
         record = _record(driver, epoch, now, lease_s)
         try:
             etag = storage.swap(PATH, record, etag) if etag else storage.create(PATH, record)
@@ -74,9 +74,9 @@ class Lease:
             ) from None
 
 
-def _refuse_if_held(storage: Storage, held: dict[str, Any], *, now: float, is_gone: Callable[[str], bool]) -> None:
-    driver, left = held["driver"], held["renewed_at"] + held["lease_s"] - now
-    if driver and left > 0 and not is_gone(driver):
+def _refuse_if_held(storage: Storage, current: dict[str, Any], *, now: float, is_dead: Callable[[str], bool]) -> None:
+    driver, left = current["driver"], current["renewed_at"] + current["lease_s"] - now
+    if driver and left > 0 and not is_dead(driver):
         raise Conflict(
             f"{storage.url}: wanted to drive this output, got one that driver {driver} drives now; stop that one, or "
             f"if it died, run the same command again in {left:.0f} s"

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synth_ray.dataset.ranges import Ranges
-from synth_ray.errors import Conflict, JobError, NotThere, StorageError
+from synth_ray.errors import Conflict, JobError, ObjectNotFound, StorageError
 from synth_ray.storage import Entry, Storage
 
 ROOT = "_synth/"
@@ -34,7 +34,7 @@ COMMITS = f"{ROOT}commits/"
 
 _RECORD = re.compile(re.escape(COMMITS) + r"(\d{8})\.json")
 _STAGED = re.compile(re.escape(CHUNKS) + r"(\d{8})/[0-9a-f]{16}\.parquet")
-_GRACE_S = 3600.0
+_ORPHAN_GRACE_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +74,33 @@ class Ledger:
             self._storage.create(JOB, data)
         except Conflict:
             pinned: dict[str, Any] = json.loads(self._storage.read(JOB))
-            self._refuse_another(pinned, json.loads(data))
+            self._refuse_other_job(pinned, json.loads(data))
             return pinned
         return dict(json.loads(data))
 
     def pinned(self, ask_digest: str, keys: Mapping[str, Any]) -> dict[str, Any]:
         """The keys of the run whose chunks are here. Raises JobError where nothing is, or where `keys` ask something else."""
         try:
-            held: dict[str, Any] = json.loads(self._storage.read(JOB))
-        except NotThere:
+            record: dict[str, Any] = json.loads(self._storage.read(JOB))
+        except ObjectNotFound:
             raise JobError(f"{self._storage.url}: wanted the chunks of a run, got none; run the job first") from None
-        before: dict[str, Any] = held.get("keys", {})
-        ours = json.loads(json.dumps(dict(keys)))
-        asked = {name: before.get(name) for name in ours}
-        self._refuse_another({"ask_digest": held.get("ask_digest"), "keys": asked}, {"ask_digest": ask_digest, "keys": ours})
+        before: dict[str, Any] = record.get("keys", {})
+        current = json.loads(json.dumps(dict(keys)))
+        pinned_values = {name: before.get(name) for name in current}
+        self._refuse_other_job(
+            {"ask_digest": record.get("ask_digest"), "keys": pinned_values}, {"ask_digest": ask_digest, "keys": current}
+        )
         return before
 
-    def _refuse_another(self, pinned: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    def _refuse_other_job(self, pinned: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         before, now = pinned.get("keys", {}), facts.get("keys", {})
         changed = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
         if not changed and pinned.get("ask_digest") == facts.get("ask_digest"):
             return
-        told = ", ".join(f"{k} (was {_short(before.get(k))}, is {_short(now.get(k))})" for k in changed)
+        changes = ", ".join(f"{k} (was {_short_text(before.get(k))}, is {_short_text(now.get(k))})" for k in changed)
         raise JobError(
             f"{self._storage.url}: wanted the job whose chunks are here, got one that asks something else: "
-            f"{told or 'the seeds or the plan differ'}; change it back, or give output.path another place; where only keys of "
+            f"{changes or 'the seeds or the plan differ'}; change it back, or give output.path another place; where only keys of "
             "check, scrub and dedup differ, `synth-ray curate` decides again without asking"
         )
 
@@ -129,14 +131,14 @@ class Ledger:
 
     def open(self, commit: Commit, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a commit record already at hand."""
-        data = self._whole(commit)
+        data = self._read_verified(commit)
         return pq.read_table(pa.BufferReader(data), columns=list(columns) if columns is not None else None)
 
-    def _whole(self, commit: Commit) -> bytes:
+    def _read_verified(self, commit: Commit) -> bytes:
         for _ in range(2):  # a read can be torn where the store does not tell; an object that is broken stays so
             try:
                 data = self._storage.read(commit.object)
-            except NotThere:
+            except ObjectNotFound:
                 raise StorageError(
                     f"{self._storage.url}/{commit.object}: wanted a committed chunk, got none; `synth-ray gc --what chunks` "
                     "removes them and with them re-curation: give output.path another place, or restore it"
@@ -152,8 +154,8 @@ class Ledger:
     def orphans(self) -> Iterator[Entry]:
         """Staged objects that no commit record counts: of attempts that died, lost, or are still at work."""
         committed = self.commits()
-        for chunk, found in groupby(self._listed(CHUNKS, _STAGED), key=itemgetter(0)):
-            yield from self._uncounted(chunk, [entry for _, entry in found], committed)
+        for chunk, entries in groupby(self._listed(CHUNKS, _STAGED), key=itemgetter(0)):
+            yield from self._uncounted(chunk, [entry for _, entry in entries], committed)
 
     def _uncounted(self, chunk: int, entries: list[Entry], committed: Ranges) -> Iterator[Entry]:
         if chunk not in committed:
@@ -162,7 +164,7 @@ class Ledger:
             counts = self.commit(chunk).object
             yield from (entry for entry in entries if entry.path != counts)
 
-    def sweep(self, *, now: float, older_than_s: float = _GRACE_S) -> list[str]:
+    def sweep(self, *, now: float, older_than_s: float = _ORPHAN_GRACE_S) -> list[str]:
         """Delete orphans and unfinished uploads of that age; younger ones may be about to be committed.
 
         Returns the deleted paths. `now` is in seconds since 1970.
@@ -193,9 +195,9 @@ def _reasons(table: pa.Table) -> dict[str, int]:
     if "reason" not in table.column_names:
         return {"": table.num_rows}
     counts = pc.value_counts(pc.fill_null(table["reason"], "")).to_pylist()
-    return {one["values"]: one["counts"] for one in sorted(counts, key=lambda c: c["values"])}
+    return {group["values"]: group["counts"] for group in sorted(counts, key=lambda c: c["values"])}
 
 
-def _short(value: Any) -> str:
+def _short_text(value: Any) -> str:
     text = json.dumps(value, sort_keys=True)
     return text if len(text) <= 48 else f"{type(value).__name__} of {len(text)} characters"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def loading(url: str, endpoint_url: str | None) -> list[str]:
+def loading_instructions(url: str, endpoint_url: str | None) -> list[str]:
     """As Markdown, for where the dataset is."""
     if not url.startswith("s3://"):
         return [_LOCAL]

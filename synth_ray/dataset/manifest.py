@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synth_ray.dataset.part import FileEntry
 from synth_ray.dataset.writer import Written
-from synth_ray.errors import Conflict, NotThere, StorageError, SynthRayError
+from synth_ray.errors import Conflict, ObjectNotFound, StorageError, SynthRayError
 from synth_ray.storage import Storage
 
 PATH = "manifest.json"
@@ -117,11 +117,11 @@ class Manifest(_Facts):
             ),
         ]
         for split in sorted({*self.splits, *(f.split for f in self.files)}):
-            held = sum(f.rows for f in self.files if f.split == split)
-            sums.append((f"rows of split {split}", self.splits.get(split, 0), "rows in its files", held))
+            split_rows = sum(f.rows for f in self.files if f.split == split)
+            sums.append((f"rows of split {split}", self.splits.get(split, 0), "rows in its files", split_rows))
         if self.complete:
             sums.append(("pending slots of a complete dataset", rows.pending, "none", 0))
-        wrong = [f"{what} {got} != {parts} {total}" for what, got, parts, total in sums if got != total]
+        wrong = [f"{name} {got} != {parts} {total}" for name, got, parts, total in sums if got != total]
         if wrong:
             raise SynthRayError(f"manifest: wanted sums that agree, got {'; '.join(wrong)}; nothing was published, report this")
 
@@ -146,7 +146,7 @@ def manifest_etag(storage: Storage) -> str:
     """The version a run will replace: read it when the run begins. Empty when there is none."""
     try:
         return storage.etag(PATH)
-    except NotThere:
+    except ObjectNotFound:
         return ""
 
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from synth_ray.errors import StorageError
 from synth_ray.storage import Storage
 
-_COPY_BYTES = 8 * 2**20
+_COPY_BLOCK_BYTES = 8 * 2**20
 _SHORT = frozenset(
     {"origin", "depth", "teacher", "revision", "recipe", "ask_digest", "finish_reason", "split", "verdict", "reason"}
 )
@@ -39,7 +39,7 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class FileLimits:
     """Where files and row groups end. Bytes are of rows before compression: a function of the rows alone."""
 
     part_rows: int
@@ -49,7 +49,7 @@ class Cut:
     compression: str
 
 
-class Parts:
+class PartWriter:
     """The files of one folder.
 
     Law: which rows share a file or a row group does not depend on how they were handed in. In memory is at most one
@@ -57,11 +57,11 @@ class Parts:
     has no rename, and then uploaded; a part that is already there is not sent again.
     """
 
-    def __init__(self, storage: Storage, folder: str, schema: pa.Schema, cut: Cut, *, split: str) -> None:
+    def __init__(self, storage: Storage, folder: str, schema: pa.Schema, cut: FileLimits, *, split: str) -> None:
         self._storage = storage
         self._folder = folder
         self._schema = schema
-        self._cut = cut
+        self._limits = cut
         self._split = split
         self._waiting: list[pa.Table] = []
         self._group = _Count()
@@ -74,20 +74,20 @@ class Parts:
         """Append rows; `sizes` are their bytes."""
         start = 0
         while start < table.num_rows:
-            end = start + self._room(sizes[start:])
+            end = start + self._rows_that_fit(sizes[start:])
             self._waiting.append(table.slice(start, end - start))
             added = int(sizes[start:end].sum())
             self._group.add(end - start, added)
             self._part.add(end - start, added)
             start = end
-            if self._part.full(self._cut.part_rows, self._cut.part_bytes):
+            if self._part.is_full(self._limits.part_rows, self._limits.part_bytes):
                 self._close_part()
-            elif self._group.full(self._cut.group_rows, self._cut.group_bytes):
+            elif self._group.is_full(self._limits.group_rows, self._limits.group_bytes):
                 self._close_group()
 
-    def _room(self, sizes: npt.NDArray[np.int64]) -> int:
+    def _rows_that_fit(self, sizes: npt.NDArray[np.int64]) -> int:
         """How many of these rows go into the open row group: the row that fills it is its last."""
-        cut, group, part = self._cut, self._group, self._part
+        cut, group, part = self._limits, self._group, self._part
         rows = min(cut.group_rows - group.rows, cut.part_rows - part.rows, len(sizes))
         room = min(cut.group_bytes - group.size, cut.part_bytes - part.size)
         return min(rows, int(np.searchsorted(np.cumsum(sizes[:rows]), room)) + 1)
@@ -117,9 +117,9 @@ class Parts:
 
     def _options(self) -> Mapping[str, Any]:
         short = [name for name in self._schema.names if name in _SHORT] + ["messages.list.element.role"]
-        zstd = {"compression_level": 3} if self._cut.compression == "zstd" else {}
+        zstd = {"compression_level": 3} if self._limits.compression == "zstd" else {}
         return {
-            "compression": self._cut.compression,
+            "compression": self._limits.compression,
             "use_dictionary": short,
             "write_statistics": [n for n in self._schema.names if n not in _UNSORTED],
             "write_page_index": True,
@@ -134,11 +134,11 @@ class Parts:
         with self._file as file:
             with _temporary_room():
                 self._writer.close()
-            self.files.append(self._published(file))
+            self.files.append(self._publish(file))
         self._file = self._writer = None
         self._part = _Count()
 
-    def _published(self, file: BinaryIO) -> FileEntry:
+    def _publish(self, file: BinaryIO) -> FileEntry:
         file.seek(0)
         sha256 = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
         size = file.tell()
@@ -146,7 +146,7 @@ class Parts:
         if not any(entry.path == path and entry.size == size for entry in self._storage.list(path)):
             file.seek(0)
             with self._storage.upload(path) as out:
-                shutil.copyfileobj(file, out, _COPY_BYTES)
+                shutil.copyfileobj(file, out, _COPY_BLOCK_BYTES)
         return FileEntry(path, self._split, self._part.rows, size, sha256, self._part.size)
 
 
@@ -175,5 +175,5 @@ class _Count:
         self.rows += rows
         self.size += size
 
-    def full(self, rows: int, size: int) -> bool:
+    def is_full(self, rows: int, size: int) -> bool:
         return self.rows >= rows or self.size >= size

@@ -17,12 +17,12 @@ def driver_name() -> str:
 _ended: set[str] = set()
 
 
-def ended(driver: str) -> None:
+def mark_ended(driver: str) -> None:
     """This process no longer drives under this name, whether or not the store could be told."""
     _ended.add(driver)
 
 
-def is_gone(driver: str) -> bool:
+def is_dead(driver: str) -> bool:
     """True only where it can be known: it ended in this process, or ran in this boot and pid namespace and is no more."""
     if driver in _ended:
         return True

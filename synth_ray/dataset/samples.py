@@ -21,7 +21,7 @@ class Samples(Protocol):
 
 
 @contextmanager
-def opened(storage: Storage, split: str, *, tar: bool) -> Iterator[Samples]:
+def open_samples(storage: Storage, split: str, *, tar: bool) -> Iterator[Samples]:
     """Where a split's rows go. Nothing is visible of a file before it is whole."""
     with ExitStack() as stack:
         yield _Tar(storage, split, stack) if tar else _Jsonl(storage, split, stack)

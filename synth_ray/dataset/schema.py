@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from synth_ray.errors import JobError
 from synth_ray.job.models import Models
 from synth_ray.job.output import RESERVED, Output
-from synth_ray.records import LOGPROBS, MESSAGES, Origin, canonical, fields_of
+from synth_ray.records import LOGPROBS, MESSAGES, Origin, canonical_json, fields_of
 
 _TYPES = {
     "string": pa.string(),
@@ -26,8 +26,8 @@ _TYPES = {
 }
 """By declared type. `json` takes any value: text as it is, the rest as JSON text; `logprobs` is the staged column."""
 
-_BEFORE = [("id", pa.string()), ("messages", MESSAGES), ("prompt", pa.string()), ("completion", pa.string())]
-_AFTER = [
+_COLUMNS_BEFORE = [("id", pa.string()), ("messages", MESSAGES), ("prompt", pa.string()), ("completion", pa.string())]
+_COLUMNS_AFTER = [
     ("fields", pa.string()),
     ("origin", pa.string()),
     ("depth", pa.int8()),
@@ -42,7 +42,7 @@ _AFTER = [
     ("completion_tokens", pa.int32()),
     ("finish_reason", pa.string()),
 ]
-_REFUSED = [
+_REJECTED_COLUMNS = [
     ("split", pa.string()),
     ("verdict", pa.string()),
     ("reason", pa.string()),
@@ -72,13 +72,13 @@ class RowShape:
 
     provenance: Provenance
     columns: Mapping[str, str] = field(default_factory=dict)
-    closed: Mapping[str, list[str]] = field(default_factory=dict)
+    partition_values: Mapping[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, kind in self._promoted().items():
             if name in RESERVED:
                 raise JobError(f"column '{name}': wanted a name the dataset does not have, got its own; rename the field")
-            if name in self.closed and kind not in ("string", "json"):
+            if name in self.partition_values and kind not in ("string", "json"):
                 raise JobError(f"output.partition_by: wanted '{name}' to be a string column, got {kind}; change its type")
 
     @classmethod
@@ -87,41 +87,44 @@ class RowShape:
         return cls(provenance, {**recipe_columns, **output.columns}, output.partition_by)
 
     def _promoted(self) -> dict[str, str]:
-        return {**self.columns, **{name: "string" for name in self.closed if name not in self.columns}}
+        return {**self.columns, **{name: "string" for name in self.partition_values if name not in self.columns}}
 
     @property
     def accepted_schema(self) -> pa.Schema:
         """A row of the dataset. `split` is the folder's, and so not in the file."""
-        return pa.schema([*_BEFORE, *((n, _TYPES[k]) for n, k in self._promoted().items()), *_AFTER])
+        return pa.schema([*_COLUMNS_BEFORE, *((n, _TYPES[k]) for n, k in self._promoted().items()), *_COLUMNS_AFTER])
 
     @property
-    def refused_schema(self) -> pa.Schema:
+    def rejected_schema(self) -> pa.Schema:
         """A rejected or failed row: the same, and how it ended."""
-        return pa.schema([*self.accepted_schema, *(pa.field(*one) for one in _REFUSED)])
+        return pa.schema([*self.accepted_schema, *(pa.field(*column) for column in _REJECTED_COLUMNS)])
 
     def accepted(self, staged: pa.Table) -> pa.Table:
         """The published form of accepted rows, given with at least the columns of `records.STAGED`."""
         return self._shaped(staged, self.accepted_schema)
 
-    def refused(self, staged: pa.Table) -> pa.Table:
+    def rejected(self, staged: pa.Table) -> pa.Table:
         """The published form of rows with `verdict` and `reason`, and with `witness` and `similarity` where known."""
-        return self._shaped(staged, self.refused_schema)
+        return self._shaped(staged, self.rejected_schema)
 
     def _shaped(self, staged: pa.Table, schema: pa.Schema) -> pa.Table:
-        made = self._from_fields(staged) | self._constants(staged)
-        return pa.table([_column(name, made, staged).cast(schema.field(name).type) for name in schema.names], schema=schema)
+        columns = self._from_fields(staged) | self._constants(staged)
+        return pa.table([_column(name, columns, staged).cast(schema.field(name).type) for name in schema.names], schema=schema)
 
     def _constants(self, staged: pa.Table) -> dict[str, Any]:
         """A real row has no teacher; every row has the run it came from."""
         synthetic = pc.equal(staged["origin"], Origin.SYNTHETIC.value)
         null = pa.scalar(None, pa.string())
         facts, teachers = self.provenance, self.provenance.models.teachers
-        told = {"recipe": pa.scalar(facts.recipe, pa.string())}
-        answered = [facts.models.teacher_of(one) for one in staged["request"].to_pylist()] if len(teachers) > 1 else None
-        for name, values in (("teacher", [one.name for one in teachers]), ("revision", [one.revision for one in teachers])):
-            told[name] = pa.array(values, pa.string()).take(pa.array(answered)) if answered else pa.scalar(values[0])
-        made = {name: pc.if_else(synthetic, value, null) for name, value in told.items()}
-        return made | {"ask_digest": pa.array([facts.ask_digest] * staged.num_rows, pa.string())}
+        constants = {"recipe": pa.scalar(facts.recipe, pa.string())}
+        answered = [facts.models.teacher_of(request) for request in staged["request"].to_pylist()] if len(teachers) > 1 else None
+        for name, values in (
+            ("teacher", [teacher.name for teacher in teachers]),
+            ("revision", [teacher.revision for teacher in teachers]),
+        ):
+            constants[name] = pa.array(values, pa.string()).take(pa.array(answered)) if answered else pa.scalar(values[0])
+        columns = {name: pc.if_else(synthetic, value, null) for name, value in constants.items()}
+        return columns | {"ask_digest": pa.array([facts.ask_digest] * staged.num_rows, pa.string())}
 
     def _from_fields(self, staged: pa.Table) -> dict[str, Any]:
         promoted = {name: kind for name, kind in self._promoted().items() if kind != "logprobs"}
@@ -129,24 +132,24 @@ class RowShape:
             return {}
         values: dict[str, list[Any]] = {name: [] for name in promoted}
         rest: list[str] = []
-        for given in fields_of(staged):
+        for fields in fields_of(staged):
             for name, kind in promoted.items():
-                values[name].append(self._taken(given, name, kind))
-            rest.append(canonical(given).decode())
-        made = {name: pa.array(values[name], _TYPES[kind]) for name, kind in promoted.items()}
-        return made | {"fields": pa.array(rest, pa.string())}
+                values[name].append(self._promote(fields, name, kind))
+            rest.append(canonical_json(fields).decode())
+        columns = {name: pa.array(values[name], _TYPES[kind]) for name, kind in promoted.items()}
+        return columns | {"fields": pa.array(rest, pa.string())}
 
-    def _taken(self, given: dict[str, Any], name: str, kind: str) -> Any:
-        value = _FITS[kind](given.get(name))
-        if value is None or (name in self.closed and value not in self.closed[name]):
+    def _promote(self, fields: dict[str, Any], name: str, kind: str) -> Any:
+        value = _CONVERTERS[kind](fields.get(name))
+        if value is None or (name in self.partition_values and value not in self.partition_values[name]):
             return None
-        del given[name]
+        del fields[name]
         return value
 
 
-def _column(name: str, made: Mapping[str, Any], staged: pa.Table) -> Any:
-    if name in made:
-        return made[name]
+def _column(name: str, columns: Mapping[str, Any], staged: pa.Table) -> Any:
+    if name in columns:
+        return columns[name]
     return staged[name] if name in staged.column_names else pa.nulls(staged.num_rows)
 
 
@@ -165,7 +168,7 @@ def _text(value: Any) -> str | None:
 
 
 def _json(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else canonical(value).decode()
+    return value if value is None or isinstance(value, str) else canonical_json(value).decode()
 
 
 def _bool(value: Any) -> bool | None:
@@ -176,7 +179,7 @@ def _texts(value: Any) -> list[str] | None:
     return value if isinstance(value, list) and all(isinstance(v, str) for v in value) else None
 
 
-_FITS: dict[str, Callable[[Any], Any]] = {
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "string": _text,
     "int": _int,
     "float": _float,

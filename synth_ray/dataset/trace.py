@@ -10,32 +10,34 @@ import pyarrow.parquet as pq
 
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import read_manifest
-from synth_ray.errors import NotThere
+from synth_ray.errors import ObjectNotFound
 from synth_ray.storage import Storage
 
 
 def trace(storage: Storage, id: str) -> dict[str, Any]:
     """What is known of a row: of its staged chunk, then of the published dataset. Raises NotThere."""
     ledger = Ledger(storage)
-    staged = _found(storage, id, (ledger.commit(chunk).object for chunk in ledger.commits()))
+    staged = _find_row(storage, id, (ledger.commit(chunk).object for chunk in ledger.commits()))
     published = _published(storage, id)
     if not staged and not published:
-        raise NotThere(f"{storage.url}: wanted a row with the id that was given, got none; is it of this output, and whole?")
+        raise ObjectNotFound(
+            f"{storage.url}: wanted a row with the id that was given, got none; is it of this output, and whole?"
+        )
     return staged | {k: v for k, v in published.items() if v is not None}
 
 
 def _published(storage: Storage, id: str) -> dict[str, Any]:
     try:
         manifest = read_manifest(storage)
-    except NotThere:
+    except ObjectNotFound:
         return {}
     for files, verdict in ((manifest.rejected_files, {}), (manifest.files, {"verdict": "accepted"})):
-        if found := _found(storage, id, (file.path for file in files)):
-            return found | verdict
+        if row := _find_row(storage, id, (file.path for file in files)):
+            return row | verdict
     return {}
 
 
-def _found(storage: Storage, id: str, paths: Iterable[str]) -> dict[str, Any]:
+def _find_row(storage: Storage, id: str, paths: Iterable[str]) -> dict[str, Any]:
     """The row, from the first file that has it: ids are read alone, and the rest only of the row group that holds it."""
     for path in paths:
         try:
@@ -45,6 +47,6 @@ def _found(storage: Storage, id: str, paths: Iterable[str]) -> dict[str, Any]:
                     place = pc.index(file.read_row_group(group, columns=["id"])["id"], id).as_py()
                     if place >= 0:
                         return dict(file.read_row_group(group).slice(place, 1).to_pylist()[0])
-        except NotThere:
+        except ObjectNotFound:
             continue  # its chunk was removed by `synth-ray gc`
     return {}

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synth_ray.dataset.part import Cut, FileEntry, Parts
+from synth_ray.dataset.part import FileEntry, FileLimits, PartWriter
 from synth_ray.dataset.row_digest import digests_and_sizes
 from synth_ray.dataset.schema import RowShape
 from synth_ray.job.output import Output
@@ -50,10 +50,10 @@ class DatasetWriter:
         self._storage = storage
         self._shape = shape
         self._output = output
-        folders = math.prod(len(values) + 1 for values in shape.closed.values())
-        self._cut = _cut(output, open_folders=len(SPLITS) * folders)
-        self._parts: dict[tuple[str, ...], Parts] = {}
-        self._rejected = Parts(storage, REJECTED, shape.refused_schema, _cut(output, open_folders=4), split="")
+        folders = math.prod(len(values) + 1 for values in shape.partition_values.values())
+        self._limits = _file_limits(output, open_folders=len(SPLITS) * folders)
+        self._parts: dict[tuple[str, ...], PartWriter] = {}
+        self._rejected = PartWriter(storage, REJECTED, shape.rejected_schema, _file_limits(output, open_folders=4), split="")
         schema = str(shape.accepted_schema).encode()
         self._digests = {split: hashlib.blake2b(schema, digest_size=16) for split in SPLITS}
         self._rows = dict.fromkeys(SPLITS, 0)
@@ -76,21 +76,21 @@ class DatasetWriter:
 
     def reject(self, staged: pa.Table) -> None:
         """Append rejected or failed rows, with their verdict and reason, to the dataset beside the accepted one."""
-        rows = self._shape.refused(staged)
+        rows = self._shape.rejected(staged)
         self._rejected.write(rows, digests_and_sizes(rows)[1])
 
     def finish(self) -> Written:
         """Close every part. Files are in the order of split, partition and number."""
         files = [file for key in self._order() for file in self._parts[key].close()]
-        whole = hashlib.blake2b(digest_size=16)
+        dataset_hash = hashlib.blake2b(digest_size=16)
         for split in SPLITS:
-            whole.update(f"{split}:{self._rows[split]}:{self._digests[split].hexdigest()};".encode())
+            dataset_hash.update(f"{split}:{self._rows[split]}:{self._digests[split].hexdigest()};".encode())
         splits = {split: rows for split, rows in self._rows.items() if rows}
-        return Written(files, self._rejected.close(), splits, whole.hexdigest())
+        return Written(files, self._rejected.close(), splits, dataset_hash.hexdigest())
 
     def _folders(self, rows: pa.Table) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
         """The rows of each folder, as their places, in order."""
-        closed = self._shape.closed
+        closed = self._shape.partition_values
         if not closed:
             yield (), np.arange(rows.num_rows)
             return
@@ -102,24 +102,24 @@ class DatasetWriter:
         for code in np.unique(codes):
             yield folders[code], np.flatnonzero(codes == code)
 
-    def _open(self, split: str, values: tuple[str, ...]) -> Parts:
+    def _open(self, split: str, values: tuple[str, ...]) -> PartWriter:
         key = (split, *values)
         if key not in self._parts:
-            named = zip(self._shape.closed, values, strict=True)
+            named = zip(self._shape.partition_values, values, strict=True)
             below = [f"{name}={value if value == _NULL else quote(value, safe='')}" for name, value in named]
             folder = "/".join([DATA, f"split={split}", *below])
-            self._parts[key] = Parts(self._storage, folder, self._shape.accepted_schema, self._cut, split=split)
+            self._parts[key] = PartWriter(self._storage, folder, self._shape.accepted_schema, self._limits, split=split)
         return self._parts[key]
 
     def _order(self) -> list[tuple[str, ...]]:
-        names = list(self._shape.closed.values())
+        names = list(self._shape.partition_values.values())
         rank = [{value: i for i, value in enumerate([*values, _NULL])} for values in names]
         return sorted(self._parts, key=lambda k: (SPLITS.index(k[0]), [r[v] for r, v in zip(rank, k[1:], strict=True)]))
 
 
-def _cut(output: Output, *, open_folders: int) -> Cut:
+def _file_limits(output: Output, *, open_folders: int) -> FileLimits:
     """A row group per open folder is in memory: many folders make smaller groups."""
-    return Cut(
+    return FileLimits(
         part_rows=output.part_rows,
         part_bytes=output.part_bytes,
         group_rows=output.row_group_rows,

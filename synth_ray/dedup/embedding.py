@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from synth_ray.dedup.columns import binary_column, texts_in
 from synth_ray.dedup.normalise import FIELD
-from synth_ray.errors import Absent
+from synth_ray.errors import MissingResource
 from synth_ray.job.dedup import Semantic
 
 Array = np.ndarray[Any, Any]
@@ -44,14 +44,14 @@ def open_embedder(section: Semantic) -> Embedder:
                 return Static(place)
         if (folder / "config.json").is_file():
             return Transformer(folder)
-    except Absent:
+    except MissingResource:
         raise
     except Exception as error:
-        raise Absent(
+        raise MissingResource(
             f"dedup.semantic.model: wanted a model that loads, got {type(error).__name__} from '{section.model}'; check that the "
             "folder is complete"
         ) from error
-    raise Absent(
+    raise MissingResource(
         "dedup.semantic.model: wanted a folder with an embedding model (tokenizer.json and a table of token vectors in "
         f"model.safetensors, or a transformer with its config.json), got '{section.model}'; name one that is on disk"
     )
@@ -97,7 +97,7 @@ class Transformer:
             import torch
             from transformers import AutoModel, AutoTokenizer
         except ImportError:
-            raise Absent(
+            raise MissingResource(
                 "dedup.semantic.model: wanted torch and transformers for a transformer, got none; install synth-ray[cpu] or "
                 "synth-ray[gpu], or name a static model"
             ) from None
@@ -121,7 +121,7 @@ class Transformer:
 def rounded(vectors: Array) -> Array:
     """Rows scaled to their largest component and rounded to int8. Raises Absent for more than MOST_DIMENSIONS."""
     if vectors.shape[1] > MOST_DIMENSIONS:
-        raise Absent(
+        raise MissingResource(
             f"dedup.semantic.model: wanted vectors of at most {MOST_DIMENSIONS} dimensions, got {vectors.shape[1]}; "
             "name a smaller model"
         )

@@ -19,7 +19,7 @@ from synth_ray.job.split import Split
 from synth_ray.job.target import Target
 from synth_ray.records import digest
 
-_NEVER_ASKED = ("split.real.", "mix.real.", "decontaminate.against.", "target.balance.like.")
+_UNSEEN_BY_MODELS = ("split.real.", "mix.real.", "decontaminate.against.", "target.balance.like.")
 """Sources whose rows no model sees. Where they move a seed to another split, the seeds' own digest tells."""
 
 
@@ -61,19 +61,19 @@ class Job(Section):
     @property
     def scrubs_seeds(self) -> bool:
         """Whether seeds are scrubbed before any model sees them."""
-        told = self.scrub.seeds
-        return any(model.remote for model in self.models.by_role().values()) if told == "auto" else told is True
+        choice = self.scrub.seeds
+        return any(model.sends_prompts_out for model in self.models.by_role().values()) if choice == "auto" else choice is True
 
-    def keys_that_change(self, what: Changes) -> dict[str, Any]:
+    def keys_that_change(self, change: Changes) -> dict[str, Any]:
         """The keys whose change costs `what`, by dotted name. Models answer for their own identity."""
-        found = _keys(self, what, "")
-        if what == "admit":
-            return found | {k: v for k, v in _keys(self, "ask", "").items() if k.startswith(_NEVER_ASKED)}
-        if what != "ask":
-            return found
-        found = {k: v for k, v in found.items() if not k.startswith(("models.", "seeds.", *_NEVER_ASKED))}
-        found |= {f"models.{role}": m.identity() for role, m in self.models.by_role().items()}
-        return found | ({"models.weights": [m.weight for m in self.models.teachers]} if self.models.others else {})
+        keys = _keys(self, change, "")
+        if change == "admit":
+            return keys | {k: v for k, v in _keys(self, "ask", "").items() if k.startswith(_UNSEEN_BY_MODELS)}
+        if change != "ask":
+            return keys
+        keys = {k: v for k, v in keys.items() if not k.startswith(("models.", "seeds.", *_UNSEEN_BY_MODELS))}
+        keys |= {f"models.{role}": m.identity() for role, m in self.models.by_role().items()}
+        return keys | ({"models.weights": [m.weight for m in self.models.teachers]} if self.models.others else {})
 
     def ask_digest(self, seeds_digest: str) -> str:
         """What was asked: seed contents, recipe, models, sampling, plan. Rows carry it."""
@@ -85,16 +85,16 @@ class Job(Section):
         return digest("job", self.ask_digest(seeds_digest), curated)
 
 
-def _keys(section: BaseModel, what: Changes, prefix: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _keys(section: BaseModel, change: Changes, prefix: str) -> dict[str, Any]:
+    keys: dict[str, Any] = {}
     for name, info in type(section).model_fields.items():
         value = getattr(section, name)
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         if isinstance(value, BaseModel):
-            found |= _keys(value, what, f"{prefix}{name}.")
+            keys |= _keys(value, change, f"{prefix}{name}.")
         elif isinstance(value, list) and value and all(isinstance(v, BaseModel) for v in value):
             for index, item in enumerate(value):
-                found |= _keys(item, what, f"{prefix}{name}.{index}.")
-        elif extra.get("changes", "ask") == what:
-            found[prefix + name] = value
-    return found
+                keys |= _keys(item, change, f"{prefix}{name}.{index}.")
+        elif extra.get("changes", "ask") == change:
+            keys[prefix + name] = value
+    return keys

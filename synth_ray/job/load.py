@@ -87,8 +87,8 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[Where, int]]:
         raise bad_job([Problem(str(path), 0, "(file)", "UTF-8 text", "other bytes")]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or "not YAML"
-        raise bad_job([Problem(str(path), mark.line + 1 if mark else 0, "(file)", "valid YAML", what)]) from None
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise bad_job([Problem(str(path), mark.line + 1 if mark else 0, "(file)", "valid YAML", problem)]) from None
     if not isinstance(document, dict):
         raise bad_job([Problem(str(path), 1, "(file)", "a mapping of sections", type(document).__name__)])
     return document, dict(_lines(node, ()))
@@ -125,28 +125,28 @@ def problems_of(
     prefix: Where = (),
 ) -> list[Problem]:
     """Pydantic's errors in our words, in the order of the file."""
-    found = []
-    for one in error.errors():
-        where = prefix + tuple(one["loc"])
+    problems = []
+    for detail in error.errors():
+        where = prefix + tuple(detail["loc"])
         line = next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), 0)
         key = ".".join(str(part) for part in where) or "(job)"
-        found.append(Problem(file, line, key, *_wanted_got_nearest(one, model)))
-    return sorted(found, key=lambda p: p.line)
+        problems.append(Problem(file, line, key, *_wanted_got_nearest(detail, model)))
+    return sorted(problems, key=lambda p: p.line)
 
 
-def _wanted_got_nearest(one: Any, model: type[BaseModel]) -> tuple[str, str, str]:
-    kind, got = one["type"], _got(one.get("input"))
+def _wanted_got_nearest(detail: Any, model: type[BaseModel]) -> tuple[str, str, str]:
+    kind, got = detail["type"], _got(detail.get("input"))
     if kind == "extra_forbidden":
-        known = _known_keys(model, one["loc"][:-1])
-        near = get_close_matches(str(one["loc"][-1]), known, 1, cutoff=0.5)
+        known = _known_keys(model, detail["loc"][:-1])
+        near = get_close_matches(str(detail["loc"][-1]), known, 1, cutoff=0.5)
         return f"a known key ({', '.join(sorted(known)[:8])}{' …' if len(known) > 8 else ''})", "an unknown one", "".join(near)
     if kind == "missing":
         return "this key to be there", "nothing", ""
     if kind == "literal_error":
-        allowed = str(one["ctx"]["expected"])
+        allowed = str(detail["ctx"]["expected"])
         options = [a.strip(" '") for a in allowed.replace(" or ", ",").split(",")]
-        return f"one of {allowed}", got, "".join(get_close_matches(str(one.get("input")), options, 1))
-    message = one["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        return f"one of {allowed}", got, "".join(get_close_matches(str(detail.get("input")), options, 1))
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if message.startswith("wanted ") and ", got " in message:
         wanted, _, rest = message.removeprefix("wanted ").partition(", got ")
         return wanted, rest, ""

@@ -111,10 +111,10 @@ class Model(Section):
         if self.family or self.engine != "vllm":
             return frozenset({self.family.casefold()} - {""})
         name = self.model.rstrip("/").casefold()
-        return frozenset(one for one in FAMILIES if one in name) or frozenset({name})
+        return frozenset(family for family in FAMILIES if family in name) or frozenset({name})
 
     @property
-    def served_as(self) -> str:
+    def engine_key(self) -> str:
         """Models of one word share an engine, whatever their adapter and their share of the requests."""
         return self.model_dump_json(exclude={"weight", "lora", "license", "terms", "family"})
 
@@ -124,26 +124,26 @@ class Model(Section):
         return int(self.engine_args.get("tensor_parallel_size", 1)) * int(self.engine_args.get("pipeline_parallel_size", 1))
 
     @property
-    def spreads(self) -> bool:
+    def spans_nodes(self) -> bool:
         """Whether its engine may span several nodes."""
         return self.devices > 1 and self.engine_args.get("distributed_executor_backend") == "ray"
 
     @property
-    def remote(self) -> bool:
+    def sends_prompts_out(self) -> bool:
         """Whether prompts leave the cluster. An engine that is not known to keep them is taken to send them away."""
         return self.engine not in ("vllm", "scripted", "none")
 
     @property
-    def most_running(self) -> int:
+    def max_running(self) -> int:
         """Requests its engine runs at once, as far as the job tells: vLLM has its own word once it is up."""
         if self.engine == "scripted":
             return self.script.concurrency
         if self.endpoint is not None:
             return self.endpoint.concurrency * len(self.endpoint.urls)
         if self.batch is not None:
-            return self.batch.most_running
-        told = self.engine_args.get("max_num_seqs", 256)
-        return told if isinstance(told, int) else 256
+            return self.batch.max_running
+        max_num_seqs = self.engine_args.get("max_num_seqs", 256)
+        return max_num_seqs if isinstance(max_num_seqs, int) else 256
 
     @property
     def usd_per_1m(self) -> tuple[float, float]:
@@ -188,7 +188,7 @@ class Models(Section):
         return value
 
     @model_validator(mode="after")
-    def _judge_is_no_kin(self) -> Models:
+    def _refuse_related_judge(self) -> Models:
         taught = frozenset().union(*(teacher.families for teacher in self.teachers))
         kin = self.judge.families & taught if self.judge else frozenset()
         if kin and not self.allow_related_judge:
@@ -207,20 +207,20 @@ class Models(Section):
     @field_validator("others", mode="before")
     @classmethod
     def _short_form_of_each(cls, value: Any) -> Any:
-        return [cls._short_form(one) for one in value] if isinstance(value, list) else value
+        return [cls._short_form(item) for item in value] if isinstance(value, list) else value
 
     @property
     def teachers(self) -> list[Model]:
         return [self.teacher, *self.others]
 
-    def told(self, what: Literal["name", "revision", "license", "terms"]) -> str:
+    def card_text(self, field: Literal["name", "revision", "license", "terms"]) -> str:
         """What the card says of the teachers: of one its own word, of several each one's, by name."""
         if not self.others:
-            return str(getattr(self.teacher, what))
-        whole = sum(one.weight for one in self.teachers)
-        if what == "name":
-            return ", ".join(f"{one.name} ({one.weight / whole:.0%})" for one in self.teachers)
-        return "; ".join(f"{one.name}: {said}" for one in self.teachers if (said := getattr(one, what)))
+            return str(getattr(self.teacher, field))
+        total = sum(teacher.weight for teacher in self.teachers)
+        if field == "name":
+            return ", ".join(f"{teacher.name} ({teacher.weight / total:.0%})" for teacher in self.teachers)
+        return "; ".join(f"{teacher.name}: {text}" for teacher in self.teachers if (text := getattr(teacher, field)))
 
     def teacher_of(self, request: str) -> int:
         """Which of the teachers answers the request of this id: each as often as its weight, the same one for ever.
@@ -229,17 +229,17 @@ class Models(Section):
         """
         if not self.others or not request:
             return 0
-        drawn = int(request[:12], 16) / 16**12 * sum(teacher.weight for teacher in self.teachers)
+        point = int(request[:12], 16) / 16**12 * sum(teacher.weight for teacher in self.teachers)
         for place, teacher in enumerate(self.teachers):
-            drawn -= teacher.weight
-            if drawn < 0:
+            point -= teacher.weight
+            if point < 0:
                 return place
         return len(self.others)
 
     @property
     def engines(self) -> list[Model]:
         """A model of each engine that a replica starts."""
-        return list({model.served_as: model for model in self.by_role().values()}.values())
+        return list({model.engine_key: model for model in self.by_role().values()}.values())
 
     def by_role(self) -> dict[str, Model]:
         """Every model of the job. Of several teachers the first is `teacher`, the second `teacher_2`."""

@@ -14,7 +14,7 @@ from synth_ray.job.section import Section, key
 Column = Literal["string", "int", "float", "bool", "strings"]
 """What a promoted column may hold. `strings` is a list of strings."""
 
-MOST_PARTITIONS = 256
+MAX_PARTITIONS = 256
 """Folders in one split: each is an open file and a row group in memory while the dataset is written."""
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -90,8 +90,8 @@ class Output(Section):
     @field_validator("partition_by")
     @classmethod
     def _closed_values(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
-        if math.prod(len(values) + 1 for values in value.values()) > MOST_PARTITIONS:
-            raise ValueError(f"wanted at most {MOST_PARTITIONS} folders in a split, got more; partition by less")
+        if math.prod(len(values) + 1 for values in value.values()) > MAX_PARTITIONS:
+            raise ValueError(f"wanted at most {MAX_PARTITIONS} folders in a split, got more; partition by less")
         for name, values in value.items():
             if not values or len(set(values)) != len(values):
                 raise ValueError(

@@ -57,6 +57,11 @@ class Budget(Section):
     max_seconds: float | None = key(None, "Stop cleanly, with a partial manifest, after this time.", gt=0, changes="nothing")
 
 
+IN_FLIGHT_PER_SEQUENCE = 4
+"""Requests in flight on a replica for each sequence its engine runs at once: one running, one queued in the engine (a step can
+finish everything that runs), two at the worker, which hide the time a message takes."""
+
+
 class Cluster(Section):
     """Where the work runs. `ray` starts a local Ray by itself unless an address is given."""
 

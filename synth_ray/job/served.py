@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
+from synth_ray.job.running import IN_FLIGHT_PER_SEQUENCE
 from synth_ray.job.section import OneOrMore, Section, key
 
 
@@ -80,9 +81,9 @@ class BatchApi(Section):
     price_share: float = key(0.5, "What a batch costs of the list price.", gt=0, le=1, changes="nothing")
 
     @property
-    def most_running(self) -> int:
-        """So that what a replica is given, four times what it runs, is one batch."""
-        return self.part_requests // 4
+    def max_running(self) -> int:
+        """So that what a replica is given, several times what it runs, is one batch."""
+        return self.part_requests // IN_FLIGHT_PER_SEQUENCE
 
     @property
     def usd_per_1m(self) -> tuple[float, float]:

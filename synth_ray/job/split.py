@@ -38,6 +38,6 @@ class Split(Section):
             raise ValueError(f"wanted shares of {', '.join(SPLITS)}, got {', '.join(unknown) or 'a negative one'}")
         total = sum(value.values())
         if abs(total - 1.0) > 1e-9:
-            told = ", ".join(f"{name}={share:g}" for name, share in value.items())
-            raise ValueError(f"wanted fractions that sum to 1.0, got {total:g} ({told})")
+            shares = ", ".join(f"{name}={share:g}" for name, share in value.items())
+            raise ValueError(f"wanted fractions that sum to 1.0, got {total:g} ({shares})")
         return {name: value.get(name, 0.0) for name in SPLITS}

@@ -46,9 +46,9 @@ class Balance(Section):
 
     @model_validator(mode="after")
     def _one_way(self) -> Balance:
-        told = [name for name in ("shares", "like", "up_to") if getattr(self, name) is not None]
-        if len(told) != 1:
-            raise ValueError(f"wanted one of shares, like, up_to, got {' and '.join(told) or 'none'}")
+        ways = [name for name in ("shares", "like", "up_to") if getattr(self, name) is not None]
+        if len(ways) != 1:
+            raise ValueError(f"wanted one of shares, like, up_to, got {' and '.join(ways) or 'none'}")
         return self
 
 

@@ -16,7 +16,7 @@ from synth_ray.records import Seed, fields_of
 
 Codes = np.ndarray[Any, np.dtype[np.int32]]
 
-MOST = 10_000
+MAX_CELLS = 10_000
 """Values beyond which a field is taken to be no field to tell seeds apart by."""
 
 
@@ -26,31 +26,31 @@ def cell_of(fields: Mapping[str, Any], by: Iterable[str]) -> str | None:
     return None if any(value is None for value in values) else " | ".join(str(value) for value in values)
 
 
-class Values:
+class FieldCodes:
     """The values of some fields of the seeds, noted as they go by: 4 bytes a seed. Seeds without them have none."""
 
     def __init__(self, by: Sequence[str]) -> None:
         self._by = by
         self._codes: dict[str, int] = {}
-        self._of_seed = array("i")
+        self._code_of_seed = array("i")
 
-    def noting(self, seeds: Iterable[Seed]) -> Iterator[Seed]:
+    def observe(self, seeds: Iterable[Seed]) -> Iterator[Seed]:
         for seed in seeds:
             if self._by:
                 name = cell_of(seed.fields, self._by)
-                self._of_seed.append(-1 if name is None else self._code(name))
+                self._code_of_seed.append(-1 if name is None else self._code(name))
             yield seed
 
     def _code(self, name: str) -> int:
-        if len(self._codes) >= MOST and name not in self._codes:
-            told = ", ".join(self._by)
+        if len(self._codes) >= MAX_CELLS and name not in self._codes:
+            fields = ", ".join(self._by)
             raise JobError(
-                f"{told}: wanted at most {MOST:,} values to tell seeds apart by, got more; take a field of fewer values"
+                f"{fields}: wanted at most {MAX_CELLS:,} values to tell seeds apart by, got more; take a field of fewer values"
             )
         return self._codes.setdefault(name, len(self._codes))
 
     @property
-    def any(self) -> bool:
+    def has_codes(self) -> bool:
         """Whether any seed has the fields."""
         return bool(self._codes)
 
@@ -58,15 +58,15 @@ class Values:
     def counts(self) -> dict[str, int]:
         """Seeds by value, the values by name."""
         codes = self.codes
-        each = np.bincount(codes[codes >= 0], minlength=len(self._codes))
-        return {name: int(each[code]) for name, code in sorted(self._codes.items())}
+        sizes = np.bincount(codes[codes >= 0], minlength=len(self._codes))
+        return {name: int(sizes[code]) for name, code in sorted(self._codes.items())}
 
     @property
     def codes(self) -> Codes:
         """Each seed's value as a number, -1 for none."""
-        return np.array(self._of_seed, np.int32)
+        return np.array(self._code_of_seed, np.int32)
 
-    def of_seed(self, names: Iterable[str]) -> Codes:
+    def cells_of_seeds(self, names: Iterable[str]) -> Codes:
         """Each seed's place in `names`; -1 for a seed of no such value."""
         place = {name: i for i, name in enumerate(names)}
         return np.array([*(place.get(name, -1) for name in self._codes), -1], np.int32)[self.codes]
@@ -80,13 +80,13 @@ class Cells:
 
     def __init__(self, balance: Balance | None) -> None:
         self.balance = balance
-        self.seeds = Values(balance.by if balance is not None else ())
+        self.seeds = FieldCodes(balance.by if balance is not None else ())
 
     @property
-    def directed(self) -> bool:
-        return self.seeds.any
+    def is_directed(self) -> bool:
+        return self.seeds.has_codes
 
-    def wanted(self, accepted: int | None, like: Iterable[Seed] = (), *, copies: bool = False) -> dict[str, int]:
+    def wanted_rows(self, accepted: int | None, like: Iterable[Seed] = (), *, copies: bool = False) -> dict[str, int]:
         """Rows wanted by cell, the cells by name. Raises JobError for a cell that no seed is in.
 
         Where the rows are `copies` of the seeds, `up_to` leaves out what a cell has too much of: nothing makes up for a lack.
@@ -96,10 +96,10 @@ class Cells:
             assert accepted is not None
             return {"": accepted}
         if balance.up_to is not None:
-            most, have = balance.up_to, self.seeds.counts
-            return {name: min(most, seeds) if copies else max(0, most - seeds) for name, seeds in have.items()}
+            up_to, have = balance.up_to, self.seeds.counts
+            return {name: min(up_to, seeds) if copies else max(0, up_to - seeds) for name, seeds in have.items()}
         assert accepted is not None
-        wanted = parted(self._shares(like), accepted)
+        wanted = apportion(self._shares(like), accepted)
         self._refuse_unknown(wanted)
         return wanted
 
@@ -108,13 +108,13 @@ class Cells:
         if isinstance(self.balance.shares, dict):
             return dict(sorted(self.balance.shares.items()))
         if self.balance.shares is not None:
-            if not self.directed:
+            if not self.is_directed:
                 raise JobError(
                     "target.balance.shares: wanted seeds with the field for `equal`, got none that has it; name shares by value"
                 )
             return dict.fromkeys(self.seeds.counts, 1.0)
-        found = Counter(cell_of(seed.fields, self.balance.by) for seed in like)
-        known = {name: float(n) for name, n in found.items() if name is not None}
+        counts = Counter(cell_of(seed.fields, self.balance.by) for seed in like)
+        known = {name: float(n) for name, n in counts.items() if name is not None}
         if not known:
             raise JobError("target.balance.like: wanted rows with the field, got none; fix the path or `by`")
         return dict(sorted(known.items()))
@@ -122,27 +122,27 @@ class Cells:
     def _refuse_unknown(self, wanted: Mapping[str, int]) -> None:
         known = self.seeds.counts
         lost = [name for name, rows in wanted.items() if rows and name not in known]
-        if self.directed and lost:
+        if self.is_directed and lost:
             raise JobError(
                 f"target.balance: wanted a seed in every cell, got none in {len(lost)} of {len(wanted)}; add seeds, or leave "
                 "those values out of the shares"
             )
 
-    def of_rows(self, rows: pa.Table, names: Iterable[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def cells_of_rows(self, rows: pa.Table, names: Iterable[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Each staged row's place in `names`, by its own fields or its completion; past the last where that is no cell."""
         assert self.balance is not None
         place = {name: i for i, name in enumerate(names)}
-        said = zip(rows["completion"].to_pylist(), fields_of(rows), strict=True)
-        found = [cell_of({"completion": answer} | fields, self.balance.by) for answer, fields in said]
-        return np.array([place.get(name, len(place)) if name is not None else len(place) for name in found], np.int64)
+        answers = zip(rows["completion"].to_pylist(), fields_of(rows), strict=True)
+        cells = [cell_of({"completion": answer} | fields, self.balance.by) for answer, fields in answers]
+        return np.array([place.get(name, len(place)) if name is not None else len(place) for name in cells], np.int64)
 
 
-def parted(shares: Mapping[str, float], whole: int) -> dict[str, int]:
+def apportion(shares: Mapping[str, float], amount: int) -> dict[str, int]:
     """`whole` parted by shares: whole numbers that sum to it, by the largest remainder."""
     total = sum(shares.values())
-    exact = {name: share / total * whole for name, share in shares.items()}
+    exact = {name: share / total * amount for name, share in shares.items()}
     parts = {name: int(value) for name, value in exact.items()}
     rest = sorted(exact, key=lambda name: (parts[name] - exact[name], name))
-    for name in rest[: whole - sum(parts.values())]:
+    for name in rest[: amount - sum(parts.values())]:
         parts[name] += 1
     return parts

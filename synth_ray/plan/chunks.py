@@ -83,8 +83,8 @@ class Planner:
         indices = self.seeds_of(np.asarray(numbers, np.int64)).tolist()
         seeds = self._seeds.take(indices)
         names = [digest("request", self._ask_digest, number, seed.id) for number, seed in zip(numbers, seeds, strict=True)]
-        beside = [self._companions(index, name) for index, name in zip(indices, names, strict=True)]
-        shots = iter(self._seeds.take([index for some in beside for index in some]))
+        companions = [self._companions(index, name) for index, name in zip(indices, names, strict=True)]
+        shots = iter(self._seeds.take([index for group in companions for index in group]))
         return [
             Request(
                 id=names[i],
@@ -92,7 +92,7 @@ class Planner:
                 position=i,
                 seed=seeds[i],
                 slots=self._slots,
-                shots=tuple(islice(shots, len(beside[i]))),
+                shots=tuple(islice(shots, len(companions[i]))),
                 random_seed=int(names[i][-8:], 16),
                 number=number,
             )
@@ -107,10 +107,10 @@ class Planner:
             seeds[turns == turn] = self.order(turn)[places[turns == turn]]
         return seeds
 
-    def order(self, turn: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def order(self, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The seeds' order in one pass over them."""
-        if self._order[0] != turn:
-            self._order = (turn, permutation(len(self._seeds), self._plan.seed, turn))
+        if self._order[0] != epoch:
+            self._order = (epoch, permutation(len(self._seeds), self._plan.seed, epoch))
         return self._order[1]
 
     def _companions(self, index: int, name: str) -> list[int]:
@@ -123,9 +123,9 @@ class Planner:
         return [c for c in chosen if c != index][:wanted]
 
 
-def permutation(n: int, seed: int, turn: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def permutation(n: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Sort by splitmix64 of (seed, turn, index): a library's shuffle may change with its version, this cannot."""
-    start = np.uint64(int(digest("order", seed, turn, size=8), 16))
+    start = np.uint64(int(digest("order", seed, epoch, size=8), 16))
     with np.errstate(over="ignore"):
         x = start + _GOLDEN * np.arange(1, n + 1, dtype=np.uint64)
         x = (x ^ (x >> np.uint64(30))) * _MIX[0]

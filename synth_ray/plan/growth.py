@@ -41,7 +41,9 @@ class GrownPlan:
         """The positions of a chunk that a later one asks again: their rows do not count."""
         segment, numbers = self._place(chunk)
         later = self._again[segment + 1 :]
-        return frozenset(i for i, n in enumerate(numbers) if any(n in again for again in later)) if any(later) else frozenset()
+        return (
+            frozenset(i for i, n in enumerate(numbers) if any(n in retried for retried in later)) if any(later) else frozenset()
+        )
 
     def _place(self, chunk: int) -> tuple[int, Sequence[int]]:
         for index, segment in enumerate(self._segments):

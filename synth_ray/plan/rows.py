@@ -17,7 +17,7 @@ from synth_ray.errors import JobError
 from synth_ray.records import Reason
 
 _BLOCK = 1 << 20
-_LONGEST_FIELD = 1 << 27
+_MAX_FIELD_BYTES = 1 << 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _elements(text: io.TextIOBase, buffer: str, path: str) -> Rows:
             complete = False
         if complete:
             number += 1
-            yield _unescaped(number, value)
+            yield _without_lone_surrogates(number, value)
             buffer = buffer[end:]
             continue
         more = "" if ended else text.read(max(_BLOCK, len(buffer)))
@@ -106,7 +106,7 @@ def _elements(text: io.TextIOBase, buffer: str, path: str) -> Rows:
         ended, buffer = not more, buffer + more
 
 
-def _unescaped(number: int, value: Any) -> Row | BadRow:
+def _without_lone_surrogates(number: int, value: Any) -> Row | BadRow:
     text = json.dumps(value, ensure_ascii=False)
     if any("\udc80" <= c <= "\udcff" for c in text):
         return BadRow(number, Reason.INVALID_UTF8, f"{len(text)} characters, some bytes not UTF-8")
@@ -114,7 +114,7 @@ def _unescaped(number: int, value: Any) -> Row | BadRow:
 
 
 def _csv(file: BinaryIO, path: str) -> Rows:
-    csv.field_size_limit(_LONGEST_FIELD)
+    csv.field_size_limit(_MAX_FIELD_BYTES)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     reader = csv.reader((line.replace("\0", "\ufffd") for line in text), strict=True)
     header = _header(reader, path)

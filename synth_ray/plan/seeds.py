@@ -17,7 +17,7 @@ import pyarrow as pa
 from synth_ray.job.seeds import Source
 from synth_ray.plan.rows import BadRow, Row, format_of, rows_of
 from synth_ray.plan.shapes import NoField, WrongType, canonical_fields
-from synth_ray.records import SPLITS, Origin, Reason, Seed, canonical, digest
+from synth_ray.records import SPLITS, Origin, Reason, Seed, canonical_json, digest
 
 OpenFile = Callable[[str], BinaryIO]
 
@@ -68,12 +68,12 @@ def _seed(row: Row | BadRow, source: Source, path: str, seen: set[str]) -> Seed 
         return RejectedSeed(row.reason, path, row.line, row.detail)
     try:
         fields = canonical_fields(row.value, shape=source.shape, mapping=source.fields)
-        _refuse_nothing(fields)
+        _require_prompt(fields)
     except NoField as missing:
         return RejectedSeed(Reason.MISSING_FIELD, path, row.line, f"no '{missing}'")
     except WrongType as wrong:
         return RejectedSeed(Reason.WRONG_TYPE, path, row.line, f"wanted {wrong}")
-    except _Empty:
+    except _EmptySeed:
         return RejectedSeed(Reason.EMPTY_SEED, path, row.line, "prompt of no text")
     depth = _depth(row.value, source)
     if depth > source.allow_depth:
@@ -86,15 +86,15 @@ def _seed(row: Row | BadRow, source: Source, path: str, seen: set[str]) -> Seed 
     return Seed(name, _lineage(row.value, source, fields), "train", fields, path, row.line, origin, depth)
 
 
-class _Empty(Exception):
+class _EmptySeed(Exception):
     pass
 
 
-def _refuse_nothing(fields: dict[str, Any]) -> None:
+def _require_prompt(fields: dict[str, Any]) -> None:
     if "prompt" not in fields:
         raise NoField("prompt")
     if not fields["prompt"].strip():
-        raise _Empty
+        raise _EmptySeed
 
 
 def _depth(value: Any, source: Source) -> int:
@@ -104,7 +104,7 @@ def _depth(value: Any, source: Source) -> int:
 
 
 def _id(fields: dict[str, Any]) -> str:
-    return blake2b(canonical(fields) if _is_plain(fields) else canonical(_textual(fields)), digest_size=16).hexdigest()
+    return blake2b(canonical_json(fields) if _is_plain(fields) else canonical_json(_textual(fields)), digest_size=16).hexdigest()
 
 
 def _is_plain(fields: dict[str, Any]) -> bool:
@@ -132,25 +132,25 @@ def _lineage(value: Any, source: Source, fields: dict[str, Any]) -> str:
 class SeedStore:
     """Accepted seeds in an Arrow file, memory-mapped: any seed by its number, millions of them in little memory."""
 
-    def __init__(self, path: Path, whole: str) -> None:
+    def __init__(self, path: Path, content_digest: str) -> None:
         self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
-        self.digest = whole
+        self.digest = content_digest
         self._splits = self._table["split"].to_numpy() if len(self._table) else np.empty(0, np.int8)
 
     @classmethod
     def write(cls, folder: Path, seeds: Iterable[Seed]) -> SeedStore:
         """Spool seeds into `folder`. `digest` pins their contents, their splits and their order."""
-        path, whole = folder / "seeds.arrow", blake2b(digest_size=16)
+        path, content_hash = folder / "seeds.arrow", blake2b(digest_size=16)
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
             batch: list[dict[str, Any]] = []
             for seed in seeds:
-                whole.update(f"{seed.id}{seed.lineage}{seed.split};".encode())
+                content_hash.update(f"{seed.id}{seed.lineage}{seed.split};".encode())
                 batch.append(_row(seed))
                 if len(batch) == _BATCH:
                     writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=_SCHEMA))
                     batch = []
             writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=_SCHEMA))
-        return cls(path, whole.hexdigest())
+        return cls(path, content_hash.hexdigest())
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -182,7 +182,7 @@ def _row(seed: Seed) -> dict[str, Any]:
         "id": seed.id,
         "lineage": seed.lineage,
         "split": SPLITS.index(seed.split),
-        "fields": canonical(_textual(seed.fields)).decode(),
+        "fields": canonical_json(_textual(seed.fields)).decode(),
         "source": seed.source,
         "line": seed.line,
         "origin": seed.origin.value,

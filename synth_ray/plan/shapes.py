@@ -34,7 +34,7 @@ def canonical_fields(row: Any, *, shape: str, mapping: Mapping[str, str]) -> dic
     if not isinstance(row, Mapping):
         raise WrongType(f"an object, got {type(row).__name__}")
     if mapping:
-        fields = {ours: _at(row, theirs) for ours, theirs in mapping.items()}
+        fields = {name: _value_at(row, path) for name, path in mapping.items()}
     else:
         fields = _SHAPES[shape_of(row) if shape == "auto" else shape](row)
     prompt = fields.get("prompt")
@@ -43,7 +43,7 @@ def canonical_fields(row: Any, *, shape: str, mapping: Mapping[str, str]) -> dic
     return fields
 
 
-def _at(row: Any, path: str) -> Any:
+def _value_at(row: Any, path: str) -> Any:
     if isinstance(row, Mapping) and path in row:
         value = row[path]
     else:
@@ -99,12 +99,12 @@ def _conversation(row: Mapping[str, Any], column: str, role: str, content: str) 
     if column not in row:
         raise NoField(column)
     turns = [_turn(turn, role, content) for turn in row[column]] if isinstance(row[column], list) else []
-    asked = [i for i, turn in enumerate(turns) if turn["role"] == "user"]
-    if not asked:
+    user_turns = [i for i, turn in enumerate(turns) if turn["role"] == "user"]
+    if not user_turns:
         raise NoField(f"{column}: a user turn")
     others = {k: v for k, v in row.items() if k != column}
-    fields = {"prompt": turns[asked[-1]]["content"], "messages": turns[: asked[-1] + 1], **others}
-    last, between = turns[-1], turns[asked[-1] + 1 : -1]
+    fields = {"prompt": turns[user_turns[-1]]["content"], "messages": turns[: user_turns[-1] + 1], **others}
+    last, between = turns[-1], turns[user_turns[-1] + 1 : -1]
     if last["role"] != "assistant":
         return fields
     return {**fields, "answer": last["content"], **({"tool_turns": between} if between else {})}
@@ -113,16 +113,16 @@ def _conversation(row: Mapping[str, Any], column: str, role: str, content: str) 
 def _turn(turn: Any, role: str, content: str) -> dict[str, str]:
     if not isinstance(turn, Mapping) or role not in turn or content not in turn:
         raise WrongType(f"turns with '{role}' and '{content}', got {type(turn).__name__}")
-    said = turn[content]
-    if turn[role] not in _ROLES or not isinstance(said, str):
-        raise WrongType(f"a known role and text, got {type(turn[role]).__name__} and {type(said).__name__}")
-    return {"role": _ROLES[turn[role]], "content": said}
+    text = turn[content]
+    if turn[role] not in _ROLES or not isinstance(text, str):
+        raise WrongType(f"a known role and text, got {type(turn[role]).__name__} and {type(text).__name__}")
+    return {"role": _ROLES[turn[role]], "content": text}
 
 
 def _record(row: Mapping[str, Any]) -> dict[str, Any]:
     """Any row as it is; its prompt is what it says, field by field."""
-    told = "\n".join(f"{name}: {value}" for name, value in row.items() if value is not None)
-    return {"prompt": told, **row}
+    lines = "\n".join(f"{name}: {value}" for name, value in row.items() if value is not None)
+    return {"prompt": lines, **row}
 
 
 _SHAPES = {"plain": _plain, "record": _record, "alpaca": _alpaca, "messages": _messages, "sharegpt": _sharegpt}

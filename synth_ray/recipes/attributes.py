@@ -13,7 +13,7 @@ from synth_ray.records import Request, digest
 DOC = "A grid of attributes, as {tone: [polite, curt], persona: [nurse, clerk]}: one of each is drawn per row, for the template."
 
 
-def drawn(grid: Mapping[str, Sequence[str]], request: Request, slot: int) -> dict[str, str]:
+def sample_attributes(grid: Mapping[str, Sequence[str]], request: Request, slot: int) -> dict[str, str]:
     """One value of each attribute for a slot, each value as likely as the others."""
     draw = random.Random(digest("attributes", request.id, slot))
     return {name: draw.choice(list(values)) for name, values in grid.items()}

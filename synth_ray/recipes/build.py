@@ -38,17 +38,17 @@ async def make(request: Request, ask: Ask, options: Build) -> list[Draft]:
     others = {name: value for name, value in seed.fields.items() if name not in ("prompt", "answer", "messages", "tool_turns")}
     fields = others if options.keep is None else {name: seed.fields.get(name) for name in options.keep}
     if not isinstance(answer, str):
-        what = "no 'answer'" if answer is None else f"wanted text in 'answer', got {type(answer).__name__}"
+        detail = "no 'answer'" if answer is None else f"wanted text in 'answer', got {type(answer).__name__}"
         reason = Reason.MISSING_FIELD if answer is None else Reason.WRONG_TYPE
-        return [Draft(prompt, "", fields, reason=reason, detail=what, copied=True)]
+        return [Draft(prompt, "", fields, reason=reason, detail=detail, copied=True)]
     count = counter(options.tokenizer)
-    asked = sum(count(turn["content"]) for turn in prompt)
-    return [Draft(prompt, answer, fields, "", asked, count(answer), copied=True)]
+    prompt_tokens = sum(count(turn["content"]) for turn in prompt)
+    return [Draft(prompt, answer, fields, "", prompt_tokens, count(answer), copied=True)]
 
 
 def _prompt(fields: dict[str, Any], system: str) -> list[Message]:
-    said = fields.get("messages")
-    turns = [dict(turn) for turn in said] if isinstance(said, list) else [user(str(fields["prompt"]))]
+    messages = fields.get("messages")
+    turns = [dict(turn) for turn in messages] if isinstance(messages, list) else [user(str(fields["prompt"]))]
     turns += [dict(turn) for turn in fields.get("tool_turns") or []]
     return turns if not system or turns[0]["role"] == "system" else [{"role": "system", "content": system}, *turns]
 

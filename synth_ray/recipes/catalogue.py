@@ -14,30 +14,30 @@ from synth_ray.job.load import Where, bad_job, problems_of
 from synth_ray.job.models import Models, RecipeChoice
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Recipe
-from synth_ray.recipes.judged import judged
+from synth_ray.recipes.judged import with_judge
 
-OURS = ("distill", "vary", "fill", "label", "evolve", "rewrite", "prefer", "converse", "edge_cases", "stand_in", "build")
+BUILT_IN = ("distill", "vary", "fill", "label", "evolve", "rewrite", "prefer", "converse", "edge_cases", "stand_in", "build")
 
 
 def find(name: str) -> Recipe:
     """The recipe of this name. Raises JobError naming the nearest known one."""
-    if name in OURS:
-        ours: Recipe = importlib.import_module(f"synth_ray.recipes.{name}").RECIPE
-        return ours
+    if name in BUILT_IN:
+        recipe: Recipe = importlib.import_module(f"synth_ray.recipes.{name}").RECIPE
+        return recipe
     if "." not in name:
-        near = get_close_matches(name, OURS, 1)
+        near = get_close_matches(name, BUILT_IN, 1)
         hint = f"did you mean '{near[0]}'?" if near else "for your own recipe give its module, as `my_package.my_recipe`"
-        raise JobError(f"recipe.name: wanted one of {', '.join(OURS)}, or a module of your own, got '{name}'; {hint}")
-    return _own(name)
+        raise JobError(f"recipe.name: wanted one of {', '.join(BUILT_IN)}, or a module of your own, got '{name}'; {hint}")
+    return _user_module(name)
 
 
 def recipe_of(job: Job) -> Recipe:
     """The recipe a job runs: the one it names, under the judge's gate where it has one."""
     recipe = find(job.recipe.name)
-    return judged(recipe, job.check.judge) if job.check.judge is not None else recipe
+    return with_judge(recipe, job.check.judge) if job.check.judge is not None else recipe
 
 
-def _own(name: str) -> Recipe:
+def _user_module(name: str) -> Recipe:
     try:
         recipe = getattr(importlib.import_module(name), "RECIPE", None)
     except ImportError as error:

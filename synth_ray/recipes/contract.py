@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from synth_ray.job.section import Section
-from synth_ray.records import Draft, Message, Request, Seed, by_fields
+from synth_ray.records import Draft, Message, Request, Seed, reduce_by_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Completion:
     cached_tokens: int = 0
     logprobs: list[dict[str, Any]] | None = None
 
-    __reduce__ = by_fields
+    __reduce__ = reduce_by_fields
 
 
 class Ask(Protocol):

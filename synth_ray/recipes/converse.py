@@ -56,78 +56,80 @@ class Converse(Section):
         return value
 
 
-class _BadCall(Exception):
+class _BadToolCall(Exception):
     """A tool was chosen and its arguments never fitted. Its argument is the tool's name."""
 
 
 async def make(request: Request, ask: Ask, options: Converse) -> list[Draft]:
     kept: dict[str, Any] = {name: request.seed.fields.get(name) for name in options.keep}
-    said = conversation(options.system, render(options.opening, request).strip())
-    fields = kept | {"opening": said[-1]["content"]}
+    messages = conversation(options.system, render(options.opening, request).strip())
+    fields = kept | {"opening": messages[-1]["content"]}
     last: Completion | None = None
     try:
         for turn in range(options.turns):
-            if turn and not await _user_goes_on(request, ask, options, said):
+            if turn and not await _user_goes_on(request, ask, options, messages):
                 break
-            await _use_a_tool(request, ask, options, said)
-            last = await ask(list(said))
-            said.append({"role": "assistant", "content": last.text.strip()})
+            await _use_a_tool(request, ask, options, messages)
+            last = await ask(list(messages))
+            messages.append({"role": "assistant", "content": last.text.strip()})
             if not last.text.strip() or last.finish_reason == "length":
                 break
-    except _BadCall as bad:
-        return [Draft(said, "", fields, reason=Reason.BAD_TOOL_CALL, detail=f"{bad} after {options.tries} tries")]
-    if last is None or said[-1]["role"] != "assistant":
-        return [Draft(said, "", fields, reason=Reason.NO_ANSWER, detail="the assistant never spoke")]
-    fields |= {"turns": sum(m["role"] == "user" for m in said)}
+    except _BadToolCall as bad:
+        return [Draft(messages, "", fields, reason=Reason.BAD_TOOL_CALL, detail=f"{bad} after {options.tries} tries")]
+    if last is None or messages[-1]["role"] != "assistant":
+        return [Draft(messages, "", fields, reason=Reason.NO_ANSWER, detail="the assistant never spoke")]
+    fields |= {"turns": sum(m["role"] == "user" for m in messages)}
     if options.tools:
         fields["tools"] = [tool.function for tool in options.tools]
     counts = last.finish_reason, last.prompt_tokens, last.completion_tokens
-    return [Draft(said[:-1], said[-1]["content"], fields, *counts)]
+    return [Draft(messages[:-1], messages[-1]["content"], fields, *counts)]
 
 
-async def _user_goes_on(request: Request, ask: Ask, options: Converse, said: list[Message]) -> bool:
+async def _user_goes_on(request: Request, ask: Ask, options: Converse, messages: list[Message]) -> bool:
     """Append the simulated user's next message. False, and nothing appended, when the user is done."""
-    transcript = "\n".join(f"{m['role']}: {m['content']}" for m in said if m["role"] != "system")
+    transcript = "\n".join(f"{m['role']}: {m['content']}" for m in messages if m["role"] != "system")
     persona = render(options.persona, request)
     text = render(options.user, request, transcript=transcript, persona=persona, stop=options.stop)
     message = (await ask(conversation("", text))).text.strip().removeprefix("user:").strip()
     if not message or options.stop in message:
         return False
-    said.append({"role": "user", "content": message})
+    messages.append({"role": "user", "content": message})
     return True
 
 
-async def _use_a_tool(request: Request, ask: Ask, options: Converse, said: list[Message]) -> None:
+async def _use_a_tool(request: Request, ask: Ask, options: Converse, messages: list[Message]) -> None:
     """Append a call and its result, where the assistant chooses a tool."""
     if not options.tools:
         return
     named = {tool.name: tool for tool in options.tools}
-    how = Constraint(choices=(*named, NO_TOOL))
-    wanted = await ask([*said, _aside(render(options.choice, request, tools=options.tools))], constraint=how, temperature=0.0)
+    constraint = Constraint(choices=(*named, NO_TOOL))
+    wanted = await ask(
+        [*messages, _hidden_turn(render(options.choice, request, tools=options.tools))], constraint=constraint, temperature=0.0
+    )
     tool = named.get(wanted.text.strip())
     if tool is None:
         return
-    arguments = await _arguments(request, ask, options, said, tool)
-    said.append({"role": "assistant", "content": call_text(tool.name, arguments)})
+    arguments = await _arguments(request, ask, options, messages, tool)
+    messages.append({"role": "assistant", "content": call_text(tool.name, arguments)})
     returns = Constraint(json_schema=tool.returns) if tool.returns is not None else None
     text = render(options.result, request, tool=tool, arguments=arguments)
     result = await ask(conversation("", text), constraint=returns)
-    said.append({"role": "tool", "content": result.text.strip()})
+    messages.append({"role": "tool", "content": result.text.strip()})
 
 
-async def _arguments(request: Request, ask: Ask, options: Converse, said: list[Message], tool: Tool) -> dict[str, Any]:
+async def _arguments(request: Request, ask: Ask, options: Converse, messages: list[Message], tool: Tool) -> dict[str, Any]:
     """Arguments that fit. Decoding is guided, but an answer can still be cut off, or break a rule the grammar does not know."""
     text = render(options.arguments, request, tool=tool)
     for _ in range(options.tries):
-        answer = await ask([*said, _aside(text)], constraint=Constraint(json_schema=tool.parameters))
+        answer = await ask([*messages, _hidden_turn(text)], constraint=Constraint(json_schema=tool.parameters))
         arguments = arguments_of(answer.text, tool)
         if arguments is not None:
             return arguments
         ask.attempt(Reason.BAD_TOOL_CALL)
-    raise _BadCall(tool.name)
+    raise _BadToolCall(tool.name)
 
 
-def _aside(text: str) -> Message:
+def _hidden_turn(text: str) -> Message:
     """A question to the assistant that stays out of the row."""
     return {"role": "user", "content": text}
 

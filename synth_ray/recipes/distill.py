@@ -11,9 +11,9 @@ from pydantic import field_validator, model_validator
 from synth_ray.job.judging import CRITERIA
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
-from synth_ray.recipes.judge import scored
+from synth_ray.recipes.judge import score_answer
 from synth_ray.recipes.templates import render
-from synth_ray.recipes.votes import vote
+from synth_ray.recipes.votes import majority
 from synth_ray.records import Draft, Message, Request
 
 
@@ -67,56 +67,56 @@ class Distill(Section):
 async def make(request: Request, ask: Ask, options: Distill) -> list[Draft]:
     before = _turns_before(request) if options.history else []
     system = options.system if not any(m["role"] == "system" for m in before) else ""
-    asked = conversation(system, render(options.template, request))
-    asked = [*asked[:-1], *before, asked[-1]]
+    prompt = conversation(system, render(options.template, request))
+    prompt = [*prompt[:-1], *before, prompt[-1]]
     likely: dict[str, Any] = {} if options.top_logprobs is None else {"logprobs": options.top_logprobs}
-    answers = await ask.many(asked, options.n * options.best_of, constraint=options.constraint, **likely)
+    answers = await ask.many(prompt, options.n * options.best_of, constraint=options.constraint, **likely)
     if options.best_of == 1:
         return [_draft(request, options, before, answer, {}) for answer in answers]
     groups = [answers[i : i + options.best_of] for i in range(0, len(answers), options.best_of)]
     picked = await asyncio.gather(*[_best(request, ask, options, group) for group in groups])
-    return [_draft(request, options, before, answer, told) for answer, told in picked]
+    return [_draft(request, options, before, answer, fields) for answer, fields in picked]
 
 
 def _turns_before(request: Request) -> list[Message]:
     """The turns of a conversation seed that come before its last user turn."""
-    said = request.seed.fields.get("messages")
-    return [{"role": str(m["role"]), "content": str(m["content"])} for m in said[:-1]] if isinstance(said, list) else []
+    messages = request.seed.fields.get("messages")
+    return [{"role": str(m["role"]), "content": str(m["content"])} for m in messages[:-1]] if isinstance(messages, list) else []
 
 
 async def _best(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[Completion, dict[str, Any]]:
     """One of the samples, and what was found out about it; the others are attempts."""
-    chosen, told = await (_by_judge if options.pick == "judge" else _by_vote)(request, ask, options, answers)
+    chosen, fields = await (_by_judge if options.pick == "judge" else _by_vote)(request, ask, options, answers)
     for _ in range(len(answers) - 1):
         ask.attempt("not_the_best")
-    return answers[chosen], told
+    return answers[chosen], fields
 
 
 async def _by_vote(_request: Request, _ask: Ask, options: Distill, answers: list[Completion]) -> tuple[int, dict[str, Any]]:
     """The first sample with the commonest final answer (Wang et al., 2022, arXiv 2203.11171)."""
-    won = vote([_final(answer, options) for answer in answers])
+    won = majority([_final(answer, options) for answer in answers])
     return (won.winner, {"agreement": won.agreement}) if won is not None else (0, {"agreement": 0.0})
 
 
 def _final(answer: Completion, options: Distill) -> str | None:
     if answer.finish_reason == "length":
         return None
-    found = re.findall(options.final, answer.text)
-    last = found[-1] if found else answer.text
+    matches = re.findall(options.final, answer.text)
+    last = matches[-1] if matches else answer.text
     return re.sub(r"[\s,$]+", "", last if isinstance(last, str) else last[0]).casefold().rstrip(".") or None
 
 
 async def _by_judge(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[int, dict[str, Any]]:
     """The sample with the highest sum of scores; among equals the first. One the judge could not score has none."""
     question = render(options.template, request)
-    scores = await asyncio.gather(*[scored(ask, question, a.text, criteria=options.criteria) for a in answers])
-    sums = [sum(one.values()) if one is not None else 0 for one in scores]
+    scores = await asyncio.gather(*[score_answer(ask, question, a.text, criteria=options.criteria) for a in answers])
+    sums = [sum(criteria_scores.values()) if criteria_scores is not None else 0 for criteria_scores in scores]
     best = sums.index(max(sums))
     return best, {"scores": scores[best]}
 
 
-def _draft(request: Request, options: Distill, before: list[Message], answer: Completion, told: dict[str, Any]) -> Draft:
-    fields = {name: request.seed.fields.get(name) for name in options.keep} | told
+def _draft(request: Request, options: Distill, before: list[Message], answer: Completion, extra: dict[str, Any]) -> Draft:
+    fields = {name: request.seed.fields.get(name) for name in options.keep} | extra
     text, reasoning = _apart(answer.text, options.reasoning)
     if options.reasoning is not None:
         fields["reasoning"] = reasoning

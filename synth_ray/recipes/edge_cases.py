@@ -11,9 +11,9 @@ from typing import Any
 
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
-from synth_ray.recipes.attributes import DOC, Grid, drawn
+from synth_ray.recipes.attributes import DOC, Grid, sample_attributes
 from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, user
-from synth_ray.recipes.parts import LONGEST, in_parts, parts_of
+from synth_ray.recipes.parts import LONGEST_PART, parts_of, parts_schema
 from synth_ray.recipes.templates import render
 from synth_ray.records import Draft, Message, Reason, Request
 
@@ -37,7 +37,7 @@ class EdgeCases(Section):
     shots: int = key(3, "Seeds of the same split shown beside the request's own.", ge=0, le=32)
     n: int = key(1, "Cases per request, each its own row.", ge=1, le=64)
     attributes: Grid = key(lambda: {"kind": list(KINDS)}, DOC)
-    part_characters: int = key(2000, LONGEST, ge=8)
+    part_characters: int = key(2000, LONGEST_PART, ge=8)
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
 
 
@@ -46,23 +46,23 @@ async def make(request: Request, ask: Ask, options: EdgeCases) -> list[Draft]:
 
 
 async def _case(request: Request, ask: Ask, options: EdgeCases, slot: int) -> Draft:
-    attributes = drawn(options.attributes, request, slot)
+    attributes = sample_attributes(options.attributes, request, slot)
     kept: dict[str, Any] = {name: request.seed.fields.get(name) for name in options.keep} | {"attributes": attributes}
-    asked = conversation(options.system, render(options.template, request, attributes=attributes))
+    prompt = conversation(options.system, render(options.template, request, attributes=attributes))
     try:
-        answer = await ask(asked, constraint=in_parts(*_PARTS, longest=options.part_characters))
+        answer = await ask(prompt, constraint=parts_schema(*_PARTS, longest=options.part_characters))
     except AskFailed as error:
-        return Draft(asked, "", kept, reason=Reason(error.reason), detail=error.detail)
-    return _draft(asked, answer, kept)
+        return Draft(prompt, "", kept, reason=Reason(error.reason), detail=error.detail)
+    return _draft(prompt, answer, kept)
 
 
-def _draft(asked: list[Message], answer: Completion, kept: dict[str, Any]) -> Draft:
-    found = parts_of(answer.text, *_PARTS)
-    if found is None:
-        return Draft(asked, answer.text, kept, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no case")
-    kept = kept | {"grade": found["grade"]}
-    said = [user(found["input"])]
-    return Draft(said, found["expected"], kept, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens)
+def _draft(prompt: list[Message], answer: Completion, kept: dict[str, Any]) -> Draft:
+    parts = parts_of(answer.text, *_PARTS)
+    if parts is None:
+        return Draft(prompt, answer.text, kept, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no case")
+    kept = kept | {"grade": parts["grade"]}
+    messages = [user(parts["input"])]
+    return Draft(messages, parts["expected"], kept, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens)
 
 
 RECIPE = Recipe(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import OneOrMore, Section, key
-from synth_ray.recipes.attributes import DOC, Grid, drawn
+from synth_ray.recipes.attributes import DOC, Grid, sample_attributes
 from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, drafted, user
 from synth_ray.recipes.templates import render
 from synth_ray.records import Draft, Reason, Request
@@ -54,19 +54,19 @@ async def make(request: Request, ask: Ask, options: Fill) -> list[Draft]:
 async def _example(request: Request, ask: Ask, options: Fill, slot: int) -> Draft:
     seed = request.seed.fields
     kept: dict[str, Any] = {name: seed.get(name) for name in dict.fromkeys((*options.by, *options.keep))}
-    drawn_here = drawn(options.attributes, request, slot)
+    drawn_here = sample_attributes(options.attributes, request, slot)
     kept |= {"attributes": drawn_here} if drawn_here else {}
     cell = {name: seed.get(name) for name in options.by}
-    asked = conversation(options.system, render(options.template, request, cell=cell, attributes=drawn_here))
+    prompt = conversation(options.system, render(options.template, request, cell=cell, attributes=drawn_here))
     try:
-        example = await ask(asked)
+        example = await ask(prompt)
         if not example.text.strip():
-            return Draft(asked, "", kept, reason=Reason.NO_ANSWER, detail="the new example is empty")
+            return Draft(prompt, "", kept, reason=Reason.NO_ANSWER, detail="the new example is empty")
         if example.finish_reason == "length":
-            return Draft(asked, "", kept, "length", reason=Reason.TRUNCATED, detail="the new example was cut off")
+            return Draft(prompt, "", kept, "length", reason=Reason.TRUNCATED, detail="the new example was cut off")
         answer = await _answer(request, ask, options, example)
     except AskFailed as error:
-        return Draft(asked, "", kept, reason=Reason(error.reason), detail=error.detail)
+        return Draft(prompt, "", kept, reason=Reason(error.reason), detail=error.detail)
     return _draft(example, answer, kept, str(seed.get("answer", "")))
 
 

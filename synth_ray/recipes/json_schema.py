@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator, SchemaError
 from pydantic import AfterValidator
 
 
-def _is_a_schema(value: dict[str, Any]) -> dict[str, Any]:
+def _require_schema(value: dict[str, Any]) -> dict[str, Any]:
     try:
         Draft202012Validator.check_schema(value)
     except SchemaError as error:
@@ -16,4 +16,4 @@ def _is_a_schema(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-JsonSchema = Annotated[dict[str, Any], AfterValidator(_is_a_schema)]
+JsonSchema = Annotated[dict[str, Any], AfterValidator(_require_schema)]

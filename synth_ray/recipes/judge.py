@@ -30,7 +30,7 @@ Answer A: {a}
 Answer B: {b}"""
 
 
-class Outcome(StrEnum):
+class PairVerdict(StrEnum):
     """What two judgements of one pair come to."""
 
     FIRST = "first"
@@ -39,15 +39,15 @@ class Outcome(StrEnum):
     INCONSISTENT = "inconsistent"
 
 
-async def compared(ask: Ask, question: str, first: str, second: str, *, criteria: str, template: str = PAIR) -> Outcome:
+async def compare_pair(ask: Ask, question: str, first: str, second: str, *, criteria: str, template: str = PAIR) -> PairVerdict:
     """Judge a pair in two orders. Law: FIRST or SECOND only when both orders name it; TIE only when both say tie."""
-    there = await _said(ask, template, question, first, second, criteria)
-    back = await _said(ask, template, question, second, first, criteria)
-    verdict = {("A", "B"): Outcome.FIRST, ("B", "A"): Outcome.SECOND, ("tie", "tie"): Outcome.TIE}
-    return verdict.get((there, back), Outcome.INCONSISTENT)
+    first_choice = await _choice(ask, template, question, first, second, criteria)
+    back = await _choice(ask, template, question, second, first, criteria)
+    verdict = {("A", "B"): PairVerdict.FIRST, ("B", "A"): PairVerdict.SECOND, ("tie", "tie"): PairVerdict.TIE}
+    return verdict.get((first_choice, back), PairVerdict.INCONSISTENT)
 
 
-async def _said(ask: Ask, template: str, question: str, a: str, b: str, criteria: str) -> str:
+async def _choice(ask: Ask, template: str, question: str, a: str, b: str, criteria: str) -> str:
     text = _filled(template, {"question": question, "a": a, "b": b, "criteria": criteria})
     answer = await ask(
         [user(text)], role="judge", constraint=Constraint(choices=("A", "B", "tie")), temperature=0.0, max_tokens=8
@@ -55,15 +55,15 @@ async def _said(ask: Ask, template: str, question: str, a: str, b: str, criteria
     return answer.text.strip()
 
 
-async def scored(
+async def score_answer(
     ask: Ask, question: str, answer: str, *, criteria: Mapping[str, str], template: str = RUBRIC
 ) -> dict[str, int] | None:
     """A score of 1 to 5 per criterion, or None when the judge's answer did not fit."""
-    told = "\n".join(f"- {name}: {meaning}" for name, meaning in criteria.items())
-    text = _filled(template, {"question": question, "answer": answer, "criteria": told})
+    criteria_text = "\n".join(f"- {name}: {meaning}" for name, meaning in criteria.items())
+    text = _filled(template, {"question": question, "answer": answer, "criteria": criteria_text})
     constraint = Constraint(json_schema=rubric_schema(list(criteria)))
-    said = await ask([user(text)], role="judge", constraint=constraint, temperature=0.0, max_tokens=32 + 16 * len(criteria))
-    return _scores(said.text, list(criteria))
+    answer_ = await ask([user(text)], role="judge", constraint=constraint, temperature=0.0, max_tokens=32 + 16 * len(criteria))
+    return _scores(answer_.text, list(criteria))
 
 
 def rubric_schema(criteria: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from synth_ray.errors import AskFailed
 from synth_ray.job.judging import Judging
 from synth_ray.recipes.contract import Ask, Recipe
-from synth_ray.recipes.judge import RUBRIC, scored
+from synth_ray.recipes.judge import RUBRIC, score_answer
 from synth_ray.records import Draft, Message, Request
 
 SCORE, SCORES = "judge_score", "judge_scores"
@@ -21,7 +21,7 @@ GOLD = "gold"
 """What is counted of a gold row begins with this word: its score, then whether people found it good."""
 
 
-def judged(recipe: Recipe, gate: Judging) -> Recipe:
+def with_judge(recipe: Recipe, gate: Judging) -> Recipe:
     """The recipe, with a score beside every answer it makes."""
 
     async def make(request: Request, ask: Ask, options: Any) -> list[Draft]:
@@ -55,7 +55,7 @@ async def _judge_gold(gold: Mapping[str, Any], ask: Ask, gate: Judging) -> None:
 async def _scores(question: str, answer: str, ask: Ask, gate: Judging) -> dict[str, int] | None:
     """None where the judge could not be asked, or said what is no score: the row is not lost for it, only not passed."""
     try:
-        return await scored(ask, question, answer, criteria=gate.criteria, template=gate.template or RUBRIC)
+        return await score_answer(ask, question, answer, criteria=gate.criteria, template=gate.template or RUBRIC)
     except AskFailed:
         ask.attempt("not_judged")
         return None

@@ -16,8 +16,8 @@ from pydantic import field_validator, model_validator
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
 from synth_ray.recipes.templates import render
-from synth_ray.recipes.votes import Vote, vote
-from synth_ray.records import Draft, Reason, Request, canonical
+from synth_ray.recipes.votes import Majority, majority
+from synth_ray.records import Draft, Reason, Request, canonical_json
 
 TEMPLATE = """{% if labels %}Classify the text. Answer with one of: {{ labels | join(", ") }}.
 {% for name, told in descriptions.items() if told %}- {{ name }}: {{ told }}
@@ -46,13 +46,13 @@ class Label(Section):
     @field_validator("labels", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        return {str(one): "" for one in value} if isinstance(value, list) else value
+        return {str(label): "" for label in value} if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _one_kind(self) -> Label:
-        given = [n for n, v in (("labels", self.labels), ("scale", self.scale), ("schema", self.schema_)) if v]
-        if len(given) != 1:
-            raise ValueError(f"wanted one of labels, scale and schema, got {' and '.join(given) or 'none'}; keep one")
+        kinds = [n for n, v in (("labels", self.labels), ("scale", self.scale), ("schema", self.schema_)) if v]
+        if len(kinds) != 1:
+            raise ValueError(f"wanted one of labels, scale and schema, got {' and '.join(kinds) or 'none'}; keep one")
         if len(self.allowed) == 1 or (self.scale and self.scale[0] >= self.scale[1]):
             raise ValueError("wanted at least two labels or scores to choose from, got fewer; add one")
         if self.votes > 1 and self.temperature == 0:
@@ -78,25 +78,25 @@ class Label(Section):
         answer: Mapping[str, Any] = {"enum": list(self.allowed)} if self.allowed else self.schema_ or {}
         if not self.rationale:
             return dict(answer)
-        told = {"rationale": {"type": "string", "maxLength": self.rationale_characters}, "answer": answer}
-        return {"type": "object", "properties": told, "required": list(told), "additionalProperties": False}
+        properties = {"rationale": {"type": "string", "maxLength": self.rationale_characters}, "answer": answer}
+        return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
     @property
-    def warmth(self) -> float:
+    def effective_temperature(self) -> float:
         return self.temperature if self.temperature is not None else (0.7 if self.votes > 1 else 0.0)
 
 
 async def make(request: Request, ask: Ask, options: Label) -> list[Draft]:
     text = render(options.template, _unlabelled(request, options), labels=options.allowed, descriptions=options.labels)
-    asked = conversation(options.system, text)
-    answers = await ask.many(asked, options.votes, constraint=options.constraint, temperature=options.warmth)
+    prompt = conversation(options.system, text)
+    answers = await ask.many(prompt, options.votes, constraint=options.constraint, temperature=options.effective_temperature)
     read = [_read(answer, options) for answer in answers]
-    won = vote([said for said, _ in read], options.allowed)
+    won = majority([label for label, _ in read], options.allowed)
     if won is None:
-        return [Draft(asked, "", reason=Reason.NO_ANSWER, detail="no vote was cast: each was cut off or did not fit")]
-    said, rationale = read[won.winner]
-    draft = drafted(request.seed.fields["prompt"], answers[won.winner], fields=_fields(request, options, won, said, rationale))
-    draft.completion, draft.finish_reason = said or "", "stop"
+        return [Draft(prompt, "", reason=Reason.NO_ANSWER, detail="no vote was cast: each was cut off or did not fit")]
+    label, rationale = read[won.winner]
+    draft = drafted(request.seed.fields["prompt"], answers[won.winner], fields=_fields(request, options, won, label, rationale))
+    draft.completion, draft.finish_reason = label or "", "stop"
     if won.agreement < options.min_agreement:
         draft.reason, draft.detail = Reason.NO_AGREEMENT, f"{won.agreement:.2f} of {options.votes} votes"
     return [draft]
@@ -123,19 +123,19 @@ def _read(answer: Completion, options: Label) -> tuple[str | None, str]:
         return None, ""
     if not Draft202012Validator(options.answer_schema).is_valid(value):
         return None, ""
-    said, rationale = (value["answer"], value["rationale"]) if options.rationale else (value, "")
-    return said if options.allowed else canonical(said).decode(), str(rationale)
+    label, rationale = (value["answer"], value["rationale"]) if options.rationale else (value, "")
+    return label if options.allowed else canonical_json(label).decode(), str(rationale)
 
 
-def _fields(request: Request, options: Label, won: Vote, said: str | None, rationale: str) -> dict[str, Any]:
+def _fields(request: Request, options: Label, won: Majority, label: str | None, rationale: str) -> dict[str, Any]:
     fields = {name: request.seed.fields.get(name) for name in options.keep}
     fields |= {"agreement": won.agreement, "votes": won.counts}
     if options.rationale:
         fields["rationale"] = rationale
     if options.gold:
         value = request.seed.fields.get(options.gold)
-        gold = value.strip() if isinstance(value, str) else canonical(value).decode()
-        fields |= {"gold": None, "matches_gold": None} if value is None else {"gold": gold, "matches_gold": said == gold}
+        gold = value.strip() if isinstance(value, str) else canonical_json(value).decode()
+        fields |= {"gold": None, "matches_gold": None} if value is None else {"gold": gold, "matches_gold": label == gold}
     return fields
 
 

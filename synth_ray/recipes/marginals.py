@@ -14,16 +14,16 @@ from datetime import date
 from typing import Any
 
 from synth_ray.errors import JobError
-from synth_ray.records import canonical
+from synth_ray.records import canonical_json
 
-Table = Mapping[str, Any]
+Marginals = Mapping[str, Any]
 """`fields`: by name the kind and its marginal; `together`: combinations drawn as one. JSON, for it is part of the job."""
 
 _BINS = 20
-_FEW = 20  # different values, or a twentieth of the records, up to which texts and whole numbers are a category
+_MAX_CATEGORIES = 20  # different values, or a twentieth of the records, up to which texts and whole numbers are a category
 
 
-def learnt(
+def learn_marginals(
     records: Sequence[Mapping[str, Any]],
     names: Sequence[str],
     *,
@@ -32,27 +32,27 @@ def learnt(
     rarer_than: int,
 ) -> dict[str, Any]:
     """The table of these records. `kinds` wins over what the values tell. Raises JobError for a field of rare values alone."""
-    fields = {name: _field(name, [one.get(name) for one in records], kinds.get(name), rarer_than) for name in names}
+    fields = {name: _field(name, [record.get(name) for record in records], kinds.get(name), rarer_than) for name in names}
     if not any(field["kind"] == "text" for field in fields.values()):
         raise JobError(
             f"recipe.record: wanted a field of free text for the teacher to write, got none among {', '.join(names)}; name its "
             "kind in recipe.schema, or draw the table without a teacher"
         )
-    return {"fields": fields, "together": [_together(records, group, fields, rarer_than) for group in together]}
+    return {"fields": fields, "together": [_joint_marginals(records, group, fields, rarer_than) for group in together]}
 
 
 def _field(name: str, values: Sequence[Any], kind: str | None, rarer_than: int) -> dict[str, Any]:
     known = [value for value in values if value is not None]
-    told = kind or _kind(known)
+    known_kind = kind or _kind(known)
     missing = len(values) - len(known)
-    field: dict[str, Any] = {"kind": told, "missing": missing / len(values) if missing >= rarer_than else 0.0}
-    if told == "text":
+    field: dict[str, Any] = {"kind": known_kind, "missing": missing / len(values) if missing >= rarer_than else 0.0}
+    if known_kind == "text":
         return field
-    if told == "category":
-        held = Counter(map(_key, known))
-        field["values"] = [[value, n] for value, n in _by_key(known, held) if n >= rarer_than]
+    if known_kind == "category":
+        counts = Counter(map(_key, known))
+        field["values"] = [[value, n] for value, n in _by_key(known, counts) if n >= rarer_than]
     else:
-        field |= _range([_number(value) for value in known], told, rarer_than)
+        field |= _range([_number(value) for value in known], known_kind, rarer_than)
     if not field.get("values", field.get("edges")):
         raise JobError(
             f"recipe.record: {name}: wanted values that at least {rarer_than} records hold, got none; call it text in "
@@ -65,12 +65,12 @@ def _kind(values: Sequence[Any]) -> str:
     if any(isinstance(value, (list, dict)) for value in values):
         return "text"
     different = len(set(map(_key, values)))
-    few = different <= max(_FEW, len(values) / 20) and different < len(values)
+    few = different <= max(_MAX_CATEGORIES, len(values) / 20) and different < len(values)
     if all(isinstance(value, bool) for value in values):
         return "category"
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        whole = all(isinstance(value, int) for value in values)
-        return "category" if whole and different <= _FEW else "integer" if whole else "number"
+        is_whole = all(isinstance(value, int) for value in values)
+        return "category" if is_whole and different <= _MAX_CATEGORIES else "integer" if is_whole else "number"
     if all(isinstance(value, str) and _is_date(value) for value in values):
         return "date"
     return "category" if few else "text"
@@ -92,7 +92,7 @@ def _range(values: Sequence[float], kind: str, rarer_than: int) -> dict[str, Any
     if len(values) < 2 * rarer_than:
         return {"edges": []}
     ordered = sorted(values)
-    low, high = (sum(some) / rarer_than for some in (ordered[:rarer_than], ordered[-rarer_than:]))
+    low, high = (sum(part) / rarer_than for part in (ordered[:rarer_than], ordered[-rarer_than:]))
     bins = max(1, min(_BINS, len(ordered) // rarer_than))
     inner = [ordered[len(ordered) * i // bins] for i in range(1, bins)]
     edges = [low, *(min(max(edge, low), high) for edge in inner), high]
@@ -104,13 +104,13 @@ def _decimals(value: float) -> int:
     return len(repr(value).partition(".")[2].rstrip("0")) if math.isfinite(value) else 0
 
 
-def _together(
+def _joint_marginals(
     records: Sequence[Mapping[str, Any]], group: Sequence[str], fields: Mapping[str, Any], rarer_than: int
 ) -> dict[str, Any]:
     wrong = [name for name in group if fields.get(name, {}).get("kind") != "category"]
     if wrong:
         raise JobError(f"recipe.together: wanted fields of few values, got {', '.join(wrong)}; numbers are drawn by themselves")
-    rows = [[one.get(name) for name in group] for one in records]
+    rows = [[record.get(name) for name in group] for record in records]
     common = [[value, n] for value, n in _by_key(rows, Counter(map(_key, rows))) if n >= rarer_than]
     if not common:
         raise JobError(f"recipe.together: wanted combinations of {', '.join(group)} that {rarer_than} records hold, got none")
@@ -118,28 +118,28 @@ def _together(
 
 
 def _key(value: Any) -> bytes:
-    return canonical(value)
+    return canonical_json(value)
 
 
-def _by_key(values: Sequence[Any], held: Mapping[bytes, int]) -> list[tuple[Any, int]]:
+def _by_key(values: Sequence[Any], counts: Mapping[bytes, int]) -> list[tuple[Any, int]]:
     by_key = {_key(value): value for value in values}
-    return [(by_key[key], held[key]) for key in sorted(by_key)]
+    return [(by_key[key], counts[key]) for key in sorted(by_key)]
 
 
-def drawn(table: Table, draw: random.Random) -> dict[str, Any]:
+def sample_record(table: Marginals, draw: random.Random) -> dict[str, Any]:
     """A value of every field but those of free text, each as likely as among the records."""
-    found: dict[str, Any] = {}
+    record: dict[str, Any] = {}
     for group in table["together"]:
-        found |= dict(zip(group["fields"], _of(group["values"], draw), strict=True))
+        record |= dict(zip(group["fields"], _sample_value(group["values"], draw), strict=True))
     for name, field in table["fields"].items():
-        if name not in found and field["kind"] != "text":
-            found[name] = None if draw.random() < field["missing"] else _drawn(field, draw)
-    return found
+        if name not in record and field["kind"] != "text":
+            record[name] = None if draw.random() < field["missing"] else _sample_field(field, draw)
+    return record
 
 
-def _drawn(field: Mapping[str, Any], draw: random.Random) -> Any:
+def _sample_field(field: Mapping[str, Any], draw: random.Random) -> Any:
     if field["kind"] == "category":
-        return _of(field["values"], draw)
+        return _sample_value(field["values"], draw)
     at = draw.randrange(len(field["edges"]) - 1)
     value = draw.uniform(*field["edges"][at : at + 2])
     if field["kind"] == "date":
@@ -147,5 +147,5 @@ def _drawn(field: Mapping[str, Any], draw: random.Random) -> Any:
     return round(value) if field["kind"] == "integer" else round(value, field["decimals"])
 
 
-def _of(values: Sequence[Any], draw: random.Random) -> Any:
+def _sample_value(values: Sequence[Any], draw: random.Random) -> Any:
     return draw.choices([value for value, _ in values], [n for _, n in values])[0]

@@ -6,10 +6,12 @@ import json
 
 from synth_ray.recipes.contract import Constraint
 
-LONGEST = "Longest text of a part of the answer, in characters: a guide without a bound lets a model go on to its token limit."
+LONGEST_PART = (
+    "Longest text of a part of the answer, in characters: a guide without a bound lets a model go on to its token limit."
+)
 
 
-def in_parts(*names: str, longest: int) -> Constraint:
+def parts_schema(*names: str, longest: int) -> Constraint:
     """What holds the decoder to one text per name, and nothing else."""
     text = {"type": "string", "minLength": 1, "maxLength": longest}
     properties = dict.fromkeys(names, text)
@@ -24,5 +26,5 @@ def parts_of(answer: str, *names: str) -> dict[str, str] | None:
         value = json.loads(answer)
     except (ValueError, RecursionError):
         return None
-    whole = isinstance(value, dict) and all(isinstance(value.get(name), str) and value[name].strip() for name in names)
-    return {name: value[name].strip() for name in names} if whole else None
+    is_complete = isinstance(value, dict) and all(isinstance(value.get(name), str) and value[name].strip() for name in names)
+    return {name: value[name].strip() for name in names} if is_complete else None

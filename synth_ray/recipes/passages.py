@@ -30,16 +30,16 @@ def counter(tokenizer: str) -> Count:
 
 def passages(text: str, *, tokens: int, count: Count) -> list[str]:
     """Passages in order. Law: no word is lost or repeated, and none is over `tokens` unless it is one single word."""
-    made: list[str] = []
+    passages_: list[str] = []
     current = ""
     for piece in _pieces(text, tokens, count):
         joined = f"{current} {piece}" if current else piece
         if current and count(joined) > tokens:
-            made.append(current)
+            passages_.append(current)
             current = piece
         else:
             current = joined
-    return [*made, current] if current else made
+    return [*passages_, current] if current else passages_
 
 
 def _pieces(text: str, tokens: int, count: Count) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, drafted
-from synth_ray.recipes.judge import PAIR, Outcome, compared
+from synth_ray.recipes.judge import PAIR, PairVerdict, compare_pair
 from synth_ray.recipes.templates import render
 from synth_ray.records import Draft, Reason, Request
 
@@ -36,37 +36,37 @@ async def make(request: Request, ask: Ask, options: Prefer) -> list[Draft]:
     answers = await ask.many(conversation(options.system, question), options.n, **warmth)
     # Answers that say the same are one: a judge could only tell them apart by their place.
     distinct = list({answer.text.strip(): answer for answer in answers if answer.text.strip()}.values())
-    judged: dict[tuple[int, int], Outcome] = {}
-    for one, other in combinations(range(len(distinct)), 2):
-        pair = distinct[one].text, distinct[other].text
-        judged[one, other] = await compared(ask, question, *pair, criteria=options.criteria, template=options.pair)
+    judged: dict[tuple[int, int], PairVerdict] = {}
+    for first, other in combinations(range(len(distinct)), 2):
+        pair = distinct[first].text, distinct[other].text
+        judged[first, other] = await compare_pair(ask, question, *pair, criteria=options.criteria, template=options.pair)
     return [_draft(request, options, distinct, judged, ask)]
 
 
 def _draft(
-    request: Request, options: Prefer, answers: list[Completion], judged: dict[tuple[int, int], Outcome], ask: Ask
+    request: Request, options: Prefer, answers: list[Completion], judged: dict[tuple[int, int], PairVerdict], ask: Ask
 ) -> Draft:
     prompt = str(request.seed.fields["prompt"])
     fields: dict[str, Any] = {name: request.seed.fields.get(name) for name in options.keep}
-    told = dict(sorted(Counter(outcome.value for outcome in judged.values()).items()))
+    verdicts = dict(sorted(Counter(outcome.value for outcome in judged.values()).items()))
     best = _best(judged)
     if best is None:
-        reason = Reason.NO_AGREEMENT if Outcome.INCONSISTENT in judged.values() else Reason.TIE
-        detail = ", ".join(f"{name} {n}" for name, n in told.items()) or "all answers are the same"
+        reason = Reason.NO_AGREEMENT if PairVerdict.INCONSISTENT in judged.values() else Reason.TIE
+        detail = ", ".join(f"{name} {n}" for name, n in verdicts.items()) or "all answers are the same"
         return Draft(conversation("", prompt), "", fields, reason=reason, detail=detail)
     for _ in range(len(answers) - 2):
         ask.attempt("answer_not_chosen")
     chosen, rejected = answers[best[0]], answers[best[1]]
-    return drafted(prompt, chosen, fields=fields | {"rejected": rejected.text, "judged": told})
+    return drafted(prompt, chosen, fields=fields | {"rejected": rejected.text, "judged": verdicts})
 
 
-def _best(judged: dict[tuple[int, int], Outcome]) -> tuple[int, int] | None:
+def _best(judged: dict[tuple[int, int], PairVerdict]) -> tuple[int, int] | None:
     """The consistent win between the answer with most wins and the one with fewest; among equals the first."""
     wins: Counter[int] = Counter()
     pairs: list[tuple[int, int]] = []
-    for (one, other), outcome in judged.items():
-        if outcome in (Outcome.FIRST, Outcome.SECOND):
-            pairs.append((one, other) if outcome is Outcome.FIRST else (other, one))
+    for (first, other), outcome in judged.items():
+        if outcome in (PairVerdict.FIRST, PairVerdict.SECOND):
+            pairs.append((first, other) if outcome is PairVerdict.FIRST else (other, first))
             wins[pairs[-1][0]] += 1
     return max(pairs, key=lambda pair: (wins[pair[0]] - wins[pair[1]], -pair[0], -pair[1]), default=None)
 

@@ -15,9 +15,9 @@ from pydantic import field_validator
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Recipe, conversation, drafted
-from synth_ray.recipes.parts import LONGEST, in_parts, parts_of
+from synth_ray.recipes.parts import LONGEST_PART, parts_of, parts_schema
 from synth_ray.recipes.passages import counter, passages
-from synth_ray.recipes.templates import constants, render
+from synth_ray.recipes.templates import constants_of, render
 from synth_ray.records import Draft, Reason, Request
 
 REPHRASE = """Rewrite the text below {{ style }}. Keep every fact; add none.
@@ -46,7 +46,7 @@ class Rewrite(Section):
         "", "Jinja template of the ask; sees the seed's fields, `passage` and `style`. Left out, the built-in one."
     )
     system: str = key("", "System message of the ask.")
-    part_characters: int = key(2000, LONGEST, ge=8)
+    part_characters: int = key(2000, LONGEST_PART, ge=8)
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
 
     @field_validator("tokenizer")
@@ -81,17 +81,17 @@ async def _one(request: Request, ask: Ask, options: Rewrite, passage: str, style
     try:
         answer = await ask(
             conversation(options.system, text),
-            constraint=in_parts(*_PARTS, longest=options.part_characters) if questions else None,
+            constraint=parts_schema(*_PARTS, longest=options.part_characters) if questions else None,
         )
     except AskFailed as error:
         return Draft(conversation("", passage), "", kept, reason=Reason(error.reason), detail=error.detail)
     if not questions:
         return drafted(text, answer, fields=kept | {"style": style})
-    found = parts_of(answer.text, *_PARTS)
-    if found is None:
+    parts = parts_of(answer.text, *_PARTS)
+    if parts is None:
         return Draft(conversation("", passage), answer.text, kept, reason=Reason.SCHEMA_MISMATCH, detail="no question")
-    draft = drafted(found["question"], answer, fields=kept | {"quote": found["quote"]})
-    draft.completion = found["answer"]
+    draft = drafted(parts["question"], answer, fields=kept | {"quote": parts["quote"]})
+    draft.completion = parts["answer"]
     return draft
 
 
@@ -107,7 +107,7 @@ RECIPE = Recipe(
     slots=lambda o: o.n,
     asks=lambda o: o.n,
     compares=lambda _: ("prompt", "completion"),
-    mask=lambda o: constants(o.asked),
+    mask=lambda o: constants_of(o.asked),
     templates=lambda o: {"template": o.asked},
     columns=_columns,
 )

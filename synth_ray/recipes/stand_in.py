@@ -20,10 +20,10 @@ from synth_ray.errors import AskFailed, JobError
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import CANARY, Ask, Recipe, Shield, conversation, user
 from synth_ray.recipes.json_schema import JsonSchema
-from synth_ray.recipes.marginals import drawn, learnt
-from synth_ray.recipes.parts import LONGEST, in_parts, parts_of
-from synth_ray.recipes.templates import expression, holds, render
-from synth_ray.records import Draft, Reason, Request, Seed, canonical, digest
+from synth_ray.recipes.marginals import learn_marginals, sample_record
+from synth_ray.recipes.parts import LONGEST_PART, parts_of, parts_schema
+from synth_ray.recipes.templates import compile_expression, holds, render
+from synth_ray.records import Draft, Reason, Request, Seed, canonical_json, digest
 
 TEMPLATE = """Here are records:
 {% for shot in shots %}- {% for name in record %}{{ name }}: {{ shot.get(name) }}{{ "; " if not loop.last }}{% endfor %}
@@ -51,7 +51,7 @@ class StandIn(Section):
     system: str = key("", "System message of the ask.")
     shots: int = key(3, "Real records shown as examples. None shows none, and teaches nothing of their style.", ge=0, le=32)
     n: int = key(1, "Records per request, each its own row.", ge=1, le=64)
-    part_characters: int = key(2000, LONGEST, ge=8)
+    part_characters: int = key(2000, LONGEST_PART, ge=8)
     longest_run: int = key(50, "Words in a row that a text may not share with one real record.", ge=8, le=50)
     coverage: float = key(0.5, "Share of a real text that a row may not repeat, in runs of eight words.", gt=0, le=1)
     holdout: float = key(0.2, "Share of the records that is never shown, to tell by it what showing gave away.", ge=0, lt=1)
@@ -63,7 +63,7 @@ class StandIn(Section):
     def _compile(cls, value: list[str]) -> list[str]:
         for source in value:
             try:
-                expression(source)
+                compile_expression(source)
             except JobError as error:
                 raise ValueError(str(error)) from None
         return value
@@ -71,11 +71,13 @@ class StandIn(Section):
     @property
     def kinds(self) -> dict[str, str]:
         """What the schema says of its fields."""
-        told: dict[str, str] = {}
-        for name, one in ((self.schema_ or {}).get("properties") or {}).items():
-            kind = "category" if "enum" in one else "date" if one.get("format") == "date" else _KINDS.get(one.get("type"))
-            told |= {name: kind} if kind is not None else {}
-        return told
+        kinds: dict[str, str] = {}
+        for name, schema in ((self.schema_ or {}).get("properties") or {}).items():
+            kind = (
+                "category" if "enum" in schema else "date" if schema.get("format") == "date" else _KINDS.get(schema.get("type"))
+            )
+            kinds |= {name: kind} if kind is not None else {}
+        return kinds
 
     @property
     def fields(self) -> list[str]:
@@ -89,8 +91,8 @@ class StandIn(Section):
 
 def learn(options: StandIn, seeds: Iterable[Seed]) -> dict[str, Any]:
     records = [seed.fields for seed in seeds if seed.source != CANARY]
-    names = options.record or list(dict.fromkeys(name for one in records for name in one if name not in _NOT_IN_A_RECORD))
-    table = learnt(records, names, kinds=options.kinds, together=options.together, rarer_than=options.rarer_than)
+    names = options.record or list(dict.fromkeys(name for record in records for name in record if name not in _NOT_IN_A_RECORD))
+    table = learn_marginals(records, names, kinds=options.kinds, together=options.together, rarer_than=options.rarer_than)
     return {"table": table}
 
 
@@ -99,21 +101,23 @@ async def make(request: Request, ask: Ask, options: StandIn) -> list[Draft]:
 
 
 async def _record(request: Request, ask: Ask, options: StandIn, slot: int) -> Draft:
-    values = drawn(options.table, random.Random(digest("stand_in", request.id, slot)))
-    told = {"record": options.fields, "drawn": values, "texts": options.texts}
-    said = [user(f"Make up a record of {', '.join(options.fields)}.")]
+    values = sample_record(options.table, random.Random(digest("stand_in", request.id, slot)))
+    names = {"record": options.fields, "drawn": values, "texts": options.texts}
+    messages = [user(f"Make up a record of {', '.join(options.fields)}.")]
     try:
-        asked = conversation(options.system, render(options.template, request, **told))
+        prompt = conversation(options.system, render(options.template, request, **names))
         answer = await ask(
-            asked, constraint=in_parts(*options.texts, longest=options.part_characters) if len(options.texts) > 1 else None
+            prompt, constraint=parts_schema(*options.texts, longest=options.part_characters) if len(options.texts) > 1 else None
         )
     except AskFailed as error:
-        return Draft(said, "", values, reason=Reason(error.reason), detail=error.detail)
+        return Draft(messages, "", values, reason=Reason(error.reason), detail=error.detail)
     written = _written(answer.text, options.texts)
     if written is None:
-        return Draft(said, answer.text, values, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no texts")
+        return Draft(messages, answer.text, values, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no texts")
     record = {name: {**values, **written}[name] for name in options.fields}
-    draft = Draft(said, canonical(record).decode(), record, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens)
+    draft = Draft(
+        messages, canonical_json(record).decode(), record, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens
+    )
     if broken := _broken(record, options):
         draft.reason, draft.detail = Reason.SCHEMA_MISMATCH, broken
     return draft

@@ -13,12 +13,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from synth_ray.errors import AskFailed, JobError
 from synth_ray.records import Reason, Request
 
-_WORDS = 3
+_MIN_WORDS = 3
 _SANDBOX = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
 
 
 @lru_cache(maxsize=256)
-def compiled(source: str) -> Template:
+def compile_template(source: str) -> Template:
     """Compile a template of the job. Raises JobError that names the line, never a row."""
     try:
         template = _SANDBOX.from_string(source)
@@ -29,14 +29,16 @@ def compiled(source: str) -> Template:
         raise JobError(f"template: wanted valid Jinja, got {error.message!r} in its line {line}; fix the template") from None
 
 
-def constants(source: str) -> tuple[str, ...]:
+def constants_of(source: str) -> tuple[str, ...]:
     """The texts of a template that every rendering has, of three words or more: what does not tell two renderings apart."""
     pieces = [node.data for node in _SANDBOX.parse(source).find_all(TemplateData)]
-    return tuple(dict.fromkeys(line.strip() for piece in pieces for line in piece.splitlines() if len(line.split()) >= _WORDS))
+    return tuple(
+        dict.fromkeys(line.strip() for piece in pieces for line in piece.splitlines() if len(line.split()) >= _MIN_WORDS)
+    )
 
 
 @lru_cache(maxsize=256)
-def expression(source: str) -> Callable[..., Any]:
+def compile_expression(source: str) -> Callable[..., Any]:
     """Compile a condition of the job. Raises JobError that names it."""
     try:
         return _SANDBOX.compile_expression(source, undefined_to_none=True)
@@ -47,7 +49,7 @@ def expression(source: str) -> Callable[..., Any]:
 def holds(source: str, names: Mapping[str, Any]) -> bool:
     """Whether a condition holds. One that cannot be told, because a value is missing or of another kind, does not."""
     try:
-        return bool(expression(source)(**names))
+        return bool(compile_expression(source)(**names))
     except (TemplateError, TypeError, ValueError, ArithmeticError):
         return False
 
@@ -56,7 +58,7 @@ def render(source: str, request: Request, **more: Any) -> str:
     """Render for one request: the seed's fields by name, `shots` as a list of fields, and `more`."""
     names = {**request.seed.fields, "shots": [s.fields for s in request.shots], **more}
     try:
-        return compiled(source).render(names)
+        return compile_template(source).render(names)
     except TemplateError as error:
         raise AskFailed(Reason.RECIPE_ERROR, f"template: {type(error).__name__}: {_safe(error)}") from None
 

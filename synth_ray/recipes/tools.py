@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.json_schema import JsonSchema
-from synth_ray.records import canonical
+from synth_ray.records import canonical_json
 
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 
@@ -26,13 +26,13 @@ class Tool(Section):
     @property
     def function(self) -> dict[str, Any]:
         """In the form of `tools` of a chat template."""
-        told = {"name": self.name, "description": self.description, "parameters": self.parameters}
-        return {"type": "function", "function": told}
+        function = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return {"type": "function", "function": function}
 
 
 def call_text(name: str, arguments: Any) -> str:
     """A call as a turn's text, in the form of Hermes and Qwen templates."""
-    return f"<tool_call>{canonical({'name': name, 'arguments': arguments}).decode()}</tool_call>"
+    return f"<tool_call>{canonical_json({'name': name, 'arguments': arguments}).decode()}</tool_call>"
 
 
 def arguments_of(text: str, tool: Tool) -> dict[str, Any] | None:
@@ -46,11 +46,11 @@ def arguments_of(text: str, tool: Tool) -> dict[str, Any] | None:
 
 def calls_in(text: str) -> list[dict[str, Any]]:
     """The calls that a turn's text makes; a call that is no JSON object is an empty one."""
-    found = []
+    calls = []
     for body in _CALL.findall(text):
         try:
             value = json.loads(body)
         except (ValueError, RecursionError):
             value = {}
-        found.append(value if isinstance(value, dict) else {})
-    return found
+        calls.append(value if isinstance(value, dict) else {})
+    return calls

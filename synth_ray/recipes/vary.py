@@ -10,7 +10,7 @@ from typing import Any
 
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
-from synth_ray.recipes.attributes import DOC, Grid, drawn
+from synth_ray.recipes.attributes import DOC, Grid, sample_attributes
 from synth_ray.recipes.contract import Ask, Recipe, conversation, drafted
 from synth_ray.recipes.templates import render
 from synth_ray.records import Draft, Message, Reason, Request
@@ -40,21 +40,23 @@ class Vary(Section):
 async def make(request: Request, ask: Ask, options: Vary) -> list[Draft]:
     warmth: dict[str, Any] = {} if options.instruct_temperature is None else {"temperature": options.instruct_temperature}
     if not options.attributes:
-        asked = _asked(request, options, {})
-        instructions = await ask.many(asked, options.n, **warmth)
-        return await asyncio.gather(*[_answered(request, ask, options, one.text.strip(), asked, {}) for one in instructions])
-    return await asyncio.gather(*[_of_its_own(request, ask, options, slot, warmth) for slot in range(options.n)])
+        prompt = _asked(request, options, {})
+        instructions = await ask.many(prompt, options.n, **warmth)
+        return await asyncio.gather(
+            *[_answered(request, ask, options, instruction.text.strip(), prompt, {}) for instruction in instructions]
+        )
+    return await asyncio.gather(*[_with_attributes(request, ask, options, slot, warmth) for slot in range(options.n)])
 
 
-async def _of_its_own(request: Request, ask: Ask, options: Vary, slot: int, warmth: dict[str, Any]) -> Draft:
+async def _with_attributes(request: Request, ask: Ask, options: Vary, slot: int, warmth: dict[str, Any]) -> Draft:
     """One slot with attributes drawn for it: its prompt is no other's."""
-    attributes = drawn(options.attributes, request, slot)
-    asked = _asked(request, options, attributes)
+    attributes = sample_attributes(options.attributes, request, slot)
+    prompt = _asked(request, options, attributes)
     try:
-        instruction = await ask(asked, **warmth)
+        instruction = await ask(prompt, **warmth)
     except AskFailed as error:
-        return Draft(prompt=asked, completion="", reason=Reason(error.reason), detail=error.detail)
-    return await _answered(request, ask, options, instruction.text.strip(), asked, attributes)
+        return Draft(prompt=prompt, completion="", reason=Reason(error.reason), detail=error.detail)
+    return await _answered(request, ask, options, instruction.text.strip(), prompt, attributes)
 
 
 def _asked(request: Request, options: Vary, attributes: dict[str, str]) -> list[Message]:
@@ -62,14 +64,14 @@ def _asked(request: Request, options: Vary, attributes: dict[str, str]) -> list[
 
 
 async def _answered(
-    request: Request, ask: Ask, options: Vary, instruction: str, asked: list[Message], attributes: dict[str, str]
+    request: Request, ask: Ask, options: Vary, instruction: str, prompt: list[Message], attributes: dict[str, str]
 ) -> Draft:
     if not instruction:
-        return Draft(prompt=asked, completion="", reason=Reason.NO_ANSWER, detail="the new instruction is empty")
+        return Draft(prompt=prompt, completion="", reason=Reason.NO_ANSWER, detail="the new instruction is empty")
     try:
         answer = await ask(conversation(options.system, render(options.answer, request, instruction=instruction)))
     except AskFailed as error:
-        return Draft(prompt=asked, completion="", reason=Reason(error.reason), detail=error.detail)
+        return Draft(prompt=prompt, completion="", reason=Reason(error.reason), detail=error.detail)
     kept: dict[str, Any] = {name: request.seed.fields.get(name) for name in options.keep}
     kept |= {"attributes": attributes} if attributes else {}
     return drafted(instruction, answer, fields=kept)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Vote:
+class Majority:
     """`winner` is the place of the winning answer's first vote; `agreement` the share of all votes that it won."""
 
     winner: int
@@ -20,11 +20,11 @@ class Vote:
     counts: dict[str, int]
 
 
-def vote(said: Sequence[str | None], order: Sequence[str] = ()) -> Vote | None:
+def majority(labels: Sequence[str | None], order: Sequence[str] = ()) -> Majority | None:
     """The outcome, or None when no answer parsed. None in `said` is an answer that did not."""
-    counts = Counter(one for one in said if one is not None)
+    counts = Counter(label for label in labels if label is not None)
     if not counts:
         return None
     rank = {label: place for place, label in enumerate(order)}
-    best = min(counts, key=lambda one: (-counts[one], rank.get(one, len(rank)), said.index(one)))
-    return Vote(said.index(best), counts[best] / len(said), dict(sorted(counts.items())))
+    best = min(counts, key=lambda label: (-counts[label], rank.get(label, len(rank)), labels.index(label)))
+    return Majority(labels.index(best), counts[best] / len(labels), dict(sorted(counts.items())))

@@ -42,11 +42,11 @@ def funnel_text(manifest: Mapping[str, Any]) -> str:
     lines = [f"requested {rows['requested']:>9,}"]
     lines += [_line(step) for step in funnel(manifest)]
     if seeds.get("rejected"):
-        told = ", ".join(f"{reason} {n}" for reason, n in sorted(seeds["rejected"].items()))
-        lines.append(f"seeds: {seeds['read']} read, {seeds['planned']} planned, rejected: {told}")
+        reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(seeds["rejected"].items()))
+        lines.append(f"seeds: {seeds['read']} read, {seeds['planned']} planned, rejected: {reasons}")
     if manifest.get("pii"):
-        told = ", ".join(f"{entity} {n}" for entity, n in sorted(manifest["pii"].items()))
-        lines.append(f"scrubbed: {told}")
+        reasons = ", ".join(f"{entity} {n}" for entity, n in sorted(manifest["pii"].items()))
+        lines.append(f"scrubbed: {reasons}")
     splits = ", ".join(f"{name} {n:,}" for name, n in manifest["splits"].items())
     lines.append(f"splits: {splits}")
     return "\n".join(lines)

@@ -1,6 +1,8 @@
-"""Route: drive a job from its seeds to its dataset.
+"""Route: what each command does with a job, as a short story.
 
-In: a job and a `Pool` of workers. Out: the dataset, its manifest, card and report. Law: generated out of order, staged
-whole, admitted in chunk order; so the dataset is a function of the staged chunks and the job. Not: where the work
-runs; that is the pool's, here threads of this process, in `cluster` Ray actors.
+In: a job, and a factory of its worker pool. Out: a finished dataset (`run_job`), another version of one from its committed chunks
+(`curate_job`), or every reason why it cannot be made (`preflight`). Law: one driver per output at a time; generated out of order,
+staged whole, admitted in chunk order, published last. Not: how any step works; those are the rooms below.
+
+Public: `run.run_job`, `run.Result`, `curation.curate_job`, `preflight.preflight`, `fence.hold_lease`, `fence.Fence`.
 """

@@ -1,7 +1,7 @@
-"""Another version of a dataset from the chunks that are there: nothing is asked, no GPU is needed.
+"""Another version of a dataset from its committed chunks: nothing is asked, no GPU is needed.
 
-What only decides (`admit` keys) is decided again. What stages (`stage` keys: checks, fingerprints, a wider scrub) is done again
-from staged text, chunk by chunk, and the chunks stay as they are. New parts have new names, and the manifest is swapped last.
+`admit` keys are decided again. `stage` keys (checks, fingerprints, a wider scrub) are applied again to staged text, chunk by
+chunk, and the chunks stay as they are. New parts have new names, and the manifest is swapped last.
 """
 
 from __future__ import annotations
@@ -15,71 +15,71 @@ import pyarrow as pa
 
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, manifest_etag, read_manifest
-from synth_ray.errors import JobError, NotThere
+from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub
-from synth_ray.route.fence import driving, refuse_unconditional_store
-from synth_ray.route.places import open_output
-from synth_ray.route.plans import Plans, open_plans
-from synth_ray.route.preparation import prepare
-from synth_ray.route.publication import Publication, Told
+from synth_ray.prepare.preparation import prepare
+from synth_ray.prepare.schedule import Schedule, open_schedule
+from synth_ray.publish.publication import Publication, RunFacts
+from synth_ray.route.fence import hold_lease, refuse_unconditional_store
 from synth_ray.route.run import Result
-from synth_ray.route.stager import Stager
 from synth_ray.storage import Storage
+from synth_ray.storage.job_files import open_output
+from synth_ray.workers.row_stages import RowStages
 
-_STAGED_BY = ("check", "scrub", "dedup")
+_STAGE_SECTIONS = ("check", "scrub", "dedup")
 
 
 def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _all: None) -> Result:
-    """Publish the job's version of what is committed. `watch` is told how many chunks of how many are admitted.
+    """Publish this job's version of the committed chunks. `watch` gets the chunks admitted so far and their total.
 
-    Raises JobError for a job that asks something else, or whose scrub would find less than the chunks' own.
+    Raises JobError for a job that would ask something else, or whose scrub would find less than the chunks' own.
     """
     storage = open_output(job.output)
     refuse_unconditional_store(job, storage)
-    with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, driving(storage) as fence:
+    with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
         ledger = Ledger(storage)
-        restaged = _restaged(prepared.job, ledger.pinned(prepared.ask_digest, prepared.job.keys_that_change("ask")))
-        plans = open_plans(prepared.job, prepared, storage, extend=False, retry_failed=False)
-        replaces, before = manifest_etag(storage), _before(storage)
+        restage = _restage_function(prepared.job, ledger.pinned(prepared.ask_digest, prepared.job.keys_that_change("ask")))
+        plans = open_schedule(prepared.job, prepared, storage, extend=False, retry_failed=False)
+        replaces, before = manifest_etag(storage), _published_manifest(storage)
         publication = Publication(prepared, storage)
-        with publication.admitting(plans, shards=lambda: None, restaged=restaged) as publisher:
-            chunks = _whole(ledger)
+        with publication.open_publisher(plans, shards=lambda: None, restage=restage) as publisher:
+            chunks = _contiguous_chunks(ledger)
             for chunk in range(chunks):
                 publisher.admit(chunk)
                 fence.check()
                 watch(chunk + 1, chunks)
-            publication.keep_index()
-            manifest = publication.manifest(plans, _told(before), stopped=_stopped(before, plans, chunks))
+            publication.save_index()
+            manifest = publication.manifest(plans, _facts_of_run(before), stopped=_stop_reason(before, plans, chunks))
         publication.publish(manifest, replaces=replaces)
         return Result(job.output.path.rstrip("/"), manifest.to_dict(), manifest.stopped)
 
 
-def _whole(ledger: Ledger) -> int:
-    """Chunks from the first up to the first that is missing: beyond it nothing can be admitted."""
+def _contiguous_chunks(ledger: Ledger) -> int:
+    """The number of committed chunks from the first on without a gap: later ones cannot be admitted."""
     runs = ledger.commits().runs
     if not runs or runs[0][0] != 0:
         raise JobError("curate: wanted committed chunks from the first on, got none; run the job first")
     return runs[0][1]
 
 
-def _before(storage: Storage) -> Manifest | None:
+def _published_manifest(storage: Storage) -> Manifest | None:
     try:
         return read_manifest(storage)
-    except NotThere:
+    except ObjectNotFound:
         return None
 
 
-def _told(before: Manifest | None) -> Told:
+def _facts_of_run(before: Manifest | None) -> RunFacts:
     if before is None:
-        return Told()
-    others = {name: told for name, told in before.versions.items() if name not in ("synth_ray", "pyarrow")}
-    return Told(before.cost, before.throughput, before.engines, others)
+        return RunFacts()
+    others = {name: version for name, version in before.versions.items() if name not in ("synth_ray", "pyarrow")}
+    return RunFacts(before.cost, before.throughput, before.engines, others)
 
 
-def _stopped(before: Manifest | None, plans: Plans, chunks: int) -> str:
-    """Why the version is not complete. The manifest before may be of a shorter plan than the one that is under way."""
+def _stop_reason(before: Manifest | None, plans: Schedule, chunks: int) -> str:
+    """Why this version is incomplete. The previous manifest may be of a shorter plan than the present one."""
     if shortfall := plans.shortfall():
         return shortfall
     if before is not None and before.stopped and not before.stopped.startswith("target: "):
@@ -89,27 +89,29 @@ def _stopped(before: Manifest | None, plans: Plans, chunks: int) -> str:
     return ""
 
 
-def _restaged(job: Job, pinned: Mapping[str, Any]) -> Callable[[pa.Table], pa.Table] | None:
-    """How chunks are staged again, where the job stages otherwise than their run did. Raises JobError for a looser scrub."""
+def _restage_function(job: Job, pinned: Mapping[str, Any]) -> Callable[[pa.Table], pa.Table] | None:
+    """How chunks are staged again where this job stages differently from their run; else None. Raises JobError for a looser
+    scrub.
+    """
     now = job.keys_that_change("stage")
-    asked = job.keys_that_change("ask")
-    before = {name: value for name, value in pinned.items() if name.split(".")[0] in _STAGED_BY and name not in asked}
+    ask_keys = job.keys_that_change("ask")
+    before = {name: value for name, value in pinned.items() if name.split(".")[0] in _STAGE_SECTIONS and name not in ask_keys}
     changed = {name for name in {*before, *now} if before.get(name) != now.get(name)}
     if not changed:
         return None
     _refuse_looser(job.scrub, {name: before.get(name) for name in changed if name.startswith("scrub.")}, before)
-    return Stager(job).restaged
+    return RowStages(job).run_again
 
 
 def _refuse_looser(scrub: Scrub, changed: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-    """Staged text is scrubbed: what was replaced cannot come back, so only a scrub that finds more can follow."""
+    """Staged text is scrubbed: what was replaced cannot come back, so only a scrub that finds more is possible."""
     if before.get("scrub.replace") == "nothing":
         return
-    found = set(Scrub(entities=before.get("scrub.entities"), engine="patterns").wanted())
+    staged_entities = set(Scrub(entities=before.get("scrub.entities"), engine="patterns").wanted())
     wider = {
         "scrub.max_findings": True,
-        "scrub.entities": set(scrub.wanted()) >= found,
-        "scrub.engine": before.get("scrub.engine") == "patterns" and set(scrub.wanted()) >= found,
+        "scrub.entities": set(scrub.wanted()) >= staged_entities,
+        "scrub.engine": before.get("scrub.engine") == "patterns" and set(scrub.wanted()) >= staged_entities,
         "scrub.model": before.get("scrub.engine") == "patterns",
         "scrub.labels": before.get("scrub.engine") == "patterns",
         "scrub.threshold": scrub.threshold <= (before.get("scrub.threshold") or 1.0),

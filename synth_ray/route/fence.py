@@ -1,4 +1,4 @@
-"""Who may write an output: its lease, held and renewed; and a store on which only one can win."""
+"""Who may write an output: its lease, held and renewed, on a store with conditional writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from synth_ray.dataset.lease import Lease
-from synth_ray.dataset.process import driver_name, ended, is_gone
+from synth_ray.dataset.process import driver_name, is_dead, mark_ended
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.storage import Storage
@@ -21,7 +21,7 @@ class Fence:
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
-        self._lost: Exception | None = None
+        self._error: Exception | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self.on_lost: Callable[[str], None] = lambda _: None
@@ -33,7 +33,7 @@ class Fence:
     def __exit__(self, *_: object) -> None:
         self._closing.set()
         self._thread.join(timeout=30)
-        if self._lost is None:
+        if self._error is None:
             self._lease.release()
 
     def _renew(self) -> None:
@@ -41,24 +41,24 @@ class Fence:
             try:
                 self._lease.renew(time.time())
             except Exception as error:
-                # Whatever kept us from renewing, we may no longer be the driver: stop before writing anything more.
-                self._lost = error
+                # Whatever prevented the renewal, another driver may own the output now: stop before writing anything more.
+                self._error = error
                 self.on_lost(f"the lease on the output is lost: {error}")
                 return
 
     def check(self) -> None:
-        if self._lost is not None:
-            raise self._lost
+        if self._error is not None:
+            raise self._error
 
 
 @contextmanager
-def driving(storage: Storage) -> Iterator[Fence]:
-    lease = Lease.claim(storage, driver_name(), now=time.time(), lease_s=_LEASE_S, is_gone=is_gone)
+def hold_lease(storage: Storage) -> Iterator[Fence]:
+    lease = Lease.claim(storage, driver_name(), now=time.time(), lease_s=_LEASE_S, is_dead=is_dead)
     try:
         with Fence(lease) as fence:
             yield fence
     finally:
-        ended(lease.driver)
+        mark_ended(lease.driver)
 
 
 def refuse_unconditional_store(job: Job, storage: Storage) -> None:

@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong before a GPU is asked for, said at once."""
+"""Everything that can be known to be wrong with a job before a GPU is asked for, reported at once."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth_ray.ask.engine_start import rank_of
-from synth_ray.errors import Absent, JobError
+from synth_ray.ask.vllm.start import lora_rank
+from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.document import Job
 from synth_ray.job.load import BadJob
 from synth_ray.job.models import Model
+from synth_ray.prepare.preparation import Prepared, evaluation_sets, prepare
+from synth_ray.publish.indexing import refuse_other_indexes
 from synth_ray.recipes.catalogue import find, options_of
-from synth_ray.recipes.templates import compiled
-from synth_ray.route.indexing import refuse_other_indexes
-from synth_ray.route.preparation import Prepared, evaluation_sets, prepare
-from synth_ray.route.stager import Stager
+from synth_ray.recipes.templates import compile_template
+from synth_ray.workers.row_stages import RowStages
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What a good job's inputs came to."""
+    """What was found in a good job's inputs."""
 
     seeds: int
     seeds_rejected: int
@@ -42,43 +42,42 @@ def preflight(job: Job, *, file: str = "job") -> Preflight:
         except JobError as error:
             problems.append(f"{file}: {error}")
 
-    found: list[Prepared] = []
+    prepared_jobs: list[Prepared] = []
     probe(lambda: _templates(job, file))
     for role, model in job.models.by_role().items():
         probe(lambda role=role, model=model: _model(role, model))  # type: ignore[misc]
     probe(lambda: _curation(job))
     with tempfile.TemporaryDirectory() as spool:
-        probe(lambda: found.append(prepare(job, spool=Path(spool), file=file)))
-    if found:
-        probe(lambda: refuse_other_indexes(found[0].job))
+        probe(lambda: prepared_jobs.append(prepare(job, spool=Path(spool), file=file)))
+    if prepared_jobs:
+        probe(lambda: refuse_other_indexes(prepared_jobs[0].job))
     if problems:
         raise BadJob("\n".join(dict.fromkeys(problems)))
-    count = found[0].count
-    return Preflight(count.planned, count.rejected.total(), found[0].real.num_rows)
+    count = prepared_jobs[0].count
+    return Preflight(count.planned, count.rejected.total(), prepared_jobs[0].real.num_rows)
 
 
 def _templates(job: Job, file: str) -> None:
     recipe, options = find(job.recipe.name), options_of(job.recipe, file=file)
     for name, source in recipe.templates(options).items():
         try:
-            compiled(source)
+            compile_template(source)
         except JobError as error:
             raise JobError(f"recipe.{name}: {error}") from None
 
 
 def _model(role: str, model: Model) -> None:
-    """What can be told of a model without loading it."""
+    """Checks of a model that need no loading."""
     if model.engine != "vllm":
         return
     if model.lora:
-        rank_of(model.lora)
+        lora_rank(model.lora)
     if importlib.util.find_spec("vllm") is None:
-        raise Absent(f"models.{role}.engine: wanted vLLM installed, got none; install synth-ray[cpu] or synth-ray[gpu]")
+        raise MissingResource(f"models.{role}.engine: wanted vLLM installed, got none; install synth-ray[cpu] or synth-ray[gpu]")
     looks_local = model.model.startswith((".", "/", "~", "models/")) or model.model.count("/") > 1
     if looks_local and not (Path(os.path.expanduser(model.model)) / "config.json").is_file():
-        raise Absent(f"models.{role}.model: wanted a model folder with config.json, got '{model.model}', which has none")
+        raise MissingResource(f"models.{role}.model: wanted a model folder with config.json, got '{model.model}', which has none")
 
 
 def _curation(job: Job) -> None:
-    stager = Stager(job)
-    evaluation_sets(job, stager.fingerprinter.words)
+    evaluation_sets(job, RowStages(job).fingerprinter.words)

@@ -14,32 +14,32 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from synth_ray import heap
-from synth_ray.ask.journal import forget, journalled, recalled
+from synth_ray import gc_tuning
+from synth_ray.ask.journal import delete_segments, journalled_chunks, read_journal
 from synth_ray.dataset.card import write_unfinished_card
 from synth_ray.dataset.manifest import manifest_etag
+from synth_ray.drive.driver import Driver
+from synth_ray.drive.window import Window
 from synth_ray.job.document import Job
-from synth_ray.route.costs import Costs
-from synth_ray.route.driver import Driver
-from synth_ray.route.fence import Fence, driving, refuse_unconditional_store
-from synth_ray.route.places import open_output
-from synth_ray.route.plans import Plans, open_plans
-from synth_ray.route.pool import Pool
-from synth_ray.route.preparation import Prepared, prepare
-from synth_ray.route.publication import Publication, Told
-from synth_ray.route.publisher import Publisher
-from synth_ray.route.spending import Spending
-from synth_ray.route.tally import Tally
-from synth_ray.route.throughput import engine_told
-from synth_ray.route.window import Window
+from synth_ray.meter.costs import CostRecords
+from synth_ray.meter.spending import Spending
+from synth_ray.meter.tally import Tally
+from synth_ray.meter.throughput import engine_summary
+from synth_ray.prepare.preparation import Prepared, prepare
+from synth_ray.prepare.schedule import Schedule, open_schedule
+from synth_ray.publish.publication import Publication, RunFacts
+from synth_ray.publish.publisher import Publisher
+from synth_ray.route.fence import Fence, hold_lease, refuse_unconditional_store
 from synth_ray.storage import Storage
+from synth_ray.storage.job_files import open_output
+from synth_ray.workers.pool import Pool
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run came to. `stopped` is empty when it reached its end."""
+    """The outcome of a run. `stopped` is empty when it reached its end."""
 
     prefix: str
     manifest: dict[str, Any]
@@ -54,13 +54,15 @@ def run_job(
     extend: bool = False,
     retry_failed: bool = False,
 ) -> Result:
-    """Run the job, or go on where an earlier run of it stopped. See `synth_ray.run`."""
+    """Run the job, or resume an earlier run of it. See `synth_ray.run`."""
     storage = open_output(job.output)
     refuse_unconditional_store(job, storage)
-    with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, driving(storage) as fence:
+    with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
-        with heap.settled():
-            return _Run(prepared.job, prepared, storage, fence).go(make_pool, watch, extend=extend, retry_failed=retry_failed)
+        with gc_tuning.frozen_during_run():
+            return _Run(prepared.job, prepared, storage, fence).execute(
+                make_pool, watch, extend=extend, retry_failed=retry_failed
+            )
 
 
 class _Run:
@@ -73,82 +75,84 @@ class _Run:
         self._fence = fence
         self._publication = Publication(prepared, storage)
         self._ledger, self._tally = self._publication.ledger, self._publication.tally
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
 
-    def go(self, make_pool: Callable[[Job], Pool], watch: Callable[[Tally], None], *, extend: bool, retry_failed: bool) -> Result:
+    def execute(
+        self, make_pool: Callable[[Job], Pool], watch: Callable[[Tally], None], *, extend: bool, retry_failed: bool
+    ) -> Result:
         job, storage = self._job, self._storage
         keys = job.keys_that_change("ask") | job.keys_that_change("stage")
         self._ledger.pin_job({"ask_digest": self._prepared.ask_digest, "keys": keys})
-        plans = open_plans(job, self._prepared, storage, extend=extend, retry_failed=retry_failed)
+        plans = open_schedule(job, self._prepared, storage, extend=extend, retry_failed=retry_failed)
         self._ledger.sweep(now=time.time())
         replaces = manifest_etag(storage)
         write_unfinished_card(storage, name=job.name)
         self._journalled = self._forget_committed(self._ledger.commits())
-        self._costs = Costs(storage)
+        self._costs = CostRecords(storage)
         pool = make_pool(job)
-        with self._publication.admitting(plans, shards=pool.shards) as publisher:
+        with self._publication.open_publisher(plans, shards=pool.shards) as publisher:
             driver = self._driver(plans, pool, publisher, watch)
             self._fence.on_lost = driver.stop
             with _stopped_by_signals(driver.stop):
                 driver.run()
             self._fence.check()
             driver.stop(plans.shortfall())
-            manifest = self._publication.manifest(plans, self._told(driver), stopped=driver.stopped)
+            manifest = self._publication.manifest(plans, self._run_facts(driver), stopped=driver.stop_reason)
         self._publication.publish(manifest, replaces=replaces)
         self._forget_committed(self._ledger.commits())
-        return Result(job.output.path.rstrip("/"), manifest.to_dict(), driver.stopped)
+        return Result(job.output.path.rstrip("/"), manifest.to_dict(), driver.stop_reason)
 
-    def _driver(self, plans: Plans, pool: Pool, publisher: Publisher, watch: Callable[[Tally], None]) -> Driver:
+    def _driver(self, plans: Schedule, pool: Pool, publisher: Publisher, watch: Callable[[Tally], None]) -> Driver:
         driver = Driver(
             self._job,
-            plans=plans,
+            schedule=plans,
             pool=pool,
             window=Window(size=self._job.plan.window_chunks, staged=self._ledger.commits()),
             admit=publisher.admit,
             tally=self._tally,
-            gold=self._prepared.gold,
-            spending=Spending(self._job.budget, time.monotonic, earlier=self._costs.earlier, of_tokens=self._of_tokens),
-            recall=self._recall(),
+            gold_seeds=self._prepared.gold,
+            spending=Spending(self._job.budget, time.monotonic, earlier=self._costs.earlier, token_cost_usd=self._token_cost_usd),
+            read_journal=self._journal_reader(),
             journalled=self._journalled,
-            at_end=self._publication.keep_index,
-            watch=lambda tally: self._turned(driver, watch),
+            before_close=self._publication.save_index,
+            watch=lambda tally: self._on_tick(driver, watch),
         )
         return driver
 
-    def _of_tokens(self) -> float:
+    def _token_cost_usd(self) -> float:
         return (self._costs.earlier["nano_usd"] + self._tally.tokens["nano_usd"]) / 1e9
 
-    def _told(self, driver: Driver) -> Told:
-        facts = driver.dispatch.facts
-        return Told(
+    def _run_facts(self, driver: Driver) -> RunFacts:
+        facts = driver.dispatcher.facts
+        return RunFacts(
             cost=self._cost(driver),
-            throughput=driver.throughput.told(),
-            engines={role: engine_told(one) for role, one in facts.items()},
+            throughput=driver.throughput.summary(),
+            engines={role: engine_summary(facts_of_role) for role, facts_of_role in facts.items()},
             versions=facts["teacher"].versions if facts else {},
         )
 
-    def _turned(self, driver: Driver, watch: Callable[[Tally], None]) -> None:
-        self._costs.keep(lambda: driver.spending.facts() | self._tally.tokens)
+    def _on_tick(self, driver: Driver, watch: Callable[[Tally], None]) -> None:
+        self._costs.save_if_due(lambda: driver.spending.facts() | self._tally.tokens)
         watch(self._tally)
 
-    def _recall(self) -> Callable[[int], Any]:
-        """What the journal kept of a chunk, of earlier runs or, when a replica is lost, of this one."""
-        return lambda chunk: recalled(self._storage, chunk) if self._job.limits.journal_flush_s else {}
+    def _journal_reader(self) -> Callable[[int], Any]:
+        """Reads a chunk's journal: of earlier runs or, when a replica is lost, of this one."""
+        return lambda chunk: read_journal(self._storage, chunk) if self._job.limits.journal_flush_s else {}
 
     def _forget_committed(self, committed: Any) -> set[int]:
-        """Returns the chunks that are journalled and not committed."""
-        found = set(journalled(self._storage))
-        for chunk in sorted(chunk for chunk in found if chunk in committed):
-            forget(self._storage, chunk)
-        return {chunk for chunk in found if chunk not in committed}
+        """Delete the journal of committed chunks. Returns the chunks that are journalled and not committed."""
+        chunks = set(journalled_chunks(self._storage))
+        for chunk in sorted(chunk for chunk in chunks if chunk in committed):
+            delete_segments(self._storage, chunk)
+        return {chunk for chunk in chunks if chunk not in committed}
 
     def _cost(self, driver: Driver) -> dict[str, Any]:
-        """Of every run of this output; `wall_s` is this run's."""
+        """The cost of every run of this output; `wall_s` is this run's."""
         spent = self._costs.close(driver.spending.facts() | self._tally.tokens)
         usd = spent["usd"] + spent.get("nano_usd", 0) / 1e9
         out = self._tally.committed_tokens["completion"]
         return {
-            "wall_s": round(time.monotonic() - self._began, 1),
+            "wall_s": round(time.monotonic() - self._started_at, 1),
             "runs": self._costs.runs,
             "replica_s": round(spent["replica_s"], 1),
             "usd": round(usd, 4),
@@ -172,5 +176,5 @@ def _stopped_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for signal_number, handler in before.items():
+            signal.signal(signal_number, handler)

@@ -6,15 +6,15 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from synth_ray.errors import Absent, JobError
+from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.scrub import Scrub
 from synth_ray.scrub.findings import Finder, Finding
-from synth_ray.scrub.placeholders import PLACEHOLDER, Placeholders
-from synth_ray.scrub.rendering import Make
-from synth_ray.scrub.settle import Choose, Settler
-from synth_ray.scrub.surrogates import SURROGATE, Surrogates
+from synth_ray.scrub.replace.fixpoint import FindingFilter, FixpointScrubber
+from synth_ray.scrub.replace.placeholders import PLACEHOLDER, Placeholders
+from synth_ray.scrub.replace.rendering import ReplacerFactory
+from synth_ray.scrub.replace.surrogates import SURROGATE, Surrogates
 
-CANARIES = {
+SELF_TEST_TEXTS = {
     "CREDIT_CARD": "Please charge my card 4111 1111 1111 1111 today.",
     "CRYPTO": "My bitcoin wallet is 1BoatSLRHtKNngkdXEeobR76b53LETtpyT now.",
     "DATE_TIME": "My date of birth is 1987-03-04.",
@@ -41,48 +41,48 @@ CANARIES = {
 """A text in which each entity must be found before a job may start."""
 
 
-FEWEST_KEY_BYTES = 16
+MIN_KEY_BYTES = 16
 
 
-def opened(section: Scrub, *, key: str) -> Settler:
+def build_scrubber(section: Scrub, *, key: str) -> FixpointScrubber:
     """`key` is the surrogates' key; other replacements need none."""
-    from synth_ray.scrub.patterns import PatternFinder
+    from synth_ray.scrub.detect.patterns import PatternFinder
 
-    make = _make(section, key)
+    make = _replacer_factory(section, key)
     patterns = PatternFinder(section)
     models: list[Finder] = []
     if section.engine != "patterns":
-        from synth_ray.scrub.names import open_names
+        from synth_ray.scrub.detect.name_models import open_names
 
         models.append(open_names(section))
     finders: list[Finder] = [patterns, *models]
     _refuse_unknown(section, finders)
-    choose = chooser(section)
-    _try(section, finders, choose)
-    return Settler(
+    choose = finding_filter(section)
+    _self_test(section, finders, choose)
+    return FixpointScrubber(
         finders=[patterns],
         models=models,
-        choose=choose,
-        make=make,
-        kept=[PLACEHOLDER, SURROGATE] if section.replace == "surrogate" else [PLACEHOLDER],
+        filter_findings=choose,
+        make_replacer=make,
+        protected=[PLACEHOLDER, SURROGATE] if section.replace == "surrogate" else [PLACEHOLDER],
         timeout_s=section.record_timeout_s,
     )
 
 
-def _make(section: Scrub, key: str) -> Make | None:
+def _replacer_factory(section: Scrub, key: str) -> ReplacerFactory | None:
     if section.replace == "nothing":
         return None
     if section.replace == "placeholder":
         return Placeholders
-    if len(key.encode()) < FEWEST_KEY_BYTES:
-        raise Absent(
-            f"scrub.key_env: wanted a key of at least {FEWEST_KEY_BYTES} bytes in the environment variable "
+    if len(key.encode()) < MIN_KEY_BYTES:
+        raise MissingResource(
+            f"scrub.key_env: wanted a key of at least {MIN_KEY_BYTES} bytes in the environment variable "
             f"'{section.key_env}', got {len(key.encode())}; set it for every worker, the same wherever surrogates must agree"
         )
     return partial(Surrogates, key.encode())
 
 
-def chooser(section: Scrub) -> Choose:
+def finding_filter(section: Scrub) -> FindingFilter:
     """Keeps findings at or above their threshold whose value is not on the allow list."""
     allowed = frozenset(v.strip().casefold() for v in section.allow)
 
@@ -105,21 +105,21 @@ def _refuse_unknown(section: Scrub, finders: Sequence[Finder]) -> None:
         )
 
 
-def _try(section: Scrub, finders: Sequence[Finder], choose: Choose) -> None:
+def _self_test(section: Scrub, finders: Sequence[Finder], choose: FindingFilter) -> None:
     """Refuse an engine that does not find what it says it finds."""
     wanted = [*section.wanted(), *(["SECRET"] if section.secrets.find else [])]
-    lost = [e for e in wanted if e in CANARIES and not _found(e, finders, choose)]
+    lost = [e for e in wanted if e in SELF_TEST_TEXTS and not _is_found(e, finders, choose)]
     if lost:
-        raise Absent(
+        raise MissingResource(
             f"scrub: wanted each entity found in a text that holds it, got none of {', '.join(lost)} with engine "
             f"'{section.engine}'; lower their thresholds, choose another model, or leave these entities out"
         )
 
 
-_TRIAL_S = 120.0
+_SELF_TEST_TIMEOUT_S = 120.0
 
 
-def _found(entity: str, finders: Sequence[Finder], choose: Choose) -> bool:
-    text = CANARIES[entity]
-    found = [f for finder in finders for f in finder.find([text], until=time.monotonic() + _TRIAL_S)[0]]
-    return any(f.entity == entity for f in choose(text, found))
+def _is_found(entity: str, finders: Sequence[Finder], choose: FindingFilter) -> bool:
+    text = SELF_TEST_TEXTS[entity]
+    findings = [f for finder in finders for f in finder.find([text], until=time.monotonic() + _SELF_TEST_TIMEOUT_S)[0]]
+    return any(f.entity == entity for f in choose(text, findings))

@@ -12,9 +12,9 @@ import pyarrow as pa
 from synth_ray.job.scrub import Scrub
 from synth_ray.records import Reason
 from synth_ray.scrub.findings import ScrubFailed
-from synth_ray.scrub.leaves import Leaf, Path, rebuilt
-from synth_ray.scrub.rendering import Edit
-from synth_ray.scrub.settle import Record, Settler
+from synth_ray.scrub.replace.fixpoint import FixpointScrubber, ScrubState
+from synth_ray.scrub.replace.leaves import Leaf, Path, rebuild
+from synth_ray.scrub.replace.rendering import Edit
 from synth_ray.scrub.staged import scrubbed_table
 
 
@@ -31,48 +31,48 @@ class Scrubbed:
 class Scrubber:
     """Law: scrubbing twice changes nothing, and what cannot be scrubbed is not passed on."""
 
-    def __init__(self, settler: Settler, *, max_findings: int | None = None) -> None:
-        self._settler = settler
+    def __init__(self, fixpoint: FixpointScrubber, *, max_findings: int | None = None) -> None:
+        self._fixpoint = fixpoint
         self._max_findings = max_findings
 
     def record(self, value: Any) -> Scrubbed:
         """Scrub every string of a nested value as one record. Raises ScrubFailed, with no value, when it cannot."""
-        record = self._settler.settle([value])[0]
+        record = self._fixpoint.scrub_all([value])[0]
         if record.failed:
             size = sum(len(leaf.text) for leaf in record.spans)
             raise ScrubFailed(f"scrub: wanted a record at rest, got one of {size} characters and {record.failed}; leave it out")
-        return self._done(record)
+        return self._result(record)
 
     def records(self, values: Sequence[Any]) -> list[Scrubbed]:
         """As `record`, many at once; one that cannot be scrubbed has no value and the reason scrub_failed."""
         return [
-            Scrubbed(None, reason=Reason.SCRUB_FAILED) if record.failed else self._done(record)
-            for record in self._settler.settle(values)
+            Scrubbed(None, reason=Reason.SCRUB_FAILED) if record.failed else self._result(record)
+            for record in self._fixpoint.scrub_all(values)
         ]
 
-    def _done(self, record: Record) -> Scrubbed:
+    def _result(self, record: ScrubState) -> Scrubbed:
         edits: list[Edit] = []
-        new = rebuilt(record.value, _replacing(record, edits)) if record.counts else record.value
-        return Scrubbed(new, record.counts, edits, Reason.TOO_MUCH_PII if self._too_much(record) else None)
+        new = rebuild(record.value, _recording_edits(record, edits)) if record.counts else record.value
+        return Scrubbed(new, record.counts, edits, Reason.TOO_MUCH_PII if self._exceeds_limit(record) else None)
 
     def table(self, staged: pa.Table) -> pa.Table:
         """Scrub `messages`, `prompt`, `completion` and `fields` of each row as one record, and count into `pii`.
 
         A row over the limit gets the reason too_much_pii; one that cannot be scrubbed gets scrub_failed and loses its text.
         """
-        return scrubbed_table(staged, settle=self._settler.settle, too_much=self._too_much)
+        return scrubbed_table(staged, scrub_all=self._fixpoint.scrub_all, exceeds_limit=self._exceeds_limit)
 
-    def _too_much(self, record: Record) -> bool:
+    def _exceeds_limit(self, record: ScrubState) -> bool:
         return self._max_findings is not None and sum(record.counts.values()) > self._max_findings
 
 
-def _replacing(record: Record, edits: list[Edit]) -> Any:
+def _recording_edits(record: ScrubState, edits: list[Edit]) -> Any:
     def replace(leaf: Leaf, path: Path) -> str:
-        now = record.became.get(leaf)
+        now = record.replaced.get(leaf)
         if now is None:
             edits.extend(Edit(path, s.start, s.end, s.start, s.end, s.entity) for s in record.spans.get(leaf, ()))
             return leaf.text
-        edits.extend(Edit(path, *move) for move in now.moves)
+        edits.extend(Edit(path, *move) for move in now.replacements)
         return now.text
 
     return replace
@@ -84,7 +84,7 @@ def open_scrubber(section: Scrub, *, environment: Mapping[str, str] = os.environ
     Raises JobError before anything is spent when an entity, engine, model, rule or key is wrong or not there, or when a
     known value is not found. Nothing is ever fetched. Of the environment it reads the surrogates' key alone.
     """
-    from synth_ray.scrub.opening import opened
+    from synth_ray.scrub.opening import build_scrubber
 
-    settler = opened(section, key=environment.get(section.key_env, ""))
+    settler = build_scrubber(section, key=environment.get(section.key_env, ""))
     return Scrubber(settler, max_findings=section.max_findings)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.records import MESSAGES, STAGED, Reason, canonical
-from synth_ray.scrub.leaves import Leaf, Path, rebuilt
-from synth_ray.scrub.settle import Record
+from synth_ray.records import MESSAGES, STAGED, Reason, canonical_json
+from synth_ray.scrub.replace.fixpoint import ScrubState
+from synth_ray.scrub.replace.leaves import Leaf, Path, rebuild
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +20,11 @@ _CHANGED = (*_TEXT, "logprobs", "reason", "detail", "flags", "pii")
 
 
 def scrubbed_table(
-    staged: pa.Table, *, settle: Callable[[Sequence[Any]], list[Record]], too_much: Callable[[Record], bool]
+    staged: pa.Table, *, scrub_all: Callable[[Sequence[Any]], list[ScrubState]], exceeds_limit: Callable[[ScrubState], bool]
 ) -> pa.Table:
     """The table with the text of each row at rest. Counts are added to those a row already has."""
     columns = {name: staged[name].to_pylist() for name in _TEXT}
-    records = settle([_value(*row) for row in zip(*columns.values(), strict=True)])
+    records = scrub_all([_value(*row) for row in zip(*columns.values(), strict=True)])
     dirty = {i: r for i, r in enumerate(records) if r.failed or r.counts}
     if not dirty:
         return staged
@@ -34,7 +34,7 @@ def scrubbed_table(
             logger.warning("scrub: row %s is kept without text: %s", staged["id"][i].as_py(), record.failed)
             _quarantine(columns, i, record)
         else:
-            _write(columns, i, record, too_much=too_much(record))
+            _write(columns, i, record, exceeds_limit=exceeds_limit(record))
     for name in _CHANGED:
         at = staged.schema.get_field_index(name)
         staged = staged.set_column(at, STAGED.field(name), pa.chunked_array([_array(name, columns[name])]))
@@ -43,8 +43,8 @@ def scrubbed_table(
 
 def _value(messages: list[dict[str, str]] | None, prompt: str | None, completion: str | None, fields: str | None) -> list[Any]:
     """A row's strings as one nested value. Roles are not text."""
-    said = [m["content"] for m in messages or ()]
-    return [said, prompt, completion, _parsed(fields)]
+    contents = [m["content"] for m in messages or ()]
+    return [contents, prompt, completion, _parsed(fields)]
 
 
 def _parsed(fields: str | None) -> Any:
@@ -56,43 +56,43 @@ def _parsed(fields: str | None) -> Any:
         return fields
 
 
-def _write(columns: dict[str, list[Any]], i: int, record: Record, *, too_much: bool) -> None:
-    said, prompt, completion, fields = rebuilt(record.value, _replacing(record))
+def _write(columns: dict[str, list[Any]], i: int, record: ScrubState, *, exceeds_limit: bool) -> None:
+    contents, prompt, completion, fields = rebuild(record.value, _replace_from(record))
     if columns["messages"][i] is not None:
         old = columns["messages"][i]
-        columns["messages"][i] = [{**m, "content": new} for m, new in zip(old, said, strict=True)]
+        columns["messages"][i] = [{**m, "content": new} for m, new in zip(old, contents, strict=True)]
     columns["prompt"][i], columns["completion"][i] = prompt, completion
     if (completion, fields) != (record.value[2], record.value[3]):
         columns["logprobs"][i] = None  # they spell, token by token, what was just replaced
     if fields is not None and fields != record.value[3]:
-        columns["fields"][i] = fields if isinstance(record.value[3], str) else canonical(fields).decode()
+        columns["fields"][i] = fields if isinstance(record.value[3], str) else canonical_json(fields).decode()
     counts = dict(columns["pii"][i] or ())
     for entity, count in record.counts.items():
         counts[entity] = counts.get(entity, 0) + count
     columns["pii"][i] = sorted(counts.items())
-    if too_much:
+    if exceeds_limit:
         _flag(columns, i, Reason.TOO_MUCH_PII, f"{sum(record.counts.values())} findings")
 
 
-def _replacing(record: Record) -> Callable[[Leaf, Path], str]:
+def _replace_from(record: ScrubState) -> Callable[[Leaf, Path], str]:
     def replace(leaf: Leaf, _: Path) -> str:
-        now = record.became.get(leaf)
+        now = record.replaced.get(leaf)
         return leaf.text if now is None else now.text
 
     return replace
 
 
-def _quarantine(columns: dict[str, list[Any]], i: int, record: Record) -> None:
+def _quarantine(columns: dict[str, list[Any]], i: int, record: ScrubState) -> None:
     """Nothing of the text stays: its lengths do, in `detail`."""
-    said = columns["messages"][i] or ()
+    messages = columns["messages"][i] or ()
     lengths = {
-        "messages": sum(len(m["content"] or "") for m in said),
+        "messages": sum(len(m["content"] or "") for m in messages),
         **{name: len(columns[name][i] or "") for name in ("prompt", "completion", "fields")},
     }
-    told = ", ".join(f"{name} {n}" for name, n in lengths.items())
+    sizes = ", ".join(f"{name} {n}" for name, n in lengths.items())
     columns["messages"][i], columns["prompt"][i], columns["completion"][i], columns["fields"][i] = [], "", "", "{}"
     columns["logprobs"][i] = None
-    _flag(columns, i, Reason.SCRUB_FAILED, f"{record.failed}; characters: {told}")
+    _flag(columns, i, Reason.SCRUB_FAILED, f"{record.failed}; characters: {sizes}")
 
 
 def _flag(columns: dict[str, list[Any]], i: int, reason: Reason, detail: str) -> None:

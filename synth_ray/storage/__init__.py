@@ -5,8 +5,8 @@ visible whole or not at all; `create` and `swap` let exactly one of two writers 
 within a budget. Not: what the bytes mean; any credential, which only the standard AWS chain knows.
 """
 
-from synth_ray.storage.address import open_anywhere, open_storage, split_url
+from synth_ray.storage.address import open_file, open_storage, split_url
 from synth_ray.storage.contract import Entry, Storage, Upload
 from synth_ray.storage.retry import Retry
 
-__all__ = ["Entry", "Retry", "Storage", "Upload", "open_anywhere", "open_storage", "split_url"]
+__all__ = ["Entry", "Retry", "Storage", "Upload", "open_file", "open_storage", "split_url"]

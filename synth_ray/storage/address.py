@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from synth_ray.errors import StorageError
-from synth_ray.storage.contract import Storage, checked
+from synth_ray.storage.contract import Storage, validate_path
 from synth_ray.storage.local import LocalStorage
 from synth_ray.storage.retry import Retry
 
@@ -31,7 +31,7 @@ def split_url(url: str) -> tuple[str, str, str]:
             "credentials never go into an address, only into the standard AWS chain"
         )
     path = path.rstrip("/")
-    return "s3", bucket, checked(path) if path else ""
+    return "s3", bucket, validate_path(path) if path else ""
 
 
 def _local(path: str) -> str:
@@ -40,7 +40,7 @@ def _local(path: str) -> str:
     return path
 
 
-def checked_endpoint(endpoint_url: str | None) -> str | None:
+def validate_endpoint(endpoint_url: str | None) -> str | None:
     """The endpoint, if it is http(s) without a user or password in it. Raises StorageError."""
     if endpoint_url is None:
         return None
@@ -72,11 +72,11 @@ def open_storage(
         return LocalStorage(path, enforced=not single_writer)
     from synth_ray.storage.s3 import S3Storage, client_for  # boto3 takes a third of a second to import
 
-    client = client_for(checked_endpoint(endpoint_url), region, timeout_s)
+    client = client_for(validate_endpoint(endpoint_url), region, timeout_s)
     return S3Storage(bucket, path, client=client, retry=retry or Retry(), enforced=not single_writer)
 
 
-def open_anywhere(url: str, *, endpoint_url: str | None = None, region: str | None = None) -> Any:
+def open_file(url: str, *, endpoint_url: str | None = None, region: str | None = None) -> Any:
     """A seekable binary file at a local path or an s3:// address. Raises NotThere, StorageError."""
     scheme, bucket, path = split_url(url)
     if scheme == "file":

@@ -12,7 +12,7 @@ from synth_ray.errors import StorageError
 RESERVED = ".tmp"
 """The one name at a root that no object may have: unfinished local writes lie there."""
 
-_LONGEST_PATH_BYTES = 900
+_MAX_PATH_BYTES = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Storage(Protocol):
         ...
 
 
-def checked(path: str) -> str:
+def validate_path(path: str) -> str:
     """The path, if it stays under the root and means the same on a disk and in a bucket. Raises StorageError."""
     if _is_safe(path):
         return path
@@ -105,10 +105,10 @@ def checked(path: str) -> str:
     )
 
 
-def checked_prefix(prefix: str) -> str:
+def validate_prefix(prefix: str) -> str:
     """A prefix is a path that may end in '/' or be empty. Raises StorageError."""
     if prefix:
-        checked(prefix[:-1] if prefix.endswith("/") else prefix)
+        validate_path(prefix[:-1] if prefix.endswith("/") else prefix)
     return prefix
 
 
@@ -118,4 +118,4 @@ def _is_safe(path: str) -> bool:
         return False
     if "\\" in path or any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000 for c in path):
         return False
-    return len(path.encode()) <= _LONGEST_PATH_BYTES and all(len(n.encode()) <= 255 for n in names)
+    return len(path.encode()) <= _MAX_PATH_BYTES and all(len(n.encode()) <= 255 for n in names)

@@ -15,11 +15,11 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from synth_ray.errors import Conflict, NotThere, StorageError
-from synth_ray.storage.contract import RESERVED, Entry, checked, checked_prefix
+from synth_ray.errors import Conflict, ObjectNotFound, StorageError
+from synth_ray.storage.contract import RESERVED, Entry, validate_path, validate_prefix
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_FOUND = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class LocalStorage:
@@ -35,37 +35,37 @@ class LocalStorage:
         self.url = str(self._root)
 
     def _place(self, path: str) -> Path:
-        return self._root / checked(path)
+        return self._root / validate_path(path)
 
     def read(self, path: str) -> bytes:
-        with self._guard(path):
+        with self._translating_errors(path):
             return self._place(path).read_bytes()
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        with self._guard(path), self._place(path).open("rb") as file:
+        with self._translating_errors(path), self._place(path).open("rb") as file:
             file.seek(start)
             return file.read(length)
 
     def open_input(self, path: str) -> Any:
-        with self._guard(path):
+        with self._translating_errors(path):
             if not self.exists(path):  # pyarrow's own error for this has no errno
                 raise FileNotFoundError
             return pa.OSFile(str(self._place(path)), "rb")
 
     def write(self, path: str, data: bytes) -> None:
-        with self._guard(path, writing=True), self._temporary(path) as file:
+        with self._translating_errors(path, writing=True), self._temporary(path) as file:
             file.write(data)
             self._publish(file, self._place(path))
 
     def create(self, path: str, data: bytes) -> str:
-        with self._guard(path, writing=True), self._temporary(path) as file:
+        with self._translating_errors(path, writing=True), self._temporary(path) as file:
             file.write(data)
             if not (self._link(file, path) if self._enforced else self._publish_new(file, path)):
                 raise Conflict(f"{self._name(path)}: wanted to create it, got one that is there; another writer won")
         return _etag(data)
 
     def swap(self, path: str, data: bytes, etag: str) -> str:
-        with self._guard(path, writing=True), self._lock(), self._temporary(path) as file:
+        with self._translating_errors(path, writing=True), self._lock(), self._temporary(path) as file:
             place = self._place(path)
             if not place.is_file() or _etag(place.read_bytes()) != etag:
                 raise Conflict(f"{self._name(path)}: wanted the version read before, got another; another writer won")
@@ -81,26 +81,26 @@ class LocalStorage:
         return data, _etag(data)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        folder, _, start = checked_prefix(prefix).rpartition("/")
-        with self._guard(prefix or "."):
+        folder, _, start = validate_prefix(prefix).rpartition("/")
+        with self._translating_errors(prefix or "."):
             yield from _walk(self._root / folder, f"{folder}/" if folder else "", start)
 
     def exists(self, path: str) -> bool:
         return self._place(path).is_file()
 
     def delete(self, path: str) -> None:
-        with self._guard(path, writing=True), suppress(*_ABSENT):
+        with self._translating_errors(path, writing=True), suppress(*_NOT_FOUND):
             self._place(path).unlink()
 
     @contextmanager
     def upload(self, path: str) -> Iterator[LocalUpload]:
         with self._temporary(path) as file:
-            upload = LocalUpload(file, lambda: self._guard(path, writing=True))
+            upload = LocalUpload(file, lambda: self._translating_errors(path, writing=True))
             try:
                 yield upload
             finally:
                 upload.closed = True
-            with self._guard(path, writing=True):
+            with self._translating_errors(path, writing=True):
                 self._publish(file, self._place(path))
 
     def sweep_uploads(self, *, older_than_s: float) -> int:
@@ -134,9 +134,9 @@ class LocalStorage:
     @contextmanager
     def _temporary(self, path: str) -> Iterator[IO[bytes]]:
         """A file that disappears unless it was renamed. Its folder is outside every glob a reader would use."""
-        checked(path)
+        validate_path(path)
         folder = self._root / RESERVED
-        _make(folder)
+        _make_folder(folder)
         file = (folder / f"{uuid.uuid4().hex}.part").open("w+b")
         try:
             yield file
@@ -149,7 +149,7 @@ class LocalStorage:
     def _link(self, file: IO[bytes], path: str) -> bool:
         _sync(file)
         place = self._place(path)
-        _make(place.parent)
+        _make_folder(place.parent)
         try:
             os.link(file.name, place)
         except FileExistsError:
@@ -166,7 +166,7 @@ class LocalStorage:
 
     def _publish(self, file: IO[bytes], place: Path) -> None:
         _sync(file)
-        _make(place.parent)
+        _make_folder(place.parent)
         os.replace(file.name, place)
         _sync_folder(place.parent)
 
@@ -174,19 +174,19 @@ class LocalStorage:
     def _lock(self) -> Iterator[None]:
         """Held by one thread of one process; the kernel gives it back when the process dies."""
         folder = self._root / RESERVED
-        _make(folder)
+        _make_folder(folder)
         with (folder / "lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     @contextmanager
-    def _guard(self, path: str, *, writing: bool = False) -> Iterator[None]:
+    def _translating_errors(self, path: str, *, writing: bool = False) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            if isinstance(error, _ABSENT) and not writing:
-                raise NotThere(f"{self._name(path)}: wanted an object, got none; check the path") from None
-            raise StorageError(f"{self._name(path)}: {_said(error)}") from None
+            if isinstance(error, _NOT_FOUND) and not writing:
+                raise ObjectNotFound(f"{self._name(path)}: wanted an object, got none; check the path") from None
+            raise StorageError(f"{self._name(path)}: {_message_for(error)}") from None
 
 
 class LocalUpload:
@@ -194,13 +194,13 @@ class LocalUpload:
 
     def __init__(self, file: IO[bytes], guard: Callable[[], AbstractContextManager[None]]) -> None:
         self._file = file
-        self._guard = guard
+        self._translating_errors = guard
         self.closed = False
 
     def write(self, data: Any) -> int:
         if self.closed:
             raise ValueError("write to an upload that has ended")
-        with self._guard():
+        with self._translating_errors():
             return self._file.write(data)
 
     def flush(self) -> None:
@@ -210,8 +210,8 @@ class LocalUpload:
         return self._file.tell()
 
 
-def _said(error: OSError) -> str:
-    if error.errno in _NO_ROOM:
+def _message_for(error: OSError) -> str:
+    if error.errno in _DISK_FULL:
         return "wanted room to write, got a full disk; free some space, then run the same command: it goes on"
     if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
         return (
@@ -238,11 +238,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Make a folder so that it survives a power cut: its name must reach the disk too."""
     if folder.is_dir():
         return
-    _make(folder.parent)
+    _make_folder(folder.parent)
     with suppress(FileExistsError):
         folder.mkdir()
         _sync_folder(folder.parent)
@@ -252,8 +252,8 @@ def _walk(folder: Path, prefix: str, start: str) -> Iterator[Entry]:
     """Files under a folder in the order a bucket lists them: 'a-b' comes before 'a/b'."""
     if not folder.is_dir():
         return
-    found = [(e.name + "/" if e.is_dir() else e.name, e) for e in os.scandir(folder) if e.name.startswith(start)]
-    for name, entry in sorted(found, key=lambda pair: os.fsencode(pair[0])):
+    entries = [(e.name + "/" if e.is_dir() else e.name, e) for e in os.scandir(folder) if e.name.startswith(start)]
+    for name, entry in sorted(entries, key=lambda pair: os.fsencode(pair[0])):
         if not prefix and name == f"{RESERVED}/":
             continue
         if entry.is_dir():

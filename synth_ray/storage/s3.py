@@ -18,11 +18,11 @@ import boto3
 import pyarrow as pa
 from botocore.config import Config
 
-from synth_ray.errors import Conflict, NotThere, StorageError
-from synth_ray.storage.contract import Entry, checked, checked_prefix
+from synth_ray.errors import Conflict, ObjectNotFound, StorageError
+from synth_ray.storage.contract import Entry, validate_path, validate_prefix
 from synth_ray.storage.retry import Retry, Transient
-from synth_ray.storage.s3_errors import NotOffered, PastTheEnd, cleaned, torn
-from synth_ray.storage.s3_stream import WRITE_ID, RangeFile, S3Upload, plain
+from synth_ray.storage.s3_errors import PastTheEnd, Unsupported, translate_error, truncated_read
+from synth_ray.storage.s3_stream import WRITE_ID, RangeFile, S3Upload, unquoted_etag
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ def client_for(endpoint_url: str | None, region: str | None, timeout_s: float) -
     client = _client(endpoint_url, region, timeout_s)
     # The AWS chain may name another store too, so what counts is where the client goes, not what it was told.
     host = urlsplit(client.meta.endpoint_url).hostname or ""
-    return client if host.endswith(_AWS) else _client(endpoint_url, region, timeout_s, **_FOR_ANY_STORE)
+    return client if host.endswith(_AWS_DOMAINS) else _client(endpoint_url, region, timeout_s, **_FOR_ANY_STORE)
 
 
 def _client(endpoint_url: str | None, region: str | None, timeout_s: float, **options: Any) -> Any:
@@ -48,7 +48,7 @@ def _client(endpoint_url: str | None, region: str | None, timeout_s: float, **op
     return boto3.session.Session().client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
 
 
-_AWS = (".amazonaws.com", ".amazonaws.com.cn")
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn")
 _FOR_ANY_STORE = {
     # Other stores may refuse the newer checksum headers, and answer to a path rather than to a host name.
     "s3": {"addressing_style": "path"},
@@ -76,7 +76,7 @@ class S3Storage:
         self.url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
 
     def _where(self, path: str) -> dict[str, str]:
-        return {"Bucket": self._bucket, "Key": self._prefix + checked(path)}
+        return {"Bucket": self._bucket, "Key": self._prefix + validate_path(path)}
 
     def _call(self, path: str, act: Callable[[int], T]) -> T:
         name = f"{self.url}/{path}" if path else self.url
@@ -87,7 +87,7 @@ class S3Storage:
             except (Transient, StorageError):
                 raise
             except Exception as error:
-                raise cleaned(error, name) from None
+                raise translate_error(error, name) from None
 
         return self._retry.call(cleaned_act, what=name)
 
@@ -99,7 +99,7 @@ class S3Storage:
 
         def act(_: int) -> tuple[bytes, str]:
             answer = self._client.get_object(**where)
-            return _body(answer), plain(answer)
+            return _body(answer), unquoted_etag(answer)
 
         return self._call(path, act)
 
@@ -111,7 +111,7 @@ class S3Storage:
 
         def act(_: int) -> tuple[bytes, str]:
             answer = self._client.get_object(**where, Range=f"bytes={start}-{start + length - 1}")
-            return _body(answer), plain(answer)
+            return _body(answer), unquoted_etag(answer)
 
         try:
             return self._call(path, act) if length > 0 else (b"", "")
@@ -120,7 +120,7 @@ class S3Storage:
 
     def open_input(self, path: str) -> Any:
         head = self._head(path)
-        raw = RangeFile(lambda start, length: self._range(path, start, length), head["ContentLength"], plain(head), path)
+        raw = RangeFile(lambda start, length: self._range(path, start, length), head["ContentLength"], unquoted_etag(head), path)
         return pa.PythonFile(io.BufferedReader(raw, buffer_size=_READ_BYTES), mode="r")
 
     def write(self, path: str, data: bytes) -> None:
@@ -128,32 +128,34 @@ class S3Storage:
 
     def create(self, path: str, data: bytes) -> str:
         if not self._enforced and self.exists(path):
-            raise self._lost(path, "to create it, got one that is there")
+            raise self._conflict(path, "to create it, got one that is there")
         return self._conditional_put(path, data, {"IfNoneMatch": "*"}, "to create it, got one that is there")
 
     def swap(self, path: str, data: bytes, etag: str) -> str:
         if not self._enforced:
             head = self._head_or_none(path)
-            if head is None or plain(head) != etag:
-                raise self._lost(path, "the version read before, got another")
+            if head is None or unquoted_etag(head) != etag:
+                raise self._conflict(path, "the version read before, got another")
         return self._conditional_put(path, data, {"IfMatch": etag}, "the version read before, got another")
 
     def _conditional_put(self, path: str, data: bytes, condition: dict[str, str], wanted: str) -> str:
         write_id = uuid.uuid4().hex
         try:
             return self._put(path, data, condition if self._enforced else {}, write_id)
-        except (Conflict, NotThere):
+        except (Conflict, ObjectNotFound):
             head = self._head_or_none(path)
             if head is not None and head["Metadata"].get(WRITE_ID) == write_id:
-                return plain(head)
-            raise self._lost(path, wanted) from None
+                return unquoted_etag(head)
+            raise self._conflict(path, wanted) from None
 
     def _put(self, path: str, data: bytes, condition: dict[str, str], write_id: str) -> str:
         where = self._where(path)
         metadata = {WRITE_ID: write_id}
-        return self._call(path, lambda _: plain(self._client.put_object(**where, Body=data, Metadata=metadata, **condition)))
+        return self._call(
+            path, lambda _: unquoted_etag(self._client.put_object(**where, Body=data, Metadata=metadata, **condition))
+        )
 
-    def _lost(self, path: str, wanted: str) -> Conflict:
+    def _conflict(self, path: str, wanted: str) -> Conflict:
         return Conflict(f"{self.url}/{path}: wanted {wanted}; another writer won")
 
     def _head(self, path: str) -> Any:
@@ -163,11 +165,11 @@ class S3Storage:
     def _head_or_none(self, path: str) -> Any:
         try:
             return self._head(path)
-        except NotThere:
+        except ObjectNotFound:
             return None
 
     def etag(self, path: str) -> str:
-        return plain(self._head(path))
+        return unquoted_etag(self._head(path))
 
     def exists(self, path: str) -> bool:
         return self._head_or_none(path) is not None
@@ -177,14 +179,14 @@ class S3Storage:
         self._call(path, lambda _: self._client.delete_object(**where))
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        where = {"Bucket": self._bucket, "Prefix": self._prefix + checked_prefix(prefix)}
+        where = {"Bucket": self._bucket, "Prefix": self._prefix + validate_prefix(prefix)}
         request = {**where, "MaxKeys": self._page_keys}
         after: dict[str, str] = {}
         while True:
             page = self._page({**request, **after}, prefix)
-            for found in page.get("Contents", ()):
-                path = found["Key"][len(self._prefix) :]
-                yield Entry(path, found["Size"], found["LastModified"].timestamp())
+            for entry in page.get("Contents", ()):
+                path = entry["Key"][len(self._prefix) :]
+                yield Entry(path, entry["Size"], entry["LastModified"].timestamp())
             if not page.get("IsTruncated"):
                 return
             after = {"ContinuationToken": page["NextContinuationToken"]}
@@ -205,8 +207,8 @@ class S3Storage:
     def sweep_uploads(self, *, older_than_s: float) -> int:
         oldest = time.time() - older_than_s
         pages = self._client.get_paginator("list_multipart_uploads")
-        found = self._call("", lambda _: list(pages.paginate(Bucket=self._bucket, Prefix=self._prefix)))
-        stale = [u for page in found for u in page.get("Uploads", ()) if u["Initiated"].timestamp() <= oldest]
+        uploads = self._call("", lambda _: list(pages.paginate(Bucket=self._bucket, Prefix=self._prefix)))
+        stale = [u for page in uploads for u in page.get("Uploads", ()) if u["Initiated"].timestamp() <= oldest]
         for upload in stale:
             self._sweep(upload["Key"], upload["UploadId"])
         return len(stale)
@@ -224,7 +226,7 @@ class S3Storage:
             if not _refused(lambda: store.create(path, b"2")) or not _refused(lambda: store.swap(path, b"3", "0" * 32)):
                 return False
             return store.swap(path, b"4", etag) != etag
-        except (Conflict, NotOffered):
+        except (Conflict, Unsupported):
             return False  # it refuses a condition that holds, or all conditions
         finally:
             self.delete(path)
@@ -243,5 +245,5 @@ def _body(answer: Any) -> bytes:
     with answer["Body"] as body:
         data: bytes = body.read()
     if len(data) != answer["ContentLength"]:
-        raise torn(len(data), answer["ContentLength"])
+        raise truncated_read(len(data), answer["ContentLength"])
     return data

@@ -6,11 +6,11 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from synth_ray.errors import Conflict, NotThere, StorageError
+from synth_ray.errors import Conflict, ObjectNotFound, StorageError
 from synth_ray.storage.retry import Transient
 
-_ABSENT = {"404", "NoSuchKey", "NotFound"}
-_LOST = {"412", "PreconditionFailed"}
+_NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
+_CONDITION_FAILED = {"412", "PreconditionFailed"}
 _BUSY = {
     "ConditionalRequestConflict",  # two conditional writes met: one of them won, ask again which
     "InternalError",
@@ -24,10 +24,10 @@ _BUSY = {
     "TooManyRequestsException",
 }
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
-_UNKNOWN = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthorizationHeaderMalformed", "401"}
+_UNKNOWN_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthorizationHeaderMalformed", "401"}
 _BARE = {"400"}  # all that S3 says to a HEAD with bad credentials, for a HEAD has no body
 _DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem"}
-_NEXT = {
+_ADVICE = {
     "expired": "credentials that expired; renew them, then run the same command: it goes on where it stopped",
     "unknown": "credentials it does not know; see the environment or profile of the standard AWS chain, and the region",
     "bare": "a bare 400, which is how S3 answers a HEAD with expired or unknown credentials; renew them and run again",
@@ -40,7 +40,7 @@ _NEXT = {
 }
 
 
-_MAY_PASS = (
+_RETRYABLE = (
     boto.ConnectionError,
     boto.HTTPClientError,
     boto.IncompleteReadError,
@@ -52,27 +52,27 @@ _MAY_PASS = (
 )
 
 
-class PastTheEnd(NotThere):
+class PastTheEnd(ObjectNotFound):
     """A range that begins where the object ends."""
 
 
-class NotOffered(StorageError):
+class Unsupported(StorageError):
     """The store knows no such request."""
 
 
-def torn(got: int, wanted: int) -> Transient:
+def truncated_read(got: int, wanted: int) -> Transient:
     return Transient(f"a torn answer, {got} of {wanted} bytes")
 
 
-def cleaned(error: Exception, name: str) -> Exception:
+def translate_error(error: Exception, name: str) -> Exception:
     """The error to raise in its place: Transient, one of ours, or, for a fault of this program, the error itself."""
     if isinstance(error, boto.ClientError):
         return _of_server(error, name)
     if isinstance(error, (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)):
-        return _said(name, "none")
+        return _message_for(name, "none")
     if isinstance(error, (boto.TokenRetrievalError, boto.UnauthorizedSSOTokenError, boto.SSOTokenLoadError)):
-        return _said(name, "expired")
-    if isinstance(error, _MAY_PASS) and not isinstance(error, boto.SSLError):
+        return _message_for(name, "expired")
+    if isinstance(error, _RETRYABLE) and not isinstance(error, boto.SSLError):
         return Transient(type(error).__name__)
     if isinstance(error, boto.BotoCoreError):
         return StorageError(f"{name}: wanted an answer from S3, got {type(error).__name__}; check endpoint, region and profile")
@@ -83,34 +83,34 @@ def _of_server(error: boto.ClientError, name: str) -> Exception:
     code = str(error.response.get("Error", {}).get("Code", ""))[:60]
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code == "NoSuchBucket":
-        return _said(name, "bucket")
+        return _message_for(name, "bucket")
     if code == "InvalidRange":
         return PastTheEnd(f"{name}: wanted a range of the object, got its end")
-    if code in _ABSENT:
-        return NotThere(f"{name}: wanted an object, got none; check the path")
-    if code in _LOST:
+    if code in _NOT_FOUND:
+        return ObjectNotFound(f"{name}: wanted an object, got none; check the path")
+    if code in _CONDITION_FAILED:
         return Conflict(f"{name}: the condition of a write did not hold; another writer won")
     if status == 501:
-        return NotOffered(f"{name}: wanted a store that offers this request, got {code} (501); use another store")
+        return Unsupported(f"{name}: wanted a store that offers this request, got {code} (501); use another store")
     if status == 507:
-        return _said(name, "full")
+        return _message_for(name, "full")
     if code in _BUSY or status == 429 or status >= 500:
         return Transient(f"{code} ({status})")
     return _refused(code, status, name)
 
 
 def _refused(code: str, status: int, name: str) -> StorageError:
-    for codes, kind in ((_EXPIRED, "expired"), (_UNKNOWN, "unknown"), (_BARE, "bare"), (_DENIED, "denied")):
+    for codes, kind in ((_EXPIRED, "expired"), (_UNKNOWN_KEY, "unknown"), (_BARE, "bare"), (_DENIED, "denied")):
         if code in codes:
-            return _said(name, kind)
+            return _message_for(name, kind)
     if code in ("PermanentRedirect", "301", "IllegalLocationConstraintException"):
-        return _said(name, "region")
+        return _message_for(name, "region")
     if code in ("QuotaExceeded", "XMinioStorageFull"):
-        return _said(name, "full")
+        return _message_for(name, "full")
     if code == "RequestTimeTooSkewed":
-        return _said(name, "clock")
+        return _message_for(name, "clock")
     return StorageError(f"{name}: wanted S3 to accept the request, got {code or 'an error'} ({status}); see the store's log")
 
 
-def _said(name: str, kind: str) -> StorageError:
-    return StorageError(f"{name}: wanted to reach it, got {_NEXT[kind]}")
+def _message_for(name: str, kind: str) -> StorageError:
+    return StorageError(f"{name}: wanted to reach it, got {_ADVICE[kind]}")

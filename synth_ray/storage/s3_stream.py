@@ -19,7 +19,7 @@ WRITE_ID = "synth-ray-write"
 """The metadata key of the id each write gives its object."""
 
 
-def plain(answer: Any) -> str:
+def unquoted_etag(answer: Any) -> str:
     """An etag without quotes: AWS takes both forms in If-Match, some stores only this one."""
     return str(answer["ETag"]).strip('"')
 

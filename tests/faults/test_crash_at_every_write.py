@@ -17,7 +17,7 @@ from synth_ray.dataset.lease import Lease
 from synth_ray.dataset.ledger import CHUNKS, COMMITS, Ledger
 from synth_ray.dataset.manifest import read_manifest
 from synth_ray.dataset.row_digest import digests_and_sizes
-from synth_ray.errors import NotThere
+from synth_ray.errors import ObjectNotFound
 from synth_ray.job.output import Output
 from synth_ray.records import SPLITS
 from synth_ray.storage import Retry, Storage, open_storage
@@ -41,7 +41,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 def run(storage: Storage, chunks: Iterable[int]) -> None:
     """A driver's life on the store: claim, stage, publish, release."""
-    lease = Lease.claim(storage, "driver", now=0.0, is_gone=lambda _: True)
+    lease = Lease.claim(storage, "driver", now=0.0, is_dead=lambda _: True)
     Ledger(storage).pin_job({"ask_digest": "ask0", "keys": {}})
     make_dataset(storage, OUTPUT, chunks=chunks)
     lease.release()
@@ -67,7 +67,7 @@ def digest_of(storage: Storage, paths: Iterable[str]) -> str:
 def seen_by_manifest(storage: Storage) -> str | None:
     try:
         manifest = read_manifest(storage)
-    except NotThere:
+    except ObjectNotFound:
         return None
     manifest.check()
     for file in [*manifest.files, *manifest.rejected_files]:
@@ -80,7 +80,7 @@ def seen_by_manifest(storage: Storage) -> str | None:
 def seen_by_card(storage: Storage) -> str | None:
     try:
         card = storage.read(CARD).decode()
-    except NotThere:
+    except ObjectNotFound:
         return None
     files = yaml.safe_load(card.split("---\n")[1])["configs"][0]["data_files"]
     return digest_of(storage, [path for one in files for path in one["path"]]) if files else None

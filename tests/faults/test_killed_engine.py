@@ -19,7 +19,7 @@ from synth_ray.storage import open_storage
 from tests.conftest import TINY_TEACHER
 from tests.faults.test_killed_actors import actors, processes
 
-ENGINE = "synth_ray.ask.engine_loop"
+ENGINE = "synth_ray.ask.vllm.loop"
 ENGINE_ARGS = {"dtype": "bfloat16", "max_num_seqs": 8, "max_model_len": 512, "enforce_eager": True}
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, read_manifest
-from synth_ray.errors import NotThere
+from synth_ray.errors import ObjectNotFound
 from synth_ray.storage import Storage, open_storage
 from tests.nursery import KILLED, Nursery
 
@@ -58,7 +58,7 @@ class Place:
     def seen(self) -> Manifest | None:
         try:
             manifest = read_manifest(self.store)
-        except NotThere:
+        except ObjectNotFound:
             return None
         manifest.check()
         return manifest

@@ -12,11 +12,11 @@ import pytest
 
 import synth_ray
 from synth_ray.ask.asker import Asker
+from synth_ray.drive.poison import PoisonIsolation
 from synth_ray.job.models import Sampling
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Constraint, Recipe, user
 from synth_ray.records import Reason, Request, Seed
-from synth_ray.route.suspects import Suspects
 from tests.conftest import TINY_TEACHER
 from tests.route.test_route import job
 from tests.unit.ask.test_teachers import ask, prompt
@@ -28,15 +28,15 @@ def requests(n: int) -> list[Request]:
 
 @pytest.mark.parametrize(("n", "guilty"), [(1, 0), (9, 8), (1024, 0), (1024, 777), (1024, 1023)])
 def test_one_request_among_many_that_kills_engines_is_found_in_a_few_deaths(n: int, guilty: int) -> None:
-    suspects, asked, deaths, found = Suspects(), requests(n), 0, []
+    suspects, asked, deaths, found = PoisonIsolation(), requests(n), 0, []
     pending, alone = asked, False
     while not found:
         if any(r.position == guilty for r in pending):
             deaths += 1
-            again, found = suspects.died(pending, alone=alone)
+            again, found = suspects.on_death(pending, isolated=alone)
             pending, alone = again, False
         else:
-            suspects.cleared(r.id for r in pending)
+            suspects.exonerate(r.id for r in pending)
             pending = []
         if not pending:
             pending, alone = suspects.next_group(), True
@@ -157,7 +157,7 @@ def test_beside_requests_a_thousand_times_slower_everyone_else_is_answered_and_t
     document = job(tmp_path, str(tmp_path / "out"))
     del document["recipe"]
     left: list[tuple[int, int]] = []
-    result = synth_ray.run(document | how, watch=lambda tally: left.append((tally.in_flight, tally.waiting_bytes)))
+    result = synth_ray.run(document | how, watch=lambda tally: left.append((tally.in_flight, tally.buffered_bytes)))
     assert result.manifest["complete"]
     assert result.manifest["rows"]["requested"] == 400
     assert result.manifest["rows"]["failed"] == {}

@@ -13,7 +13,7 @@ import pytest
 from synth_ray.dataset.lease import Lease
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import read_manifest
-from synth_ray.errors import Conflict, NotThere, StorageError
+from synth_ray.errors import Conflict, ObjectNotFound, StorageError
 from synth_ray.job.output import Output
 from synth_ray.storage import Retry, Storage, open_storage
 from synth_ray.storage.s3_stream import PART_BYTES
@@ -124,7 +124,7 @@ def test_a_store_that_stays_busy_is_given_up_when_the_budget_is_spent(proxy: Pro
     proxy.plan = lambda _: "slow_down"
     with pytest.raises(StorageError, match=r"SlowDown \(503\); see that the store is up") as caught:
         store.write("x", b"1")
-    assert not isinstance(caught.value, (NotThere, Conflict))
+    assert not isinstance(caught.value, (ObjectNotFound, Conflict))
     assert 3 <= len(proxy.seen) <= 7
 
 
@@ -150,7 +150,7 @@ def test_what_does_not_pass_stops_a_run_cleanly_and_the_next_one_goes_on(
         for secret in (*CREDENTIALS.values(), "Signature", "told:"):
             if secret not in ("us-east-1", "true"):
                 assert secret not in f"{caught.value!r}{caught.value.__cause__!r}{caplog.text}"
-        with pytest.raises(NotThere):
+        with pytest.raises(ObjectNotFound):
             read_manifest(out)
     assert make_dataset(out, OUTPUT).dataset_digest == wanted
 

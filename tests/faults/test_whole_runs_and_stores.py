@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import synth_ray
-from synth_ray.errors import NotThere, SynthRayError
+from synth_ray.errors import ObjectNotFound, SynthRayError
 from synth_ray.storage import Storage, open_storage
 from tests.nursery import Nursery
 from tests.proxy import Proxy, Seen, proxy_to
@@ -134,7 +134,7 @@ class Reader(threading.Thread):
             for read in (self._by_manifest, self._by_card):
                 try:
                     read()
-                except (NotThere, FileNotFoundError) as error:
+                except (ObjectNotFound, FileNotFoundError) as error:
                     self._missing(str(error))
 
     def _missing(self, what: str) -> None:

@@ -45,7 +45,7 @@ def imported_by(code: str) -> set[str]:
             {"ray", "vllm", "torch", "presidio_analyzer", "pyarrow"},
         ),
         ("import synth_ray.job.load", {"ray", "vllm", "torch", "presidio_analyzer", "numba"}),
-        ("import synth_ray.route.driver, synth_ray.route.local_pool", {"ray", "vllm", "torch"}),
+        ("import synth_ray.drive.driver, synth_ray.workers.local_pool", {"ray", "vllm", "torch"}),
     ],
 )
 def test_what_is_light_stays_light(code: str, heavy: set[str]) -> None:
@@ -61,7 +61,7 @@ def test_the_command_line_is_frozen() -> None:
     assert told == COMMANDS
 
 
-@pytest.mark.parametrize("room", sorted(p.parent for p in PACKAGE.glob("*/__init__.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("room", sorted(p.parent for p in PACKAGE.rglob("*/__init__.py")), ids=lambda p: p.name)
 def test_every_room_says_what_goes_in_and_out_its_law_and_what_it_does_not(room: Path) -> None:
     told = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
     for word in ("In:", "Out:", "Law:", "Not:"):

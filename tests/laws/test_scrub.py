@@ -21,13 +21,13 @@ from bench.pii_texts import corpus
 from synth_ray.dedup.compared import compared_text
 from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub
+from synth_ray.prepare.preparation import prepare
 from synth_ray.records import STAGED, Reason, Seed
-from synth_ray.route.preparation import prepare
 from synth_ray.scrub.counts import pii_counts
 from synth_ray.scrub.findings import Finding
+from synth_ray.scrub.replace.fixpoint import FixpointScrubber
 from synth_ray.scrub.scrubber import Scrubber, open_scrubber
 from synth_ray.scrub.seeds import scrubbed_seeds
-from synth_ray.scrub.settle import Settler
 from tests.rows import staged_row
 
 KEY = {"SYNTH_RAY_SCRUB_KEY": "a key for tests alone"}
@@ -141,10 +141,10 @@ def staged(*texts: str, **more: Any) -> pa.Table:
 
 @pytest.mark.parametrize("as_model", [False, True])
 def test_a_row_that_cannot_be_scrubbed_is_kept_without_text(as_model: bool, caplog: pytest.LogCaptureFixture) -> None:
-    from synth_ray.scrub.placeholders import Placeholders
+    from synth_ray.scrub.replace.placeholders import Placeholders
 
     finders = {"models": [Breaking()], "finders": []} if as_model else {"finders": [Breaking()]}
-    scrubber = Scrubber(Settler(choose=lambda _, found: found, make=Placeholders, **finders))  # type: ignore[arg-type]
+    scrubber = Scrubber(FixpointScrubber(filter_findings=lambda _, found: found, make_replacer=Placeholders, **finders))  # type: ignore[arg-type]
     table = staged("jane@mail is fine", "this is slow kim@mail", "this is bad lee@mail", "nothing")
     done = scrubber.table(table).to_pylist()
     assert [row["reason"] for row in done] == [None, "scrub_failed", "scrub_failed", None]

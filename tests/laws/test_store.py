@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from synth_ray.dataset.ledger import Ledger
-from synth_ray.errors import Conflict, NotThere
+from synth_ray.errors import Conflict, ObjectNotFound
 from synth_ray.storage import Retry, Storage, open_storage
 from tests.rows import staged_chunk
 
@@ -96,7 +96,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(path=PATHS)
     def read_absent(self, path: str) -> None:
         if path not in self.held:
-            with pytest.raises(NotThere):
+            with pytest.raises(ObjectNotFound):
                 self.store.read(path)
 
     @rule(prefix=st.sampled_from(["", "b", "b/", "b/x", "deep/", "nothing"]))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import synth_ray
-from synth_ray.route.costs import COSTS
+from synth_ray.meter.costs import COSTS
 from synth_ray.storage import open_storage
 from tests.route.test_route import SCRIPT, job
 

@@ -14,8 +14,8 @@ import duckdb
 
 import synth_ray
 from synth_ray.job.seeds import Source
+from synth_ray.plan.hold_out import _SYLLABLES, hold_out_and_plant
 from synth_ray.plan.seeds import RejectedSeed, read_seeds
-from synth_ray.plan.withheld import _SYLLABLES, withheld
 from synth_ray.recipes.contract import CANARY, Shield
 from synth_ray.records import Seed
 
@@ -111,7 +111,7 @@ def test_what_is_withheld_is_so_by_lineage_and_counted() -> None:
     shield = Shield({}, 5, 50, 0.5, holdout=0.3, canaries=2)
     seeds = [Seed(f"{n:032x}", f"{n // 2:032x}", "train", {"prompt": "p", "note": f"some words {n}"}) for n in range(400)]
     held: list[Seed] = []
-    passed = list(withheld(seeds, shield, held))
+    passed = list(hold_out_and_plant(seeds, shield, held))
     refused = [one for one in passed if isinstance(one, RejectedSeed)]
     assert len(refused) == len(held)
     assert len(passed) == 402

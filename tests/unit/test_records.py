@@ -7,7 +7,7 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.records import Origin, Request, Seed, as_tuples, from_tuples
+from synth_ray.records import Origin, Request, Seed, requests_from_tuples, requests_to_tuples
 
 _FIELDS = st.dictionaries(
     st.text(max_size=3), st.one_of(st.none(), st.integers(), st.text(max_size=5), st.lists(st.text())), max_size=3
@@ -23,4 +23,4 @@ _REQUESTS = st.builds(
 
 @given(st.lists(_REQUESTS, max_size=4))
 def test_requests_arrive_as_they_were(requests: list[Request]) -> None:
-    assert from_tuples(pickle.loads(pickle.dumps(as_tuples(requests)))) == requests
+    assert requests_from_tuples(pickle.loads(pickle.dumps(requests_to_tuples(requests)))) == requests

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from synth_ray.admit.admission import Admission
-from synth_ray.admit.guard import Guard
+from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.fingerprint import Fingerprinter
@@ -58,7 +58,7 @@ def test_a_long_ngram_on_both_sides_bars_the_later_row(first: str, second: str, 
 
 
 def test_a_long_ngram_of_an_earlier_runs_evaluation_row_bars_too() -> None:
-    shared, earlier, later = sentence(3, 13), Guard(), Guard()
+    shared, earlier, later = sentence(3, 13), SplitLeakGuard(), SplitLeakGuard()
     first = Admission(dedup=SECTION, real=NOTHING, guard=earlier)
     assert reasons(first, staged([("test", f"{sentence(4)} {shared}")])) == [None]
     later.load(earlier.state())
@@ -90,9 +90,9 @@ def test_a_row_that_quotes_evaluation_sets_is_contaminated_by_name_and_each_set_
     verdicts = admission.decide(staged([("train", text) for text in quoting]))
     assert verdicts["reason"].to_pylist() == ["contaminated", "contaminated", None]
     assert verdicts["detail"].to_pylist() == ["gold, both", "both", None]
-    assert admission.quoted == {"gold": 1, "both": 2, "none": 0}
+    assert admission.contaminated_by_set == {"gold": 1, "both": 2, "none": 0}
 
 
 def test_past_the_target_rows_are_over_quota() -> None:
-    admission = Admission(dedup=SECTION, real=NOTHING, room=np.array([1]))
+    admission = Admission(dedup=SECTION, real=NOTHING, remaining_rows=np.array([1]))
     assert reasons(admission, staged([("train", sentence(11)), ("train", sentence(12))])) == [None, "over_quota"]

@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.admit.copies import Copies
+from synth_ray.admit.copies import CopyDetector
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.job.dedup import Dedup
 from synth_ray.recipes.contract import Shield
@@ -50,11 +50,11 @@ def dressed(note: str, how: str, draw: random.Random) -> str:
 def test_every_planted_record_is_found_and_no_new_one(seed: int, how: str) -> None:
     draw = random.Random(seed)
     real = records(draw)
-    copies = Copies(real, SHIELD, READ)
+    copies = CopyDetector(real, SHIELD, READ)
     long = [one for one in real if len(one["note"].split()) >= (12 if how in ("embedded", "half") else 1)]
     planted = [{"plan": "b", "note": dressed(one["note"], how, draw)} for one in long if one["note"] != "nothing found"]
     new = [{"plan": draw.choice("ab"), "note": text(draw, draw.choice([3, 12, 60, 200]))} for _ in range(30)]
-    found = copies.found(rows(*planted, *new, {"plan": "a", "note": "Nothing found!"}))
+    found = copies.find_copies(rows(*planted, *new, {"plan": "a", "note": "Nothing found!"}))
     assert sorted(found) == list(range(len(planted)))
     assert set(found.values()) <= {"record", "text"}
 
@@ -62,16 +62,16 @@ def test_every_planted_record_is_found_and_no_new_one(seed: int, how: str) -> No
 def test_half_a_document_or_fifty_words_of_one_are_too_much_and_less_is_not() -> None:
     draw = random.Random(1)
     note = text(draw, 400)
-    copies = Copies([{"plan": "a", "note": note}], SHIELD, READ)
+    copies = CopyDetector([{"plan": "a", "note": note}], SHIELD, READ)
     part = {n: " ".join([*note.split()[100 : 100 + n], *text(draw, 40).split()]) for n in (45, 50)}
-    assert copies.found(rows({"note": part[45]}, {"note": part[50]})) == {1: "text"}
+    assert copies.find_copies(rows({"note": part[45]}, {"note": part[50]})) == {1: "text"}
 
 
 def test_a_canarys_ending_is_found_and_counted() -> None:
     draw = random.Random(2)
     endings = [" ".join(f"zil{n}{i}" for i in range(8)) for n in range(3)]
-    copies = Copies(records(draw), SHIELD, READ, endings=endings)
+    copies = CopyDetector(records(draw), SHIELD, READ, canary_suffixes=endings)
     leaked = f"{text(draw, 20)} {' '.join(endings[1].split()[2:7])} {text(draw, 20)}"
-    assert copies.found(rows({"note": text(draw, 40)}, {"note": leaked})) == {1: "canary"}
+    assert copies.find_copies(rows({"note": text(draw, 40)}, {"note": leaked})) == {1: "canary"}
     assert copies.canaries == {endings[1]}
     assert copies.counts == {"canary": 1}

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.admit.guard import LONG, Guard
+from synth_ray.admit.guard import LEAK_NGRAM, SplitLeakGuard
 from synth_ray.dedup.hashing import U8, U32
 from synth_ray.records import SPLITS, TRAIN
 
@@ -15,7 +15,7 @@ ROWS = st.lists(st.tuples(st.sampled_from(SPLITS), st.lists(st.integers(0, 4), m
 
 
 def arrays(rows: list[tuple[str, list[int]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    words = [[1 + 100 * part + k for part in parts for k in range(LONG)] for _, parts in rows]
+    words = [[1 + 100 * part + k for part in parts for k in range(LEAK_NGRAM)] for _, parts in rows]
     ends = np.concatenate(([0], np.cumsum([len(one) for one in words]))).astype(np.int64)
     return np.array([word for one in words for word in one], U32), ends, np.array([SPLITS.index(split) for split, _ in rows], U8)
 
@@ -28,9 +28,9 @@ def shares(one: tuple[str, list[int]], other: tuple[str, list[int]]) -> bool:
 def test_a_row_is_barred_by_what_is_kept_else_by_each_earlier_row_of_the_other_side_with_an_ngram_of_its(
     kept: list[tuple[str, list[int]]], rows: list[tuple[str, list[int]]]
 ) -> None:
-    guard = Guard()
+    guard = SplitLeakGuard()
     guard.keep(*arrays(kept), np.ones(len(kept), bool))
-    bars = guard.bars(*arrays(rows))
+    bars = guard.blockers(*arrays(rows))
     found = [bars.by[a:b].tolist() for a, b in zip(bars.ends[:-1], bars.ends[1:], strict=True)]
     by_kept = {i for i, row in enumerate(rows) if any(shares(row, other) for other in kept)}
     for i in by_kept:

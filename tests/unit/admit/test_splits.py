@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.admit.splits import Strata
+from synth_ray.admit.splits import StratifiedSplits
 from synth_ray.records import SPLITS
 
 shares = st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 20))
@@ -14,7 +14,7 @@ shares = st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 20))
 @given(shares, st.lists(st.sampled_from("abc"), max_size=300))
 def test_within_any_stratum_every_split_has_its_share_to_within_two(told: tuple[int, int, int], rows: list[str]) -> None:
     fractions = {name: share / sum(told) for name, share in zip(SPLITS, told, strict=True)}
-    strata = Strata(fractions, salt="s")
+    strata = StratifiedSplits(fractions, salt="s")
     given_to: dict[str, Counter[str]] = {}
     for stratum in rows:
         counts = given_to.setdefault(stratum, Counter())
@@ -24,7 +24,7 @@ def test_within_any_stratum_every_split_has_its_share_to_within_two(told: tuple[
 
 
 def test_small_strata_do_not_all_give_to_the_same_split() -> None:
-    strata = Strata({"train": 0.8, "validation": 0.1, "test": 0.1}, salt="s")
+    strata = StratifiedSplits({"train": 0.8, "validation": 0.1, "test": 0.1}, salt="s")
     drawn = Counter(strata.next_split(str(n)) for n in range(1000))
     assert 60 < drawn["test"] < 140
     assert 60 < drawn["validation"] < 140

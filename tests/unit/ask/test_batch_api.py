@@ -22,7 +22,7 @@ import synth_ray
 from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 from synth_ray.ask.batch_records import BATCHES
 from synth_ray.ask.teacher import Prompt
-from synth_ray.errors import Absent, AskFailed, EngineDead, JobError
+from synth_ray.errors import AskFailed, EngineDied, JobError, MissingResource
 from synth_ray.job.load import job_from
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, user
@@ -120,12 +120,12 @@ def test_a_provider_that_refuses_or_is_not_there_is_a_dead_engine(monkeypatch: p
     with batches(Provider()) as url:
         one = teacher(url)
         found = ask(one, prompt(1), prompt(2))
-        assert all(isinstance(error, EngineDead) and "another-secret" not in str(error) for error in found)
-        assert all(isinstance(error, EngineDead) for error in ask(one, prompt(3)))
+        assert all(isinstance(error, EngineDied) and "another-secret" not in str(error) for error in found)
+        assert all(isinstance(error, EngineDied) for error in ask(one, prompt(3)))
     gone = teacher(f"http://127.0.0.1:{free_port()}/v1", dead_after_s=0.3)
-    assert all(isinstance(error, EngineDead) for error in ask(gone, prompt(1)))
+    assert all(isinstance(error, EngineDied) for error in ask(gone, prompt(1)))
     monkeypatch.delenv("TEACHER_KEY")
-    with pytest.raises(Absent, match=r"models\.batch\.key_env"):
+    with pytest.raises(MissingResource, match=r"models\.batch\.key_env"):
         teacher("http://127.0.0.1:1/v1")
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import synth_ray
+from synth_ray.ask.adaptive_limit import EndpointLimiter
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
-from synth_ray.ask.lanes import Lanes
-from synth_ray.ask.openai_protocol import shared
+from synth_ray.ask.openai_protocol import split_tokens_by_length
 from synth_ray.ask.teacher import Prompt
-from synth_ray.errors import Absent, AskFailed, EngineDead
+from synth_ray.errors import AskFailed, EngineDied, MissingResource
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, Constraint, user
 from tests.endpoint_server import KEY, MODEL, Faults, faulty_server
@@ -81,18 +81,18 @@ def test_a_prompt_that_is_too_long_is_its_own_fault_and_quotes_nothing() -> None
 
 
 def test_a_wrong_key_an_unknown_model_and_nobody_there_stop_the_job_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Absent, match="wanted a server that answers, got none of 1"):
+    with pytest.raises(MissingResource, match="wanted a server that answers, got none of 1"):
         teacher(f"http://127.0.0.1:{free_port()}/v1").open()
     with faulty_server(Faults(key="another")) as url:
-        with pytest.raises(Absent, match="wanted a key that the server takes, got HTTP 401") as error:
+        with pytest.raises(MissingResource, match="wanted a key that the server takes, got HTTP 401") as error:
             teacher(url).open()
         assert KEY not in str(error.value)
     with faulty_server(Faults()) as url:
         other = Model.model_validate({"engine": "endpoint", "model": "x", "endpoint": {"urls": url, "key_env": "TEACHER_KEY"}})
-        with pytest.raises(Absent, match="wanted a model that the server has, got 'x'"):
+        with pytest.raises(MissingResource, match="wanted a model that the server has, got 'x'"):
             EndpointTeacher(other).open()
     monkeypatch.delenv("TEACHER_KEY")
-    with pytest.raises(Absent, match="wanted a key in the environment variable TEACHER_KEY"):
+    with pytest.raises(MissingResource, match="wanted a key in the environment variable TEACHER_KEY"):
         teacher("http://127.0.0.1:1/v1").open()
 
 
@@ -100,15 +100,15 @@ def test_what_a_server_cannot_do_is_never_left_out_in_silence() -> None:
     with faulty_server(Faults()) as url:
         one = teacher(url)
         one.open()
-        with pytest.raises(EngineDead, match="wanted a server that takes choices and patterns"):
+        with pytest.raises(EngineDied, match="wanted a server that takes choices and patterns"):
             ask(one, prompt(1, constraint=Constraint(choices=("a", "b"))))
-        with pytest.raises(EngineDead, match=r"sampling\.top_k: wanted a server that takes it"):
+        with pytest.raises(EngineDied, match=r"sampling\.top_k: wanted a server that takes it"):
             ask(one, Prompt([user("?")], "0" * 8, sampling={"top_k": 5}))
         where = {"urls": [url], "key_env": "TEACHER_KEY"}
         fields = {"engine": "endpoint", "model": MODEL, "endpoint": where, "chat_template_kwargs": {"enable_thinking": False}}
         thinker = EndpointTeacher(Model.model_validate(fields))
         thinker.open()
-        with pytest.raises(EngineDead, match=r"models\.chat_template_kwargs: wanted a server that takes them"):
+        with pytest.raises(EngineDied, match=r"models\.chat_template_kwargs: wanted a server that takes them"):
             ask(thinker, prompt(2))
 
 
@@ -121,7 +121,7 @@ def test_servers_that_answer_nobody_are_a_dead_engine_and_too_many_tries_are_the
     with faulty_server(Faults()) as url:
         gone = teacher(url, dead_after_s=0.2)
         gone.open()
-    with pytest.raises(EngineDead, match="wanted an answer, got none"):
+    with pytest.raises(EngineDied, match="wanted an answer, got none"):
         ask(gone, prompt(2))
 
 
@@ -142,20 +142,20 @@ def test_a_cancelled_ask_frees_its_place() -> None:
 
 @given(st.integers(0, 10_000), st.lists(st.text(max_size=20), min_size=1, max_size=8))
 def test_shared_tokens_sum_to_what_the_server_told(tokens: int, texts: list[str]) -> None:
-    assert sum(shared(tokens, texts)) == tokens
-    assert min(shared(tokens, texts)) >= 0
+    assert sum(split_tokens_by_length(tokens, texts)) == tokens
+    assert min(split_tokens_by_length(tokens, texts)) >= 0
 
 
 @given(st.lists(st.sampled_from(["answered", "refused", "gone"]), max_size=200), st.integers(1, 64))
 def test_a_limit_is_between_one_and_the_most(events: list[str], most: int) -> None:
     now = 0.0
-    lanes = Lanes(["a", "b"], most=most, clock=lambda: now)
+    lanes = EndpointLimiter(["a", "b"], max_limit=most, clock=lambda: now)
     for event in events:
         now += 1.0
-        lane = lanes.lanes[0]
+        lane = lanes.endpoints[0]
         lane.running = int(lane.limit)
         if event == "answered":
-            lanes.answered(lane, 0.1)
+            lanes.on_success(lane, 0.1)
         else:
             getattr(lanes, event)(lane)
         assert 1 <= lane.limit <= most
@@ -198,4 +198,4 @@ def test_a_job_says_where_and_holds_no_password() -> None:
     with pytest.raises(ValidationError, match="hold no password"):
         Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://me:secret@host/v1"}})
     one = Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://host/v1"}})
-    assert one.remote
+    assert one.sends_prompts_out

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from synth_ray.ask.engine_host import OwnProcess
-from synth_ray.ask.engines import VISIBLE, devices_of
-from synth_ray.ask.vllm_teacher import VllmTeacher
-from synth_ray.errors import AskFailed, EngineDead, JobError, TeacherError
+from synth_ray.ask.engines import CUDA_VISIBLE_DEVICES, assign_devices
+from synth_ray.ask.vllm.host import ProcessHost
+from synth_ray.ask.vllm.teacher import VllmTeacher
+from synth_ray.errors import AskFailed, EngineDied, JobError, TeacherError
 from synth_ray.job.document import Job
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Constraint
@@ -51,9 +51,9 @@ def test_a_killed_process_is_told_to_all_who_wait_and_all_who_come_later() -> No
         return list(await asyncio.gather(*asked, return_exceptions=True))
 
     deaths = asyncio.run(killed())
-    assert {type(one) for one in deaths} == {EngineDead}
+    assert {type(one) for one in deaths} == {EngineDied}
     assert "signal 9" in str(deaths[0])
-    with pytest.raises(EngineDead):
+    with pytest.raises(EngineDied):
         ask(teacher, prompt())
     teacher.close()
 
@@ -115,7 +115,7 @@ def test_a_text_is_the_same_whoever_spells_it(vllm_teacher: Any) -> None:
 @pytest.mark.vllm
 def test_the_process_ends_with_whoever_started_it() -> None:
     code = (
-        "import os; from synth_ray.ask.vllm_teacher import VllmTeacher; from synth_ray.job.models import Model\n"
+        "import os; from synth_ray.ask.vllm.teacher import VllmTeacher; from synth_ray.job.models import Model\n"
         f"teacher = VllmTeacher(Model(model={str(TINY_TEACHER)!r}, engine_args={SMALL!r})); teacher.open()\n"
         "print(teacher._host._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
@@ -147,19 +147,19 @@ def test_a_start_that_fails_says_what_the_engine_said(monkeypatch: pytest.Monkey
     python.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment\nexit 3\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    broken = VllmTeacher(Model(model=str(TINY_TEACHER)), host=OwnProcess({VISIBLE: "5,6"}))
+    broken = VllmTeacher(Model(model=str(TINY_TEACHER)), host=ProcessHost({CUDA_VISIBLE_DEVICES: "5,6"}))
     with pytest.raises(TeacherError, match="ended with code 3"):
         broken.open()
     broken.close()
-    assert f"{VISIBLE}=5,6\n" in (tmp_path / "environment").read_text()
+    assert f"{CUDA_VISIBLE_DEVICES}=5,6\n" in (tmp_path / "environment").read_text()
 
 
 def test_each_engine_of_a_replica_sees_its_own_accelerators_where_there_are_enough() -> None:
     small, large = Model(model="a"), Model(model="b", engine_args={"tensor_parallel_size": 2})
     served = Model.model_validate({"engine": "endpoint", "model": "c", "endpoint": {"urls": "http://127.0.0.1:1/v1"}})
-    assert devices_of([small, served, large], "4,5,6") == ["4", "", "5,6"]
-    assert devices_of([small, large], "4,5") == ["4,5", "4,5"]
-    assert devices_of([small, large], "") == ["", ""]
+    assert assign_devices([small, served, large], "4,5,6") == ["4", "", "5,6"]
+    assert assign_devices([small, large], "4,5") == ["4,5", "4,5"]
+    assert assign_devices([small, large], "") == ["", ""]
 
 
 @pytest.mark.parametrize(("gpus", "fits"), [(0, True), (2, True), (3, True), (1, False), (0.5, False), (4, False)])

@@ -12,12 +12,12 @@ import pytest
 
 from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
-from synth_ray.ask.engine_host import OwnThread
 from synth_ray.ask.openai_protocol import request_body
 from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.teacher import Prompt, Teacher
-from synth_ray.ask.vllm_teacher import VllmTeacher, chat_tokens
-from synth_ray.errors import AskFailed, EngineDead
+from synth_ray.ask.vllm.host import ThreadHost
+from synth_ray.ask.vllm.teacher import VllmTeacher, chat_tokens
+from synth_ray.errors import AskFailed, EngineDied
 from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion, Constraint, user
 from synth_ray.records import digest
@@ -66,7 +66,7 @@ def batched_teacher(served: tuple[str, str], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module")
 def threaded_teacher() -> Iterator[Teacher]:
     """The engine on a thread of this process, as one whose workers are Ray's is."""
-    one = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=ENGINE_ARGS), host=OwnThread())
+    one = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=ENGINE_ARGS), host=ThreadHost())
     one.open()
     yield one
     one.close()
@@ -198,7 +198,7 @@ def test_a_scripted_teacher_fails_empties_truncates_and_dies_as_told() -> None:
     assert ask(scripted(truncate_share=1.0), prompt())[0][0].finish_reason == "length"
     dying = scripted(die_after=1)
     ask(dying, prompt())
-    with pytest.raises(EngineDead):
+    with pytest.raises(EngineDied):
         ask(dying, prompt())
-    with pytest.raises(EngineDead):
+    with pytest.raises(EngineDied):
         ask(dying, prompt())

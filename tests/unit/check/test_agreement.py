@@ -44,15 +44,15 @@ def test_kappa_and_its_interval_are_those_of_the_textbook() -> None:
     found = agreement([a for a, _ in pairs], [b for _, b in pairs])
     assert found.kappa == pytest.approx(0.676, abs=0.0005)
     assert (found.high - found.low) / 2 / 1.96 == pytest.approx(0.087, abs=0.001)
-    assert not found.advisory
+    assert not found.is_advisory
 
 
 def test_little_gold_or_little_agreement_makes_scores_advice() -> None:
     good = ["a", "b"] * 24
-    assert agreement(good, good).advisory  # perfect, but on 48 rows
-    assert not agreement(good + good, good + good).advisory
-    assert agreement(["a", "b"] * 50, ["a"] * 50 + ["b"] * 50).advisory
-    assert agreement(["a"] * 60, ["a"] * 60).advisory
+    assert agreement(good, good).is_advisory  # perfect, but on 48 rows
+    assert not agreement(good + good, good + good).is_advisory
+    assert agreement(["a", "b"] * 50, ["a"] * 50 + ["b"] * 50).is_advisory
+    assert agreement(["a"] * 60, ["a"] * 60).is_advisory
 
 
 def test_a_corrected_rate_covers_the_truth_as_often_as_it_says() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synth_ray.check.checker import first_dropped, open_checker
 from synth_ray.check.quality import repetition
 from synth_ray.check.tokens import open_counter, tiktoken_of
-from synth_ray.errors import Absent, JobError
+from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.check import FLAGS, Check
 from synth_ray.records import STAGED
 from tests.conftest import TINY_TEACHER
@@ -84,7 +84,7 @@ def test_a_row_that_was_never_answered_keeps_its_reason_and_gets_no_flag() -> No
 
 
 def test_what_a_check_needs_and_does_not_find_stops_it_before_the_run() -> None:
-    with pytest.raises(Absent, match=r"check\.tokenizer.*'no-such-encoding'"):
+    with pytest.raises(MissingResource, match=r"check\.tokenizer.*'no-such-encoding'"):
         open_checker(Check(tokenizer="no-such-encoding"))
     with pytest.raises(JobError, match="label set"):
         open_checker(Check(verify="label"))

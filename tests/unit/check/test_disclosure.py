@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.check.disclosure import Sample, disclosure
+from synth_ray.check.disclosure import DigestSample, disclosure
 
 KINDS = {"plan": "category", "cost": "number", "day": "date", "note": "text"}
 
@@ -64,7 +64,7 @@ def test_too_few_tell_nothing() -> None:
 
 @given(st.permutations(range(40)))
 def test_a_sample_is_the_same_whichever_way_they_come(order: list[int]) -> None:
-    one, other = Sample(7), Sample(7)
+    one, other = DigestSample(7), DigestSample(7)
     for n in range(40):
         one.add(str(n), n)
         other.add(str(order[n]), order[n])

@@ -12,7 +12,7 @@ import pytest
 
 from synth_ray.check.checker import open_checker
 from synth_ray.check.sandbox import Limits, Sandbox, program_in
-from synth_ray.errors import Absent
+from synth_ray.errors import MissingResource
 from synth_ray.job.check import Check
 from synth_ray.records import STAGED
 from tests.rows import staged_row
@@ -25,7 +25,7 @@ def isolating() -> None:
     """On a host that cannot isolate, what is left to see is that it says so."""
     try:
         SANDBOX.probe()
-    except Absent as error:
+    except MissingResource as error:
         pytest.skip(str(error))
 
 

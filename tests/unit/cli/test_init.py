@@ -18,7 +18,7 @@ from synth_ray.cli.main import main, parser
 from synth_ray.cli.starters import FIRST, SEEDS_OF, starter
 from synth_ray.job.bundled import bundled_teacher_path
 from synth_ray.job.load import load_job
-from synth_ray.recipes.catalogue import OURS, options_of
+from synth_ray.recipes.catalogue import BUILT_IN, options_of
 from tests.conftest import ROOT, TINY_TEACHER
 
 SCRIPTED = {"engine": "scripted", "script": {"answers": ["{{ words }}"]}}
@@ -127,11 +127,11 @@ def test_init_asks_nothing_says_why_and_what_to_type_next(
 def test_the_command_line_names_the_recipes_there_are_and_the_nearest_to_one_there_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert tuple(SEEDS_OF) == OURS
+    assert tuple(SEEDS_OF) == BUILT_IN
     with pytest.raises(SystemExit):
         main(["init", "--help"])
     text = capsys.readouterr().out
-    assert all(name in text for name in OURS)
+    assert all(name in text for name in BUILT_IN)
     assert main(["init", str(tmp_path / "x"), "--recipe", "edge_case"]) == 2
     assert "got 'edge_case'; did you mean 'edge_cases'?" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

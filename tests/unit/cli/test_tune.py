@@ -11,21 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth_ray.cli.main import main
-from synth_ray.route.calibration import WORTH, Measured, best_of, sweep
+from synth_ray.meter.engine_sweep import MIN_SPEEDUP, Measurement, best_of, sweep
 from tests.route.test_route import job
 
 
 @given(speeds=st.dictionaries(st.tuples(st.sampled_from("ab"), st.integers(0, 3)), st.floats(1, 100), min_size=1))
 def test_a_sweep_ends_with_the_fastest_it_measured_or_with_what_the_job_says(speeds: dict[tuple[str, int], float]) -> None:
-    def measured(arguments: dict[str, Any]) -> Measured:
-        return Measured(arguments, tokens_s=sum(speeds.get(item, 0.5) for item in arguments.items()) or 1.0)
+    def measured(arguments: dict[str, Any]) -> Measurement:
+        return Measurement(arguments, tokens_s=sum(speeds.get(item, 0.5) for item in arguments.items()) or 1.0)
 
     tried = {name: [value for key, value in speeds if key == name] for name in "ab"}
     done = list(sweep({}, tried, measured))
     best = best_of(done)
     assert best.tokens_s >= done[0].tokens_s
-    assert best is done[0] or best.tokens_s > WORTH * done[0].tokens_s
-    assert all(one.tokens_s <= max(best.tokens_s, WORTH * done[0].tokens_s) for one in done)
+    assert best is done[0] or best.tokens_s > MIN_SPEEDUP * done[0].tokens_s
+    assert all(one.tokens_s <= max(best.tokens_s, MIN_SPEEDUP * done[0].tokens_s) for one in done)
 
 
 def test_the_command_measures_each_setting_in_a_process_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

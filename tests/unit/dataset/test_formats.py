@@ -205,5 +205,5 @@ def test_a_format_that_holds_no_row_is_an_error_that_says_why(
 @pytest.mark.parametrize("body", ["{", "[]", '{"name": "x"}', '{"name": 1, "arguments": {}}'])
 def test_a_tool_call_that_is_none_leaves_its_row_out(body: str) -> None:
     row = {"messages": said([("user", "x"), ("assistant", f"<tool_call>{body}</tool_call>")]), "fields": "{}"}
-    with pytest.raises(formats.LeftOut, match="a tool call that is none"):
+    with pytest.raises(formats.NotRepresentable, match="a tool call that is none"):
         formats.openai_sft(row)

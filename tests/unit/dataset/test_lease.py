@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from synth_ray.dataset.lease import Lease
-from synth_ray.dataset.process import driver_name, ended, is_gone
+from synth_ray.dataset.process import driver_name, is_dead, mark_ended
 from synth_ray.errors import Conflict
 from synth_ray.storage import Storage
 
@@ -36,7 +36,7 @@ def test_a_stale_lease_is_taken_over_and_its_holder_fences_itself(store: Storage
 
 def test_a_driver_known_to_be_dead_is_replaced_at_once(store: Storage) -> None:
     Lease.claim(store, "one", now=100.0)
-    assert Lease.claim(store, "two", now=100.1, is_gone=lambda driver: driver == "one").driver == "two"
+    assert Lease.claim(store, "two", now=100.1, is_dead=lambda driver: driver == "one").driver == "two"
 
 
 @pytest.mark.parametrize("stale", [False, True])
@@ -63,20 +63,20 @@ def test_of_drivers_that_start_together_exactly_one_wins(store: Storage, stale: 
 
 
 def test_a_live_process_is_not_gone_and_a_dead_one_is() -> None:
-    assert not is_gone(driver_name())
+    assert not is_dead(driver_name())
     code = "from synth_ray.dataset.process import driver_name; print(driver_name())"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert is_gone(told)
-    assert not is_gone(told.replace(told.split("/")[0], "another-host", 1))
+    assert is_dead(told)
+    assert not is_dead(told.replace(told.split("/")[0], "another-host", 1))
     # The number of a dead process may be given to another one.
     mine = driver_name().split("/")
     assert mine[3] == str(os.getpid())
-    assert is_gone("/".join([*mine[:4], "1", "nonce"]))
-    assert not is_gone("what is this")
+    assert is_dead("/".join([*mine[:4], "1", "nonce"]))
+    assert not is_dead("what is this")
 
 
 def test_a_driver_that_ended_in_this_process_is_gone_though_the_store_was_never_told() -> None:
     one, other = driver_name(), driver_name()
-    ended(one)
-    assert is_gone(one)
-    assert not is_gone(other)
+    mark_ended(one)
+    assert is_dead(one)
+    assert not is_dead(other)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from synth_ray.dataset.ledger import CHUNKS, COMMITS, JOB, Commit, Ledger
 from synth_ray.dataset.ranges import Ranges
-from synth_ray.errors import Conflict, JobError, NotThere, StorageError
+from synth_ray.errors import Conflict, JobError, ObjectNotFound, StorageError
 from synth_ray.storage import Storage
 from tests.rows import staged_chunk
 
@@ -29,7 +29,7 @@ def test_an_uncommitted_chunk_is_not_there(store: Storage) -> None:
     ledger = Ledger(store)
     store.write(f"{CHUNKS}00000001/0123456789abcdef.parquet", b"half")
     assert len(ledger.commits()) == 0
-    with pytest.raises(NotThere):
+    with pytest.raises(ObjectNotFound):
         ledger.read(1)
 
 

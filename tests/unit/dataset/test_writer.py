@@ -154,7 +154,7 @@ def test_real_rows_have_no_teacher_and_refused_rows_say_why() -> None:
     staged = rows(2, origin="real", depth=0, reason="echo", detail="why")
     shape = RowShape(PROVENANCE)
     assert shape.accepted(staged)["teacher"].to_pylist() == [None, None]
-    refused = shape.refused(staged.append_column("verdict", pa.array(["rejected"] * 2))).to_pylist()[0]
+    refused = shape.rejected(staged.append_column("verdict", pa.array(["rejected"] * 2))).to_pylist()[0]
     assert (refused["verdict"], refused["reason"], refused["detail"], refused["similarity"]) == (
         "rejected",
         "echo",

@@ -17,7 +17,7 @@ from synth_ray.admit.admission import Admission
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.embedding import embedding_column, open_embedder, vectors_in
 from synth_ray.dedup.fingerprint import Fingerprinter
-from synth_ray.errors import Absent
+from synth_ray.errors import MissingResource
 from synth_ray.job.dedup import Dedup, Semantic
 from synth_ray.records import STAGED, digest
 from tests.rows import staged_row
@@ -129,9 +129,9 @@ def test_a_transformer_of_a_folder_gives_each_text_its_vector_whatever_stands_be
 
 
 def test_a_model_that_is_not_there_or_does_not_load_is_an_error_first(tmp_path: Path) -> None:
-    with pytest.raises(Absent, match="wanted a folder with an embedding model"):
+    with pytest.raises(MissingResource, match="wanted a folder with an embedding model"):
         open_embedder(Semantic(model=str(tmp_path)))
     (tmp_path / "tokenizer.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"broken")
-    with pytest.raises(Absent, match="wanted a model that loads"):
+    with pytest.raises(MissingResource, match="wanted a model that loads"):
         open_embedder(Semantic(model=str(tmp_path)))

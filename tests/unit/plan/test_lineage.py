@@ -5,8 +5,8 @@ import random
 from synth_ray.job.split import Split
 from synth_ray.plan.lineage import Lineages
 from synth_ray.plan.seeds import RejectedSeed
+from synth_ray.prepare.split_groups import SplitAssigner
 from synth_ray.records import Seed
-from synth_ray.route.grouping import Groups
 
 HALVES = Split(fractions={"train": 0.5, "test": 0.5})
 
@@ -38,7 +38,7 @@ def test_near_duplicate_seeds_never_straddle_splits() -> None:
         for j in range(3):
             words[draw.randrange(40)] = f"x{i}"
             seeds.append(seed(3 * i + j, " ".join(words)))
-    placed = [s for s in Groups(HALVES).place(seeds) if isinstance(s, Seed)]
+    placed = [s for s in SplitAssigner(HALVES).assign(seeds) if isinstance(s, Seed)]
     assert len(placed) == 1200
     for at in range(0, 1200, 3):
         assert len({(s.lineage, s.split) for s in placed[at : at + 3]}) == 1
@@ -52,16 +52,16 @@ def test_a_seed_between_two_splits_is_a_lineage_conflict_and_one_near_a_real_row
     tail = [f"t{i}" if i % 15 == 3 and i >= 60 else w for i, w in enumerate(between)]
     conflicts = 0
     for attempt in range(20):
-        groups = Groups(Split(fractions=HALVES.fractions, salt=str(attempt)))
-        ends = [s.split for s in groups.place([seed(1, " ".join(head)), seed(2, " ".join(tail))]) if isinstance(s, Seed)]
-        [third] = groups.place([seed(3, " ".join(between))])
+        groups = SplitAssigner(Split(fractions=HALVES.fractions, salt=str(attempt)))
+        ends = [s.split for s in groups.assign([seed(1, " ".join(head)), seed(2, " ".join(tail))]) if isinstance(s, Seed)]
+        [third] = groups.assign([seed(3, " ".join(between))])
         refused = isinstance(third, RejectedSeed)
         assert refused == (ends[0] != ends[1])
         conflicts += refused and third.reason == "lineage_conflict"
     assert 0 < conflicts < 20
-    groups = Groups(HALVES)
-    [real] = groups.reserve([seed(9, " ".join(head))])
+    groups = SplitAssigner(HALVES)
+    [real] = groups.reserve_for_eval([seed(9, " ".join(head))])
     assert real.split == "test"
-    [near] = groups.place([seed(10, " ".join([*head, "more"]))])
+    [near] = groups.assign([seed(10, " ".join([*head, "more"]))])
     assert isinstance(near, RejectedSeed)
     assert near.reason == "reserved_for_eval"

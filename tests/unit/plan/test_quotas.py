@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from synth_ray.errors import JobError
 from synth_ray.job.target import Balance
-from synth_ray.plan.cells import Cells, parted
-from synth_ray.plan.draws import Draws
+from synth_ray.plan.cells import Cells, apportion
+from synth_ray.plan.pool_sampler import PoolSampler
 from synth_ray.plan.quotas import Quotas
 from synth_ray.records import Seed
 
@@ -30,18 +30,18 @@ def run(wanted: list[int], rates: list[float], order: random.Random, **more: Any
     room = np.array(wanted)
     frontier = 0
     while True:
-        requests = plan.next(len(chunks), SIZE) if len(chunks) - frontier < 8 else None
+        requests = plan.next_requests(len(chunks), SIZE) if len(chunks) - frontier < 8 else None
         if requests is not None and not requests.any():
             return chunks, plan
         if requests is not None:
-            plan.planned(len(chunks), requests)
+            plan.on_planned(len(chunks), requests)
             chunks.append(requests.tolist())
         while frontier < len(chunks) and (requests is None or order.random() < 0.5):
             draw = random.Random(frontier)
             good = [sum(draw.random() < rate for _ in range(n)) for n, rate in zip(chunks[frontier], rates, strict=True)]
             taken = np.minimum(room, good)
             room -= taken
-            plan.admitted(frontier, taken)
+            plan.on_admitted(frontier, taken)
             frontier += 1
             requests = requests if requests is not None else np.zeros(1)
 
@@ -108,18 +108,18 @@ def test_no_request_is_drawn_twice_and_a_resumed_plan_draws_the_same(pools: list
             counts[pool] = (take + at * pool) % 6
         return counts
 
-    whole = Draws(order, pool_of, 4)
-    drawn = [whole.draw(requests(take, at)) for at, take in enumerate(takes)]
+    whole = PoolSampler(order, pool_of, 4)
+    drawn = [whole.take(requests(take, at)) for at, take in enumerate(takes)]
     flat = [number for chunk in drawn for number in chunk]
     assert len(set(flat)) == len(flat)
     for chunk, (at, take) in zip(drawn, enumerate(takes), strict=True):
         seeds = [order(n // len(pools))[n % len(pools)] for n in chunk]
         assert np.bincount(pool_of[seeds], minlength=4).tolist() == requests(take, at).tolist()
     cut = data.draw(st.integers(0, len(takes)))
-    resumed = Draws(order, pool_of, 4)
+    resumed = PoolSampler(order, pool_of, 4)
     for at in range(cut):
         assert resumed.counts(drawn[at]).tolist() == requests(takes[at], at).tolist()
-    assert [resumed.draw(requests(takes[at], at)) for at in range(cut, len(takes))] == drawn[cut:]
+    assert [resumed.take(requests(takes[at], at)) for at in range(cut, len(takes))] == drawn[cut:]
 
 
 def seeds(*labels: str | None) -> list[Seed]:
@@ -128,26 +128,26 @@ def seeds(*labels: str | None) -> list[Seed]:
 
 def noted(balance: Balance | None, *labels: str | None) -> Cells:
     cells = Cells(balance)
-    assert len(list(cells.seeds.noting(seeds(*labels)))) == len(labels)
+    assert len(list(cells.seeds.observe(seeds(*labels)))) == len(labels)
     return cells
 
 
 def test_wanted_rows_by_cell() -> None:
     labels = ("b", "a", "b", None, "b")
-    assert noted(None, *labels).wanted(9) == {"": 9}
-    assert noted(Balance(by="label", shares="equal"), *labels).wanted(9) == {"a": 5, "b": 4}
-    assert noted(Balance(by="label", up_to=2), *labels).wanted(None) == {"a": 1, "b": 0}
+    assert noted(None, *labels).wanted_rows(9) == {"": 9}
+    assert noted(Balance(by="label", shares="equal"), *labels).wanted_rows(9) == {"a": 5, "b": 4}
+    assert noted(Balance(by="label", up_to=2), *labels).wanted_rows(None) == {"a": 1, "b": 0}
     like = noted(Balance(by="label", like={"path": "x"}), *labels)
-    assert like.wanted(10, seeds("a", "b", "b", "b", None)) == {"a": 3, "b": 7}
-    assert like.seeds.of_seed(["a", "b"]).tolist() == [1, 0, 1, -1, 1]
+    assert like.wanted_rows(10, seeds("a", "b", "b", "b", None)) == {"a": 3, "b": 7}
+    assert like.seeds.cells_of_seeds(["a", "b"]).tolist() == [1, 0, 1, -1, 1]
     with pytest.raises(JobError, match="wanted a seed in every cell, got none in 1 of 2"):
-        noted(Balance(by="label", shares={"a": 1, "c": 1}), *labels).wanted(10)
+        noted(Balance(by="label", shares={"a": 1, "c": 1}), *labels).wanted_rows(10)
     with pytest.raises(JobError, match="name shares by value"):
-        noted(Balance(by="other", shares="equal"), *labels).wanted(10)
+        noted(Balance(by="other", shares="equal"), *labels).wanted_rows(10)
 
 
 @given(st.dictionaries(st.text(max_size=3), st.floats(0.01, 100), min_size=1), st.integers(0, 10_000))
 def test_parts_sum_to_the_whole_and_are_within_one_of_their_share(shares: dict[str, float], whole: int) -> None:
-    parts = parted(shares, whole)
+    parts = apportion(shares, whole)
     assert sum(parts.values()) == whole
     assert all(abs(parts[name] - whole * share / sum(shares.values())) <= 1 for name, share in shares.items())

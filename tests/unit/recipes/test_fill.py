@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from synth_ray.job.running import Plan
-from synth_ray.plan.cells import Values
+from synth_ray.plan.cells import FieldCodes
 from synth_ray.plan.chunks import Planner
 from synth_ray.recipes.catalogue import find
 from synth_ray.recipes.fill import Fill
@@ -50,8 +50,8 @@ def test_a_seed_without_an_answer_and_an_empty_example_are_reasons() -> None:
 
 def test_companions_are_of_the_same_cell_and_split() -> None:
     seeds = Seeds(seed(f"p{i}", intent="abc"[i % 3]) for i in range(60))
-    values = Values(["intent"])
-    assert len(list(values.noting(seeds))) == 60
+    values = FieldCodes(["intent"])
+    assert len(list(values.observe(seeds))) == 60
     recipe = find("fill")
     options = recipe.options(by="intent", shots=5)
     planner = Planner(seeds, recipe=recipe, options=options, plan=Plan(), ask_digest="a", alike=values.codes)

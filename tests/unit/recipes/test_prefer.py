@@ -15,7 +15,7 @@ from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.errors import JobError
 from synth_ray.job.load import BadJob, job_from
 from synth_ray.recipes.contract import Completion, Constraint
-from synth_ray.recipes.judge import scored
+from synth_ray.recipes.judge import score_answer
 from synth_ray.records import Message, Reason
 from tests.unit.recipes.standins import Says, made, says, seed
 
@@ -133,7 +133,7 @@ class Rubric:
 
 
 def rubric(teacher: Teacher) -> dict[str, int] | None:
-    return asyncio.run(scored(Rubric(teacher), "2 + 2?", "4", criteria=CRITERIA))  # type: ignore[arg-type]
+    return asyncio.run(score_answer(Rubric(teacher), "2 + 2?", "4", criteria=CRITERIA))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

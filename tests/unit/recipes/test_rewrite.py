@@ -13,9 +13,9 @@ from synth_ray.job.load import BadJob, job_from
 from synth_ray.job.models import RecipeChoice
 from synth_ray.recipes.catalogue import options_of
 from synth_ray.recipes.passages import counter, passages
-from synth_ray.recipes.templates import constants
+from synth_ray.recipes.templates import constants_of
 from synth_ray.records import Reason
-from synth_ray.route.stager import compared
+from synth_ray.workers.row_stages import comparison_of_job
 from tests.conftest import TINY_TEACHER
 from tests.unit.recipes.standins import made, says, seed
 
@@ -71,11 +71,11 @@ def test_the_real_engine_answers_in_the_asked_form(vllm_teacher: Teacher) -> Non
 
 
 def test_what_the_template_puts_into_every_row_is_masked() -> None:
-    assert constants("Rewrite the text below {{ style }}. Keep every fact; add none.\n\n{{ passage }}\nThe end.") == (
+    assert constants_of("Rewrite the text below {{ style }}. Keep every fact; add none.\n\n{{ passage }}\nThe end.") == (
         "Rewrite the text below",
         ". Keep every fact; add none.",
     )
     job = job_from(
         {"name": "m", "seeds": "x.jsonl", "recipe": "rewrite", "models": {"teacher": {"engine": "scripted"}}, "output": "out"}
     )
-    assert "Rewrite the text below" in compared(job)[1]
+    assert "Rewrite the text below" in comparison_of_job(job)[1]

@@ -17,7 +17,7 @@ from synth_ray.ask.asker import Asker
 from synth_ray.ask.teacher import Teacher
 from synth_ray.errors import JobError
 from synth_ray.job.models import Sampling
-from synth_ray.recipes.marginals import drawn, learnt
+from synth_ray.recipes.marginals import learn_marginals, sample_record
 from synth_ray.recipes.stand_in import RECIPE, StandIn, learn
 from synth_ray.records import Draft, Request, Seed, digest
 from tests.unit.recipes.standins import says, seed
@@ -61,7 +61,7 @@ def test_marginals_are_kept_and_nothing_rare_is_drawn(number: int) -> None:
     draw = random.Random(number)
     rows = table(draw)
     options = learned(rows, together=[["plan", "region"]])
-    found = [drawn(options.table, random.Random(digest(number, n))) for n in range(1500)]
+    found = [sample_record(options.table, random.Random(digest(number, n))) for n in range(1500)]
     pairs, real = (Counter((one["plan"], one["region"]) for one in some) for some in (found, rows))
     assert set(pairs) <= {("basic", "north"), ("basic", "south"), ("pro", "east")}
     for pair, n in pairs.items():
@@ -113,7 +113,10 @@ def test_tables_that_cannot_be_stood_in_for_are_refused() -> None:
         learned(rows, together=[["plan", "cost"]])
     with pytest.raises(ValidationError, match="wanted a valid Jinja expression"):
         StandIn.model_validate({"constraints": ["age >"]})
-    assert learnt(rows, ["plan", "note"], kinds={"plan": "text"}, together=[], rarer_than=5)["fields"]["plan"]["kind"] == "text"
+    assert (
+        learn_marginals(rows, ["plan", "note"], kinds={"plan": "text"}, together=[], rarer_than=5)["fields"]["plan"]["kind"]
+        == "text"
+    )
 
 
 @pytest.mark.vllm

@@ -9,10 +9,10 @@ import pytest
 from bench.pii_fuzz import fragments, fuzzed
 from bench.pii_texts import corpus
 from synth_ray.job.scrub import Policy, Scrub, Secrets
-from synth_ray.scrub import exact, stock
-from synth_ray.scrub.exact import ExactPatterns
+from synth_ray.scrub.detect.patterns import PatternFinder
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.patterns import PatternFinder
+from synth_ray.scrub.presidio import exact, stock
+from synth_ray.scrub.presidio.exact import ExactPatterns
 from synth_ray.scrub.scrubber import open_scrubber
 
 NEVER = 1e18
@@ -58,7 +58,7 @@ def test_a_presidio_that_was_not_read_runs_unaided_and_finds_the_same(
 ) -> None:
     monkeypatch.setitem(exact._ENGINE, "presidio_analyzer.pattern_recognizer", "another digest")
     unaided = ExactPatterns()
-    assert {job.gate for job in unaided._jobs} == {None}
+    assert {job.gate for job in unaided._detectors} == {None}
     open_scrubber(Scrub())
     for sample in corpus(10, seed=76):
         assert unaided.find([sample.text], until=NEVER) == fast.find([sample.text], until=NEVER)
@@ -66,4 +66,4 @@ def test_a_presidio_that_was_not_read_runs_unaided_and_finds_the_same(
 
 def test_a_regex_that_was_not_read_has_no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "GATES", {})
-    assert all(job.gate is None for job in ExactPatterns()._jobs if job.entity in ("EMAIL_ADDRESS", "US_SSN", "IP_ADDRESS"))
+    assert all(job.gate is None for job in ExactPatterns()._detectors if job.entity in ("EMAIL_ADDRESS", "US_SSN", "IP_ADDRESS"))

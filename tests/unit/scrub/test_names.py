@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from synth_ray.errors import Absent, JobError
+from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.scrub import Scrub
-from synth_ray.scrub.name_models import Mention, base, mentions_of
-from synth_ray.scrub.names import OVERLAP, Model, NameFinder, open_names, windows
+from synth_ray.scrub.detect.name_models import Mention, mentions_of, open_names, split_bio_label
+from synth_ray.scrub.detect.names import OVERLAP, NameFinder, NameModel, windows
 from synth_ray.scrub.scrubber import open_scrubber
 
 NAMES = ["PERSON", "LOCATION"]
@@ -105,27 +105,27 @@ def test_a_model_that_finds_nothing_is_refused_by_its_canary(tmp_path: Path) -> 
     nlp = spacy.blank("en")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PERSON", "pattern": "X"}, {"label": "GPE", "pattern": "Y"}])
     nlp.to_disk(tmp_path / "deaf")
-    with pytest.raises(Absent, match="none of LOCATION, PERSON"):
+    with pytest.raises(MissingResource, match="none of LOCATION, PERSON"):
         open_scrubber(Scrub(engine="spacy", model=str(tmp_path / "deaf")))
 
 
 @pytest.mark.parametrize("engine", ["spacy", "transformers", "gliner"])
 @pytest.mark.parametrize("model", ["", "en_core_web_lg", "/nowhere/at/all"])
 def test_an_absent_model_stops_the_job(engine: str, model: str) -> None:
-    with pytest.raises(Absent, match=r"scrub\.model: wanted"):
+    with pytest.raises(MissingResource, match=r"scrub\.model: wanted"):
         open_scrubber(Scrub(engine=engine, model=model))  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gliner") is not None, reason="gliner is installed")
 def test_an_absent_package_stops_the_job(tmp_path: Path) -> None:
-    with pytest.raises(Absent, match="wanted the package gliner"):
+    with pytest.raises(MissingResource, match="wanted the package gliner"):
         open_scrubber(Scrub(engine="gliner", model=str(tmp_path)))
 
 
 @pytest.mark.parametrize("engine", ["spacy", "transformers"])
 def test_a_broken_model_stops_the_job(tmp_path: Path, engine: str) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(Absent, match="wanted a model that engine"):
+    with pytest.raises(MissingResource, match="wanted a model that engine"):
         open_scrubber(Scrub(engine=engine, model=str(tmp_path)))  # type: ignore[arg-type]
 
 
@@ -133,7 +133,7 @@ def test_an_error_of_a_model_is_never_nothing_found(placeholders: object) -> Non
     def broken(texts: object) -> list[list[Mention]]:
         raise RuntimeError("out of memory")
 
-    finder = NameFinder(Model(frozenset({"PER"}), 100, broken), labels={}, wanted=NAMES, batch_texts=2)
+    finder = NameFinder(NameModel(frozenset({"PER"}), 100, broken), labels={}, wanted=NAMES, batch_texts=2)
     with pytest.raises(RuntimeError):
         finder.find(["x"], until=1e18)
 
@@ -148,7 +148,7 @@ def test_windows_cover_a_text_and_overlap() -> None:
 
 
 def test_bioes_labels_and_labels_without_a_prefix_make_whole_mentions() -> None:
-    assert [base(label) for label in ("O", "B-PER", "E-PER", "S-LOC", "private_name", "X-1")] == [
+    assert [split_bio_label(label) for label in ("O", "B-PER", "E-PER", "S-LOC", "private_name", "X-1")] == [
         ("", ""), ("B", "PER"), ("E", "PER"), ("S", "LOC"), ("I", "private_name"), ("I", "X-1"),
     ]  # fmt: skip
     words, offsets = [None, 0, 0, 1, 2, 3, None], [(0, 0), (0, 2), (2, 4), (5, 8), (9, 11), (12, 15), (0, 0)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from synth_ray.errors import Absent, JobError
+from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.scrub import Scrub, Secrets
-from synth_ray.scrub.opening import CANARIES
-from synth_ray.scrub.patterns import PatternFinder
+from synth_ray.scrub.detect.patterns import PatternFinder
+from synth_ray.scrub.opening import SELF_TEST_TEXTS
 from synth_ray.scrub.scrubber import open_scrubber
 
 
@@ -17,14 +17,14 @@ def test_an_entity_nobody_finds_stops_the_job() -> None:
 
 
 def test_an_entity_whose_canary_is_not_found_stops_the_job() -> None:
-    with pytest.raises(Absent, match="none of MEDICAL_LICENSE"):
+    with pytest.raises(MissingResource, match="none of MEDICAL_LICENSE"):
         open_scrubber(
             Scrub(entities=["EMAIL_ADDRESS", "MEDICAL_LICENSE"], thresholds={"MEDICAL_LICENSE": 1.0}, allow=["AB1234563"])
         )
 
 
 def test_every_entity_that_is_advertised_has_a_canary() -> None:
-    assert PatternFinder(Scrub()).entities <= CANARIES.keys()
+    assert PatternFinder(Scrub()).entities <= SELF_TEST_TEXTS.keys()
 
 
 def test_a_broken_regex_of_the_job_stops_it_without_running_anything() -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from bench.pii_texts import corpus
 from synth_ray.job.scrub import Policy, Scrub, Secrets
+from synth_ray.scrub.detect.patterns import PatternFinder
 from synth_ray.scrub.findings import spans_of
-from synth_ray.scrub.opening import chooser
-from synth_ray.scrub.patterns import PatternFinder
+from synth_ray.scrub.opening import finding_filter
 
 ALL = [
     "CREDIT_CARD",
@@ -26,7 +26,7 @@ ALL = [
 class Looking:
     def __init__(self, **section: object) -> None:
         self.section = Scrub(**{"entities": ALL, **section})  # type: ignore[arg-type]
-        self._finder, self._choose = PatternFinder(self.section), chooser(self.section)
+        self._finder, self._choose = PatternFinder(self.section), finding_filter(self.section)
 
     def __call__(self, text: str) -> list[tuple[str, str]]:
         found = self._choose(text, self._finder.find([text], until=1e18)[0])

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from synth_ray.errors import Absent
+from synth_ray.errors import MissingResource
 from synth_ray.job.scrub import Scrub
 from synth_ray.records import Reason
-from synth_ray.scrub.cards import issued
+from synth_ray.scrub.detect.cards import has_issuer_range
 from synth_ray.scrub.findings import ScrubFailed
-from synth_ray.scrub.opening import CANARIES
-from synth_ray.scrub.placeholders import PLACEHOLDER
+from synth_ray.scrub.opening import SELF_TEST_TEXTS
+from synth_ray.scrub.replace.placeholders import PLACEHOLDER
+from synth_ray.scrub.replace.surrogates import SURROGATE, Surrogates
 from synth_ray.scrub.scrubber import Scrubber, open_scrubber
-from synth_ray.scrub.surrogates import SURROGATE, Surrogates
 from tests.unit.scrub.conftest import KEY
 
 CHAT = {
@@ -62,7 +62,8 @@ def test_a_placeholder_that_is_there_already_is_not_given_again(placeholders: Sc
 
 def test_surrogates_are_stable_per_key_and_lie_in_reserved_ranges(surrogates: Scrubber) -> None:
     texts = [
-        CANARIES[e] for e in ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS", "MAC_ADDRESS")
+        SELF_TEST_TEXTS[e]
+        for e in ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS", "MAC_ADDRESS")
     ]
     first, again = surrogates.record(texts).value, surrogates.record({"other": list(reversed(texts))}).value
     assert first == list(reversed(again["other"]))
@@ -71,7 +72,7 @@ def test_surrogates_are_stable_per_key_and_lie_in_reserved_ranges(surrogates: Sc
     assert all(SURROGATE.search(text) for text in first)
     mail, phone, card, iban, ssn, ip, _ = first
     assert "@example.com " in mail and re.search(r"-555-01\d\d,", phone) and " 000-" in ssn
-    assert not issued(re.sub(r"\D", "", card)) and " XX00 " in iban
+    assert not has_issuer_range(re.sub(r"\D", "", card)) and " XX00 " in iban
     assert not ipaddress.ip_address(ip.split()[5]).is_global
 
 
@@ -84,7 +85,7 @@ def test_two_spellings_of_a_value_have_one_surrogate_and_entities_differ() -> No
 
 def test_surrogates_without_a_key_or_with_a_short_one_stop_the_job() -> None:
     for environment in ({}, {"SYNTH_RAY_SCRUB_KEY": "short"}):
-        with pytest.raises(Absent, match="SYNTH_RAY_SCRUB_KEY") as told:
+        with pytest.raises(MissingResource, match="SYNTH_RAY_SCRUB_KEY") as told:
             open_scrubber(Scrub(replace="surrogate"), environment=environment)
         assert "short" not in str(told.value)
     open_scrubber(Scrub(replace="surrogate", key_env="OTHER"), environment={"OTHER": KEY["SYNTH_RAY_SCRUB_KEY"]})

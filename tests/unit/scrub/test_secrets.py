@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from synth_ray.errors import Absent, JobError
+from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.scrub import Scrub, Secrets
-from synth_ray.scrub.patterns import PatternFinder
+from synth_ray.scrub.detect.patterns import PatternFinder
 from synth_ray.scrub.scrubber import open_scrubber
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
@@ -106,5 +106,5 @@ def test_a_bad_rules_file_stops_the_job(tmp_path: Path, rules: str, told: str) -
 
 
 def test_an_absent_rules_file_stops_the_job() -> None:
-    with pytest.raises(Absent, match="got none at"):
+    with pytest.raises(MissingResource, match="got none at"):
         open_scrubber(Scrub(secrets=Secrets(rules_file="/nowhere/rules.toml")))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from synth_ray.errors import NotThere, StorageError
-from synth_ray.storage import open_anywhere, open_storage, split_url
+from synth_ray.errors import ObjectNotFound, StorageError
+from synth_ray.storage import open_file, open_storage, split_url
 
 FULL_DISK = """
 import resource, sys
@@ -61,7 +61,7 @@ def test_a_file_where_a_folder_should_be_is_told_apart_from_an_absent_one(tmp_pa
     store.write("a", b"1")
     with pytest.raises(StorageError, match="Not a directory") as caught:
         store.write("a/b", b"2")
-    assert not isinstance(caught.value, NotThere)
+    assert not isinstance(caught.value, ObjectNotFound)
 
 
 def test_an_exception_of_the_caller_is_not_taken_for_one_of_the_store(tmp_path: Path) -> None:
@@ -101,9 +101,9 @@ def test_an_endpoint_with_credentials_is_refused(endpoint: str) -> None:
 
 def test_a_seed_file_is_opened_wherever_it_is(tmp_path: Path) -> None:
     (tmp_path / "seeds.jsonl").write_bytes(b"one\ntwo\n")
-    with open_anywhere(str(tmp_path / "seeds.jsonl")) as file:
+    with open_file(str(tmp_path / "seeds.jsonl")) as file:
         assert file.read(3) == b"one"
         file.seek(0)
         assert file.read().splitlines() == [b"one", b"two"]
-    with pytest.raises(NotThere):
-        open_anywhere(str(tmp_path / "nothing"))
+    with pytest.raises(ObjectNotFound):
+        open_file(str(tmp_path / "nothing"))

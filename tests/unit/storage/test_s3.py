@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from synth_ray.errors import NotThere, StorageError
-from synth_ray.storage import Retry, open_anywhere, open_storage
+from synth_ray.errors import ObjectNotFound, StorageError
+from synth_ray.storage import Retry, open_file, open_storage
 from synth_ray.storage.s3 import S3Storage, client_for
 from tests.servers import CREDENTIALS
 
@@ -68,11 +68,11 @@ def test_a_bucket_that_is_not_there_is_told(moto_server: str) -> None:
 
 def test_a_seed_file_is_opened_wherever_it_is(moto_server: str, bucket: str) -> None:
     open_storage(f"s3://{bucket}/seeds", endpoint_url=moto_server).write("a.jsonl", b"one\ntwo\n")
-    with open_anywhere(f"s3://{bucket}/seeds/a.jsonl", endpoint_url=moto_server) as file:
+    with open_file(f"s3://{bucket}/seeds/a.jsonl", endpoint_url=moto_server) as file:
         assert file.seekable()
         assert file.read().splitlines() == [b"one", b"two"]
-    with pytest.raises(NotThere):
-        open_anywhere(f"s3://{bucket}/seeds/b.jsonl", endpoint_url=moto_server)
+    with pytest.raises(ObjectNotFound):
+        open_file(f"s3://{bucket}/seeds/b.jsonl", endpoint_url=moto_server)
 
 
 ENDPOINT_FROM_THE_CHAIN = """

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from synth_ray.errors import Conflict, NotThere, StorageError
+from synth_ray.errors import Conflict, ObjectNotFound, StorageError
 from synth_ray.storage import Storage
 from synth_ray.storage.s3_stream import PART_BYTES
 
@@ -31,7 +31,7 @@ def test_an_absent_object_is_not_there(store: Storage) -> None:
     store.write("folder/x", b"")
     for path in ("nothing", "folder/y", "folder"):
         for act in (store.read, store.open_input, store.etag):
-            with pytest.raises(NotThere):
+            with pytest.raises(ObjectNotFound):
                 act(path)
         assert not store.exists(path)
     store.delete("nothing")

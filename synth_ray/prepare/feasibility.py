@@ -1,0 +1,47 @@
+"""Refuses jobs whose own numbers would make them wait, before anything is asked."""
+
+from __future__ import annotations
+
+from synth_ray.errors import JobError
+from synth_ray.job.document import Job
+from synth_ray.job.running import IN_FLIGHT_PER_SEQUENCE
+
+
+def refuse_short_lag(job: Job) -> None:
+    """Raises JobError where the lag holds fewer requests than the replicas can have in flight: they would starve."""
+    if not job.target.is_set:
+        return
+    per_replica = job.cluster.in_flight or IN_FLIGHT_PER_SEQUENCE * job.models.teacher.max_running
+    in_flight, lag, size = per_replica * job.cluster.teachers, job.target.lag, job.plan.chunk_requests
+    if lag * size < in_flight:
+        raise JobError(
+            f"target.lag: wanted a lag of at least the {in_flight:,} requests that {job.cluster.teachers} replicas hold, "
+            f"got {lag} chunks of {size:,}; set target.lag: {-(-in_flight // size)}, or larger chunks, or cluster.in_flight"
+        )
+
+
+def refuse_slow_batches(job: Job, *, requests: int) -> None:
+    """Raises JobError where requests may not take as long as a provider's batch (up to a day), or where `requests` would take too
+    many batches one after the other.
+    """
+    sections = [model.batch for model in job.models.by_role().values() if model.batch is not None]
+    if not sections:
+        return
+    longest = 3600 * max(section.window_hours for section in sections)
+    if job.limits.request_deadline_s < longest:
+        raise JobError(
+            f"limits.request_deadline_s: wanted at least the {longest:,} s a batch may take, times the steps of the recipe, got "
+            f"{job.limits.request_deadline_s:,.0f}; set it so"
+        )
+    if job.cluster.teachers != 1:
+        raise JobError(
+            f"cluster.teachers: wanted one replica to send a provider's batches, got {job.cluster.teachers}; set teachers: 1"
+        )
+    ahead, max_rounds = job.target.lag * job.plan.chunk_requests, min(section.max_rounds for section in sections)
+    rounds = -(-requests // ahead)
+    if job.target.is_set and rounds > max_rounds:
+        raise JobError(
+            f"target.lag: wanted at most {max_rounds} batches one after the other (models.teacher.batch.max_rounds), got "
+            f"{rounds}: each waits for rows that {ahead:,} requests earlier were admitted; set target.lag: "
+            f"{-(-requests // (max_rounds * job.plan.chunk_requests))}, or leave the target out"
+        )

@@ -1,0 +1,153 @@
+"""From staged chunks to the dataset: admit in chunk order, write rows as they are admitted, and count them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synth_ray.admit.admission import Admission
+from synth_ray.check.disclosure import DigestSample
+from synth_ray.check.judging import JudgeReliability
+from synth_ray.dataset.ledger import Ledger
+from synth_ray.dataset.writer import DatasetWriter
+from synth_ray.meter.tally import Tally
+from synth_ray.prepare.plan_record import numbers_of
+from synth_ray.prepare.schedule import Schedule
+from synth_ray.recipes.judged import GOLD
+from synth_ray.records import SPLITS, Reason, Verdict, fields_of
+from synth_ray.scrub.counts import pii_counts
+
+
+class Publisher:
+    """Admits chunk after chunk, each once. The dataset is a function of the chunks, in their order."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        admission: Admission,
+        writer: DatasetWriter,
+        tally: Tally,
+        schedule: Schedule,
+        restage: Callable[[pa.Table], pa.Table] | None = None,
+        has_gold: bool = False,
+        judge: JudgeReliability | None = None,
+        sample: DigestSample | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._admission = admission
+        self._writer = writer
+        self._tally = tally
+        self._schedule = schedule
+        self._restage = restage
+        self._has_gold = has_gold
+        self.judge = judge
+        self.sample = sample
+        self.real_by_split: dict[str, int] = {}
+        self.real_mixed_rows = 0
+        self.mix_rejected: Counter[str] = Counter()
+        self.gold_pairs: Counter[tuple[str, str]] = Counter()
+        """Of the accepted rows with a gold label: how often each label was given for each gold label."""
+
+    @property
+    def contaminated_by_set(self) -> dict[str, int]:
+        """Rows contaminated by each evaluation set."""
+        return self._admission.contaminated_by_set
+
+    def write_real_rows(self, real: pa.Table) -> None:
+        """Write the real evaluation rows; admission indexed them before the first chunk."""
+        for split in SPLITS:
+            rows = real.filter(pc.equal(real["split"], split))
+            if rows.num_rows:
+                self._writer.write(split, rows)
+                self.real_by_split[split] = rows.num_rows
+        self._tally.pii.update(pii_counts(real))
+
+    def admit_real_rows(self, mixed: pa.Table) -> None:
+        """Decide and write the real rows of `mix`, before any synthetic row."""
+        decided = self._admission.decide(mixed, remaining_rows=np.array([mixed.num_rows]))
+        rows = _with_verdicts(mixed, decided)
+        accepted = rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value))
+        self._write(rows)
+        for split in SPLITS:
+            if n := int(pc.sum(pc.equal(accepted["split"], split)).as_py() or 0):
+                self.real_by_split[split] = self.real_by_split.get(split, 0) + n
+        self.real_mixed_rows = accepted.num_rows
+        self.mix_rejected = Counter(reason for reason in rows["reason"].to_pylist() if reason is not None)
+        self._tally.pii.update(pii_counts(mixed))
+
+    def admit(self, chunk: int) -> None:
+        """Decide every row of a committed chunk and write it to its split or to `rejected/`."""
+        commit = self._ledger.commit(chunk)
+        staged = self._ledger.open(commit)
+        if superseded := self._schedule.superseded_positions(chunk):
+            staged = staged.filter(pc.invert(pc.is_in(staged["position"], value_set=pa.array(sorted(superseded), pa.int32()))))
+        if self._restage is not None:
+            staged = self._restage(staged)
+        self._update_judge(staged, commit.facts.get("attempts", {}))
+        numbers = numbers_of(commit)
+        self._schedule.refuse_other_plan(chunk, numbers)
+        cells = self._schedule.cells_of(staged, numbers)
+        decided = self._admission.decide(staged, cells)
+        accepted = pc.equal(decided["verdict"], Verdict.ACCEPTED.value).to_numpy()
+        self._schedule.on_admitted(chunk, np.bincount(cells[accepted], minlength=len(self._schedule.remaining_rows)))
+        self._tally.index_bytes = self._admission.index_bytes
+        rows = _with_verdicts(staged, decided)
+        self._write(rows)
+        self._count(rows, commit.facts)
+        kept = rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value))
+        if self._has_gold:
+            self._count_gold_agreement(kept)
+        if self.sample is not None:
+            for name, fields in zip(kept["id"].to_pylist(), fields_of(kept), strict=True):
+                self.sample.add(name, fields)
+
+    def _update_judge(self, staged: pa.Table, attempts: dict[str, int]) -> None:
+        """Gold rows are in the first chunk, so it is known before any row is decided whether the judge may reject."""
+        if self.judge is None:
+            return
+        self.judge.add_gold(attempts)
+        self.judge.add_rows(staged)
+        if self.judge.is_advisory:
+            self._admission.stop_rejecting_on(Reason.POORLY_JUDGED)
+
+    def _count_gold_agreement(self, accepted: pa.Table) -> None:
+        for label, fields in zip(accepted["completion"].to_pylist(), fields_of(accepted), strict=True):
+            if (gold := fields.get("gold")) is not None:
+                self.gold_pairs[label, gold] += 1
+
+    def _write(self, rows: pa.Table) -> None:
+        accepted = pc.equal(rows["verdict"], Verdict.ACCEPTED.value)
+        for split in SPLITS:
+            chosen = rows.filter(pc.and_(accepted, pc.equal(rows["split"], split)))
+            if chosen.num_rows:
+                self._writer.write(split, chosen)
+        refused = rows.filter(pc.invert(accepted))
+        if refused.num_rows:
+            self._writer.reject(refused)
+
+    def _count(self, rows: pa.Table, facts: dict[str, Any]) -> None:
+        tally = self._tally
+        for group in rows.group_by(["verdict", "reason"]).aggregate([([], "count_all")]).to_pylist():
+            count = group["count_all"]
+            if group["verdict"] == Verdict.ACCEPTED.value:
+                tally.accepted += count
+            else:
+                counter = tally.rejected if group["verdict"] == Verdict.REJECTED.value else tally.failed
+                counter[group["reason"]] += count
+        tally.pii.update(pii_counts(rows))
+        tally.committed_tokens.update(facts.get("tokens", {}))
+        attempts = facts.get("attempts", {})
+        tally.attempts.update({name: n for name, n in attempts.items() if not name.startswith(GOLD)})
+
+
+def _with_verdicts(staged: pa.Table, decided: pa.Table) -> pa.Table:
+    rows = staged.drop_columns(["reason", "detail"])
+    for name in ("verdict", "reason", "detail", "witness", "similarity"):
+        rows = rows.append_column(name, decided[name])
+    return rows

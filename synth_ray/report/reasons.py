@@ -1,0 +1,235 @@
+"""What each reason means, where it comes from, and what to change when there are many of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from synth_ray.records import Reason
+
+Stage = Literal["seed", "ask", "recipe", "check", "scrub", "admit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One reason. `stages` are those that raise it, in the order of the route; `advice` names job keys in backticks.
+
+    A key that begins with `recipe.` is an option of one of the built-in recipes.
+    """
+
+    stages: tuple[Stage, ...]
+    meaning: str
+    advice: str
+
+
+_SEEDS: dict[Reason, Entry] = {
+    Reason.BROKEN_JSON: Entry(
+        ("seed",),
+        "A line, or an element of a JSON array, is not valid JSON.",
+        "Repair the file at the lines that the manifest names; for one object per line set `seeds.format` to jsonl.",
+    ),
+    Reason.INVALID_UTF8: Entry(
+        ("seed",), "A row holds bytes that are not UTF-8.", "Convert the file to UTF-8; the job has no key for another encoding."
+    ),
+    Reason.MISSING_FIELD: Entry(
+        ("seed", "recipe"),
+        "A row lacks a field: a seed its prompt; a row of `mix.real`, or a seed of `build` or `fill`, its answer.",
+        "Map the field by `seeds.fields` (our name: theirs), or set `seeds.shape`; with `fill` an answer can be asked by "
+        "`recipe.answer`.",
+    ),
+    Reason.WRONG_TYPE: Entry(
+        ("seed", "recipe"),
+        "A field has another type than text, or a CSV row has more or fewer cells than its header.",
+        "Correct the mapping in `seeds.fields` or the `seeds.shape`; in a CSV file look for quotes that do not close.",
+    ),
+    Reason.EMPTY_SEED: Entry(
+        ("seed",), "The prompt of a seed has no text.", "Remove such rows, or map another field to the prompt by `seeds.fields`."
+    ),
+    Reason.DUPLICATE_SEED: Entry(
+        ("seed",),
+        "The same seed was read before, or became the same once personal data was scrubbed from it.",
+        "Nothing is lost. If the seeds differ in a field that was not read, add it to `seeds.fields`.",
+    ),
+    Reason.LINEAGE_CONFLICT: Entry(
+        ("seed",),
+        "A seed is near two groups of seeds that are in different splits already.",
+        "Raise `split.group_at`, or remove near-duplicate seeds.",
+    ),
+    Reason.TOO_DEEP: Entry(
+        ("seed",),
+        "A seed was made by a model, and is more generations away from real data than the job allows.",
+        "Use real seeds, or raise `seeds.allow_depth` on purpose.",
+    ),
+    Reason.RESERVED_FOR_EVAL: Entry(
+        ("seed",),
+        "A seed is in one group with a real evaluation row, so it may not be trained on.",
+        "Remove seeds that repeat evaluation rows; `split.group_at` is the similarity from which a seed is near one.",
+    ),
+    Reason.HELD_OUT: Entry(
+        ("seed",),
+        "A record that `stand_in` keeps back on purpose, to test what the shown records gave away.",
+        "Nothing is wrong: `recipe.holdout` is the share that is kept back.",
+    ),
+}
+
+_ASKED: dict[Reason, Entry] = {
+    Reason.DEADLINE: Entry(
+        ("ask",),
+        "A request had not ended at its deadline.",
+        "Raise `limits.request_deadline_s`, lower `sampling.max_tokens`, or lower `cluster.in_flight`; then run with "
+        "--retry-failed.",
+    ),
+    Reason.PROMPT_TOO_LONG: Entry(
+        ("ask",),
+        "A prompt has more tokens than the engine takes.",
+        "Raise max_model_len in `models.teacher.engine_args`, cut the seeds, or show fewer examples (`recipe.shots`).",
+    ),
+    Reason.ENGINE_ERROR: Entry(
+        ("ask",),
+        "The engine or the server gave no answer: it refused the ask, every try failed, or the request kills engines.",
+        "Read the row's detail. For servers see `models.teacher.endpoint.retries` and `models.teacher.endpoint.timeout_s`; run "
+        "with --retry-failed after an outage.",
+    ),
+    Reason.RECIPE_ERROR: Entry(
+        ("recipe",),
+        "The recipe raised an error, a template could not be rendered, or the recipe made fewer rows than it declares.",
+        "The detail names the error's type. Look at `synth-ray preview`; correct `recipe.template` or the recipe's code.",
+    ),
+    Reason.NO_ANSWER: Entry(
+        ("recipe",),
+        "A step of the recipe came to no text: an empty instruction, an empty example, or no vote that fits.",
+        "Raise `sampling.max_tokens`, look at `synth-ray preview`, and choose a larger teacher (`models.teacher.model`).",
+    ),
+}
+
+_CHECKED: dict[Reason, Entry] = {
+    Reason.EMPTY_COMPLETION: Entry(
+        ("check",), "The answer has no text.", "Look at `sampling.stop` and at the template with `synth-ray preview`."
+    ),
+    Reason.TRUNCATED: Entry(
+        ("recipe", "check"), "The answer was cut off by its token limit.", "Raise `sampling.max_tokens`, or ask for less text."
+    ),
+    Reason.TOO_FEW_TOKENS: Entry(
+        ("check",), "The answer is shorter than the job wants.", "Lower `check.min_tokens`, or ask for more text."
+    ),
+    Reason.TOO_MANY_TOKENS: Entry(
+        ("check",),
+        "The answer or its prompt is longer than the job wants.",
+        "Raise `check.max_tokens` or `check.max_prompt_tokens`, or lower `sampling.max_tokens`.",
+    ),
+    Reason.SCHEMA_MISMATCH: Entry(
+        ("recipe", "check"),
+        "The answer does not fit the recipe's JSON Schema, lacks a part that was asked for, or breaks a constraint.",
+        "Raise `sampling.max_tokens` (JSON that was cut off never fits); simplify `recipe.schema` or `recipe.constraints`.",
+    ),
+    Reason.REPETITION_LOOP: Entry(
+        ("check",),
+        "One passage, repeated, fills too large a share of the answer.",
+        "Raise `sampling.temperature` or `sampling.repetition_penalty`; `check.max_repetition` is the limit.",
+    ),
+    Reason.REFUSAL: Entry(
+        ("check",),
+        "The answer begins as a refusal does.",
+        "Change the template or the teacher; `check.refusals` adds patterns, `check.drop` without refusal keeps such rows.",
+    ),
+    Reason.ECHO: Entry(
+        ("check",),
+        "The answer repeats its prompt.",
+        "Take a chat model, with `models.teacher.chat` on; `check.echo` is the limit.",
+    ),
+    Reason.WRONG_LANGUAGE: Entry(
+        ("check",),
+        "Most letters of the answer are of another writing system than the job wants.",
+        "Name the language in the template, or correct `check.script`.",
+    ),
+    Reason.NOT_TRUE: Entry(
+        ("check",),
+        "The verifier found the answer wrong: a sum, a label, a form, a claim its passage does not support, or a failed test.",
+        "Look at rows in rejected/; check `check.gold`, `check.labels`, `check.pattern`, `check.tests` or `check.min_support`.",
+    ),
+    Reason.POORLY_JUDGED: Entry(
+        ("check",),
+        "The judge's mean score is below the minimum.",
+        "Lower `check.judge.min_score`, rewrite `check.judge.criteria`, or keep the rows (leave it out of `check.drop`).",
+    ),
+}
+
+_BY_RECIPE: dict[Reason, Entry] = {
+    Reason.NO_AGREEMENT: Entry(
+        ("recipe",),
+        "Votes of `label` agree too little, or a judge of `prefer` changed its mind with the order of the answers.",
+        "Lower `recipe.min_agreement`, describe the labels better (`recipe.labels`), or name another `models.judge`.",
+    ),
+    Reason.TIE: Entry(
+        ("recipe",),
+        "The judge prefers neither of the two answers, or all answers are the same.",
+        "Raise `recipe.temperature` or `recipe.n` so that answers differ; sharpen `recipe.criteria`.",
+    ),
+    Reason.NOT_EVOLVED: Entry(
+        ("recipe",),
+        "No rewrite of an instruction held, within the tries of its step.",
+        "Raise `recipe.tries` or `recipe.max_words`; the manifest's attempts say which rule eliminated the rewrites.",
+    ),
+    Reason.BAD_TOOL_CALL: Entry(
+        ("recipe",),
+        "The arguments of a tool call never fitted the tool's schema.",
+        "Raise `recipe.tries` or `sampling.max_tokens`; simplify the schemas in `recipe.tools`.",
+    ),
+}
+
+_SCRUBBED: dict[Reason, Entry] = {
+    Reason.TOO_MUCH_PII: Entry(
+        ("seed", "scrub"),
+        "More personal data was found than a row may hold.",
+        "Raise `scrub.max_findings`, or take kinds that are false alarms out of `scrub.entities`.",
+    ),
+    Reason.SCRUB_FAILED: Entry(
+        ("seed", "scrub"),
+        "The row could not be scrubbed: an error, too much time, or text that did not come to rest. Its text is dropped.",
+        "Raise `scrub.record_timeout_s` for very long rows; the log names each row and its cause.",
+    ),
+}
+
+_ADMITTED: dict[Reason, Entry] = {
+    Reason.EXACT_DUPLICATE: Entry(
+        ("admit",),
+        "The compared text is that of a kept row.",
+        "Raise `sampling.temperature`, use more varied seeds, or compare other columns (`dedup.compares`).",
+    ),
+    Reason.NEAR_DUPLICATE: Entry(
+        ("admit",),
+        "The compared text shares most of its word n-grams with a kept row.",
+        "Raise `dedup.threshold`; leave out what a template puts into every row (`dedup.mask`); use more varied seeds.",
+    ),
+    Reason.SEMANTIC_DUPLICATE: Entry(
+        ("admit",),
+        "The row says the same as a kept row, in other words.",
+        "Raise `dedup.semantic.threshold`, or leave `dedup.semantic` out.",
+    ),
+    Reason.CONTAMINATED: Entry(
+        ("admit",),
+        "The row quotes an evaluation set that the job stays clear of; the detail names the set.",
+        "Remove the set's texts from the seeds; `decontaminate.ngram` and `decontaminate.coverage` are the limits.",
+    ),
+    Reason.COPIED: Entry(
+        ("admit",),
+        "A stand-in repeats a real record, a passage of one, or a planted canary; the detail says which.",
+        "Show fewer records (`recipe.shots`) or take another teacher; `recipe.longest_run` and `recipe.coverage` are the limits.",
+    ),
+    Reason.CROSS_SPLIT: Entry(
+        ("admit",),
+        "The row repeats a kept row of another split, or shares 13 words in a row with one across the line between training and "
+        "evaluation.",
+        "Mask what a template puts into every row (`dedup.mask`); use seeds that differ more; or evaluate on real rows alone "
+        "(`split.fractions`, `split.real`).",
+    ),
+    Reason.OVER_QUOTA: Entry(
+        ("admit",),
+        "The dataset, or the row's cell of the balance, has as many rows as it may have.",
+        "Nothing is wrong. Raise `target.accepted`, `target.balance.up_to` or `mix.max_synthetic_share` for more rows.",
+    ),
+}
+
+ENTRIES: Mapping[Reason, Entry] = _SEEDS | _ASKED | _CHECKED | _BY_RECIPE | _SCRUBBED | _ADMITTED
+"""Every reason, in the order of `records.Reason`."""

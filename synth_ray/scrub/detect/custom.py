@@ -1,0 +1,80 @@
+"""What a job brings itself: recognizers of its own and values that are always replaced."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from synth_ray.errors import JobError
+from synth_ray.job.scrub import Recognizer
+from synth_ray.scrub.detect.context_words import ContextWords, boosted_score
+from synth_ray.scrub.findings import Finding
+from synth_ray.scrub.text_view import TextView, seconds_left
+
+
+def compile_re2(expression: str, *, where: str, caseless: bool = False) -> Any:
+    """The expression in RE2, which is linear in the text. Raises JobError when it is not RE2's syntax."""
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.case_sensitive = not caseless
+    options.max_mem = 64 << 20
+    try:
+        return re2.compile(expression.encode(), options)
+    except re2.error as error:
+        message = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else "an error"
+        raise JobError(f"{where}: wanted a regular expression in RE2 syntax, got {message}; RE2 has no lookaround") from None
+
+
+def recognizer(section: Recognizer, *, where: str) -> Any:
+    """How a recognizer of the job looks. Its first group, if it has one, is what is found."""
+    regex = compile_re2(section.regex, where=where)
+    cue = ContextWords("|".join(re.escape(w).replace(r"\ ", r"\s+") for w in section.context)) if section.context else None
+
+    def find(reading: TextView, until: float) -> Iterator[Finding]:
+        seconds_left(until)
+        for m in regex.finditer(reading.data):
+            start, end = m.span(1) if regex.groups and m.span(1)[0] >= 0 else m.span()
+            start, end = reading.char_offset(start), reading.char_offset(end)
+            if start < end:
+                helped = cue is not None and cue.is_near(reading.text, start, end)
+                yield Finding(section.entity, start, end, boosted_score(section.score) if helped else section.score)
+
+    return find
+
+
+def gate(values: Sequence[str]) -> str | None:
+    """What must be in a text that holds one of the values; None when their letters have cases a gate does not see."""
+    if not all(v.isascii() for v in values):
+        return None
+    return "|".join(re.escape(v.strip()) for v in sorted(set(values)))
+
+
+def deny_list_finder(entity: str, values: Sequence[str]) -> Any:
+    """How values that are always replaced are looked for: as whole words, without case."""
+    import re2
+
+    longest_first = sorted({v.strip() for v in values}, key=lambda v: (-len(v), v))
+    regex = compile_re2("|".join(re2.escape(v) for v in longest_first), where=f"scrub.deny.{entity}", caseless=True)
+    folded = [(v.casefold(), len(v)) for v in longest_first]
+
+    def find(reading: TextView, until: float) -> Iterator[Finding]:
+        seconds_left(until)
+        text, at = reading.text, 0
+        while m := regex.search(reading.data, at):
+            start = reading.char_offset(m.start())
+            ends = (start + n for v, n in folded if text[start : start + n].casefold() == v)
+            end = next((end for end in ends if _is_whole_word(text, start, end)), 0)
+            at = m.start() + 1
+            if end:
+                at = m.start() + len(text[start:end].encode("utf-8", "surrogatepass"))
+                yield Finding(entity, start, end, 1.0)
+
+    return find
+
+
+def _is_whole_word(text: str, start: int, end: int) -> bool:
+    before, after = text[start - 1 : start], text[end : end + 1]
+    return not (before.isalnum() and text[start].isalnum()) and not (after.isalnum() and text[end - 1].isalnum())

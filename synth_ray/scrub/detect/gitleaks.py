@@ -1,0 +1,145 @@
+"""Secret rules of a file in the gitleaks TOML format: regex, secretGroup, entropy, keywords and allowlists."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synth_ray.errors import JobError, MissingResource
+from synth_ray.scrub.detect.passwords import entropy
+from synth_ray.scrub.findings import Finding
+from synth_ray.scrub.text_view import TextView, seconds_left
+
+
+@dataclass(frozen=True, slots=True)
+class Allowlist:
+    """Matches that are no secret. `every` asks for all its kinds at once, else one is enough."""
+
+    regexes: tuple[Any, ...]
+    stopwords: tuple[str, ...]
+    target: str
+    every: bool
+
+    def holds(self, *, secret: str, match: str, line: str) -> bool:
+        target = {"match": match, "line": line}.get(self.target, secret)
+        verdicts = []
+        if self.regexes:
+            verdicts.append(any(r.search(target) for r in self.regexes))
+        if self.stopwords:
+            verdicts.append(any(word in secret.lower() for word in self.stopwords))
+        return bool(verdicts) and (all(verdicts) if self.every else any(verdicts))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. Law: it asks nothing of a file's path; a rule that is about paths alone is left out."""
+
+    name: str
+    regex: Any
+    group: int
+    bits: float
+    keywords: tuple[str, ...]
+    allowlists: tuple[Allowlist, ...]
+
+    @property
+    def gate(self) -> str | None:
+        """One of the rule's keywords; a rule without any is asked of every text."""
+        named = bool(self.keywords) and all(k.isascii() for k in self.keywords)
+        return "|".join(re.escape(k) for k in self.keywords) if named else None
+
+    def find(self, reading: TextView, until: float) -> Iterator[Finding]:
+        seconds_left(until)
+        for m in self.regex.finditer(reading.data):
+            group = self._group(m)
+            start, end = m.span(group)
+            secret = reading.data[start:end].decode("utf-8", "replace")
+            if not secret or (self.bits and entropy(secret) <= self.bits) or self._allowed(reading.data, m, secret):
+                continue
+            yield Finding("SECRET", reading.char_offset(start), reading.char_offset(end), 0.9)
+
+    def _group(self, m: Any) -> int:
+        """The group that is named, else the first that matched, else everything."""
+        if self.group:
+            return self.group
+        return next((g for g in range(1, self.regex.groups + 1) if m.span(g)[0] >= 0 and m.span(g)[0] < m.span(g)[1]), 0)
+
+    def _allowed(self, data: bytes, m: Any, secret: str) -> bool:
+        if not self.allowlists:
+            return False
+        match = data[m.start() : m.end()].decode("utf-8", "replace")
+        begin, end = data.rfind(b"\n", 0, m.start()) + 1, data.find(b"\n", m.end())
+        line = data[begin : end if end >= 0 else len(data)].decode("utf-8", "replace")
+        return any(a.holds(secret=secret, match=match, line=line) for a in self.allowlists)
+
+
+def load_rules(file: str) -> list[Rule]:
+    """The rules of a local file. Raises Absent when it is not there, JobError when it is no such file."""
+    try:
+        document = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingResource(f"scrub.secrets.rules_file: wanted a local file, got none at '{file}'; check the path") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _wrong(file, "a file in the gitleaks TOML format", type(error).__name__) from None
+    if document.get("extend"):
+        raise _wrong(file, "a file that stands alone", "one with [extend]")
+    rules = document.get("rules")
+    if not isinstance(rules, list) or not rules:
+        raise _wrong(file, "[[rules]]", "none")
+    try:
+        shared = tuple(_allowlist(file, a) for a in _allowlists(document))
+        rules_ = [_rule(file, rule, shared) for rule in rules if rule.get("regex")]
+    except (TypeError, ValueError, AttributeError):
+        raise _wrong(file, "regex, secretGroup, entropy, keywords and allowlists of their types", "another type") from None
+    if not rules_:
+        raise _wrong(file, "a rule with a regex", f"{len(rules)} without")
+    return rules_
+
+
+def _wrong(file: str, wanted: str, got: str) -> JobError:
+    return JobError(f"scrub.secrets.rules_file: {file}: wanted {wanted}, got {got}; repair the file or leave it out")
+
+
+def _rule(file: str, rule: dict[str, Any], shared: Sequence[Allowlist]) -> Rule:
+    name = str(rule.get("id", "rule"))
+    regex = _compiled(file, name, rule["regex"])
+    group = int(rule.get("secretGroup", 0))
+    if group > regex.groups:
+        raise _wrong(file, f"a secretGroup of rule '{name}' up to {regex.groups}", str(group))
+    return Rule(
+        name=name,
+        regex=regex,
+        group=group,
+        bits=float(rule.get("entropy", 0)),
+        keywords=tuple(str(k).lower() for k in rule.get("keywords", ())),
+        allowlists=(*(_allowlist(file, a) for a in _allowlists(rule)), *shared),
+    )
+
+
+def _allowlists(rule: dict[str, Any]) -> list[dict[str, Any]]:
+    single = [rule["allowlist"]] if isinstance(rule.get("allowlist"), dict) else []
+    return [*single, *rule.get("allowlists", ())]
+
+
+def _allowlist(file: str, allowlist: dict[str, Any]) -> Allowlist:
+    return Allowlist(
+        regexes=tuple(_compiled(file, "allowlist", r, text=True) for r in allowlist.get("regexes", ())),
+        stopwords=tuple(str(w).lower() for w in allowlist.get("stopwords", ())),
+        target=str(allowlist.get("regexTarget", "secret")),
+        every=str(allowlist.get("condition", "OR")).upper() in ("AND", "&&") and not allowlist.get("paths"),
+    )
+
+
+def _compiled(file: str, name: str, regex: str, *, text: bool = False) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 64 << 20
+    try:
+        return re2.compile(regex if text else regex.encode(), options)
+    except re2.error:
+        raise _wrong(file, f"an RE2 expression in '{name}'", "another") from None

@@ -1,0 +1,74 @@
+"""Which addresses are somebody's: those routed on the internet, and no version numbers, section numbers or fingerprints."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from functools import lru_cache
+
+from synth_ray.scrub.findings import Finding
+
+_VERSION_BEFORE = re.compile(
+    r"(?i)(?:\b(?:version|ver|release|build|section|chapter|firmware|driver|update|package|revision|rev|oid|clause|article)"
+    r"\b[\s:=\"'(]{0,3}(?:is\s|to\s|number\s|no\.?\s)?|[=<>~^]=\s?|\bv\.?\s?|[A-Za-z]/)$"
+)
+_ADDRESS_BEFORE = re.compile(
+    r"(?i)\b(?:ip|ips|ipv4|host|hosts|server|address|addr|login|logins|from|client|gateway|router|dns|ping|ssh|connect|"
+    r"connected|traffic|request|requests|blocked|banned|subnet|proxy|vpn|node|endpoint|inet|dst|src|peer|https?)\b"
+)
+_ROUTED = ipaddress.ip_network("2000::/3")
+_SMALL = 31
+"""Four numbers below this look like a version unless a word says that they are an address."""
+_LINK_ONLY = 10
+"""A longer link-local address than fe80::1:1 holds the interface's own number, which is made of its hardware address."""
+
+
+def is_public_ip(text: str, finding: Finding) -> bool:
+    """Whether a stock IP finding is an address on the internet that stands as one."""
+    routed = _is_routed(text[finding.start : finding.end])
+    if routed == "IPv4":
+        return _stands_alone(text, finding) and not _is_version(text, finding)
+    return routed == "IPv6"
+
+
+@lru_cache(maxsize=4096)
+def _is_routed(value: str) -> str:
+    """The kind of a routed address, or nothing."""
+    try:
+        ip = ipaddress.ip_interface(value.partition("%")[0]).ip
+    except ValueError:
+        return ""
+    if isinstance(ip, ipaddress.IPv6Address):
+        return "IPv6" if (ip in _ROUTED and ip.is_global) or (ip.is_link_local and len(value) > _LINK_ONLY) else ""
+    return "IPv4" if ip.is_global and not ip.is_multicast else ""
+
+
+_TIED_BEFORE = re.compile(r"[0-9]\.$|-$|[#$\\]$")
+_TIED_AFTER = re.compile(r"\.[0-9]|-[0-9A-Za-z]|[A-Za-z_]")
+
+
+def _stands_alone(text: str, finding: Finding) -> bool:
+    before = text[max(0, finding.start - 2) : finding.start]
+    return not (before and not before[-1].isspace() and _TIED_BEFORE.search(before)) and not _TIED_AFTER.match(text, finding.end)
+
+
+def _is_version(text: str, finding: Finding) -> bool:
+    before = text[max(0, finding.start - 40) : finding.start]
+    if before.endswith("//"):
+        return False
+    numbers = text[finding.start : finding.end].partition("/")[0].split(".")
+    if max(map(int, numbers)) < _SMALL and not _ADDRESS_BEFORE.search(before):
+        return True
+    return bool(_VERSION_BEFORE.search(before))
+
+
+_HEX_NEIGHBOUR = re.compile(r"[:-][0-9A-Fa-f]{2}")
+
+
+def is_device_mac(text: str, finding: Finding) -> bool:
+    """Whether a MAC finding is one: not all ones or zeros, not part of a longer fingerprint."""
+    value = text[finding.start : finding.end]
+    before, after = text[max(0, finding.start - 3) : finding.start], text[finding.end : finding.end + 3]
+    if len(set(re.sub("[^0-9A-Fa-f]", "", value).lower())) < 2:
+        return False
+    return not re.search(r"[0-9A-Fa-f]{2}[:-]$", before) and not _HEX_NEIGHBOUR.match(after)

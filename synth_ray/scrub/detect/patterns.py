@@ -1,0 +1,167 @@
+"""The engine `patterns`: stock Presidio's recognizers on the fast path, the policy's rules on top, and secrets, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from synth_ray.job.scrub import Scrub
+from synth_ray.scrub.detect import cards, context_words, custom, emails, gitleaks, ibans, ips, passwords, phones, tokens, wallets
+from synth_ray.scrub.detect.context_words import ContextWords, boosted_score
+from synth_ray.scrub.findings import Finding
+from synth_ray.scrub.presidio import stock
+from synth_ray.scrub.presidio.exact import Detector, Find, detectors_of, without_duplicates
+from synth_ray.scrub.presidio.prefilter import FOLDS_TO_ASCII, Prefilter
+from synth_ray.scrub.text_view import TextView, seconds_left
+
+SECRET = "SECRET"
+Accept = Callable[[str, Finding], bool]
+
+
+class GatedDetector(NamedTuple):
+    """A job as the policy sees it: what it may keep, and the words without which it stays below its threshold."""
+
+    detector: Detector
+    accept: Accept | None = None
+    context: ContextWords | None = None
+    context_gate: int | None = None
+    needs_context: bool = False
+
+
+_MAX_COMBINATIONS = 4096  # of gates that a text opens: few are common
+
+
+class PatternFinder:
+    """A `Finder` of structured identifiers and secrets.
+
+    Law: with every rule of the policy off and secrets off, its findings are stock Presidio's. A text is asked for all gates in
+    one pass; a text that opens none costs nothing more.
+    """
+
+    def __init__(self, section: Scrub) -> None:
+        self._section = section
+        self._prefilter = Prefilter()
+        self._analyzer = stock.analyzer()
+        known = frozenset(self._analyzer.get_supported_entities(stock.LANGUAGE))
+        self.entities = known | {SECRET, *section.deny} | {r.entity for r in section.recognizers}
+        wanted = set(section.wanted()) & known
+        self._detectors_by_gates = lru_cache(_MAX_COMBINATIONS)(self._unlocked_by)
+        self._detectors = [
+            *self._stock_detectors(wanted),
+            *self._policy_detectors(wanted),
+            *self._secret_detectors(),
+            *self._custom_detectors(),
+        ]
+
+    def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
+        return [self._find(text, until) for text in texts]
+
+    def _find(self, text: str, until: float) -> list[Finding]:
+        looks = self._detectors_for(text)
+        if not looks:
+            return []
+        seconds_left(until)
+        reading = TextView(text)
+        findings = [f for look in looks for f in self._accepted(look, reading, until)]
+        return without_duplicates(findings) if findings else findings
+
+    def _detectors_for(self, text: str) -> Sequence[GatedDetector]:
+        if not text.isascii() and FOLDS_TO_ASCII.search(text):
+            return self._detectors
+        return self._detectors_by_gates(self._prefilter.matching(text))
+
+    def _unlocked_by(self, fired: frozenset[int]) -> Sequence[GatedDetector]:
+        return [
+            look
+            for look in self._detectors
+            if (look.detector.gate is None or look.detector.gate in fired)
+            and (not look.needs_context or look.context_gate in fired)
+        ]
+
+    def _accepted(self, look: GatedDetector, reading: TextView, until: float) -> Iterator[Finding]:
+        text = reading.text
+        for f in look.detector.find(reading, until):
+            if look.accept is not None and not look.accept(text, f):
+                continue
+            if look.context is not None and (look.needs_context or f.score < self._threshold(f.entity)):
+                if look.context.is_near(text, f.start, f.end):
+                    f = f._replace(score=boosted_score(f.score))
+                elif f.entity in context_words.CONTEXT_REQUIRED:
+                    continue
+            yield f
+
+    def _threshold(self, entity: str) -> float:
+        return self._section.thresholds.get(entity, self._section.threshold)
+
+    def _stock_detectors(self, wanted: set[str]) -> Iterator[GatedDetector]:
+        policy = self._section.policy
+        replaced = {e for e, on in (("CREDIT_CARD", policy.cards), ("IBAN_CODE", policy.ibans)) if on}
+        accepts: dict[str, Accept] = {}
+        if policy.phones:
+            accepts["PHONE_NUMBER"] = phones.accept
+        if policy.public_ips:
+            accepts |= {"IP_ADDRESS": ips.is_public_ip, "MAC_ADDRESS": ips.is_device_mac}
+        if policy.written_emails:
+            accepts["EMAIL_ADDRESS"] = emails.is_personal_address
+        worth = phones.is_candidate if policy.phones else None
+        for job in detectors_of(self._analyzer, self._prefilter, entities=wanted - replaced, is_candidate=worth):
+            yield self._with_context(job, accepts.get(job.entity))
+
+    def _with_context(self, job: Detector, accept: Accept | None) -> GatedDetector:
+        context = self._presidio_context(job.entity)
+        cue = context_words.context_words_for(job.entity, context) if self._section.policy.context else None
+        if cue is None:
+            return GatedDetector(job, accept)
+        waits = job.entity in context_words.CONTEXT_REQUIRED or job.max_score < self._threshold(job.entity)
+        return GatedDetector(job, accept, cue, self._prefilter.add(cue.gate) if waits else None, waits)
+
+    def _presidio_context(self, entity: str) -> list[str]:
+        """Presidio's own context words for the entity."""
+        recognizers = self._analyzer.registry.get_recognizers(language=stock.LANGUAGE, all_fields=True)
+        return sorted({w.lower() for r in recognizers if entity in r.supported_entities for w in r.context or ()})
+
+    def _policy_detectors(self, wanted: set[str]) -> Iterator[GatedDetector]:
+        policy = self._section.policy
+        is_domain = _domain_check()
+        rules: tuple[tuple[bool, str, str, Find], ...] = (
+            (policy.cards, "CREDIT_CARD", cards.GATE, cards.find),
+            (policy.ibans, "IBAN_CODE", ibans.GATE, ibans.find),
+            (policy.wallets, "CRYPTO", wallets.GATE, wallets.find),
+            (policy.written_emails, "EMAIL_ADDRESS", emails.GATE, emails.finder(is_domain)),
+            (policy.phones, "PHONE_NUMBER", phones.GATE, phones.finder()),
+        )
+        for on, entity, gate, find in rules:
+            if on and entity in wanted:
+                yield self._detector(entity, gate, find)
+
+    def _secret_detectors(self) -> Iterator[GatedDetector]:
+        section = self._section.secrets
+        if section.find:
+            for gate, find in (
+                (tokens.GATE, tokens.finder()),
+                (tokens.KEY_GATE, tokens.private_keys),
+                (passwords.GATE, passwords.passwords),
+                (passwords.HEADER_GATE, passwords.headers),
+                (passwords.URL_GATE, passwords.url_passwords),
+            ):
+                yield self._detector(SECRET, gate, find)
+            if section.entropy:
+                yield self._detector(SECRET, passwords.KEY_GATE, passwords.keyed)
+        for rule in gitleaks.load_rules(section.rules_file) if section.rules_file else ():
+            yield self._detector(SECRET, rule.gate, rule.find)
+
+    def _custom_detectors(self) -> Iterator[GatedDetector]:
+        for i, section in enumerate(self._section.recognizers):
+            yield self._detector(section.entity, None, custom.recognizer(section, where=f"scrub.recognizers.{i}.regex"))
+        for entity, values in self._section.deny.items():
+            if values:
+                yield self._detector(entity, custom.gate(values), custom.deny_list_finder(entity, values))
+
+    def _detector(self, entity: str, gate: str | None, find: Find) -> GatedDetector:
+        return GatedDetector(Detector(entity, 1.0, None if gate is None else self._prefilter.add(gate), find))
+
+
+def _domain_check() -> Callable[[str], bool]:
+    extract = stock.offline_suffixes()
+    return lambda address: bool(extract(address).fqdn)

@@ -1,0 +1,88 @@
+"""Stock Presidio with its pattern recognizers and without network, model or log.
+
+Source of the recognizers: presidio-analyzer (MIT), `NoOpNlpEngine` and the default registry for English.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+LANGUAGE = "en"
+_LOGGERS = ("presidio-analyzer", "decision_process", "tldextract")
+
+
+class _LogBlocker(logging.Filter):
+    """Lets nothing through, whatever level or handler is set, for Presidio logs values; remembers a skipped pattern.
+
+    Presidio logs a pattern that ran out of time and goes on without it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], TimeoutError):
+            self._seen.skipped = True
+        return False
+
+    def skipped(self) -> bool:
+        """Whether this thread skipped a pattern since it last asked."""
+        seen, self._seen.skipped = getattr(self._seen, "skipped", False), False
+        return bool(seen)
+
+
+LOG_BLOCKER = _LogBlocker()
+
+
+def block_logs() -> None:
+    """Presidio's loggers let nothing through from now on, in this process."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)
+        if LOG_BLOCKER not in logger.filters:
+            logger.addFilter(LOG_BLOCKER)
+
+
+def offline_suffixes() -> Any:
+    """The public suffix list that ships with tldextract: no request, no cache on disk, the same on every node."""
+    import tldextract
+
+    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True)
+    extract("a@b.com")
+    return extract
+
+
+def registry() -> Any:
+    """Presidio's default recognizers for English; the one for e-mail asks the offline suffix list."""
+    block_logs()
+    from presidio_analyzer.predefined_recognizers import EmailRecognizer
+    from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
+
+    extract = offline_suffixes()
+
+    class OfflineEmailRecognizer(EmailRecognizer):  # type: ignore[misc]
+        def validate_result(self, pattern_text: str) -> bool:
+            return bool(extract(pattern_text).fqdn)
+
+    recognizers = RecognizerRegistryProvider(
+        registry_configuration={"supported_languages": [LANGUAGE]}
+    ).create_recognizer_registry()
+    recognizers.recognizers = [
+        OfflineEmailRecognizer(patterns=r.patterns, context=r.context, name=r.name) if type(r) is EmailRecognizer else r
+        for r in recognizers.recognizers
+    ]
+    return recognizers
+
+
+def analyzer() -> Any:
+    """Stock Presidio's `AnalyzerEngine`: what the fast path is compared with, and what runs where it does not know better."""
+    block_logs()
+    from presidio_analyzer import AnalyzerEngine
+    from presidio_analyzer.nlp_engine import NoOpNlpEngine
+
+    engine = NoOpNlpEngine(models=[{"lang_code": LANGUAGE, "model_name": "none"}])
+    engine.load()
+    return AnalyzerEngine(registry=registry(), nlp_engine=engine, supported_languages=[LANGUAGE])

@@ -1,0 +1,173 @@
+"""Records brought to rest: found, replaced, and read again until nothing is found, so that scrubbing twice changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from re import Pattern
+from typing import Any
+
+from synth_ray.scrub.findings import Finder, Finding, ScrubFailed, Span, spans_of
+from synth_ray.scrub.replace.clean_texts import CleanTextCache
+from synth_ray.scrub.replace.leaves import Leaf, leaves_of
+from synth_ray.scrub.replace.rendering import Rendered, ReplacerFactory, drop_protected, replace_spans
+
+MAX_ROUNDS = 8
+_NOTHING: tuple[list[Finding]] = ([],)
+FindingFilter = Callable[[str, list[Finding]], list[Finding]]
+
+
+@dataclass(slots=True)
+class ScrubState:
+    """One value on its way: its distinct strings with their spans, what they became, or why it failed."""
+
+    value: Any
+    spans: dict[Leaf, list[Span]]
+    replaced: dict[Leaf, Rendered] = field(default_factory=dict)
+    failed: str = ""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Findings by entity. A string that stands in several places of a record counts once."""
+        total: dict[str, int] = {}
+        for spans in self.spans.values():
+            for span in spans:
+                total[span.entity] = total.get(span.entity, 0) + 1
+        return dict(sorted(total.items()))
+
+
+class FixpointScrubber:
+    """Scrubs records together, so that a model can read their texts in batches.
+
+    Law: what it gives back is at rest: the same finders find nothing in it. A record that errs, takes longer than
+    `timeout_s`, or is not at rest after eight rounds has `failed` set and must lose its text.
+    """
+
+    def __init__(
+        self,
+        *,
+        finders: Sequence[Finder],
+        models: Sequence[Finder] = (),
+        filter_findings: FindingFilter,
+        make_replacer: ReplacerFactory | None,
+        protected: Sequence[Pattern[str]] = (),
+        timeout_s: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._finders = finders
+        self._models = models
+        self._clean_texts = CleanTextCache()
+        self._filter_findings = filter_findings
+        self._make_replacer = make_replacer
+        self._protected = protected
+        self._timeout_s = timeout_s
+        self._clock = clock
+
+    def scrub_all(self, values: Sequence[Any]) -> list[ScrubState]:
+        records = [self._new_state(value) for value in values]
+        open_ = [(record, list(record.spans)) for record in records if not record.failed]
+        for _ in range(MAX_ROUNDS):
+            open_ = self._round(open_)
+            if not open_:
+                return records
+        for record, _ in open_:
+            record.failed = "it is not at rest after as many rounds as are tried"
+        return records
+
+    def _new_state(self, value: Any) -> ScrubState:
+        try:
+            return ScrubState(value, {leaf: [] for leaf in leaves_of(value) if leaf.text})
+        except RecursionError:
+            return ScrubState(None, {}, failed="it is nested too deep")
+
+    def _round(self, open_: list[tuple[ScrubState, list[Leaf]]]) -> list[tuple[ScrubState, list[Leaf]]]:
+        """Read the open texts once; give back those that changed."""
+        read = self._find_by_models(open_)
+        changed = []
+        for (record, leaves), more in zip(open_, read, strict=True):
+            if record.failed:
+                continue
+            changed_leaves = self._find_in_leaf(record, leaves, more)
+            if changed_leaves and self._make_replacer is not None and not record.failed:
+                self._render(record)
+                changed.append((record, changed_leaves))
+        return changed
+
+    def _find_in_leaf(self, record: ScrubState, leaves: list[Leaf], more: Sequence[list[Finding]]) -> list[Leaf]:
+        until = self._clock() + self._timeout_s
+        changed = []
+        try:
+            for leaf, named in zip(leaves, more, strict=True):
+                findings = self._pattern_findings(_with_key_words(leaf, record), until)
+                if (findings or named) and self._add_findings(record, leaf, findings + named):
+                    changed.append(leaf)
+                if self._clock() > until:
+                    raise TimeoutError
+        except Exception as error:
+            record.failed = _failure_text(error)
+        return changed
+
+    def _pattern_findings(self, text: str, until: float) -> list[Finding]:
+        if self._clean_texts.has(text):
+            return []
+        findings = [f for finder in self._finders for f in finder.find([text], until=until)[0]]
+        if not findings:
+            self._clean_texts.add(text)
+        return findings
+
+    def _find_by_models(self, open_: list[tuple[ScrubState, list[Leaf]]]) -> Sequence[Sequence[list[Finding]]]:
+        """The models' findings per record and text. A batch that errs is read again record by record."""
+        if not self._models:
+            return [_NOTHING * len(leaves) for _, leaves in open_]
+        texts = [_with_key_words(leaf, record) for record, leaves in open_ for leaf in leaves]
+        try:
+            findings = iter(self._model_findings(texts, self._clock() + self._timeout_s * max(1, len(open_))))
+            return [[next(findings) for _ in leaves] for _, leaves in open_]
+        except Exception:
+            return [self._model_findings_one_by_one(record, leaves) for record, leaves in open_]
+
+    def _model_findings(self, texts: list[str], until: float) -> list[list[Finding]]:
+        by_model = [model.find(texts, until=until) for model in self._models]
+        return [[f for findings in per_model for f in findings] for per_model in zip(*by_model, strict=True)]
+
+    def _model_findings_one_by_one(self, record: ScrubState, leaves: list[Leaf]) -> list[list[Finding]]:
+        try:
+            return self._model_findings([_with_key_words(leaf, record) for leaf in leaves], self._clock() + self._timeout_s)
+        except Exception as error:
+            record.failed = _failure_text(error)
+            return [[] for _ in leaves]
+
+    def _add_findings(self, record: ScrubState, leaf: Leaf, findings: list[Finding]) -> bool:
+        """Add findings in the text as it is now to the spans of the text as it was. True if there was a new one."""
+        now = record.replaced.get(leaf)
+        text = now.text if now else leaf.text
+        shift = len(_with_key_words(leaf, record)) - len(text)
+        here = [Finding(f.entity, max(f.start - shift, 0), f.end - shift, f.score) for f in findings if f.end > shift]
+        here = drop_protected(text, self._filter_findings(text, here), self._protected)
+        if not here:
+            return False
+        back = [Finding(f.entity, *(now.origin(f.start, f.end) if now else (f.start, f.end)), f.score) for f in here]
+        old = [Finding(s.entity, s.start, s.end, 1.0) for s in record.spans[leaf]]
+        record.spans[leaf] = spans_of(old + back)
+        return True
+
+    def _render(self, record: ScrubState) -> None:
+        assert self._make_replacer is not None
+        replacer = self._make_replacer([leaf.text for leaf in record.spans])
+        for leaf, spans in record.spans.items():
+            if spans:
+                record.replaced[leaf] = replace_spans(leaf.text, spans, replacer)
+
+
+def _with_key_words(leaf: Leaf, record: ScrubState) -> str:
+    now = record.replaced.get(leaf)
+    text = now.text if now else leaf.text
+    return f"{leaf.key_words}: {text}" if leaf.key_words else text
+
+
+def _failure_text(error: Exception) -> str:
+    """What went wrong without its message, which may hold a value."""
+    if isinstance(error, ScrubFailed):
+        return str(error)
+    return "it took too long" if isinstance(error, TimeoutError) else f"{type(error).__name__} while it was read"

@@ -1,0 +1,67 @@
+"""The strings of a nested value, and the value with its strings replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+Path = tuple[str | int, ...]
+
+
+class Leaf(NamedTuple):
+    """One string to read. `cue` is the key it stands under, which is read before it: `ssn: 536904399`."""
+
+    key_words: str
+    text: str
+
+
+_TEXT_KEYS = frozenset({"content", "role", "text", "prompt", "completion", "response", "instruction", "input", "output"})
+Replace = Callable[[Leaf, Path], str]
+
+
+def leaves_of(value: Any) -> Iterator[Leaf]:
+    """Every string of the value in its own order, keys included, each as often as it occurs."""
+    yield from _leaves(value, "")
+
+
+def _leaves(value: Any, key_words: str) -> Iterator[Leaf]:
+    if isinstance(value, str):
+        yield Leaf(key_words, value)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if isinstance(name, str):
+                yield Leaf("", name)
+            yield from _leaves(inner, words_of_key(name))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _leaves(inner, key_words)
+
+
+def rebuild(value: Any, replace: Replace, path: Path = (), key_words: str = "") -> Any:
+    """The value with each string replaced. Keys are replaced too; a path holds the replaced key, never the first one.
+
+    The i-th key of a mapping is replaced under the path (…, "*", i).
+    """
+    if isinstance(value, str):
+        return replace(Leaf(key_words, value), path)
+    if isinstance(value, dict):
+        return _rebuild_mapping(value, replace, path)
+    if isinstance(value, (list, tuple)):
+        return [rebuild(inner, replace, (*path, i), key_words) for i, inner in enumerate(value)]
+    return value
+
+
+def _rebuild_mapping(value: dict[Any, Any], replace: Replace, path: Path) -> dict[Any, Any]:
+    new: dict[Any, Any] = {}
+    for i, (name, inner) in enumerate(value.items()):
+        key = replace(Leaf("", name), (*path, "*", i)) if isinstance(name, str) else name
+        new[key] = rebuild(inner, replace, (*path, key if isinstance(key, (str, int)) else i), words_of_key(name))
+    return new
+
+
+def words_of_key(name: Any) -> str:
+    """The words of a key: `phone_number` and `phoneNumber` both read "phone number". A chat key says nothing."""
+    if not isinstance(name, str) or name in _TEXT_KEYS or len(name) > 60:
+        return ""
+    spaced = "".join(f" {c}" if c.isupper() and i and name[i - 1].islower() else c for i, c in enumerate(name))
+    return " ".join(spaced.replace("_", " ").replace("-", " ").lower().split())

@@ -1,0 +1,74 @@
+"""What replaces a finding: a placeholder that is the same within a record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+LABELS = {
+    "EMAIL_ADDRESS": "EMAIL",
+    "PHONE_NUMBER": "PHONE",
+    "CREDIT_CARD": "CARD",
+    "IBAN_CODE": "IBAN",
+    "US_SSN": "SSN",
+    "US_ITIN": "ITIN",
+    "US_PASSPORT": "PASSPORT",
+    "US_BANK_NUMBER": "BANK_ACCOUNT",
+    "US_DRIVER_LICENSE": "DRIVER_LICENSE",
+    "UK_NHS": "NHS",
+    "IP_ADDRESS": "IP",
+    "MAC_ADDRESS": "MAC",
+    "DATE_TIME": "DATE",
+}
+
+PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]{0,59})_([0-9]{1,9}|[a-p]{12})>")
+"""A placeholder or an opaque surrogate: what a scrub leaves behind and no scrub touches."""
+
+
+class Replacer(Protocol):
+    """Gives each value of one record its replacement. `alone`: nothing is tied to the value on either side."""
+
+    def __call__(self, entity: str, value: str, *, alone: bool = True) -> str: ...
+
+
+class Placeholders:
+    """Numbers values by entity in the order they come. A number that the record already holds is not given again."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._given: dict[tuple[str, str], str] = {}
+        self._last: dict[str, int] = {}
+        self._present = frozenset(_present(texts))
+
+    def __call__(self, entity: str, value: str, *, alone: bool = True) -> str:
+        key = (entity, normal_form(entity, value))
+        if key not in self._given:
+            label = LABELS.get(entity, entity)
+            number = self._last.get(label, 0) + 1
+            while f"<{label}_{number}>" in self._present:
+                number += 1
+            self._last[label] = number
+            self._given[key] = f"<{label}_{number}>"
+        return self._given[key]
+
+
+def _present(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        if "<" in text:
+            yield from (m[0] for m in PLACEHOLDER.finditer(text))
+
+
+_DIGITS_ONLY = frozenset({"PHONE_NUMBER", "CREDIT_CARD", "US_SSN", "US_ITIN", "US_BANK_NUMBER", "UK_NHS"})
+_CASELESS = frozenset({"EMAIL_ADDRESS", "IBAN_CODE", "MAC_ADDRESS", "IP_ADDRESS", "UUID"})
+_NOT_DIGIT = re.compile(r"[^0-9]+")
+_NOT_WORD = re.compile(r"[\W_]+")
+
+
+def normal_form(entity: str, value: str) -> str:
+    """The form in which two spellings of a value are one: digits of a phone, an address without case."""
+    if entity in _DIGITS_ONLY:
+        return _NOT_DIGIT.sub("", value) or value
+    if entity == "IBAN_CODE":
+        return _NOT_WORD.sub("", value).upper()
+    value = value.strip()
+    return value.lower() if entity in _CASELESS else value

@@ -1,0 +1,165 @@
+"""The pool without a cluster: replicas and stagers as threads of this process."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.ask.journal import open_journal
+from synth_ray.ask.teacher import TeacherFacts
+from synth_ray.ask.worker import AskWorker, JournalledAnswers
+from synth_ray.errors import EngineDied, SynthRayError
+from synth_ray.job.document import Job
+from synth_ray.records import Request
+from synth_ray.storage.job_files import open_output
+from synth_ray.workers.pool import (
+    MAX_ISOLATION_DEATHS,
+    ChunkStaged,
+    Event,
+    ReplicaAnswered,
+    ReplicaLost,
+    ReplicaReady,
+    ReplicaReturned,
+    StageFailed,
+)
+from synth_ray.workers.stager import Stager
+
+_COLLECT_WAIT_S = 0.5
+
+
+class LocalPool:
+    """See `pool.Pool`. A dead engine is replaced in place, `limits.engine_replacements` times in all."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
+        self._chunks: queue.SimpleQueue[tuple[int, Sequence[pa.RecordBatch], Mapping[str, object]] | None]
+        self._chunks = queue.SimpleQueue()
+        self._workers: dict[int, AskWorker] = {}
+        self._threads: list[threading.Thread] = []
+        self._staging = 0
+        self._replacements = job.limits.engine_replacements
+        self._isolating: set[int] = set()
+        self._consecutive_deaths = 0
+        self._released: set[int] = set()
+        self._closing = threading.Event()
+
+    def open(self) -> None:
+        for teacher in range(self._job.cluster.teachers):
+            self._spawn(self._ask_loop, teacher)
+        for _ in range(self._job.cluster.stagers):
+            self._spawn(self._stage_loop)
+
+    def shards(self) -> None:
+        return None
+
+    def _spawn(self, target: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=self._forward_errors, args=(target, *arguments), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _forward_errors(self, target: Callable[..., None], *arguments: Any) -> None:
+        try:
+            target(*arguments)
+        except BaseException as error:
+            # A thread's error is the run's error: `events` raises it in the driver.
+            self._events.put(error)
+
+    def _ask_loop(self, replica: int) -> None:
+        while self._is_active(replica):
+            worker = AskWorker(self._job, journal=open_journal(self._job), storage=open_output(self._job.output))
+            try:
+                self._events.put(ReplicaReady(replica, self._start_worker(replica, worker)))
+                self._collect_from(replica, worker)
+            except EngineDied as death:
+                self._on_death(replica, death)
+            finally:
+                worker.close()
+
+    def _start_worker(self, replica: int, worker: AskWorker) -> Mapping[str, TeacherFacts]:
+        facts = worker.open()
+        self._workers[replica] = worker
+        return facts
+
+    def _is_active(self, replica: int) -> bool:
+        return not self._closing.is_set() and replica not in self._released
+
+    def _collect_from(self, replica: int, worker: AskWorker) -> None:
+        while self._is_active(replica):
+            answered = worker.collect(_COLLECT_WAIT_S)
+            if answered:
+                self._consecutive_deaths = 0
+                self._events.put(ReplicaAnswered(replica, answered, worker.load()))
+
+    def _on_death(self, replica: int, death: EngineDied) -> None:
+        self._consecutive_deaths += 1
+        if replica not in self._isolating or self._consecutive_deaths > MAX_ISOLATION_DEATHS:
+            self._replacements -= 1
+        self._isolating.discard(replica)
+        self._workers.pop(replica, None)
+        self._events.put(ReplicaLost(replica, str(death), replaced=self._replacements >= 0))
+        if self._replacements < 0:
+            self._closing.wait()
+
+    def _stage_loop(self) -> None:
+        stager = Stager(self._job)
+        while (work := self._chunks.get()) is not None:
+            try:
+                event: Event = stager.stage(*work)
+            except SynthRayError as error:
+                event = StageFailed(work[0], f"{type(error).__name__}: {error}", fatal=True)
+            self._events.put(event)
+
+    def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:
+        worker = self._workers.get(replica)
+        if worker is not None:  # otherwise it was just lost: the driver is about to get the event and asks again
+            worker.submit(requests, journalled)
+
+    def withdraw(self, replica: int, limit: int) -> None:
+        worker = self._workers.get(replica)
+        if worker is not None:
+            self._events.put(ReplicaReturned(replica, worker.withdraw(limit)))
+
+    def release(self, replica: int) -> None:
+        self._released.add(replica)
+
+    def set_isolating(self, replica: int, *, on: bool) -> None:
+        (self._isolating.add if on else self._isolating.discard)(replica)
+
+    def drop_journal(self, chunk: int) -> None:
+        for worker in list(self._workers.values()):
+            worker.drop_journal(chunk)
+
+    def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
+        self._staging += 1
+        self._chunks.put((chunk, batches, facts))
+
+    def stage_capacity(self) -> int:
+        return 2 * self._job.cluster.stagers - self._staging
+
+    def events(self, wait_s: float) -> list[Event]:
+        events: list[Event] = []
+        try:
+            events.append(self._raise_or_count(self._events.get(timeout=wait_s)))
+            while True:
+                events.append(self._raise_or_count(self._events.get_nowait()))
+        except queue.Empty:
+            return events
+
+    def _raise_or_count(self, event: Event | BaseException) -> Event:
+        if isinstance(event, BaseException):
+            raise event
+        if isinstance(event, (ChunkStaged, StageFailed)):
+            self._staging -= 1
+        return event
+
+    def close(self) -> None:
+        self._closing.set()
+        for _ in range(self._job.cluster.stagers):
+            self._chunks.put(None)
+        for thread in self._threads:
+            thread.join(timeout=60)

@@ -1,0 +1,129 @@
+"""The seam to whoever does the work: replicas that ask, stagers that stage. Calls never wait; results arrive as events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+
+from synth_ray.ask.rows import AnsweredRows
+from synth_ray.ask.teacher import Load, TeacherFacts
+from synth_ray.ask.worker import JournalledAnswers
+from synth_ray.dedup.index import Shards
+from synth_ray.records import Request
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaReady:
+    """A replica is up, with the facts of each role."""
+
+    replica: int
+    facts: Mapping[str, TeacherFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaAnswered:
+    """A replica finished requests."""
+
+    replica: int
+    answered: Sequence[AnsweredRows]
+    load: Mapping[str, Load] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaReturned:
+    """A replica returns requests it had not started, as (chunk, position); it will not answer them."""
+
+    replica: int
+    requests: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaDraining:
+    """A replica's node is about to go: it finishes what it has started, and takes nothing more."""
+
+    replica: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaLost:
+    """A replica is gone, with everything it had in flight. `replaced` says whether another is starting.
+
+    `drained`: its node was taken away in order, so no request is suspected.
+    """
+
+    replica: int
+    cause: str
+    replaced: bool
+    drained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkStaged:
+    """A chunk is committed; from here on it is never asked again."""
+
+    chunk: int
+    rows: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageFailed:
+    """Staging failed. `fatal` means no other worker could do better."""
+
+    chunk: int
+    cause: str
+    fatal: bool
+
+
+Event = ReplicaReady | ReplicaAnswered | ReplicaReturned | ReplicaDraining | ReplicaLost | ChunkStaged | StageFailed
+
+
+MAX_ISOLATION_DEATHS = 6
+"""Consecutive deaths during isolation that do not count against `limits.engine_replacements`."""
+
+
+class Pool(Protocol):
+    """The workers of one run. `open` starts them; replicas announce themselves by ReplicaReady.
+
+    `stage` takes the answered batches of a whole chunk and facts for its commit record. `events` waits until something happened
+    or `wait_s` passed. `close` ends every process the pool started, and no other.
+    """
+
+    def open(self) -> None: ...
+
+    def shards(self) -> Shards | None:
+        """The index's shards, started; None where the driver keeps the index itself. May be called before `open`."""
+        ...
+
+    def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None: ...
+
+    def withdraw(self, replica: int, limit: int) -> None:
+        """Ask the replica to return up to `limit` requests it has not started: answered by one ReplicaReturned, which may be
+        empty.
+        """
+        ...
+
+    def release(self, replica: int) -> None:
+        """End this replica: it has nothing in flight and nothing is left for it. No event follows."""
+        ...
+
+    def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None: ...
+
+    def drop_journal(self, chunk: int) -> None:
+        """Tell every replica to drop the journal of a committed chunk."""
+        ...
+
+    def stage_capacity(self) -> int:
+        """How many more chunks `stage` takes now."""
+        ...
+
+    def set_isolating(self, replica: int, *, on: bool) -> None:
+        """Whether this replica's requests are poison suspects: its death then counts less."""
+        ...
+
+    def events(self, wait_s: float) -> list[Event]: ...
+
+    def close(self) -> None: ...

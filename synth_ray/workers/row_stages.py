@@ -1,0 +1,74 @@
+"""What is done to every row before it is staged: check, scrub, fingerprint, embed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.check.checker import open_checker
+from synth_ray.dedup.compared import compared_text
+from synth_ray.dedup.embedding import embedding_column, open_embedder
+from synth_ray.dedup.fingerprint import Fingerprinter
+from synth_ray.job.document import Job
+from synth_ray.recipes.catalogue import find, options_of
+from synth_ray.records import STAGED, Reason
+from synth_ray.scrub.scrubber import open_scrubber
+
+
+class RowStages:
+    """The stages of one job, over tables of `records.STAGED`. Raises MissingResource where something they need is absent."""
+
+    def __init__(self, job: Job) -> None:
+        recipe = find(job.recipe.name)
+        self._compared_columns, self._mask = comparison_of_job(job)
+        self._checker = open_checker(job.check, recipe_schema=recipe.schema(options_of(job.recipe)))
+        self._scrubber = open_scrubber(job.scrub)
+        self._embedder = open_embedder(job.dedup.semantic) if job.dedup.semantic is not None else None
+        self._max_findings = job.scrub.max_findings
+        self.fingerprinter = Fingerprinter(job.dedup)
+
+    def run_all(self, table: pa.Table) -> pa.Table:
+        """Check, scrub and fingerprint every row, whatever its verdict so far."""
+        return self.scrub_and_fingerprint(self._checker.table(table))
+
+    def run_again(self, table: pa.Table) -> pa.Table:
+        """All stages again, from staged text: for a curation whose job stages differently from its run."""
+        reasons = [None if reason == Reason.TOO_MUCH_PII else reason for reason in table["reason"].to_pylist()]
+        table = _with_columns(table, reason=reasons, flags=[None] * table.num_rows, embedding=[None] * table.num_rows)
+        return self._apply_finding_limit(self.run_all(table))
+
+    def _apply_finding_limit(self, table: pa.Table) -> pa.Table:
+        """Findings of the earlier scrub are in the counts and no longer in the text, so the limit is applied to the counts."""
+        limit = self._max_findings
+        if limit is None:
+            return table
+        findings = [sum(n for _, n in counts or ()) for counts in table["pii"].to_pylist()]
+        reasons = [
+            reason or (Reason.TOO_MUCH_PII.value if n > limit else None)
+            for reason, n in zip(table["reason"].to_pylist(), findings, strict=True)
+        ]
+        return _with_columns(table, reason=reasons)
+
+    def scrub_and_fingerprint(self, table: pa.Table) -> pa.Table:
+        """The stages of a real row, which is not checked."""
+        table = self._scrubber.table(table)
+        text = compared_text(table, self._compared_columns, mask=self._mask)
+        table = self.fingerprinter.table(table, text)
+        if self._embedder is None:
+            return table
+        return table.set_column(table.schema.get_field_index("embedding"), "embedding", embedding_column(self._embedder, text))
+
+
+def _with_columns(table: pa.Table, **columns: list[Any]) -> pa.Table:
+    for name, values in columns.items():
+        field = STAGED.field(name)
+        table = table.set_column(table.schema.get_field_index(name), field, pa.array(values, field.type))
+    return table
+
+
+def comparison_of_job(job: Job) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The columns two rows are compared by, and the texts left out of them: the job's choice, else the recipe's."""
+    recipe = find(job.recipe.name)
+    options = options_of(job.recipe)
+    return tuple(job.dedup.compares or recipe.compares(options)), (*recipe.mask(options), *job.dedup.mask)
