@@ -1,4 +1,4 @@
-"""The same job makes the same dataset in every version: the digests of jobs to copy, run and curated, are those that are kept here."""
+"""The same job makes the same dataset in every version: digests of jobs to copy, run and curated, are those kept here."""
 
 from __future__ import annotations
 
