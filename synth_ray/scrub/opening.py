@@ -1,4 +1,4 @@
-"""From a job's section to finders that have proved themselves, or a clear error before anything is spent."""
+"""Builds the finders of the job and checks that each entity is found in a sample sentence."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ SELF_TEST_TEXTS = {
     "US_SSN": "My social security number (ssn) is 536-90-4399.",
     "UUID": "The uuid is 550e8400-e29b-41d4-a716-446655440000.",
 }
-"""A text in which each entity must be found before a job may start."""
+"""For each entity, a sample sentence in which it must be found before the job may start."""
 
 
 MIN_KEY_BYTES = 16
 
 
 def build_scrubber(section: Scrub, *, key: str) -> FixpointScrubber:
-    """`key` is the surrogates' key; other replacements need none."""
+    """`key` is the secret key of the surrogates; other replacements need none. Raises JobError or MissingResource."""
     from synth_ray.scrub.detect.patterns import PatternFinder
 
     make = _replacer_factory(section, key)
@@ -83,7 +83,7 @@ def _replacer_factory(section: Scrub, key: str) -> ReplacerFactory | None:
 
 
 def finding_filter(section: Scrub) -> FindingFilter:
-    """Keeps findings at or above their threshold whose value is not on the allow list."""
+    """Keeps findings that reach their threshold and whose value is not on the allow list."""
     allowed = frozenset(v.strip().casefold() for v in section.allow)
 
     def choose(text: str, findings: list[Finding]) -> list[Finding]:
@@ -106,7 +106,7 @@ def _refuse_unknown(section: Scrub, finders: Sequence[Finder]) -> None:
 
 
 def _self_test(section: Scrub, finders: Sequence[Finder], choose: FindingFilter) -> None:
-    """Refuse an engine that does not find what it says it finds."""
+    """Raise MissingResource if a wanted entity is not found in its sample sentence."""
     wanted = [*section.wanted(), *(["SECRET"] if section.secrets.find else [])]
     lost = [e for e in wanted if e in SELF_TEST_TEXTS and not _is_found(e, finders, choose)]
     if lost:

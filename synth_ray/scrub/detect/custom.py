@@ -1,4 +1,4 @@
-"""What a job brings itself: recognizers of its own and values that are always replaced."""
+"""Detectors that a job configures itself: its own recognizers, and its deny list of values that are always replaced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from synth_ray.scrub.text_view import TextView, seconds_left
 
 
 def compile_re2(expression: str, *, where: str, caseless: bool = False) -> Any:
-    """The expression in RE2, which is linear in the text. Raises JobError when it is not RE2's syntax."""
+    """Compile an expression with RE2, whose running time is linear in the text. Raises JobError if it is not RE2 syntax."""
     import re2
 
     options = re2.Options()
@@ -29,7 +29,9 @@ def compile_re2(expression: str, *, where: str, caseless: bool = False) -> Any:
 
 
 def recognizer(section: Recognizer, *, where: str) -> Any:
-    """How a recognizer of the job looks. Its first group, if it has one, is what is found."""
+    """The find function of a recognizer of the job. The finding is the expression's first group if it has one, else the whole
+    match.
+    """
     regex = compile_re2(section.regex, where=where)
     cue = ContextWords("|".join(re.escape(w).replace(r"\ ", r"\s+") for w in section.context)) if section.context else None
 
@@ -46,14 +48,14 @@ def recognizer(section: Recognizer, *, where: str) -> Any:
 
 
 def gate(values: Sequence[str]) -> str | None:
-    """What must be in a text that holds one of the values; None when their letters have cases a gate does not see."""
+    """The prefilter expression of a deny list. None if a value is not ASCII, because the prefilter ignores case only in ASCII."""
     if not all(v.isascii() for v in values):
         return None
     return "|".join(re.escape(v.strip()) for v in sorted(set(values)))
 
 
 def deny_list_finder(entity: str, values: Sequence[str]) -> Any:
-    """How values that are always replaced are looked for: as whole words, without case."""
+    """The find function of a deny list: its values as whole words, ignoring case."""
     import re2
 
     longest_first = sorted({v.strip() for v in values}, key=lambda v: (-len(v), v))

@@ -1,4 +1,4 @@
-"""Secret rules of a file in the gitleaks TOML format: regex, secretGroup, entropy, keywords and allowlists."""
+"""Secret rules from a file in the gitleaks TOML format: regex, secretGroup, entropy, keywords and allowlists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from synth_ray.scrub.text_view import TextView, seconds_left
 
 @dataclass(frozen=True, slots=True)
 class Allowlist:
-    """Matches that are no secret. `every` asks for all its kinds at once, else one is enough."""
+    """Matches that are not secrets. `every`: both the regexes and the stopwords must match, else either is enough."""
 
     regexes: tuple[Any, ...]
     stopwords: tuple[str, ...]
@@ -36,7 +36,7 @@ class Allowlist:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. Law: it asks nothing of a file's path; a rule that is about paths alone is left out."""
+    """One rule. Law: file paths play no part; a rule that has only a path and no regex is left out."""
 
     name: str
     regex: Any
@@ -47,7 +47,9 @@ class Rule:
 
     @property
     def gate(self) -> str | None:
-        """One of the rule's keywords; a rule without any is asked of every text."""
+        """The prefilter expression: any of the keywords. None if there are none or one is not ASCII; the rule then runs on every
+        text.
+        """
         named = bool(self.keywords) and all(k.isascii() for k in self.keywords)
         return "|".join(re.escape(k) for k in self.keywords) if named else None
 
@@ -62,7 +64,7 @@ class Rule:
             yield Finding("SECRET", reading.char_offset(start), reading.char_offset(end), 0.9)
 
     def _group(self, m: Any) -> int:
-        """The group that is named, else the first that matched, else everything."""
+        """The configured secretGroup, else the first non-empty group, else the whole match."""
         if self.group:
             return self.group
         return next((g for g in range(1, self.regex.groups + 1) if m.span(g)[0] >= 0 and m.span(g)[0] < m.span(g)[1]), 0)
@@ -77,7 +79,7 @@ class Rule:
 
 
 def load_rules(file: str) -> list[Rule]:
-    """The rules of a local file. Raises Absent when it is not there, JobError when it is no such file."""
+    """The rules of a local file. Raises MissingResource if there is no such file, JobError if it is not in the format."""
     try:
         document = tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except FileNotFoundError:

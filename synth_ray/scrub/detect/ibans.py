@@ -1,4 +1,4 @@
-"""Bank accounts by the length their country has in the IBAN registry (ISO 13616) and their check digits."""
+"""Bank accounts: the length of the country in the IBAN registry (ISO 13616), and the check digits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LENGTHS = {entry[:2]: int(entry[2:]) for entry in _LENGTHS.split()}
 
 
 def valid(iban: str) -> bool:
-    """Whether letters and digits without spaces have the check digits of ISO 7064, mod 97-10."""
+    """Whether an IBAN in capitals without spaces has right check digits (ISO 7064, mod 97-10)."""
     moved = iban[4:] + iban[:4]
     return int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
 
@@ -40,7 +40,9 @@ def find(reading: TextView, until: float) -> Iterator[Finding]:
 
 
 def _end(text: str, start: int, length: int) -> int:
-    """Where `length` letters and digits end, with at most one space, dot or hyphen between two; 0 if they do not."""
+    """The offset after `length` letters and digits, with at most one space, dot or hyphen between two of them; 0 if there are not
+    that many or more follow.
+    """
     count, i, gap = 0, start, False
     while i < len(text) and count < length:
         c = text[i]

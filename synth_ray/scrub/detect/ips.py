@@ -1,4 +1,6 @@
-"""Which addresses are somebody's: those routed on the internet, and no version numbers, section numbers or fingerprints."""
+"""Which IP and MAC addresses identify someone: addresses routed on the internet, not version numbers, section numbers or
+fingerprints.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,15 @@ _ADDRESS_BEFORE = re.compile(
 )
 _ROUTED = ipaddress.ip_network("2000::/3")
 _SMALL = 31
-"""Four numbers below this look like a version unless a word says that they are an address."""
+"""If all four numbers are below this, it is a version number, unless a word before it says that it is an address."""
 _LINK_ONLY = 10
-"""A longer link-local address than fe80::1:1 holds the interface's own number, which is made of its hardware address."""
+"""Characters. A link-local address longer than fe80::1:1 contains the interface identifier, which is derived from the MAC
+address.
+"""
 
 
 def is_public_ip(text: str, finding: Finding) -> bool:
-    """Whether a stock IP finding is an address on the internet that stands as one."""
+    """Whether a stock IP finding is a public address: a whole one, and not a version number."""
     routed = _is_routed(text[finding.start : finding.end])
     if routed == "IPv4":
         return _stands_alone(text, finding) and not _is_version(text, finding)
@@ -33,7 +37,7 @@ def is_public_ip(text: str, finding: Finding) -> bool:
 
 @lru_cache(maxsize=4096)
 def _is_routed(value: str) -> str:
-    """The kind of a routed address, or nothing."""
+    """IPv4 or IPv6 if the address is routed, or is IPv6 link-local with an interface identifier; else an empty string."""
     try:
         ip = ipaddress.ip_interface(value.partition("%")[0]).ip
     except ValueError:
@@ -66,7 +70,7 @@ _HEX_NEIGHBOUR = re.compile(r"[:-][0-9A-Fa-f]{2}")
 
 
 def is_device_mac(text: str, finding: Finding) -> bool:
-    """Whether a MAC finding is one: not all ones or zeros, not part of a longer fingerprint."""
+    """Whether a stock MAC finding is a device's: not one hex digit repeated, and not part of a longer fingerprint."""
     value = text[finding.start : finding.end]
     before, after = text[max(0, finding.start - 3) : finding.start], text[finding.end : finding.end + 3]
     if len(set(re.sub("[^0-9A-Fa-f]", "", value).lower())) < 2:

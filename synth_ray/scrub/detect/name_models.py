@@ -1,4 +1,4 @@
-"""The three kinds of models, each loaded from a local folder and read without a download."""
+"""Loads the three kinds of name models from a local folder, without any download."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GLINER_WORDS = 384
 
 
 def open_names(section: Scrub) -> NameFinder:
-    """Load the engine's model. Raises Absent, with what to do, when the model or the engine's package is not there."""
+    """Load the engine's model. Raises MissingResource, with what to do, if the model or the engine's package is missing."""
     if not section.model:
         raise MissingResource(f"scrub.model: wanted the local folder of a model for engine '{section.engine}', got none; name it")
     load = {"spacy": spacy_model, "gliner": gliner_model, "transformers": transformers_model}[section.engine]
@@ -25,7 +25,7 @@ def open_names(section: Scrub) -> NameFinder:
 
 
 def spacy_model(section: Scrub) -> NameModel:
-    """A spaCy pipeline, from a folder or an installed package. Its mentions have no probability: they score 0.85."""
+    """A spaCy pipeline, from a folder or an installed package. spaCy gives no probabilities, so each mention has score 0.85."""
     import spacy
 
     if not Path(section.model).is_dir() and not spacy.util.is_package(section.model):
@@ -46,7 +46,7 @@ def spacy_model(section: Scrub) -> NameModel:
 
 
 def gliner_model(section: Scrub) -> NameModel:
-    """A GLiNER model, which looks for whatever it is told: the labels of the job, else the wanted entities in lower case."""
+    """A GLiNER model. It looks for the labels of the job, and for each other wanted entity by its name in lower case."""
     _refuse_no_folder(section)
     try:
         from gliner import GLiNER
@@ -69,7 +69,7 @@ def gliner_model(section: Scrub) -> NameModel:
             for entities_of_text in entities
         ]
 
-    # It cuts a text off after so many words without a word, and a word has at least one character.
+    # GLiNER truncates a text silently after `max_len` words. A word has at least one character, so as many characters always fit.
     return NameModel(frozenset(labels), max(2 * OVERLAP, getattr(model.config, "max_len", _GLINER_WORDS)), read)
 
 
@@ -77,7 +77,7 @@ _BY_MODEL = frozenset(ENTITIES.values())
 
 
 def transformers_model(section: Scrub) -> NameModel:
-    """A token-classification model with labels such as PER, B-PER and I-PER, or B-, I-, E-, S- and L-, U-."""
+    """A token-classification model whose labels are plain (PER) or have BIO, BIOES or BILOU prefixes (B-PER, I-PER)."""
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
@@ -123,7 +123,7 @@ def transformers_model(section: Scrub) -> NameModel:
 
 
 def split_bio_label(label: str) -> tuple[str, str]:
-    """A label's position in its mention and what it names: ("B", "PER"), or ("", "") for O."""
+    """Split a label into its prefix and its name: "B-PER" is ("B", "PER"), a plain "PER" is ("I", "PER"), "O" is ("", "")."""
     if label == "O":
         return "", ""
     position, dash, name = label.partition("-")
@@ -133,7 +133,7 @@ def split_bio_label(label: str) -> tuple[str, str]:
 def mentions_of(
     words: Sequence[int | None], offsets: Sequence[Sequence[int]], labels: Sequence[str], scores: Sequence[float]
 ) -> list[Mention]:
-    """Mentions in one row of tokens. A word has the label of its first token; neighbours of one name are one mention."""
+    """Mentions in one row of tokens. A word has the label of its first token; adjacent words of one label are one mention."""
     mentions: list[Mention] = []
     last_word, open_ = None, False
     for word, (start, end), label, score in zip(words, offsets, labels, scores, strict=True):
@@ -183,7 +183,7 @@ def _loading(section: Scrub) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_hub() -> Iterator[None]:
-    """GLiNER asks the hub for a backbone that its folder lacks, whatever it is told: here it may not."""
+    """GLiNER downloads a backbone that its folder lacks even with `local_files_only`: this keeps the hub offline meanwhile."""
     from huggingface_hub import constants
 
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True

@@ -1,4 +1,4 @@
-"""Passwords and keys that only the words beside them give away: in prose, settings, headers and addresses."""
+"""Passwords and keys that only their context gives away: in prose, settings, HTTP headers and URLs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+$|.*[(\[
 
 
 def _looks_like_password(value: str, *, prose: bool) -> bool:
-    """Whether it looks picked to be a password rather than a word, a number or an expression: it mixes kinds of characters."""
+    """Whether it looks like a chosen password: it mixes kinds of characters, and is not a plain word, a short number or code."""
     if len(value) < 5 or (_CODE.match(value) and not (prose and value.isalpha())):
         return False
     kinds = sum(bool(re.search(kind, value)) for kind in ("[a-z]", "[A-Z]", "[0-9]", r"[^A-Za-z0-9\s]"))
@@ -99,7 +99,7 @@ def headers(reading: TextView, until: float) -> Iterator[Finding]:
 
 
 def keyed(reading: TextView, until: float) -> Iterator[Finding]:
-    """Random-looking values beside a word such as `api_key`."""
+    """Random-looking values beside a name such as `api_key`."""
     seconds_left(until)
     for m in _KEYED.finditer(reading.text):
         value = m["bare"].rstrip(".")
@@ -129,7 +129,7 @@ _PIECES = re.compile(r"[_.\-/=+]")
 
 
 def random_like(value: str, *, bits: float) -> bool:
-    """Whether it holds letters and digits, is no path, date or sentence, and has so many bits of entropy per character."""
+    """Whether it has letters and digits, is no path, date or slug of words, and has at least `bits` of entropy per character."""
     if not any("0" <= c <= "9" for c in value) or not any(c.isalpha() for c in value) or _PLAIN.match(value):
         return False
     words = [w for w in _PIECES.split(value) if w]
@@ -139,7 +139,7 @@ def random_like(value: str, *, bits: float) -> bool:
 
 
 def entropy(value: str) -> float:
-    """Bits per character (Shannon) of the value's own distribution of characters."""
+    """Shannon entropy of the value's own characters, in bits per character."""
     n = len(value)
     return -sum(c / n * math.log2(c / n) for c in Counter(value).values())
 

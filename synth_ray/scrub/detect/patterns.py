@@ -1,4 +1,6 @@
-"""The engine `patterns`: stock Presidio's recognizers on the fast path, the policy's rules on top, and secrets, in one pass."""
+"""The engine `patterns`: Presidio's recognizers on the fast path, the policy's rules on top, and secrets, with one prefilter
+pass.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ Accept = Callable[[str, Finding], bool]
 
 
 class GatedDetector(NamedTuple):
-    """A job as the policy sees it: what it may keep, and the words without which it stays below its threshold."""
+    """A detector with its accept rule and the context words it needs to pass its threshold."""
 
     detector: Detector
     accept: Accept | None = None
@@ -29,14 +31,14 @@ class GatedDetector(NamedTuple):
     needs_context: bool = False
 
 
-_MAX_COMBINATIONS = 4096  # of gates that a text opens: few are common
+_MAX_COMBINATIONS = 4096  # distinct sets of gates that a text can open; few of them are common
 
 
 class PatternFinder:
     """A `Finder` of structured identifiers and secrets.
 
-    Law: with every rule of the policy off and secrets off, its findings are stock Presidio's. A text is asked for all gates in
-    one pass; a text that opens none costs nothing more.
+    Law: with every rule of the policy off and secrets off, its findings are stock Presidio's. One pass over a text evaluates all
+    gates; a text that opens none costs nothing more.
     """
 
     def __init__(self, section: Scrub) -> None:
@@ -117,7 +119,6 @@ class PatternFinder:
         return GatedDetector(job, accept, cue, self._prefilter.add(cue.gate) if waits else None, waits)
 
     def _presidio_context(self, entity: str) -> list[str]:
-        """Presidio's own context words for the entity."""
         recognizers = self._analyzer.registry.get_recognizers(language=stock.LANGUAGE, all_fields=True)
         return sorted({w.lower() for r in recognizers if entity in r.supported_entities for w in r.context or ()})
 

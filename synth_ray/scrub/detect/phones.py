@@ -1,4 +1,4 @@
-"""Which numbers are phones: a country code or a valid grouped number, or a word such as "call" before any that could be one."""
+"""Which numbers are phones: with a country code, valid and grouped, or any plausible number after a word such as "call"."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ _LIKE_DATE = re.compile(
 _LIKE_OTHERS = re.compile(
     r"(?:1[5-9]|20)[0-9]{2} ?[-/ ] ?(?:1[5-9]|20)[0-9]{2}|"  # years
     r"[0-9]{1,4}\.[0-9]{3,}|"  # a decimal number
-    r"[0-9]{1,4}(?:\.[0-9]{1,4}){3}(?<!\.[0-9]{4})|"  # an address or a version
+    r"[0-9]{1,4}(?:\.[0-9]{1,4}){3}(?<!\.[0-9]{4})|"  # an IP address or a version
     r"[0-9]{5}-[0-9]{4}|"  # a ZIP code
-    r"1[4-9][0-9]{8}(?:[0-9]{3})?"  # a moment since 1970
+    r"1[4-9][0-9]{8}(?:[0-9]{3})?"  # a Unix timestamp
 )
 _GROUPS = re.compile("[0-9]+")
 _EXTENSION = re.compile("(?i)x|ext")
@@ -60,7 +60,7 @@ _REFUSED_NEAR = frozenset(".$€£#/\\^*=-")
 
 
 def is_candidate(text: str, start: int, end: int) -> bool:
-    """Whether libphonenumber need be asked: it is grouped, has a country code, or words around it speak of a phone."""
+    """Whether libphonenumber must check it: it is grouped, has a country code, or has a phone word beside it."""
     candidate = text[start:end]
     if not candidate.isdigit():
         if sum(map(str.isdigit, candidate)) < _MIN_DIGITS:
@@ -70,7 +70,7 @@ def is_candidate(text: str, start: int, end: int) -> bool:
 
 
 def accept(text: str, finding: Finding) -> bool:
-    """Whether a number that libphonenumber finds valid is a phone here."""
+    """Whether a number that libphonenumber finds valid is a phone number in this text."""
     start, end = finding.start, finding.end
     value = text[start:end]
     before = text[max(0, start - 2) : start]
@@ -88,7 +88,7 @@ def accept(text: str, finding: Finding) -> bool:
 
 
 def finder() -> Callable[[TextView, float], Iterator[Finding]]:
-    """Numbers that a cue makes phones, wherever in the world they are valid, or if they are not."""
+    """Numbers that context makes phones, whether or not libphonenumber finds them valid in any region."""
     import re2
 
     number = re2.compile(_NUMBER.encode())
@@ -106,7 +106,7 @@ def finder() -> Callable[[TextView, float], Iterator[Finding]]:
 
 
 def _numbers(number: Any, reading: TextView) -> Iterator[tuple[int, int]]:
-    """Stretches written as phones are, that do not begin or end inside a word or a longer number."""
+    """Stretches in the form of a phone number that do not start or end inside a word or a longer number."""
     text, data, at = reading.text, reading.data, 0
     while m := number.search(data, at):
         begin, at = m.span()
@@ -133,7 +133,7 @@ def _score(text: str, start: int, end: int) -> float:
 
 
 def _adjacent(text: str, start: int) -> bool:
-    """Whether the words just before say that a phone follows, and nothing before them says otherwise."""
+    """Whether the words directly before introduce a phone number, and no word before those says otherwise."""
     before = text[max(0, start - 80) : start]
     m = _ADJACENT.search(before)
     return bool(m) and not _NOT_PHONE.search(before[max(0, m.start() - 20) : m.start()])  # type: ignore[union-attr]
@@ -145,13 +145,13 @@ def _sized(value: str) -> bool:
 
 
 def _grouped(value: str) -> bool:
-    """Two to six groups of at least two digits, the first of which may be a single digit, as numbers are written for people."""
+    """Two to six groups of two to eight digits, the first of any length, seven digits or more: as people write numbers."""
     groups = _GROUPS.findall(_EXTENSION.split(value)[0])
     return 2 <= len(groups) <= 6 and sum(map(len, groups)) >= 7 and all(2 <= len(g) <= 8 for g in groups[1:])
 
 
 def _trunk(value: str) -> bool:
-    """A national number with its leading zero: (0)20 7946 0958, 0412 345 678."""
+    """A national number with its leading zero (trunk prefix): (0)20 7946 0958, 0412 345 678."""
     groups = _GROUPS.findall(value)
     usual = 9 <= sum(map(len, groups)) <= 11 and len(groups[0]) <= 5 and (len(groups) > 2 or len(groups[0]) > 2)
     return usual and value.lstrip("(").startswith("0")
@@ -168,7 +168,7 @@ _INSIDE_AFTER = re.compile(r"[\w%°]|[.,:][0-9]|[-/][0-9A-Za-z]|\s?[=*^]|[eE][-+
 
 
 def _inside_another(before: str, after: str) -> bool:
-    """Whether it is a piece of a longer number, code, path or sum, by the two characters on either side."""
+    """Whether it is part of a longer number, code, path or sum, judging by the two characters on either side."""
     if _INSIDE_BEFORE.search(before):
         return not _NOT_INSIDE.search(before)
     return bool(_INSIDE_AFTER.match(after))

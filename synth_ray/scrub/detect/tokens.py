@@ -1,4 +1,4 @@
-"""Keys and tokens that their issuers made recognisable, by the prefixes the issuers document."""
+"""Keys and tokens with recognisable prefixes, as their issuers document them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _RULES = (
     (r"eyJ", rf"{_W}{{8,}}\.eyJ{_W}{{8,}}\.{_W}*"),  # JSON Web Tokens
 )
 _INNER_RULES = (
-    # (what stands inside, what stands around it)
+    # (literal inside the token, expression of the whole token)
     (".atlasv1.", rf"(?<!\w)[A-Za-z0-9]{{14}}\.atlasv1\.{_W}{{40,}}"),  # Terraform
     ("-us", r"(?<!\w)[a-f0-9]{32}-us[0-9]{1,2}(?!\w)"),  # Mailchimp
     (":AA", rf"(?<!\w)[0-9]{{8,10}}:AA{_W}{{32,}}"),  # Telegram
@@ -80,8 +80,8 @@ _MIN_DISTINCT = 6
 
 
 def finder() -> Any:
-    """RE2 finds where a token can begin, a backtracking match from there finds its end: counting repeats would cost RE2
-    a new state for nearly every word.
+    """RE2 finds where a token can begin; a backtracking match from there finds its end. Counted repeats in RE2 would create a new
+    automaton state for nearly every word.
     """
     import re2
 
@@ -114,7 +114,7 @@ _MAX_CHARACTERS = 20_000
 
 
 def private_keys(reading: TextView, until: float) -> Iterator[Finding]:
-    """A private key from its first line to its last, body and all; without a last line, to the end of what looks like one."""
+    """A private key from its first to its last line; without a last line, to the end of the text that looks like its body."""
     text, last = reading.text, 0
     tails = _TAIL.finditer(text)
     tail = next(tails, None)

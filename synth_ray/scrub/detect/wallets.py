@@ -1,4 +1,6 @@
-"""Wallets beside Presidio's Bitcoin: Ethereum by its form, others by the checksum they carry (base58check, BIP 173, BIP 350)."""
+"""Crypto wallets in addition to Presidio's Bitcoin: Ethereum and Monero by their form, the others by their checksum (base58check,
+BIP 173, BIP 350).
+"""
 
 from __future__ import annotations
 

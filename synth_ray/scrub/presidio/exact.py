@@ -1,8 +1,9 @@
-"""Stock Presidio's pattern findings, from one pass and windowed confirmation instead of a regex each over the whole text.
+"""Stock Presidio's pattern findings, with one prefilter pass and regexes run in windows, not each over the whole text.
 
-Law: the same findings as `AnalyzerEngine.analyze` with `NoOpNlpEngine`: type, span, score and order. What is not known by the
-digest of its regex or source runs as Presidio runs it. The one departure: libphonenumber gives up after 65,535 rejected
-candidates in a text, this does not.
+Law: the same findings as `AnalyzerEngine.analyze` with `NoOpNlpEngine`: type, span, score and order. A recognizer whose regex or
+source has an unknown digest runs as in Presidio. The one difference: libphonenumber gives up after 65,535 rejected candidates in
+a text, this does not.
+
 Source: presidio-analyzer 2.2 (MIT), `PatternRecognizer` and `EntityRecognizer.remove_duplicates`; phonenumbers (Apache-2.0).
 """
 
@@ -41,7 +42,9 @@ CandidateFilter = Callable[[str, int, int], bool]
 
 
 class Detector(NamedTuple):
-    """One thing to look for: the entity, the highest score it can have, the gate it waits for, and how it looks."""
+    """Looks for one entity. `max_score` is the highest score it can give; `gate` is the number of the expression in the prefilter
+    without which it is not run (None: always run).
+    """
 
     entity: str
     max_score: float
@@ -50,7 +53,7 @@ class Detector(NamedTuple):
 
 
 def is_known_source(sources: dict[str, str]) -> bool:
-    """Whether installed modules are, to the letter, those that were read when this was written."""
+    """Whether the installed modules have exactly the source that this fast path was written against."""
     return all(
         hashlib.sha256(inspect.getsource(importlib.import_module(name)).encode()).hexdigest()[:16] == digest
         for name, digest in sources.items()
@@ -60,9 +63,10 @@ def is_known_source(sources: dict[str, str]) -> bool:
 def detectors_of(
     analyzer: Any, prefilter: Prefilter, *, entities: Collection[str] | None = None, is_candidate: CandidateFilter | None = None
 ) -> list[Detector]:
-    """What the analyzer's recognizers look for, gated where their regex is known; else stock itself, entity by entity.
+    """A detector for each pattern of the analyzer's recognizers, gated if its regex is known. With an unknown version of
+    Presidio, one detector per entity that runs stock Presidio.
 
-    `worth` may spare candidates of a phone number.
+    `is_candidate` may reject candidates for phone numbers before libphonenumber checks them.
     """
     recognizers = analyzer.registry.get_recognizers(language=stock.LANGUAGE, all_fields=True)
     chosen = [r for r in recognizers if entities is None or set(r.supported_entities) & set(entities)]
@@ -112,7 +116,7 @@ def _pattern_detector(recognizer: Any, pattern: Any, prefilter: Prefilter) -> De
 
 
 def _pattern(recognizer: Any, pattern: Any, trigger: str) -> Find:
-    """`PatternRecognizer.__analyze_patterns` for one pattern, in windows where that changes nothing."""
+    """`PatternRecognizer.__analyze_patterns` for one pattern, in windows if that gives the same findings."""
     import regex
     from presidio_analyzer import PatternRecognizer
 
@@ -156,7 +160,7 @@ def _matches(compiled: Any, text: str, windows: Iterable[tuple[int, int]], until
 
 
 def _iban(recognizer: Any) -> Find:
-    """`IbanRecognizer.__analyze_patterns`: the longest of three groups that validates."""
+    """`IbanRecognizer.__analyze_patterns`: the longest of three groups that is valid."""
     import regex
 
     pattern = recognizer.patterns[0]
@@ -178,7 +182,7 @@ def _iban(recognizer: Any) -> Find:
 
 
 def _run_unchanged(recognizer: Any) -> Find:
-    """A recognizer as Presidio runs it. A pattern it skips for lack of time is an error here."""
+    """A recognizer as Presidio runs it, except that a pattern that runs out of time raises TimeoutError."""
 
     def find(reading: TextView, until: float) -> list[Finding]:
         seconds_left(until)
@@ -205,7 +209,9 @@ def _stock_detector(analyzer: Any, entity: str) -> Detector:
 
 
 def without_duplicates(findings: Iterable[Finding]) -> list[Finding]:
-    """`EntityRecognizer.remove_duplicates`: no finding inside one of its own type that scores as high; best first."""
+    """`EntityRecognizer.remove_duplicates`: drops a finding inside another of the same entity with at least its score; sorts by
+    score.
+    """
     ordered = sorted(set(findings), key=lambda f: (f.entity, f.start, f.start - f.end, -f.score))
     kept: list[Finding] = []
     entity = ""
@@ -221,7 +227,7 @@ def without_duplicates(findings: Iterable[Finding]) -> list[Finding]:
 
 
 class ExactPatterns:
-    """A `Finder` with stock Presidio's findings. `entities` limits it as `AnalyzerEngine.analyze(entities=…)` does."""
+    """A `Finder` with stock Presidio's findings. `entities` selects as in `AnalyzerEngine.analyze(entities=…)`."""
 
     def __init__(self, *, entities: Collection[str] | None = None) -> None:
         analyzer = stock.analyzer()
@@ -240,7 +246,7 @@ class ExactPatterns:
 
 
 def triggered_detectors(detectors: Sequence[Detector], prefilter: Prefilter, text: str) -> Sequence[Detector]:
-    """The jobs whose gate the text opens."""
+    """The detectors whose gates the text opens."""
     if not text.isascii() and FOLDS_TO_ASCII.search(text):
         return detectors
     fired = prefilter.matching(text)

@@ -1,4 +1,4 @@
-"""Records brought to rest: found, replaced, and read again until nothing is found, so that scrubbing twice changes nothing."""
+"""Find and replace until a pass finds nothing (at most 8 rounds), so that scrubbing is idempotent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FindingFilter = Callable[[str, list[Finding]], list[Finding]]
 
 @dataclass(slots=True)
 class ScrubState:
-    """One value on its way: its distinct strings with their spans, what they became, or why it failed."""
+    """One value while it is scrubbed: its distinct strings with their spans, their replacements, or why it failed."""
 
     value: Any
     spans: dict[Leaf, list[Span]]
@@ -29,7 +29,7 @@ class ScrubState:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Findings by entity. A string that stands in several places of a record counts once."""
+        """Findings by entity. A string that occurs several times in a record counts once."""
         total: dict[str, int] = {}
         for spans in self.spans.values():
             for span in spans:
@@ -40,8 +40,8 @@ class ScrubState:
 class FixpointScrubber:
     """Scrubs records together, so that a model can read their texts in batches.
 
-    Law: what it gives back is at rest: the same finders find nothing in it. A record that errs, takes longer than
-    `timeout_s`, or is not at rest after eight rounds has `failed` set and must lose its text.
+    Law: the same finders find nothing in its result. A record that raises an error, takes longer than `timeout_s` seconds, or
+    still has findings after 8 rounds has `failed` set, and its text must be dropped.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class FixpointScrubber:
             return ScrubState(None, {}, failed="it is nested too deep")
 
     def _round(self, open_: list[tuple[ScrubState, list[Leaf]]]) -> list[tuple[ScrubState, list[Leaf]]]:
-        """Read the open texts once; give back those that changed."""
+        """Scan the open texts once and return those that changed."""
         read = self._find_by_models(open_)
         changed = []
         for (record, leaves), more in zip(open_, read, strict=True):
@@ -117,7 +117,9 @@ class FixpointScrubber:
         return findings
 
     def _find_by_models(self, open_: list[tuple[ScrubState, list[Leaf]]]) -> Sequence[Sequence[list[Finding]]]:
-        """The models' findings per record and text. A batch that errs is read again record by record."""
+        """The models' findings per record and text. If a batch fails, its records are read one by one, so that only the faulty
+        one fails.
+        """
         if not self._models:
             return [_NOTHING * len(leaves) for _, leaves in open_]
         texts = [_with_key_words(leaf, record) for record, leaves in open_ for leaf in leaves]
@@ -139,7 +141,7 @@ class FixpointScrubber:
             return [[] for _ in leaves]
 
     def _add_findings(self, record: ScrubState, leaf: Leaf, findings: list[Finding]) -> bool:
-        """Add findings in the text as it is now to the spans of the text as it was. True if there was a new one."""
+        """Map findings in the replaced text back to the original text and merge them into its spans. True if there were any."""
         now = record.replaced.get(leaf)
         text = now.text if now else leaf.text
         shift = len(_with_key_words(leaf, record)) - len(text)
@@ -167,7 +169,7 @@ def _with_key_words(leaf: Leaf, record: ScrubState) -> str:
 
 
 def _failure_text(error: Exception) -> str:
-    """What went wrong without its message, which may hold a value."""
+    """What failed, without the error's message, which may contain a value."""
     if isinstance(error, ScrubFailed):
         return str(error)
     return "it took too long" if isinstance(error, TimeoutError) else f"{type(error).__name__} while it was read"

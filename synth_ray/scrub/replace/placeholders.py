@@ -1,4 +1,4 @@
-"""What replaces a finding: a placeholder that is the same within a record."""
+"""Placeholders: each value of a record becomes <ENTITY_n>, the same value the same placeholder."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ LABELS = {
 }
 
 PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]{0,59})_([0-9]{1,9}|[a-p]{12})>")
-"""A placeholder or an opaque surrogate: what a scrub leaves behind and no scrub touches."""
+"""A placeholder or an opaque surrogate. A scrub writes these and never changes them."""
 
 
 class Replacer(Protocol):
-    """Gives each value of one record its replacement. `alone`: nothing is tied to the value on either side."""
+    """Maps each value of one record to its replacement. `alone`: no sign ties the value to the text on either side."""
 
     def __call__(self, entity: str, value: str, *, alone: bool = True) -> str: ...
 
 
 class Placeholders:
-    """Numbers values by entity in the order they come. A number that the record already holds is not given again."""
+    """Numbers the values of each entity in order of appearance, and skips numbers that the record already contains."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._given: dict[tuple[str, str], str] = {}
@@ -65,7 +65,7 @@ _NOT_WORD = re.compile(r"[\W_]+")
 
 
 def normal_form(entity: str, value: str) -> str:
-    """The form in which two spellings of a value are one: digits of a phone, an address without case."""
+    """A form that different spellings of a value share: only the digits of a phone number, an address in lower case."""
     if entity in _DIGITS_ONLY:
         return _NOT_DIGIT.sub("", value) or value
     if entity == "IBAN_CODE":

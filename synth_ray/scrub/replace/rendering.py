@@ -1,4 +1,4 @@
-"""A text with its spans replaced, where each span came to lie, and what later scans must leave alone."""
+"""Replaces the spans of a text, maps offsets back to the original, and protects earlier replacements from later scans."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Rendered(NamedTuple):
     replacements: list[tuple[int, int, int, int, str]]
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
-        """The part of the first text that [start, end) of the new text stands for."""
+        """The range of the original text that [start, end) of the new text came from."""
         return self._back(start, at_end=False), self._back(end, at_end=True)
 
     def _back(self, offset: int, *, at_end: bool) -> int:
@@ -45,11 +45,11 @@ class Rendered(NamedTuple):
 
 _LEFT = re.compile(r"\w[^\w\s\"(),;<>\[\]\\]*$|[\w.+:@/-]$")
 _RIGHT = re.compile(r"[^\w\s\"(),;<>\[\]\\]{0,20}\w|[\w@/-]")
-"""Signs that tie a word to what stands before or after it, so that a finder would read both as one."""
+"""Characters that tie a span to the text before or after it, so that a finder would read both as one match."""
 
 
 def replace_spans(text: str, spans: Sequence[Span], replacer: Replacer) -> Rendered:
-    """The text with each span replaced. Spans are disjoint and in order."""
+    """The text with each span replaced. Spans must be disjoint and in order."""
     pieces: list[str] = []
     moves: list[tuple[int, int, int, int, str]] = []
     last = length = 0
@@ -66,7 +66,7 @@ def replace_spans(text: str, spans: Sequence[Span], replacer: Replacer) -> Rende
 
 
 def drop_protected(text: str, findings: list[Finding], protected: Sequence[Pattern[str]]) -> list[Finding]:
-    """The findings without the parts that an earlier scrub left behind; a part with no letter or digit is nothing."""
+    """The findings without the parts that an earlier scrub wrote; remaining parts without a letter or digit are dropped."""
     islands = sorted(m.span() for pattern in protected for m in pattern.finditer(text))
     if not islands:
         return findings
