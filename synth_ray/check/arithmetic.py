@@ -1,6 +1,6 @@
-"""Is the arithmetic of a worked answer right? Every equation is recomputed, exactly, and the final answer compared.
+"""Checks the arithmetic of a worked answer: recomputes every equation exactly, and reads the final answer.
 
-Equations are `<<12+7=19>>` and plain `12 + 7 = 19`; the final answer is what follows `####`. Nothing is evaluated by Python.
+Equations are `<<12+7=19>>` and plain `12 + 7 = 19`; the final answer follows `####`. Nothing is evaluated by Python.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _MAX_EXPRESSION = 200
 
 
 class _Unreadable(Exception):
-    """The expression is not plain arithmetic: nothing is claimed about it."""
+    """The expression is not plain arithmetic, so it is not judged."""
 
 
 def wrong_step(text: str) -> str:
-    """The kind of the first wrong equation ('marked' or 'plain'), or '' when every readable one holds.
+    """The kind of the first wrong equation ('marked' or 'plain'), or '' if every equation that can be parsed is right.
 
-    Prose around plain equations is loose ("so 1/2 of them = 12"): they count only where nothing is marked.
+    Plain equations in prose are unreliable ("so 1/2 of them = 12"): they are checked only if the text has no marked ones.
     """
     kind, pattern = ("marked", _MARKED) if _MARKED.search(text) else ("plain", _PLAIN)
     return "" if all(_holds(match[1], match[2]) for match in pattern.finditer(text)) else kind
@@ -60,13 +60,15 @@ def _holds(expression: str, result: str) -> bool:
 
 
 def _readings(expression: str) -> list[Fraction]:
-    """A percent sign may mean a hundredth or be a unit: either reading may hold."""
+    """A percent sign may mean a hundredth or be a unit: the value of each interpretation."""
     as_share = _Parser(expression, percent=Fraction(1, 100)).value()
     return [as_share, _Parser(expression, percent=Fraction(1)).value(), as_share * 100]
 
 
 def _slack(result: str) -> Fraction:
-    """Half a unit of the last printed decimal, and a full one where it was cut off instead of rounded."""
+    """Tolerance: one unit of the result's last decimal, so that rounded and truncated results pass; one half for a whole
+    number.
+    """
     decimals = result.split(".")[1] if "." in result else ""
     digits = len(re.sub(r"\D", "", decimals))
     return Fraction(1, 10**digits) if digits else Fraction(1, 2)
