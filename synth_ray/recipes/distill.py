@@ -1,4 +1,4 @@
-"""`distill`: one prompt, one or n completions of the teacher, each perhaps the best of several."""
+"""`distill`: one or n completions of the teacher per prompt, each optionally the best of several samples."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ async def make(request: Request, ask: Ask, options: Distill) -> list[Draft]:
 
 
 def _turns_before(request: Request) -> list[Message]:
-    """The turns of a conversation seed that come before its last user turn."""
+    """The turns of a conversation seed before its last user turn."""
     messages = request.seed.fields.get("messages")
     return [{"role": str(m["role"]), "content": str(m["content"])} for m in messages[:-1]] if isinstance(messages, list) else []
 
 
 async def _best(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[Completion, dict[str, Any]]:
-    """One of the samples, and what was found out about it; the others are attempts."""
+    """The best sample and the fields that describe the choice. Each other sample counts as an attempt."""
     chosen, fields = await (_by_judge if options.pick == "judge" else _by_vote)(request, ask, options, answers)
     for _ in range(len(answers) - 1):
         ask.attempt("not_the_best")
@@ -93,7 +93,7 @@ async def _best(request: Request, ask: Ask, options: Distill, answers: list[Comp
 
 
 async def _by_vote(_request: Request, _ask: Ask, options: Distill, answers: list[Completion]) -> tuple[int, dict[str, Any]]:
-    """The first sample with the commonest final answer (Wang et al., 2022, arXiv 2203.11171)."""
+    """The first sample with the most frequent final answer (Wang et al., 2022, arXiv 2203.11171)."""
     won = majority([_final(answer, options) for answer in answers])
     return (won.winner, {"agreement": won.agreement}) if won is not None else (0, {"agreement": 0.0})
 
@@ -107,7 +107,7 @@ def _final(answer: Completion, options: Distill) -> str | None:
 
 
 async def _by_judge(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[int, dict[str, Any]]:
-    """The sample with the highest sum of scores; among equals the first. One the judge could not score has none."""
+    """The sample with the highest sum of scores, the first of equals. A sample that the judge could not score counts as 0."""
     question = render(options.template, request)
     scores = await asyncio.gather(*[score_answer(ask, question, a.text, criteria=options.criteria) for a in answers])
     sums = [sum(criteria_scores.values()) if criteria_scores is not None else 0 for criteria_scores in scores]
@@ -126,7 +126,7 @@ def _draft(request: Request, options: Distill, before: list[Message], answer: Co
 
 
 def _apart(text: str, marks: tuple[str, str] | None) -> tuple[str, str | None]:
-    """Completion and reasoning. Where reasoning was never closed the completion is empty, and rejected as that."""
+    """(completion, reasoning). If the reasoning is not closed, the completion is empty, which the check rejects."""
     if marks is None:
         return text, None
     opening, closing = marks

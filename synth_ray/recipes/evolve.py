@@ -1,7 +1,7 @@
 """`evolve`: a seed's instruction made harder, deeper, more constrained or broader, step by step, and then answered.
 
-Evol-Instruct (WizardLM, Xu et al., 2023, arXiv 2304.12244): each step rewrites the last instruction by one operator, drawn from
-the request's own random seed; a rewrite that fails is eliminated and tried again, and counts as an attempt with its reason.
+Evol-Instruct (WizardLM, Xu et al., 2023, arXiv 2304.12244): each step rewrites the current instruction with one operator, drawn
+with the request's random seed. A rewrite that fails is eliminated and tried again; it counts as an attempt with its reason.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _REFUSED = re.compile(r"\b(?:sorry|i can(?:not|'t)|as an ai)\b", re.IGNORECASE)
 
 
 class Elimination(StrEnum):
-    """Why an evolution failed. The first three are the paper's; a rewrite that grew without end is ours."""
+    """Why a rewrite was eliminated. The first three are from the paper; CUT_OFF and TOO_LONG are ours."""
 
     UNCHANGED = "evolution_unchanged"
     REFUSED = "evolution_refused"
@@ -68,7 +68,7 @@ async def make(request: Request, ask: Ask, options: Evolve) -> list[Draft]:
 
 
 async def _evolved(request: Request, ask: Ask, options: Evolve) -> list[tuple[Operator, str]]:
-    """The steps that held: an evolution ends where a step failed as often as it may."""
+    """The successful steps. Evolution ends at the first step that fails `tries` times."""
     steps: list[tuple[Operator, str]] = []
     instruction = str(request.seed.fields["prompt"])
     draw = random.Random(f"evolve-{request.random_seed}")
@@ -97,7 +97,7 @@ async def _step(
 
 
 def eliminated(before: str, answer: Completion, options: Evolve) -> Elimination | None:
-    """Why a rewrite is no evolution of `before`, or None."""
+    """Why a rewrite is not a valid evolution of `before`, or None if it is."""
     text = answer.text.strip()
     words = _WORD.findall(text.casefold())
     if len(words) < 2:
@@ -134,7 +134,7 @@ RECIPE = Recipe(
     make=make,
     slots=lambda o: o.depth if o.every else 1,
     asks=lambda o: o.depth + (o.depth if o.every else 1),
-    compares=lambda _: ("prompt",),  # two answers to one evolved instruction are one row
+    compares=lambda _: ("prompt",),  # two answers to one evolved instruction are duplicates
     templates=lambda o: {"rewrite": o.rewrite, "answer": o.answer},
     columns=lambda o: dict.fromkeys(o.keep, "json") | {"operators": "strings", "evolved_from": "string"},
 )

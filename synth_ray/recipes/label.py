@@ -1,7 +1,8 @@
 """`label`: labels, scores or extracted fields for real text, by guided decoding and K votes.
 
-The text is real, the label is the teacher's. Decoding is guided, so an answer outside the label set cannot be said; K votes are
-self-consistency (Wang et al., 2022, arXiv 2203.11171), and their agreement rate is the row's difficulty as well as its trust.
+The text is real, the label is the teacher's. Decoding is guided, so an answer outside the label set is impossible. K votes are
+self-consistency (Wang et al., 2022, arXiv 2203.11171); the share that agrees shows how difficult a row is and how far to trust
+its label.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TEMPLATE = """{% if labels %}Classify the text. Answer with one of: {{ labels | 
 
 
 class Label(Section):
-    """Options of `label`. Exactly one of `labels`, `scale` and `schema` says what an answer is."""
+    """Options of `label`. Exactly one of `labels`, `scale` and `schema` defines the answers."""
 
     template: str = key(
         TEMPLATE, "Jinja template of the question; sees the seed's fields, `labels` and their `descriptions`.", min_length=1
@@ -61,7 +62,7 @@ class Label(Section):
 
     @property
     def allowed(self) -> tuple[str, ...]:
-        """The closed set, in its order; empty where fields are extracted."""
+        """The closed set of answers in order; empty if fields are extracted."""
         if self.scale is not None:
             return tuple(str(score) for score in range(self.scale[0], self.scale[1] + 1))
         return tuple(self.labels)
@@ -74,7 +75,7 @@ class Label(Section):
 
     @property
     def answer_schema(self) -> dict[str, Any]:
-        """With a rationale the reason comes before the label, so that the label can follow from it."""
+        """With a rationale, the reason comes before the label, so that the label can follow from it."""
         answer: Mapping[str, Any] = {"enum": list(self.allowed)} if self.allowed else self.schema_ or {}
         if not self.rationale:
             return dict(answer)
@@ -103,7 +104,7 @@ async def make(request: Request, ask: Ask, options: Label) -> list[Draft]:
 
 
 def _unlabelled(request: Request, options: Label) -> Request:
-    """The request as the template sees it: the gold label is not there to be shown by mistake."""
+    """The request without the gold label, so that no template can show it to the teacher."""
     if not options.gold:
         return request
     fields = {name: value for name, value in request.seed.fields.items() if name != options.gold}
@@ -113,7 +114,7 @@ def _unlabelled(request: Request, options: Label) -> Request:
 
 
 def _read(answer: Completion, options: Label) -> tuple[str | None, str]:
-    """The answer in canonical form and its rationale; None when it was cut off or does not fit."""
+    """(answer in canonical form, rationale). The answer is None if it is truncated or does not fit."""
     text = answer.text.strip()
     if options.allowed and not options.rationale:
         return (text if text in options.allowed else None), ""
@@ -150,7 +151,7 @@ RECIPE = Recipe(
     options=Label,
     make=make,
     asks=lambda o: o.votes,
-    compares=lambda _: ("prompt",),  # two labels of one text are one row
+    compares=lambda _: ("prompt",),  # two labels of one text are duplicates
     schema=lambda o: o.schema_,
     templates=lambda o: {"template": o.template},
     columns=_columns,

@@ -1,8 +1,8 @@
-"""`rewrite`: a document said again in another form, or questions whose answers stand in it.
+"""`rewrite`: a document rephrased in another style, or questions that it answers.
 
 Rephrasing after WRAP (Maini et al., 2024, arXiv 2401.16380); questions and answers from passages after Alberti et al. (2019,
-arXiv 1906.05416), with the sentence the answer rests on quoted. That an answer is supported is not believed:
-`check.verify: grounded` shows it.
+arXiv 1906.05416), with a quote of the sentence that supports the answer. The support is not taken for granted: `check.verify:
+grounded` verifies it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ async def make(request: Request, ask: Ask, options: Rewrite) -> list[Draft]:
     cut = passages(text, tokens=options.passage_tokens, count=counter(options.tokenizer))
     if not cut:
         raise AskFailed(Reason.RECIPE_ERROR, f"the document in '{options.document}' is empty")
-    # A second request of the same document goes on with other passages.
+    # A random start, so that another request of the same document takes other passages.
     start = request.random_seed % len(cut)
     turns = [(cut[(start + slot) % len(cut)], options.styles[slot % len(options.styles)]) for slot in range(options.n)]
     return list(await asyncio.gather(*[_one(request, ask, options, *turn) for turn in turns]))

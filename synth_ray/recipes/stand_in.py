@@ -1,9 +1,9 @@
-"""`stand_in`: records to show in place of sensitive ones: the same fields, spread alike, and none of them a real record.
+"""`stand_in`: records to show in place of sensitive ones: the same fields, similar distributions, and none of them a real record.
 
-Fields of few values, numbers and dates are drawn from what is learnt of the table; the teacher writes the free text. That nothing
-was taken over is not believed: rows that repeat a real record are rejected(copied), planted canaries are looked for, and what the
-rows give away of the records that were shown is tested against records that were not (after arXiv 2606.16952 and 2502.14921).
-Distance alone is no privacy (arXiv 2505.01524).
+Categories, numbers and dates are sampled from distributions learned from the table; the teacher writes the free text. That
+nothing is copied is verified: rows that repeat a real record are rejected(copied), planted canaries are searched for, and a test
+against held-out records shows whether rows disclose the shown ones (after arXiv 2606.16952 and 2502.14921). Distance alone is no
+privacy (arXiv 2505.01524).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NOT_IN_A_RECORD = ("prompt", "answer", "messages")
 
 
 class StandIn(Section):
-    """Options of `stand_in`. A seed is one record; `seeds.shape: record` takes any row as one."""
+    """Options of `stand_in`. A seed is one record; `seeds.shape: record` accepts any row as one."""
 
     record: list[str] = key(list, "Fields that make a record; left out, all of the seed's.")
     schema_: JsonSchema | None = key(
@@ -70,7 +70,7 @@ class StandIn(Section):
 
     @property
     def kinds(self) -> dict[str, str]:
-        """What the schema says of its fields."""
+        """Kinds of fields by the schema, where it defines them."""
         kinds: dict[str, str] = {}
         for name, schema in ((self.schema_ or {}).get("properties") or {}).items():
             kind = (
@@ -85,7 +85,7 @@ class StandIn(Section):
 
     @property
     def texts(self) -> list[str]:
-        """Fields the teacher writes."""
+        """The fields that the teacher writes."""
         return [name for name, field in self.table.get("fields", {}).items() if field["kind"] == "text"]
 
 
@@ -124,14 +124,14 @@ async def _record(request: Request, ask: Ask, options: StandIn, slot: int) -> Dr
 
 
 def _written(answer: str, texts: list[str]) -> dict[str, str] | None:
-    """One text is the whole answer; several are its parts."""
+    """The texts by field: a single text is the whole answer, several are its JSON parts. None if one is missing."""
     if len(texts) > 1:
         return parts_of(answer, *texts)
     return {texts[0]: answer.strip()} if answer.strip() else None
 
 
 def _broken(record: dict[str, Any], options: StandIn) -> str:
-    """What the record breaks, without its values; nothing where it breaks nothing."""
+    """What the record violates, without its values; empty if nothing."""
     if options.schema_ is not None and not Draft202012Validator(options.schema_).is_valid(record):
         return "does not fit recipe.schema"
     broken = [source for source in options.constraints if not holds(source, record)]
