@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 
 from synth_ray.records import Request, digest
 
-DOC = "A grid of attributes, as {tone: [polite, curt], persona: [nurse, clerk]}: one of each is drawn per row, for the template."
+DOC = "A grid of attributes, as {tone: [polite, curt], persona: [nurse, clerk]}; one value of each is drawn per row."
 
 
 def sample_attributes(grid: Mapping[str, Sequence[str]], request: Request, slot: int) -> dict[str, str]:

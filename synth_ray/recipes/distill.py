@@ -22,19 +22,21 @@ class Distill(Section):
 
     template: str = key("{{ prompt }}", "Jinja template of what the teacher is asked; sees the seed's fields.")
     system: str = key("", "System message of the ask.")
-    history: bool = key(True, "Ask a conversation's last turn with the turns before it; off, alone.")
+    history: bool = key(True, "Send a conversation's earlier turns with its last one; off, only the last.")
     n: int = key(1, "Completions per prompt, each its own row.", ge=1, le=64)
     best_of: int = key(1, "Samples drawn for each row, of which one is kept.", ge=1, le=64)
-    pick: Literal["vote", "judge"] = key("vote", "How the best is found: the commonest final answer, or a judge's rubric.")
-    final: str = key(r"####\s*(.+)", "Regular expression of a final answer, its first group; votes are counted by it.")
+    pick: Literal["vote", "judge"] = key(
+        "vote", "How the best is chosen: by the most frequent final answer, or by a judge's scores."
+    )
+    final: str = key(r"####\s*(.+)", "Regular expression whose first group is the final answer, by which votes are counted.")
     criteria: dict[str, str] = key(lambda: dict(CRITERIA), "The judge's rubric: criterion and its meaning.", min_length=1)
-    reasoning: tuple[str, str] | None = key(None, "Marks around the reasoning, as ['<think>', '</think>']: kept in a column.")
+    reasoning: tuple[str, str] | None = key(None, "Marks around the reasoning, as ['<think>', '</think>']; column `reasoning`.")
     schema_: dict[str, Any] | None = key(None, "JSON Schema the completion must fit; decoding is guided by it.", alias="schema")
     choices: list[str] | None = key(None, "Closed list of allowed completions; decoding is guided by it.")
     top_logprobs: int | None = key(
         None,
-        "Keep the log-probability of every token of the answer, its reasoning too, and of so many of the likeliest at its place: "
-        "column `logprobs`.",
+        "Keep, in column `logprobs`, the log-probability of every token of the answer, reasoning included, and of this many of "
+        "the likeliest tokens at its position.",
         ge=0,
         le=20,
     )

@@ -27,7 +27,7 @@ class Fill(Section):
     """Options of `fill`."""
 
     by: Annotated[list[str], OneOrMore] = key(
-        ..., "Field, or fields, of the seed that make its cell; as in target.balance.", min_length=1
+        ..., "Field or fields of the seed whose values define its cell, as in target.balance.", min_length=1
     )
     template: str = key(
         TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots` of the same cell, `cell` and `attributes`."
@@ -38,7 +38,7 @@ class Fill(Section):
     attributes: Grid = key(dict, DOC)
     answer: str | None = key(
         None,
-        "Jinja template that asks for the new example's answer, sees `example`; left out, the seed's own `answer`: its label.",
+        "Jinja template that asks for the new example's answer; sees `example`. Left out, the seed's own `answer`, its label.",
     )
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row, beside those of `by`.")
 

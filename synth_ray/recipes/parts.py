@@ -6,9 +6,7 @@ import json
 
 from synth_ray.recipes.contract import Constraint
 
-LONGEST_PART = (
-    "Longest text of a part of the answer, in characters: a guide without a bound lets a model go on to its token limit."
-)
+LONGEST_PART = "Longest text of a part of the answer, in characters; without a bound, a model may go on to its token limit."
 
 
 def parts_schema(*names: str, longest: int) -> Constraint:

@@ -35,10 +35,10 @@ class Rewrite(Section):
     into: Literal["rephrase", "questions"] = key("rephrase", "The passage in other words, or a question and answer from it.")
     styles: list[str] = key(
         lambda: ["in clear and simple English", "as an encyclopedia would", "as questions and answers"],
-        "Styles of rephrasing; row i of a request takes style i, and round again.",
+        "Styles of rephrasing; the rows of a request take them in turn.",
         min_length=1,
     )
-    n: int = key(1, "Rows per document: each takes the next passage, and round again.", ge=1, le=64)
+    n: int = key(1, "Rows per request; each takes the next passage, after the last the first.", ge=1, le=64)
     document: str = key("prompt", "Field of the seed that holds the document.")
     passage_tokens: int = key(512, "Most tokens of a passage.", ge=16)
     tokenizer: str = key("", "Local tokenizer.json to count by; left out, a token is four characters.")

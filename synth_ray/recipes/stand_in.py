@@ -42,21 +42,21 @@ class StandIn(Section):
 
     record: list[str] = key(list, "Fields that make a record; left out, all of the seed's.")
     schema_: JsonSchema | None = key(
-        None, "JSON Schema of a record; what it leaves out is told from the seeds' values.", alias="schema"
+        None, "JSON Schema of a record; what it leaves out is inferred from the seeds' values.", alias="schema"
     )
     constraints: list[str] = key(list, "Jinja expressions over the record that must hold, as `discharged >= admitted`.")
-    together: list[list[str]] = key(list, "Fields whose values are drawn as one: what belongs together stays so.")
+    together: list[list[str]] = key(list, "Groups of fields drawn as one, so that only combinations of the seeds occur.")
     rarer_than: int = key(5, "Values and combinations that fewer records hold are never drawn.", ge=1)
     template: str = key(TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots`, `record`, `drawn` and `texts`.")
     system: str = key("", "System message of the ask.")
-    shots: int = key(3, "Real records shown as examples. None shows none, and teaches nothing of their style.", ge=0, le=32)
+    shots: int = key(3, "Real records shown as examples; with 0, the teacher learns nothing of their style.", ge=0, le=32)
     n: int = key(1, "Records per request, each its own row.", ge=1, le=64)
     part_characters: int = key(2000, LONGEST_PART, ge=8)
     longest_run: int = key(50, "Words in a row that a text may not share with one real record.", ge=8, le=50)
     coverage: float = key(0.5, "Share of a real text that a row may not repeat, in runs of eight words.", gt=0, le=1)
-    holdout: float = key(0.2, "Share of the records that is never shown, to tell by it what showing gave away.", ge=0, lt=1)
-    canaries: int = key(0, "Made-up records planted among the seeds, to be looked for in the answers.", ge=0)
-    table: dict[str, Any] = key(dict, "What was learnt of the seeds. Not for you to fill in.")
+    holdout: float = key(0.2, "Share of the records that is never shown, to test what showing the rest discloses.", ge=0, lt=1)
+    canaries: int = key(0, "Made-up records planted among the seeds and searched for in the answers.", ge=0)
+    table: dict[str, Any] = key(dict, "Distributions learned from the seeds; set by the program, not by you.")
 
     @field_validator("constraints")
     @classmethod

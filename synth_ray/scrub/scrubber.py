@@ -42,7 +42,7 @@ class Scrubber:
         record = self._fixpoint.scrub_all([value])[0]
         if record.failed:
             size = sum(len(leaf.text) for leaf in record.spans)
-            raise ScrubFailed(f"scrub: wanted a record at rest, got one of {size} characters and {record.failed}; leave it out")
+            raise ScrubFailed(f"scrub: {record.failed} in a record of {size} characters; skip it, or report the entity")
         return self._result(record)
 
     def records(self, values: Sequence[Any]) -> list[Scrubbed]:

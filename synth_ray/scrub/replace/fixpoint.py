@@ -72,14 +72,14 @@ class FixpointScrubber:
             if not open_:
                 return records
         for record, _ in open_:
-            record.failed = "it is not at rest after as many rounds as are tried"
+            record.failed = f"findings remained after {MAX_ROUNDS} rounds"
         return records
 
     def _new_state(self, value: Any) -> ScrubState:
         try:
             return ScrubState(value, {leaf: [] for leaf in leaves_of(value) if leaf.text})
         except RecursionError:
-            return ScrubState(None, {}, failed="it is nested too deep")
+            return ScrubState(None, {}, failed="values nested too deep")
 
     def _round(self, open_: list[tuple[ScrubState, list[Leaf]]]) -> list[tuple[ScrubState, list[Leaf]]]:
         """Scan the open texts once and return those that changed."""
@@ -172,4 +172,4 @@ def _failure_text(error: Exception) -> str:
     """What failed, without the error's message, which may contain a value."""
     if isinstance(error, ScrubFailed):
         return str(error)
-    return "it took too long" if isinstance(error, TimeoutError) else f"{type(error).__name__} while it was read"
+    return "time ran out" if isinstance(error, TimeoutError) else type(error).__name__
