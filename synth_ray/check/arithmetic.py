@@ -18,7 +18,7 @@ _FINAL = re.compile(r"####\s*(-?[$€£]?\s*-?(?:\d[\d,]*(?:\.\d+)?|\.\d+))")
 _MAX_EXPRESSION = 200
 
 
-class _Unreadable(Exception):
+class _NotArithmetic(Exception):
     """The expression is not plain arithmetic, so it is not judged."""
 
 
@@ -52,20 +52,20 @@ def _holds(expression: str, result: str) -> bool:
     if claimed is None:
         return True
     try:
-        values = _readings(expression)
-    except (_Unreadable, ZeroDivisionError):
+        values = _interpretations(expression)
+    except (_NotArithmetic, ZeroDivisionError):
         return True
-    slack = _slack(result)
+    slack = _tolerance(result)
     return any(abs(value - claimed) <= slack for value in values)
 
 
-def _readings(expression: str) -> list[Fraction]:
+def _interpretations(expression: str) -> list[Fraction]:
     """A percent sign may mean a hundredth or be a unit: the value of each interpretation."""
     as_share = _Parser(expression, percent=Fraction(1, 100)).value()
     return [as_share, _Parser(expression, percent=Fraction(1)).value(), as_share * 100]
 
 
-def _slack(result: str) -> Fraction:
+def _tolerance(result: str) -> Fraction:
     """Tolerance: one unit of the result's last decimal, so that rounded and truncated results pass; one half for a whole
     number.
     """
@@ -79,18 +79,18 @@ class _Parser:
 
     def __init__(self, text: str, *, percent: Fraction) -> None:
         if len(text) > _MAX_EXPRESSION:
-            raise _Unreadable
+            raise _NotArithmetic
         self._percent = percent
-        self._tokens = self._read(re.sub(r"[$€£]", "", text))
-        self._at = 0
+        self._tokens = self._tokenize(re.sub(r"[$€£]", "", text))
+        self._position = 0
 
-    def _read(self, text: str) -> list[Fraction | str]:
+    def _tokenize(self, text: str) -> list[Fraction | str]:
         tokens: list[Fraction | str] = []
         at, text = 0, text.rstrip()
         while at < len(text):
             match = _TOKEN.match(text, at)
             if match is None:
-                raise _Unreadable
+                raise _NotArithmetic
             if match[1]:
                 tokens.append(Fraction(match[1].replace(",", "")) * (self._percent if match[2] else 1))
             else:
@@ -100,18 +100,18 @@ class _Parser:
 
     def value(self) -> Fraction:
         result = self._sum()
-        if self._at != len(self._tokens):
-            raise _Unreadable
+        if self._position != len(self._tokens):
+            raise _NotArithmetic
         return result
 
     def _peek(self) -> Fraction | str | None:
-        return self._tokens[self._at] if self._at < len(self._tokens) else None
+        return self._tokens[self._position] if self._position < len(self._tokens) else None
 
     def _take(self) -> Fraction | str:
         token = self._peek()
         if token is None:
-            raise _Unreadable
-        self._at += 1
+            raise _NotArithmetic
+        self._position += 1
         return token
 
     def _sum(self) -> Fraction:
@@ -138,8 +138,8 @@ class _Parser:
         if token == "+":
             return self._factor()
         if token != "(":
-            raise _Unreadable
+            raise _NotArithmetic
         result = self._sum()
         if self._take() != ")":
-            raise _Unreadable
+            raise _NotArithmetic
         return result

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from synth_ray.check.arithmetic import final_answer, number, wrong_step
 from synth_ray.check.grounded import unsupported
 from synth_ray.check.judging import passes
-from synth_ray.check.quality import is_echo, is_refusal, refusal_pattern, repetition, script_share
+from synth_ray.check.quality import echo_share, is_refusal, refusal_pattern, repetition, script_share
 from synth_ray.check.sandbox import Limits, Sandbox, program_in
 from synth_ray.check.tokens import TokenCounter, open_counter
 from synth_ray.errors import JobError
@@ -90,8 +90,8 @@ class Checker:
             "schema_mismatch": [self._violates_schema(text) for text in completions],
             "repetition_loop": [repetition(text) > section.max_repetition for text in completions],
             "refusal": [is_refusal(text, self._refusal) for text in completions],
-            "echo": [is_echo(p, c) >= section.echo for p, c in zip(prompts, completions, strict=True)],
-            "wrong_language": [self._other_script(text) for text in completions],
+            "echo": [echo_share(p, c) >= section.echo for p, c in zip(prompts, completions, strict=True)],
+            "wrong_language": [self._is_other_script(text) for text in completions],
             "not_true": self._fails_verification(staged, completions),
             "poorly_judged": self._poorly_judged(staged),
         }
@@ -109,7 +109,7 @@ class Checker:
         except (ValueError, RecursionError):
             return True
 
-    def _other_script(self, text: str) -> bool:
+    def _is_other_script(self, text: str) -> bool:
         script = self._section.script
         return bool(script) and script_share(text, script) < 0.5
 
@@ -117,7 +117,7 @@ class Checker:
         match self._section.verify:
             case "arithmetic":
                 golds = self._gold_labels(staged)
-                return [_is_wrong(text, gold) for text, gold in zip(completions, golds, strict=True)]
+                return [_has_wrong_arithmetic(text, gold) for text, gold in zip(completions, golds, strict=True)]
             case "label":
                 golds = self._gold_labels(staged)
                 return [self._is_wrong_label(text, gold) for text, gold in zip(completions, golds, strict=True)]
@@ -153,7 +153,7 @@ class Checker:
         return label not in self._labels or (bool(gold) and label != gold.strip().casefold())
 
 
-def _is_wrong(text: str, gold: str) -> bool:
+def _has_wrong_arithmetic(text: str, gold: str) -> bool:
     """Whether a step is wrong, or the final answer differs from the gold one. `gold` is a number or a worked answer."""
     wrong = wrong_step(text)
     true = final_answer(gold) if "####" in gold else number(gold)

@@ -22,7 +22,7 @@ import numpy as np
 from synth_ray.records import digest
 
 Record = Mapping[str, Any]
-Known = tuple[str, Record]
+LineageRecord = tuple[str, Record]
 """(lineage, record)."""
 Array = np.ndarray[Any, Any]
 
@@ -52,7 +52,7 @@ class DigestSample:
 
 
 def disclosure(
-    rows: Sequence[Record], shown: Sequence[Known], held_out: Sequence[Known], kinds: Mapping[str, str]
+    rows: Sequence[Record], shown: Sequence[LineageRecord], held_out: Sequence[LineageRecord], kinds: Mapping[str, str]
 ) -> dict[str, Any]:
     """Count the rows nearer to each side, and test the difference (`p`). Empty if there are fewer than MIN_SAMPLE rows, shown or
     held-out records.
@@ -62,13 +62,13 @@ def disclosure(
         return {}
     pooled = [*shown[:records], *held_out[:records]]
     nearest = _nearest(rows, [record for _, record in pooled], kinds)
-    to_shown, to_held = (int(n) for n in _share_nearer(nearest, np.arange(2 * records)[:, None] < records))
+    to_shown, to_held_out = (int(n) for n in _share_nearer(nearest, np.arange(2 * records)[:, None] < records))
     return {
         "rows": len(rows),
         "records": records,
         "nearer_to_shown": to_shown,
-        "nearer_to_held_out": to_held,
-        "p": _p_value(nearest, [lineage for lineage, _ in pooled], to_shown - to_held),
+        "nearer_to_held_out": to_held_out,
+        "p": _p_value(nearest, [lineage for lineage, _ in pooled], to_shown - to_held_out),
     }
 
 
@@ -77,12 +77,12 @@ def _p_value(nearest: Array, lineages: Sequence[str], observed: int) -> float:
     names, of = np.unique(lineages, return_inverse=True)
     is_shown = np.zeros(len(names), bool)
     is_shown[of[: len(of) // 2]] = True
-    draw, as_many = np.random.default_rng(0), 1
+    draw, at_least_observed = np.random.default_rng(0), 1
     for _ in range(_DRAWS // _BATCH_DRAWS):
         sides = draw.permuted(np.repeat(is_shown[:, None], _BATCH_DRAWS, axis=1), axis=0)[of]
         to_shown, to_held = _share_nearer(nearest, sides)
-        as_many += int(np.count_nonzero(to_shown - to_held >= observed))
-    return as_many / (1 + _DRAWS)
+        at_least_observed += int(np.count_nonzero(to_shown - to_held >= observed))
+    return at_least_observed / (1 + _DRAWS)
 
 
 def _share_nearer(nearest: Array, sides: Array) -> tuple[Array, Array]:

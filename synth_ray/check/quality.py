@@ -68,7 +68,7 @@ def _by_period(text: str) -> float:
     return best / len(text) if best > 24 else 0.0
 
 
-def is_echo(prompt: str, completion: str) -> float:
+def echo_share(prompt: str, completion: str) -> float:
     """Share of the prompt's words that the completion repeats, from its first word on."""
     prompt_text = prompt.casefold()
     same = 0

@@ -115,7 +115,7 @@ def _run_to_end(process: subprocess.Popen[bytes], stdin: bytes, token: bytes, se
     """
     timer = ThreadPoolExecutor(1)
     try:
-        out = timer.submit(_exchange, process, stdin).result(timeout=seconds)
+        out = timer.submit(_communicate, process, stdin).result(timeout=seconds)
     except TimeoutError:
         return _ProgramResult(False, f"not done after {seconds:g} s")
     finally:
@@ -126,7 +126,7 @@ def _run_to_end(process: subprocess.Popen[bytes], stdin: bytes, token: bytes, se
     return _ProgramResult(process.returncode == 0 and token in out, "failed")
 
 
-def _exchange(process: subprocess.Popen[bytes], stdin: bytes) -> bytes:
+def _communicate(process: subprocess.Popen[bytes], stdin: bytes) -> bytes:
     assert process.stdin is not None
     assert process.stdout is not None
     try:

@@ -20,11 +20,11 @@ def open_counter(name: str) -> TokenCounter:
     path = Path(name)
     file = path / "tokenizer.json" if path.is_dir() else path
     if file.is_file():
-        return _of_file(file)
-    return _of_encoding(name)
+        return _counter_of_file(file)
+    return _counter_of_encoding(name)
 
 
-def _of_encoding(name: str) -> TokenCounter:
+def _counter_of_encoding(name: str) -> TokenCounter:
     import tiktoken
 
     if name not in tiktoken.list_encoding_names():
@@ -43,7 +43,7 @@ def _counter_of(encoding: Any) -> TokenCounter:
     return lambda texts: [len(tokens) for tokens in encoding.encode_ordinary_batch(list(texts), num_threads=1)]
 
 
-def _of_file(file: Path) -> TokenCounter:
+def _counter_of_file(file: Path) -> TokenCounter:
     encoding = tiktoken_of(file)
     if encoding is not None:
         return _counter_of(encoding)

@@ -67,9 +67,9 @@ async def make(request: Request, ask: Ask, options: Converse) -> list[Draft]:
     last: Completion | None = None
     try:
         for turn in range(options.turns):
-            if turn and not await _user_goes_on(request, ask, options, messages):
+            if turn and not await _add_user_turn(request, ask, options, messages):
                 break
-            await _use_a_tool(request, ask, options, messages)
+            await _call_tool(request, ask, options, messages)
             last = await ask(list(messages))
             messages.append({"role": "assistant", "content": last.text.strip()})
             if not last.text.strip() or last.finish_reason == "length":
@@ -85,7 +85,7 @@ async def make(request: Request, ask: Ask, options: Converse) -> list[Draft]:
     return [Draft(messages[:-1], messages[-1]["content"], fields, *counts)]
 
 
-async def _user_goes_on(request: Request, ask: Ask, options: Converse, messages: list[Message]) -> bool:
+async def _add_user_turn(request: Request, ask: Ask, options: Converse, messages: list[Message]) -> bool:
     """Append the simulated user's next message. False, with nothing appended, if the user has ended the conversation."""
     transcript = "\n".join(f"{m['role']}: {m['content']}" for m in messages if m["role"] != "system")
     persona = render(options.persona, request)
@@ -97,16 +97,16 @@ async def _user_goes_on(request: Request, ask: Ask, options: Converse, messages:
     return True
 
 
-async def _use_a_tool(request: Request, ask: Ask, options: Converse, messages: list[Message]) -> None:
+async def _call_tool(request: Request, ask: Ask, options: Converse, messages: list[Message]) -> None:
     """Append a call and its result, if the assistant chooses a tool."""
     if not options.tools:
         return
     named = {tool.name: tool for tool in options.tools}
     constraint = Constraint(choices=(*named, NO_TOOL))
-    wanted = await ask(
+    choice = await ask(
         [*messages, _hidden_turn(render(options.choice, request, tools=options.tools))], constraint=constraint, temperature=0.0
     )
-    tool = named.get(wanted.text.strip())
+    tool = named.get(choice.text.strip())
     if tool is None:
         return
     arguments = await _arguments(request, ask, options, messages, tool)

@@ -71,8 +71,8 @@ async def make(request: Request, ask: Ask, options: Distill) -> list[Draft]:
     system = options.system if not any(m["role"] == "system" for m in before) else ""
     prompt = conversation(system, render(options.template, request))
     prompt = [*prompt[:-1], *before, prompt[-1]]
-    likely: dict[str, Any] = {} if options.top_logprobs is None else {"logprobs": options.top_logprobs}
-    answers = await ask.many(prompt, options.n * options.best_of, constraint=options.constraint, **likely)
+    logprobs: dict[str, Any] = {} if options.top_logprobs is None else {"logprobs": options.top_logprobs}
+    answers = await ask.many(prompt, options.n * options.best_of, constraint=options.constraint, **logprobs)
     if options.best_of == 1:
         return [_draft(request, options, before, answer, {}) for answer in answers]
     groups = [answers[i : i + options.best_of] for i in range(0, len(answers), options.best_of)]
@@ -96,8 +96,8 @@ async def _best(request: Request, ask: Ask, options: Distill, answers: list[Comp
 
 async def _by_vote(_request: Request, _ask: Ask, options: Distill, answers: list[Completion]) -> tuple[int, dict[str, Any]]:
     """The first sample with the most frequent final answer (Wang et al., 2022, arXiv 2203.11171)."""
-    won = majority([_final(answer, options) for answer in answers])
-    return (won.winner, {"agreement": won.agreement}) if won is not None else (0, {"agreement": 0.0})
+    vote = majority([_final(answer, options) for answer in answers])
+    return (vote.winner, {"agreement": vote.agreement}) if vote is not None else (0, {"agreement": 0.0})
 
 
 def _final(answer: Completion, options: Distill) -> str | None:
@@ -119,7 +119,7 @@ async def _by_judge(request: Request, ask: Ask, options: Distill, answers: list[
 
 def _draft(request: Request, options: Distill, before: list[Message], answer: Completion, extra: dict[str, Any]) -> Draft:
     fields = {name: request.seed.fields.get(name) for name in options.keep} | extra
-    text, reasoning = _apart(answer.text, options.reasoning)
+    text, reasoning = _split_reasoning(answer.text, options.reasoning)
     if options.reasoning is not None:
         fields["reasoning"] = reasoning
     draft = drafted(str(request.seed.fields["prompt"]), answer, fields=fields)
@@ -127,7 +127,7 @@ def _draft(request: Request, options: Distill, before: list[Message], answer: Co
     return draft
 
 
-def _apart(text: str, marks: tuple[str, str] | None) -> tuple[str, str | None]:
+def _split_reasoning(text: str, marks: tuple[str, str] | None) -> tuple[str, str | None]:
     """(completion, reasoning). If the reasoning is not closed, the completion is empty, which the check rejects."""
     if marks is None:
         return text, None

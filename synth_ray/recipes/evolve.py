@@ -62,12 +62,12 @@ class Evolve(Section):
 
 
 async def make(request: Request, ask: Ask, options: Evolve) -> list[Draft]:
-    steps = await _evolved(request, ask, options)
-    wanted = range(1, options.depth + 1) if options.every else [max(1, len(steps))]
-    return [await _answered(request, ask, options, steps[:upto], upto) for upto in wanted]
+    steps = await _evolve(request, ask, options)
+    depths = range(1, options.depth + 1) if options.every else [max(1, len(steps))]
+    return [await _answer(request, ask, options, steps[:upto], upto) for upto in depths]
 
 
-async def _evolved(request: Request, ask: Ask, options: Evolve) -> list[tuple[Operator, str]]:
+async def _evolve(request: Request, ask: Ask, options: Evolve) -> list[tuple[Operator, str]]:
     """The successful steps. Evolution ends at the first step that fails `tries` times."""
     steps: list[tuple[Operator, str]] = []
     instruction = str(request.seed.fields["prompt"])
@@ -84,11 +84,11 @@ async def _evolved(request: Request, ask: Ask, options: Evolve) -> list[tuple[Op
 async def _step(
     request: Request, ask: Ask, options: Evolve, instruction: str, draw: random.Random
 ) -> tuple[Operator, str] | None:
-    warmth: dict[str, Any] = {} if options.rewrite_temperature is None else {"temperature": options.rewrite_temperature}
+    sampling: dict[str, Any] = {} if options.rewrite_temperature is None else {"temperature": options.rewrite_temperature}
     for _ in range(options.tries):
         operator = draw.choice(options.operators)
         text = render(options.rewrite, request, instruction=instruction, operator=operator, how=OPERATORS[operator])
-        answer = await ask(conversation(options.system, text), **warmth)
+        answer = await ask(conversation(options.system, text), **sampling)
         why = eliminated(instruction, answer, options)
         if why is None:
             return operator, answer.text.strip()
@@ -114,8 +114,8 @@ def eliminated(before: str, answer: Completion, options: Evolve) -> Elimination 
     return Elimination.UNCHANGED if len(old & new) >= options.max_similarity * len(old | new) else None
 
 
-async def _answered(request: Request, ask: Ask, options: Evolve, steps: list[tuple[Operator, str]], upto: int) -> Draft:
-    if len(steps) < upto:
+async def _answer(request: Request, ask: Ask, options: Evolve, steps: list[tuple[Operator, str]], depth: int) -> Draft:
+    if len(steps) < depth:
         prompt = conversation("", str(request.seed.fields["prompt"]))
         return Draft(prompt, "", reason=Reason.NOT_EVOLVED, detail=f"step {len(steps) + 1} failed {options.tries} times")
     instruction = steps[-1][1]
@@ -124,8 +124,8 @@ async def _answered(request: Request, ask: Ask, options: Evolve, steps: list[tup
     except AskFailed as error:
         return Draft(conversation("", instruction), "", reason=Reason(error.reason), detail=error.detail)
     kept = {name: request.seed.fields.get(name) for name in options.keep}
-    facts = {"operators": [operator for operator, _ in steps], "evolved_from": request.seed.fields["prompt"]}
-    return drafted(instruction, answer, fields=kept | facts)
+    history = {"operators": [operator for operator, _ in steps], "evolved_from": request.seed.fields["prompt"]}
+    return drafted(instruction, answer, fields=kept | history)
 
 
 RECIPE = Recipe(

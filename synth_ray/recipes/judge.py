@@ -44,9 +44,9 @@ async def compare_pair(ask: Ask, question: str, first: str, second: str, *, crit
     otherwise INCONSISTENT.
     """
     first_choice = await _choice(ask, template, question, first, second, criteria)
-    back = await _choice(ask, template, question, second, first, criteria)
+    swapped_choice = await _choice(ask, template, question, second, first, criteria)
     verdict = {("A", "B"): PairVerdict.FIRST, ("B", "A"): PairVerdict.SECOND, ("tie", "tie"): PairVerdict.TIE}
-    return verdict.get((first_choice, back), PairVerdict.INCONSISTENT)
+    return verdict.get((first_choice, swapped_choice), PairVerdict.INCONSISTENT)
 
 
 async def _choice(ask: Ask, template: str, question: str, a: str, b: str, criteria: str) -> str:

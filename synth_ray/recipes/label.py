@@ -88,32 +88,32 @@ class Label(Section):
 
 
 async def make(request: Request, ask: Ask, options: Label) -> list[Draft]:
-    text = render(options.template, _unlabelled(request, options), labels=options.allowed, descriptions=options.labels)
+    text = render(options.template, _without_gold(request, options), labels=options.allowed, descriptions=options.labels)
     prompt = conversation(options.system, text)
     answers = await ask.many(prompt, options.votes, constraint=options.constraint, temperature=options.effective_temperature)
-    read = [_read(answer, options) for answer in answers]
-    won = majority([label for label, _ in read], options.allowed)
-    if won is None:
+    parsed = [_parse(answer, options) for answer in answers]
+    vote = majority([label for label, _ in parsed], options.allowed)
+    if vote is None:
         return [Draft(prompt, "", reason=Reason.NO_ANSWER, detail="no vote was cast: each was cut off or did not fit")]
-    label, rationale = read[won.winner]
-    draft = drafted(request.seed.fields["prompt"], answers[won.winner], fields=_fields(request, options, won, label, rationale))
+    label, rationale = parsed[vote.winner]
+    draft = drafted(request.seed.fields["prompt"], answers[vote.winner], fields=_fields(request, options, vote, label, rationale))
     draft.completion, draft.finish_reason = label or "", "stop"
-    if won.agreement < options.min_agreement:
-        draft.reason, draft.detail = Reason.NO_AGREEMENT, f"{won.agreement:.2f} of {options.votes} votes"
+    if vote.agreement < options.min_agreement:
+        draft.reason, draft.detail = Reason.NO_AGREEMENT, f"{vote.agreement:.2f} of {options.votes} votes"
     return [draft]
 
 
-def _unlabelled(request: Request, options: Label) -> Request:
+def _without_gold(request: Request, options: Label) -> Request:
     """The request without the gold label, so that no template can show it to the teacher."""
     if not options.gold:
         return request
     fields = {name: value for name, value in request.seed.fields.items() if name != options.gold}
     seed = request.seed
-    bare = type(seed)(seed.id, seed.lineage, seed.split, fields, seed.source, seed.line, seed.origin, seed.depth)
-    return Request(request.id, request.chunk, request.position, bare, request.slots, (), request.random_seed)
+    unlabelled = type(seed)(seed.id, seed.lineage, seed.split, fields, seed.source, seed.line, seed.origin, seed.depth)
+    return Request(request.id, request.chunk, request.position, unlabelled, request.slots, (), request.random_seed)
 
 
-def _read(answer: Completion, options: Label) -> tuple[str | None, str]:
+def _parse(answer: Completion, options: Label) -> tuple[str | None, str]:
     """(answer in canonical form, rationale). The answer is None if it is truncated or does not fit."""
     text = answer.text.strip()
     if options.allowed and not options.rationale:
@@ -128,9 +128,9 @@ def _read(answer: Completion, options: Label) -> tuple[str | None, str]:
     return label if options.allowed else canonical_json(label).decode(), str(rationale)
 
 
-def _fields(request: Request, options: Label, won: Majority, label: str | None, rationale: str) -> dict[str, Any]:
+def _fields(request: Request, options: Label, vote: Majority, label: str | None, rationale: str) -> dict[str, Any]:
     fields = {name: request.seed.fields.get(name) for name in options.keep}
-    fields |= {"agreement": won.agreement, "votes": won.counts}
+    fields |= {"agreement": vote.agreement, "votes": vote.counts}
     if options.rationale:
         fields["rationale"] = rationale
     if options.gold:

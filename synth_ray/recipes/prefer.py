@@ -32,14 +32,14 @@ class Prefer(Section):
 
 async def make(request: Request, ask: Ask, options: Prefer) -> list[Draft]:
     question = render(options.template, request)
-    warmth: dict[str, Any] = {} if options.temperature is None else {"temperature": options.temperature}
-    answers = await ask.many(conversation(options.system, question), options.n, **warmth)
+    sampling: dict[str, Any] = {} if options.temperature is None else {"temperature": options.temperature}
+    answers = await ask.many(conversation(options.system, question), options.n, **sampling)
     # Equal answers count as one, because a judge could tell them apart only by position.
     distinct = list({answer.text.strip(): answer for answer in answers if answer.text.strip()}.values())
     judged: dict[tuple[int, int], PairVerdict] = {}
-    for first, other in combinations(range(len(distinct)), 2):
-        pair = distinct[first].text, distinct[other].text
-        judged[first, other] = await compare_pair(ask, question, *pair, criteria=options.criteria, template=options.pair)
+    for first, second in combinations(range(len(distinct)), 2):
+        pair = distinct[first].text, distinct[second].text
+        judged[first, second] = await compare_pair(ask, question, *pair, criteria=options.criteria, template=options.pair)
     return [_draft(request, options, distinct, judged, ask)]
 
 
@@ -66,9 +66,9 @@ def _best(judged: dict[tuple[int, int], PairVerdict]) -> tuple[int, int] | None:
     """
     wins: Counter[int] = Counter()
     pairs: list[tuple[int, int]] = []
-    for (first, other), outcome in judged.items():
+    for (first, second), outcome in judged.items():
         if outcome in (PairVerdict.FIRST, PairVerdict.SECOND):
-            pairs.append((first, other) if outcome is PairVerdict.FIRST else (other, first))
+            pairs.append((first, second) if outcome is PairVerdict.FIRST else (second, first))
             wins[pairs[-1][0]] += 1
     return max(pairs, key=lambda pair: (wins[pair[0]] - wins[pair[1]], -pair[0], -pair[1]), default=None)
 

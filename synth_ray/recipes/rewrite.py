@@ -65,16 +65,18 @@ _PARTS = ("question", "quote", "answer")
 
 async def make(request: Request, ask: Ask, options: Rewrite) -> list[Draft]:
     text = str(request.seed.fields.get(options.document) or "")
-    cut = passages(text, tokens=options.passage_tokens, count=counter(options.tokenizer))
-    if not cut:
+    passages_ = passages(text, tokens=options.passage_tokens, count=counter(options.tokenizer))
+    if not passages_:
         raise AskFailed(Reason.RECIPE_ERROR, f"the document in '{options.document}' is empty")
     # A random start, so that another request of the same document takes other passages.
-    start = request.random_seed % len(cut)
-    turns = [(cut[(start + slot) % len(cut)], options.styles[slot % len(options.styles)]) for slot in range(options.n)]
-    return list(await asyncio.gather(*[_one(request, ask, options, *turn) for turn in turns]))
+    start = request.random_seed % len(passages_)
+    turns = [
+        (passages_[(start + slot) % len(passages_)], options.styles[slot % len(options.styles)]) for slot in range(options.n)
+    ]
+    return list(await asyncio.gather(*[_row(request, ask, options, *turn) for turn in turns]))
 
 
-async def _one(request: Request, ask: Ask, options: Rewrite, passage: str, style: str) -> Draft:
+async def _row(request: Request, ask: Ask, options: Rewrite, passage: str, style: str) -> Draft:
     kept = {name: request.seed.fields.get(name) for name in options.keep} | {"passage": passage}
     questions = options.into == "questions"
     text = render(options.asked, request, passage=passage, style=style)

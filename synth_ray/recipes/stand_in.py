@@ -111,26 +111,26 @@ async def _record(request: Request, ask: Ask, options: StandIn, slot: int) -> Dr
         )
     except AskFailed as error:
         return Draft(messages, "", values, reason=Reason(error.reason), detail=error.detail)
-    written = _written(answer.text, options.texts)
+    written = _parse_texts(answer.text, options.texts)
     if written is None:
         return Draft(messages, answer.text, values, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no texts")
     record = {name: {**values, **written}[name] for name in options.fields}
     draft = Draft(
         messages, canonical_json(record).decode(), record, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens
     )
-    if broken := _broken(record, options):
+    if broken := _violation(record, options):
         draft.reason, draft.detail = Reason.SCHEMA_MISMATCH, broken
     return draft
 
 
-def _written(answer: str, texts: list[str]) -> dict[str, str] | None:
+def _parse_texts(answer: str, texts: list[str]) -> dict[str, str] | None:
     """The texts by field: a single text is the whole answer, several are its JSON parts. None if one is missing."""
     if len(texts) > 1:
         return parts_of(answer, *texts)
     return {texts[0]: answer.strip()} if answer.strip() else None
 
 
-def _broken(record: dict[str, Any], options: StandIn) -> str:
+def _violation(record: dict[str, Any], options: StandIn) -> str:
     """What the record violates, without its values; empty if nothing."""
     if options.schema_ is not None and not Draft202012Validator(options.schema_).is_valid(record):
         return "does not fit recipe.schema"

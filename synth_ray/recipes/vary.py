@@ -38,22 +38,22 @@ class Vary(Section):
 
 
 async def make(request: Request, ask: Ask, options: Vary) -> list[Draft]:
-    warmth: dict[str, Any] = {} if options.instruct_temperature is None else {"temperature": options.instruct_temperature}
+    sampling: dict[str, Any] = {} if options.instruct_temperature is None else {"temperature": options.instruct_temperature}
     if not options.attributes:
         prompt = _asked(request, options, {})
-        instructions = await ask.many(prompt, options.n, **warmth)
+        instructions = await ask.many(prompt, options.n, **sampling)
         return await asyncio.gather(
             *[_answered(request, ask, options, instruction.text.strip(), prompt, {}) for instruction in instructions]
         )
-    return await asyncio.gather(*[_with_attributes(request, ask, options, slot, warmth) for slot in range(options.n)])
+    return await asyncio.gather(*[_with_attributes(request, ask, options, slot, sampling) for slot in range(options.n)])
 
 
-async def _with_attributes(request: Request, ask: Ask, options: Vary, slot: int, warmth: dict[str, Any]) -> Draft:
+async def _with_attributes(request: Request, ask: Ask, options: Vary, slot: int, sampling: dict[str, Any]) -> Draft:
     """The draft of one slot. Its attributes are its own, so its prompt is too, and the slots cannot share one ask."""
     attributes = sample_attributes(options.attributes, request, slot)
     prompt = _asked(request, options, attributes)
     try:
-        instruction = await ask(prompt, **warmth)
+        instruction = await ask(prompt, **sampling)
     except AskFailed as error:
         return Draft(prompt=prompt, completion="", reason=Reason(error.reason), detail=error.detail)
     return await _answered(request, ask, options, instruction.text.strip(), prompt, attributes)

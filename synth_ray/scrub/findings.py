@@ -32,14 +32,14 @@ class ScrubFailed(SynthRayError):
 class Finder(Protocol):
     """Finds entities in texts.
 
-    Law: findings depend on the text alone. `until` is a deadline on `time.monotonic`: past it, a finder raises TimeoutError as
+    Law: findings depend on the text alone. `deadline` is a reading of `time.monotonic`: past it, a finder raises TimeoutError as
     soon as it can. An error is never reported as "nothing found".
     """
 
     @property
     def entities(self) -> frozenset[str]: ...
 
-    def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]: ...
+    def find(self, texts: Sequence[str], *, deadline: float) -> list[list[Finding]]: ...
 
 
 _FIRST = (

@@ -54,7 +54,7 @@ class Scrubber:
 
     def _result(self, record: ScrubState) -> Scrubbed:
         edits: list[Edit] = []
-        new = rebuild(record.value, _recording_edits(record, edits)) if record.counts else record.value
+        new = rebuild(record.value, _recording_replace(record, edits)) if record.counts else record.value
         return Scrubbed(new, record.counts, edits, Reason.TOO_MUCH_PII if self._exceeds_limit(record) else None)
 
     def table(self, staged: pa.Table) -> pa.Table:
@@ -69,7 +69,7 @@ class Scrubber:
         return self._max_findings is not None and sum(record.counts.values()) > self._max_findings
 
 
-def _recording_edits(record: ScrubState, edits: list[Edit]) -> Any:
+def _recording_replace(record: ScrubState, edits: list[Edit]) -> Any:
     def replace(leaf: Leaf, path: Path) -> str:
         now = record.replaced.get(leaf)
         if now is None:
@@ -89,5 +89,5 @@ def open_scrubber(section: Scrub, *, environment: Mapping[str, str] = os.environ
     """
     from synth_ray.scrub.opening import build_scrubber
 
-    settler = build_scrubber(section, key=environment.get(section.key_env, ""))
-    return Scrubber(settler, max_findings=section.max_findings)
+    fixpoint = build_scrubber(section, key=environment.get(section.key_env, ""))
+    return Scrubber(fixpoint, max_findings=section.max_findings)

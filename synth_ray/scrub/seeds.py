@@ -21,18 +21,18 @@ def scrubbed_seeds(seeds: Iterable[Seed], *, scrubber: Scrubber, refuse: Refuse)
     cannot be scrubbed, has too many findings, or becomes equal to an earlier seed is passed to `refuse` with its reason, and not
     returned.
     """
-    left, seen = iter(seeds), set[str]()
-    while batch := list(islice(left, _BATCH)):
-        for seed, done in zip(batch, scrubber.records([seed.fields for seed in batch]), strict=True):
-            if done.reason is not None:
-                refuse(done.reason, seed)
+    remaining, seen = iter(seeds), set[str]()
+    while batch := list(islice(remaining, _BATCH)):
+        for seed, result in zip(batch, scrubber.records([seed.fields for seed in batch]), strict=True):
+            if result.reason is not None:
+                refuse(result.reason, seed)
                 continue
-            became = replace(seed, fields=done.value, id=_id(done.value)) if done.counts else seed
-            if became.id in seen:
+            scrubbed = replace(seed, fields=result.value, id=_id(result.value)) if result.counts else seed
+            if scrubbed.id in seen:
                 refuse(Reason.DUPLICATE_SEED, seed)
                 continue
-            seen.add(became.id)
-            yield became
+            seen.add(scrubbed.id)
+            yield scrubbed
 
 
 def _id(fields: object) -> str:

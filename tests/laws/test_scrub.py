@@ -120,7 +120,7 @@ class Breaking:
 
     entities = frozenset({"EMAIL_ADDRESS"})
 
-    def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
+    def find(self, texts: Sequence[str], *, deadline: float) -> list[list[Finding]]:
         for text in texts:
             if "slow" in text:
                 raise TimeoutError

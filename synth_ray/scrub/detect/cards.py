@@ -51,12 +51,12 @@ def has_issuer_range(digits: str) -> bool:
     return two in (50, 56, 57, 58, 63, 67) and 12 <= n <= 19
 
 
-def find(reading: TextView, until: float) -> Iterator[Finding]:
-    text = reading.text
+def find(view: TextView, deadline: float) -> Iterator[Finding]:
+    text = view.text
     for m in _RUN.finditer(text):
         if m.end() - m.start() < _MIN_DIGITS:
             continue
-        seconds_left(until)
+        seconds_left(deadline)
         groups = [g.span() for g in _GROUPS.finditer(m[0])]
         for start, end in _cards(m[0], groups):
             if end - start != 16 and len(groups) == 1 and _NOT_CARD.search(text[max(0, m.start() - 40) : m.start()]):
@@ -70,7 +70,7 @@ def _cards(run: str, groups: Sequence[tuple[int, int]]) -> Iterator[tuple[int, i
     while first < len(groups):
         for last in range(min(len(groups), first + 5), first, -1):
             sizes = tuple(end - start for start, end in groups[first:last])
-            if _MIN_DIGITS <= sum(sizes) <= 19 and _grouped(sizes):
+            if _MIN_DIGITS <= sum(sizes) <= 19 and _is_card_grouping(sizes):
                 start, end = groups[first][0], groups[last - 1][1]
                 digits = "".join(c for c in run[start:end] if c.isdigit())
                 if has_issuer_range(digits) and luhn(digits) and len(set(digits)) > 1:
@@ -80,5 +80,5 @@ def _cards(run: str, groups: Sequence[tuple[int, int]]) -> Iterator[tuple[int, i
         first += 1
 
 
-def _grouped(sizes: tuple[int, ...]) -> bool:
+def _is_card_grouping(sizes: tuple[int, ...]) -> bool:
     return len(sizes) == 1 or sizes in _GROUPINGS or (set(sizes[:-1]) == {4} and len(sizes) >= 4 and sizes[-1] <= 4)

@@ -29,11 +29,11 @@ CONTEXT_REQUIRED = frozenset({"US_PASSPORT", "US_BANK_NUMBER", "US_DRIVER_LICENS
 
 _SENTENCE = re.compile(r"[.!?;]\s+(?=[A-Z])|\n\s*\n")
 _BEFORE, _AFTER = 60, 30
-_PIECE_AFTER = frozenset("#$€£.-")
+_REFUSED_BEFORE = frozenset("#$€£.-")
 """Directly before a number, these mark an order number, a price, or a part of a longer number."""
-_GOES_ON = re.compile(r"-[0-9A-Za-z]")
+_CONTINUES = re.compile(r"-[0-9A-Za-z]")
 _NUMBER = re.compile(r"[0-9]{5}")
-_LINE = re.compile(r"[.!?;]\s+(?=[A-Z])|\n")
+_SENTENCE_OR_LINE = re.compile(r"[.!?;]\s+(?=[A-Z])|\n")
 
 
 class ContextWords:
@@ -47,12 +47,12 @@ class ContextWords:
         """Whether a context word is in the 60 characters before or the 30 after, in the same sentence and with no other number
         between.
         """
-        if (start and text[start - 1] in _PIECE_AFTER) or _GOES_ON.match(text, end):
+        if (start and text[start - 1] in _REFUSED_BEFORE) or _CONTINUES.match(text, end):
             return False
         before = _SENTENCE.split(text[max(0, start - _BEFORE) : start])[-1]
         if self._words.search(_NUMBER.split(before)[-1]):
             return True
-        after = _LINE.split(text[end : end + _AFTER])[0]
+        after = _SENTENCE_OR_LINE.split(text[end : end + _AFTER])[0]
         m = self._words.search(after)
         return bool(m) and not _NUMBER.search(after, 0, m.start())  # type: ignore[union-attr]
 

@@ -33,15 +33,15 @@ def recognizer(section: Recognizer, *, where: str) -> Any:
     match.
     """
     regex = compile_re2(section.regex, where=where)
-    cue = ContextWords("|".join(re.escape(w).replace(r"\ ", r"\s+") for w in section.context)) if section.context else None
+    words = ContextWords("|".join(re.escape(w).replace(r"\ ", r"\s+") for w in section.context)) if section.context else None
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        seconds_left(until)
-        for m in regex.finditer(reading.data):
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        seconds_left(deadline)
+        for m in regex.finditer(view.data):
             start, end = m.span(1) if regex.groups and m.span(1)[0] >= 0 else m.span()
-            start, end = reading.char_offset(start), reading.char_offset(end)
+            start, end = view.char_offset(start), view.char_offset(end)
             if start < end:
-                helped = cue is not None and cue.is_near(reading.text, start, end)
+                helped = words is not None and words.is_near(view.text, start, end)
                 yield Finding(section.entity, start, end, boosted_score(section.score) if helped else section.score)
 
     return find
@@ -62,11 +62,11 @@ def deny_list_finder(entity: str, values: Sequence[str]) -> Any:
     regex = compile_re2("|".join(re2.escape(v) for v in longest_first), where=f"scrub.deny.{entity}", caseless=True)
     folded = [(v.casefold(), len(v)) for v in longest_first]
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        seconds_left(until)
-        text, at = reading.text, 0
-        while m := regex.search(reading.data, at):
-            start = reading.char_offset(m.start())
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        seconds_left(deadline)
+        text, at = view.text, 0
+        while m := regex.search(view.data, at):
+            start = view.char_offset(m.start())
             ends = (start + n for v, n in folded if text[start : start + n].casefold() == v)
             end = next((end for end in ends if _is_whole_word(text, start, end)), 0)
             at = m.start() + 1

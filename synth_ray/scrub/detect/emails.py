@@ -30,9 +30,9 @@ _LEADING = re.compile("(?i)(?:look|looking|arrive|stay|meet|is|are|was|me|back|b
 def finder(is_domain: Callable[[str], bool]) -> Callable[[TextView, float], Iterator[Finding]]:
     """`is_domain` tells whether the domain of `x@domain` is registered under a public suffix."""
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        text = reading.text
-        seconds_left(until)
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        text = view.text
+        seconds_left(deadline)
         for pattern in (_BRACKETED, _SPACED, _ENCODED):
             for m in pattern.finditer(text):
                 if is_domain(as_typed(m[0])):

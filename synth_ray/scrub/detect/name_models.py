@@ -29,7 +29,7 @@ def spacy_model(section: Scrub) -> NameModel:
     import spacy
 
     if not Path(section.model).is_dir() and not spacy.util.is_package(section.model):
-        raise _absent(section, "a folder or an installed spaCy package")
+        raise _missing_model(section, "a folder or an installed spaCy package")
     if _device(section).startswith("cuda"):
         spacy.prefer_gpu()
     with _loading(section):
@@ -56,9 +56,11 @@ def gliner_model(section: Scrub) -> NameModel:
         ) from None
     with _loading(section), _no_hub():
         model = GLiNER.from_pretrained(section.model, local_files_only=True, map_location=_device(section))
-    named = {label for label, entity in section.labels.items() if entity in section.wanted()}
-    covered = {section.labels[label] for label in named}
-    labels = sorted(named | {e.lower().replace("_", " ") for e in section.wanted() if e in _BY_MODEL and e not in covered})
+    named_labels = {label for label, entity in section.labels.items() if entity in section.wanted()}
+    covered_entities = {section.labels[label] for label in named_labels}
+    labels = sorted(
+        named_labels | {e.lower().replace("_", " ") for e in section.wanted() if e in _BY_MODEL and e not in covered_entities}
+    )
 
     def read(texts: Sequence[str]) -> list[list[Mention]]:
         entities = model.inference(
@@ -135,21 +137,21 @@ def mentions_of(
 ) -> list[Mention]:
     """Mentions in one row of tokens. A word has the label of its first token; adjacent words of one label are one mention."""
     mentions: list[Mention] = []
-    last_word, open_ = None, False
+    last_word, is_open = None, False
     for word, (start, end), label, score in zip(words, offsets, labels, scores, strict=True):
         if word is None or start == end:
             continue
         if word == last_word:
-            if open_:
+            if is_open:
                 mentions[-1] = mentions[-1]._replace(end=end)
             continue
         position, name = split_bio_label(label)
-        goes_on = open_ and mentions[-1].label == name and position not in ("B", "S", "U")
-        if goes_on:
+        continues = is_open and mentions[-1].label == name and position not in ("B", "S", "U")
+        if continues:
             mentions[-1] = mentions[-1]._replace(end=end, score=min(mentions[-1].score, score))
         elif name:
             mentions.append(Mention(name, start, end, score))
-        last_word, open_ = word, bool(name)
+        last_word, is_open = word, bool(name)
     return mentions
 
 
@@ -161,10 +163,10 @@ def _max_tokens(tokenizer: Any, model: Any) -> int:
 
 def _refuse_no_folder(section: Scrub) -> None:
     if not Path(section.model).is_dir():
-        raise _absent(section, "a local folder")
+        raise _missing_model(section, "a local folder")
 
 
-def _absent(section: Scrub, wanted: str) -> MissingResource:
+def _missing_model(section: Scrub, wanted: str) -> MissingResource:
     return MissingResource(
         f"scrub.model: wanted {wanted}, got '{section.model}', which is none; download the model first and name its folder"
     )

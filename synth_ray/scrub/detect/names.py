@@ -57,17 +57,17 @@ class NameFinder:
     def __init__(self, model: NameModel, *, labels: Mapping[str, str], wanted: Sequence[str], batch_texts: int) -> None:
         self._model = model
         self._batch_texts = batch_texts
-        named = ENTITIES | {label.upper(): entity for label, entity in labels.items()}
-        self._entity = {label: named.get(label.upper(), label.upper().replace(" ", "_")) for label in model.labels}
+        entity_of_label = ENTITIES | {label.upper(): entity for label, entity in labels.items()}
+        self._entity = {label: entity_of_label.get(label.upper(), label.upper().replace(" ", "_")) for label in model.labels}
         self.entities = frozenset(self._entity.values())
         self._wanted = frozenset(wanted) & self.entities
 
-    def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
+    def find(self, texts: Sequence[str], *, deadline: float) -> list[list[Finding]]:
         findings_of: list[list[Finding]] = [[] for _ in texts]
         pieces = [(i, *piece) for i, text in enumerate(texts) for piece in windows(text, self._model.max_chars)]
         pieces.sort(key=lambda piece: len(piece[2]))
         for first in range(0, len(pieces), self._batch_texts):
-            seconds_left(until)
+            seconds_left(deadline)
             batch = pieces[first : first + self._batch_texts]
             for (i, shift, _), mentions in zip(batch, self._model.read([text for _, _, text in batch]), strict=True):
                 findings_of[i] += self._findings(mentions, shift)

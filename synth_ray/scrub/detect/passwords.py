@@ -36,14 +36,14 @@ _LEAD = re.compile(r"(?:\b[A-Za-z0-9]{1,20} )?[A-Za-z0-9_.\-]{0,40}$")
 _URL = re.compile(r"(?i)\b[a-z][a-z0-9+.\-]{1,20}://[^\s:/@\"'<>]{0,100}:(?P<bare>[^\s@\"'<>]{1,200}?)@(?=[A-Za-z0-9\[])")
 
 
-def passwords(reading: TextView, until: float) -> Iterator[Finding]:
-    text = reading.text
-    seconds_left(until)
+def passwords(view: TextView, deadline: float) -> Iterator[Finding]:
+    text = view.text
+    seconds_left(deadline)
     for m in _PIN.finditer(text):
         yield Finding("SECRET", *m.span("bare"), 0.7)
     for m in _ASSIGNED.finditer(text):
         yield from _password(text, m, prose=False)
-    seconds_left(until)
+    seconds_left(deadline)
     for m in _SPOKEN.finditer(text):
         yield from _password(text, m, prose=True)
 
@@ -90,23 +90,23 @@ def _is_placeholder(value: str) -> bool:
     return bool(_NO_SECRET.fullmatch(value)) or bool(_PLACEHOLDER.match(value)) or len(set(value)) < 3
 
 
-def headers(reading: TextView, until: float) -> Iterator[Finding]:
-    seconds_left(until)
-    for m in _HEADER.finditer(reading.text):
+def headers(view: TextView, deadline: float) -> Iterator[Finding]:
+    seconds_left(deadline)
+    for m in _HEADER.finditer(view.text):
         value = m["bare"].rstrip(".")
         if random_like(value, bits=2.7) and not _is_placeholder(value):
             yield Finding("SECRET", m.start("bare"), m.start("bare") + len(value), 0.9)
 
 
-def keyed(reading: TextView, until: float) -> Iterator[Finding]:
+def keyed(view: TextView, deadline: float) -> Iterator[Finding]:
     """Random-looking values beside a name such as `api_key`."""
-    seconds_left(until)
-    for m in _KEYED.finditer(reading.text):
+    seconds_left(deadline)
+    for m in _KEYED.finditer(view.text):
         value = m["bare"].rstrip(".")
-        before = reading.text[max(0, m.start() - 40) : m.start()]
+        before = view.text[max(0, m.start() - 40) : m.start()]
         name = _LEAD.search(before)[0] + m["name"]  # type: ignore[index]
-        named = bool(_NAMES.search(name))
-        if len(value) < (12 if named else 20) or not random_like(value, bits=2.9 if named else 3.4):
+        is_named = bool(_NAMES.search(name))
+        if len(value) < (12 if is_named else 20) or not random_like(value, bits=2.9 if is_named else 3.4):
             continue
         if not _NO_NAMES.search(name) and not _is_placeholder(value):
             yield Finding("SECRET", m.start("bare"), m.start("bare") + len(value), 0.8)
@@ -144,8 +144,8 @@ def entropy(value: str) -> float:
     return -sum(c / n * math.log2(c / n) for c in Counter(value).values())
 
 
-def url_passwords(reading: TextView, until: float) -> Iterator[Finding]:
-    seconds_left(until)
-    for m in _URL.finditer(reading.text):
+def url_passwords(view: TextView, deadline: float) -> Iterator[Finding]:
+    seconds_left(deadline)
+    for m in _URL.finditer(view.text):
         if not _is_placeholder(m["bare"]) or m["bare"].lower() in ("password", "secret", "changeme"):
             yield Finding("SECRET", *m.span("bare"), 0.9)

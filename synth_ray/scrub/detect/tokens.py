@@ -88,18 +88,18 @@ def finder() -> Any:
     begin = re2.compile(_BEGIN.encode())
     token_pattern = re.compile("|".join(f"(?:{prefix}{body})" for prefix, body in _RULES))
     inside = re2.compile(f"(?i){_INSIDE}".encode())
-    holding = [(part, re.compile(regex)) for part, regex in _INNER_RULES]
+    inner_patterns = [(part, re.compile(regex)) for part, regex in _INNER_RULES]
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        seconds_left(until)
-        text, at = reading.text, 0
-        while m := begin.search(reading.data, at):
-            match = token_pattern.match(text, reading.char_offset(m.start()))
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        seconds_left(deadline)
+        text, at = view.text, 0
+        while m := begin.search(view.data, at):
+            match = token_pattern.match(text, view.char_offset(m.start()))
             at = m.end()
             if match and len(set(match[0])) >= _MIN_DISTINCT:
                 yield Finding("SECRET", *match.span(), 1.0)
-        if inside.search(reading.data):
-            for part, regex in holding:
+        if inside.search(view.data):
+            for part, regex in inner_patterns:
                 if part in text:
                     yield from (Finding("SECRET", *m.span(), 1.0) for m in regex.finditer(text))
 
@@ -113,13 +113,13 @@ _BODY = re.compile(r"(?:(?:\\[nr]|\s)*(?:[A-Za-z0-9+/]{20,}={0,2}|(?:Proc-Type|D
 _MAX_CHARACTERS = 20_000
 
 
-def private_keys(reading: TextView, until: float) -> Iterator[Finding]:
+def private_keys(view: TextView, deadline: float) -> Iterator[Finding]:
     """A private key from its first to its last line; without a last line, to the end of the text that looks like its body."""
-    text, last = reading.text, 0
+    text, last = view.text, 0
     tails = _TAIL.finditer(text)
     tail = next(tails, None)
     for m in _HEAD.finditer(text):
-        seconds_left(until)
+        seconds_left(deadline)
         if m.start() < last:
             continue
         while tail and tail.start() < m.end():

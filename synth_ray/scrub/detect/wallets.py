@@ -21,9 +21,9 @@ _RIPPLE58 = "rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
-def find(reading: TextView, until: float) -> Iterator[Finding]:
-    text = reading.text
-    seconds_left(until)
+def find(view: TextView, deadline: float) -> Iterator[Finding]:
+    text = view.text
+    seconds_left(deadline)
     for m in _ETHEREUM.finditer(text):
         if len(set(m[0][2:].lower())) > 2:
             yield Finding("CRYPTO", *m.span(), 0.9)

@@ -74,7 +74,7 @@ def detectors_of(
         logger.warning("scrub: this presidio-analyzer is not the one the fast path was compared with; it runs unaided")
         supported = {e for r in chosen for e in r.supported_entities}
         return [_stock_detector(analyzer, e) for e in sorted(supported if entities is None else supported & set(entities))]
-    return [job for r in chosen for job in _detectors(r, prefilter, is_candidate)]
+    return [detector for r in chosen for detector in _detectors(r, prefilter, is_candidate)]
 
 
 def _detectors(recognizer: Any, prefilter: Prefilter, is_candidate: CandidateFilter | None) -> Iterator[Detector]:
@@ -94,7 +94,7 @@ def _detectors(recognizer: Any, prefilter: Prefilter, is_candidate: CandidateFil
         yield from (Detector(entity, best, gate, find) for best, gate, find in url_detectors(recognizer, prefilter))
     elif kind is IbanRecognizer and is_known_source(_IBAN) and len(recognizer.patterns) == 1:
         gate = GATES.get(key_of(recognizer.patterns[0].regex))
-        yield Detector(entity, 1.0, prefilter.add(gate[0]) if gate else None, _iban(recognizer))
+        yield Detector(entity, 1.0, prefilter.add(gate[0]) if gate else None, _iban_find(recognizer))
     elif isinstance(recognizer, PatternRecognizer) and kind.analyze is PatternRecognizer.analyze:
         for pattern in recognizer.patterns:
             yield _pattern_detector(recognizer, pattern, prefilter)
@@ -109,13 +109,13 @@ def _pattern_detector(recognizer: Any, pattern: Any, prefilter: Prefilter) -> De
     from presidio_analyzer import PatternRecognizer
 
     validates = type(recognizer).validate_result is not PatternRecognizer.validate_result
-    gate, holds = GATES.get(key_of(pattern.regex), (None, ""))
-    number = None if gate is None else prefilter.add(pattern.regex if gate == REGEX_AS_GATE else gate)
-    best = 1.0 if validates else pattern.score
-    return Detector(recognizer.supported_entities[0], best, number, _pattern(recognizer, pattern, holds))
+    gate, trigger = GATES.get(key_of(pattern.regex), (None, ""))
+    gate_number = None if gate is None else prefilter.add(pattern.regex if gate == REGEX_AS_GATE else gate)
+    max_score = 1.0 if validates else pattern.score
+    return Detector(recognizer.supported_entities[0], max_score, gate_number, _pattern_find(recognizer, pattern, trigger))
 
 
-def _pattern(recognizer: Any, pattern: Any, trigger: str) -> Find:
+def _pattern_find(recognizer: Any, pattern: Any, trigger: str) -> Find:
     """`PatternRecognizer.__analyze_patterns` for one pattern, in windows if that gives the same findings."""
     import regex
     from presidio_analyzer import PatternRecognizer
@@ -125,17 +125,17 @@ def _pattern(recognizer: Any, pattern: Any, trigger: str) -> Find:
     kind = type(recognizer)
     validate = None if kind.validate_result is PatternRecognizer.validate_result else recognizer.validate_result
     refuse = None if kind.invalidate_result is PatternRecognizer.invalidate_result else recognizer.invalidate_result
-    judged = validate is not None or refuse is not None
+    is_validated = validate is not None or refuse is not None
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        text = reading.text
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        text = view.text
         scores: dict[str, float] = {}
-        for m in _matches(compiled, text, reading.windows(trigger), until):
+        for m in _matches(compiled, text, view.windows(trigger), deadline):
             start, end = m.span()
             if start == end:
                 continue
             score_ = score
-            if judged:
+            if is_validated:
                 value = text[start:end]
                 if value not in scores:
                     scores[value] = judge(value)
@@ -151,15 +151,15 @@ def _pattern(recognizer: Any, pattern: Any, trigger: str) -> Find:
     return find
 
 
-def _matches(compiled: Any, text: str, windows: Iterable[tuple[int, int]], until: float) -> Iterator[Any]:
-    last, left = 0, seconds_left(until)
+def _matches(compiled: Any, text: str, windows: Iterable[tuple[int, int]], deadline: float) -> Iterator[Any]:
+    last, left = 0, seconds_left(deadline)
     for low, high in windows:
         for m in compiled.finditer(text, max(low, last), high, timeout=left):
             last = m.end()
             yield m
 
 
-def _iban(recognizer: Any) -> Find:
+def _iban_find(recognizer: Any) -> Find:
     """`IbanRecognizer.__analyze_patterns`: the longest of three groups that is valid."""
     import regex
 
@@ -167,9 +167,9 @@ def _iban(recognizer: Any) -> Find:
     compiled = regex.compile(pattern.regex, flags=recognizer.global_regex_flags)
     entity = recognizer.supported_entities[0]
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        text = reading.text
-        for m in compiled.finditer(text, timeout=seconds_left(until)):
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        text = view.text
+        for m in compiled.finditer(text, timeout=seconds_left(deadline)):
             start = m.start()
             for group in (3, 2, 1):
                 end = m.end(group) if m.end(group) > 0 else m.end()
@@ -184,11 +184,11 @@ def _iban(recognizer: Any) -> Find:
 def _run_unchanged(recognizer: Any) -> Find:
     """A recognizer as Presidio runs it, except that a pattern that runs out of time raises TimeoutError."""
 
-    def find(reading: TextView, until: float) -> list[Finding]:
-        seconds_left(until)
+    def find(view: TextView, deadline: float) -> list[Finding]:
+        seconds_left(deadline)
         findings = [
             Finding(r.entity_type, r.start, r.end, r.score)
-            for r in recognizer.analyze(reading.text, recognizer.supported_entities, None)
+            for r in recognizer.analyze(view.text, recognizer.supported_entities, None)
         ]
         if stock.LOG_BLOCKER.skipped():
             raise TimeoutError
@@ -198,9 +198,9 @@ def _run_unchanged(recognizer: Any) -> Find:
 
 
 def _stock_detector(analyzer: Any, entity: str) -> Detector:
-    def find(reading: TextView, until: float) -> list[Finding]:
-        seconds_left(until)
-        results = analyzer.analyze(reading.text, stock.LANGUAGE, [entity])
+    def find(view: TextView, deadline: float) -> list[Finding]:
+        seconds_left(deadline)
+        results = analyzer.analyze(view.text, stock.LANGUAGE, [entity])
         if stock.LOG_BLOCKER.skipped():
             raise TimeoutError
         return [Finding(r.entity_type, r.start, r.end, r.score) for r in results]
@@ -235,13 +235,13 @@ class ExactPatterns:
         self._detectors = detectors_of(analyzer, self._prefilter, entities=entities)
         self.entities = frozenset(analyzer.get_supported_entities(stock.LANGUAGE))
 
-    def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
-        return [self._find(text, until) for text in texts]
+    def find(self, texts: Sequence[str], *, deadline: float) -> list[list[Finding]]:
+        return [self._find(text, deadline) for text in texts]
 
-    def _find(self, text: str, until: float) -> list[Finding]:
-        opened = triggered_detectors(self._detectors, self._prefilter, text)
-        reading = TextView(text)
-        findings = [f for job in opened for f in job.find(reading, until)]
+    def _find(self, text: str, deadline: float) -> list[Finding]:
+        detectors = triggered_detectors(self._detectors, self._prefilter, text)
+        view = TextView(text)
+        findings = [f for detector in detectors for f in detector.find(view, deadline)]
         return without_duplicates(findings) if findings else findings
 
 
@@ -249,5 +249,5 @@ def triggered_detectors(detectors: Sequence[Detector], prefilter: Prefilter, tex
     """The detectors whose gates the text opens."""
     if not text.isascii() and FOLDS_TO_ASCII.search(text):
         return detectors
-    fired = prefilter.matching(text)
-    return [job for job in detectors if job.gate is None or job.gate in fired]
+    open_gates = prefilter.matching(text)
+    return [detector for detector in detectors if detector.gate is None or detector.gate in open_gates]

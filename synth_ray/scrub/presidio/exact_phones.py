@@ -40,17 +40,17 @@ RegionVerdict = tuple[int, int, bool] | None
 class _Candidate:
     """A stretch that the matcher would examine, with the results so far by region."""
 
-    __slots__ = ("digits", "done", "end", "parts", "plain", "plus", "start", "text", "told", "verified")
+    __slots__ = ("digits", "end", "is_final", "parts", "plain", "plus", "start", "text", "verdicts", "verified")
 
     def __init__(self, text: str, start: int, *, trimmed: bool) -> None:
-        self.told: dict[str, RegionVerdict] = {}
+        self.verdicts: dict[str, RegionVerdict] = {}
         self.text, self.start, self.end = text, start, start + len(text)
         self.digits = sum(map(str.isdigit, text))
         self.plus = "+" in text or "\uff0b" in text
         self.plain = not trimmed and len(text) <= 40
         self.parts: Sequence[Part] | None = None
         self.verified: dict[int, bool] = {}
-        self.done = False
+        self.is_final = False
 
 
 class Region:
@@ -136,30 +136,30 @@ class PhoneFinder:
         self._matcher = phonenumbermatcher.PhoneNumberMatcher("", "US", leniency=recognizer.leniency)
         self._regions = [Region(name) for name in recognizer.supported_regions]
 
-    def find(self, reading: TextView, until: float) -> list[Finding]:
+    def find(self, view: TextView, deadline: float) -> list[Finding]:
         """Findings in no particular order, without duplicates."""
-        return [Finding(self._entity, start, end, self._score) for start, end in self._spans(reading.text, until)]
+        return [Finding(self._entity, start, end, self._score) for start, end in self._spans(view.text, deadline)]
 
-    def _spans(self, text: str, until: float) -> set[tuple[int, int]]:
-        read: dict[int, _Candidate | None] = {}
-        same: dict[tuple[str, str, str], dict[str, RegionVerdict]] = {}
+    def _spans(self, text: str, deadline: float) -> set[tuple[int, int]]:
+        candidates: dict[int, _Candidate | None] = {}
+        shared_verdicts: dict[tuple[str, str, str], dict[str, RegionVerdict]] = {}
         spans: set[tuple[int, int]] = set()
         for region in self._regions:
-            seconds_left(until)
+            seconds_left(deadline)
             at, steps = 0, 0
             while True:
-                if at not in read:
-                    new = read[at] = self._candidate(text, at)
+                if at not in candidates:
+                    new = candidates[at] = self._candidate(text, at)
                     if new is not None:
                         neighbours = text[new.start - 1 : new.start] if new.start else "", text[new.end : new.end + 4]
-                        new.told = same.setdefault((new.text, *neighbours), new.told)
-                candidate = read[at]
+                        new.verdicts = shared_verdicts.setdefault((new.text, *neighbours), new.verdicts)
+                candidate = candidates[at]
                 if candidate is None:
                     break
                 at = self._check_region(candidate, region, text, spans)
                 steps += 1
                 if steps % 256 == 0:
-                    seconds_left(until)
+                    seconds_left(deadline)
         return spans
 
     def _candidate(self, text: str, at: int) -> _Candidate | None:
@@ -181,14 +181,14 @@ class PhoneFinder:
         """Add the number that a region finds in a candidate to `spans`; return the offset to search on from. Equal candidates
         share one parse.
         """
-        if c.done or (c.digits < region.min_digits and not c.plus):
+        if c.is_final or (c.digits < region.min_digits and not c.plus):
             return c.end
-        if region.name not in c.told:
-            c.told[region.name] = self._find_number(c, region, text)
-        verdict = c.told[region.name]
+        if region.name not in c.verdicts:
+            c.verdicts[region.name] = self._find_number(c, region, text)
+        verdict = c.verdicts[region.name]
         if verdict is None:
             return c.end
-        start, end, c.done = c.start + verdict[0], c.start + verdict[1], verdict[2]
+        start, end, c.is_final = c.start + verdict[0], c.start + verdict[1], verdict[2]
         spans.add((start, end))
         return end
 
@@ -196,12 +196,12 @@ class PhoneFinder:
         if c.parts is None:
             c.parts = self._parts(text, c.text, c.start)
         for number, part in enumerate(c.parts):
-            if self._valid(c, number, part, region):
+            if self._is_valid(c, number, part, region):
                 start = part.start - c.start
                 return start, start + len(part.text), c.plain and len(part.text) == len(c.text)
         return None
 
-    def _valid(self, c: _Candidate, number: int, part: Part, region: Region) -> bool:
+    def _is_valid(self, c: _Candidate, number: int, part: Part, region: Region) -> bool:
         if part.plus:
             if number not in c.verified:
                 c.verified[number] = self._parses(part.text, region.name)

@@ -17,7 +17,7 @@ _SPACE = r"\t\n\x0b\f\r \x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x
 """Whitespace as in Python: RE2's \\s has only its ASCII part."""
 _TOP_LEVEL = re.compile(r"\(\?:([a-z0-9\-]+)\)")
 
-_LONE = re.compile("[\ud800-\udfff]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """Lone surrogates have no UTF-8 form; any other character that is no whitespace or delimiter can replace them in a URL."""
 
 
@@ -28,26 +28,26 @@ def url_detectors(recognizer: Any, prefilter: Prefilter) -> Iterator[tuple[float
     domains = sorted(set(_TOP_LEVEL.findall(base[begin : base.index(r"(?:/[^\s", begin)])))
     gate = prefilter.add(rf"[a-z0-9.\-]\.(?:{'|'.join(domains)})")
     for pattern in recognizer.patterns:
-        yield pattern.score, gate, _url(recognizer, pattern)
+        yield pattern.score, gate, _url_find(recognizer, pattern)
 
 
-def _url(recognizer: Any, pattern: Any) -> Any:
+def _url_find(recognizer: Any, pattern: Any) -> Any:
     import regex
 
-    linear = _linear(pattern.regex)
+    linear = _compile_linear(pattern.regex)
     stock = regex.compile(pattern.regex, flags=recognizer.global_regex_flags)
     entity, score = recognizer.supported_entities[0], pattern.score
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        text = reading.text
-        left = seconds_left(until)
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        text = view.text
+        left = seconds_left(deadline)
         if not text.isascii() and FOLDS_TO_ASCII.search(text):
             yield from (Finding(entity, m.start(), m.end(), score) for m in stock.finditer(text, timeout=left))
             return
         if not text.isascii():
-            text = _LONE.sub("\ufffd", text)
+            text = _LONE_SURROGATE.sub("\ufffd", text)
         last = 0
-        for low, high in reading.url_windows():
+        for low, high in view.url_windows():
             begin = max(low, last)
             for m in linear.finditer(text[begin:high]):
                 start, last = begin + m.start(), begin + m.end()
@@ -56,7 +56,7 @@ def _url(recognizer: Any, pattern: Any) -> Any:
     return find
 
 
-def _linear(expression: str) -> Any:
+def _compile_linear(expression: str) -> Any:
     import re2
 
     options = re2.Options()

@@ -66,12 +66,12 @@ class FixpointScrubber:
 
     def scrub_all(self, values: Sequence[Any]) -> list[ScrubState]:
         records = [self._new_state(value) for value in values]
-        open_ = [(record, list(record.spans)) for record in records if not record.failed]
+        pending = [(record, list(record.spans)) for record in records if not record.failed]
         for _ in range(MAX_ROUNDS):
-            open_ = self._round(open_)
-            if not open_:
+            pending = self._round(pending)
+            if not pending:
                 return records
-        for record, _ in open_:
+        for record, _ in pending:
             record.failed = f"findings remained after {MAX_ROUNDS} rounds"
         return records
 
@@ -81,56 +81,56 @@ class FixpointScrubber:
         except RecursionError:
             return ScrubState(None, {}, failed="values nested too deep")
 
-    def _round(self, open_: list[tuple[ScrubState, list[Leaf]]]) -> list[tuple[ScrubState, list[Leaf]]]:
+    def _round(self, pending: list[tuple[ScrubState, list[Leaf]]]) -> list[tuple[ScrubState, list[Leaf]]]:
         """Scan the open texts once and return those that changed."""
-        read = self._find_by_models(open_)
+        model_findings = self._find_by_models(pending)
         changed = []
-        for (record, leaves), more in zip(open_, read, strict=True):
+        for (record, leaves), findings in zip(pending, model_findings, strict=True):
             if record.failed:
                 continue
-            changed_leaves = self._find_in_leaf(record, leaves, more)
+            changed_leaves = self._find_in_record(record, leaves, findings)
             if changed_leaves and self._make_replacer is not None and not record.failed:
                 self._render(record)
                 changed.append((record, changed_leaves))
         return changed
 
-    def _find_in_leaf(self, record: ScrubState, leaves: list[Leaf], more: Sequence[list[Finding]]) -> list[Leaf]:
-        until = self._clock() + self._timeout_s
+    def _find_in_record(self, record: ScrubState, leaves: list[Leaf], model_findings: Sequence[list[Finding]]) -> list[Leaf]:
+        deadline = self._clock() + self._timeout_s
         changed = []
         try:
-            for leaf, named in zip(leaves, more, strict=True):
-                findings = self._pattern_findings(_with_key_words(leaf, record), until)
+            for leaf, named in zip(leaves, model_findings, strict=True):
+                findings = self._pattern_findings(_with_key_words(leaf, record), deadline)
                 if (findings or named) and self._add_findings(record, leaf, findings + named):
                     changed.append(leaf)
-                if self._clock() > until:
+                if self._clock() > deadline:
                     raise TimeoutError
         except Exception as error:
             record.failed = _failure_text(error)
         return changed
 
-    def _pattern_findings(self, text: str, until: float) -> list[Finding]:
+    def _pattern_findings(self, text: str, deadline: float) -> list[Finding]:
         if self._clean_texts.has(text):
             return []
-        findings = [f for finder in self._finders for f in finder.find([text], until=until)[0]]
+        findings = [f for finder in self._finders for f in finder.find([text], deadline=deadline)[0]]
         if not findings:
             self._clean_texts.add(text)
         return findings
 
-    def _find_by_models(self, open_: list[tuple[ScrubState, list[Leaf]]]) -> Sequence[Sequence[list[Finding]]]:
+    def _find_by_models(self, pending: list[tuple[ScrubState, list[Leaf]]]) -> Sequence[Sequence[list[Finding]]]:
         """The models' findings per record and text. If a batch fails, its records are read one by one, so that only the faulty
         one fails.
         """
         if not self._models:
-            return [_NOTHING * len(leaves) for _, leaves in open_]
-        texts = [_with_key_words(leaf, record) for record, leaves in open_ for leaf in leaves]
+            return [_NOTHING * len(leaves) for _, leaves in pending]
+        texts = [_with_key_words(leaf, record) for record, leaves in pending for leaf in leaves]
         try:
-            findings = iter(self._model_findings(texts, self._clock() + self._timeout_s * max(1, len(open_))))
-            return [[next(findings) for _ in leaves] for _, leaves in open_]
+            findings = iter(self._model_findings(texts, self._clock() + self._timeout_s * max(1, len(pending))))
+            return [[next(findings) for _ in leaves] for _, leaves in pending]
         except Exception:
-            return [self._model_findings_one_by_one(record, leaves) for record, leaves in open_]
+            return [self._model_findings_one_by_one(record, leaves) for record, leaves in pending]
 
-    def _model_findings(self, texts: list[str], until: float) -> list[list[Finding]]:
-        by_model = [model.find(texts, until=until) for model in self._models]
+    def _model_findings(self, texts: list[str], deadline: float) -> list[list[Finding]]:
+        by_model = [model.find(texts, deadline=deadline) for model in self._models]
         return [[f for findings in per_model for f in findings] for per_model in zip(*by_model, strict=True)]
 
     def _model_findings_one_by_one(self, record: ScrubState, leaves: list[Leaf]) -> list[list[Finding]]:
@@ -142,16 +142,18 @@ class FixpointScrubber:
 
     def _add_findings(self, record: ScrubState, leaf: Leaf, findings: list[Finding]) -> bool:
         """Map findings in the replaced text back to the original text and merge them into its spans. True if there were any."""
-        now = record.replaced.get(leaf)
-        text = now.text if now else leaf.text
+        rendered = record.replaced.get(leaf)
+        text = rendered.text if rendered else leaf.text
         shift = len(_with_key_words(leaf, record)) - len(text)
-        here = [Finding(f.entity, max(f.start - shift, 0), f.end - shift, f.score) for f in findings if f.end > shift]
-        here = drop_protected(text, self._filter_findings(text, here), self._protected)
-        if not here:
+        current = [Finding(f.entity, max(f.start - shift, 0), f.end - shift, f.score) for f in findings if f.end > shift]
+        current = drop_protected(text, self._filter_findings(text, current), self._protected)
+        if not current:
             return False
-        back = [Finding(f.entity, *(now.origin(f.start, f.end) if now else (f.start, f.end)), f.score) for f in here]
-        old = [Finding(s.entity, s.start, s.end, 1.0) for s in record.spans[leaf]]
-        record.spans[leaf] = spans_of(old + back)
+        mapped = [
+            Finding(f.entity, *(rendered.origin(f.start, f.end) if rendered else (f.start, f.end)), f.score) for f in current
+        ]
+        previous = [Finding(s.entity, s.start, s.end, 1.0) for s in record.spans[leaf]]
+        record.spans[leaf] = spans_of(previous + mapped)
         return True
 
     def _render(self, record: ScrubState) -> None:
@@ -163,8 +165,8 @@ class FixpointScrubber:
 
 
 def _with_key_words(leaf: Leaf, record: ScrubState) -> str:
-    now = record.replaced.get(leaf)
-    text = now.text if now else leaf.text
+    rendered = record.replaced.get(leaf)
+    text = rendered.text if rendered else leaf.text
     return f"{leaf.key_words}: {text}" if leaf.key_words else text
 
 

@@ -36,23 +36,23 @@ class Placeholders:
     """Numbers the values of each entity in order of appearance, and skips numbers that the record already contains."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self._given: dict[tuple[str, str], str] = {}
-        self._last: dict[str, int] = {}
-        self._present = frozenset(_present(texts))
+        self._placeholders: dict[tuple[str, str], str] = {}
+        self._last_number: dict[str, int] = {}
+        self._existing = frozenset(_placeholders_in(texts))
 
     def __call__(self, entity: str, value: str, *, alone: bool = True) -> str:
         key = (entity, normal_form(entity, value))
-        if key not in self._given:
+        if key not in self._placeholders:
             label = LABELS.get(entity, entity)
-            number = self._last.get(label, 0) + 1
-            while f"<{label}_{number}>" in self._present:
+            number = self._last_number.get(label, 0) + 1
+            while f"<{label}_{number}>" in self._existing:
                 number += 1
-            self._last[label] = number
-            self._given[key] = f"<{label}_{number}>"
-        return self._given[key]
+            self._last_number[label] = number
+            self._placeholders[key] = f"<{label}_{number}>"
+        return self._placeholders[key]
 
 
-def _present(texts: Iterable[str]) -> Iterator[str]:
+def _placeholders_in(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         if "<" in text:
             yield from (m[0] for m in PLACEHOLDER.finditer(text))

@@ -30,9 +30,9 @@ class Rendered(NamedTuple):
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
         """The range of the original text that [start, end) of the new text came from."""
-        return self._back(start, at_end=False), self._back(end, at_end=True)
+        return self._original_offset(start, at_end=False), self._original_offset(end, at_end=True)
 
-    def _back(self, offset: int, *, at_end: bool) -> int:
+    def _original_offset(self, offset: int, *, at_end: bool) -> int:
         shift = 0
         for start, end, new_start, new_end, _ in self.replacements:
             if offset < new_start or (at_end and offset == new_start):
@@ -51,7 +51,7 @@ _RIGHT = re.compile(r"[^\w\s\"(),;<>\[\]\\]{0,20}\w|[\w@/-]")
 def replace_spans(text: str, spans: Sequence[Span], replacer: Replacer) -> Rendered:
     """The text with each span replaced. Spans must be disjoint and in order."""
     pieces: list[str] = []
-    moves: list[tuple[int, int, int, int, str]] = []
+    replacements: list[tuple[int, int, int, int, str]] = []
     last = length = 0
     for i, (start, end, entity) in enumerate(spans):
         is_adjacent = (start and start == last) or (i + 1 < len(spans) and spans[i + 1].start == end)
@@ -59,23 +59,23 @@ def replace_spans(text: str, spans: Sequence[Span], replacer: Replacer) -> Rende
         new = replacer(entity, text[start:end], alone=alone)
         pieces += (text[last:start], new)
         length += start - last
-        moves.append((start, end, length, length + len(new), entity))
+        replacements.append((start, end, length, length + len(new), entity))
         length += len(new)
         last = end
-    return Rendered("".join([*pieces, text[last:]]), moves)
+    return Rendered("".join([*pieces, text[last:]]), replacements)
 
 
 def drop_protected(text: str, findings: list[Finding], protected: Sequence[Pattern[str]]) -> list[Finding]:
     """The findings without the parts that an earlier scrub wrote; remaining parts without a letter or digit are dropped."""
-    islands = sorted(m.span() for pattern in protected for m in pattern.finditer(text))
-    if not islands:
+    ranges = sorted(m.span() for pattern in protected for m in pattern.finditer(text))
+    if not ranges:
         return findings
-    left: list[Finding] = []
+    kept: list[Finding] = []
     for finding in findings:
-        for start, end in _cut_out(finding.start, finding.end, islands):
+        for start, end in _cut_out(finding.start, finding.end, ranges):
             if any(map(str.isalnum, text[start:end])):
-                left.append(Finding(finding.entity, start, end, finding.score))
-    return left
+                kept.append(Finding(finding.entity, start, end, finding.score))
+    return kept
 
 
 def _cut_out(start: int, end: int, protected: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
