@@ -83,7 +83,7 @@ def test_a_transformers_model_reads_every_part_of_a_long_text(transformers_folde
 
 def test_a_batch_of_texts_gives_each_its_own_findings(transformers_folder: str) -> None:
     finder = open_names(Scrub(engine="transformers", model=transformers_folder))
-    found = finder.find(["She lives in Paris , France .", "", "John Smith lives in Paris ."], until=1e18)
+    found = finder.find(["She lives in Paris , France .", "", "John Smith lives in Paris ."], deadline=1e18)
     assert [[(f.entity, f.start, f.end) for f in each] for each in found] == [
         [("LOCATION", 13, 18), ("LOCATION", 21, 27)],
         [],
@@ -135,7 +135,7 @@ def test_an_error_of_a_model_is_never_nothing_found(placeholders: object) -> Non
 
     finder = NameFinder(NameModel(frozenset({"PER"}), 100, broken), labels={}, wanted=NAMES, batch_texts=2)
     with pytest.raises(RuntimeError):
-        finder.find(["x"], until=1e18)
+        finder.find(["x"], deadline=1e18)
 
 
 def test_windows_cover_a_text_and_overlap() -> None:

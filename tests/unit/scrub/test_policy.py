@@ -29,7 +29,7 @@ class Looking:
         self._finder, self._choose = PatternFinder(self.section), finding_filter(self.section)
 
     def __call__(self, text: str) -> list[tuple[str, str]]:
-        found = self._choose(text, self._finder.find([text], until=1e18)[0])
+        found = self._choose(text, self._finder.find([text], deadline=1e18)[0])
         return [(s.entity, text[s.start : s.end]) for s in spans_of(found)]
 
 
@@ -143,7 +143,7 @@ def test_recall_and_precision_stay_where_they_are(on: Looking) -> None:
     held = hit = found = right = traps = trapped = 0
     for sample in corpus(150, seed=81):
         text = sample.text
-        spans = spans_of(looking._choose(text, looking._finder.find([text], until=1e18)[0]))
+        spans = spans_of(looking._choose(text, looking._finder.find([text], deadline=1e18)[0]))
         covered = bytearray(len(text))
         for start, end, _ in spans:
             covered[start:end] = b"\1" * (end - start)
