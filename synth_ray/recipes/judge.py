@@ -95,3 +95,7 @@ def _filled(template: str, names: Mapping[str, str]) -> str:
         name, closed, rest = part.partition("}")
         filled.append(names[name] + rest if closed and name in names else "{" + part)
     return "".join(filled)
+
+
+compared, scored = compare_pair, score_answer
+"""Their names until version 0.1, for recipes that import them."""
