@@ -1,4 +1,4 @@
-"""`README.md`: what the dataset is, for people, and for `datasets`, which finds its files by the YAML at the top."""
+"""`README.md`, the dataset card: for people, and for the `datasets` library, which finds the files by the YAML header."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _SPELLED_THE_SAME = {"string", "bool", "int8", "int32", "int64"}
 
 
 def write_unfinished_card(storage: Storage, *, name: str) -> None:
-    """Say that there is no dataset here yet, unless a card is there: that one describes an earlier, whole version."""
-    # An empty list makes `datasets` refuse the folder; no list at all would make it load whatever Parquet it finds.
+    """Write a card that says that the dataset is unfinished, unless the card of an earlier version is there."""
+    # An empty list makes `datasets` refuse the folder. Without a list it would load any Parquet file it finds.
     head = {"pretty_name": name, "configs": [{"config_name": "default", "data_files": []}]}
     body = f"# {name}\n\n**This dataset is unfinished.** A run is writing it, or stopped. No file here is a result yet.\n"
     try:
@@ -48,13 +48,13 @@ def write_unfinished_card(storage: Storage, *, name: str) -> None:
 
 
 def write_card(storage: Storage, manifest: Manifest, *, endpoint_url: str | None = None) -> None:
-    """Describe the version just published; its files are named one by one, so old and new versions never mix."""
+    """Describe the version just published. It lists its files one by one, so that old and new versions never mix."""
     body = "\n".join(_sections(manifest, storage.url, endpoint_url))
     storage.write(PATH, _card(_head(manifest), body))
 
 
 class _Plain(yaml.SafeDumper):
-    """YAML without anchors: people read the head of a card too."""
+    """YAML without anchors and aliases, because people read the card's header too."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -199,7 +199,7 @@ def _kappa(summary: dict[str, Any]) -> str:
 
 
 def _disclosure(report: dict[str, Any]) -> list[str]:
-    """What was looked for, what was found, and what that does not show."""
+    """The sentences on disclosure: what was tested, the result, and what the result does not prove."""
     copied, canaries, test = report["copied"], report["canaries"], report["test"]
     says = [f"These rows stand in for real records. {sum(copied.values()):,} rows that repeated one were rejected."]
     if canaries["planted"]:
@@ -221,7 +221,7 @@ def _disclosure(report: dict[str, Any]) -> list[str]:
 
 
 def _balance(target: dict[str, Any]) -> list[str]:
-    """The cells that came shortest first: a reader looks for what is missing."""
+    """The table of cells, those furthest below their target first."""
     cells = sorted(target["cells"], key=lambda cell: (cell["accepted"] - cell["wanted"], cell["cell"]))
     rows = [(c["cell"], c["wanted"], c["accepted"], "closed: too few were accepted" if c["closed"] else "") for c in cells]
     lines = [f"{target['accepted']:,} of {target['wanted']:,} rows, balanced by {', '.join(target['by'])}."]

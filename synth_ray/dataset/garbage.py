@@ -1,4 +1,4 @@
-"""What an output no longer needs, by kind and age."""
+"""Objects that an output no longer needs, by kind and age."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ LOST_WITH: dict[Kind, str] = {
     "chunks": "re-curation: another threshold, target or scrub needs a new run, with the teacher asked again, on another output; "
     "the published dataset stays, and running the job again here is refused",
 }
-"""What nobody can have back once a kind is removed."""
+"""What is lost for good when a kind is removed."""
 
 
 def garbage(storage: Storage, kinds: Sequence[Kind], *, now: float, older_than_s: float) -> Iterator[tuple[Kind, Entry]]:
-    """Objects of these kinds that are at least so old. Call under the output's lease before removing any.
+    """Objects of these kinds that are at least `older_than_s` seconds old. Claim the output's lease before removing any of them.
 
-    Commit records always stay: they are what keeps a finished chunk from being asked again. Raises JobError for the
-    chunks of a dataset that is not complete.
+    Commit records always stay: they prevent a finished chunk from being asked again. Raises JobError for `chunks` when the
+    dataset is not complete.
     """
     finders = {"orphans": _orphans, "parts": _parts, "asks": _asks, "batches": _batches, "chunks": _chunks}
     for kind in kinds:
@@ -63,7 +63,7 @@ def _asks(storage: Storage) -> Iterator[Entry]:
 
 
 def _batches(storage: Storage) -> Iterator[Entry]:
-    """While something is still asked, a batch's record may be all that is known of what was paid for."""
+    """Until the dataset is complete, a batch's record may be the only trace of requests that were paid for."""
     if _is_complete(storage):
         yield from storage.list(f"{ROOT}batches/")
 

@@ -1,4 +1,4 @@
-"""`manifest.json`: what the dataset is, for machines. It is written last, and its `complete` is the meaning of done."""
+"""`manifest.json`: the dataset's description for programs. It is written last; a run is done when its `complete` is true."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FORMAT = 1
 
 
 class _Facts(BaseModel):
-    # A later version may say more: what it adds is ignored, what this one needs is still refused when it is absent.
+    # Keys that a later version adds are ignored; keys that this version needs must be present.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Rows(_Facts):
-    """Slots by how they ended. `pending` slots of a run that stopped short have not ended; `real` rows are no slots."""
+    """Slots by how they ended. Slots of a run that stopped early are `pending`; `real` rows are not slots."""
 
     requested: int
     accepted: int
@@ -38,7 +38,7 @@ class Seeds(_Facts):
 
 
 class File(_Facts):
-    """One part. `path` is relative to the dataset's root."""
+    """One part file. `path` is relative to the dataset's root."""
 
     path: str
     split: str
@@ -49,7 +49,7 @@ class File(_Facts):
 
 
 class Manifest(_Facts):
-    """One version of one dataset. A reader needs nothing but the files it lists."""
+    """One version of one dataset. A reader needs only the files it lists."""
 
     format: int = FORMAT
     name: str
@@ -96,7 +96,7 @@ class Manifest(_Facts):
         return self.model_dump(mode="json")
 
     def check(self) -> None:
-        """Law 1, in sums: every slot, seed, row and file is accounted for. Raises SynthRayError that names each gap."""
+        """Check that every slot, seed, row and file is accounted for. Raises SynthRayError that names each sum that differs."""
         rows, seeds = self.rows, self.seeds
         refused = sum(rows.rejected.values()) + sum(rows.failed.values())
         in_splits = sum(self.splits.values())
@@ -133,7 +133,7 @@ def files_of(entries: list[FileEntry]) -> list[File]:
 
 
 def written_facts(written: Written) -> dict[str, Any]:
-    """The manifest's keys that come from the writer."""
+    """The manifest's keys that the writer fills in."""
     return {
         "files": files_of(written.files),
         "rejected_files": files_of(written.rejected_files),
@@ -143,7 +143,7 @@ def written_facts(written: Written) -> dict[str, Any]:
 
 
 def manifest_etag(storage: Storage) -> str:
-    """The version a run will replace: read it when the run begins. Empty when there is none."""
+    """The etag of the version that a run will replace, empty when there is none. Read it when the run begins."""
     try:
         return storage.etag(PATH)
     except ObjectNotFound:
@@ -151,7 +151,7 @@ def manifest_etag(storage: Storage) -> str:
 
 
 def write_manifest(storage: Storage, manifest: Manifest, *, replaces: str) -> str:
-    """Publish a version in place of the version `replaces`; returns its etag. Raises Conflict, SynthRayError."""
+    """Publish a version in place of the one whose etag is `replaces`; returns the new etag. Raises Conflict, SynthRayError."""
     manifest.check()
     data = (manifest.model_dump_json(indent=1) + "\n").encode()
     try:
@@ -164,7 +164,7 @@ def write_manifest(storage: Storage, manifest: Manifest, *, replaces: str) -> st
 
 
 def read_manifest(storage: Storage) -> Manifest:
-    """The published version. Raises NotThere where nothing was published, StorageError where it is no manifest."""
+    """The published version. Raises ObjectNotFound when nothing is published, StorageError when the file is not a manifest."""
     data = storage.read(PATH)
     try:
         return Manifest.model_validate_json(data)

@@ -1,4 +1,4 @@
-"""One partition's rows on their way to Parquet files, cut where the rows alone say."""
+"""Writes the rows of one partition to Parquet files whose boundaries depend on the rows alone."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _COPY_BLOCK_BYTES = 8 * 2**20
 _SHORT = frozenset(
     {"origin", "depth", "teacher", "revision", "recipe", "ask_digest", "finish_reason", "split", "verdict", "reason"}
 )
-"""Columns with few different values; the rest are longer than a dictionary is worth."""
+"""Columns with few distinct values, which a dictionary compresses; in the others it would not pay."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A finished part: `path` is relative to the dataset's root; `row_bytes` is its rows' size before Parquet."""
+    """A finished part file: `path` is relative to the dataset's root; `row_bytes` is its rows' size before Parquet."""
 
     path: str
     split: str
@@ -40,7 +40,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class FileLimits:
-    """Where files and row groups end. Bytes are of rows before compression: a function of the rows alone."""
+    """When to start a new file or row group. Bytes are of rows before compression, so that they depend on the rows alone."""
 
     part_rows: int
     part_bytes: int
@@ -50,11 +50,11 @@ class FileLimits:
 
 
 class PartWriter:
-    """The files of one folder.
+    """Writes the part files of one folder.
 
-    Law: which rows share a file or a row group does not depend on how they were handed in. In memory is at most one
-    row group. A part is written to a local temporary file, since its name carries the digest of its bytes and a bucket
-    has no rename, and then uploaded; a part that is already there is not sent again.
+    Law: which rows share a file or a row group does not depend on how they were batched. At most one row group is in memory. A
+    part is first written to a local temporary file and then uploaded, because its name contains a digest of its bytes and a
+    bucket cannot rename; a part that the store already has is not uploaded again.
     """
 
     def __init__(self, storage: Storage, folder: str, schema: pa.Schema, cut: FileLimits, *, split: str) -> None:
@@ -71,7 +71,7 @@ class PartWriter:
         self.files: list[FileEntry] = []
 
     def write(self, table: pa.Table, sizes: npt.NDArray[np.int64]) -> None:
-        """Append rows; `sizes` are their bytes."""
+        """Append rows; `sizes` has the bytes of each."""
         start = 0
         while start < table.num_rows:
             end = start + self._rows_that_fit(sizes[start:])
@@ -86,7 +86,7 @@ class PartWriter:
                 self._close_group()
 
     def _rows_that_fit(self, sizes: npt.NDArray[np.int64]) -> int:
-        """How many of these rows go into the open row group: the row that fills it is its last."""
+        """How many of these rows fit into the open row group, including the row that fills it."""
         cut, group, part = self._limits, self._group, self._part
         rows = min(cut.group_rows - group.rows, cut.part_rows - part.rows, len(sizes))
         room = min(cut.group_bytes - group.size, cut.part_bytes - part.size)
@@ -99,10 +99,10 @@ class PartWriter:
         return self.files
 
     def abort(self) -> None:
-        """Forget the open part; nothing of it was visible."""
+        """Discard the open part; none of it was visible."""
         self._waiting = []
         if self._file is not None:
-            with suppress(OSError):  # a full disk has been reported by the write that met it
+            with suppress(OSError):  # the write that met a full disk has already reported it
                 self._writer.close()
             self._file.close()
 
@@ -163,7 +163,7 @@ def _temporary_room() -> Iterator[None]:
 
 
 _UNSORTED = frozenset({"messages", "prompt", "completion", "fields", "detail"})
-"""Long texts: their smallest and largest values help no reader and would swell every footer."""
+"""Long texts: minimum and maximum of such a column help no reader, and would bloat every file's footer."""
 
 
 @dataclass(slots=True)

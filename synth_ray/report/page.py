@@ -1,4 +1,4 @@
-"""report.html: one self-contained page, no script, no network, nothing but counts."""
+"""report.html: one self-contained page without scripts or network access, and with nothing but counts."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ The same command goes on from here.</p>{% endif %}
 
 
 def page(manifest: Mapping[str, Any]) -> str:
-    """The page of one manifest."""
+    """The HTML page of one manifest."""
     template = Environment(autoescape=True).from_string(_PAGE)
     return template.render(m=manifest, steps=funnel(manifest), sums=adds_up(manifest))

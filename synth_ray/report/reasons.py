@@ -1,4 +1,4 @@
-"""What each reason means, where it comes from, and what to change when there are many of it."""
+"""What each reason means, which stages raise it, and what to change when many rows have it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Stage = Literal["seed", "ask", "recipe", "check", "scrub", "admit"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One reason. `stages` are those that raise it, in the order of the route; `advice` names job keys in backticks.
+    """One reason. `stages` are the stages that raise it, in pipeline order; `advice` names job keys in backticks.
 
     A key that begins with `recipe.` is an option of one of the built-in recipes.
     """
