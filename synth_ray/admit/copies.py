@@ -17,8 +17,8 @@ from synth_ray.records import Origin, digest, fields_of
 
 HashWords = Callable[[pa.Array], tuple[Any, Any]]
 
-LONGEST_RUN = 8
-_CANARY_SYLLABLES = 5  # of its words in a row: no other text has them
+_COVERAGE_NGRAM = 8
+_CANARY_NGRAM = 5  # of its words in a row: no other text has them
 
 
 class CopyDetector:
@@ -38,11 +38,10 @@ class CopyDetector:
             known[_identity(record, shield.kinds)] += 1
             texts.update({_plain(record.get(name)) for name in shield.texts} - {""})
         self._rare = {name for name, n in known.items() if n < shield.rarer_than}
-        section = Decontaminate(ngram=shield.longest_run, coverage_ngram=LONGEST_RUN, coverage=shield.coverage)
+        section = Decontaminate(ngram=shield.longest_run, coverage_ngram=_COVERAGE_NGRAM, coverage=shield.coverage)
         self._texts = _texts([text for text, n in texts.items() if n < shield.rarer_than], section, hash_words)
         self._canary_suffixes = {
-            suffix: _texts([suffix], Decontaminate(ngram=_CANARY_SYLLABLES, coverage=1.0), hash_words)
-            for suffix in canary_suffixes
+            suffix: _texts([suffix], Decontaminate(ngram=_CANARY_NGRAM, coverage=1.0), hash_words) for suffix in canary_suffixes
         }
         self.counts: Counter[str] = Counter()
         self.canaries: set[str] = set()

@@ -57,11 +57,11 @@ class PartWriter:
     bucket cannot rename; a part that the store already has is not uploaded again.
     """
 
-    def __init__(self, storage: Storage, folder: str, schema: pa.Schema, cut: FileLimits, *, split: str) -> None:
+    def __init__(self, storage: Storage, folder: str, schema: pa.Schema, limits: FileLimits, *, split: str) -> None:
         self._storage = storage
         self._folder = folder
         self._schema = schema
-        self._limits = cut
+        self._limits = limits
         self._split = split
         self._waiting: list[pa.Table] = []
         self._group = _Count()
@@ -87,10 +87,10 @@ class PartWriter:
 
     def _rows_that_fit(self, sizes: npt.NDArray[np.int64]) -> int:
         """How many of these rows fit into the open row group, including the row that fills it."""
-        cut, group, part = self._limits, self._group, self._part
-        rows = min(cut.group_rows - group.rows, cut.part_rows - part.rows, len(sizes))
-        room = min(cut.group_bytes - group.size, cut.part_bytes - part.size)
-        return min(rows, int(np.searchsorted(np.cumsum(sizes[:rows]), room)) + 1)
+        limits, group, part = self._limits, self._group, self._part
+        rows = min(limits.group_rows - group.rows, limits.part_rows - part.rows, len(sizes))
+        free_bytes = min(limits.group_bytes - group.size, limits.part_bytes - part.size)
+        return min(rows, int(np.searchsorted(np.cumsum(sizes[:rows]), free_bytes)) + 1)
 
     def close(self) -> list[FileEntry]:
         """Finish the last part. Returns every file of this folder, in order."""
@@ -107,7 +107,7 @@ class PartWriter:
             self._file.close()
 
     def _close_group(self) -> None:
-        with _temporary_room():
+        with _translating_disk_errors():
             if self._file is None:
                 self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="synth-ray-part-"))  # noqa: SIM115
                 self._writer = pq.ParquetWriter(self._file, self._schema, **self._options())
@@ -132,7 +132,7 @@ class PartWriter:
             self._close_group()
         assert self._file is not None
         with self._file as file:
-            with _temporary_room():
+            with _translating_disk_errors():
                 self._writer.close()
             self.files.append(self._publish(file))
         self._file = self._writer = None
@@ -151,7 +151,7 @@ class PartWriter:
 
 
 @contextmanager
-def _temporary_room() -> Iterator[None]:
+def _translating_disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Large objects, out and in: a multipart upload that shows nothing until it is whole, and a file over ranged reads."""
+"""Large objects: a multipart upload, invisible until it is complete, and a file over ranged reads."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from synth_ray.errors import StorageError
 log = logging.getLogger(__name__)
 
 PART_BYTES = 16 * 2**20
-"""Size of an upload's parts: 10,000 of them, the most S3 takes, hold 160 GB."""
+"""Size of an upload's parts: 10,000 of them, S3's maximum, make 160 GB."""
 
 WRITE_ID = "synth-ray-write"
-"""The metadata key of the id each write gives its object."""
+"""Metadata key for the id of the write that made an object."""
 
 
 def unquoted_etag(answer: Any) -> str:
-    """An etag without quotes: AWS takes both forms in If-Match, some stores only this one."""
+    """The etag without quotes: AWS accepts both forms in If-Match, some stores only this one."""
     return str(answer["ETag"]).strip('"')
 
 
 class S3Upload:
-    """See `contract.Upload`. One part is in memory; an object of one part is a plain put."""
+    """See `contract.Upload`. One part is in memory; an object of less than one part is a plain PUT."""
 
     def __init__(self, client: Any, where: dict[str, str], call: Callable[[Callable[[int], Any]], Any]) -> None:
         self._client = client
@@ -49,7 +49,7 @@ class S3Upload:
         return size
 
     def flush(self) -> None:
-        """Nothing to do: parts go when they are full."""
+        """Nothing to do: a part is sent when it is full."""
 
     def tell(self) -> int:
         return self._sent + len(self._buffer)
@@ -80,7 +80,7 @@ class S3Upload:
         try:
             self._client.complete_multipart_upload(**which)
         except self._client.exceptions.ClientError as error:
-            # A second try finds no upload when the first one's answer was lost: then the object is ours.
+            # The retry finds no upload if the response to the first try was lost: then the object is ours.
             if attempt == 0 or error.response["Error"]["Code"] != "NoSuchUpload" or not self._is_there():
                 raise
 
@@ -89,7 +89,7 @@ class S3Upload:
         return bool(head["Metadata"].get(WRITE_ID) == self._metadata[WRITE_ID])
 
     def abort(self) -> None:
-        """Give the parts back. If even that fails, the first error matters more, and `sweep_uploads` finds them."""
+        """Discard the uploaded parts. A failure is only logged: `sweep_uploads` removes them, and the first error matters."""
         self.closed = True
         if not self._id:
             return
@@ -100,7 +100,7 @@ class S3Upload:
 
 
 class RangeFile(io.RawIOBase):
-    """A seekable file over ranged reads of one version of an object."""
+    """A seekable file over ranged reads of one version of an object. Raises StorageError when the object was replaced."""
 
     def __init__(self, fetch: Callable[[int, int], tuple[bytes, str]], size: int, etag: str, path: str) -> None:
         self._fetch = fetch
