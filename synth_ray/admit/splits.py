@@ -1,4 +1,4 @@
-"""Which split a lineage belongs to: a function of the lineage alone, or of its turn within its stratum; it never moves."""
+"""Which split a lineage belongs to: a function of the lineage alone, or of its position in its stratum. It never changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ROUNDING = 1e-9
 
 
 def split_of(lineage: str, fractions: Mapping[str, float], *, salt: str) -> str:
-    """The split of a lineage. `fractions` are relative shares; a split without a share gets nothing."""
+    """The split of a lineage. `fractions` are relative; a split without a share gets none."""
     shares = [(name, fractions.get(name, 0.0)) for name in SPLITS]
     total = sum(share for _, share in shares)
     place = int.from_bytes(blake2b(f"{salt}\0{lineage}".encode(), digest_size=8).digest(), "big") / 2**64 * total
@@ -26,11 +26,11 @@ def split_of(lineage: str, fractions: Mapping[str, float], *, salt: str) -> str:
 
 
 class StratifiedSplits:
-    """Splits by turns within each stratum, so that rare values are in every split too.
+    """Assigns splits in turn within each stratum, so that rare values are in every split too.
 
-    Law: of any first n lineages of a stratum each split has its share to within two. The turns are Tijdeman's (The chairman
-    assignment problem, 1980), which stay within one; each stratum begins at its own place in them, or small strata would
-    all give to the same split.
+    Law: among the first n lineages of a stratum, for any n, each split has its share to within two. The order is Tijdeman's (The
+    chairman assignment problem, 1980), which stays within one; each stratum starts at its own position in it, since otherwise
+    every small stratum would go to the same split.
     """
 
     def __init__(self, fractions: Mapping[str, float], *, salt: str) -> None:

@@ -1,4 +1,4 @@
-"""`synth-ray init`: a job and a few seeds to start from."""
+"""`synth-ray init`: writes a job and a few seeds to start from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parser, and the way from a command to its exit code."""
+"""The argument parser, and the exit code of each command."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ FORMATS = [
     "trl-sft", "trl-prompt-completion", "trl-dpo", "alpaca", "sharegpt", "openai-sft", "openai-dpo", "axolotl", "llama-factory",
     "jsonl", "webdataset",
 ]  # fmt: skip
-"""Those of `dataset.formats`, named here so that a help text needs nothing heavy."""
+"""The keys of `dataset.formats.FORMATS`, repeated here so that `--help` imports nothing heavy."""
 
 
 def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -113,7 +113,7 @@ def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns its exit code: 0 done, 1 failed, 2 wrong job or input, 3 a gate, 4 stopped short."""
+    """Run one command. Returns its exit code: 0 done, 1 failed, 2 wrong job or input, 3 quality gate failed, 4 stopped early."""
     arguments = parser().parse_args(argv)
     level = logging.INFO if arguments.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

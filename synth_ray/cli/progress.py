@@ -1,4 +1,4 @@
-"""Progress while a job runs: a live panel in a terminal, a heartbeat line elsewhere."""
+"""Progress while a job runs: a live panel in a terminal, else a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PANEL_S = 0.5
 
 
 class Progress:
-    """A context whose `show` takes each tally; it draws at most as often as a person can read."""
+    """A context whose `show` takes each tally; it draws a panel every 0.5 s or a line every 10 s at most."""
 
     def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = Console(stderr=True)
@@ -50,7 +50,7 @@ class Progress:
 
 
 def heartbeat(tally: Tally, seconds: float) -> str:
-    """One line: what ended how, and how fast."""
+    """One line: rows by outcome, and the rates."""
     if not tally.replicas and not tally.requests_done:
         return f"{seconds:6.0f} s  teachers are starting"
     rate = tally.requests_done / seconds if seconds > 0 else 0.0

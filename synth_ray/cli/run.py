@@ -1,4 +1,4 @@
-"""`synth-ray run`: make the dataset."""
+"""`synth-ray run`: makes the dataset."""
 
 from __future__ import annotations
 

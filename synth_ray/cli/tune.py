@@ -1,4 +1,4 @@
-"""`synth-ray tune`: a short sweep over engine arguments on the job's own prompts, on the machine it is called on."""
+"""`synth-ray tune`: a short sweep over engine arguments with the job's own prompts, on this machine."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _job_with(job: Job, engine_args: dict[str, Any]) -> Job:
 
 
 def _measure_in_subprocess(job: Job, requests: list[Request]) -> Measurement:
-    """In a process of its own: what an engine holds is free again only when its process has ended."""
+    """Measure in a new process: an engine's memory is surely free again only when its process has ended."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure, job, requests).result()
 

@@ -33,11 +33,11 @@ _DISCLOSURE_NOT_FOUND = (
     "The test found no more than chance. That is no proof of privacy: it sees what a mean of similarities sees, and nothing of "
     "what somebody would find who knows more."
 )
-_SPELLED_THE_SAME = {"string", "bool", "int8", "int32", "int64"}
+_SAME_DTYPE = {"string", "bool", "int8", "int32", "int64"}
 
 
 def write_unfinished_card(storage: Storage, *, name: str) -> None:
-    """Write a card that says that the dataset is unfinished, unless the card of an earlier version is there."""
+    """Write a card that sentences that the dataset is unfinished, unless the card of an earlier version is there."""
     # An empty list makes `datasets` refuse the folder. Without a list it would load any Parquet file it finds.
     head = {"pretty_name": name, "configs": [{"config_name": "default", "data_files": []}]}
     body = f"# {name}\n\n**This dataset is unfinished.** A run is writing it, or stopped. No file here is a result yet.\n"
@@ -71,11 +71,11 @@ def _head(manifest: Manifest) -> dict[str, Any]:
         head["license"] = manifest.license
     head["tags"] = ["synth_ray"] if manifest.teacher == "none" else ["synthetic", "synth_ray"]
     default = {"config_name": "default", "default": True, "data_files": _data_files(manifest.files)}
-    refused = {"config_name": "rejected", "data_files": _data_files(manifest.rejected_files, split="rejected")}
+    rejected = {"config_name": "rejected", "data_files": _data_files(manifest.rejected_files, split="rejected")}
     infos = [_info("default", manifest.columns, manifest.files)]
     if manifest.rejected_files:
         infos.append(_info("rejected", manifest.rejected_columns, manifest.rejected_files, split="rejected"))
-    return head | {"configs": [default, refused][: len(infos)], "dataset_info": infos}
+    return head | {"configs": [default, rejected][: len(infos)], "dataset_info": infos}
 
 
 def _data_files(files: Iterable[File], *, split: str = "") -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def _info(config: str, columns: dict[str, str], files: list[File], *, split: str
 
 
 def _feature(kind: str) -> dict[str, Any]:
-    return {"dtype": kind} if kind in _SPELLED_THE_SAME else dict(_FEATURES[kind])
+    return {"dtype": kind} if kind in _SAME_DTYPE else dict(_FEATURES[kind])
 
 
 def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
@@ -166,27 +166,30 @@ def _funnel(m: Manifest) -> list[str]:
 
 
 def _gold_sentence(summary: dict[str, Any]) -> list[str]:
-    says = f"{summary['rows']:,} accepted rows have one; {summary['observed']:.1%} agree, {_kappa(summary)}."
-    weak = "**Advice only:** fewer than 50 rows to compare, or a kappa below 0.6. Do not filter or score by these labels alone."
-    return [says, "", weak] if summary["advisory"] else [says]
+    sentence = f"{summary['rows']:,} accepted rows have one; {summary['observed']:.1%} agree, {_kappa(summary)}."
+    advice = "**Advice only:** fewer than 50 rows to compare, or a kappa below 0.6. Do not filter or score by these labels alone."
+    return [sentence, "", advice] if summary["advisory"] else [sentence]
 
 
 def _judge_sentences(summary: dict[str, Any]) -> list[str]:
-    says = [
+    sentences = [
         f"{summary['judged']:,} answers were scored from 1 to 5 for {', '.join(summary['criteria'])}; "
         f"{summary['min_score']:g} is enough."
     ]
     if "gold" in summary:
-        says += [
+        sentences += [
             "",
             f"On {summary['gold']:,} rows that people judged, {summary['observed']:.1%} of its verdicts are theirs, "
             f"{_kappa(summary)}.",
         ]
     if good := summary.get("good"):
-        says += ["", f"It finds {good['judged']:.1%} of the answers good; corrected for its own errors, {good['corrected']:.1%}"]
-        says[-1] += f" (95 %: {good['low']:.1%} to {good['high']:.1%})."
-    weak = "**Advice only:** fewer than 50 rows that people judged, or a kappa below 0.6. Its scores rejected nothing."
-    return [*says, "", weak] if summary["advisory"] else says
+        sentences += [
+            "",
+            f"It finds {good['judged']:.1%} of the answers good; corrected for its own errors, {good['corrected']:.1%}",
+        ]
+        sentences[-1] += f" (95 %: {good['low']:.1%} to {good['high']:.1%})."
+    advice = "**Advice only:** fewer than 50 rows that people judged, or a kappa below 0.6. Its scores rejected nothing."
+    return [*sentences, "", advice] if summary["advisory"] else sentences
 
 
 def _kappa(summary: dict[str, Any]) -> str:
@@ -201,23 +204,26 @@ def _kappa(summary: dict[str, Any]) -> str:
 def _disclosure(report: dict[str, Any]) -> list[str]:
     """The sentences on disclosure: what was tested, the result, and what the result does not prove."""
     copied, canaries, test = report["copied"], report["canaries"], report["test"]
-    says = [f"These rows stand in for real records. {sum(copied.values()):,} rows that repeated one were rejected."]
+    sentences = [f"These rows stand in for real records. {sum(copied.values()):,} rows that repeated one were rejected."]
     if canaries["planted"]:
-        says += [
+        sentences += [
             "",
             f"{canaries['planted']:,} canaries were planted among the records; {canaries['found']:,} came out in answers",
         ]
-        says[-1] += "; what held them was rejected." if canaries["found"] else "."
+        sentences[-1] += "; what held them was rejected." if canaries["found"] else "."
     if test:
         decided = test["nearer_to_shown"] + test["nearer_to_held_out"]
         share = test["nearer_to_shown"] / decided if decided else 0.5
-        says += ["", f"Of {test['rows']:,} rows, {share:.1%} are nearer to a record the teacher was shown than to any of as many"]
-        says[-1] += f" ({test['records']:,}) that it was not. Without memory of single records it is 50 %; "
-        says[-1] += f"so much or more comes by chance with p = {test['p']:.2g}."
-        says += ["", _DISCLOSURE_FOUND if test["p"] < _DISCLOSURE_P else _DISCLOSURE_NOT_FOUND]
+        sentences += [
+            "",
+            f"Of {test['rows']:,} rows, {share:.1%} are nearer to a record the teacher was shown than to any of as many",
+        ]
+        sentences[-1] += f" ({test['records']:,}) that it was not. Without memory of single records it is 50 %; "
+        sentences[-1] += f"so much or more comes by chance with p = {test['p']:.2g}."
+        sentences += ["", _DISCLOSURE_FOUND if test["p"] < _DISCLOSURE_P else _DISCLOSURE_NOT_FOUND]
     else:
-        says += ["", "**Not tested:** too few rows or records to tell whether showing the records gave anything away."]
-    return says
+        sentences += ["", "**Not tested:** too few rows or records to tell whether showing the records gave anything away."]
+    return sentences
 
 
 def _balance(target: dict[str, Any]) -> list[str]:

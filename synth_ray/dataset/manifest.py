@@ -98,14 +98,14 @@ class Manifest(_Facts):
     def check(self) -> None:
         """Check that every slot, seed, row and file is accounted for. Raises SynthRayError that names each sum that differs."""
         rows, seeds = self.rows, self.seeds
-        refused = sum(rows.rejected.values()) + sum(rows.failed.values())
+        rejected = sum(rows.rejected.values()) + sum(rows.failed.values())
         in_splits = sum(self.splits.values())
         sums = [
             (
                 "slots requested",
                 rows.requested,
                 "accepted + rejected + failed + pending",
-                rows.accepted + refused + rows.pending,
+                rows.accepted + rejected + rows.pending,
             ),
             ("seeds read", seeds.read, "planned + rejected", seeds.planned + sum(seeds.rejected.values())),
             ("rows in splits", in_splits, "accepted + real", rows.accepted + rows.real),
@@ -113,7 +113,7 @@ class Manifest(_Facts):
                 "rows in rejected/",
                 sum(f.rows for f in self.rejected_files),
                 "rejected + failed, and real rows of the mix",
-                refused + int(self.mix.get("refused", 0)),
+                rejected + int(self.mix.get("refused", 0)),
             ),
         ]
         for split in sorted({*self.splits, *(f.split for f in self.files)}):

@@ -117,12 +117,12 @@ class Quotas:
         message = (
             f"target: {int(accepted.sum()):,} of {int(wanted.sum()):,} rows accepted, {short:,} of {len(wanted):,} cells short"
         )
-        why = [f"{int(closed.sum()):,} closed, accepted at less than target.close_below"] if closed.any() else []
-        why += (
+        reasons = [f"{int(closed.sum()):,} closed, accepted at less than target.close_below"] if closed.any() else []
+        reasons += (
             [f"{int(used_up.sum()):,} without more seeds"] if used_up.any() and int(requests.sum()) < self._max_requests else []
         )
-        why += [f"target.max_requests of {self._max_requests:,} reached"] if int(requests.sum()) >= self._max_requests else []
-        return "; ".join([message, *why])
+        reasons += [f"target.max_requests of {self._max_requests:,} reached"] if int(requests.sum()) >= self._max_requests else []
+        return "; ".join([message, *reasons])
 
 
 def _apportion_counts(requests: Array, size: int) -> Array:
