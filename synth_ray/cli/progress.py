@@ -70,7 +70,7 @@ def _panel(tally: Tally, seconds: float) -> Table:
     table.add_row("requests", f"{tally.requests_done} done, {tally.in_flight} in flight, {rate:.1f}/s")
     table.add_row("tokens", f"{tally.tokens['prompt']} in, {tally.tokens['completion']} out, {tokens:.0f}/s")
     table.add_row("rows", f"{tally.accepted} accepted, {tally.rejected.total()} rejected, {tally.failed.total()} failed")
-    table.add_row("because", reasons or "-")
+    table.add_row("reasons", reasons or "-")
     table.add_row("chunks", f"{tally.chunks_admitted} admitted of {tally.chunks_planned} planned")
     table.add_row("teachers", f"{tally.replicas} up, {tally.replicas_lost} lost")
     return table

@@ -47,7 +47,7 @@ def _driver_lines(status: OutputStatus) -> str:
     if not status.driver:
         return "none"
     if is_dead(status.driver):
-        return f"{status.driver}, which is dead; the same command goes on at once"
+        return f"{status.driver}, which is dead; run the same command again at once"
     if status.driver_left_s > 0:
-        return f"{status.driver}, for {status.driver_left_s:.0f} s unless it renews"
-    return f"{status.driver}, silent for {-status.driver_left_s:.0f} s; the same command takes over"
+        return f"{status.driver}, whose lease ends in {status.driver_left_s:.0f} s unless it renews"
+    return f"{status.driver}, silent for {-status.driver_left_s:.0f} s; run the same command to take over"

@@ -67,7 +67,7 @@ def _line(measurement: Measurement, first: dict[str, Any]) -> str:
 def _print_best(job: Job, arguments: argparse.Namespace, done: list[Measurement]) -> int:
     best = best_of(done)
     longest = max(measurement.longest for measurement in done)
-    print(f"longest   {longest:,} tokens with its prompt: max_model_len need not be more by far")
+    print(f"longest   {longest:,} tokens with its prompt: max_model_len need not be much more")
     if best is done[0]:
         print("best      as the job says: nothing was faster by more than noise")
         return 0
@@ -75,7 +75,7 @@ def _print_best(job: Job, arguments: argparse.Namespace, done: list[Measurement]
     print(f"best      {yaml.safe_dump({'engine_args': changed}, default_flow_style=True).strip()}")
     print(f"          × {best.tokens_s / max(1e-9, done[0].tokens_s):.2f} of what the job says")
     if ask_keys := sorted(RESULT_ENGINE_ARGS & changed.keys()):
-        print(f"          {', '.join(ask_keys)} can change answers: a job that has begun is refused with it")
+        print(f"          {', '.join(ask_keys)} can change answers: an output that was begun without it refuses the job")
     path = arguments.write or f"{Path(arguments.job).with_suffix('')}.tuned.yaml"
     document = yaml.safe_load(Path(arguments.job).read_text(encoding="utf-8"))
     teacher = document["models"]["teacher"]

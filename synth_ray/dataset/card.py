@@ -27,17 +27,18 @@ _FEATURES: dict[str, dict[str, Any]] = {
 }
 _DISCLOSURE_P = 0.01
 _DISCLOSURE_FOUND = (
-    "**The rows give shown records away:** they are nearer to them than chance allows. Do not share them as they are."
+    "**The rows disclose records that the teacher was shown:** they are nearer to these than chance explains. Do not share the "
+    "rows as they are."
 )
 _DISCLOSURE_NOT_FOUND = (
-    "The test found no more than chance. That is no proof of privacy: it sees what a mean of similarities sees, and nothing of "
-    "what somebody would find who knows more."
+    "The test found nothing beyond chance. That is no proof of privacy: it only compares similarities, and somebody who knows "
+    "more about the records may find more."
 )
 _SAME_DTYPE = {"string", "bool", "int8", "int32", "int64"}
 
 
 def write_unfinished_card(storage: Storage, *, name: str) -> None:
-    """Write a card that sentences that the dataset is unfinished, unless the card of an earlier version is there."""
+    """Write a card that says that the dataset is unfinished, unless the card of an earlier version is there."""
     # An empty list makes `datasets` refuse the folder. Without a list it would load any Parquet file it finds.
     head = {"pretty_name": name, "configs": [{"config_name": "default", "data_files": []}]}
     body = f"# {name}\n\n**This dataset is unfinished.** A run is writing it, or stopped. No file here is a result yet.\n"
@@ -109,9 +110,9 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
     parts = [f"# {m.name}", "", *_warnings(m)]
     if m.description:
         parts += [m.description, ""]
-    parts += ["## How the rows came about", "", *_funnel(m), ""]
+    parts += ["## From requests to rows", "", *_funnel(m), ""]
     if m.gold:
-        parts += ["## Against the labels that people gave", "", *_gold_sentence(m.gold), ""]
+        parts += ["## Agreement with human labels", "", *_gold_sentence(m.gold), ""]
     if m.judge:
         parts += ["## The judge", "", *_judge_sentences(m.judge), ""]
     if m.target.get("cells"):
@@ -120,7 +121,7 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
     if m.contamination:
         sentence = "Rows that quote one of these evaluation sets are rejected:"
         parts += [
-            "## Kept clear of",
+            "## Evaluation sets",
             "",
             sentence,
             "",
@@ -128,8 +129,8 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
             "",
         ]
     if m.disclosure:
-        parts += ["## What the rows give away", "", *_disclosure(m.disclosure), ""]
-    parts += ["## Where they come from", "", *_table(("", ""), _provenance(m)), ""]
+        parts += ["## Disclosure of real records", "", *_disclosure(m.disclosure), ""]
+    parts += ["## Provenance", "", *_table(("", ""), _provenance(m)), ""]
     parts += ["## Personal data", "", *_pii(m), ""]
     return [*parts, "## Load it", "", *loading_instructions(url, endpoint_url)]
 
@@ -138,7 +139,10 @@ def _warnings(m: Manifest) -> list[str]:
     warnings = []
     if not m.complete:
         why = f": {m.stopped}" if m.stopped else ""
-        warnings += [f"**This run stopped before its end{why}.** The rows here are whole; the same command goes on.", ""]
+        warnings += [
+            f"**This run stopped before its end{why}.** The rows here are complete; run the same command again to continue.",
+            "",
+        ]
     if m.synthetic_only_eval:
         warnings += [
             "**The evaluation splits of this dataset are synthetic only.** Scores on them say little about real data.",
@@ -166,7 +170,9 @@ def _funnel(m: Manifest) -> list[str]:
 
 
 def _gold_sentence(summary: dict[str, Any]) -> list[str]:
-    sentence = f"{summary['rows']:,} accepted rows have one; {summary['observed']:.1%} agree, {_kappa(summary)}."
+    sentence = (
+        f"{summary['rows']:,} accepted rows have a human label; {summary['observed']:.1%} agree with it, {_kappa(summary)}."
+    )
     advice = "**Advice only:** fewer than 50 rows to compare, or a kappa below 0.6. Do not filter or score by these labels alone."
     return [sentence, "", advice] if summary["advisory"] else [sentence]
 
@@ -179,13 +185,13 @@ def _judge_sentences(summary: dict[str, Any]) -> list[str]:
     if "gold" in summary:
         sentences += [
             "",
-            f"On {summary['gold']:,} rows that people judged, {summary['observed']:.1%} of its verdicts are theirs, "
+            f"On {summary['gold']:,} rows that people judged, {summary['observed']:.1%} of its verdicts agree with theirs, "
             f"{_kappa(summary)}.",
         ]
     if good := summary.get("good"):
         sentences += [
             "",
-            f"It finds {good['judged']:.1%} of the answers good; corrected for its own errors, {good['corrected']:.1%}",
+            f"It rates {good['judged']:.1%} of the answers as good; corrected for its own errors, {good['corrected']:.1%}",
         ]
         sentences[-1] += f" (95 %: {good['low']:.1%} to {good['high']:.1%})."
     advice = "**Advice only:** fewer than 50 rows that people judged, or a kappa below 0.6. Its scores rejected nothing."
@@ -208,18 +214,18 @@ def _disclosure(report: dict[str, Any]) -> list[str]:
     if canaries["planted"]:
         sentences += [
             "",
-            f"{canaries['planted']:,} canaries were planted among the records; {canaries['found']:,} came out in answers",
+            f"{canaries['planted']:,} canaries were planted among the records; {canaries['found']:,} appeared in answers",
         ]
-        sentences[-1] += "; what held them was rejected." if canaries["found"] else "."
+        sentences[-1] += "; rows with them were rejected." if canaries["found"] else "."
     if test:
         decided = test["nearer_to_shown"] + test["nearer_to_held_out"]
         share = test["nearer_to_shown"] / decided if decided else 0.5
         sentences += [
             "",
-            f"Of {test['rows']:,} rows, {share:.1%} are nearer to a record the teacher was shown than to any of as many",
+            f"Of {test['rows']:,} rows, {share:.1%} are nearer to a record that the teacher was shown than to any of as many",
         ]
-        sentences[-1] += f" ({test['records']:,}) that it was not. Without memory of single records it is 50 %; "
-        sentences[-1] += f"so much or more comes by chance with p = {test['p']:.2g}."
+        sentences[-1] += f" ({test['records']:,}) that it was not shown. If it memorised no record, 50 % is expected; "
+        sentences[-1] += f"a share of at least this size occurs by chance with p = {test['p']:.2g}."
         sentences += ["", _DISCLOSURE_FOUND if test["p"] < _DISCLOSURE_P else _DISCLOSURE_NOT_FOUND]
     else:
         sentences += ["", "**Not tested:** too few rows or records to tell whether showing the records gave anything away."]
@@ -238,9 +244,9 @@ def _balance(target: dict[str, Any]) -> list[str]:
 def _eval_sentence(m: Manifest) -> str:
     if m.mix:
         share = f"{m.mix['synthetic_share']:.0%} of the rows are synthetic"
-        return f"{m.mix['accepted']:,} real rows stand beside the synthetic ones: {share}."
+        return f"{m.mix['accepted']:,} real rows are published with the synthetic ones: {share}."
     if m.rows.real:
-        return f"The evaluation splits hold {m.rows.real:,} real rows; no seed is in two splits."
+        return f"The evaluation splits have {m.rows.real:,} real rows; no seed is in two splits."
     return "No seed is in two splits."
 
 
@@ -268,7 +274,7 @@ def _pii(m: Manifest) -> list[str]:
     if not m.pii:
         return ["Nothing was found to replace. That is no proof that nothing is there."]
     if m.pii_in_place:
-        sentence = "**Found and left in place:** this job only counted."
+        sentence = "**Found and left in place:** this job only counted findings."
         return [sentence, "", *_table(("entity", "found"), sorted(m.pii.items()))]
     return ["Found and replaced:", "", *_table(("entity", "replaced"), sorted(m.pii.items()))]
 

@@ -18,9 +18,9 @@ HARMLESS: tuple[Kind, ...] = ("orphans", "parts", "asks", "batches")
 
 LOST_WITH: dict[Kind, str] = {
     "orphans": "nothing: no commit record counts them",
-    "parts": "versions of the dataset before the published one, for whoever still reads them by name",
+    "parts": "earlier versions of the dataset, for readers that still open their files by name",
     "asks": "nothing: their chunks are committed",
-    "batches": "nothing: what they were sent for is committed",
+    "batches": "nothing: the requests they were sent for are committed",
     "chunks": "re-curation: another threshold, target or scrub needs a new run, with the teacher asked again, on another output; "
     "the published dataset stays, and running the job again here is refused",
 }
@@ -78,6 +78,6 @@ def _is_complete(storage: Storage) -> bool:
 def _chunks(storage: Storage) -> Iterator[Entry]:
     if not _is_complete(storage):
         raise JobError(
-            f"{storage.url}: wanted a complete dataset before its chunks go, got one that is not; finish the run first"
+            f"{storage.url}: wanted a complete dataset before its chunks are removed, got one that is not; finish the run first"
         )
     return storage.list(CHUNKS)
