@@ -81,14 +81,14 @@ def _by_batch(hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
     A sentence that many rows share gives many n-grams with the same set of rows: each set is paired once.
     """
     size = int(rows.max()) + 1 if len(rows) else 1
-    waiting, pending = [np.zeros(0, np.int64)], 0
+    batches, pending = [np.zeros(0, np.int64)], 0
     for members, of_train in _shared(hashes, rows, train):
         train_members, other = members[of_train], members[~of_train]
-        waiting.append((np.maximum.outer(train_members, other) * size + np.minimum.outer(train_members, other)).ravel())
-        pending += len(waiting[-1])
+        batches.append((np.maximum.outer(train_members, other) * size + np.minimum.outer(train_members, other)).ravel())
+        pending += len(batches[-1])
         if pending > _BATCH_PAIRS:
-            waiting, pending = [np.unique(np.concatenate(waiting))], 0
-    pairs = np.unique(np.concatenate(waiting))
+            batches, pending = [np.unique(np.concatenate(batches))], 0
+    pairs = np.unique(np.concatenate(batches))
     return pairs // size, -1 - pairs % size
 
 
@@ -96,15 +96,15 @@ def _shared(hashes: Array, rows: Array, train: Array) -> Iterator[tuple[Array, A
     """Every set of rows that share an n-gram and have both sides among them, with a mask of the training rows."""
     order = np.lexsort((rows, hashes))
     hashes, rows, train = hashes[order], rows[order], train[order]
-    once = _differs(hashes) | _differs(rows)
-    hashes, rows, train = hashes[once], rows[once], train[once]
+    is_first = _differs(hashes) | _differs(rows)
+    hashes, rows, train = hashes[is_first], rows[is_first], train[is_first]
     starts = np.flatnonzero(_differs(hashes))
     if not len(starts):
         return
     sizes = np.diff(np.append(starts, len(hashes)))
-    trained = np.add.reduceat(train.astype(np.int64), starts)
+    train_counts = np.add.reduceat(train.astype(np.int64), starts)
     sets = np.add.reduceat(fmix64(rows.astype(U64) + U64(1)), starts)
-    mixed = np.flatnonzero((trained > 0) & (trained < sizes))
+    mixed = np.flatnonzero((train_counts > 0) & (train_counts < sizes))
     for group in mixed[np.unique(sets[mixed], return_index=True)[1]].tolist():
         members = slice(starts[group], starts[group] + sizes[group])
         yield rows[members], train[members]

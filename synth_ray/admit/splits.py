@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from synth_ray.records import SPLITS
 
-_BEGINNINGS = 1000
+_MAX_OFFSET = 1000
 _ROUNDING = 1e-9
 
 
@@ -37,14 +37,14 @@ class StratifiedSplits:
         total = sum(fractions.get(name, 0.0) for name in SPLITS)
         self._shares = {name: fractions[name] / total for name in SPLITS if fractions.get(name, 0.0) > 0}
         self._salt = salt
-        self._given: dict[str, Counter[str]] = {}
+        self._counts: dict[str, Counter[str]] = {}
 
     def next_split(self, stratum: str) -> str:
-        counts = self._given.get(stratum)
+        counts = self._counts.get(stratum)
         if counts is None:
-            counts = self._given[stratum] = Counter()
+            counts = self._counts[stratum] = Counter()
             name = blake2b(f"{self._salt}\0{stratum}".encode(), digest_size=8).digest()
-            for _ in range(int.from_bytes(name, "big") % _BEGINNINGS):
+            for _ in range(int.from_bytes(name, "big") % _MAX_OFFSET):
                 self._choose_split(counts)
         return self._choose_split(counts)
 

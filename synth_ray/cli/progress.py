@@ -24,7 +24,7 @@ class Progress:
         self._console = Console(stderr=True)
         self._quiet = quiet
         self._clock = clock
-        self._began = self._next_update_at = clock()
+        self._start = self._next_update_at = clock()
         self._live: Live | None = None
 
     def __enter__(self) -> Progress:
@@ -43,10 +43,10 @@ class Progress:
             return
         if self._live is not None:
             self._next_update_at = now + _PANEL_S
-            self._live.update(_panel(tally, now - self._began), refresh=True)
+            self._live.update(_panel(tally, now - self._start), refresh=True)
         else:
             self._next_update_at = now + _HEARTBEAT_S
-            print(heartbeat(tally, now - self._began), file=sys.stderr, flush=True)
+            print(heartbeat(tally, now - self._start), file=sys.stderr, flush=True)
 
 
 def heartbeat(tally: Tally, seconds: float) -> str:

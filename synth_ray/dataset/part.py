@@ -63,7 +63,7 @@ class PartWriter:
         self._schema = schema
         self._limits = limits
         self._split = split
-        self._waiting: list[pa.Table] = []
+        self._pending: list[pa.Table] = []
         self._group = _Count()
         self._part = _Count()
         self._file: BinaryIO | None = None
@@ -75,7 +75,7 @@ class PartWriter:
         start = 0
         while start < table.num_rows:
             end = start + self._rows_that_fit(sizes[start:])
-            self._waiting.append(table.slice(start, end - start))
+            self._pending.append(table.slice(start, end - start))
             added = int(sizes[start:end].sum())
             self._group.add(end - start, added)
             self._part.add(end - start, added)
@@ -100,7 +100,7 @@ class PartWriter:
 
     def abort(self) -> None:
         """Discard the open part; none of it was visible."""
-        self._waiting = []
+        self._pending = []
         if self._file is not None:
             with suppress(OSError):  # the write that met a full disk has already reported it
                 self._writer.close()
@@ -111,9 +111,9 @@ class PartWriter:
             if self._file is None:
                 self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="synth-ray-part-"))  # noqa: SIM115
                 self._writer = pq.ParquetWriter(self._file, self._schema, **self._options())
-            table = pa.concat_tables(self._waiting).combine_chunks()
+            table = pa.concat_tables(self._pending).combine_chunks()
             self._writer.write_table(table, row_group_size=table.num_rows)
-        self._waiting, self._group = [], _Count()
+        self._pending, self._group = [], _Count()
 
     def _options(self) -> Mapping[str, Any]:
         short = [name for name in self._schema.names if name in _SHORT] + ["messages.list.element.role"]

@@ -23,7 +23,7 @@ class GrownPlan:
         self._planner = planner
         self._segments = segments
         self._size = chunk_requests
-        self._again = [frozenset(s) if not isinstance(s, range) else frozenset[int]() for s in segments]
+        self._retried = [frozenset(s) if not isinstance(s, range) else frozenset[int]() for s in segments]
 
     @property
     def chunks(self) -> int:
@@ -40,7 +40,7 @@ class GrownPlan:
     def superseded(self, chunk: int) -> frozenset[int]:
         """The positions in a chunk that a later segment asks again: their rows do not count."""
         segment, numbers = self._place(chunk)
-        later = self._again[segment + 1 :]
+        later = self._retried[segment + 1 :]
         return (
             frozenset(i for i, n in enumerate(numbers) if any(n in retried for retried in later)) if any(later) else frozenset()
         )

@@ -39,7 +39,7 @@ class Quotas:
         self._slots, self._lag, self._close_below, self._max_requests = slots, lag, close_below, max_requests
         self._planned: dict[int, Array] = {}
         self._admitted: dict[int, Array] = {}
-        self._at = -1
+        self._state_chunk = -1
         self._supply = np.full(pools, max_requests, np.int64) if supply is None else np.array(supply, np.int64)
         self._at_most = at_most
         self.asked, self._expected_rows = np.zeros(pools, np.int64), np.zeros(pools, np.int64)
@@ -63,17 +63,17 @@ class Quotas:
     def next_requests(self, chunk: int, size: int) -> Array | None:
         """Requests of each pool for this chunk, `size` at most. None: wait for admissions; all zero: the plan has ended."""
         while True:
-            if self._at >= chunk - self._lag:
+            if self._state_chunk >= chunk - self._lag:
                 requests = self._requests_needed(size)
-                if requests.any() or self._at == chunk - 1:
+                if requests.any() or self._state_chunk == chunk - 1:
                     return requests
-            if self._at + 1 not in self._admitted:
+            if self._state_chunk + 1 not in self._admitted:
                 return None
             self._advance()
 
     def _advance(self) -> None:
-        self._at += 1
-        requests, accepted = self._planned.pop(self._at), self._admitted.pop(self._at)
+        self._state_chunk += 1
+        requests, accepted = self._planned.pop(self._state_chunk), self._admitted.pop(self._state_chunk)
         self.asked += requests
         self._expected_rows -= requests
         self.accepted += accepted

@@ -37,14 +37,14 @@ class Retry:
 
     def call(self, act: Callable[[int], T], *, what: str) -> T:
         """Call `act(attempt)`, attempt counted from 0, until it raises no Transient. Raises StorageError past the budget."""
-        began = self.clock()
+        start = self.clock()
         attempt = 0
         while True:
             try:
                 return act(attempt)
             except Transient as fault:
                 wait = self.uniform(0.0, min(self.longest_s, self.first_s * 2.0 ** min(attempt, 30)))
-                if self.clock() - began + wait > self.budget_s:
+                if self.clock() - start + wait > self.budget_s:
                     raise StorageError(
                         f"{what}: wanted an answer within {self.budget_s:g} s, got {attempt + 1} failed tries, the "
                         f"last: {fault}; see that the store is up and not throttled, then run the same command again"

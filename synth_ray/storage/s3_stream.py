@@ -56,11 +56,11 @@ class S3Upload:
 
     def _send(self, part: bytes) -> None:
         if not self._id:
-            begun = self._call(lambda _: self._client.create_multipart_upload(**self._where, Metadata=self._metadata))
-            self._id = begun["UploadId"]
+            response = self._call(lambda _: self._client.create_multipart_upload(**self._where, Metadata=self._metadata))
+            self._id = response["UploadId"]
         number = len(self._parts) + 1
-        which = {**self._where, "UploadId": self._id, "PartNumber": number}
-        answer = self._call(lambda _: self._client.upload_part(**which, Body=part))
+        request = {**self._where, "UploadId": self._id, "PartNumber": number}
+        answer = self._call(lambda _: self._client.upload_part(**request, Body=part))
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
         self._sent += len(part)
 
@@ -76,9 +76,9 @@ class S3Upload:
         self._id = ""
 
     def _complete(self, attempt: int) -> None:
-        which = {**self._where, "UploadId": self._id, "MultipartUpload": {"Parts": self._parts}}
+        request = {**self._where, "UploadId": self._id, "MultipartUpload": {"Parts": self._parts}}
         try:
-            self._client.complete_multipart_upload(**which)
+            self._client.complete_multipart_upload(**request)
         except self._client.exceptions.ClientError as error:
             # The retry finds no upload if the response to the first try was lost: then the object is ours.
             if attempt == 0 or error.response["Error"]["Code"] != "NoSuchUpload" or not self._is_there():
@@ -107,7 +107,7 @@ class RangeFile(io.RawIOBase):
         self._size = size
         self._etag = etag
         self._path = path
-        self._at = 0
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -116,20 +116,20 @@ class RangeFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, start + offset)
-        return self._at
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), self._size - self._at)
+        wanted = min(len(buffer), self._size - self._position)
         if wanted <= 0:
             return 0
-        data, etag = self._fetch(self._at, wanted)
+        data, etag = self._fetch(self._position, wanted)
         if etag != self._etag:
             raise StorageError(f"{self._path}: wanted the version opened, got another; it was replaced while read: read again")
         buffer[: len(data)] = data
-        self._at += len(data)
+        self._position += len(data)
         return len(data)
