@@ -6,6 +6,7 @@ waits in its own queue, `slots` of them out of reach, as a worker has begun them
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +17,12 @@ import pyarrow as pa
 from synth_ray.ask.rows import rows_by_chunk
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import JournalledAnswers
-from synth_ray.drive.driver import Driver
+from synth_ray.drive.driver import Driver, Hooks, Meters
 from synth_ray.drive.window import Window
 from synth_ray.job.load import job_from
+from synth_ray.meter.spending import Spending
 from synth_ray.meter.tally import Tally
+from synth_ray.meter.throughput import Throughput
 from synth_ray.records import Draft, Outcome, Request, Seed
 from synth_ray.workers.pool import ChunkStaged, Event, ReplicaAnswered, ReplicaReady, ReplicaReturned
 
@@ -86,10 +89,10 @@ class SimulatedPool:
     def submit(self, teacher: int, requests: Sequence[Request], recalled: JournalledAnswers) -> None:
         self.replicas[teacher].queue.extend(requests)
 
-    def withdraw(self, teacher: int, most: int) -> None:
-        one = self.replicas[teacher]
-        back = [one.queue.pop() for _ in range(min(most, max(0, len(one.queue) - one.slots)))]
-        self._news.append(ReplicaReturned(teacher, [(r.chunk, r.position) for r in back]))
+    def withdraw(self, replica: int, limit: int) -> None:
+        one = self.replicas[replica]
+        back = [one.queue.pop() for _ in range(min(limit, max(0, len(one.queue) - one.slots)))]
+        self._news.append(ReplicaReturned(replica, [(r.chunk, r.position) for r in back]))
 
     def release(self, teacher: int) -> None:
         self.released[teacher] = self.steps
@@ -97,12 +100,12 @@ class SimulatedPool:
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
         self._news.append(ChunkStaged(chunk, 0, 0.0))
 
-    def stage_room(self) -> int:
+    def stage_capacity(self) -> int:
         return 8
 
-    def committed(self, chunk: int) -> None: ...
+    def drop_journal(self, chunk: int) -> None: ...
 
-    def hunting(self, teacher: int, *, on: bool) -> None: ...
+    def set_isolating(self, replica: int, *, on: bool) -> None: ...
 
     def events(self, wait_s: float) -> list[Event]:
         news, self._news = self._news, []
@@ -133,7 +136,7 @@ class SimulatedPool:
 
 
 class Planned:
-    """Requests in chunks. See `route.driver.Plans`."""
+    """Requests in chunks. See `prepare.schedule.Schedule`."""
 
     def __init__(self, seeds: Sequence[Seed], *, chunk: int) -> None:
         self._seeds, self._chunk = seeds, chunk
@@ -174,8 +177,8 @@ def simulate(
         schedule=Planned(seeds, chunk=chunk),
         pool=pool,
         window=Window(size=job.plan.window_chunks),
-        admit=lambda _: None,
-        tally=Tally(),
+        hooks=Hooks(admit=lambda _: None),
+        meters=Meters(Tally(), Spending(job.budget, time.monotonic), Throughput(job.cluster, time.monotonic)),
     )
     driver.run()
     return pool, driver

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,14 @@ _REASONS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class KeptRows:
+    """Memory of the kept rows: the duplicate index, and the split-leak guard."""
+
+    index: Index
+    guard: SplitLeakGuard
+
+
 class Admission:
     """Decides staged rows. `real` rows (scrubbed and fingerprinted) are indexed first and always kept.
 
@@ -60,15 +69,14 @@ class Admission:
         real: pa.Table,
         remaining_rows: Array | None = None,
         evals: Mapping[str, EvalTexts] | None = None,
-        index: Index | None = None,
-        guard: SplitLeakGuard | None = None,
+        kept: KeptRows | None = None,
         copy_detector: CopyDetector | None = None,
     ) -> None:
-        self._index = index or Index(dedup)
+        kept = kept or KeptRows(Index(dedup), SplitLeakGuard())
+        self._index, self._guard = kept.index, kept.guard
         self._bands, self._drop = dedup.bands, frozenset(drop)
         self._semantic_index = Meanings(dedup.semantic.threshold) if dedup.semantic is not None else None
         self._evals = evals or {}
-        self._guard = guard or SplitLeakGuard()
         self._copy_detector = copy_detector
         self.contaminated_by_set: Counter[str] = Counter(dict.fromkeys(self._evals, 0))
         self._remaining_rows = remaining_rows if remaining_rows is not None else np.array([_UNLIMITED], np.int64)

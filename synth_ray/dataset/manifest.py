@@ -32,9 +32,12 @@ class Rows(_Facts):
 
 
 class Seeds(_Facts):
+    """`rejected_at`: by reason, file and line ("seeds.jsonl:7") of the first 20 rejected seeds."""
+
     read: int
     planned: int
     rejected: dict[str, int] = {}
+    rejected_at: dict[str, list[str]] = {}
 
 
 class File(_Facts):

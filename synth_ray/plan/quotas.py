@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,16 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 _MIN_OBSERVED = 128
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRules:
+    """Slots per request, lag in chunks, the acceptance rate below which a pool closes, and the most requests in all."""
+
+    slots: int
+    lag: int
+    close_below: float
+    max_requests: int
 
 
 class Quotas:
@@ -26,21 +37,19 @@ class Quotas:
         wanted: Sequence[int],
         *,
         directed: bool,
-        slots: int,
-        lag: int,
-        close_below: float,
-        max_requests: int,
+        rules: QuotaRules,
         supply: Sequence[int] | None = None,
         at_most: bool = False,
     ) -> None:
         self.wanted = np.array(wanted, np.int64)
         self._pool = np.arange(len(wanted)) if directed else np.zeros(len(wanted), np.int64)
         pools = len(wanted) if directed else 1
-        self._slots, self._lag, self._close_below, self._max_requests = slots, lag, close_below, max_requests
+        self._slots, self._lag = rules.slots, rules.lag
+        self._close_below, self._max_requests = rules.close_below, rules.max_requests
         self._planned: dict[int, Array] = {}
         self._admitted: dict[int, Array] = {}
         self._state_chunk = -1
-        self._supply = np.full(pools, max_requests, np.int64) if supply is None else np.array(supply, np.int64)
+        self._supply = np.full(pools, rules.max_requests, np.int64) if supply is None else np.array(supply, np.int64)
         self._at_most = at_most
         self.asked, self._expected_rows = np.zeros(pools, np.int64), np.zeros(pools, np.int64)
         self.accepted = np.zeros(len(wanted), np.int64)

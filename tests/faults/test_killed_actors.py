@@ -102,7 +102,7 @@ def test_actors_killed_at_seeded_random_moments_cost_no_row(local: str, cluster:
 
     digest, tally = run_while(tmp_path, killing)
     assert (digest, len(killed)) == (local, 2)
-    assert kind == "StagerActor" or tally.teachers_lost == 2
+    assert kind == "StagerActor" or tally.replicas_lost == 2
 
 
 def test_an_index_shard_killed_mid_run_is_made_again_and_decides_the_same(local: str, cluster: Any, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_node_that_is_drained_hands_its_requests_back_and_costs_no_row_and_no_
     cluster.nodes.append(cluster.add_node(num_cpus=4, object_store_memory=100_000_000))
     digest, tally = run_while(tmp_path, killing, limits={"engine_replacements": 0, "journal_flush_s": 0.2})
     assert (digest, len(drained)) == (local, 1)
-    assert tally.teachers_lost >= 1
+    assert tally.replicas_lost >= 1
     assert "its node is being taken away" in caplog.text
     node = next(n for n in cluster.nodes if n.node_id == drained[0])
     cluster.nodes.remove(node)

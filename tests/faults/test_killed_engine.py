@@ -60,10 +60,10 @@ def test_an_engine_killed_mid_chunk_is_replaced_and_what_was_committed_stays_byt
             os.kill(found.pop(), signal.SIGKILL)
             before.update(committed_bytes(tmp_path / "out"))
             marks["killed"] = now
-        if before and tally.teachers_lost:
+        if before and tally.replicas_lost:
             marks.setdefault("noticed", now)
             marks.setdefault("done", tally.requests_done)
-        if "noticed" in marks and tally.teachers and tally.requests_done > marks["done"]:
+        if "noticed" in marks and tally.replicas and tally.requests_done > marks["done"]:
             marks.setdefault("answered", now)
 
     result = synth_ray.run(job, watch=watch)

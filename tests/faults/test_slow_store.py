@@ -31,7 +31,7 @@ def test_a_fast_teacher_before_a_slow_store_stops_being_asked(tmp_path: Path, bu
             output = {"path": f"s3://{bucket}/{name}", "endpoint_url": proxy.url}
 
             def watch(tally: Any, name: str = name) -> None:
-                most[name] = max(most[name], tally.waiting_bytes)
+                most[name] = max(most[name], tally.buffered_bytes)
 
             result = synth_ray.run(job(tmp_path, "", output=output, limits=limit, **how), watch=watch)
         assert result.manifest["rows"]["requested"] == 480

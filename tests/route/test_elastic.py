@@ -40,10 +40,10 @@ def test_replicas_go_from_one_to_four_and_back_to_one_and_no_row_is_lost(local: 
     added: list[Any] = []
 
     def watch(tally: Any) -> None:
-        seen.append(tally.teachers)
+        seen.append(tally.replicas)
         if not added and tally.requests_done >= 6:
             added.append(cluster.add_node(num_cpus=3, object_store_memory=100_000_000))
-        if len(added) == 1 and tally.teachers == 4:
+        if len(added) == 1 and tally.replicas == 4:
             cluster.remove_node(added[0], allow_graceful=False)
             added.append(None)
 

@@ -1,4 +1,4 @@
-"""vLLM as a teacher: prompts become tokens here, and are answered wherever their engine is."""
+"""vLLM as a teacher: prompts are tokenized in this process and answered by an engine behind a connection."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Message, Reason
 
-_MAX_TOKENS = 512  # where neither the recipe nor the job says
+_MAX_TOKENS = 512  # used where neither the recipe nor the job sets max_tokens
 
 
 class VllmTeacher:
-    """One engine. When it dies, every ask that waits and every later one raises EngineDead."""
+    """One engine. When it dies, every pending and every later ask raises EngineDied."""
 
     def __init__(self, model: Model, *, adapters: Sequence[str] = (), host: EngineHost | None = None) -> None:
         self._model, self._adapters = model, list(adapters)
@@ -78,7 +78,7 @@ class VllmTeacher:
         return answers
 
     def _tokens(self, messages: list[Message]) -> list[int]:
-        with self._lock:  # a tokenizer is no two threads' at once
+        with self._lock:  # a tokenizer must not be used by two threads at once
             if not self._model.chat:
                 return list(self._tokenizer.encode("\n".join(m["content"] for m in messages)))
             text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -90,14 +90,14 @@ class VllmTeacher:
         self._outbox.put((number, ask))
 
     def load(self) -> Load:
-        """As the engine last told; what is still on its way to it waits, too."""
+        """The engine's last report; requests still on their way to it count as waiting."""
         return replace(self._load, waiting=self._load.waiting + self._sent_count - self._received_count)
 
     def close(self) -> None:
         self._outbox.put(None)
         self._host.close()
 
-    # Threads of their own, for a line can be full and can be silent.
+    # Sending and receiving have a thread each: a pipe blocks its sender when full and its receiver when empty.
 
     def _send_loop(self) -> None:
         items: list[Command] = []
@@ -109,8 +109,8 @@ class VllmTeacher:
                         items.append(self._outbox.get_nowait())
                 self._connection.send(items)
         except OSError:
-            pass  # who listens on a broken line tells everyone who waits
-        except Exception as error:  # what a recipe asked with cannot travel: better a dead engine than one that is never asked
+            pass  # the receiving thread reports a broken connection to all pending asks
+        except Exception as error:  # a request that cannot be pickled: better a dead engine than an ask that is never sent
             self._replies.fail_all(f"an ask could not be sent to the engine: {type(error).__name__}")
 
     def _receive_loop(self) -> None:

@@ -140,7 +140,7 @@ def test_shared_tokens_sum_to_what_the_server_told(tokens: int, texts: list[str]
     assert min(split_tokens_by_length(tokens, texts)) >= 0
 
 
-@given(st.lists(st.sampled_from(["answered", "refused", "gone"]), max_size=200), st.integers(1, 64))
+@given(st.lists(st.sampled_from(["on_success", "on_overload", "on_connect_error"]), max_size=200), st.integers(1, 64))
 def test_a_limit_is_between_one_and_the_most(events: list[str], most: int) -> None:
     now = 0.0
     lanes = EndpointLimiter(["a", "b"], max_limit=most, clock=lambda: now)
@@ -148,7 +148,7 @@ def test_a_limit_is_between_one_and_the_most(events: list[str], most: int) -> No
         now += 1.0
         lane = lanes.endpoints[0]
         lane.running = int(lane.limit)
-        if event == "answered":
+        if event == "on_success":
             lanes.on_success(lane, 0.1)
         else:
             getattr(lanes, event)(lane)
