@@ -15,6 +15,7 @@ from synth_ray.admit.copies import CopyDetector
 from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.check.checker import first_dropped
 from synth_ray.dedup.columns import runs_in
+from synth_ray.dedup.datasketch_parameters import banding_of
 from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.embedding import vectors_in
 from synth_ray.dedup.hashing import U32, Array
@@ -74,7 +75,7 @@ class Admission:
     ) -> None:
         kept = kept or KeptRows(Index(dedup), SplitLeakGuard())
         self._index, self._guard = kept.index, kept.guard
-        self._bands, self._drop = dedup.bands, frozenset(drop)
+        self._bands, self._drop = banding_of(dedup).bands, frozenset(drop)
         self._semantic_index = Meanings(dedup.semantic.threshold) if dedup.semantic is not None else None
         self._evals = evals or {}
         self._copy_detector = copy_detector

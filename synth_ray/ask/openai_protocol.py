@@ -45,7 +45,7 @@ def request_body(model: Model, prompt: Prompt, *, is_vllm: bool) -> dict[str, An
         body |= {"logprobs": True, "top_logprobs": likely} if model.chat else {"logprobs": likely}
     if sampling.get("per_request_seed"):
         body["seed"] = int(prompt.key[:8], 16) & 0x7FFFFFFF
-    return body | _vllm_sampling(sampling, is_vllm) | _constraint(prompt.constraint, is_vllm)
+    return body | _vllm_sampling(sampling, is_vllm) | _template_kwargs(model, is_vllm) | _constraint(prompt.constraint, is_vllm)
 
 
 def _vllm_sampling(sampling: Mapping[str, Any], is_vllm: bool) -> dict[str, Any]:
@@ -56,6 +56,17 @@ def _vllm_sampling(sampling: Mapping[str, Any], is_vllm: bool) -> dict[str, Any]
             "out, or say flavour: vllm"
         )
     return wanted
+
+
+def _template_kwargs(model: Model, is_vllm: bool) -> dict[str, Any]:
+    if not model.chat_template_kwargs:
+        return {}
+    if not is_vllm:
+        raise EngineDied(
+            "models.chat_template_kwargs: wanted a server that takes them, got one that does not say it is vLLM; leave them out, "
+            "or say flavour: vllm"
+        )
+    return {"chat_template_kwargs": model.chat_template_kwargs}
 
 
 def _constraint(constraint: Constraint | None, is_vllm: bool) -> dict[str, Any]:

@@ -39,8 +39,20 @@ class Dedup(Section):
     )
     min_tokens: int = key(6, "A text of fewer words than this is a duplicate only of an identical one.", ge=0, changes="stage")
     permutations: int = key(128, "MinHash permutations.", multiple_of=64, ge=64, le=256, changes="stage")
-    bands: int = key(21, "LSH bands.", ge=1, le=128, changes="stage")
-    rows_per_band: int = key(6, "Permutations in a band.", ge=1, le=64, changes="stage")
+    bands: int | None = key(
+        None,
+        "LSH bands; left out, datasketch's choice for threshold and permutations, or as many as rows_per_band leaves room for.",
+        ge=1,
+        le=256,
+        changes="stage",
+    )
+    rows_per_band: int | None = key(
+        None,
+        "Permutations in a band; left out, datasketch's choice for the threshold, or as many as bands leaves room for.",
+        ge=1,
+        le=256,
+        changes="stage",
+    )
     seed: int = key(1, "Seed of the permutations.", ge=0, changes="stage")
     bucket_cap: int = key(
         8,
@@ -66,11 +78,9 @@ class Dedup(Section):
 
     @model_validator(mode="after")
     def _bands_fit(self) -> Dedup:
-        if self.bands * self.rows_per_band > self.permutations:
-            raise ValueError(
-                f"wanted bands × rows_per_band of at most permutations ({self.permutations}), got {self.bands} × "
-                f"{self.rows_per_band}"
-            )
+        bands, rows = self.bands or 1, self.rows_per_band or 1
+        if bands * rows > self.permutations:
+            raise ValueError(f"wanted bands × rows_per_band of at most permutations ({self.permutations}), got {bands} × {rows}")
         return self
 
 

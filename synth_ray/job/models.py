@@ -66,6 +66,9 @@ class Model(Section):
     tokenizer: str = key("", "A tokenizer (name or local folder) to use instead of the model's own.")
     trust_remote_code: bool = key(False, "Run code that comes with the model. Off unless you read that code.")
     chat: bool = key(True, "Render messages with the model's chat template; off sends the text as it is.")
+    chat_template_kwargs: dict[str, Any] = key(
+        lambda: {}, "Variables of the model's chat template, as {enable_thinking: false}. A server has to be vLLM's to take them."
+    )
     engine_args: dict[str, Any] = key(lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing")
     lora: str = key(
         "",
@@ -156,6 +159,7 @@ class Model(Section):
         facts: dict[str, Any] = {"engine": self.engine, "model": self.model, "revision": self.revision}
         facts |= {"tokenizer": self.tokenizer, "chat": self.chat, "engine_args": named}
         facts |= {"lora": self.lora} if self.lora else {}
+        facts |= {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
         if self.engine == "scripted":
             facts["script"] = self.script.model_dump(exclude=SPEED_OF_SCRIPT)
         return facts

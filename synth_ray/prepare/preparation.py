@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from synth_ray.dedup.datasketch_parameters import resolve_banding
 from synth_ray.dedup.fingerprint import ngram_for
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
@@ -84,6 +85,7 @@ class Prepared:
 
 def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     """Read every seed once, into `spool`. Raises JobError when the job cannot be carried out."""
+    job = job.model_copy(update={"dedup": resolve_banding(job.dedup)})
     recipe, options = recipe_of(job), options_of(job.recipe, file=file)
     refuse_missing_roles(recipe, options, job.models)
     refuse_short_lag(job)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from synth_ray.admit.admission import KeptRows
 from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.dedup import snapshot
+from synth_ray.dedup.datasketch_parameters import banding_of
 from synth_ray.dedup.index import Batch, Index, Shards
 from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.job.document import Job
@@ -65,7 +66,7 @@ def index_seeds(prepared: Prepared, index: Index, *, scrub_and_fingerprint: Call
         return
     for start in range(0, len(seeds), _BATCH_ROWS):
         rows = scrub_and_fingerprint(seed_rows(seeds[i] for i in range(start, min(len(seeds), start + _BATCH_ROWS))))
-        index.apply(Batch.of(rows, dedup.bands))
+        index.apply(Batch.of(rows, banding_of(dedup).bands))
 
 
 def save_index(job: Job, kept: KeptRows, storage: Storage) -> None:

@@ -166,7 +166,8 @@ def test_a_reader_beside_a_run_sees_the_old_whole_dataset_or_the_new_one_and_not
     reader.start()
     short = synth_ray.run(job(tmp_path, str(out), plan=PLAN, budget={"max_seconds": 0.6}, models=slow_teacher())).manifest
     whole = synth_ray.run(job(tmp_path, str(out), plan=PLAN)).manifest
-    again = synth_ray.run(job(tmp_path, str(out), plan=PLAN, dedup={"compares": ["prompt"], "threshold": 0.5})).manifest
+    nearer = {"compares": ["prompt"], "threshold": 0.5, "bands": 21, "rows_per_band": 6}  # the banding that is staged
+    again = synth_ray.run(job(tmp_path, str(out), plan=PLAN, dedup=nearer)).manifest
     reader.end()
     assert reader.torn == []
     versions = {(m["dataset_digest"], m["complete"], m["rows"]["accepted"] + m["rows"]["real"]) for m in (short, whole, again)}

@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -81,8 +81,7 @@ class VllmTeacher:
         with self._lock:  # a tokenizer must not be used by two threads at once
             if not self._model.chat:
                 return list(self._tokenizer.encode("\n".join(m["content"] for m in messages)))
-            text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            return list(self._tokenizer.encode(text, add_special_tokens=False))
+            return chat_tokens(self._tokenizer, messages, self._model.chat_template_kwargs)
 
     def _enqueue(self, number: int, ask: EngineRequest | None) -> None:
         with self._lock:
@@ -127,6 +126,13 @@ class VllmTeacher:
             death = f"the engine is gone: {self._host.wait_exit_reason()}"
         finally:
             self._replies.fail_all(death or "what the engine said could not be read")
+
+
+def chat_tokens(tokenizer: Any, messages: list[Message], template_kwargs: Mapping[str, Any]) -> list[int]:
+    """Messages as the model's chat template renders them. `template_kwargs` win over the template's own variables."""
+    variables = {"add_generation_prompt": True, **template_kwargs}
+    text = tokenizer.apply_chat_template(messages, tokenize=False, **variables)
+    return list(tokenizer.encode(text, add_special_tokens=False))
 
 
 def _sampling(prompt: Prompt, room: int) -> dict[str, Any]:

@@ -104,6 +104,12 @@ def test_what_a_server_cannot_do_is_never_left_out_in_silence() -> None:
             ask(one, prompt(1, constraint=Constraint(choices=("a", "b"))))
         with pytest.raises(EngineDied, match=r"sampling\.top_k: wanted a server that takes it"):
             ask(one, Prompt([user("?")], "0" * 8, sampling={"top_k": 5}))
+        where = {"urls": [url], "key_env": "TEACHER_KEY"}
+        fields = {"engine": "endpoint", "model": MODEL, "endpoint": where, "chat_template_kwargs": {"enable_thinking": False}}
+        thinker = EndpointTeacher(Model.model_validate(fields))
+        thinker.open()
+        with pytest.raises(EngineDied, match=r"models\.chat_template_kwargs: wanted a server that takes them"):
+            ask(thinker, prompt(2))
 
 
 def test_servers_that_answer_nobody_are_a_dead_engine_and_too_many_tries_are_the_asks_end() -> None:

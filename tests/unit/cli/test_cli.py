@@ -39,16 +39,6 @@ def typed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, st
     return code, told.out, told.err
 
 
-def test_init_writes_a_job_that_checks_and_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = str(tmp_path / "new")
-    assert typed(capsys, "init", folder)[0] == 0
-    assert typed(capsys, "init", folder)[0] == 2
-    seeds = f"seeds=[{{path: {folder}/seeds.jsonl}}]"
-    code, told, wrong = typed(capsys, "check", f"{folder}/job.yaml", "--set", seeds)
-    assert (code, wrong) == (0, ""), wrong
-    assert "nothing wrong; 3 seeds" in told
-
-
 def test_check_says_everything_wrong_at_once_with_line_wanted_got_and_the_nearest_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
