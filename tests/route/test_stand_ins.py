@@ -62,7 +62,7 @@ def test_a_teacher_that_repeats_what_it_was_shown_is_kept_out_and_told_of(tmp_pa
     visits(tmp_path / "second")
     leaking = synth_ray.run(job(tmp_path / "second", partly)).manifest["disclosure"]
     assert leaking["test"]["p"] < 0.01
-    assert "give shown records away" in (tmp_path / "second" / "out" / "README.md").read_text()
+    assert "disclose records that the teacher was shown" in (tmp_path / "second" / "out" / "README.md").read_text()
     assert "nearer to shown" in (tmp_path / "second" / "out" / "report.html").read_text()
 
 
