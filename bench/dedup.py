@@ -23,7 +23,7 @@ from bench.results import tell
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.dedup.hashing import Array
 from synth_ray.dedup.index import NEW, Batch, Index, Shards
-from synth_ray.dedup.shards import Shard, Sharded
+from synth_ray.dedup.shards import Shard, ShardedTable
 from synth_ray.job.dedup import Dedup
 
 BATCH, BLOCK, SHARDS = 4096, 100_000, 8
@@ -43,7 +43,7 @@ class Run:
         began = time.process_time()
         for start, end in steps(len(texts), BATCH):
             batch = _batch(self._fingerprint(column[start:end]))
-            found = self.index.decide(batch, room=np.array([2**62]), cell=np.zeros(len(batch), np.int64))
+            found = self.index.decide(batch, remaining_rows=np.array([2**62]), cell=np.zeros(len(batch), np.int64))
             kept.append(found.code == NEW)
         self.cost = (time.process_time() - began) / len(texts)
         return np.concatenate(kept)
@@ -62,8 +62,8 @@ class Here:
         self.shards = SHARDS
         self._shards = [Shard(cap=section.bucket_cap) for _ in range(SHARDS)]
 
-    def step(self, messages: dict[int, Array]) -> dict[int, Array | None]:
-        return {number: self._shards[number].step(message) for number, message in messages.items()}
+    def apply_calls(self, messages: dict[int, Array]) -> dict[int, Array | None]:
+        return {number: self._shards[number].apply_call(message) for number, message in messages.items()}
 
     def save(self, shard: int) -> int | None:
         return self._shards[shard].last
@@ -136,7 +136,7 @@ def scale(texts: int) -> list[dict[str, Any]]:
 
 
 def sharded(texts: list[str]) -> list[dict[str, Any]]:
-    whole, parted = Run(SECTIONS[0.8]), Run(SECTIONS[0.8], shards=Sharded(Here(SECTIONS[0.8])))
+    whole, parted = Run(SECTIONS[0.8]), Run(SECTIONS[0.8], shards=ShardedTable(Here(SECTIONS[0.8])))
     same = bool((whole.feed(texts) == parted.feed(texts)).all())
     told = f"{1e6 * parted.cost:.1f} µs, {'same' if same else 'OTHER'} texts kept"
     return [row(f"{SHARDS} shards in one process, CPU a text", told, f"{1e6 * whole.cost:.1f} µs unsharded", "≤ 13 µs")]

@@ -31,7 +31,7 @@ def test_a_row_is_barred_by_what_is_kept_else_by_each_earlier_row_of_the_other_s
     guard = SplitLeakGuard()
     guard.keep(*arrays(kept), np.ones(len(kept), bool))
     bars = guard.blockers(*arrays(rows))
-    found = [bars.by[a:b].tolist() for a, b in zip(bars.ends[:-1], bars.ends[1:], strict=True)]
+    found = [bars.blocker[a:b].tolist() for a, b in zip(bars.ends[:-1], bars.ends[1:], strict=True)]
     by_kept = {i for i, row in enumerate(rows) if any(shares(row, other) for other in kept)}
     for i in by_kept:
         assert len(found[i]) == 1
