@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from ray._private.state import state
+from synth_ray.cluster.internals import draining_deadlines
 
 _POLL_INTERVAL_S = 1.0
 _MARGIN_S = 5.0
@@ -16,7 +16,7 @@ _NOTICE_S = 120.0
 def draining_nodes() -> dict[str, float]:
     """Seconds left to each node that is being drained, by node id."""
     now = time.time()
-    return {node: at / 1000 - now if at else _NOTICE_S for node, at in state.get_draining_nodes().items()}
+    return {node: at / 1000 - now if at else _NOTICE_S for node, at in draining_deadlines().items()}
 
 
 class DrainTracker:

@@ -46,6 +46,8 @@ MIN_KEY_BYTES = 16
 
 def build_scrubber(section: Scrub, *, key: str) -> FixpointScrubber:
     """`key` is the secret key of the surrogates; other replacements need none. Raises JobError or MissingResource."""
+    if section.engine == "spacy":
+        import spacy  # noqa: F401  before Presidio, which imports it without torch
     from synth_ray.scrub.detect.patterns import PatternFinder
 
     make_replacer = _replacer_factory(section, key)

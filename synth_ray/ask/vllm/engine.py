@@ -1,7 +1,7 @@
-"""vLLM's in-process engine, stepped by its caller. The only file that imports vLLM.
+"""vLLM's in-process engine, stepped by its caller. Uses vLLM's public API; `internals` uses the rest.
 
 It starts in seconds where vLLM's multi-process engine takes half a minute (docs/decisions/0001). `host` decides which process it
-runs in, `loop` steps it. vLLM's internals that are used are listed in `internals`.
+runs in, `loop` steps it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from types import SimpleNamespace
 from typing import Any
 
 from synth_ray.ask.teacher import Load, TeacherFacts
+from synth_ray.ask.vllm import internals
 from synth_ray.ask.vllm.outputs import RawCompletion, completions_of
 from synth_ray.ask.vllm.start import hidden_module, lora_rank
 from synth_ray.ask.vllm.stats import EngineStats, resolved_arguments, size_of
@@ -66,7 +66,7 @@ class VllmEngine:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         self._model, self._adapters = model, list(adapters)
         self._engine = _start(_engine_args(model, adapters), model)
-        self._stats = EngineStats(self._engine.engine_core.engine_core.scheduler)
+        self._stats = EngineStats(internals.scheduler_of(self._engine))
 
     def facts(self) -> TeacherFacts:
         config = self._engine.vllm_config
@@ -157,26 +157,21 @@ def guess_tokenizer_args(model: Model) -> dict[str, Any]:
 def load_tokenizer(names: dict[str, Any]) -> Any:
     """The tokenizer that these arguments describe."""
     set_vllm_environment()
-    import vllm.v1.engine.detokenizer  # noqa: F401  `spelt` needs it, and it takes its time
+    internals.import_detokenizer()
     from vllm.tokenizers import get_tokenizer
 
     return get_tokenizer(**names)
 
 
 def detokenize(tokenizer: Any, ask: EngineRequest, raw: RawCompletion) -> Completion:
-    """The completion with its text, detokenized in this process with vLLM's own IncrementalDetokenizer: the same text as the
-    engine's.
-    """
+    """The completion with its text, made in this process by vLLM's own detokenizer: the same text as the engine's."""
     from vllm import SamplingParams
-    from vllm.v1.engine.detokenizer import IncrementalDetokenizer
 
     completion, tokens = raw
-    request: Any = SimpleNamespace(
-        request_id="", sampling_params=SamplingParams(**ask.sampling), prompt_token_ids=ask.tokens, prompt_embeds=None
-    )
-    spelling = IncrementalDetokenizer.from_new_request(tokenizer, request)
-    spelling.update(tokens, completion.finish_reason == "stop")
-    return replace(completion, text=spelling.get_next_output_text(True, False))
+    parameters = SamplingParams(**ask.sampling)
+    stopped = completion.finish_reason == "stop"
+    text = internals.text_of(tokenizer, tokens, prompt=ask.tokens, sampling_params=parameters, stopped=stopped)
+    return replace(completion, text=text)
 
 
 def _sampling_params(ask: EngineRequest) -> Any:
@@ -229,12 +224,9 @@ def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
 
 
 def _start(engine_args: Any, model: Model) -> Any:
-    from vllm.usage.usage_lib import UsageContext
-    from vllm.v1.engine.llm_engine import LLMEngine
-
     try:
         with hidden_module("llvmlite.binding.ffi"):
-            return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
+            return internals.start_engine(engine_args)
     except (OSError, ValueError, RuntimeError) as error:
         raise TeacherError(
             f"models.teacher: wanted vLLM to start '{model.model}', got {type(error).__name__}: {str(error)[:500]}; "

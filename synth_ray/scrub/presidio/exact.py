@@ -9,33 +9,16 @@ Source: presidio-analyzer 2.2 (MIT), `PatternRecognizer` and `EntityRecognizer.r
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import inspect
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.presidio import stock
+from synth_ray.scrub.presidio import known_sources, stock
 from synth_ray.scrub.presidio.prefilter import FOLDS_TO_ASCII, GATES, PHONE_GATE, REGEX_AS_GATE, Prefilter, key_of
 from synth_ray.scrub.text_view import TextView, seconds_left
 
 logger = logging.getLogger(__name__)
-
-_ENGINE = {
-    "presidio_analyzer.analyzer_engine": "987e8ea469d461cb",
-    "presidio_analyzer.context_aware_enhancers.lemma_context_aware_enhancer": "6afd7a827e66fafb",
-    "presidio_analyzer.entity_recognizer": "f6a1d642ec24e0a3",
-    "presidio_analyzer.nlp_engine.no_op_nlp_engine": "5ac88b18edb8b20b",
-    "presidio_analyzer.pattern_recognizer": "38dbbb9b2a8fa9e9",
-}
-_IBAN = {"presidio_analyzer.predefined_recognizers.generic.iban_recognizer": "287013043056c195"}
-_PHONE = {
-    "presidio_analyzer.predefined_recognizers.generic.phone_recognizer": "d8bef4065297fb36",
-    "phonenumbers.phonenumbermatcher": "ed162b1697ad0a09",
-    "phonenumbers.phonenumberutil": "27a248e3bec5db0f",
-}
 
 Find = Callable[[TextView, float], Iterable[Finding]]
 CandidateFilter = Callable[[str, int, int], bool]
@@ -52,14 +35,6 @@ class Detector(NamedTuple):
     find: Find
 
 
-def is_known_source(sources: dict[str, str]) -> bool:
-    """Whether the installed modules have exactly the source that this fast path was written against."""
-    return all(
-        hashlib.sha256(inspect.getsource(importlib.import_module(name)).encode()).hexdigest()[:16] == digest
-        for name, digest in sources.items()
-    )
-
-
 def detectors_of(
     analyzer: Any, prefilter: Prefilter, *, entities: Collection[str] | None = None, is_candidate: CandidateFilter | None = None
 ) -> list[Detector]:
@@ -70,7 +45,9 @@ def detectors_of(
     """
     recognizers = analyzer.registry.get_recognizers(language=stock.LANGUAGE, all_fields=True)
     chosen = [r for r in recognizers if entities is None or set(r.supported_entities) & set(entities)]
-    if not is_known_source(_ENGINE) or any(len(r.supported_entities) != 1 or r.score_thresholds for r in chosen):
+    if not known_sources.is_known(known_sources.ENGINE) or any(
+        len(r.supported_entities) != 1 or r.score_thresholds for r in chosen
+    ):
         logger.warning("scrub: this presidio-analyzer is not the one the fast path was compared with; it runs unaided")
         supported = {e for r in chosen for e in r.supported_entities}
         return [_stock_detector(analyzer, e) for e in sorted(supported if entities is None else supported & set(entities))]
@@ -86,13 +63,13 @@ def _detectors(recognizer: Any, prefilter: Prefilter, is_candidate: CandidateFil
 
     kind = type(recognizer)
     entity = recognizer.supported_entities[0]
-    if kind is PhoneRecognizer and is_known_source(_PHONE):
+    if kind is PhoneRecognizer and known_sources.is_known(known_sources.PHONE):
         yield Detector(
             entity, recognizer.SCORE, prefilter.add(PHONE_GATE), PhoneFinder(recognizer, is_candidate=is_candidate).find
         )
     elif kind is UrlRecognizer and all(key_of(p.regex) in URL_KEYS for p in recognizer.patterns):
         yield from (Detector(entity, best, gate, find) for best, gate, find in url_detectors(recognizer, prefilter))
-    elif kind is IbanRecognizer and is_known_source(_IBAN) and len(recognizer.patterns) == 1:
+    elif kind is IbanRecognizer and known_sources.is_known(known_sources.IBAN) and len(recognizer.patterns) == 1:
         gate = GATES.get(key_of(recognizer.patterns[0].regex))
         yield Detector(entity, 1.0, prefilter.add(gate[0]) if gate else None, _iban_find(recognizer))
     elif isinstance(recognizer, PatternRecognizer) and kind.analyze is PatternRecognizer.analyze:

@@ -11,7 +11,7 @@ from bench.pii_texts import corpus
 from synth_ray.job.scrub import Policy, Scrub, Secrets
 from synth_ray.scrub.detect.patterns import PatternFinder
 from synth_ray.scrub.findings import Finding
-from synth_ray.scrub.presidio import exact, stock
+from synth_ray.scrub.presidio import exact, known_sources, stock
 from synth_ray.scrub.presidio.exact import ExactPatterns
 from synth_ray.scrub.scrubber import open_scrubber
 
@@ -56,7 +56,7 @@ def test_with_every_rule_of_the_policy_off_the_engine_is_stock(analyzer: object)
 def test_a_presidio_that_was_not_read_runs_unaided_and_finds_the_same(
     analyzer: object, monkeypatch: pytest.MonkeyPatch, fast: ExactPatterns
 ) -> None:
-    monkeypatch.setitem(exact._ENGINE, "presidio_analyzer.pattern_recognizer", "another digest")
+    monkeypatch.setitem(known_sources.ENGINE, "presidio_analyzer.pattern_recognizer", "another digest")
     unaided = ExactPatterns()
     assert {job.gate for job in unaided._detectors} == {None}
     open_scrubber(Scrub())

@@ -1,0 +1,40 @@
+"""What this package uses of vLLM's engine that vLLM does not promise to keep: its v1 engine, scheduler and detokenizer.
+
+vLLM is imported here and in `engine`, which uses its public API alone. `tests/house/test_internals.py` fails with a plain
+sentence when an upgrade moves any of it.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+
+def start_engine(engine_args: Any) -> Any:
+    """An in-process engine, stepped by its caller. Raises what vLLM raises."""
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
+
+
+def scheduler_of(engine: Any) -> Any:
+    """The scheduler of an in-process engine: its `running` and `waiting` requests, each with `num_preemptions`, `num_tokens` and
+    `request_id`.
+    """
+    return engine.engine_core.engine_core.scheduler
+
+
+def import_detokenizer() -> None:
+    """Takes a while: call it while the engine starts."""
+    import vllm.v1.engine.detokenizer  # noqa: F401
+
+
+def text_of(tokenizer: Any, tokens: list[int], *, prompt: list[int], sampling_params: Any, stopped: bool) -> str:
+    """The text of generated tokens, as the engine would report it. `stopped`: the answer ended by itself, not by its length."""
+    from vllm.v1.engine.detokenizer import IncrementalDetokenizer
+
+    request: Any = SimpleNamespace(request_id="", sampling_params=sampling_params, prompt_token_ids=prompt, prompt_embeds=None)
+    detokenizer = IncrementalDetokenizer.from_new_request(tokenizer, request)
+    detokenizer.update(tokens, stopped)
+    return str(detokenizer.get_next_output_text(True, False))
