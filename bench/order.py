@@ -53,8 +53,8 @@ def tail(n: int, replicas: int, correlation: float, order: str) -> dict[str, Any
             pool, _ = simulate(seeds, engines, length)
     elif order == "known lengths":
         with (
-            replaced(LengthPredictor, "expected", lambda self, request: length(request)),
-            replaced(LengthPredictor, "tells", property(lambda self: True)),
+            replaced(LengthPredictor, "predict", lambda self, request: length(request)),
+            replaced(LengthPredictor, "beats_mean", property(lambda self: True)),
         ):
             pool, _ = simulate(seeds, engines, length)
     else:

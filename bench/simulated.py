@@ -65,7 +65,7 @@ class SimulatedReplica:
 
 
 class SimulatedPool:
-    """See `route.pool.Pool`. `joins` says at which step each replica comes up."""
+    """A `workers.pool.Pool` in simulated time. `joins` is the step at which each replica becomes ready."""
 
     def __init__(self, replicas: Sequence[SimulatedReplica], length: Callable[[Request], int], joins: Sequence[int] = ()) -> None:
         self.replicas = list(replicas)
@@ -74,8 +74,8 @@ class SimulatedPool:
         self.steps = 0
         self.ended_at: list[int] = []
         self.released: dict[int, int] = {}
-        self._up: set[int] = set()
-        self._news: list[Event] = []
+        self._ready: set[int] = set()
+        self._events: list[Event] = []
 
     def open(self) -> None: ...
 
@@ -83,53 +83,53 @@ class SimulatedPool:
 
     def shards(self) -> None: ...
 
-    def submit(self, teacher: int, requests: Sequence[Request], recalled: JournalledAnswers) -> None:
-        self.replicas[teacher].queue.extend(requests)
+    def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:
+        self.replicas[replica].queue.extend(requests)
 
-    def withdraw(self, teacher: int, most: int) -> None:
-        one = self.replicas[teacher]
-        back = [one.queue.pop() for _ in range(min(most, max(0, len(one.queue) - one.slots)))]
-        self._news.append(ReplicaReturned(teacher, [(r.chunk, r.position) for r in back]))
+    def withdraw(self, replica: int, limit: int) -> None:
+        queue, slots = self.replicas[replica].queue, self.replicas[replica].slots
+        withdrawn = [queue.pop() for _ in range(min(limit, max(0, len(queue) - slots)))]
+        self._events.append(ReplicaReturned(replica, [(r.chunk, r.position) for r in withdrawn]))
 
-    def release(self, teacher: int) -> None:
-        self.released[teacher] = self.steps
+    def release(self, replica: int) -> None:
+        self.released[replica] = self.steps
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
-        self._news.append(ChunkStaged(chunk, 0, 0.0))
+        self._events.append(ChunkStaged(chunk, 0, 0.0))
 
-    def stage_room(self) -> int:
+    def stage_capacity(self) -> int:
         return 8
 
-    def committed(self, chunk: int) -> None: ...
+    def drop_journal(self, chunk: int) -> None: ...
 
-    def hunting(self, teacher: int, *, on: bool) -> None: ...
+    def set_isolating(self, replica: int, *, on: bool) -> None: ...
 
     def events(self, wait_s: float) -> list[Event]:
-        news, self._news = self._news, []
-        for teacher, one in enumerate(self.replicas):
-            if teacher not in self._up and self.steps >= self.joins[teacher]:
-                self._up.add(teacher)
-                facts = TeacherFacts("simulated", "", "", max_running=one.slots, max_model_len=1 << 20)
-                news.append(ReplicaReady(teacher, {"teacher": facts}))
-        if news:
-            return news
+        events, self._events = self._events, []
+        for number, replica in enumerate(self.replicas):
+            if number not in self._ready and self.steps >= self.joins[number]:
+                self._ready.add(number)
+                facts = TeacherFacts("simulated", "", "", max_running=replica.slots, max_model_len=1 << 20)
+                events.append(ReplicaReady(number, {"teacher": facts}))
+        if events:
+            return events
         for _ in range(STEPS_A_TURN):
             self.steps += 1
-            for teacher in self._up:
-                for _ in range(self.replicas[teacher].speed):
-                    self._step(teacher, news)
-        return news
+            for number in self._ready:
+                for _ in range(self.replicas[number].speed):
+                    self._step(number, events)
+        return events
 
-    def _step(self, teacher: int, news: list[Event]) -> None:
-        one = self.replicas[teacher]
-        if one.queue:
-            one.before_tail = (one.steps, one.running_sum)
-        done = one.step(self.length)
-        if done:
-            self.ended_at += [self.steps] * len(done)
-            outcomes = [Outcome(r, [Draft([], "x", completion_tokens=self.length(r))]) for r in done]
-            load = Load(len(one.running), len(one.queue), one.steps, one.running_sum)
-            news.append(ReplicaAnswered(teacher, rows_by_chunk(outcomes), {"teacher": load}))
+    def _step(self, number: int, events: list[Event]) -> None:
+        replica = self.replicas[number]
+        if replica.queue:
+            replica.before_tail = (replica.steps, replica.running_sum)
+        ended = replica.step(self.length)
+        if ended:
+            self.ended_at += [self.steps] * len(ended)
+            outcomes = [Outcome(r, [Draft([], "x", completion_tokens=self.length(r))]) for r in ended]
+            load = Load(len(replica.running), len(replica.queue), replica.steps, replica.running_sum)
+            events.append(ReplicaAnswered(number, rows_by_chunk(outcomes), {"teacher": load}))
 
 
 class Planned:
@@ -140,8 +140,8 @@ class Planned:
 
     def next_requests(self, chunk: int, *, frontier: int) -> list[Request]:
         start = chunk * self._chunk
-        some = self._seeds[start : start + self._chunk]
-        return [Request(f"r{start + i}", chunk, i, seed, slots=1) for i, seed in enumerate(some)]
+        seeds = self._seeds[start : start + self._chunk]
+        return [Request(f"r{start + i}", chunk, i, seed, slots=1) for i, seed in enumerate(seeds)]
 
 
 def seed(number: int, **fields: Any) -> Seed:

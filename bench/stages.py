@@ -84,7 +84,7 @@ def counting() -> Spent:
     spent = Spent()
     spent.count("plan", Planner, "numbered")
     spent.count("ask", Asker, "run")
-    spent.count("rows", worker, "answered")
+    spent.count("rows", worker, "rows_by_chunk")
     spent.count("check", Checker, "table")
     spent.count("scrub", Scrubber, "table")
     spent.count("compare", row_stages, "compared_text")

@@ -140,19 +140,19 @@ def test_shared_tokens_sum_to_what_the_server_told(tokens: int, texts: list[str]
     assert min(split_tokens_by_length(tokens, texts)) >= 0
 
 
-@given(st.lists(st.sampled_from(["answered", "refused", "gone"]), max_size=200), st.integers(1, 64))
-def test_a_limit_is_between_one_and_the_most(events: list[str], most: int) -> None:
+@given(st.lists(st.sampled_from(["on_success", "on_overload", "on_connect_error"]), max_size=200), st.integers(1, 64))
+def test_a_limit_stays_between_one_and_its_maximum(events: list[str], max_limit: int) -> None:
     now = 0.0
-    lanes = EndpointLimiter(["a", "b"], max_limit=most, clock=lambda: now)
+    limiter = EndpointLimiter(["a", "b"], max_limit=max_limit, clock=lambda: now)
     for event in events:
         now += 1.0
-        lane = lanes.endpoints[0]
-        lane.running = int(lane.limit)
-        if event == "answered":
-            lanes.on_success(lane, 0.1)
+        endpoint = limiter.endpoints[0]
+        endpoint.running = int(endpoint.limit)
+        if event == "on_success":
+            limiter.on_success(endpoint, 0.1)
         else:
-            getattr(lanes, event)(lane)
-        assert 1 <= lane.limit <= most
+            getattr(limiter, event)(endpoint)
+        assert 1 <= endpoint.limit <= max_limit
 
 
 def test_through_the_route_faults_change_no_row_and_no_secret_is_written(tmp_path: Path) -> None:

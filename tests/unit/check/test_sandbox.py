@@ -94,7 +94,7 @@ def test_a_host_without_isolation_stops_the_job() -> None:
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert "Absent: check.verify: wanted a host that can isolate a program" in told.stderr
+    assert "MissingResource: check.verify: wanted a host that can isolate a program" in told.stderr
     assert "unshare" in told.stderr
 
 
