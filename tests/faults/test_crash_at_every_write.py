@@ -90,7 +90,7 @@ def committed(storage: Storage) -> dict[str, bytes]:
     return {entry.path: storage.read(entry.path) for entry in storage.list(COMMITS)}
 
 
-def test_a_fresh_run_killed_at_any_write_shows_nothing_or_all_and_ends_the_same(place: Any) -> None:
+def test_a_first_run_killed_at_any_write_publishes_nothing_or_everything_and_resumes(place: Any) -> None:
     whole = DyingStorage(place("whole"), at=None)
     run(whole, OLD)
     wanted = seen_by_manifest(whole)
@@ -114,7 +114,7 @@ def test_a_fresh_run_killed_at_any_write_shows_nothing_or_all_and_ends_the_same(
             assert asked == set(OLD) - {int(path[-13:-5]) for path in before}
 
 
-def test_a_new_version_killed_at_any_write_leaves_the_old_one_or_the_new(place: Any) -> None:
+def test_a_new_version_killed_at_any_write_leaves_the_old_or_the_new_version(place: Any) -> None:
     store = place("whole")
     run(store, OLD)
     old = seen_by_manifest(store)
@@ -133,7 +133,7 @@ def test_a_new_version_killed_at_any_write_leaves_the_old_one_or_the_new(place: 
         assert seen_by_manifest(store) == seen_by_card(store) == new
 
 
-def test_a_run_killed_again_and_again_still_ends_the_same(place: Any) -> None:
+def test_a_run_killed_repeatedly_ends_with_the_same_dataset(place: Any) -> None:
     run(place("whole"), NEW)
     wanted = seen_by_manifest(place("whole"))
     draw = random.Random(5)

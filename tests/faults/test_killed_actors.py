@@ -90,7 +90,7 @@ def run_while(folder: Path, killing: Any, **how: Any) -> tuple[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["TeacherActor", "StagerActor"])
-def test_actors_killed_at_seeded_random_moments_cost_no_row(local: str, cluster: Any, tmp_path: Path, kind: str) -> None:
+def test_actors_killed_at_seeded_random_moments_lose_no_row(local: str, cluster: Any, tmp_path: Path, kind: str) -> None:
     draw = random.Random(kind)
     at = sorted(draw.randrange(40, 260) for _ in range(2))
     killed: list[int] = []
@@ -105,7 +105,7 @@ def test_actors_killed_at_seeded_random_moments_cost_no_row(local: str, cluster:
     assert kind == "StagerActor" or tally.teachers_lost == 2
 
 
-def test_an_index_shard_killed_mid_run_is_made_again_and_decides_the_same(local: str, cluster: Any, tmp_path: Path) -> None:
+def test_a_killed_index_shard_is_restored_and_decides_the_same(local: str, cluster: Any, tmp_path: Path) -> None:
     killed: list[int] = []
 
     def killing(tally: Any) -> None:
@@ -118,7 +118,7 @@ def test_an_index_shard_killed_mid_run_is_made_again_and_decides_the_same(local:
     assert len(killed) == 2
 
 
-def test_a_node_that_is_drained_hands_its_requests_back_and_costs_no_row_and_no_replacement(
+def test_a_drained_node_returns_its_requests_and_uses_no_engine_replacement(
     local: str, cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The notice a spot machine gets: nothing more is asked of it, and its successor starts before it goes."""
@@ -149,7 +149,7 @@ def drain(address: str, node: str) -> None:
     subprocess.run([*program, *why], check=True, capture_output=True)
 
 
-def test_a_node_killed_with_everything_on_it_costs_no_row(local: str, cluster: Any, tmp_path: Path) -> None:
+def test_a_killed_node_loses_no_row(local: str, cluster: Any, tmp_path: Path) -> None:
     removed: list[Any] = []
 
     def killing(tally: Any) -> None:

@@ -32,7 +32,7 @@ def committed_bytes(out: Path) -> dict[str, str]:
 
 @pytest.mark.vllm
 @pytest.mark.ray
-def test_an_engine_killed_mid_chunk_is_replaced_and_what_was_committed_stays_byte_for_byte(
+def test_an_engine_killed_mid_chunk_is_replaced_and_committed_chunks_do_not_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")  # an environment that asks for what hangs

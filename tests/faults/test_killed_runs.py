@@ -101,7 +101,7 @@ def whole(nursery: Nursery, one: Place, *, counts: str) -> tuple[str, int]:
     return seen.dataset_digest, did
 
 
-def test_a_run_killed_before_any_write_goes_on_to_the_same_dataset(nursery: Nursery, place: Callable[[str], Place]) -> None:
+def test_a_run_killed_before_any_write_resumes_to_the_same_dataset(nursery: Nursery, place: Callable[[str], Place]) -> None:
     wanted, did = whole(nursery, place("whole"), counts="writes")
     assert did > 15
     for at in range(0, did, 3 if place("whole").store.url.startswith("s3") else 1):  # a bucket's requests are slow
@@ -110,7 +110,7 @@ def test_a_run_killed_before_any_write_goes_on_to_the_same_dataset(nursery: Nurs
         ends_well(nursery, one, wanted)
 
 
-def test_a_run_killed_at_random_moments_again_and_again_goes_on(nursery: Nursery, place: Callable[[str], Place]) -> None:
+def test_a_run_killed_repeatedly_at_random_moments_resumes(nursery: Nursery, place: Callable[[str], Place]) -> None:
     wanted, did = whole(nursery, place("whole"), counts="anything")
     draw = random.Random(5)
     killed = 0

@@ -27,7 +27,7 @@ def requests(n: int) -> list[Request]:
 
 
 @pytest.mark.parametrize(("n", "guilty"), [(1, 0), (9, 8), (1024, 0), (1024, 777), (1024, 1023)])
-def test_one_request_among_many_that_kills_engines_is_found_in_a_few_deaths(n: int, guilty: int) -> None:
+def test_a_poison_request_is_isolated_within_six_engine_deaths(n: int, guilty: int) -> None:
     suspects, asked, deaths, found = PoisonIsolation(), requests(n), 0, []
     pending, alone = asked, False
     while not found:
@@ -48,7 +48,7 @@ def test_one_request_among_many_that_kills_engines_is_found_in_a_few_deaths(n: i
     assert guilty not in {r.position for r in left}
 
 
-def test_a_prompt_that_kills_engines_is_set_aside_and_everyone_else_is_answered(tmp_path: Path) -> None:
+def test_a_poison_prompt_is_rejected_and_all_other_requests_are_answered(tmp_path: Path) -> None:
     base = job(tmp_path, "", **{"plan": {"requests": 120, "chunk_requests": 40, "window_chunks": 3}})
     teacher: dict[str, Any] = {"engine": "scripted", "script": {"poison": "Question 77 ", "concurrency": 8, "latency_s": 0.01}}
     how = {"models": {"teacher": teacher}, "output": {"path": str(tmp_path / "out")}, "limits": {"engine_replacements": 3}}
@@ -61,7 +61,7 @@ def test_a_prompt_that_kills_engines_is_set_aside_and_everyone_else_is_answered(
     assert "alone" in detail
 
 
-def test_an_engine_that_dies_of_everything_is_not_replaced_for_ever(tmp_path: Path) -> None:
+def test_an_engine_that_dies_of_every_request_stops_the_run(tmp_path: Path) -> None:
     teacher = {"engine": "scripted", "script": {"poison": "Question"}}
     how = {"models": {"teacher": teacher}, "limits": {"engine_replacements": 2}, "plan": {"requests": 40, "chunk_requests": 40}}
     result = synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how))
@@ -69,7 +69,7 @@ def test_an_engine_that_dies_of_everything_is_not_replaced_for_ever(tmp_path: Pa
     assert not result.manifest["complete"]
 
 
-def test_one_request_far_slower_than_the_rest_ends_by_its_deadline_and_holds_nobody_up(tmp_path: Path) -> None:
+def test_very_slow_requests_end_at_their_deadline_and_delay_no_others(tmp_path: Path) -> None:
     script = {"latency_s": 0.002, "slow_share": 0.01, "slow_factor": 100_000, "concurrency": 64}
     how = {"models": {"teacher": {"engine": "scripted", "script": script}}, "limits": {"request_deadline_s": 1.5}}
     manifest = synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest
@@ -92,7 +92,7 @@ def broken_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.vllm
-def test_a_model_whose_logits_are_no_numbers_ends_the_run_and_fills_no_row(
+def test_a_model_with_nan_logits_stops_the_run_without_accepted_rows(
     vllm_teacher: Any, broken_model: Path, tmp_path: Path
 ) -> None:
     """A guide would make a valid label of NaN: the engine must die of it, and the job stop with nothing accepted."""
@@ -112,7 +112,7 @@ def test_a_model_whose_logits_are_no_numbers_ends_the_run_and_fills_no_row(
 
 
 @pytest.mark.vllm
-def test_a_guide_that_never_ends_is_cut_by_its_tokens_or_its_deadline(vllm_teacher: Any) -> None:
+def test_an_endless_constraint_ends_at_the_token_limit_or_the_deadline(vllm_teacher: Any) -> None:
     endless = Constraint(regex="[a-z ]{480,}")
     [[cut]] = ask(vllm_teacher, prompt(1, constraint=endless, sampling={"max_tokens": 30}))
     assert (cut.finish_reason, cut.completion_tokens) == ("length", 30)
@@ -130,7 +130,7 @@ def test_a_guide_that_never_ends_is_cut_by_its_tokens_or_its_deadline(vllm_teach
     assert len(ask(vllm_teacher, prompt(2))) == 1  # its place in the engine is free again
 
 
-def test_a_teacher_that_answers_nothing_stops_the_run_early_and_a_whole_one_goes_on(tmp_path: Path) -> None:
+def test_a_teacher_without_answers_stops_the_run_unless_max_failed_share_allows_it(tmp_path: Path) -> None:
     empty = {"engine": "scripted", "script": {"empty_share": 1.0}}
     plan = {"requests": 1000, "chunk_requests": 40}
     short = synth_ray.run(job(tmp_path, str(tmp_path / "out"), models={"teacher": empty}, plan=plan))
@@ -146,7 +146,7 @@ def test_a_teacher_that_answers_nothing_stops_the_run_early_and_a_whole_one_goes
     assert again.manifest["rows"]["failed"] == {"no_answer": 2000}
 
 
-def test_beside_requests_a_thousand_times_slower_everyone_else_is_answered_and_their_rows_are_accounted(tmp_path: Path) -> None:
+def test_requests_a_thousand_times_slower_do_not_grow_the_buffers_and_are_answered(tmp_path: Path) -> None:
     """The window is as long as the plan: at the end nothing but the slow ones is in flight."""
     script = {"latency_s": 0.006, "slow_share": 0.01, "slow_factor": 1000, "concurrency": 16, "words": 8}
     how: dict[str, Any] = {

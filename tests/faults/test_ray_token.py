@@ -48,9 +48,7 @@ def guarded(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     head.wait(timeout=60)
 
 
-def test_a_run_joins_a_cluster_by_its_token_and_nobody_without_it_does(
-    tmp_path: Path, guarded: tuple[str, dict[str, str]]
-) -> None:
+def test_a_run_joins_a_cluster_with_its_token_and_is_refused_without(tmp_path: Path, guarded: tuple[str, dict[str, str]]) -> None:
     address, environment = guarded
     wanted = synth_ray.run(job(tmp_path, str(tmp_path / "local"))).manifest["dataset_digest"]
     path = tmp_path / "job.yaml"

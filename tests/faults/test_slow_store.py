@@ -14,7 +14,7 @@ from tests.route.test_route import job
 
 
 @pytest.mark.s3
-def test_a_fast_teacher_before_a_slow_store_stops_being_asked(tmp_path: Path, bucket: str, moto_server: str) -> None:
+def test_buffered_bytes_stay_bounded_when_the_store_is_slow(tmp_path: Path, bucket: str, moto_server: str) -> None:
     teacher = {"engine": "scripted", "script": {"words": 200}}
     plan = {"requests": 240, "chunk_requests": 20, "window_chunks": 24}
     limits = {"waiting_bytes": 400_000, "journal_flush_s": 0}

@@ -58,7 +58,7 @@ def once(fault: str, *, method: str, part: str = "") -> Callable[[Seen], str | N
 
 
 @pytest.mark.parametrize("fault", PASSING)
-def test_a_run_through_faults_that_pass_makes_the_same_dataset(proxy: Proxy, bucket: str, moto_server: str, fault: str) -> None:
+def test_a_run_through_transient_faults_makes_the_same_dataset(proxy: Proxy, bucket: str, moto_server: str, fault: str) -> None:
     clear = open_storage(f"s3://{bucket}/clear", endpoint_url=moto_server)
     wanted = make_dataset(clear, OUTPUT)
     draw = random.Random(fault)
@@ -76,7 +76,7 @@ def test_a_run_through_faults_that_pass_makes_the_same_dataset(proxy: Proxy, buc
 
 
 @pytest.mark.parametrize("fault", ["reset_after", "torn"])
-def test_a_writer_whose_answer_was_lost_knows_its_own_object(proxy: Proxy, bucket: str, fault: str) -> None:
+def test_a_conditional_write_whose_response_was_lost_recognises_its_own_object(proxy: Proxy, bucket: str, fault: str) -> None:
     store = behind(proxy, bucket)
     proxy.plan = once(fault, method="PUT")
     etag = store.create("x", b"mine")
@@ -95,7 +95,7 @@ def test_a_writer_whose_answer_was_lost_knows_its_own_object(proxy: Proxy, bucke
 
 @pytest.mark.parametrize("fault", ["reset_before", "reset_after", "slow_down"])
 @pytest.mark.parametrize(("method", "part"), [("POST", "uploads"), ("PUT", "partNumber=2"), ("POST", "uploadId")])
-def test_a_large_upload_outlives_a_fault_at_each_step(proxy: Proxy, bucket: str, fault: str, method: str, part: str) -> None:
+def test_a_multipart_upload_survives_a_fault_at_each_step(proxy: Proxy, bucket: str, fault: str, method: str, part: str) -> None:
     store = open_storage(f"s3://{bucket}/out", endpoint_url=proxy.url, retry=patient(), timeout_s=30)
     proxy.plan = once(fault, method=method, part=part)
     data = b"0123456789abcdef" * (PART_BYTES // 16) + b"the end"
@@ -106,7 +106,7 @@ def test_a_large_upload_outlives_a_fault_at_each_step(proxy: Proxy, bucket: str,
 
 
 @pytest.mark.parametrize("fault", ["internal", "reset_before", "torn"])
-def test_a_torn_or_refused_read_is_read_again(proxy: Proxy, bucket: str, fault: str) -> None:
+def test_a_truncated_or_failed_read_is_retried(proxy: Proxy, bucket: str, fault: str) -> None:
     store = behind(proxy, bucket)
     ledger, table = Ledger(store), staged_chunk(0, 50)
     ledger.stage(0, table, {})
@@ -119,7 +119,7 @@ def test_a_torn_or_refused_read_is_read_again(proxy: Proxy, bucket: str, fault: 
     assert len(proxy.faults) == 3
 
 
-def test_a_store_that_stays_busy_is_given_up_when_the_budget_is_spent(proxy: Proxy, bucket: str) -> None:
+def test_a_store_that_stays_overloaded_fails_when_the_retry_budget_is_spent(proxy: Proxy, bucket: str) -> None:
     store = behind(proxy, bucket, retry=patient(tries=5))
     proxy.plan = lambda _: "slow_down"
     with pytest.raises(StorageError, match=r"SlowDown \(503\); see that the store is up") as caught:
@@ -136,7 +136,7 @@ STOPS = [
 
 
 @pytest.mark.parametrize(("fault", "told"), STOPS)
-def test_what_does_not_pass_stops_a_run_cleanly_and_the_next_one_goes_on(
+def test_a_permanent_fault_stops_a_run_cleanly_and_the_next_run_resumes(
     proxy: Proxy, bucket: str, moto_server: str, caplog: pytest.LogCaptureFixture, fault: str, told: str
 ) -> None:
     wanted = make_dataset(open_storage(f"s3://{bucket}/clear", endpoint_url=moto_server), OUTPUT).dataset_digest
@@ -155,7 +155,7 @@ def test_what_does_not_pass_stops_a_run_cleanly_and_the_next_one_goes_on(
     assert make_dataset(out, OUTPUT).dataset_digest == wanted
 
 
-def test_a_listing_that_is_behind_costs_work_but_no_row(proxy: Proxy, bucket: str) -> None:
+def test_a_stale_listing_repeats_work_but_loses_no_row(proxy: Proxy, bucket: str) -> None:
     """A chunk that the listing hides is staged again, and the first commit still counts."""
     ledger = Ledger(behind(proxy, bucket))
     first = ledger.stage(0, staged_chunk(0, 5), {})
@@ -163,7 +163,7 @@ def test_a_listing_that_is_behind_costs_work_but_no_row(proxy: Proxy, bucket: st
     assert ledger.read(0).num_rows == 5
 
 
-def test_a_lease_whose_renewal_was_lost_is_still_held(proxy: Proxy, bucket: str) -> None:
+def test_a_lease_whose_renewal_response_was_lost_stays_valid(proxy: Proxy, bucket: str) -> None:
     store = behind(proxy, bucket)
     proxy.plan = once("reset_after", method="PUT")
     lease = Lease.claim(store, "one", now=0.0)
@@ -175,7 +175,7 @@ def test_a_lease_whose_renewal_was_lost_is_still_held(proxy: Proxy, bucket: str)
 
 @pytest.mark.skipif(ANOTHER in os.environ, reason="a real signature covers the headers that the proxy takes away here")
 @pytest.mark.parametrize("ignores", [{"if-none-match"}, {"if-match"}, {"if-none-match", "if-match"}])
-def test_a_store_that_ignores_conditions_is_found_out(proxy: Proxy, bucket: str, ignores: set[str]) -> None:
+def test_the_probe_detects_a_store_that_ignores_conditional_writes(proxy: Proxy, bucket: str, ignores: set[str]) -> None:
     store = behind(proxy, bucket)
     assert store.probe_conditional()
     proxy.strip = frozenset(ignores)
@@ -183,7 +183,7 @@ def test_a_store_that_ignores_conditions_is_found_out(proxy: Proxy, bucket: str,
     assert list(store.list()) == []
 
 
-def test_a_store_that_refuses_conditions_is_found_out_and_takes_a_single_writer(proxy: Proxy, bucket: str) -> None:
+def test_a_store_without_conditional_writes_is_detected_and_works_with_a_single_writer(proxy: Proxy, bucket: str) -> None:
     proxy.plan = lambda seen: "not_implemented" if {"If-None-Match", "If-Match"} & set(seen.headers) else None
     assert not behind(proxy, bucket).probe_conditional()
     alone: Any = open_storage(f"s3://{bucket}/out", endpoint_url=proxy.url, single_writer=True)

@@ -43,7 +43,7 @@ def published(store: Storage) -> bool:
 
 @pytest.mark.s3
 @pytest.mark.parametrize(("fault", "told"), [("expired", "credentials that expired"), ("full", "a full store")])
-def test_a_whole_run_stops_cleanly_at_what_does_not_pass_and_goes_on_to_the_same_dataset(
+def test_a_whole_run_stops_cleanly_at_a_permanent_fault_and_resumes_to_the_same_dataset(
     wanted: str, tmp_path: Path, bucket: str, moto_server: str, proxy: Proxy, fault: str, told: str
 ) -> None:
     document = job(tmp_path, "", plan=PLAN, output={"path": f"s3://{bucket}/out", "endpoint_url": proxy.url})
@@ -69,7 +69,7 @@ def test_a_whole_run_stops_cleanly_at_what_does_not_pass_and_goes_on_to_the_same
 
 
 @pytest.mark.s3
-def test_a_whole_run_behind_stale_listings_makes_the_same_dataset(
+def test_a_whole_run_with_stale_listings_makes_the_same_dataset(
     wanted: str, tmp_path: Path, bucket: str, moto_server: str, proxy: Proxy
 ) -> None:
     """A listing that shows nothing of what was just written, as one behind a cache does: work may repeat, no row does."""
@@ -107,7 +107,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_whole_run_on_a_full_disk_stops_cleanly_and_goes_on_when_there_is_room(
+def test_a_whole_run_on_a_full_disk_stops_cleanly_and_resumes_once_space_is_free(
     wanted: str, tmp_path: Path, small_disk: Path
 ) -> None:
     out = small_disk / "out"
@@ -160,7 +160,7 @@ class Reader(threading.Thread):
         self.join(30)
 
 
-def test_a_reader_beside_a_run_sees_the_old_whole_dataset_or_the_new_one_and_nothing_else(wanted: str, tmp_path: Path) -> None:
+def test_a_concurrent_reader_sees_only_complete_published_versions(wanted: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     reader = Reader(out)
     reader.start()

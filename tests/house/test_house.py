@@ -48,7 +48,7 @@ def imported_by(code: str) -> set[str]:
         ("import synth_ray.drive.driver, synth_ray.workers.local_pool", {"ray", "vllm", "torch"}),
     ],
 )
-def test_what_is_light_stays_light(code: str, heavy: set[str]) -> None:
+def test_light_modules_import_no_heavy_package(code: str, heavy: set[str]) -> None:
     assert not imported_by(code) & heavy
 
 
@@ -62,7 +62,7 @@ def test_the_command_line_is_frozen() -> None:
 
 
 @pytest.mark.parametrize("room", sorted(p.parent for p in PACKAGE.rglob("*/__init__.py")), ids=lambda p: p.name)
-def test_every_room_says_what_goes_in_and_out_its_law_and_what_it_does_not(room: Path) -> None:
+def test_every_package_docstring_states_its_input_output_law_and_limits(room: Path) -> None:
     told = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
     for word in ("In:", "Out:", "Law:", "Not:"):
         assert word in told, f"{room.name}: no '{word}'"
@@ -73,7 +73,7 @@ def test_no_file_is_long() -> None:
     assert not long
 
 
-def test_the_public_names_are_the_declared_ones() -> None:
+def test_the_public_names_are_declared_in_all() -> None:
     import synth_ray
 
     assert {name for name in vars(synth_ray) if name in synth_ray.__all__} == set(synth_ray.__all__)

@@ -72,7 +72,7 @@ def test_scrubbing_twice_changes_nothing(scrubber: Scrubber, pieces: list[str]) 
     assert again.counts == {}
 
 
-def test_chats_are_at_rest_and_hold_nothing_that_was_planted(scrubber: Scrubber) -> None:
+def test_scrubbed_chats_are_stable_and_contain_no_planted_value(scrubber: Scrubber) -> None:
     for sample in SAMPLES:
         once = scrubber.record(sample.text).value
         assert scrubber.record(once).value == once
@@ -86,12 +86,12 @@ def patient() -> Scrubber:
 
 
 @pytest.mark.parametrize("shape", WORST)
-def test_a_hundred_thousand_characters_of_the_worst_come_to_an_end(shape: str, patient: Scrubber) -> None:
+def test_a_hundred_thousand_characters_of_each_slow_shape_are_scrubbed_in_time(shape: str, patient: Scrubber) -> None:
     """Within the time a record has; the figures are in bench/results/scrub.json."""
     assert patient.records([shape * (100_000 // len(shape))])[0].reason is None
 
 
-def test_nothing_is_asked_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scrubbing_opens_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any, **__: Any) -> None:
         raise AssertionError("a socket was opened")
 
@@ -170,7 +170,7 @@ def test_a_staged_row_is_one_record_and_its_findings_are_counted() -> None:
     assert compared_text(table, ["prompt"])[0].as_py() == "I am <EMAIL_1>"
 
 
-def test_seeds_are_scrubbed_and_their_ids_say_so() -> None:
+def test_scrubbed_seeds_have_new_ids() -> None:
     seeds = [
         Seed("a", "la", "train", {"prompt": "mail jane@mail.com"}),
         Seed("b", "lb", "train", {"prompt": "nothing"}),
@@ -209,7 +209,7 @@ def test_seeds_are_scrubbed_before_they_are_planned_when_the_job_says_so(tmp_pat
     assert len(as_they_are.seeds) == 3 and shown.ask_digest != as_they_are.ask_digest
 
 
-def test_the_order_of_records_and_texts_beside_them_change_nothing(scrubber: Scrubber) -> None:
+def test_a_record_is_scrubbed_the_same_alone_and_in_any_batch(scrubber: Scrubber) -> None:
     values = [s.text for s in SAMPLES[:12]]
     together = [r.value for r in scrubber.records(values)]
     random.Random(3).shuffle(values)

@@ -110,14 +110,14 @@ class StoreMachine(RuleBasedStateMachine):
             assert {e.path for e in self.store.list()} == set(self.held)
 
 
-def test_a_folder_is_an_honest_dictionary(tmp_path: Path) -> None:
+def test_a_folder_behaves_like_a_dictionary(tmp_path: Path) -> None:
     numbers = itertools.count()
     machine = type("Local", (StoreMachine,), {"make": staticmethod(lambda: open_storage(str(tmp_path / f"{next(numbers)}")))})
     run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=25))
 
 
 @pytest.mark.s3
-def test_a_bucket_is_an_honest_dictionary(moto_server: str, bucket: str) -> None:
+def test_a_bucket_behaves_like_a_dictionary(moto_server: str, bucket: str) -> None:
     numbers = itertools.count()
 
     def make() -> Storage:
@@ -132,7 +132,7 @@ ATTEMPTS = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 3)), max_size=10
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(attempts=ATTEMPTS)
-def test_the_first_attempt_at_a_chunk_is_what_it_is_for_ever(
+def test_the_first_commit_of_a_chunk_never_changes(
     tmp_path_factory: pytest.TempPathFactory, attempts: list[tuple[int, int]]
 ) -> None:
     ledger = Ledger(open_storage(str(tmp_path_factory.mktemp("out"))))

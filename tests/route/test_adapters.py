@@ -56,7 +56,7 @@ def job(folder: Path, lora: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.vllm
 @pytest.mark.ray
-def test_two_teachers_that_differ_by_an_adapter_share_an_engine_and_say_different_things(tmp_path: Path) -> None:
+def test_two_teachers_that_differ_by_an_adapter_share_an_engine_and_answer_differently(tmp_path: Path) -> None:
     lora = adapter(tmp_path / "adapter")
     manifest = synth_ray.run(job(tmp_path, lora)).manifest
     parts = f"read_parquet('{tmp_path}/out/*/**/*.parquet', union_by_name = true)"
@@ -73,7 +73,7 @@ def test_two_teachers_that_differ_by_an_adapter_share_an_engine_and_say_differen
     assert first == second
 
 
-def test_an_adapter_that_is_not_there_or_not_for_this_engine_stops_the_job(tmp_path: Path) -> None:
+def test_a_missing_adapter_or_one_for_another_engine_stops_the_job(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"models\.lora: wanted a folder with a PEFT adapter_config"):
         preflight(job_from(job(tmp_path, str(tmp_path / "nothing"))))
     with pytest.raises(BadJob, match="wanted engine 'vllm' for a LoRA adapter"):

@@ -74,7 +74,7 @@ def test_real_rows_that_move_seeds_to_another_split_are_another_run(folder: Path
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_it_is_what_a_fresh_run_of_the_changed_job_makes(folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+def test_curation_equals_a_fresh_run_of_the_changed_job(folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
     before = commits(folder)
     curated = curate_job(job_from(made(folder, **change))).manifest
     assert commits(folder) == before
@@ -87,7 +87,7 @@ def test_it_is_what_a_fresh_run_of_the_changed_job_makes(folder: Path, tmp_path:
     assert curate_job(job_from(made(folder))).manifest["complete"]
 
 
-def test_verdicts_are_ablated_from_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_is_switched_off_from_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import yaml
 
     file = tmp_path / "job.yaml"
@@ -115,7 +115,7 @@ def test_a_wider_scrub_finds_more_and_a_looser_one_is_refused(tmp_path: Path) ->
             curate_job(job_from(made(tmp_path, models=models, scrub=looser)))
 
 
-def test_what_asks_something_else_is_refused_and_so_is_an_empty_output(folder: Path, tmp_path: Path) -> None:
+def test_a_job_with_other_prompts_and_an_empty_output_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"sampling\.temperature \(was 0\.8, is 0\.1\)"):
         curate_job(job_from(made(folder, sampling={"temperature": 0.1})))
     with pytest.raises(JobError, match="wanted the chunks of a run, got none"):
@@ -124,7 +124,7 @@ def test_what_asks_something_else_is_refused_and_so_is_an_empty_output(folder: P
         synth_ray.run(made(folder, check={"min_tokens": 20}))
 
 
-def test_a_curation_that_breaks_off_leaves_the_version_that_was_there(folder: Path) -> None:
+def test_an_interrupted_curation_leaves_the_previous_version(folder: Path) -> None:
     store = open_storage(str(folder / "out"))
     before = store.read("manifest.json")
 
@@ -136,7 +136,7 @@ def test_a_curation_that_breaks_off_leaves_the_version_that_was_there(folder: Pa
     assert store.read("manifest.json") == before
 
 
-def test_of_a_run_that_stopped_short_it_publishes_what_is_whole_and_says_so(tmp_path: Path) -> None:
+def test_curation_of_a_stopped_run_publishes_its_committed_chunks_as_incomplete(tmp_path: Path) -> None:
     slow = {"models": {"teacher": {"engine": "scripted", "script": {"latency_s": 0.3, "concurrency": 40}}}}
     short = synth_ray.run(made(tmp_path, budget={"max_seconds": 1.5}, **slow))
     assert short.stopped
@@ -145,7 +145,7 @@ def test_of_a_run_that_stopped_short_it_publishes_what_is_whole_and_says_so(tmp_
     assert not curated.manifest["complete"]
 
 
-def test_an_extension_that_broke_off_is_not_complete_for_being_curated(tmp_path: Path) -> None:
+def test_an_interrupted_extension_stays_incomplete_after_curation(tmp_path: Path) -> None:
     def asked(requests: int) -> dict[str, Any]:
         return job(tmp_path, str(tmp_path / "out"), plan={"requests": requests, "chunk_requests": 40, "window_chunks": 3})
 
@@ -161,7 +161,7 @@ def test_an_extension_that_broke_off_is_not_complete_for_being_curated(tmp_path:
     assert curated.stopped == "curated before its run had ended"
 
 
-def test_a_program_that_plans_otherwise_neither_goes_on_nor_curates(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_with_another_plan_neither_resumes_nor_curates(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
     monkeypatch.setattr("synth_ray.plan.chunks._GOLDEN", np.uint64(0x9E3779B97F4A7C17))

@@ -35,7 +35,7 @@ def cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
-def test_replicas_go_from_one_to_four_and_back_to_one_and_no_row_is_lost(local: str, cluster: Any, tmp_path: Path) -> None:
+def test_replicas_scale_from_one_to_four_and_back_and_no_row_is_lost(local: str, cluster: Any, tmp_path: Path) -> None:
     seen: list[int] = []
     added: list[Any] = []
 
@@ -62,9 +62,7 @@ def test_replicas_go_from_one_to_four_and_back_to_one_and_no_row_is_lost(local: 
     assert sum(one["requests"] for one in told) >= 120
 
 
-def test_an_engine_that_spreads_over_nodes_holds_a_group_of_bundles_and_gives_it_back(
-    local: str, cluster: Any, tmp_path: Path
-) -> None:
+def test_an_engine_over_several_nodes_gets_a_placement_group_and_releases_it(local: str, cluster: Any, tmp_path: Path) -> None:
     import ray
 
     for _ in range(2):

@@ -23,7 +23,7 @@ def commits(folder: Path) -> dict[str, bytes]:
     return {entry.path: store.read(entry.path) for entry in store.list("_synth/commits/")}
 
 
-def test_a_longer_plan_is_refused_unless_it_is_to_extend_and_then_asks_only_for_the_rest(tmp_path: Path) -> None:
+def test_a_longer_plan_needs_extend_and_then_asks_only_the_new_requests(tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     synth_ray.run(job(tmp_path, out, plan=plan(100)))
     before = commits(tmp_path)
@@ -38,7 +38,7 @@ def test_a_longer_plan_is_refused_unless_it_is_to_extend_and_then_asks_only_for_
     assert synth_ray.run(job(tmp_path, out, plan=plan(180))).manifest["dataset_digest"] == longer["dataset_digest"]
 
 
-def test_what_failed_by_its_deadline_is_asked_again_in_new_chunks_and_supersedes_by_id(tmp_path: Path) -> None:
+def test_requests_past_their_deadline_are_asked_again_in_new_chunks_and_replaced_by_id(tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     slow = {**SCRIPT, "fail_share": 0.0, "latency_s": 0.002, "slow_share": 0.05, "slow_factor": 100_000}
     quick = {**slow, "latency_s": 0.0}
@@ -63,7 +63,7 @@ def test_what_failed_by_its_deadline_is_asked_again_in_new_chunks_and_supersedes
         assert synth_ray.run(with_(quick, 600.0), **how).manifest["dataset_digest"] == again["dataset_digest"]
 
 
-def test_another_threshold_admits_the_same_chunks_again_and_asks_nothing(tmp_path: Path) -> None:
+def test_another_target_admits_the_same_chunks_again_and_asks_nothing(tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     first = synth_ray.run(job(tmp_path, out, plan=plan(100))).manifest
     before = commits(tmp_path)

@@ -91,7 +91,7 @@ def test_the_gate_rejects_and_the_card_corrects_the_judges_rate_by_its_errors_on
     assert "asked 1" not in str(everything.fetchall())
 
 
-def test_a_judge_that_people_disagree_with_only_advises(tmp_path: Path) -> None:
+def test_a_judge_with_low_agreement_is_advisory(tmp_path: Path) -> None:
     with faulty_server(Faults(says=judge(error=0.4, broken=0.1))) as url:
         manifest = synth_ray.run(job(tmp_path, url)).manifest
     assert manifest["judge"]["advisory"]
@@ -101,7 +101,7 @@ def test_a_judge_that_people_disagree_with_only_advises(tmp_path: Path) -> None:
     assert "**Advice only:**" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_another_least_score_is_decided_without_asking(tmp_path: Path) -> None:
+def test_another_minimum_score_is_applied_without_asking(tmp_path: Path) -> None:
     faults = Faults(says=judge(error=0.0))
     with faulty_server(faults) as url:
         strict = synth_ray.run(job(tmp_path, url)).manifest
@@ -114,7 +114,7 @@ def test_another_least_score_is_decided_without_asking(tmp_path: Path) -> None:
     assert lenient["judge"]["advisory"]  # who finds everything good agrees with nobody beyond chance
 
 
-def test_a_judge_may_not_reject_on_little_gold_or_on_what_is_no_gold(tmp_path: Path) -> None:
+def test_a_judge_may_not_reject_with_too_few_or_invalid_gold_rows(tmp_path: Path) -> None:
     with faulty_server(Faults()) as url:
         with pytest.raises(JobError, match=r"check\.judge\.gold: wanted at least 50 rows .*, got 49"):
             preflight(job_from(job(tmp_path, url, gold=49)))

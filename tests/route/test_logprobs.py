@@ -14,7 +14,7 @@ import synth_ray
 ADDRESS = "write to ann.lee@example-mail.com today about {{ words }}"
 
 
-def test_logprobs_are_a_column_and_go_where_scrubbing_changed_the_answer(tmp_path: Path) -> None:
+def test_logprobs_are_a_column_and_are_dropped_where_scrubbing_changed_the_answer(tmp_path: Path) -> None:
     (tmp_path / "seeds.jsonl").write_text("".join(json.dumps({"prompt": f"question number {n}"}) + "\n" for n in range(200)))
     document: dict[str, Any] = {
         "name": "likely",

@@ -62,7 +62,7 @@ def test_the_share_of_synthetic_rows_is_kept(tmp_path: Path) -> None:
         synth_ray.run(job(tmp_path, mix=half, target={"accepted": 61}, output=str(tmp_path / "more")))
 
 
-def test_synthetic_rows_are_no_real_ones(tmp_path: Path) -> None:
+def test_synthetic_sources_are_refused_as_real_rows(tmp_path: Path) -> None:
     synthetic = {"real": {"path": str(tmp_path / "real.jsonl"), "origin": "synthetic", "depth": 1}}
     with pytest.raises(BadJob, match="wanted sources of origin real"):
         synth_ray.run(job(tmp_path, mix=synthetic))

@@ -122,7 +122,7 @@ def test_the_window_and_the_number_of_workers_do_not_change_the_dataset(
 
 @pytest.mark.ray
 @pytest.mark.parametrize("stagers", [1, 2, 3])
-def test_on_ray_with_any_number_of_actors_it_is_the_same_dataset(
+def test_on_ray_with_any_number_of_actors_the_dataset_is_the_same(
     local: dict[str, Any], tmp_path: Path, private_ray: None, stagers: int
 ) -> None:
     how = {"cluster": {"engine": "ray", "stagers": stagers, "teachers": 2, "cpus_per_teacher": 0.5}}
@@ -157,12 +157,12 @@ def test_a_teacher_that_dies_is_replaced_and_the_dataset_is_the_same(
 
 
 @pytest.mark.ray
-def test_with_the_index_in_shards_it_is_the_same_dataset(local: dict[str, Any], tmp_path: Path, private_ray: None) -> None:
+def test_with_a_sharded_index_the_dataset_is_the_same(local: dict[str, Any], tmp_path: Path, private_ray: None) -> None:
     how = {"cluster": {"engine": "ray", "index_shards": 2, "cpus_per_teacher": 0.5}}
     assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
 
 
-def test_a_row_that_repeats_an_earlier_runs_is_rejected_and_another_index_is_refused(
+def test_a_row_that_repeats_an_earlier_runs_is_rejected_and_an_incompatible_index_is_refused(
     local: dict[str, Any], tmp_path: Path
 ) -> None:
     again = synth_ray.run(job(tmp_path, str(tmp_path / "out"), dedup={"against": [local["prefix"]]})).manifest
@@ -180,7 +180,7 @@ def test_a_row_that_repeats_an_earlier_runs_is_rejected_and_another_index_is_ref
 
 
 @pytest.mark.s3
-def test_in_a_bucket_it_is_the_same_dataset(local: dict[str, Any], tmp_path: Path, bucket: str, moto_server: str) -> None:
+def test_in_a_bucket_the_dataset_is_the_same(local: dict[str, Any], tmp_path: Path, bucket: str, moto_server: str) -> None:
     output = {"path": f"s3://{bucket}/route", "endpoint_url": moto_server}
     manifest = synth_ray.run(job(tmp_path, "", output=output)).manifest
     assert manifest["dataset_digest"] == local["dataset_digest"]
@@ -195,7 +195,7 @@ def test_a_target_stops_at_its_rows_and_the_rest_is_over_quota(tmp_path: Path) -
     assert manifest["rows"]["requested"] < 400
 
 
-def test_a_budget_stops_short_with_a_valid_partial_manifest_and_goes_on_from_there(local: dict[str, Any], tmp_path: Path) -> None:
+def test_a_budget_stops_a_run_with_a_valid_partial_manifest_and_the_run_resumes(local: dict[str, Any], tmp_path: Path) -> None:
     slow = {"models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.3, "concurrency": 40}}}}
     short = synth_ray.run(job(tmp_path, str(tmp_path / "out"), budget={"max_seconds": 2.0}, **slow))
     assert short.stopped.startswith("budget.max_seconds")
@@ -209,7 +209,7 @@ def test_an_evaluation_split_is_never_synthetic_only_unless_the_job_says_so(tmp_
         synth_ray.run(job(tmp_path, str(tmp_path / "out"), split={"allow_synthetic_only_eval": False}))
 
 
-def test_real_rows_are_in_the_evaluation_splits_and_their_prompts_are_never_shown(tmp_path: Path) -> None:
+def test_real_rows_are_in_the_evaluation_splits_and_their_prompts_are_never_seeds(tmp_path: Path) -> None:
     real = tmp_path / "real.jsonl"
     real.write_text(
         "\n".join(json.dumps({"prompt": f"Question {i} about the {i % 7}th thing?", "answer": "real"}) for i in range(9))

@@ -46,7 +46,7 @@ def job(folder: Path, answers: list[str], **recipe: Any) -> dict[str, Any]:
     }
 
 
-def test_a_teacher_that_repeats_what_it_was_shown_is_kept_out_and_told_of(tmp_path: Path) -> None:
+def test_copies_of_seeds_are_rejected_and_the_disclosure_test_reports_them(tmp_path: Path) -> None:
     """It says real notes word for word, a canary, and others a third anew: near, but no copies."""
     rows = visits(tmp_path)
     new = ["{{ words }}"] * 60
@@ -94,7 +94,7 @@ def test_an_innocent_teacher_passes_and_the_dataset_loads(tmp_path: Path) -> Non
     assert 0.35 < rows["plan"].count("plus") / rows.num_rows < 0.65
 
 
-def test_canaries_that_come_out_are_counted_and_never_in_the_dataset(tmp_path: Path) -> None:
+def test_leaked_canaries_are_counted_and_never_in_the_dataset(tmp_path: Path) -> None:
     visits(tmp_path)
     marked = "'zil' in prompt or 'wyx' in prompt or 'quo' in prompt"
     planted = "{% if " + marked + " %}{{ prompt }}{% endif %}"
@@ -107,7 +107,7 @@ def test_canaries_that_come_out_are_counted_and_never_in_the_dataset(tmp_path: P
     assert not any(planted_words.search(note) for (note,) in kept)
 
 
-def test_what_is_withheld_is_so_by_lineage_and_counted() -> None:
+def test_seeds_are_held_out_by_lineage_and_counted() -> None:
     shield = Shield({}, 5, 50, 0.5, holdout=0.3, canaries=2)
     seeds = [Seed(f"{n:032x}", f"{n // 2:032x}", "train", {"prompt": "p", "note": f"some words {n}"}) for n in range(400)]
     held: list[Seed] = []

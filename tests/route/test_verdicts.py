@@ -75,7 +75,7 @@ def test_a_row_that_shares_a_long_ngram_with_an_evaluation_set_is_contaminated_b
     assert manifest["contamination"] == {"foxes": 1}
 
 
-def test_a_train_row_near_a_real_evaluation_row_goes_and_the_real_row_stays(ran: Any) -> None:
+def test_a_train_row_near_a_real_evaluation_row_is_rejected_and_the_real_row_stays(ran: Any) -> None:
     manifest, refused, folder = ran
     assert refused[REAL.replace("leaves", "departs")][0] == "cross_split"
     assert manifest["rows"]["real"] == 1
@@ -83,7 +83,7 @@ def test_a_train_row_near_a_real_evaluation_row_goes_and_the_real_row_stays(ran:
     assert completion == REAL
 
 
-def test_a_seed_near_a_real_evaluation_row_is_reserved_with_it_and_never_shown(tmp_path: Path) -> None:
+def test_a_seed_near_a_real_evaluation_row_is_reserved_and_never_prompted(tmp_path: Path) -> None:
     manifest, refused = run(tmp_path, split={"fractions": {"train": 1.0}, "real": str(tmp_path / "real.jsonl")})
     assert manifest["seeds"]["rejected"] == {"reserved_for_eval": 1}
     assert REAL.replace("leaves", "departs") not in refused
@@ -98,7 +98,7 @@ def test_personal_data_is_replaced_in_prompt_and_completion_alike_and_counted(ra
     assert "doe" not in told
 
 
-def test_too_much_of_it_rejects_the_row(tmp_path: Path) -> None:
+def test_too_much_personal_data_rejects_the_row(tmp_path: Path) -> None:
     manifest, refused = run(tmp_path, scrub={"max_findings": 1})
     assert manifest["rows"]["rejected"]["too_much_pii"] == 1
     assert not any("doe" in completion for completion in refused)
@@ -110,7 +110,7 @@ def test_a_row_that_cannot_be_scrubbed_in_time_is_kept_without_its_text(tmp_path
     assert set(refused) == {""}
 
 
-def test_a_variation_that_is_a_seed_is_a_duplicate_of_it(tmp_path: Path) -> None:
+def test_a_variation_equal_to_a_seed_is_a_duplicate(tmp_path: Path) -> None:
     parrot = {"recipe": {"name": "vary", "instruct": "{{ prompt }}", "shots": 0}, "decontaminate": {}}
     manifest, refused = run(tmp_path, **parrot, dedup={"compares": ["prompt"], "threshold": 0.9})
     assert manifest["rows"]["accepted"] == 0
@@ -119,7 +119,7 @@ def test_a_variation_that_is_a_seed_is_a_duplicate_of_it(tmp_path: Path) -> None
     assert kept["rows"]["accepted"] > 0
 
 
-def test_labels_are_held_against_those_of_people_and_weak_ones_are_called_advice(tmp_path: Path) -> None:
+def test_labels_are_compared_with_gold_labels_and_low_agreement_is_advisory(tmp_path: Path) -> None:
     seeds = [{"prompt": f"message number {n} of a customer", "kind": "refund" if n % 2 else "delivery"} for n in range(80)]
     (tmp_path / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in seeds))
     document = {
