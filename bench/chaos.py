@@ -17,9 +17,9 @@ from typing import Any
 
 from bench.results import tell
 from synth_ray.dataset.ledger import Ledger
-from tests.faults.test_killed_runs import CHUNK, CHUNKS, Place
-from tests.nursery import KILLED, Nursery
-from tests.proxy import Proxy, Seen, proxy_to
+from tests.faults.test_killed_runs import CHUNK, CHUNKS, RunOutput
+from tests.fork_server import KILLED, ForkServer
+from tests.proxy import Proxy, SeenRequest, proxy_to
 from tests.servers import started_moto
 
 _LIVES = 6
@@ -30,21 +30,23 @@ _SLOTS = 2 * CHUNK * CHUNKS
 class Soak:
     """Runs of one kind. Every draw comes from the seed and the run's number; where a kill then falls, timing decides."""
 
-    def __init__(self, kind: str, folder: Path, nursery: Nursery, *, seed: int, output: dict[str, Any], deaths: bool) -> None:
+    def __init__(
+        self, kind: str, folder: Path, fork_server: ForkServer, *, seed: int, output: dict[str, Any], deaths: bool
+    ) -> None:
         self.kind = kind
         self.count: Counter[str] = Counter()
-        self._folder, self._nursery, self._output, self._deaths = folder, nursery, output, deaths
+        self._folder, self._fork_server, self._output, self._deaths = folder, fork_server, output, deaths
         self._draw = random.Random(f"{seed}-{kind}")
         whole = self._place("whole")
-        self._did = int(nursery.run(whole.job, counts="anything")["did"])
+        self._did = int(fork_server.run(whole.job, counts="anything")["did"])
         self._wanted = whole.seen()
         assert self._wanted is not None
 
-    def _place(self, name: str) -> Place:
+    def _place(self, name: str) -> RunOutput:
         output = dict(self._output)
         if "path" in output:
             output["path"] = f"{output['path']}/{name}"
-        return Place(self._folder, f"{self.kind}-{name}".replace(" ", "-"), **output)
+        return RunOutput(self._folder, f"{self.kind}-{name}".replace(" ", "-"), **output)
 
     def one_run(self, number: int) -> None:
         one = self._place(str(number))
@@ -55,13 +57,13 @@ class Soak:
         for life in range(_LIVES):
             at = self._draw.randrange(self._did) if life < _LIVES - 1 else None
             committed, before = set(Ledger(one.store).commits()), len(one.asked())
-            code = self._nursery.run(one.job, at=at, counts="anything")["code"]
+            code = self._fork_server.run(one.job, at=at, counts="anything")["code"]
             self.count["kills"] += code == KILLED
             self.count["stops"] += code not in (0, KILLED)
             self.count["repeated"] += sum(chunk in committed for chunk in one.asked()[before:])
         self._judge(one)
 
-    def _judge(self, one: Place) -> None:
+    def _judge(self, one: RunOutput) -> None:
         seen, wanted = one.seen(), self._wanted
         assert wanted is not None
         self.count["runs"] += 1
@@ -88,7 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     draw, lock = random.Random(arguments.seed), threading.Lock()
 
-    def plan(_: Seen) -> str | None:
+    def plan(_: SeenRequest) -> str | None:
         with lock:
             return draw.choice(_FAULTS) if draw.random() < 0.04 else None
 
@@ -96,19 +98,19 @@ def main() -> None:
         import boto3
 
         boto3.client("s3", endpoint_url=moto).create_bucket(Bucket="chaos")
-        nursery, folder = Nursery(), Path(name)
+        fork_server, folder = ForkServer(), Path(name)
         bucket = {"path": "s3://chaos/out", "endpoint_url": moto}
         how: dict[str, Any] = {"seed": arguments.seed, "deaths": False}
         kinds = [
-            Soak("driver, disk", folder, nursery, output={}, **how),
-            Soak("driver, bucket", folder, nursery, output=bucket, **how),
-            Soak("driver and store", folder, nursery, output={"path": "s3://chaos/faulty", "endpoint_url": proxy.url}, **how),
-            Soak("driver and engine", folder, nursery, output={}, seed=arguments.seed, deaths=True),
+            Soak("driver, disk", folder, fork_server, output={}, **how),
+            Soak("driver, bucket", folder, fork_server, output=bucket, **how),
+            Soak("driver and store", folder, fork_server, output={"path": "s3://chaos/faulty", "endpoint_url": proxy.url}, **how),
+            Soak("driver and engine", folder, fork_server, output={}, seed=arguments.seed, deaths=True),
         ]
         proxy.plan = plan
         soak(kinds, proxy, kills=arguments.kills, seconds=arguments.seconds)
         proxy.plan = lambda _: None
-        nursery.close()
+        fork_server.close()
     columns = ("runs", "kills", "store faults", "stops", "survived", "lost", "repeated")
     tell("chaos", [{"kind": s.kind} | {c: s.count[c] for c in columns} for s in kinds], packages=("boto3", "moto", "pyarrow"))
     if any(s.count["lost"] or s.count["repeated"] or s.count["survived"] < s.count["runs"] for s in kinds):

@@ -61,7 +61,7 @@ def run_one(rows: int, chunk: int) -> dict[str, Any]:
     used = Used()
 
     def watch(tally: Any) -> None:
-        if not up and tally.teachers:
+        if not up and tally.replicas:
             up.append((time.monotonic(), time.process_time()))
         used.look() if tally.requests_done >= rows else None
 

@@ -34,7 +34,7 @@ def run_one(replicas: int, rate: int) -> dict[str, float]:
     marks: list[tuple[float, int, float]] = []
 
     def watch(tally: Any) -> None:
-        is_up, is_late = tally.teachers == replicas, tally.requests_done >= 0.9 * rows
+        is_up, is_late = tally.replicas == replicas, tally.requests_done >= 0.9 * rows
         if (not marks and is_up) or (len(marks) == 1 and is_late):
             marks.append((time.monotonic(), tally.requests_done, time.process_time()))
 
@@ -58,14 +58,14 @@ def failover(rate: int = 32) -> dict[str, Any]:
     def watch(tally: Any) -> None:
         nonlocal killed, back, gap, last
         now = time.monotonic()
-        if not killed and tally.teachers == 3 and tally.requests_done > rows / 3:
+        if not killed and tally.replicas == 3 and tally.requests_done > rows / 3:
             victim = next(pid for pid in tree(os.getpid()) if "ray::TeacherActor" in title(pid))
             os.kill(victim, signal.SIGKILL)
             killed, last = now, (tally.requests_done, now)
         if killed and tally.requests_done > last[0]:
             gap = gap if back else max(gap, now - last[1])
             last = (tally.requests_done, now)
-        if killed and not back and tally.teachers_lost and tally.teachers == 3:
+        if killed and not back and tally.replicas_lost and tally.replicas == 3:
             back = now
 
     with tempfile.TemporaryDirectory() as folder:

@@ -86,7 +86,7 @@ def _counted(spent: Counter[str], name: str, inner: Callable[..., Any]) -> Calla
 def route(n: int, engine: str) -> dict[str, float]:
     import synth_ray
 
-    moments = Moments(up=lambda tally: tally.teachers, last=lambda tally: tally.requests_done == n)
+    moments = Moments(up=lambda tally: tally.replicas, last=lambda tally: tally.requests_done == n)
     cpu: dict[str, float] = {}
 
     def watch(tally: Any) -> None:

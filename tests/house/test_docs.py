@@ -1,4 +1,4 @@
-"""What README and docs show is true: the commands exist, the jobs check, the example runs."""
+"""The README and docs are right: commands exist, example jobs are valid, links resolve and the example recipe runs."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_every_example_job_is_valid_with_its_recipes_options(path: Path) -> None
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_command_in_the_docs_exists(page: Path) -> None:
-    made = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for block in blocks(page, ""):
         for line in block.splitlines():
             words = line.split("#")[0].split()
             if words[:1] == ["synth-ray"]:
                 parser().parse_args(words[1:])
             elif words[:1] == ["make"]:
-                assert words[1] in made or (ROOT / "bench" / f"{words[1].removeprefix('bench-')}.py").is_file()
+                assert words[1] in targets or (ROOT / "bench" / f"{words[1].removeprefix('bench-')}.py").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

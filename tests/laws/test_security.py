@@ -1,4 +1,4 @@
-"""What docs/threats.md claims."""
+"""The claims of docs/threats.md."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def test_credentials_are_not_written_raised_or_logged(
             synth_ray.run(job(tmp_path, "", output=output))
     store = open_storage(output["path"], endpoint_url=moto_server)
     written = b"".join(store.read(e.path) for e in store.list() if e.path.endswith((".json", ".md", ".html")))
-    told = f"{caught.value!r}{caplog.text}{written.decode()}"
+    text = f"{caught.value!r}{caplog.text}{written.decode()}"
     secrets = [CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], "Signature="]
-    assert [secret for secret in secrets if secret in told] == []
+    assert [secret for secret in secrets if secret in text] == []
     with pytest.raises(SynthRayError) as refused:
         job_from({"name": "x", "seeds": "s", "recipe": "distill", "models": {"teacher": "m"}, "output": "s3://u:pw@b/p"})
     assert "pw" not in str(refused.value).replace("password", "")
@@ -98,5 +98,5 @@ def test_the_example_jobs_contain_no_secret() -> None:
         return [k for v in value for k in keys(v)] if isinstance(value, list) else []
 
     for path in (PACKAGE.parent / "jobs").glob("*.yaml"):
-        named = " ".join(map(str, keys(yaml.safe_load(path.read_text())))).lower()
-        assert not any(word in named for word in ("secret", "password", "access_key"))
+        names = " ".join(map(str, keys(yaml.safe_load(path.read_text())))).lower()
+        assert not any(word in names for word in ("secret", "password", "access_key"))

@@ -1,4 +1,4 @@
-"""The whole route with the scripted teacher: on threads, on Ray, on disk and in a bucket; always the same dataset."""
+"""Whole runs with the scripted teacher: on threads, on Ray, on disk and in a bucket, always the same dataset."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def job(folder: Path, prefix: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The manifest every other way must reproduce."""
+    """The manifest of a run on threads, whose dataset digest every other run must have."""
     folder = tmp_path_factory.mktemp("local")
     return synth_ray.run(job(folder, str(folder / "out"))).manifest | {"prefix": str(folder / "out")}
 
@@ -100,9 +100,9 @@ def test_a_rejected_row_is_kept_with_its_reason_and_its_kept_witness(local: dict
 
 def test_running_again_asks_nothing_and_changes_nothing(local: dict[str, Any]) -> None:
     prefix = Path(local["prefix"])
-    again = synth_ray.run(job(prefix.parent, str(prefix))).manifest
-    assert again["dataset_digest"] == local["dataset_digest"]
-    assert again["rows"] == local["rows"]
+    second = synth_ray.run(job(prefix.parent, str(prefix))).manifest
+    assert second["dataset_digest"] == local["dataset_digest"]
+    assert second["rows"] == local["rows"]
     assert list((prefix / "_synth" / "asks").rglob("*.z")) == []
 
 
@@ -116,8 +116,8 @@ def test_a_job_that_asks_something_else_is_refused_with_the_key(local: dict[str,
 def test_the_window_and_the_number_of_workers_do_not_change_the_dataset(
     local: dict[str, Any], tmp_path: Path, window: int
 ) -> None:
-    how = {"cluster": {"teachers": 3, "stagers": 2}, "plan": {"window_chunks": window}}
-    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+    changes = {"cluster": {"teachers": 3, "stagers": 2}, "plan": {"window_chunks": window}}
+    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **changes)).manifest["dataset_digest"] == local["dataset_digest"]
 
 
 @pytest.mark.ray
@@ -125,8 +125,8 @@ def test_the_window_and_the_number_of_workers_do_not_change_the_dataset(
 def test_on_ray_with_any_number_of_actors_the_dataset_is_the_same(
     local: dict[str, Any], tmp_path: Path, private_ray: None, stagers: int
 ) -> None:
-    how = {"cluster": {"engine": "ray", "stagers": stagers, "teachers": 2, "cpus_per_teacher": 0.5}}
-    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+    changes = {"cluster": {"engine": "ray", "stagers": stagers, "teachers": 2, "cpus_per_teacher": 0.5}}
+    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **changes)).manifest["dataset_digest"] == local["dataset_digest"]
 
 
 @pytest.mark.ray
@@ -146,36 +146,36 @@ def test_the_command_line_joins_a_running_cluster_by_its_address(
 def test_a_teacher_that_dies_is_replaced_and_the_dataset_is_the_same(
     local: dict[str, Any], tmp_path: Path, private_ray: None
 ) -> None:
-    how = {
+    changes = {
         "cluster": {"engine": "ray", "teachers": 2, "cpus_per_teacher": 0.5},
         "models": {
             "teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.05, "concurrency": 20, "die_after": 250}}
         },
         "limits": {"engine_replacements": 8, "journal_flush_s": 0.2},
     }
-    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **changes)).manifest["dataset_digest"] == local["dataset_digest"]
 
 
 @pytest.mark.ray
 def test_with_a_sharded_index_the_dataset_is_the_same(local: dict[str, Any], tmp_path: Path, private_ray: None) -> None:
-    how = {"cluster": {"engine": "ray", "index_shards": 2, "cpus_per_teacher": 0.5}}
-    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+    changes = {"cluster": {"engine": "ray", "index_shards": 2, "cpus_per_teacher": 0.5}}
+    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **changes)).manifest["dataset_digest"] == local["dataset_digest"]
 
 
 def test_a_row_that_repeats_an_earlier_runs_is_rejected_and_an_incompatible_index_is_refused(
     local: dict[str, Any], tmp_path: Path
 ) -> None:
-    again = synth_ray.run(job(tmp_path, str(tmp_path / "out"), dedup={"against": [local["prefix"]]})).manifest
-    rejected = again["rows"]["rejected"]
-    assert again["rows"]["accepted"] == 0
+    second = synth_ray.run(job(tmp_path, str(tmp_path / "out"), dedup={"against": [local["prefix"]]})).manifest
+    rejected = second["rows"]["rejected"]
+    assert second["rows"]["accepted"] == 0
     assert rejected["exact_duplicate"] >= local["rows"]["accepted"]
-    assert rejected["cross_split"] > 0  # by long n-grams of the earlier run, whose rows have their splits
+    assert rejected["cross_split"] > 0  # by n-grams shared with rows of the earlier run in the other split
     other = job(tmp_path, str(tmp_path / "other"), dedup={"against": [local["prefix"]], "min_tokens": 7})
     nowhere = job(tmp_path, str(tmp_path / "third"), dedup={"against": [str(tmp_path / "nowhere")]})
-    for wrong, told in ((other, "min_tokens: 6 there, 7 here"), (nowhere, "keep_index")):
-        with pytest.raises(JobError, match=told):
+    for wrong, message in ((other, "min_tokens: 6 there, 7 here"), (nowhere, "keep_index")):
+        with pytest.raises(JobError, match=message):
             preflight(job_from(wrong))
-        with pytest.raises(JobError, match=told):
+        with pytest.raises(JobError, match=message):
             synth_ray.run(wrong)
 
 
@@ -200,8 +200,8 @@ def test_a_budget_stops_a_run_with_a_valid_partial_manifest_and_the_run_resumes(
     short = synth_ray.run(job(tmp_path, str(tmp_path / "out"), budget={"max_seconds": 2.0}, **slow))
     assert short.stopped.startswith("budget.max_seconds")
     assert not short.manifest["complete"]
-    whole = synth_ray.run(job(tmp_path, str(tmp_path / "out")))
-    assert whole.manifest["dataset_digest"] == local["dataset_digest"]
+    resumed = synth_ray.run(job(tmp_path, str(tmp_path / "out")))
+    assert resumed.manifest["dataset_digest"] == local["dataset_digest"]
 
 
 def test_an_evaluation_split_is_never_synthetic_only_unless_the_job_says_so(tmp_path: Path) -> None:

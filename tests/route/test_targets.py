@@ -1,4 +1,4 @@
-"""Rows wanted, in a balance: planning goes on until they are there, and what it asks is a function of what was admitted."""
+"""Targets and balances: planning continues until the rows are admitted, and depends only on what was admitted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCRIPT = {"repeat_share": 0.1, "fail_share": 0.1, "empty_share": 0.1, "vocabular
 
 
 class Crash(Exception):
-    pass
+    """Simulates a crash of the driver."""
 
 
 def job(folder: Path, name: str = "out", **more: Any) -> dict[str, Any]:
@@ -67,10 +67,12 @@ def test_every_cell_gets_its_rows_and_the_manifest_lists_each(balanced: tuple[di
     assert rows["requested"] == rows["accepted"] + sum(rows["rejected"].values()) + sum(rows["failed"].values())
 
 
-@pytest.mark.parametrize("how", [{"plan": {"window_chunks": 1}}, {"cluster": {"teachers": 3, "in_flight": 5, "stagers": 2}}])
-def test_the_pace_of_the_run_changes_nothing(balanced: tuple[dict[str, Any], Path], tmp_path: Path, how: dict[str, Any]) -> None:
+@pytest.mark.parametrize("changes", [{"plan": {"window_chunks": 1}}, {"cluster": {"teachers": 3, "in_flight": 5, "stagers": 2}}])
+def test_the_pace_of_the_run_changes_nothing(
+    balanced: tuple[dict[str, Any], Path], tmp_path: Path, changes: dict[str, Any]
+) -> None:
     slow = {"models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.02, "slow_share": 0.3}}}}
-    assert synth_ray.run(job(tmp_path, **how, **slow)).manifest["dataset_digest"] == balanced[0]["dataset_digest"]
+    assert synth_ray.run(job(tmp_path, **changes, **slow)).manifest["dataset_digest"] == balanced[0]["dataset_digest"]
 
 
 def test_a_crashed_run_resumes_with_the_same_plan(balanced: tuple[dict[str, Any], Path], tmp_path: Path) -> None:

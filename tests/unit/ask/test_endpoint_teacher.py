@@ -50,7 +50,7 @@ def ask(endpoint_teacher: EndpointTeacher, *prompts: Prompt) -> list[list[Comple
 
 
 def test_every_prompt_is_answered_despite_overload_faults_and_a_dead_url() -> None:
-    faults = Faults(ALL, most=24)
+    faults = Faults(ALL, max_in_flight=24)
     with faulty_server(faults) as url:
         endpoint_teacher = teacher(url, f"http://127.0.0.1:{free_port()}/v1")
         assert endpoint_teacher.open().max_model_len == 4096
@@ -58,7 +58,7 @@ def test_every_prompt_is_answered_despite_overload_faults_and_a_dead_url() -> No
     assert len({a.text for [a] in answers}) == 300
     assert {(a.prompt_tokens, a.completion_tokens, a.cached_tokens) for [a] in answers} == {(7, 5, 3)}
     assert all(faults.counts[kind] for kind in ALL)
-    assert faults.most_in_flight < 100
+    assert faults.peak_in_flight < 100
 
 
 def test_choices_are_sorted_by_index_and_share_the_token_count() -> None:
