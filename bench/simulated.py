@@ -1,7 +1,7 @@
-"""Replicas that step together in simulated time, under the route's own driver: what an order or a routing is worth.
+"""Replicas in simulated time under the real driver, to measure what an order or a routing is worth.
 
-A step is what a GPU makes one token of every running sequence in. A replica runs `slots` sequences; what it holds beyond that
-waits in its own queue, `slots` of them out of reach, as a worker has begun them. Nothing depends on the machine's speed.
+In one step a replica generates one token of each running sequence. It runs up to `slots` sequences; further requests wait in its
+own queue, and the first `slots` of them cannot be withdrawn, as a real worker has begun them. Nothing depends on machine speed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from synth_ray.meter.tally import Tally
 from synth_ray.records import Draft, Outcome, Request, Seed
 from synth_ray.workers.pool import ChunkStaged, Event, ReplicaAnswered, ReplicaReady, ReplicaReturned
 
-STEPS_A_TURN = 4  # decode steps between two looks of the driver: a tenth of a second at 25 ms a step
+STEPS_A_TURN = 4  # decode steps per driver turn: a tenth of a second at 25 ms a step
 
 
 @dataclass
@@ -53,7 +53,7 @@ class SimulatedReplica:
         return ended
 
     def _prefill(self, request: Request) -> None:
-        """The prefix is found in the cache, or computed and kept; the least recently used goes."""
+        """Take the prefix from the cache, or compute and cache it and evict the least recently used."""
         name, shared = request.seed.fields.get("prefix", ""), int(request.seed.fields.get("prefix_tokens", 0))
         self.prompt += shared + 40
         if name in self.cache:
@@ -132,8 +132,8 @@ class SimulatedPool:
             events.append(ReplicaAnswered(number, rows_by_chunk(outcomes), {"teacher": load}))
 
 
-class Planned:
-    """Requests in chunks. See `route.driver.Plans`."""
+class FixedSchedule:
+    """A `prepare.schedule.Schedule`: one request per seed, `chunk` of them in each chunk."""
 
     def __init__(self, seeds: Sequence[Seed], *, chunk: int) -> None:
         self._seeds, self._chunk = seeds, chunk
@@ -157,7 +157,7 @@ def simulate(
     joins: Sequence[int] = (),
     **cluster: Any,
 ) -> tuple[SimulatedPool, Driver]:
-    """Run the driver to its end over these seeds; time is `pool.steps`."""
+    """Run the driver on these seeds until it ends; `pool.steps` is the time it took."""
     pool = SimulatedPool(replicas, length, joins)
     job = job_from(
         {
@@ -171,7 +171,7 @@ def simulate(
     )
     driver = Driver(
         job,
-        schedule=Planned(seeds, chunk=chunk),
+        schedule=FixedSchedule(seeds, chunk=chunk),
         pool=pool,
         window=Window(size=job.plan.window_chunks),
         admit=lambda _: None,

@@ -19,7 +19,7 @@ SIZE, LAG = 16, 3
 
 
 def quotas(wanted: list[int], **more: Any) -> Quotas:
-    settings: dict[str, Any] = {"directed": True, "slots": 1, "lag": LAG, "close_below": 0.02, "most": 100_000}
+    settings: dict[str, Any] = {"directed": True, "slots": 1, "lag": LAG, "close_below": 0.02, "max_requests": 100_000}
     return Quotas(wanted, **settings | more)
 
 
@@ -89,7 +89,7 @@ def test_a_cell_that_accepts_nothing_is_closed_and_reported_and_the_others_are_f
 
 
 def test_requests_end_at_the_configured_maximum() -> None:
-    chunks, plan = run([30], [0.1], random.Random(3), most=50)
+    chunks, plan = run([30], [0.1], random.Random(3), max_requests=50)
     assert np.sum(chunks) == 50
     assert "target.max_requests of 50 reached" in plan.shortfall()
 
