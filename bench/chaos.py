@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from bench.results import tell
+from bench.results import report
 from synth_ray.dataset.ledger import Ledger
 from tests.faults.test_killed_runs import CHUNK, CHUNKS, RunOutput
 from tests.fork_server import KILLED, ForkServer
@@ -113,7 +113,7 @@ def main() -> None:
         proxy.plan = lambda _: None
         fork_server.close()
     columns = ("runs", "kills", "store faults", "stops", "survived", "lost", "repeated")
-    tell("chaos", [{"kind": s.kind} | {c: s.count[c] for c in columns} for s in kinds], packages=("boto3", "moto", "pyarrow"))
+    report("chaos", [{"kind": s.kind} | {c: s.count[c] for c in columns} for s in kinds], packages=("boto3", "moto", "pyarrow"))
     if any(s.count["lost"] or s.count["repeated"] or s.count["survived"] < s.count["runs"] for s in kinds):
         raise SystemExit("bench-chaos: a run was lost, repeated or different; the table says which kind")
 

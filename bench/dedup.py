@@ -1,6 +1,6 @@
 """Near-duplicates beside the peers, in one run: process CPU time on one thread, quality against exact all-pairs truth.
 
-Fingerprints, index and exact check are timed together, from Arrow texts to verdicts. Peers that are not installed are listed
+Fingerprints, index and exact check are time_peer together, from Arrow texts to verdicts. Peers that are not installed are listed
 so; `pip install rensa gaoya` installs two.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from bench.dedup_corpus import corpus, distinct, kept_first
-from bench.dedup_peers import PEERS, steps, timed
-from bench.results import tell
+from bench.dedup_peers import PEERS, steps, time_peer
+from bench.results import report
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.dedup.hashing import Array
 from synth_ray.dedup.index import NEW, Batch, Index, Shards
@@ -117,7 +117,7 @@ def peers(texts: list[str], run: Run) -> list[dict[str, Any]]:
     truth = kept_first(prints.shingles, prints.offsets, 0.8)
     rows = []
     for name, peer in PEERS.items():
-        done = timed(peer, texts)
+        done = time_peer(peer, texts)
         if done is None:
             rows.append(row(f"{name}: µs a text", "", "not installed"))
             continue
@@ -153,7 +153,7 @@ def main() -> None:
     rows, run = quality(texts, 0.8)
     rows += quality(texts, 0.7)[0] + memory(run, len(texts))
     rows += peers(texts[: options.peer_texts], run) + sharded(texts) + scale(options.scale)
-    tell("dedup", rows, packages=("datasketch", "rensa", "gaoya", "numba", "numpy", "pyarrow"))
+    report("dedup", rows, packages=("datasketch", "rensa", "gaoya", "numba", "numpy", "pyarrow"))
 
 
 if __name__ == "__main__":

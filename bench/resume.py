@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.results import tell
+from bench.results import report
 from synth_ray.ask.journal import journalled_chunks
 from synth_ray.dataset.ledger import COMMITS, Commit, Ledger
 from synth_ray.dataset.output_status import read_status
@@ -80,7 +80,7 @@ def main() -> None:
             seeds.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(5000)))
             write_commits(root, -(-rows // CHUNK))
             results.append(measure_resume(root, -(-rows // CHUNK) * CHUNK, seeds))
-    tell("resume", results, packages=("pyarrow",))
+    report("resume", results, packages=("pyarrow",))
 
 
 if __name__ == "__main__":

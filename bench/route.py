@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import pss, tree
-from bench.results import tell
+from bench.results import report
 
 SIZES = (50_000, 200_000)
 SCRIPT = {"words": 40, "repeat_share": 0.05, "fail_share": 0.001, "concurrency": 1024}
@@ -116,7 +116,7 @@ def main() -> None:
         for run in runs:
             run["memory ÷ first"] = round(run["peak - index MB"] / runs[0]["peak - index MB"], 3)
         rows += runs
-    tell("route", rows, packages=("ray", "pyarrow", "numba", "presidio-analyzer"))
+    report("route", rows, packages=("ray", "pyarrow", "numba", "presidio-analyzer"))
 
 
 if __name__ == "__main__":

