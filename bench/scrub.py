@@ -41,8 +41,8 @@ class Engines:
         exact, policy, section = ExactPatterns(), PatternFinder(Scrub()), Scrub()
         choose = finding_filter(section)
         self.stock: Find = lambda t: [Finding(r.entity_type, r.start, r.end, r.score) for r in analyzer.analyze(t, "en")]
-        self.exact: Find = lambda t: exact.find([t], until=NEVER)[0]
-        self.policy: Find = lambda t: choose(t, policy.find([t], until=NEVER)[0])
+        self.exact: Find = lambda t: exact.find([t], deadline=NEVER)[0]
+        self.policy: Find = lambda t: choose(t, policy.find([t], deadline=NEVER)[0])
         self.stock_filtered: Find = lambda t: [
             f for f in self.stock(t) if f.score >= section.threshold and f.entity in STRUCTURED
         ]

@@ -6,6 +6,7 @@ own queue, and the first `slots` of them cannot be withdrawn, as a real worker h
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +17,12 @@ import pyarrow as pa
 from synth_ray.ask.rows import rows_by_chunk
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import JournalledAnswers
-from synth_ray.drive.driver import Driver
+from synth_ray.drive.driver import Driver, Hooks, Meters
 from synth_ray.drive.window import Window
 from synth_ray.job.load import job_from
+from synth_ray.meter.spending import Spending
 from synth_ray.meter.tally import Tally
+from synth_ray.meter.throughput import Throughput
 from synth_ray.records import Draft, Outcome, Request, Seed
 from synth_ray.workers.pool import ChunkStaged, Event, ReplicaAnswered, ReplicaReady, ReplicaReturned
 
@@ -174,8 +177,8 @@ def simulate(
         schedule=FixedSchedule(seeds, chunk=chunk),
         pool=pool,
         window=Window(size=job.plan.window_chunks),
-        admit=lambda _: None,
-        tally=Tally(),
+        hooks=Hooks(admit=lambda _: None),
+        meters=Meters(Tally(), Spending(job.budget, time.monotonic), Throughput(job.cluster, time.monotonic)),
     )
     driver.run()
     return pool, driver

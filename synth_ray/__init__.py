@@ -1,4 +1,4 @@
-"""synth_ray: seeds and a teacher in, a clean, deduplicated, scrubbed, split, trainer-ready dataset out."""
+"""synth_ray: from seeds and a teacher model to a clean, deduplicated, scrubbed, split dataset, ready for a trainer."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def run(
 ) -> Result:
     """Run a job given as a file, a mapping or a Job, exactly as `synth-ray run` does.
 
-    `extend` asks for what a longer plan adds to what is there; `retry_failed` asks again what failed for reasons that may
-    have passed. Returns the manifest and where everything is; `result.stopped` says why a run ended short. Raises JobError
-    before anything is spent when the job or its input is wrong, SynthRayError when the run failed.
+    `extend` asks only the requests that a longer plan adds to an existing output; `retry_failed` asks again the requests that
+    failed for transient reasons. Returns the manifest and the paths of the outputs; `result.stopped` says why a run stopped
+    early. Raises JobError when the job or its input is wrong, before anything is spent, and SynthRayError when the run failed.
     """
     from synth_ray.job.document import Job
     from synth_ray.job.load import job_from, load_job

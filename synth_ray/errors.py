@@ -1,19 +1,19 @@
-"""Every error that crosses a room's boundary.
+"""Every error that passes from one room to another.
 
 SynthRayError                       exit 1   the job failed
 ├── JobError                        exit 2   the job file or its input is wrong; nothing was spent
-│   └── Absent                      exit 2   something configured is not there (model, tokenizer, eval set …)
-├── StorageError                    exit 1   the store refused or broke
-│   ├── NotThere                    exit 1   no such object
+│   └── MissingResource             exit 2   something the job names does not exist (model, tokenizer, evaluation set …)
+├── StorageError                    exit 1   the store refused a request or failed
+│   ├── ObjectNotFound              exit 1   no such object
 │   └── Conflict                    exit 1   a conditional write lost: another driver owns this output
 ├── TeacherError                    exit 1   the engine could not start or answer
-│   ├── EngineDead                  exit 1   the engine is gone; its actor must die with it
+│   ├── EngineDied                  exit 1   the engine died; its actor must end its process
 │   └── AskFailed                   (data)   one ask failed; the row is recorded as failed(reason)
 ├── GateFailed                      exit 3   a quality gate failed
 └── StoppedShort                    exit 4   budget, target or limit reached; a valid partial manifest exists
 
-Errors carry strings only, so they pickle across an actor boundary, and never the text of a data row.
-A message says what was wanted, what was got, where, and the next move.
+Errors carry strings only, so that they can be pickled between actors, and never the text of a data row.
+A message says what was wanted, what was got, where, and what to do next.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class EngineDied(TeacherError):
 
 
 class AskFailed(TeacherError):
-    """One ask failed for a reason that is data. `reason` is a value of `records.Reason`."""
+    """One ask failed for a reason that is recorded as data. `reason` is a value of `records.Reason`."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)

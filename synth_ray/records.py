@@ -1,7 +1,7 @@
-"""What flows along the route: seeds, requests, drafts, the staged table, and the closed list of reasons.
+"""The data that passes between rooms: seeds, requests, drafts, the staged table, and the closed list of reasons.
 
-In: values. Out: the same values as Arrow tables. Law: ids are digests of content and position, never of
-arrival order, time or host. Not: any file, clock or random number.
+In: values. Out: the same values as Arrow tables. Law: ids are digests of content and position, never of arrival order, time or
+host. Not: any file, clock or random number.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a seed was not planned, or a slot was not accepted. Closed: a new reason is added here first."""
+    """Why a seed was not planned, or a slot was not accepted. A closed list: add a new reason here first."""
 
-    # A seed that was read and not planned.
+    # Seeds that were read and not planned.
     BROKEN_JSON = "broken_json"
     INVALID_UTF8 = "invalid_utf8"
     MISSING_FIELD = "missing_field"
@@ -47,13 +47,13 @@ class Reason(StrEnum):
     TOO_DEEP = "too_deep"
     RESERVED_FOR_EVAL = "reserved_for_eval"
     HELD_OUT = "held_out"
-    # A slot the teacher never filled.
+    # Slots that the teacher did not fill.
     DEADLINE = "deadline"
     PROMPT_TOO_LONG = "prompt_too_long"
     ENGINE_ERROR = "engine_error"
     RECIPE_ERROR = "recipe_error"
     NO_ANSWER = "no_answer"
-    # A slot whose answer a check refused.
+    # Slots that a check rejects.
     EMPTY_COMPLETION = "empty_completion"
     TRUNCATED = "truncated"
     TOO_FEW_TOKENS = "too_few_tokens"
@@ -65,15 +65,15 @@ class Reason(StrEnum):
     WRONG_LANGUAGE = "wrong_language"
     NOT_TRUE = "not_true"
     POORLY_JUDGED = "poorly_judged"
-    # A slot its own recipe refused.
+    # Slots that the recipe itself rejects.
     NO_AGREEMENT = "no_agreement"
     TIE = "tie"
     NOT_EVOLVED = "not_evolved"
     BAD_TOOL_CALL = "bad_tool_call"
-    # A slot, or a seed, the scrub refused.
+    # Slots or seeds that the scrub rejects.
     TOO_MUCH_PII = "too_much_pii"
     SCRUB_FAILED = "scrub_failed"
-    # A slot that admission refused.
+    # Slots that admission rejects.
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
     SEMANTIC_DUPLICATE = "semantic_duplicate"
@@ -106,7 +106,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """A frozen dataclass, as the mapping it is."""
+    """A dataclass as a mapping, for the JSON encoder."""
     return asdict(value)
 
 
@@ -114,18 +114,18 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 
 
 def digest(*parts: Any, size: int = 16) -> str:
-    """Hex BLAKE2b of the canonical form of the parts."""
+    """Hex BLAKE2b of the canonical JSON of the parts."""
     return hashlib.blake2b(canonical_json(parts), digest_size=size).hexdigest()
 
 
 def reduce_by_fields(value: Any) -> tuple[Any, ...]:
-    """`__reduce__` of a frozen dataclass with slots: what travels by the thousand is not pickled field name by field name."""
+    """`__reduce__` of a frozen dataclass with slots: pickles its values without their names, since thousands are sent at once."""
     return type(value), tuple(getattr(value, name) for name in value.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """One real or earlier-generated record the plan may show to a teacher. `fields` holds the mapped columns."""
+    """A record that the plan may show to a teacher, real or generated earlier. `fields` has the mapped columns."""
 
     id: str
     lineage: str
@@ -139,7 +139,7 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A numbered piece of work: one seed, its few-shot companions, and how many slots it fills."""
+    """A numbered unit of work: one seed, its few-shot companions, and the number of slots it fills."""
 
     id: str
     chunk: int
@@ -148,7 +148,7 @@ class Request:
     slots: int
     shots: tuple[Seed, ...] = ()
     random_seed: int = 0
-    number: int = 0  # its place in the whole plan, whatever chunk it is in
+    number: int = 0  # its number in the whole plan, whichever chunk it is in
 
     @property
     def depth(self) -> int:
@@ -159,7 +159,7 @@ _fields_of_seed = attrgetter(*Seed.__slots__)
 
 
 def requests_to_tuples(requests: Iterable[Request]) -> list[tuple[Any, ...]]:
-    """Requests as plain tuples: what travels by the thousand is pickled at a sixth of the cost of its objects."""
+    """Requests as plain tuples, which pickle at a sixth of the cost of objects."""
     seed = _fields_of_seed
     return [
         (r.id, r.chunk, r.position, seed(r.seed), r.slots, tuple(map(seed, r.shots)), r.random_seed, r.number) for r in requests
@@ -167,7 +167,7 @@ def requests_to_tuples(requests: Iterable[Request]) -> list[tuple[Any, ...]]:
 
 
 def requests_from_tuples(tuples: Iterable[tuple[Any, ...]]) -> list[Request]:
-    """The requests that these tuples are of."""
+    """The requests of such tuples."""
     return [
         Request(id_, chunk, position, Seed(*seed), slots, tuple(Seed(*shot) for shot in shots), *rest)
         for id_, chunk, position, seed, slots, shots, *rest in tuples
@@ -179,7 +179,7 @@ Message = dict[str, str]
 
 @dataclass(slots=True)
 class Draft:
-    """What a recipe made for one slot. A draft with a reason is accounted, kept and not accepted."""
+    """A recipe's result for one slot. A draft with a reason is recorded and counted, but not accepted."""
 
     prompt: list[Message]
     completion: str
@@ -189,15 +189,15 @@ class Draft:
     completion_tokens: int = 0
     reason: Reason | None = None
     detail: str = ""
-    logprobs: list[dict[str, Any]] | None = None  # of every token of the answer, as `LOGPROBS` has them
-    copied: bool = False  # the seed itself, not an answer: origin and depth are the seed's own
+    logprobs: list[dict[str, Any]] | None = None  # of every token of the answer, in the layout of `LOGPROBS`
+    copied: bool = False  # the seed itself, not an answer: has the seed's origin and depth
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How one request ended: a draft per slot, and every token it cost, discarded attempts included.
+    """How one request ended: a draft per slot, and all tokens it cost, discarded attempts included.
 
-    `nano_usd` is what tokens cost that are paid for by number, in billionths of a dollar: whole numbers add up exactly.
+    `nano_usd` is the price of tokens that are billed by count, in billionths of a dollar: integers add up exactly.
     """
 
     request: Request
@@ -213,7 +213,7 @@ MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])
 
 _LIKELY = [("token", pa.string()), ("id", pa.int32()), ("logprob", pa.float32())]
 LOGPROBS = pa.list_(pa.struct([*_LIKELY, ("top", pa.list_(pa.struct(_LIKELY)))]))
-"""Token by token: what was said, and the likeliest at its place, it among them. `id` is the teacher's own, where it is told."""
+"""Per token: the token of the answer, and the likeliest at its position, itself included. `id` is the teacher's, where known."""
 
 STAGED = pa.schema(
     [
@@ -232,22 +232,22 @@ STAGED = pa.schema(
         ("completion", pa.string()),
         ("fields", pa.string()),  # a JSON object: the recipe's own columns (label, gold answer …)
         ("prompt_digest", pa.string()),
-        ("logprobs", LOGPROBS),  # null where none were asked for, and where scrubbing changed what they spell
+        ("logprobs", LOGPROBS),  # null where not requested, and where scrubbing changed the text of the tokens
         ("finish_reason", pa.string()),
         ("prompt_tokens", pa.int32()),
         ("completion_tokens", pa.int32()),
-        ("reason", pa.string()),  # set by ask; the first flag that drops the row is chosen by policy later
+        ("reason", pa.string()),  # set by ask; the first flag that drops the row is chosen later
         ("detail", pa.string()),
-        ("flags", pa.list_(pa.string())),  # every reason a check raised, whether or not policy drops on it
+        ("flags", pa.list_(pa.string())),  # every flag that a check raised, whether or not it drops the row
         ("pii", pa.map_(pa.string(), pa.int32())),
-        ("digest", pa.binary(16)),  # exact identity of the compared text
+        ("digest", pa.binary(16)),  # digest of the compared text, for exact duplicates
         ("bands", pa.binary()),  # packed little-endian uint64, one per LSH band
         ("shingles", pa.binary()),  # packed little-endian uint32, distinct, ascending
         ("ngrams", pa.binary()),  # packed little-endian uint32 word hashes in order: prompt, 0, completion
-        ("embedding", pa.binary()),  # packed int8, one per dimension; null without a model
+        ("embedding", pa.binary()),  # packed int8, one per dimension; null without an embedding model
     ]
 )
-"""A chunk as staged. Rows are in (position, slot) order; text is scrubbed; every row is fingerprinted."""
+"""A staged chunk. Rows are in (position, slot) order; text is scrubbed; every row is fingerprinted."""
 
 
 def slot_id(request_id: str, slot: int) -> str:

@@ -1,9 +1,10 @@
-"""Verdicts in chunk order: what staging rejected, what repeats a kept row, what touches an evaluation set, what is too much."""
+"""Verdicts in chunk order: rejected are rows with a flag, rows that repeat or quote another text, and rows beyond a quota."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from synth_ray.admit.copies import CopyDetector
 from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.check.checker import first_dropped
 from synth_ray.dedup.columns import runs_in
+from synth_ray.dedup.datasketch_parameters import banding_of
 from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.embedding import vectors_in
 from synth_ray.dedup.hashing import U32, Array
@@ -42,14 +44,22 @@ _REASONS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class KeptRows:
+    """Memory of the kept rows: the duplicate index, and the split-leak guard."""
+
+    index: Index
+    guard: SplitLeakGuard
+
+
 class Admission:
     """Decides staged rows. `real` rows (scrubbed and fingerprinted) are indexed first and always kept.
 
-    `drop` are the flags that reject a row, `copies` the real records that no row may repeat. `evals` are the evaluation sets by
-    name; `quoted` counts the rows, whatever else became of them, that quote each. `room` is how many rows each cell still takes:
-    it is counted down, and a row of a cell without room is rejected(over_quota). A row near a kept row of another split, or
-    sharing a long n-gram with one across the line between training and evaluation, is rejected(cross_split), whichever of the
-    two is for training: nothing kept crosses splits, and nothing kept is taken back.
+    `drop` are the flags that reject a row; `copy_detector` finds rows that repeat a real record. `evals` are the evaluation sets
+    by name; `contaminated_by_set` counts the rows that quote each, including rows rejected for another reason. `remaining_rows`
+    is how many more rows each cell takes: it is counted down, and a row of a full cell is rejected(over_quota). A row that
+    repeats a kept row of another split, or shares a long n-gram with one on the other side of the train/evaluation boundary, is
+    rejected(cross_split), whichever of the two is the training row: no kept rows leak between splits, and a kept row stays kept.
     """
 
     def __init__(
@@ -60,15 +70,14 @@ class Admission:
         real: pa.Table,
         remaining_rows: Array | None = None,
         evals: Mapping[str, EvalTexts] | None = None,
-        index: Index | None = None,
-        guard: SplitLeakGuard | None = None,
+        kept: KeptRows | None = None,
         copy_detector: CopyDetector | None = None,
     ) -> None:
-        self._index = index or Index(dedup)
-        self._bands, self._drop = dedup.bands, frozenset(drop)
+        kept = kept or KeptRows(Index(dedup), SplitLeakGuard())
+        self._index, self._guard = kept.index, kept.guard
+        self._bands, self._drop = banding_of(dedup).bands, frozenset(drop)
         self._semantic_index = Meanings(dedup.semantic.threshold) if dedup.semantic is not None else None
         self._evals = evals or {}
-        self._guard = guard or SplitLeakGuard()
         self._copy_detector = copy_detector
         self.contaminated_by_set: Counter[str] = Counter(dict.fromkeys(self._evals, 0))
         self._remaining_rows = remaining_rows if remaining_rows is not None else np.array([_UNLIMITED], np.int64)
@@ -77,7 +86,7 @@ class Admission:
             self._keep(real, batch, self._index.apply(batch))
 
     def stop_rejecting_on(self, flag: str) -> None:
-        """From here on this flag rejects nothing."""
+        """From now on this flag rejects no row."""
         self._drop -= {flag}
 
     @property
@@ -92,7 +101,7 @@ class Admission:
     def decide(self, staged: pa.Table, cells: Array | None = None, *, remaining_rows: Array | None = None) -> pa.Table:
         """A verdict per row, in the rows' order; see VERDICTS. Call with chunks in order, each once.
 
-        `cells` is each row's place in `room`; left out, the first. Another `room` is for rows that no target counts.
+        `cells` is each row's index in `remaining_rows`; left out, 0. Pass other `remaining_rows` for rows that no target counts.
         """
         cells = cells if cells is not None else np.zeros(staged.num_rows, np.int64)
         decided = _VerdictBuilder(staged, self._drop)
@@ -136,20 +145,20 @@ class Admission:
         rows = decided.open_rows
         for place in np.flatnonzero(decisions.code != NEW).tolist():
             row, code, kept = int(rows[place]), int(decisions.code[place]), int(decisions.number[place])
-            by_meaning = code == BARRED and decisions.similarity[place] > 0
-            long = code == BARRED and not by_meaning
+            is_semantic = code == BARRED and decisions.similarity[place] > 0
+            is_leak = code == BARRED and not is_semantic
             decided.reject(
-                row, Reason.SEMANTIC_DUPLICATE if by_meaning else _REASONS[code], "shares a long n-gram" if long else None
+                row, Reason.SEMANTIC_DUPLICATE if is_semantic else _REASONS[code], "shares a long n-gram" if is_leak else None
             )
             if 0 <= kept < self._index.kept:
                 if self._index.splits.array[kept] != batch.splits[place]:
                     decided.reasons[row] = Reason.CROSS_SPLIT.value
                 decided.witness[row] = self._index.ids.array[kept].tobytes().hex()
-                decided.similarity[row] = float(decisions.similarity[place]) if not long else None
+                decided.similarity[row] = float(decisions.similarity[place]) if not is_leak else None
 
 
 class _VerdictBuilder:
-    """The verdicts of one chunk while they are being found. The first reason of a row stays."""
+    """Collects the verdicts of one chunk. A row keeps its first reason."""
 
     def __init__(self, staged: pa.Table, drop: Collection[str]) -> None:
         self.staged = staged
@@ -164,7 +173,7 @@ class _VerdictBuilder:
 
     @property
     def open_rows(self) -> Any:
-        """The rows that nothing has rejected when this is first asked."""
+        """The rows without a reason at the first access; computed once."""
         if self._open is None:
             self._open = np.flatnonzero([reason is None for reason in self.reasons])
         return self._open

@@ -1,4 +1,4 @@
-"""Rows that repeat a real record they were to stand in for, and canaries that came out of the teacher's answers."""
+"""Finds rows that repeat a real record instead of standing in for one, and canaries that leaked into the teacher's answers."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from synth_ray.records import Origin, digest, fields_of
 
 HashWords = Callable[[pa.Array], tuple[Any, Any]]
 
-LONGEST_RUN = 8
-_CANARY_SYLLABLES = 5  # of its words in a row: no other text has them
+_COVERAGE_NGRAM = 8
+_CANARY_NGRAM = 5  # consecutive words of a canary: no other text has them
 
 
 class CopyDetector:
-    """The real records of a run. Law: a row is found when it is a record that fewer than `rarer_than` are, when a text of its
-    shares `longest_run` words in a row with a rare text, holds a share of `coverage` of one in runs of eight words, or is one;
-    case, spacing and punctuation do not count. What many records say is nobody's.
+    """The real records of a run, in memory at 16 bytes per word.
 
-    `records` are curated as rows are; held in memory, 16 bytes a word. `endings` are the canaries' own.
+    Law: a row is a copy when it equals a rare record, or when one of its texts equals a rare text, shares `longest_run`
+    consecutive words with one, or covers a share `coverage` of one with its 8-grams. Rare: in fewer than `rarer_than` records,
+    since what many records say identifies nobody. Case, spacing and punctuation do not count.
+
+    `records` must be scrubbed as the rows are. `canary_suffixes` are the endings of the planted canaries.
     """
 
     def __init__(
@@ -38,40 +40,39 @@ class CopyDetector:
             known[_identity(record, shield.kinds)] += 1
             texts.update({_plain(record.get(name)) for name in shield.texts} - {""})
         self._rare = {name for name, n in known.items() if n < shield.rarer_than}
-        section = Decontaminate(ngram=shield.longest_run, coverage_ngram=LONGEST_RUN, coverage=shield.coverage)
+        section = Decontaminate(ngram=shield.longest_run, coverage_ngram=_COVERAGE_NGRAM, coverage=shield.coverage)
         self._texts = _texts([text for text, n in texts.items() if n < shield.rarer_than], section, hash_words)
         self._canary_suffixes = {
-            suffix: _texts([suffix], Decontaminate(ngram=_CANARY_SYLLABLES, coverage=1.0), hash_words)
-            for suffix in canary_suffixes
+            suffix: _texts([suffix], Decontaminate(ngram=_CANARY_NGRAM, coverage=1.0), hash_words) for suffix in canary_suffixes
         }
         self.counts: Counter[str] = Counter()
         self.canaries: set[str] = set()
 
     @property
     def planted(self) -> int:
-        """Canaries there are to be found."""
+        """The number of planted canaries."""
         return len(self._canary_suffixes)
 
     def find_copies(self, staged: pa.Table) -> dict[int, str]:
-        """Rows of a chunk that are copies, and of what: record, text, canary. Real rows stand in for nothing."""
-        both = zip(fields_of(staged), staged["origin"].to_pylist(), strict=True)
-        rows = {row: fields for row, (fields, origin) in enumerate(both) if origin == Origin.SYNTHETIC.value}
+        """Copies in a chunk: row index to what it repeats (record, text or canary). Real rows are never copies."""
+        staged_fields = zip(fields_of(staged), staged["origin"].to_pylist(), strict=True)
+        rows = {row: fields for row, (fields, origin) in enumerate(staged_fields) if origin == Origin.SYNTHETIC.value}
         copies = {row: "record" for row, fields in rows.items() if _identity(fields, self._shield.kinds) in self._rare}
         owners = [row for row in rows for _ in self._shield.texts]
         texts = [str(fields.get(name) or "") for fields in rows.values() for name in self._shield.texts]
         word_hashes = self._hash_words(pa.array(texts, pa.large_string()))
         if owners:
-            copies |= {owners[at]: "text" for at in np.flatnonzero(self._texts.quoted_by(*word_hashes)).tolist()}
-            for ending, planted in self._canary_suffixes.items():
-                leaked = {owners[at]: "canary" for at in np.flatnonzero(planted.quoted_by(*word_hashes)).tolist()}
-                self.canaries |= {ending} if leaked else set()
+            copies |= {owners[index]: "text" for index in np.flatnonzero(self._texts.quoted_by(*word_hashes)).tolist()}
+            for suffix, planted in self._canary_suffixes.items():
+                leaked = {owners[index]: "canary" for index in np.flatnonzero(planted.quoted_by(*word_hashes)).tolist()}
+                self.canaries |= {suffix} if leaked else set()
                 copies |= leaked
         self.counts.update(copies.values())
         return copies
 
 
-def _texts(texts: Sequence[str], section: Decontaminate, read: HashWords) -> EvalTexts:
-    return EvalTexts(*read(pa.array(list(texts), pa.large_string())), section)
+def _texts(texts: Sequence[str], section: Decontaminate, hash_words: HashWords) -> EvalTexts:
+    return EvalTexts(*hash_words(pa.array(list(texts), pa.large_string())), section)
 
 
 def _identity(record: Mapping[str, Any], names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""No long n-gram on both sides of the line between training and evaluation."""
+"""Split-leak guard: no long n-gram is in both a training row and an evaluation row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synth_ray.dedup.table import Table
 from synth_ray.records import SPLITS, TRAIN
 
 LEAK_NGRAM = 13
-"""Words of the n-gram no two rows may share across that line."""
+"""Words in an n-gram that a training row and an evaluation row must not share."""
 
 _TRAIN = SPLITS.index(TRAIN)
 _NOT_KEPT = 2**62
@@ -21,7 +21,7 @@ _BATCH_PAIRS = 1 << 22
 
 
 class SplitLeakGuard:
-    """The long n-grams of the kept rows of either side, about nine bytes each: 1.6 KB for a row of 200 words."""
+    """The long n-grams of the kept rows of each side: about nine bytes each, 1.6 KB for a row of 200 words."""
 
     def __init__(self) -> None:
         self._sides = {side: Table(value=U8) for side in (True, False)}
@@ -31,23 +31,23 @@ class SplitLeakGuard:
         return sum(table.nbytes for table in self._sides.values())
 
     def state(self) -> dict[str, Array]:
-        """Both sides as arrays, for a snapshot."""
+        """The n-grams of both sides as arrays, for a snapshot."""
         entries = {_array_name(side): table.entries() for side, table in self._sides.items()}
         return {f"{name}_{part}": entry[part] for name, entry in entries.items() for part in ("his", "los")}
 
     def load(self, state: Mapping[str, Array]) -> None:
-        """Hold what another guard held, besides what is here."""
+        """Add the n-grams of another guard's `state`."""
         for side, table in self._sides.items():
             his, los = (state[f"{_array_name(side)}_{part}"] for part in ("his", "los"))
             keys = his.astype(U64) << U64(32) | los.astype(U64) << U64(16)
             table.insert(keys, np.zeros(len(keys), U8), cap=1)
 
     def blockers(self, words: Array, ends: Array, splits: Array) -> Bars:
-        """What bars each row: a kept row of the other side, or an earlier row of the same batch, should that be kept."""
+        """The blockers of each row: a kept row of the other side, or an earlier row of this batch, if that one is kept."""
         hashes, rows, _ = ngrams(words, ends, LEAK_NGRAM)
         train = splits[rows] == _TRAIN
         by_kept = self._by_kept(hashes, rows, train)
-        # What a kept row bars is kept by nobody, and bars no other.
+        # A row blocked by a kept row is never kept, so it blocks no other: leave it out of the pairs.
         free = ~np.isin(rows, by_kept[0])
         barred = [by_kept, _by_batch(hashes[free], rows[free], train[free])]
         row, by = (np.concatenate(parts) for parts in zip(*barred, strict=True))
@@ -76,40 +76,40 @@ def _array_name(side: bool) -> str:
 
 
 def _by_batch(hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
-    """(row, -1 - earlier row) of every pair of rows of the two sides that share an n-gram.
+    """(row, -1 - earlier row) of every pair of rows of different sides that share an n-gram.
 
-    A sentence that many rows share is as many n-grams with the same rows: those are paired once.
+    A sentence that many rows share gives many n-grams with the same set of rows: each set is paired once.
     """
     size = int(rows.max()) + 1 if len(rows) else 1
-    waiting, pending = [np.zeros(0, np.int64)], 0
+    batches, pending = [np.zeros(0, np.int64)], 0
     for members, of_train in _shared(hashes, rows, train):
         train_members, other = members[of_train], members[~of_train]
-        waiting.append((np.maximum.outer(train_members, other) * size + np.minimum.outer(train_members, other)).ravel())
-        pending += len(waiting[-1])
+        batches.append((np.maximum.outer(train_members, other) * size + np.minimum.outer(train_members, other)).ravel())
+        pending += len(batches[-1])
         if pending > _BATCH_PAIRS:
-            waiting, pending = [np.unique(np.concatenate(waiting))], 0
-    pairs = np.unique(np.concatenate(waiting))
+            batches, pending = [np.unique(np.concatenate(batches))], 0
+    pairs = np.unique(np.concatenate(batches))
     return pairs // size, -1 - pairs % size
 
 
 def _shared(hashes: Array, rows: Array, train: Array) -> Iterator[tuple[Array, Array]]:
-    """Every set of rows of both sides that share some n-gram, and which of them are for training."""
+    """Every set of rows that share an n-gram and have both sides among them, with a mask of the training rows."""
     order = np.lexsort((rows, hashes))
     hashes, rows, train = hashes[order], rows[order], train[order]
-    once = _differs(hashes) | _differs(rows)
-    hashes, rows, train = hashes[once], rows[once], train[once]
+    is_first = _differs(hashes) | _differs(rows)
+    hashes, rows, train = hashes[is_first], rows[is_first], train[is_first]
     starts = np.flatnonzero(_differs(hashes))
     if not len(starts):
         return
     sizes = np.diff(np.append(starts, len(hashes)))
-    trained = np.add.reduceat(train.astype(np.int64), starts)
+    train_counts = np.add.reduceat(train.astype(np.int64), starts)
     sets = np.add.reduceat(fmix64(rows.astype(U64) + U64(1)), starts)
-    mixed = np.flatnonzero((trained > 0) & (trained < sizes))
+    mixed = np.flatnonzero((train_counts > 0) & (train_counts < sizes))
     for group in mixed[np.unique(sets[mixed], return_index=True)[1]].tolist():
         members = slice(starts[group], starts[group] + sizes[group])
         yield rows[members], train[members]
 
 
 def _differs(entries: Array) -> Array:
-    """Whether each entry is another than the one before it."""
+    """True where an entry differs from the one before it, and for the first."""
     return np.concatenate(([True], entries[1:] != entries[:-1]))[: len(entries)]

@@ -1,4 +1,4 @@
-"""Several servers, each asked for as much as it bears: how many requests are in flight to which."""
+"""How many requests are in flight to each of several servers: adapted to what each of them can take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 _START_LIMIT = 16.0
 _DECREASE_FACTOR = 0.7
-_MAX_LATENCY_RATIO = 4.0  # times the best smoothed latency, beyond which more in flight only makes a queue
+_MAX_LATENCY_RATIO = 4.0  # times the best smoothed latency; above it, more requests in flight only lengthen the server's queue
 _LATENCY_SMOOTHING = 0.05
 _RETRY_S = 5.0
 _MAX_RETRY_S = 60.0
@@ -19,7 +19,7 @@ _MAX_RETRY_S = 60.0
 
 @dataclass(slots=True)
 class EndpointState:
-    """One server. `limit` is what it bears by its answers so far."""
+    """One server. `limit` is the number of requests it can take, as estimated from its replies so far."""
 
     url: str
     limit: float
@@ -33,10 +33,11 @@ class EndpointState:
 
 
 class EndpointLimiter:
-    """Additive increase, multiplicative decrease (Chiu & Jain, 1989), after a start that doubles until the first refusal.
+    """Additive increase, multiplicative decrease (Chiu & Jain, 1989), after a slow start that doubles until the first refusal.
 
-    Law: no lane holds more than its limit, no limit passes `most`; who waits is served in order, by the emptiest lane. A lane
-    that fails to connect is left alone for a while that grows.
+    Law: no endpoint has more requests in flight than its limit, and no limit exceeds `max_limit`; callers are served in order,
+    each by the least loaded endpoint. An endpoint that cannot be connected to is skipped for a pause that grows with every
+    failure.
     """
 
     def __init__(self, urls: Sequence[str], *, max_limit: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,14 +57,14 @@ class EndpointLimiter:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[EndpointState]:
-        """The emptiest lane with room, once there is one. Leaving it frees the place."""
+        """Context manager: waits for a free place and yields the least loaded endpoint; the place is freed on exit."""
         while (lane := self._choose_free()) is None:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             try:
                 await asyncio.wait_for(turn, self._next_retry_s())
             except TimeoutError:
-                pass  # a lane has cooled down
+                pass  # an endpoint may be tried again
             finally:
                 if turn in self._waiting:
                     self._waiting.remove(turn)
@@ -103,15 +104,16 @@ class EndpointLimiter:
             self._wake()
 
     def on_overload(self, endpoint: EndpointState, *, wait_s: float = 0.0) -> None:
-        """It said that it is asked too much (429, 5xx, a timeout): fewer from now on, and none before `wait_s`."""
+        """The server reported overload (429, 5xx, a timeout): lower its limit, and send nothing before `wait_s` has passed."""
         now = self._clock()
         endpoint.left_slow_start = True
-        if now - endpoint.decreased_at >= max(0.5, endpoint.latency):  # one cut for all that was in flight when it said so
+        # at most one decrease for all requests that were in flight at that moment
+        if now - endpoint.decreased_at >= max(0.5, endpoint.latency):
             endpoint.limit, endpoint.decreased_at = max(1.0, endpoint.limit * _DECREASE_FACTOR), now
         endpoint.retry_at = max(endpoint.retry_at, now + wait_s)
 
     def on_connect_error(self, endpoint: EndpointState) -> None:
-        """Nobody answers there."""
+        """The connection failed: nobody listens there."""
         endpoint.failures += 1
         self.on_overload(
             endpoint, wait_s=min(_MAX_RETRY_S, _RETRY_S * 2 ** (endpoint.failures - 1)) if len(self.endpoints) > 1 else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from synth_ray.ask.teacher import Prompt, Teacher
@@ -15,18 +16,31 @@ from synth_ray.recipes.contract import Completion, Constraint, Recipe
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
 
 AnswerRecorder = Callable[[Request, str, list[Completion]], None]
-"""Told of every finished ask: its request, its key, its answers."""
+"""Called for every finished ask with its request, its key and its answers."""
 
 NO_ANSWERS: Mapping[str, list[Completion]] = {}
-NO_PRICES: Mapping[str, tuple[float, float]] = {}
 
 
 def _no_recorder(_request: Request, _key: str, _answers: list[Completion]) -> None:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class RoleRules:
+    """Which role answers as a request's teacher (by the request's id), and what its tokens cost.
+
+    `prices`: US dollars per million prompt and completion tokens, by role.
+    """
+
+    teacher_of: Callable[[str], str] = lambda _: "teacher"
+    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+DEFAULT_ROLES = RoleRules()
+
+
 class Asker:
-    """Turns requests into outcomes. Holds no request: any number may run at once."""
+    """Turns requests into outcomes. It has no state per request, so any number may run at once."""
 
     def __init__(
         self,
@@ -36,17 +50,14 @@ class Asker:
         teachers: Mapping[str, Teacher],
         sampling: Sampling,
         deadline_s: float,
-        teacher_of: Callable[[str], str] = lambda _: "teacher",
-        prices: Mapping[str, tuple[float, float]] = NO_PRICES,
+        roles: RoleRules = DEFAULT_ROLES,
         record: AnswerRecorder = _no_recorder,
     ) -> None:
-        """`teacher_of` names the role that answers for the teacher, by the request's id; `prices` are per million tokens."""
         self._recipe = recipe
         self._options = options
         self._teachers = teachers
         self._sampling = sampling.model_dump()
-        self._teacher_of = teacher_of
-        self._prices = prices
+        self._roles = roles
         self._deadline_s = deadline_s
         self._record = record
 
@@ -59,18 +70,20 @@ class Asker:
             teachers=teachers,
             sampling=job.sampling,
             deadline_s=job.limits.request_deadline_s,
-            teacher_of=lambda request: teacher_role(job.models.teacher_of(request)),
-            prices={role: model.usd_per_1m for role, model in job.models.by_role().items()},
+            roles=RoleRules(
+                teacher_of=lambda request: teacher_role(job.models.teacher_of(request)),
+                prices={role: model.usd_per_1m for role, model in job.models.by_role().items()},
+            ),
             record=record,
         )
 
     async def run(self, request: Request, journalled: Mapping[str, list[Completion]] = NO_ANSWERS) -> Outcome:
-        """The outcome of one request. Raises EngineDead alone: everything else is data.
+        """The outcome of one request. Raises only EngineDied: every other failure is recorded in the outcome.
 
-        An ask whose key is in `recalled` was answered before an interruption and is not asked again.
+        An ask whose key is in `journalled` was answered before an interruption and is not sent again.
         """
-        role = self._teacher_of(request.id)
-        ask = _RequestAsks(request, self._teachers, role, self._sampling, journalled, self._record, self._prices)
+        role = self._roles.teacher_of(request.id)
+        ask = _RequestAsks(request, self._teachers, role, self._sampling, journalled, self._record, self._roles.prices)
         try:
             async with asyncio.timeout(self._deadline_s):
                 drafts = await self._recipe.make(request, ask, self._options)
@@ -82,13 +95,14 @@ class Asker:
         except EngineDied:
             raise
         except Exception as error:
-            # A recipe is user code: its bug costs its row, is counted, and its message may quote the row.
+            # A recipe is user code: an exception costs this request's rows and is counted; its message may quote the row, so only
+            # the type is kept.
             drafts, reason, detail = [], Reason.RECIPE_ERROR, type(error).__name__
         return ask.outcome(drafts[: request.slots], reason, detail)
 
 
 class _RequestAsks:
-    """The `ask` of one request: names its asks, merges sampling keys, counts tokens."""
+    """The `ask` object of one request: computes keys, merges sampling options, counts tokens and cost."""
 
     def __init__(
         self,
@@ -147,7 +161,7 @@ class _RequestAsks:
         )
 
     def _key(self, *parts: Any) -> str:
-        """By what is asked and how often it was: asks that run side by side must not be told apart by their timing."""
+        """The key depends on what is asked and how often it was asked before, never on timing: asks may run side by side."""
         key = digest("ask", self._request.id, self._request.random_seed, *parts)
         times = self._times_asked[key] = self._times_asked.get(key, 0) + 1
         return key if times == 1 else digest(key, times)

@@ -1,4 +1,4 @@
-"""A model behind a provider's batch API: what is asked at one time goes up together and comes back within a day."""
+"""A model behind a provider's batch API: asks are collected into batches, which are answered within a day."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ Lines = dict[str, dict[str, Any]]
 
 @dataclass(eq=False, slots=True)
 class _PendingAsk:
-    """One ask on its way: its line of the file, and how many batches did not answer it; `before` of them in earlier runs."""
+    """One pending ask: its line of the batch file, and how many batches ended without answering it, `earlier_tries` of them in
+    earlier runs.
+    """
 
     key: str
     n: int
@@ -39,9 +41,8 @@ class _PendingAsk:
 
 class BatchApiTeacher:
     """Law: an ask is sent again only when the batch that held it ended without its answer; whatever was sent before a crash is
-    found again at the provider and collected. Ids are the asks' own, the same in every run.
-
-    A batch goes up when it is full, or when nothing was asked for `batch.quiet_s`: requests at one step of a recipe go together.
+    found at the provider and collected. Custom ids are the asks' keys, the same in every run. A batch is sent when it is full, or
+    when nothing was asked for `batch.quiet_s`, so that requests at one step of a recipe go together.
     """
 
     def __init__(self, model: Model, storage: Storage | None = None) -> None:
@@ -61,7 +62,9 @@ class BatchApiTeacher:
         self._failure = ""
 
     def open(self) -> TeacherFacts:
-        """Look up what earlier runs sent. Raises Absent without the key; the provider is called when something is asked."""
+        """Load the records of batches that earlier runs sent. Raises MissingResource without the key. The provider is called at
+        the first ask.
+        """
         headers_of("batch", self._section.key_env)
         records = list(self._records.all())
         for record in records:
@@ -100,7 +103,7 @@ class BatchApiTeacher:
         return json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
     def _bind_to_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The provider's connections live on an event loop, and are made again for another one."""
+        """HTTP connections belong to an event loop; open new ones when the loop is another one."""
         if self._loop is not loop:
             self._loop, self._provider = loop, BatchProvider(self._model)
 
@@ -116,7 +119,7 @@ class BatchApiTeacher:
         return task
 
     async def _fail_all_on_error(self, work: Coroutine[Any, Any, None]) -> None:
-        """What ends a batch's work ends the teacher: who waits for that batch would wait for ever."""
+        """Any error in a batch task fails every pending ask, so that no caller waits for ever."""
         try:
             await work
         except Exception as error:
@@ -124,7 +127,7 @@ class BatchApiTeacher:
             for pending in self._waiting:
                 _resolve(pending, EngineDied(self._failure))
 
-    # Going up.
+    # Sending.
 
     def _gather(self, pending: _PendingAsk) -> None:
         self._gathering.append(pending)
@@ -146,7 +149,7 @@ class BatchApiTeacher:
         return len(self._gathering) >= self._section.part_requests or self._bytes >= self._section.part_bytes
 
     def _part(self) -> list[_PendingAsk]:
-        """What has gathered, up to what one batch may hold."""
+        """The pending asks for the next batch, up to its size limits."""
         part: list[_PendingAsk] = []
         size = 0
         while self._gathering and len(part) < self._section.part_requests:
@@ -168,10 +171,10 @@ class BatchApiTeacher:
         for pending in part:
             self._resolve_or_retry(pending, lines.get(pending.key))
 
-    # Coming back.
+    # Receiving.
 
     async def _resume_sent(self, pending: _PendingAsk) -> None:
-        """An ask that an earlier run sent: the answer of whichever of its batches has one."""
+        """Resolve an ask that an earlier run sent, with the answer of whichever of its batches has one."""
         answers = [lines for record in self._sent[pending.key] if (lines := await self._wait_until_ended(record)) is not None]
         replies = [reply for lines in answers if (reply := _reply(lines.get(pending.key), pending.n)) is not None]
         if replies:
@@ -181,13 +184,13 @@ class BatchApiTeacher:
             self._gather(pending)
 
     async def _wait_until_ended(self, record: BatchRecord) -> Lines | None:
-        """Every ask of a batch waits for the one look at it."""
+        """One task per batch polls for its end; every ask of the batch awaits that task."""
         if record.name not in self._ended:
             self._ended[record.name] = asyncio.get_running_loop().create_task(self._find_or_forget(record))
         return await self._ended[record.name]
 
     async def _find_or_forget(self, record: BatchRecord) -> Lines | None:
-        """What became of a batch of an earlier run; None where it was never created: the provider does not know it."""
+        """The state of a batch of an earlier run; None where the provider does not know it, because it was never created."""
         if not record.batch:
             record = replace(record, batch=await self._require_provider.find(record.name))
             if not record.batch:
@@ -197,14 +200,14 @@ class BatchApiTeacher:
         return await self._lines(record)
 
     async def _lines(self, record: BatchRecord) -> Lines:
-        """Result lines of a batch that has ended, however it ended, by the asks' own ids."""
+        """Result lines of an ended batch, however it ended, by custom id."""
         provider = self._require_provider
         batch = await provider.ended(record.batch)
         lines = [*await provider.lines(batch.get("error_file_id")), *await provider.lines(batch.get("output_file_id"))]
         return {line["custom_id"]: line for line in lines}
 
     def _resolve_or_retry(self, pending: _PendingAsk, line: dict[str, Any] | None) -> None:
-        """Hand the answer over; ask again what has none, in a later batch, as often as the job allows."""
+        """Resolve the ask with its result line; without one, send it again in a later batch, as often as the job allows."""
         reply = _reply(line, pending.n)
         if reply is not None:
             _resolve(pending, reply)
@@ -218,13 +221,13 @@ class BatchApiTeacher:
         return Load(running=len(self._waiting))
 
     def close(self) -> None:
-        """What is at the provider goes on there; the next run collects it."""
+        """Batches at the provider continue; the next run collects them."""
         if self._loop is not None and self._loop.is_running():
             self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in [*self._tasks, *self._ended.values()]])
 
 
 def _reply(line: dict[str, Any] | None, n: int) -> Reply | None:
-    """What a result line says; None where it says nothing, or that another try may do."""
+    """The reply in a result line; None where there is none or where a retry may succeed."""
     response = (line or {}).get("response") or {}
     status = int(response.get("status_code") or 0)
     if status == 200:

@@ -1,4 +1,4 @@
-"""A provider's batch endpoints, call by call: files up and down, batches created, listed and looked at."""
+"""A provider's batch endpoints: files uploaded and downloaded, batches created, listed and polled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from synth_ray.job.models import Model
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 METADATA_KEY = "synth_ray"
-"""Key of the metadata under which a batch carries its record's name."""
+"""Metadata key under which a batch carries the name of its record."""
 
 _WAIT_S, _MAX_WAIT_S = 0.5, 60.0
 _PAGE = 100
@@ -25,8 +25,8 @@ _DOWNLOADS = 12
 
 
 class BatchProvider:
-    """Law: a call is made again until it is answered; a refusal of the key or the model, or `dead_after_s` without any
-    reply, is a dead engine. Creating is never simply made again: a reply may be lost where the batch is not.
+    """Law: a call is retried until it is answered; a refused key or model, or no reply for `dead_after_s`, is a dead engine.
+    Creating a batch is never simply retried: the reply may be lost although the batch exists.
     """
 
     def __init__(self, model: Model) -> None:
@@ -53,14 +53,14 @@ class BatchProvider:
         while True:
             if (created := await self._try_call("POST", "/batches", json=body)) is not None:
                 return str(created["id"])
-            # No reply is no answer: the batch may be there.
+            # Without a reply the batch may exist all the same: look for it before creating another.
             await self._pause(tried)
             if existing := await self.find(name):
                 return existing
             tried += 1
 
     async def find(self, name: str) -> str:
-        """The id of the batch that carries this name, or nothing."""
+        """The id of the batch that carries this name; empty if there is none."""
         async for batch in self._listed():
             if (batch.get("metadata") or {}).get(METADATA_KEY) == name:
                 return str(batch["id"])
@@ -77,7 +77,7 @@ class BatchProvider:
             after = page["data"][-1]["id"]
 
     async def ended(self, batch: str) -> dict[str, Any]:
-        """Wait for a batch's end."""
+        """Poll until the batch has ended; returns its status."""
         pause = self._section.poll_s
         while True:
             status: dict[str, Any] = await self._call("GET", f"/batches/{batch}")
@@ -87,7 +87,7 @@ class BatchProvider:
             pause = min(1.3 * pause, 10 * self._section.poll_s)
 
     async def lines(self, file: str | None) -> list[dict[str, Any]]:
-        """The lines of a result file. One that comes down torn is fetched again: its answers are paid for."""
+        """The lines of a result file. A truncated download is fetched again: its answers are paid for."""
         size = (await self._call("GET", f"/files/{file}")).get("bytes") if file else None
         lines: list[dict[str, Any]] = []
         for tried in range(_DOWNLOADS if file else 0):
@@ -112,7 +112,7 @@ class BatchProvider:
             tried += 1
 
     async def _try_call(self, method: str, path: str, *, plain: bool = False, **options: Any) -> Any:
-        """The reply, or None where there was none that tells anything."""
+        """The reply; None for a failure that may pass."""
         try:
             reply = await self._client.request(method, path, **options)
         except httpx.HTTPError:

@@ -20,7 +20,7 @@ BATCHES = "_synth/batches/"
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """One batch. `batch` is empty until the provider's answer to its creation was heard."""
+    """One batch. `batch` is empty until the provider has confirmed its creation."""
 
     name: str
     ids: tuple[str, ...]
@@ -28,12 +28,12 @@ class BatchRecord:
 
 
 def name_of(ids: Iterable[str], tries: Iterable[int]) -> str:
-    """The same requests in the same try have one name, in whichever run they are sent."""
+    """The same requests in the same try have the same name, in whichever run they are sent."""
     return digest("batch", sorted(zip(ids, tries, strict=True)))
 
 
 class BatchRecords:
-    """Without a store, as in a preview, nothing is kept and nothing is found."""
+    """Records of the output's store. Without a store, as in a preview, nothing is kept."""
 
     def __init__(self, storage: Storage | None) -> None:
         self._storage = storage

@@ -25,15 +25,15 @@ _WAIT_S, _MAX_WAIT_S = 0.5, 30.0
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """No answer yet. A server that only said it is busy has done no work: such tries do not count."""
+    """No answer yet: retry after `wait_s`. A busy server (429) has done no work, so such tries do not count (`uses_retry`)."""
 
     wait_s: float = 0.0
     uses_retry: bool = True
 
 
 class EndpointTeacher:
-    """Law: an ask is answered, or fails for a reason of its own; a server that refuses the key or the model, or answers nobody
-    for `endpoint.dead_after_s`, is a dead engine. Secrets come from the environment and are in no error.
+    """Law: an ask is answered, or fails for a reason of its own; a server that refuses the key or the model, or sends no reply
+    for `endpoint.dead_after_s`, is a dead engine. Secrets come from the environment and appear in no error.
     """
 
     def __init__(self, model: Model) -> None:
@@ -47,7 +47,9 @@ class EndpointTeacher:
         self._retries = float(_FIRST_RETRIES)
 
     def open(self) -> TeacherFacts:
-        """Ask every URL for its models. Raises Absent where none answers, or where the key or the model is not there."""
+        """Fetch the model list of every URL. Raises MissingResource where none replies, or where the key or the model is not
+        there.
+        """
         began = time.monotonic()
         answers = [models for url in self._urls if (models := self._fetch_model_info(url)) is not None]
         if not answers:
@@ -108,7 +110,7 @@ class EndpointTeacher:
             await asyncio.sleep(max(got.wait_s, pause))
 
     def _limiter_on_loop(self) -> EndpointLimiter:
-        """Made where the event loop is, and again for another one."""
+        """The limiter belongs to an event loop; make a new one for another loop."""
         loop = asyncio.get_running_loop()
         if self._limiter is None or self._client is None or self._loop is not loop:
             self._loop = loop
@@ -126,7 +128,7 @@ class EndpointTeacher:
             )
 
     async def _try(self, endpoint: EndpointState, body: Mapping[str, Any], n: int) -> list[Completion] | RetryLater:
-        """The answers, or that it is to be tried again. Raises AskFailed, EngineDead for what no other try mends."""
+        """The answers, or RetryLater. Raises AskFailed or EngineDied for errors that no retry mends."""
         lanes, client = self._limiter_on_loop(), self._client
         assert client is not None
         began = time.monotonic()
@@ -156,11 +158,11 @@ class EndpointTeacher:
         return Load(running=lanes.running, waiting=lanes.waiting) if lanes is not None else Load()
 
     def close(self) -> None:
-        pass  # connections end with the event loop that holds them
+        pass  # connections are closed with the event loop that owns them
 
 
 def _read(reply: httpx.Response) -> Any:
-    """What a reply says; None for one that is cut off."""
+    """The body of a reply; None if it is truncated."""
     try:
         return reply.json()
     except ValueError:
@@ -170,5 +172,5 @@ def _read(reply: httpx.Response) -> Any:
 def _retry_after(reply: httpx.Response) -> float:
     try:
         return min(_MAX_WAIT_S, max(0.0, float(reply.headers.get("retry-after", "0"))))
-    except ValueError:  # a date: rare, and waiting by our own pace will do
+    except ValueError:  # an HTTP date is rare; our own backoff will do
         return 0.0

@@ -1,4 +1,4 @@
-"""From a job's models to engines that answer: one for each different model, whoever asks it."""
+"""From a job's models to running engines: one for each distinct model, whichever roles use it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from synth_ray.recipes.contract import Completion
 from synth_ray.storage import Storage
 
 CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
-"""Set by Ray to what an actor was given."""
+"""Set by Ray to the accelerators an actor was given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What answers for a role: its teacher, the engine behind it, which others may share, and what that is."""
+    """What answers for a role: its teacher, the engine behind it (roles may share one), and the engine's facts."""
 
     teacher: Teacher
     engine: Teacher
@@ -27,7 +27,7 @@ class Engine:
 
 
 def open_engines(models: Mapping[str, Model], storage: Storage | None = None) -> dict[str, Engine]:
-    """An open engine for every role. `storage` is the output's, for an engine that keeps records there."""
+    """Start an engine for every role. `storage` is the output's store, for engines that keep records there."""
     alike: dict[str, list[Model]] = {}
     for model in models.values():
         alike.setdefault(model.engine_key, []).append(model)
@@ -40,7 +40,8 @@ def open_engines(models: Mapping[str, Model], storage: Storage | None = None) ->
         )
         for models_of_engine, own in zip(alike.values(), devices, strict=True)
     ]
-    # On accelerators of their own they start together; on shared ones each takes its part of what is free when it looks.
+    # On accelerators of their own the engines start in parallel; on shared ones in turn, for each sizes its cache by what is
+    # free.
     with ThreadPoolExecutor(len(set(devices))) as starting:
         facts_of = dict(
             zip(alike, zip(teachers, starting.map(lambda teacher: teacher.open(), teachers), strict=True), strict=True)
@@ -53,7 +54,7 @@ def open_engines(models: Mapping[str, Model], storage: Storage | None = None) ->
 
 
 def assign_devices(models: Sequence[Model], visible: str) -> list[str]:
-    """Which of the visible accelerators each engine sees: its own where there are enough for all, else all the same."""
+    """The accelerators each engine sees: its own where there are enough for all, else all engines see the same."""
     accelerators = [name for name in visible.split(",") if name]
     spans = [model.devices if model.engine == "vllm" else 0 for model in models]
     if sum(spans) > len(accelerators):
@@ -63,16 +64,16 @@ def assign_devices(models: Sequence[Model], visible: str) -> list[str]:
 
 
 def unique_engines(engines: Mapping[str, Engine]) -> list[Engine]:
-    """Each engine once, however many roles ask it."""
+    """Each engine once, however many roles use it."""
     return list({id(engine.engine): engine for engine in engines.values()}.values())
 
 
 def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = (), devices: str = "") -> Teacher:
-    """The teacher a model section names; not opened yet.
+    """The teacher of a model section; not opened yet.
 
-    `storage` is the output's, for one that keeps records there. `adapters` are all that roles of its engine ask it with,
-    `devices` the accelerators it may see; left out, all that are here. vLLM gets a process of its own
-    (docs/decisions/0014), unless it asks Ray for its workers: those it finds from an actor only.
+    `storage` is the output's store, for a teacher that keeps records there. `adapters` are all LoRA adapters that roles of this
+    engine use; `devices` the accelerators it may see, all by default. vLLM runs in a process of its own (docs/decisions/0014),
+    unless Ray starts its workers: Ray finds those from an actor only.
     """
     if model.engine == "scripted":
         from synth_ray.ask.scripted_teacher import ScriptedTeacher
@@ -98,7 +99,7 @@ def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequ
 
 
 class LoraTeacher:
-    """An engine asked with one of its adapters. It is the others' too: who opened it closes it."""
+    """An engine used with one of its LoRA adapters. Closing is up to whoever opened the engine."""
 
     def __init__(self, engine: Teacher, adapter: str) -> None:
         self._engine, self._adapter = engine, adapter

@@ -1,7 +1,7 @@
 """The ask journal: finished asks, kept until their chunk commits, so that an interrupted request re-asks only what is missing.
 
-A recipe makes the same drafts from the same answers, so a resumed run replays it: an ask found here is not asked again.
-Segments hold text before scrubbing; they are deleted when their chunk commits (docs/threats.md says so).
+A recipe makes the same drafts from the same answers, so a resumed run replays it: an ask found here is not sent again. Segments
+hold text before scrubbing; they are deleted when their chunk commits (docs/threats.md).
 """
 
 from __future__ import annotations
@@ -27,19 +27,18 @@ Answers = dict[str, list[Completion]]
 
 _FOLDER = "_synth/asks"
 MAX_BUFFER_BYTES = 64 * 2**20
-"""Of finished asks that one replica may hold and has not written yet."""
+"""Limit of the finished asks that one replica keeps in memory until they are written."""
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Journal:
-    """One worker's journal. `note` is called from the recipes' loop; a thread of its own flushes.
+    """One worker's journal. `record` is called from the recipes' event loop; a thread flushes.
 
-    Law: work lost to a crash is at most one flush interval. A store that refuses a flush does not stop the run (the
-    journal only saves work), but the asks stay noted and the next flush tries again. It holds at
-    most `most_bytes`: at half of them a flush begins before its time, and what comes beyond all of them, because the
-    store takes nothing, is not noted and would be asked again after a crash.
+    Law: a crash loses at most one flush interval. A store that refuses a flush does not stop the run, for the journal only saves
+    work: the asks stay buffered and the next flush tries again. The buffer holds at most `max_bytes`: at half of that a flush
+    starts early; asks beyond the limit are not recorded and would be asked again after a crash.
     """
 
     def __init__(
@@ -76,12 +75,12 @@ class Journal:
                 self._wake.set()
 
     def drop(self, chunk: int) -> None:
-        """The chunk is committed: what is noted of it is not written any more."""
+        """Forget the buffered asks of a committed chunk."""
         with self._lock:
             self.nbytes -= _size(self._buffer.pop(chunk, ()))
 
     def flush(self) -> None:
-        """Write what was noted since the last flush: one segment per chunk, named by its content."""
+        """Write the asks recorded since the last flush: one segment per chunk, named by its content."""
         with self._lock:
             noted, self._buffer = self._buffer, {}
         for chunk, lines in sorted(noted.items()):
@@ -122,7 +121,7 @@ def read_journal(storage: Storage, chunk: int) -> dict[str, Answers]:
 
 
 def journalled_chunks(storage: Storage) -> Iterator[int]:
-    """The chunks of which anything is journalled, ascending."""
+    """The chunks that have journal segments, ascending."""
     last = -1
     for entry in storage.list(_FOLDER + "/"):
         chunk = int(entry.path.removeprefix(_FOLDER + "/").split("/")[0])
@@ -157,7 +156,7 @@ def _plain(answer: Completion) -> list[Any]:
 
 
 def open_journal(job: Job) -> Journal | None:
-    """The journal of one worker of the job, or none where the job keeps none."""
+    """The journal of one worker of the job, or None where the job keeps none."""
     if job.limits.journal_flush_s == 0:
         return None
     return Journal(open_output(job.output), flush_s=job.limits.journal_flush_s, on_error=_log_flush_error)

@@ -1,4 +1,4 @@
-"""The teacher of a job that asks nobody: it opens at once, and fails whoever asks it all the same."""
+"""The teacher of a job that asks no model: it opens at once, and every ask fails."""
 
 from __future__ import annotations
 

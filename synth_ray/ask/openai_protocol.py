@@ -1,4 +1,4 @@
-"""OpenAI's protocol for one ask: the body of a request, the completions in a reply, and what a refusal means."""
+"""OpenAI's protocol for one ask: the request body, the completions in a reply, and the meaning of an error status."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from synth_ray.records import Reason
 
 _STANDARD_KEYS = ("temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty", "stop")
 _VLLM_ONLY_DEFAULTS = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
-"""Sampling keys that only vLLM's server knows, and the values that mean nothing."""
+"""Sampling keys that only vLLM's server knows, and the values that have no effect."""
 
 _TOO_LONG_MESSAGES = ("context length", "context_length", "maximum context", "too long", "max_model_len")
 
 
 def headers_of(section: str, key_env: str) -> dict[str, str]:
-    """The key, from the environment alone. Raises Absent where it is not there; `section` is the one that names it."""
+    """The authorization header, with the key from the environment. Raises MissingResource without it; `section` names the job's
+    section.
+    """
     if key_env and not os.environ.get(key_env):
         raise MissingResource(f"models.{section}.key_env: wanted a key in the environment variable {key_env}, got none; set it")
     return {"Authorization": f"Bearer {os.environ[key_env]}"} if key_env else {}
@@ -31,7 +33,7 @@ def path_of(model: Model) -> str:
 
 
 def request_body(model: Model, prompt: Prompt, *, is_vllm: bool) -> dict[str, Any]:
-    """Raises EngineDead for what the server does not take: every other ask would fail as this one."""
+    """The request body. Raises EngineDied for options the server does not support: every other ask would fail in the same way."""
     sampling = prompt.sampling
     body: dict[str, Any] = {"model": model.model, "n": prompt.n}
     if model.chat:
@@ -43,7 +45,7 @@ def request_body(model: Model, prompt: Prompt, *, is_vllm: bool) -> dict[str, An
         body |= {"logprobs": True, "top_logprobs": likely} if model.chat else {"logprobs": likely}
     if sampling.get("per_request_seed"):
         body["seed"] = int(prompt.key[:8], 16) & 0x7FFFFFFF
-    return body | _vllm_sampling(sampling, is_vllm) | _constraint(prompt.constraint, is_vllm)
+    return body | _vllm_sampling(sampling, is_vllm) | _template_kwargs(model, is_vllm) | _constraint(prompt.constraint, is_vllm)
 
 
 def _vllm_sampling(sampling: Mapping[str, Any], is_vllm: bool) -> dict[str, Any]:
@@ -54,6 +56,17 @@ def _vllm_sampling(sampling: Mapping[str, Any], is_vllm: bool) -> dict[str, Any]
             "out, or say flavour: vllm"
         )
     return wanted
+
+
+def _template_kwargs(model: Model, is_vllm: bool) -> dict[str, Any]:
+    if not model.chat_template_kwargs:
+        return {}
+    if not is_vllm:
+        raise EngineDied(
+            "models.chat_template_kwargs: wanted a server that takes them, got one that does not say it is vLLM; leave them out, "
+            "or say flavour: vllm"
+        )
+    return {"chat_template_kwargs": model.chat_template_kwargs}
 
 
 def _constraint(constraint: Constraint | None, is_vllm: bool) -> dict[str, Any]:
@@ -73,7 +86,7 @@ def _constraint(constraint: Constraint | None, is_vllm: bool) -> dict[str, Any]:
 
 
 def error_for_status(status: int, text: str) -> AskFailed | EngineDied:
-    """What a refusal means. The server's words may quote the prompt: only what they are about is told."""
+    """The error for a status. The server's text may quote the prompt, so only its kind is kept."""
     if status in (401, 403, 404):
         return EngineDied(f"models: wanted to be let in to the model, got HTTP {status}; check the key and the model's name")
     if any(mark in text[:2000].casefold() for mark in _TOO_LONG_MESSAGES):
@@ -82,7 +95,7 @@ def error_for_status(status: int, text: str) -> AskFailed | EngineDied:
 
 
 def completions_in(reply: Any, n: int) -> list[Completion] | None:
-    """The choices of a reply's body in their own order; None for one that is cut off or short of choices."""
+    """The choices of a reply in index order; None for a reply that is truncated or has too few choices."""
     try:
         choices = sorted(reply["choices"], key=lambda choice: choice.get("index", 0))
         texts = [choice["message"]["content"] or "" if "message" in choice else choice["text"] for choice in choices]
@@ -101,7 +114,7 @@ def completions_in(reply: Any, n: int) -> list[Completion] | None:
 
 
 def _logprobs(content: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
-    """As chat (`content`) or plain completions (`tokens`) tell them; None where they tell none."""
+    """Log-probabilities in chat (`content`) or plain completion (`tokens`) form; None where there are none."""
     if not content:
         return None
     if "tokens" in content:
@@ -121,14 +134,14 @@ def _logprobs(content: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:
 
 
 def _token_logprobs(token: str, logprob: float, top: list[tuple[str, float]]) -> dict[str, Any]:
-    """The likeliest, and among them the one that was said, as every teacher tells them; a server tells no token numbers."""
+    """One token with its likeliest alternatives, itself among them, in the form all teachers use. A server gives no token ids."""
     top = top if not top or token in dict(top) else [*top, (token, logprob)]
     likely = [{"token": token_, "id": None, "logprob": value} for token_, value in sorted(top, key=lambda pair: -pair[1])]
     return {"token": token, "id": None, "logprob": logprob, "top": likely}
 
 
 def split_tokens_by_length(tokens: int, texts: Sequence[str]) -> list[int]:
-    """A server tells the tokens of all choices together: each has its share by length, and the sum is exact."""
+    """A server reports the tokens of all choices together: divide them by text length, so that the sum is exact."""
     total = sum(map(len, texts)) or 1
     shares = [tokens * len(text) // total for text in texts]
     shares[0] += tokens - sum(shares)

@@ -1,4 +1,4 @@
-"""Outcomes as rows: the columns of a staged table that asking fills; the later stages fill the rest."""
+"""Outcomes as rows: asking fills these columns of the staged table; later stages fill the rest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from synth_ray.records import STAGED, Draft, Message, Origin, Outcome, Reason, Request, canonical_json, digest, slot_id
 
 POISON_DETAIL = "two engines died with this request alone in flight, and two with it among others"
-"""The detail of a row whose request kills engines."""
+"""The `detail` of a row whose request kills engines. It is stored and compared: do not reword it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _conversation(draft: Draft) -> list[Message]:
 
 
 def _text(value: str) -> str:
-    """Arrow strings are UTF-8: a lone surrogate, which a broken decoder can emit, becomes its escape."""
+    """Arrow strings are UTF-8: a lone surrogate, which a broken decoder can emit, becomes its escape sequence."""
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -91,6 +91,6 @@ def keep_positions(answers: AnsweredRows, positions: set[int]) -> AnsweredRows:
 
 
 def engine_failure(request: Request, detail: str) -> AnsweredRows:
-    """What a request comes to that ends as engine_error without an answer."""
+    """The rows of a request that ended as engine_error without an answer."""
     drafts = [Draft([], "", finish_reason="", reason=Reason.ENGINE_ERROR, detail=detail) for _ in range(request.slots)]
     return rows_by_chunk([Outcome(request, drafts)])[0]

@@ -1,6 +1,6 @@
 """A teacher that answers, delays, fails and dies as its script says; the same prompt key always gets the same answer.
 
-It ships: scale runs and fault drills use it where a model would only cost time.
+It is part of the product: scale runs and fault drills use it where a model would only cost time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _vocabulary(words: int) -> tuple[str, ...]:
 
 
 class ScriptedTeacher:
-    """See `job.models.Script` for what can be told. Needs no GPU, no model and no network."""
+    """Its behaviour is in `job.models.Script`. Needs no GPU, no model and no network."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -131,7 +131,7 @@ class ScriptedTeacher:
         return " ".join(draw.choices(_vocabulary(self._script.vocabulary), k=words))
 
     def _instance(self, schema: Mapping[str, Any], draw: random.Random) -> Any:
-        """A value of the schema's shape: enough of JSON Schema for the flat objects recipes ask for."""
+        """A random value of the schema's type: as much of JSON Schema as the flat objects of the recipes need."""
         if "enum" in schema:
             return draw.choice(list(schema["enum"]))
         kind = schema.get("type", "object")

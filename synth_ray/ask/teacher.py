@@ -12,7 +12,9 @@ from synth_ray.records import Message
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One ask. `key` is a digest of the request and the ask's number: it seeds what must repeat. `adapter` is a LoRA folder."""
+    """One ask. `key` is a digest of the request and the ask's number, and seeds what must be repeatable. `adapter` is a LoRA
+    folder.
+    """
 
     messages: list[Message]
     key: str
@@ -24,7 +26,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class ModelSize:
-    """What the roofline needs of a model, counted by the engine itself. Bytes are as loaded; of one token where said."""
+    """What the roofline needs to know of a model, as counted by the engine. Bytes are as loaded."""
 
     parameters: int
     weight_bytes: int
@@ -36,10 +38,10 @@ class ModelSize:
 
 @dataclass(frozen=True, slots=True)
 class TeacherFacts:
-    """What an opened teacher is: enough to size the work in flight and to fill the manifest.
+    """Facts of an opened teacher: enough to size the work in flight and to fill the manifest.
 
-    `kv_tokens` is what its KV cache holds, 0 where that is not known. `device` is the accelerator's name as its driver
-    tells it, `devices` how many of them the teacher spans. `size` is None where the roofline's formula does not hold.
+    `kv_tokens` is the size of its KV cache in tokens, 0 if unknown. `device` is the accelerator's name as its driver reports it,
+    `devices` how many of them the teacher spans. `size` is None where the roofline's formula does not apply.
     """
 
     engine: str
@@ -60,10 +62,10 @@ class TeacherFacts:
 class Load:
     """How busy a teacher has been since it opened: sums over engine steps, so that means can be taken over any span.
 
-    `running` and `waiting` count sequences as the engine's own scheduler does, `running_sum` adds up `running` over the
-    steps. `sequences` have ended with `sequence_tokens` in the KV cache (prompt and completion, cached prefixes once).
-    `starved_s` is time with nothing to step, `busy_s` with something, `cpu_s` the stepping thread's own processor time.
-    `recomputed` tokens were computed again after `preempted` preemptions.
+    `running` and `waiting` count sequences as the engine's own scheduler does; `running_sum` adds up `running` over the steps.
+    `sequences` have ended with `sequence_tokens` in the KV cache (prompt and completion, cached prefixes counted once). Seconds:
+    `starved_s` with nothing to step, `busy_s` with something, `cpu_s` the stepping thread's processor time. `recomputed` tokens
+    were computed again after `preempted` preemptions.
     """
 
     running: int = 0
@@ -80,11 +82,11 @@ class Load:
 
 
 class Teacher(Protocol):
-    """Something that answers.
+    """Something that answers. `open` may take minutes and is called once, in the process where the engine runs.
 
-    `open` may take minutes and is called once, where the engine lives. `answer` returns `prompt.n` completions in a
-    stable order; it raises AskFailed when this prompt alone is at fault and EngineDead when the engine is gone, in
-    which case no later call will ever answer. Cancelling an `answer` frees what it held in the engine.
+    `answer` returns `prompt.n` completions in a stable order. It raises AskFailed when only this prompt is at fault, and
+    EngineDied when the engine is gone: then no later call will be answered either. Cancelling an `answer` frees what it occupied
+    in the engine.
     """
 
     def open(self) -> TeacherFacts: ...

@@ -1,4 +1,4 @@
-"""One replica: its teachers, and an event loop on which the recipes of its requests run side by side."""
+"""One replica: its teachers, and the event loop on which the recipes of its requests run side by side."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from synth_ray.storage import Storage
 _MAX_PER_COLLECT = 2048
 
 _COALESCE_S, _COALESCE_ROWS = 0.2, 64
-"""Answers are handed over together, so many of them or after so long: a message costs the interpreter, which the engine's steps
-need, as much for one row as for fifty. What waits is far less than what a replica still holds."""
+"""Answers are collected for so many seconds, or until there are so many, and sent together: a message takes as long for one row
+as for fifty, from the interpreter that the engine's steps need.
+"""
 
 JournalledAnswers = Mapping[str, Answers]
 NO_JOURNALLED_ANSWERS: JournalledAnswers = {}
@@ -35,11 +36,11 @@ NO_JOURNALLED_ANSWERS: JournalledAnswers = {}
 class AskWorker:
     """Thread-safe: `submit` never waits, `collect` waits for at least one finished request.
 
-    A request begins, and its deadline with it, once no engine's own queue holds more than the engine runs at once: that
-    covers a step in which everything it runs ends. What has not begun can be taken back.
+    A request starts, and its deadline with it, once no engine has more sequences queued than it can run at once: enough for a
+    step in which everything that runs ends. Requests that have not started can be withdrawn.
 
-    An engine that dies ends the worker: once what was finished is collected, `collect` raises EngineDead. What was
-    submitted and not collected is then the caller's to ask again elsewhere.
+    An engine that dies ends the worker: once the finished requests are collected, `collect` raises EngineDied. The caller asks
+    the requests that were submitted and not collected elsewhere.
     """
 
     def __init__(self, job: Job, *, journal: Journal | None = None, storage: Storage | None = None) -> None:
@@ -57,7 +58,7 @@ class AskWorker:
 
     def open(self) -> dict[str, TeacherFacts]:
         """Start the engines and return the facts of each role."""
-        # pyarrow looks for pandas once, and loads it: a third of a second, which the engine's start hides.
+        # pyarrow imports pandas at its first array, which takes a third of a second: do it while the engine starts.
         threading.Thread(target=pa.array, args=([""],), name="pandas", daemon=True).start()
         engines = open_engines(self._job.models.by_role(), self._storage)
         self._teachers = {role: engine.teacher for role, engine in engines.items()}
@@ -70,19 +71,19 @@ class AskWorker:
         return {role: engine.facts for role, engine in engines.items()}
 
     def submit(self, requests: Iterable[Request], journalled: JournalledAnswers = NO_JOURNALLED_ANSWERS) -> None:
-        """Take requests. `recalled` holds, by request, the answers a journal kept of them."""
+        """Take requests. `journalled` holds answers of the journal, by request id."""
         self._loop.call_soon_threadsafe(self._enqueue, list(requests), journalled)
 
     def withdraw(self, limit: int) -> list[tuple[int, int]]:
-        """Hand back up to so many requests that have not begun, the last submitted first: their chunks and positions."""
+        """Give back up to `limit` requests that have not started, the last submitted first: their chunks and positions."""
         back: list[Request] = []
-        with suppress(IndexError):  # the loop may begin the last one meanwhile; a deque's ends are safe between threads
+        with suppress(IndexError):  # the event loop may start the last one meanwhile; a deque's ends are thread-safe
             while len(back) < limit:
                 back.append(self._backlog.pop()[0])
         return [(request.chunk, request.position) for request in back]
 
     def drop_journal(self, chunk: int) -> None:
-        """The chunk is committed: what the journal still holds of it is dropped."""
+        """Drop what the journal holds of a committed chunk."""
         if self._journal is not None:
             self._journal.drop(chunk)
 
@@ -98,7 +99,7 @@ class AskWorker:
                 task.add_done_callback(self._on_task_done)
 
     def _free_capacity(self) -> int:
-        """How many requests may begin now. With none on its way one always may: what ends begins the next."""
+        """How many requests may start now. With none running one always may: the next starts when a request ends."""
         loads = [(teacher.load(), max_running) for teacher, max_running in self._engines]
         asking = sum(load.running + load.waiting for load, _ in loads)
         about_to_ask = max(0, len(self._tasks) - asking)
@@ -141,7 +142,7 @@ class AskWorker:
             time.sleep(_COALESCE_S / 10)
 
     def flush(self) -> None:
-        """Write what the journal holds: for a process that is about to end."""
+        """Write the journal's buffer: for a process that is about to end."""
         if self._journal is not None:
             self._journal.flush()
 
@@ -158,7 +159,7 @@ class AskWorker:
             self._journal.close()
 
     async def _shut_down(self) -> None:
-        """Recipes that are still waiting end here, so that none is torn down half-way by the interpreter."""
+        """Cancel recipes that still wait, so that the interpreter's exit does not tear them down half-way."""
         self._backlog.clear()
         tasks = list(self._tasks)
         for task in tasks:

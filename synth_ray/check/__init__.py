@@ -1,5 +1,5 @@
-"""Check: does an answer parse, fit, end, make sense, and, where it can be shown, is it true?
+"""Check: is an answer parseable, complete, in the right language, sensible and, where this can be verified, true?
 
-In: a staged table. Out: the same with `flags`, and a `reason` where the policy drops. Law: flag first; a flag is a
-function of the row's own columns, so that staged text can be checked again. Not: comparing rows with each other.
+In: a staged table. Out: the same with `flags`, and a `reason` where the policy rejects. Law: flag first; a flag is a function of
+the row's own columns, so that staged text can be checked again. Not: comparing rows with each other.
 """

@@ -1,8 +1,8 @@
-"""How far a judge, or a labeller, can be trusted: agreement with gold labels beyond chance, with its interval.
+"""How far a judge or labeller can be trusted: chance-corrected agreement with gold labels, with its confidence interval.
 
-Cohen's kappa (1960); its large-sample standard error is that of Fleiss, Cohen and Everitt (1969). The corrected rate is that
-of Rogan and Gladen (1978), as Lee et al. (2025, arXiv 2511.21140) apply it to judges. Law: below the floor of rows, or below
-the least kappa, scores are advice and no gate.
+Cohen's kappa (1960); its large-sample standard error is that of Fleiss, Cohen and Everitt (1969). The corrected rate is that of
+Rogan and Gladen (1978), as Lee et al. (2025, arXiv 2511.21140) apply it to judges. Law: with fewer than MIN_GOLD gold rows, or a
+kappa below MIN_KAPPA, scores are advisory and reject nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Z_95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Kappa of two labellings and its 95 % interval; `observed` is the plain share of equal labels."""
+    """Cohen's kappa of two labellings with its 95 % interval. `observed` is the share of equal labels."""
 
     n: int
     observed: float
@@ -30,25 +30,27 @@ class Agreement:
 
     @property
     def is_advisory(self) -> bool:
-        """Whether scores of this labeller may only advise."""
+        """Whether scores of this labeller may only advise, and reject no row."""
         return self.n < MIN_GOLD or math.isnan(self.kappa) or self.kappa < MIN_KAPPA
 
     def summary(self) -> dict[str, Any]:
-        """For a manifest, beside `n`: what is not defined is null there."""
+        """The manifest's fields, without `n`. Undefined values (NaN) become None."""
         shares = {"observed": self.observed, "kappa": self.kappa, "low": self.low, "high": self.high}
         known = {name: None if math.isnan(value) else round(value, 4) for name, value in shares.items()}
         return known | {"advisory": self.is_advisory}
 
 
 def agreement(labels: Sequence[Hashable], gold: Sequence[Hashable]) -> Agreement:
-    """Of two labellings of the same rows. Kappa is NaN where both say one and the same label alone: no chance to beat."""
+    """Agreement of two labellings of the same rows. Kappa is NaN if both give one and the same label to every row. Raises
+    ValueError if there are no labels or the lengths differ.
+    """
     if len(labels) != len(gold) or not labels:
         raise ValueError(f"wanted as many labels as gold labels and at least one, got {len(labels)} and {len(gold)}")
     return agreement_of(Counter(zip(labels, gold, strict=True)))
 
 
 def agreement_of(pairs: Mapping[Any, int]) -> Agreement:
-    """As `agreement`, of the counts of (said, gold) pairs: however many rows, only different pairs are held."""
+    """As `agreement`, from counts of (label, gold label) pairs: memory grows with the number of different pairs, not of rows."""
     n = sum(pairs.values())
     cells = {pair: count / n for pair, count in pairs.items()}
     labels: dict[Hashable, float] = {}
@@ -82,7 +84,7 @@ def _standard_error(
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share of good rows as judged, corrected for the judge's errors, with its 95 % interval."""
+    """The share of good rows as judged, and corrected for the judge's errors with its 95 % interval."""
 
     judged: float
     corrected: float
@@ -91,10 +93,11 @@ class Rate:
 
 
 def corrected_rate(judged: Mapping[bool, int], *, gold: Mapping[tuple[bool, bool], int]) -> Rate | None:
-    """The true share of good rows, from the judge's verdicts and its errors on gold rows; None where it is no better than chance.
+    """Estimate the true share of good rows from the judge's verdicts and its errors on gold rows. None if the judge is no better
+    than chance, or there are no rows, no good or no bad gold rows.
 
-    `judged` counts the verdicts, `gold` the pairs of (verdict, truth). The interval carries both samples' errors (the delta
-    method), so that a small gold set shows as a wide interval.
+    `judged` counts the verdicts, `gold` the (verdict, truth) pairs. The interval includes the sampling error of both (delta
+    method), so a small gold set gives a wide interval.
     """
     rows, good, bad = sum(judged.values()), *(sum(n for (_, g), n in gold.items() if g is truth) for truth in (True, False))
     if not rows or not good or not bad:

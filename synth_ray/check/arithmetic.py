@@ -1,6 +1,6 @@
-"""Is the arithmetic of a worked answer right? Every equation is recomputed, exactly, and the final answer compared.
+"""Checks the arithmetic of a worked answer: recomputes every equation exactly, and reads the final answer.
 
-Equations are `<<12+7=19>>` and plain `12 + 7 = 19`; the final answer is what follows `####`. Nothing is evaluated by Python.
+Equations are `<<12+7=19>>` and plain `12 + 7 = 19`; the final answer follows `####`. Nothing is evaluated by Python.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _FINAL = re.compile(r"####\s*(-?[$€£]?\s*-?(?:\d[\d,]*(?:\.\d+)?|\.\d+))")
 _MAX_EXPRESSION = 200
 
 
-class _Unreadable(Exception):
-    """The expression is not plain arithmetic: nothing is claimed about it."""
+class _NotArithmetic(Exception):
+    """The expression is not plain arithmetic, so it is not judged."""
 
 
 def wrong_step(text: str) -> str:
-    """The kind of the first wrong equation ('marked' or 'plain'), or '' when every readable one holds.
+    """The kind of the first wrong equation ('marked' or 'plain'), or '' if every equation that can be parsed is right.
 
-    Prose around plain equations is loose ("so 1/2 of them = 12"): they count only where nothing is marked.
+    Plain equations in prose are unreliable ("so 1/2 of them = 12"): they are checked only if the text has no marked ones.
     """
     kind, pattern = ("marked", _MARKED) if _MARKED.search(text) else ("plain", _PLAIN)
     return "" if all(_holds(match[1], match[2]) for match in pattern.finditer(text)) else kind
@@ -52,21 +52,23 @@ def _holds(expression: str, result: str) -> bool:
     if claimed is None:
         return True
     try:
-        values = _readings(expression)
-    except (_Unreadable, ZeroDivisionError):
+        values = _interpretations(expression)
+    except (_NotArithmetic, ZeroDivisionError):
         return True
-    slack = _slack(result)
+    slack = _tolerance(result)
     return any(abs(value - claimed) <= slack for value in values)
 
 
-def _readings(expression: str) -> list[Fraction]:
-    """A percent sign may mean a hundredth or be a unit: either reading may hold."""
+def _interpretations(expression: str) -> list[Fraction]:
+    """A percent sign may mean a hundredth or be a unit: the value of each interpretation."""
     as_share = _Parser(expression, percent=Fraction(1, 100)).value()
     return [as_share, _Parser(expression, percent=Fraction(1)).value(), as_share * 100]
 
 
-def _slack(result: str) -> Fraction:
-    """Half a unit of the last printed decimal, and a full one where it was cut off instead of rounded."""
+def _tolerance(result: str) -> Fraction:
+    """Tolerance: one unit of the result's last decimal, so that rounded and truncated results pass; one half for a whole
+    number.
+    """
     decimals = result.split(".")[1] if "." in result else ""
     digits = len(re.sub(r"\D", "", decimals))
     return Fraction(1, 10**digits) if digits else Fraction(1, 2)
@@ -77,18 +79,18 @@ class _Parser:
 
     def __init__(self, text: str, *, percent: Fraction) -> None:
         if len(text) > _MAX_EXPRESSION:
-            raise _Unreadable
+            raise _NotArithmetic
         self._percent = percent
-        self._tokens = self._read(re.sub(r"[$€£]", "", text))
-        self._at = 0
+        self._tokens = self._tokenize(re.sub(r"[$€£]", "", text))
+        self._position = 0
 
-    def _read(self, text: str) -> list[Fraction | str]:
+    def _tokenize(self, text: str) -> list[Fraction | str]:
         tokens: list[Fraction | str] = []
         at, text = 0, text.rstrip()
         while at < len(text):
             match = _TOKEN.match(text, at)
             if match is None:
-                raise _Unreadable
+                raise _NotArithmetic
             if match[1]:
                 tokens.append(Fraction(match[1].replace(",", "")) * (self._percent if match[2] else 1))
             else:
@@ -98,18 +100,18 @@ class _Parser:
 
     def value(self) -> Fraction:
         result = self._sum()
-        if self._at != len(self._tokens):
-            raise _Unreadable
+        if self._position != len(self._tokens):
+            raise _NotArithmetic
         return result
 
     def _peek(self) -> Fraction | str | None:
-        return self._tokens[self._at] if self._at < len(self._tokens) else None
+        return self._tokens[self._position] if self._position < len(self._tokens) else None
 
     def _take(self) -> Fraction | str:
         token = self._peek()
         if token is None:
-            raise _Unreadable
-        self._at += 1
+            raise _NotArithmetic
+        self._position += 1
         return token
 
     def _sum(self) -> Fraction:
@@ -136,8 +138,8 @@ class _Parser:
         if token == "+":
             return self._factor()
         if token != "(":
-            raise _Unreadable
+            raise _NotArithmetic
         result = self._sum()
         if self._take() != ")":
-            raise _Unreadable
+            raise _NotArithmetic
         return result

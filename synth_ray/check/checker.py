@@ -1,4 +1,4 @@
-"""All checks over one staged table: they flag. The policy that turns a flag into a reason is apart, and comes later."""
+"""Runs all checks over one staged table. They only flag; `first_dropped` is the policy that turns a flag into a reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from synth_ray.check.arithmetic import final_answer, number, wrong_step
 from synth_ray.check.grounded import unsupported
 from synth_ray.check.judging import passes
-from synth_ray.check.quality import is_echo, is_refusal, refusal_pattern, repetition, script_share
+from synth_ray.check.quality import echo_share, is_refusal, refusal_pattern, repetition, script_share
 from synth_ray.check.sandbox import Limits, Sandbox, program_in
 from synth_ray.check.tokens import TokenCounter, open_counter
 from synth_ray.errors import JobError
@@ -25,7 +25,9 @@ from synth_ray.records import fields_of
 
 
 def open_checker(section: Check, *, recipe_schema: Mapping[str, Any] | None = None) -> Checker:
-    """A checker, or Absent or JobError when something it needs is not there or not right."""
+    """Build a checker. Raises JobError if an option is missing or invalid, MissingResource if a tokenizer or isolation is
+    missing.
+    """
     if section.verify == "label" and not section.labels:
         raise JobError("check.labels: wanted the label set of `verify: label`, got none; list the labels")
     if section.verify == "regex" and not section.pattern:
@@ -43,12 +45,12 @@ def _sandbox(section: Check) -> Sandbox:
 
 
 def first_dropped(flags: Iterable[str] | None, drop: Collection[str]) -> str | None:
-    """The policy: the first of a row's flags that rejects it."""
+    """The policy: the first of a row's flags that is in `drop`, and so rejects the row."""
     return next((flag for flag in flags or () if flag in drop), None)
 
 
 class Checker:
-    """See `job.check.Check`. `table` is a function of the rows alone."""
+    """Flags rows as `job.check.Check` configures. Law: the flags are a function of the rows alone."""
 
     def __init__(
         self, section: Check, *, counter: TokenCounter | None, schema: Mapping[str, Any] | None, sandbox: Sandbox | None = None
@@ -62,13 +64,13 @@ class Checker:
         self._labels = frozenset(label.strip().casefold() for label in section.labels)
 
     def table(self, staged: pa.Table) -> pa.Table:
-        """Fill `flags`; rows that failed to be asked pass by. Which flags reject a row is policy: see `first_dropped`."""
+        """Fill `flags`. Rows that already have a reason get none. Which flags reject a row is policy: see `first_dropped`."""
         has_answer = np.asarray(pc.is_null(staged["reason"]))
         flags = {flag: np.asarray(flagged, bool) & has_answer for flag, flagged in self._flags(staged).items()}
         empty = flags["empty_completion"]
         raised: list[list[str]] = [[] for _ in range(staged.num_rows)]
         for flag in FLAGS:
-            # An empty completion has one thing wrong with it: that it is empty.
+            # An empty completion gets no other flag.
             where = np.flatnonzero(flags[flag] & (~empty if flag != "empty_completion" else True))
             for row in where:
                 raised[row].append(flag)
@@ -88,8 +90,8 @@ class Checker:
             "schema_mismatch": [self._violates_schema(text) for text in completions],
             "repetition_loop": [repetition(text) > section.max_repetition for text in completions],
             "refusal": [is_refusal(text, self._refusal) for text in completions],
-            "echo": [is_echo(p, c) >= section.echo for p, c in zip(prompts, completions, strict=True)],
-            "wrong_language": [self._other_script(text) for text in completions],
+            "echo": [echo_share(p, c) >= section.echo for p, c in zip(prompts, completions, strict=True)],
+            "wrong_language": [self._is_other_script(text) for text in completions],
             "not_true": self._fails_verification(staged, completions),
             "poorly_judged": self._poorly_judged(staged),
         }
@@ -107,7 +109,7 @@ class Checker:
         except (ValueError, RecursionError):
             return True
 
-    def _other_script(self, text: str) -> bool:
+    def _is_other_script(self, text: str) -> bool:
         script = self._section.script
         return bool(script) and script_share(text, script) < 0.5
 
@@ -115,7 +117,7 @@ class Checker:
         match self._section.verify:
             case "arithmetic":
                 golds = self._gold_labels(staged)
-                return [_is_wrong(text, gold) for text, gold in zip(completions, golds, strict=True)]
+                return [_has_wrong_arithmetic(text, gold) for text, gold in zip(completions, golds, strict=True)]
             case "label":
                 golds = self._gold_labels(staged)
                 return [self._is_wrong_label(text, gold) for text, gold in zip(completions, golds, strict=True)]
@@ -151,13 +153,13 @@ class Checker:
         return label not in self._labels or (bool(gold) and label != gold.strip().casefold())
 
 
-def _is_wrong(text: str, gold: str) -> bool:
-    """A wrong step, or another final answer than the gold one. A gold answer is a number or a worked answer."""
+def _has_wrong_arithmetic(text: str, gold: str) -> bool:
+    """Whether a step is wrong, or the final answer differs from the gold one. `gold` is a number or a worked answer."""
     wrong = wrong_step(text)
     true = final_answer(gold) if "####" in gold else number(gold)
     if true is None:
         return wrong != ""
-    # With the gold answer reached, an unmarked equation is too loose a witness against it.
+    # If the final answer is right, a wrong plain equation is too weak as evidence.
     return wrong == "marked" or final_answer(text) != true
 
 

@@ -1,11 +1,11 @@
-"""Whether rows are nearer to the records their teacher was shown than to records it never saw.
+"""Tests whether rows are nearer to the records that their teacher was shown than to held-out records.
 
-The held-out records are of the same kind: rows made without memory of single records are as often nearer to the ones as to the
-others. More often nearer to the shown ones, beyond chance, is disclosure (the idea of arXiv 2606.16952). Which records were
-held out was drawn by lineage, and had nothing to do with what they say: so it is drawn again, many times, and the chance is the
-share of draws in which as many rows or more are nearer to the shown side (a permutation test: Fisher, 1935). Law: that holds
-however few records the rows share, for rows that are near to one record change sides together. Ties tell nothing. That none is
-found is no proof of privacy.
+Held-out records are of the same kind as shown ones, so rows made without memorising single records are equally often nearer to
+either. If they are nearer to the shown side more often than chance allows, that is disclosure (the idea of arXiv 2606.16952). The
+chance is a permutation test (Fisher, 1935): which records were held out was drawn by lineage, independently of their content, so
+it is drawn again many times, and p is the share of draws in which the shown side wins by as many rows or more. Law: p is valid
+however few records the rows are near to, because all rows near one record change sides together. Ties count for neither side. A
+large p is no proof of privacy.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ import numpy as np
 from synth_ray.records import digest
 
 Record = Mapping[str, Any]
-Known = tuple[str, Record]
-"""A record and its lineage."""
+LineageRecord = tuple[str, Record]
+"""(lineage, record)."""
 Array = np.ndarray[Any, Any]
 
 MAX_SAMPLE = 2000
 MIN_SAMPLE = 20
 _DRAWS, _BATCH_DRAWS = 5_000, 500
-_BUCKETS = 4096  # words of a text fall into so many; two that share one count as equal
+_BUCKETS = 4096  # hash buckets for the words of a text; two words in one bucket count as equal
 
 
 class DigestSample:
-    """So many of the things it is told, whichever way they come: those of the smallest digests."""
+    """Bottom-k sample by digest: the same for any order of arrival."""
 
     def __init__(self, max_size: int = MAX_SAMPLE) -> None:
         self._max_size = max_size
@@ -52,45 +52,49 @@ class DigestSample:
 
 
 def disclosure(
-    rows: Sequence[Record], shown: Sequence[Known], held_out: Sequence[Known], kinds: Mapping[str, str]
+    rows: Sequence[Record], shown: Sequence[LineageRecord], held_out: Sequence[LineageRecord], kinds: Mapping[str, str]
 ) -> dict[str, Any]:
-    """How often rows are nearer to one side, and how likely that much is by chance. Empty with too few of any of them."""
+    """Count the rows nearer to each side, and test the difference (`p`). Empty if there are fewer than MIN_SAMPLE rows, shown or
+    held-out records.
+    """
     records = min(len(shown), len(held_out))
     if min(records, len(rows)) < MIN_SAMPLE:
         return {}
     pooled = [*shown[:records], *held_out[:records]]
     nearest = _nearest(rows, [record for _, record in pooled], kinds)
-    to_shown, to_held = (int(n) for n in _share_nearer(nearest, np.arange(2 * records)[:, None] < records))
+    to_shown, to_held_out = (int(n) for n in _share_nearer(nearest, np.arange(2 * records)[:, None] < records))
     return {
         "rows": len(rows),
         "records": records,
         "nearer_to_shown": to_shown,
-        "nearer_to_held_out": to_held,
-        "p": _p_value(nearest, [lineage for lineage, _ in pooled], to_shown - to_held),
+        "nearer_to_held_out": to_held_out,
+        "p": _p_value(nearest, [lineage for lineage, _ in pooled], to_shown - to_held_out),
     }
 
 
 def _p_value(nearest: Array, lineages: Sequence[str], observed: int) -> float:
-    """The share of draws of the shown side, the real one among them, in which it wins by so many rows or more."""
+    """The share of draws of the shown side, the real one included, in which it wins by `observed` rows or more."""
     names, of = np.unique(lineages, return_inverse=True)
     is_shown = np.zeros(len(names), bool)
     is_shown[of[: len(of) // 2]] = True
-    draw, as_many = np.random.default_rng(0), 1
+    draw, at_least_observed = np.random.default_rng(0), 1
     for _ in range(_DRAWS // _BATCH_DRAWS):
         sides = draw.permuted(np.repeat(is_shown[:, None], _BATCH_DRAWS, axis=1), axis=0)[of]
         to_shown, to_held = _share_nearer(nearest, sides)
-        as_many += int(np.count_nonzero(to_shown - to_held >= observed))
-    return as_many / (1 + _DRAWS)
+        at_least_observed += int(np.count_nonzero(to_shown - to_held >= observed))
+    return at_least_observed / (1 + _DRAWS)
 
 
 def _share_nearer(nearest: Array, sides: Array) -> tuple[Array, Array]:
-    """By draw, how many rows have all their nearest records on the shown side, and how many have none there."""
+    """For each draw: the number of rows whose nearest records are all on the shown side, and of rows with none of them there."""
     nearer = nearest @ sides.astype(np.float32)
     return np.count_nonzero(nearer == nearest.sum(1)[:, None], axis=0), np.count_nonzero(nearer == 0, axis=0)
 
 
 def _nearest(rows: Sequence[Record], records: Sequence[Record], kinds: Mapping[str, str]) -> Array:
-    """Rows by records, 1 at the most similar of each row: by the mean over the fields (Gower, 1971)."""
+    """A matrix of rows by records, 1 at the most similar records of each row, by the mean similarity over the fields (Gower,
+    1971).
+    """
     alike = sum(
         _similarity([record.get(name) for record in rows], [record.get(name) for record in records], kind)
         for name, kind in kinds.items()

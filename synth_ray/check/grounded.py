@@ -1,8 +1,8 @@
-"""Does an answer stand in its passage? Told from words, numbers, names and negations alone, by the passage's own sentences.
+"""Is an answer supported by its passage? Decided by words, numbers, names and negations, against the passage's sentences.
 
-After the lexical support measures of grounded generation (K-Precision, Adlakha et al., 2023, arXiv 2307.16877), made stricter:
-a number or a name that the passage lacks, or a sentence turned into its opposite, is unsupported whatever the rest. What it
-cannot see: two facts of the passage wrongly joined, and a wrong inference in the passage's own words.
+After the lexical support measures of grounded generation (K-Precision, Adlakha et al., 2023, arXiv 2307.16877), made stricter: a
+number or name that is not in the passage, or a negated sentence, is unsupported whatever else matches. It cannot detect two facts
+of the passage wrongly combined, nor a wrong inference in the passage's own words.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _NUMERALS = {word: str(n) for n, word in enumerate(_UNITS)} | {word: str(10 * n)
 
 
 def unsupported(answer: str, passage: str, *, question: str = "", quote: str = "", min_support: float = 0.8) -> str:
-    """What makes the answer unsupported ('quote', 'number', 'name', 'words', 'negation'), or '' when nothing does.
+    """What makes the answer unsupported ('quote', 'number', 'name', 'words', 'negation'), or '' if nothing does.
 
-    With a quote the answer must stand in the quote, and the quote in the passage. The question's own words need no support;
-    `least` is the share of the answer's content words that must have it.
+    With a quote, the answer must be supported by the quote, and the quote must be in the passage. Words of the question need no
+    support. `min_support` is the share of a sentence's content words that must be supported.
     """
     if quote and _flat(quote) not in _flat(passage):
         return "quote"
@@ -59,7 +59,7 @@ def _sentence_unsupported(sentence: str, witness: str, known: set[str], min_supp
 
 
 def _is_negated(sentence: str, witness: str) -> bool:
-    """Whether a clause denies what the nearest clause of the witness affirms, or the other way round."""
+    """Whether a clause denies what the most similar clause of the witness affirms, or the reverse."""
     clauses = [clause_ for part in _SENTENCE.split(witness) for clause_ in _CLAUSE.split(part) if clause_.strip()]
     for clause in _CLAUSE.split(_REPLY.sub("", sentence)):
         stems = [_stem(word) for word in _content(clause)]
@@ -75,13 +75,13 @@ def _overlap(stems: list[str], clause: str) -> float:
 
 
 def _negated(text: str) -> bool:
-    """Whether the text denies: two negations are one affirmation."""
+    """Whether the text is negative: two negations cancel each other."""
     words = _words(text)
     return sum(word in _NOT or word.endswith(("n't", "n’t")) for word in words) % 2 == 1
 
 
 def _names(sentence: str) -> list[str]:
-    """Capitalised words past the first, which is capitalised in any sentence."""
+    """Capitalised words, without the first, which any sentence capitalises."""
     words = [m[0] for m in _WORD.finditer(sentence)]
     return [w.casefold() for w in words[1:] if w[0].isupper() and w.casefold() not in _STOP and len(w) > 1]
 
@@ -100,11 +100,13 @@ def _numbers(text: str) -> set[Fraction]:
 
 
 def _stem(word: str) -> str:
-    """Enough of a stem that 'delivers', 'delivered' and 'delivery' meet: five letters, or the word without its plural."""
+    """A crude stem, the same for 'delivers', 'delivered' and 'delivery': the first five letters, or a short word without its
+    plural s.
+    """
     word = re.sub(r"['’]s$", "", word)
     return word[:5] if len(word) > 5 else word.removesuffix("s") if len(word) > 3 else word
 
 
 def _flat(text: str) -> str:
-    """The words and numbers in their order: spacing, case and punctuation are no difference."""
+    """The text as words and numbers in order, ignoring spacing, case and punctuation."""
     return f" {' '.join(_TOKEN.findall(text.casefold()))} "

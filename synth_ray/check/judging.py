@@ -1,4 +1,4 @@
-"""How the judge stands: its verdicts beside people's on gold rows, and what they say of the rows it judged."""
+"""The judge's verdicts: who passes, how well they agree with people on gold rows, and the share of good rows they imply."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ Pair = tuple[bool, bool]
 
 
 def passes(score: float | None, gate: Judging) -> bool:
-    """Whether the judge is satisfied. What it could not score it has not passed."""
+    """Whether the score reaches `min_score`. A row that the judge could not score does not pass."""
     return score is not None and score >= gate.min_score
 
 
 class JudgeReliability:
-    """Of one dataset's judge. Law: what it says is a function of the scores, for any `min_score`."""
+    """The reliability of one dataset's judge. Law: it is a function of the scores, so it can be recomputed for any
+    `min_score`.
+    """
 
     def __init__(self, gate: Judging) -> None:
         self._gate = gate
@@ -31,7 +33,7 @@ class JudgeReliability:
         self._judged: Counter[bool] = Counter()
 
     def add_gold(self, attempts: Mapping[str, int]) -> None:
-        """Take in what was counted of gold rows."""
+        """Add gold rows from the attempts counter, whose keys are written by `recipes.judged`."""
         for name, n in attempts.items():
             word, _, verdict = name.partition(" ")
             if word == GOLD:
@@ -39,7 +41,7 @@ class JudgeReliability:
                 self._gold[passes(None if score == "None" else float(score), self._gate), truth == "good"] += n
 
     def add_rows(self, staged: pa.Table) -> None:
-        """Take in the rows of a chunk."""
+        """Add the judged rows of a chunk."""
         for row in fields_of(staged):
             if SCORE in row:
                 self._judged[passes(row[SCORE], self._gate)] += 1
@@ -55,7 +57,9 @@ class JudgeReliability:
         return agreement is None or agreement.is_advisory
 
     def summary(self) -> dict[str, Any]:
-        """For the manifest: agreement on gold rows, and the share of good rows, as judged and corrected for its errors."""
+        """The manifest's fields: agreement on gold rows, and the share of good rows, as judged and corrected for the judge's
+        errors.
+        """
         summary = {"criteria": list(self._gate.criteria), "min_score": self._gate.min_score, "advisory": self.is_advisory}
         if (agreement := self._agreement) is not None:
             summary |= {"gold": agreement.n} | agreement.summary()

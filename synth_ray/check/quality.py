@@ -1,4 +1,4 @@
-"""Loops, refusals, echoes and scripts: what a bad answer looks like, told from its text alone, in linear time."""
+"""Detects loops, refusals, echoes and wrong scripts from the text alone, in linear time."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def refusal_pattern(more: list[str]) -> re.Pattern[str]:
 
 
 def is_refusal(text: str, pattern: re.Pattern[str]) -> bool:
-    """Only the opening is looked at: an answer may well speak of refusals later on."""
+    """Whether the text opens with a refusal. The rest is not searched, since a good answer may mention refusals."""
     opening = text[:_OPENING].replace("\u2019", "'").lstrip(" \n\t\"'*")
     return pattern.match(opening) is not None
 
 
 def repetition(text: str) -> float:
-    """Share of the text that its most repeated passage fills: by words, or by characters where there are few words."""
+    """Share of the text that its most repeated passage fills: by words, or by characters if there are few words."""
     text = text[:_MAX_CHARACTERS]
     words = _WORD.findall(text.casefold())
     if len(words) >= 4 * _NGRAM:
@@ -41,7 +41,7 @@ def repetition(text: str) -> float:
 
 def _by_words(words: list[str]) -> float:
     grams = list(zip(*(words[i:] for i in range(_NGRAM)), strict=False))
-    if len(set(grams)) > len(grams) - 2:  # none can be there three times
+    if len(set(grams)) > len(grams) - 2:  # no n-gram can occur three times
         return 0.0
     return sum(n - 1 for n in Counter(grams).values() if n > 2) / len(grams)
 
@@ -55,7 +55,7 @@ def _by_lines(text: str) -> float:
 
 
 def _by_period(text: str) -> float:
-    """Longest tail with a short period, as in 'hahahaha': only periods up to 16 characters are tried."""
+    """The longest tail with a period of at most 16 characters, as in 'hahahaha', as a share of the text."""
     text, best = text.strip(), 0
     for period in range(1, min(16, len(text) // 4) + 1):
         run = 0
@@ -68,8 +68,8 @@ def _by_period(text: str) -> float:
     return best / len(text) if best > 24 else 0.0
 
 
-def is_echo(prompt: str, completion: str) -> float:
-    """Share of the prompt's words that the completion repeats from its first word on."""
+def echo_share(prompt: str, completion: str) -> float:
+    """Share of the prompt's words that the completion repeats, from its first word on."""
     prompt_text = prompt.casefold()
     same = 0
     for prompt_word, other in zip(_WORD.finditer(prompt_text), _WORD.finditer(completion.casefold()), strict=False):
@@ -97,7 +97,7 @@ _SAMPLE_CHARACTERS = 2000
 
 
 def script_share(text: str, script: str) -> float:
-    """Share of the letters (of a sample from the start) that belong to the script; 1 where there are no letters."""
+    """Share of letters that belong to the script, in a sample from the start of the text; 1 if there are no letters."""
     letters = [c for c in text[:_SAMPLE_CHARACTERS] if c.isalpha()]
     if not letters:
         return 1.0

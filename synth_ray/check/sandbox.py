@@ -1,4 +1,4 @@
-"""Programs, run to see whether their tests pass: each in a process that can touch nothing, and is gone when its time is up."""
+"""Runs programs with their tests, each in an isolated process that is killed when its time is up."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one program."""
+    """Limits of one program with its tests; `seconds` is wall-clock time."""
 
     seconds: float = 10.0
     memory_bytes: int = 512_000_000
@@ -43,7 +43,7 @@ class Limits:
 
 
 class Sandbox:
-    """Law: a verdict, and nothing else, comes of a program. A host that cannot isolate it stops the job, see `probe`."""
+    """Law: a program yields a verdict and nothing else. A host that cannot isolate programs stops the job, see `probe`."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
@@ -53,7 +53,7 @@ class Sandbox:
         self._readable = [f for i, f in enumerate(folders) if not any(f.startswith(g + "/") for g in folders[:i])]
 
     def probe(self) -> None:
-        """Raises Absent where this host lacks a kind of isolation, which is then named."""
+        """Raise MissingResource, naming the kind of isolation, if this host cannot isolate a program."""
         trial = self._run("pass", "pass", self._limits.seconds)
         if not trial.passed:
             raise MissingResource(
@@ -62,11 +62,11 @@ class Sandbox:
             )
 
     def passes(self, program: str, tests: str) -> bool:
-        """Whether the program and then its tests run to their end."""
+        """Whether the program and then its tests run to their end without an error."""
         return self._run(program, tests, self._limits.seconds).passed
 
     def pass_each(self, programs: list[tuple[str, str]]) -> list[bool]:
-        """As `passes`, as many side by side as there are cores."""
+        """As `passes` for each (program, tests) pair, as many at once as there are cores."""
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             return list(pool.map(lambda pair: self.passes(*pair), programs))
 
@@ -110,10 +110,12 @@ _MAX_OUTPUT = 1 << 16
 
 
 def _run_to_end(process: subprocess.Popen[bytes], stdin: bytes, token: bytes, seconds: float) -> _ProgramResult:
-    """The token comes back from a program that ran to its end; of what else it writes only the last part is held."""
+    """Wait until the program ends or its time is up. It passed if the harness printed `token` after the tests. Only the last 64
+    KiB of output are kept.
+    """
     timer = ThreadPoolExecutor(1)
     try:
-        out = timer.submit(_exchange, process, stdin).result(timeout=seconds)
+        out = timer.submit(_communicate, process, stdin).result(timeout=seconds)
     except TimeoutError:
         return _ProgramResult(False, f"not done after {seconds:g} s")
     finally:
@@ -124,14 +126,14 @@ def _run_to_end(process: subprocess.Popen[bytes], stdin: bytes, token: bytes, se
     return _ProgramResult(process.returncode == 0 and token in out, "failed")
 
 
-def _exchange(process: subprocess.Popen[bytes], stdin: bytes) -> bytes:
+def _communicate(process: subprocess.Popen[bytes], stdin: bytes) -> bytes:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         process.stdin.write(stdin)
         process.stdin.close()
     except BrokenPipeError:
-        pass  # it ended before it had read: its exit code says why
+        pass  # it ended before reading all its input: the exit code says why
     out = b""
     while piece := process.stdout.read(4096):
         out = (out + piece)[-_MAX_OUTPUT:]
@@ -140,13 +142,13 @@ def _exchange(process: subprocess.Popen[bytes], stdin: bytes) -> bytes:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Its first process is the init of its own process namespace: with it, everything in there ends."""
+    """Kill the process group. It contains the init of the program's PID namespace, with which all processes in there end."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None and not pipe.closed:
-            with suppress(BrokenPipeError):  # what was not read is not wanted
+            with suppress(BrokenPipeError):  # unread output is not needed
                 pipe.close()
 
 

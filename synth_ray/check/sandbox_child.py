@@ -1,11 +1,12 @@
-"""Runs one program where it can touch nothing. A script of its own: it is started by path and imports the standard library alone.
+"""Runs one program in isolation. This script is started by path and imports only the standard library.
 
-`argv[1]` is JSON: `root` (an empty folder), `readable` (folders of the interpreter), `python`, `memory`, `cpu_s`, `disk`,
-`harness`. The program is on stdin, what it writes to stdout comes back. Exit codes: its own; 77 where this host lacks isolation.
+`argv[1]` is JSON: `root` (an empty folder), `readable` (folders of the interpreter), `python`, `memory` and `disk` (bytes),
+`cpu_s`, `harness` (source code). Stdin and stdout are the program's. Exit codes: the program's own; 77 if this host lacks
+isolation.
 
-What stands around the program: a user, mount, process, network, IPC and host-name namespace of its own; a root in memory that
-holds the interpreter, read-only, and /box; no /proc, no device, an empty environment; limits on CPU time, memory, file size and
-open files; no capability, no new privileges; and a filter of system calls that makes no process and no socket.
+The isolation: a user, mount, process, network, IPC and host-name namespace of its own; a root in memory that contains the
+interpreter, read-only, and /box; no /proc, no device, an empty environment; limits on CPU time, memory, file size and open files;
+no capability, no new privileges; and a filter of system calls that allows no new process and no socket.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _RDONLY, _NOSUID, _NODEV, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 32, 4096, 1
 _PDEATHSIG, _SECCOMP, _CAPBSET_DROP, _SECUREBITS, _NO_NEW_PRIVS = 1, 22, 24, 28, 38
 _NOROOT_LOCKED = 0x3F
 
-# By architecture: AUDIT_ARCH, pivot_root, clone, clone3, and what is refused.
+# By architecture: AUDIT_ARCH, the numbers of pivot_root, clone and clone3, and of the calls that are refused.
 _CALLS: dict[str, tuple[int, int, int, int, tuple[int, ...]]] = {
     "x86_64": (
         0xC000003E, 155, 56, 435,
@@ -54,7 +55,7 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int, option
 
 
 def _unshare() -> None:
-    """New namespaces, in which this user is root over nothing but them."""
+    """Enter new namespaces, in which this user is root over nothing but them."""
     user, group = os.getuid(), os.getgid()
     _require_zero(_LIBC.unshare(_NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS), "unshare")
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
@@ -65,13 +66,13 @@ def _unshare() -> None:
 def _read_only(source: str, target: str) -> None:
     os.makedirs(target, exist_ok=True)
     _mount(source, target, None, _BIND | _REC)
-    # What a mount forbids already may not be allowed by remounting it.
+    # A remount must keep the restrictions of the original mount, else the kernel refuses it.
     flags = os.statvfs(source).f_flag & (_NOSUID | _NODEV | 8 | 1024 | 2048 | 4096)
     _mount(None, target, None, _BIND | _REMOUNT | _RDONLY | _NOSUID | (flags & (_NOSUID | _NODEV | 8)) | _times(flags))
 
 
 def _times(flags: int) -> int:
-    """Statvfs names noatime, nodiratime and relatime by other bits than mount."""
+    """The mount flags for noatime, nodiratime and relatime: statvfs uses other bits for them."""
     return (1024 if flags & 1024 else 0) | (2048 if flags & 2048 else 0) | ((1 << 21) if flags & 4096 else 0)
 
 
@@ -115,16 +116,18 @@ def _drop_capabilities() -> None:
 
 
 def _install_seccomp() -> None:
-    """Seccomp: another architecture is killed; what makes processes, sockets, mounts or reaches others is refused."""
+    """Filter system calls: kill on another architecture; refuse calls that make processes, sockets or mounts, or reach other
+    processes.
+    """
     arch, _, clone, clone3, refused = _CALLS[platform.machine()]
     load, equal, any_set, answer = 0x20, 0x15, 0x45, 0x06
     allow, kill, no = 0x7FFF0000, 0x80000000, 0x00050000
     program = [(load, 0, 0, 4), (equal, 1, 0, arch), (answer, 0, 0, kill), (load, 0, 0, 0)]
     program += [(0x35, 0, 1, 0x40000000), (answer, 0, 0, kill)]  # the x32 calls of x86_64
-    program += [(equal, 0, 1, clone3), (answer, 0, 0, no | 38)]  # ENOSYS: the C library takes clone instead
+    program += [(equal, 0, 1, clone3), (answer, 0, 0, no | 38)]  # ENOSYS: the C library falls back to clone
     for call in refused:
         program += [(equal, 0, 1, call), (answer, 0, 0, no | 1)]
-    # A thread may be made, a process may not.
+    # clone may create a thread, but not a process.
     program += [(equal, 0, 3, clone), (load, 0, 0, 16), (any_set, 1, 0, 0x10000), (answer, 0, 0, no | 1), (answer, 0, 0, allow)]
     code = b"".join(struct.pack("HBBI", *line) for line in program)
     buffer = ctypes.create_string_buffer(code)

@@ -1,4 +1,4 @@
-"""Count tokens as the student will: tiktoken where the tokenizer is byte-level BPE, else the tokenizers library."""
+"""Counts tokens by the student's tokenizer: with tiktoken if it is byte-level BPE, else with the tokenizers library."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _GPT2_SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!
 
 
 def open_counter(name: str) -> TokenCounter:
-    """A function from texts to token counts. Raises Absent where the tokenizer is not on this machine."""
+    """A function from texts to token counts. Raises MissingResource if the tokenizer is not on this machine."""
     path = Path(name)
     file = path / "tokenizer.json" if path.is_dir() else path
     if file.is_file():
-        return _of_file(file)
-    return _of_encoding(name)
+        return _counter_of_file(file)
+    return _counter_of_encoding(name)
 
 
-def _of_encoding(name: str) -> TokenCounter:
+def _counter_of_encoding(name: str) -> TokenCounter:
     import tiktoken
 
     if name not in tiktoken.list_encoding_names():
@@ -43,7 +43,7 @@ def _counter_of(encoding: Any) -> TokenCounter:
     return lambda texts: [len(tokens) for tokens in encoding.encode_ordinary_batch(list(texts), num_threads=1)]
 
 
-def _of_file(file: Path) -> TokenCounter:
+def _counter_of_file(file: Path) -> TokenCounter:
     encoding = tiktoken_of(file)
     if encoding is not None:
         return _counter_of(encoding)
@@ -54,9 +54,9 @@ def _of_file(file: Path) -> TokenCounter:
 
 
 def tiktoken_of(file: Path) -> Any | None:
-    """The tokenizer as a tiktoken Encoding, or None where it is no plain byte-level BPE.
+    """The tokenizer as a tiktoken Encoding, or None if it is not a plain byte-level BPE.
 
-    tiktoken merges the pair of the lowest rank first, where a rank is the token's id; so ids must be in merge order.
+    tiktoken merges the pair of the lowest rank first, where the rank is the token's id; so ids must be in merge order.
     """
     described = json.loads(file.read_text(encoding="utf-8"))
     model, split = described.get("model", {}), _split_of(described.get("pre_tokenizer"))
@@ -78,7 +78,7 @@ def _in_merge_order(model: dict[str, Any]) -> bool:
 
 
 def _split_of(described: dict[str, Any] | None) -> str | None:
-    """The regular expression that cuts text into words, where byte-level encoding follows it."""
+    """The regular expression that splits text into words, if byte-level encoding is all that follows; else None."""
     if described is None:
         return None
     parts = described["pretokenizers"] if described["type"] == "Sequence" else [described]
@@ -97,7 +97,7 @@ def _bytes_of(token: str) -> bytes:
 
 
 def _byte_of_letter() -> dict[str, int]:
-    """GPT-2's alphabet: printable bytes stand for themselves, the others for code points from 256 on."""
+    """GPT-2's byte alphabet: printable bytes stand for themselves, the others for code points from 256 on."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [b for b in range(256) if b not in plain]
     return {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(others)}

@@ -1,5 +1,5 @@
-"""The command line: parse first, import what a command needs after. Exit codes are those of `errors`.
+"""The command line: parses arguments first, then imports what the command needs. Exit codes are those of `errors`.
 
-In: arguments. Out: text for people on stdout, one error on stderr, an exit code. Law: `--help` imports neither Ray nor
-vLLM. Not: anything a Python caller cannot do by `synth_ray.run` and the rooms.
+In: arguments. Out: text for people on stdout, one error on stderr, an exit code. Law: `--help` imports neither Ray nor vLLM. Not:
+anything that a Python caller cannot do with `synth_ray.run` and the rooms.
 """

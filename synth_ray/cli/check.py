@@ -1,4 +1,4 @@
-"""`synth-ray check`: everything that is wrong, at once."""
+"""`synth-ray check`: reports everything that is wrong with a job at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.job is None:
         raise JobError("check: wanted a job file or --schema, got neither")
-    from synth_ray.route.preflight import preflight  # opens what the job names, and so imports what that needs
+    from synth_ray.route.preflight import preflight  # imported here because it loads the libraries of everything the job names
 
     job = _job(arguments)
     report = preflight(job, file=arguments.job)
@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _job(arguments: argparse.Namespace) -> Job:
-    """The job. When its document is wrong, the recipe's own keys are looked at too: everything at once."""
+    """The job. If its document is wrong, the recipe's options are checked as well, so that all problems are reported at once."""
     try:
         return job_of(arguments)
     except BadJob as error:
@@ -44,5 +44,5 @@ def _recipe_problems(path: str) -> tuple[Problem, ...]:
     except BadJob as error:
         return error.problems
     except (ValidationError, JobError):
-        return ()  # the recipe section itself is wrong, and the document's problems say so
+        return ()  # the recipe section itself is wrong, and the document's problems include that
     return ()

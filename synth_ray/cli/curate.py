@@ -1,4 +1,4 @@
-"""`synth-ray curate`: another version of a dataset from its committed chunks; nothing is asked."""
+"""`synth-ray curate`: another version of a dataset from its committed chunks; no model is asked."""
 
 from __future__ import annotations
 

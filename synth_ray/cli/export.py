@@ -21,25 +21,25 @@ _BATCH_ROWS = 1024
 def main(arguments: argparse.Namespace) -> int:
     dataset = open_storage(arguments.prefix)
     manifest = read_manifest(dataset)
-    where = arguments.to or f"{arguments.prefix.rstrip('/')}/export/{arguments.format}"
-    target = open_storage(where)
+    address = arguments.to or f"{arguments.prefix.rstrip('/')}/export/{arguments.format}"
+    target = open_storage(address)
     written, first, by_split = _splits(dataset, manifest, target, arguments.format)
     if not first:
-        why = ", ".join(f"{n:,} with {reason}" for reason, n in sorted(_sum(by_split).items())) or "no row"
-        raise JobError(f"export: wanted rows that format '{arguments.format}' can hold, got {why}; choose another format")
+        reasons = ", ".join(f"{n:,} with {reason}" for reason, n in sorted(_sum(by_split).items())) or "no row"
+        raise JobError(f"export: wanted rows that format '{arguments.format}' can hold, got {reasons}; choose another format")
     for name, text in sidecar_files(arguments.format, written, first).items():
         target.write(name, text.encode())
     for split, counts in by_split.items():
         left_out = "".join(f", {n:,} left out ({reason})" for reason, n in sorted(counts.items()) if reason)
         print(f"{split:<12}{counts['']:>9,} rows{left_out}")
-    print(f"export    {where}")
+    print(f"export    {address}")
     return 0
 
 
 def _splits(
     dataset: Storage, manifest: Manifest, target: Storage, name: str
 ) -> tuple[dict[str, str], dict[str, Any], dict[str, Counter[str]]]:
-    """Write each split. Returns the files by split, the first row, and the rows by split and reason ('' for written)."""
+    """Write each split. Returns the files by split, the first row, and row counts by split and reason ('' for written rows)."""
     written: dict[str, str] = {}
     first: dict[str, Any] = {}
     by_split: dict[str, Counter[str]] = {}
@@ -50,8 +50,8 @@ def _splits(
             for row in _rows(dataset, files):
                 try:
                     record = FORMATS[name](row)
-                except NotRepresentable as why:
-                    counts[str(why)] += 1
+                except NotRepresentable as error:
+                    counts[str(error)] += 1
                     continue
                 counts[""] += 1
                 first = first or record

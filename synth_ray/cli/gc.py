@@ -1,4 +1,4 @@
-"""`synth-ray gc`: remove what an output no longer needs. It lists; only --delete removes."""
+"""`synth-ray gc`: lists what an output no longer needs; --delete removes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(arguments: argparse.Namespace) -> int:
         _sweep(storage, kinds, arguments)
         print("nothing was removed; --delete removes it")
         return 0
-    # A run writes parts that no manifest names yet: nothing goes while another driver is at work.
+    # A run writes parts that no manifest names yet: remove nothing while another driver runs.
     lease = Lease.claim(storage, driver_name(), now=time.time(), lease_s=600.0, is_dead=is_dead)
     try:
         _sweep(storage, kinds, arguments)

@@ -1,41 +1,31 @@
-"""`synth-ray init`: a job and a few seeds to start from."""
+"""`synth-ray init`: a job that this machine can run, and a few seeds to start from."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
+from synth_ray.cli.machine import KEY, Kind, kind_of_machine
+from synth_ray.cli.starters import FIRST, starter
 from synth_ray.errors import JobError
+from synth_ray.job.bundled import bundled_teacher_path
 
-_JOB = """\
-# A first job. `synth-ray check job.yaml` says what is wrong, `preview` shows the first prompts, `run` makes the dataset.
-name: my-first-dataset
-seeds:
-  path: seeds.jsonl            # also CSV, Parquet, JSON arrays, s3://…
-recipe: distill                # one prompt, one answer; `vary` makes new prompts first
-models:
-  teacher:
-    model: Qwen/Qwen3-8B       # any model vLLM serves, or a local folder
-    revision: main
-sampling:
-  temperature: 0.8
-  max_tokens: 512
-split:
-  allow_synthetic_only_eval: true   # better: name real rows under split.real
-output:
-  path: out/my-first-dataset   # or s3://bucket/prefix
-"""
-
-_SEEDS = """\
-{"prompt": "Explain to a new colleague why backups must be restored once in a while."}
-{"prompt": "Write a short, polite reply to a customer whose parcel is two days late."}
-{"prompt": "A train leaves at 9:40 and arrives at 12:05. How long is the journey?"}
-"""
+_WHY = {
+    Kind.GPU: "Qwen/Qwen3-8B in vLLM, because this machine has a GPU",
+    Kind.ENDPOINT: f"gpt-4.1-mini at OpenAI, because {KEY} is set and no GPU was found",
+    Kind.TINY: f"the bundled tiny teacher in vLLM on the CPU, because no GPU was found and {KEY} is not set",
+}
+_TOO_HARD = ("rewrite", "prefer")
+"""Recipes at which the tiny teacher fails on every row, as the checks should find."""
 
 
 def main(arguments: argparse.Namespace) -> int:
-    folder = Path(arguments.folder)
-    files = {folder / "job.yaml": _JOB, folder / "seeds.jsonl": _SEEDS}
+    folder, recipe = Path(arguments.folder), arguments.recipe or FIRST
+    kind = kind_of_machine(os.environ)
+    files = {folder / name: text for name, text in starter(recipe, kind, teacher=bundled_teacher_path()).items()}
     existing = [str(path) for path in files if path.exists()]
     if existing:
         raise JobError(f"init: wanted an empty place, got {', '.join(existing)}; give another folder")
@@ -43,4 +33,25 @@ def main(arguments: argparse.Namespace) -> int:
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
         print(path)
+    print(f"teacher: {_teacher(recipe, kind)}")
+    print("next:")
+    for line in _next(folder):
+        print(f"  {line}")
     return 0
+
+
+def _teacher(recipe: str, kind: Kind) -> str:
+    """The teacher of the job, and why this one."""
+    if recipe == "build":
+        return "none, because this recipe asks no model"
+    if kind is Kind.TINY and recipe in _TOO_HARD:
+        return f"{_WHY[kind]}; {recipe} is too hard for it: expect no accepted rows"
+    return _WHY[kind]
+
+
+def _next(folder: Path) -> Iterator[str]:
+    """The commands to type next. A job's paths are relative to where its command is typed, so the folder comes first."""
+    if folder.resolve() != Path.cwd():
+        yield f"cd {shlex.quote(str(folder))}"
+    for command in ("check", "preview", "run"):
+        yield f"synth-ray {command} job.yaml"

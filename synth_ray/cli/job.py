@@ -1,4 +1,4 @@
-"""From a command's arguments to the job they mean."""
+"""The job that a command's arguments describe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synth_ray.job.load import load_job
 
 
 def job_of(arguments: argparse.Namespace) -> Job:
-    """The job file with the command's overrides; an option wins over `--set`, both over the file."""
+    """The job file with the command's overrides: an option wins over `--set`, and both over the file."""
     return load_job(arguments.job, overrides=_overrides(arguments))
 
 

@@ -1,4 +1,4 @@
-"""The parser, and the way from a command to its exit code."""
+"""The argument parser, and the exit code of each command."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ log = logging.getLogger("synth_ray")
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="synth-ray", description="Make synthetic datasets from seeds and a teacher model.")
     top.add_argument("--version", action="version", version=f"synth-ray {__version__}")
-    top.add_argument("--verbose", action="store_true", help="log what happens, not only what matters")
+    top.add_argument("--verbose", action="store_true", help="log progress, not only warnings")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _init(commands)
     _check(commands)
-    _with_job(commands, "plan", "print chunks, requests and estimated tokens; ask nothing")
+    _with_job(commands, "plan", "print chunks, requests and estimated tokens; ask no model")
     _preview(commands)
     _tune(commands)
-    run = _with_job(commands, "run", "make the dataset; run again to go on where it stopped")
-    run.add_argument("--extend", action="store_true", help="ask for the rest of a plan that is longer than it was")
+    run = _with_job(commands, "run", "make the dataset; run again to continue where it stopped")
+    run.add_argument("--extend", action="store_true", help="ask the added requests of a plan that was made longer")
     run.add_argument("--retry-failed", action="store_true", help="ask again what failed by deadline or outage")
     run.add_argument("--quiet", action="store_true", help="no progress, only the result")
-    _with_job(commands, "curate", "decide again about what is committed, by other keys; ask nothing")
-    _of_prefix(commands, "status", "say how far an output is, what lies about, and who drives it")
+    _with_job(commands, "curate", "decide again about committed rows, by changed keys; ask no model")
+    _of_prefix(commands, "status", "show what is published, committed and orphaned in an output, and which driver owns it")
     show = _of_prefix(commands, "show", "trace one row: its seed, asks, checks, verdict and witness")
     show.add_argument("id", help="the row's id")
-    show.add_argument("--text", action="store_true", help="show its text too, as it was scrubbed")
+    show.add_argument("--text", action="store_true", help="show its scrubbed text too")
     _gc(commands)
     _report(commands)
     _export(commands)
@@ -50,13 +50,15 @@ def _with_job(commands: argparse._SubParsersAction[argparse.ArgumentParser], nam
 
 
 def _init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = "write a job and a few seeds to start from"
+    text = "write a job that this machine can run, and a few seeds to start from"
     command = commands.add_parser("init", help=text, description=text)
     command.add_argument("folder", nargs="?", default=".", help="where to write them; nothing is overwritten")
+    recipes = "distill (when left out), vary, fill, label, evolve, rewrite, prefer, converse, edge_cases, stand_in or build"
+    command.add_argument("--recipe", metavar="NAME", help=f"the job's recipe: {recipes}")
 
 
 def _check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = _with_job(commands, "check", "say everything that is wrong with a job, before anything is spent")
+    command = _with_job(commands, "check", "report everything that is wrong with a job, before anything is spent")
     command.add_argument("--schema", action="store_true", help="print the JSON Schema of a job, for editors")
     for action in command._actions:
         if action.dest == "job":
@@ -88,7 +90,7 @@ def _gc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _of_prefix(commands, "gc", "list what an output no longer needs, and what removing it loses")
     kinds = ["orphans", "parts", "asks", "batches", "chunks"]
     command.add_argument("--what", action="append", choices=kinds, help="only this kind; all but chunks when left out")
-    command.add_argument("--older-than-hours", type=float, default=1.0, help="only what is at least so old (1)")
+    command.add_argument("--older-than-hours", type=float, default=1.0, help="only what is at least this old (1)")
     command.add_argument("--delete", action="store_true", help="remove it")
 
 
@@ -101,7 +103,7 @@ FORMATS = [
     "trl-sft", "trl-prompt-completion", "trl-dpo", "alpaca", "sharegpt", "openai-sft", "openai-dpo", "axolotl", "llama-factory",
     "jsonl", "webdataset",
 ]  # fmt: skip
-"""Those of `dataset.formats`, named here so that a help text needs nothing heavy."""
+"""The keys of `dataset.formats.FORMATS`, repeated here so that `--help` imports nothing heavy."""
 
 
 def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -113,7 +115,7 @@ def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns its exit code: 0 done, 1 failed, 2 wrong job or input, 3 a gate, 4 stopped short."""
+    """Run one command. Returns its exit code: 0 done, 1 failed, 2 wrong job or input, 3 quality gate failed, 4 stopped early."""
     arguments = parser().parse_args(argv)
     level = logging.INFO if arguments.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -1,4 +1,4 @@
-"""`synth-ray plan`: what a run would ask, before anything is asked."""
+"""`synth-ray plan`: what a run would ask, before any model is asked."""
 
 from __future__ import annotations
 

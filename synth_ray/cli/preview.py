@@ -1,4 +1,4 @@
-"""`synth-ray preview`: the first rendered prompts, and a few answers, before anything is spent."""
+"""`synth-ray preview`: the first rendered prompts and a few answers, to look at before a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from synth_ray.scrub.scrubber import open_scrubber
 
 
 class RecordingTeacher:
-    """A teacher that shows the first prompt it is asked, then passes it on."""
+    """A teacher that records the first prompt of each ask, then passes it on."""
 
     def __init__(self, inner: Teacher) -> None:
         self._inner = inner
@@ -37,14 +37,14 @@ def main(arguments: argparse.Namespace) -> int:
         if arguments.prompts_only:
             job = _without_a_model(job)
         outcomes = _ask(job, requests)
-    show = _Printer(job, raw=arguments.raw)
+    printer = _Printer(job, raw=arguments.raw)
     for outcome, prompts in outcomes:
-        show.print_request(outcome, prompts, answers=not arguments.prompts_only)
+        printer.print_request(outcome, prompts, answers=not arguments.prompts_only)
     return 0
 
 
 def _without_a_model(job: Job) -> Job:
-    """The same job with a scripted teacher in every role: its prompts are the job's, its answers are not shown."""
+    """The same job with a scripted teacher in every role: the prompts are the job's, and no answer is shown."""
     scripted = job.models.teacher.model_copy(update={"engine": "scripted"})
     judge = scripted if job.models.judge else None
     return job.model_copy(update={"models": job.models.model_copy(update={"teacher": scripted, "others": [], "judge": judge})})
@@ -53,24 +53,24 @@ def _without_a_model(job: Job) -> Job:
 def _ask(job: Job, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]]:
     engines = open_engines(job.models.by_role())
 
-    async def one(request: Request) -> tuple[Outcome, list[Prompt]]:
+    async def ask_one(request: Request) -> tuple[Outcome, list[Prompt]]:
         recorders = {role: RecordingTeacher(opened.teacher) for role, opened in engines.items()}
         asker = Asker.of(job, recorders)  # type: ignore[arg-type]
         outcome = await asker.run(request)
-        return outcome, [p for one_role in recorders.values() for p in one_role.first.values()]
+        return outcome, [p for recorder in recorders.values() for p in recorder.first.values()]
 
-    async def every() -> list[tuple[Outcome, list[Prompt]]]:
-        return list(await asyncio.gather(*[one(request) for request in requests]))
+    async def ask_all() -> list[tuple[Outcome, list[Prompt]]]:
+        return list(await asyncio.gather(*[ask_one(request) for request in requests]))
 
     try:
-        return asyncio.run(every())
+        return asyncio.run(ask_all())
     finally:
         for opened in unique_engines(engines):
             opened.engine.close()
 
 
 class _Printer:
-    """Prints requests for a person; text is scrubbed unless raw."""
+    """Prints requests and their answers; the text is scrubbed unless `raw`."""
 
     def __init__(self, job: Job, *, raw: bool) -> None:
         self._scrubber = None if raw else open_scrubber(job.scrub)

@@ -1,4 +1,4 @@
-"""Progress while a job runs: a live panel in a terminal, a heartbeat line elsewhere."""
+"""Progress while a job runs: a live panel in a terminal, else a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _PANEL_S = 0.5
 
 
 class Progress:
-    """A context whose `show` takes each tally; it draws at most as often as a person can read."""
+    """A context whose `show` takes each tally; it draws a panel every 0.5 s or a line every 10 s at most."""
 
     def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = Console(stderr=True)
         self._quiet = quiet
         self._clock = clock
-        self._began = self._next_update_at = clock()
+        self._start = self._next_update_at = clock()
         self._live: Live | None = None
 
     def __enter__(self) -> Progress:
@@ -43,14 +43,14 @@ class Progress:
             return
         if self._live is not None:
             self._next_update_at = now + _PANEL_S
-            self._live.update(_panel(tally, now - self._began), refresh=True)
+            self._live.update(_panel(tally, now - self._start), refresh=True)
         else:
             self._next_update_at = now + _HEARTBEAT_S
-            print(heartbeat(tally, now - self._began), file=sys.stderr, flush=True)
+            print(heartbeat(tally, now - self._start), file=sys.stderr, flush=True)
 
 
 def heartbeat(tally: Tally, seconds: float) -> str:
-    """One line: what ended how, and how fast."""
+    """One line: rows by outcome, and the rates."""
     if not tally.replicas and not tally.requests_done:
         return f"{seconds:6.0f} s  teachers are starting"
     rate = tally.requests_done / seconds if seconds > 0 else 0.0
@@ -70,7 +70,7 @@ def _panel(tally: Tally, seconds: float) -> Table:
     table.add_row("requests", f"{tally.requests_done} done, {tally.in_flight} in flight, {rate:.1f}/s")
     table.add_row("tokens", f"{tally.tokens['prompt']} in, {tally.tokens['completion']} out, {tokens:.0f}/s")
     table.add_row("rows", f"{tally.accepted} accepted, {tally.rejected.total()} rejected, {tally.failed.total()} failed")
-    table.add_row("because", reasons or "-")
+    table.add_row("reasons", reasons or "-")
     table.add_row("chunks", f"{tally.chunks_admitted} admitted of {tally.chunks_planned} planned")
     table.add_row("teachers", f"{tally.replicas} up, {tally.replicas_lost} lost")
     return table

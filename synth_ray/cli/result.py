@@ -1,4 +1,4 @@
-"""What `run` and `curate` print at their end, and the exit code it comes to."""
+"""The final output of `run` and `curate`, and their exit code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from synth_ray.route.run import Result
 
 
 def print_result(result: Result, *, stopped: str) -> int:
-    """Print the funnel and where everything is. `stopped` is what to say of a dataset that is not whole yet."""
+    """Print the funnel and the paths of the outputs. `stopped` is the message for an incomplete dataset."""
     print(funnel_text(result.manifest))
     print(f"dataset   {result.prefix}")
     for name, file in (("card", "README.md"), ("manifest", "manifest.json"), ("report", "report.html")):

@@ -1,4 +1,4 @@
-"""`synth-ray run`: make the dataset."""
+"""`synth-ray run`: makes the dataset."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ def main(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
     with Progress(quiet=arguments.quiet) as progress:
         result = synth_ray.run(job, watch=progress.show, extend=arguments.extend, retry_failed=arguments.retry_failed)
-    return print_result(result, stopped="stopped short: {why}; the same command goes on from here")
+    return print_result(result, stopped="stopped short: {why}; run the same command again to continue")

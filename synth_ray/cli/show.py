@@ -1,4 +1,4 @@
-"""`synth-ray show`: one row's way through the route."""
+"""`synth-ray show`: traces one row through every stage."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, list):  # a map comes from Arrow as pairs
+    if isinstance(value, list):  # Arrow returns a map as pairs
         return " ".join(f"{v[0]}×{v[1]}" if isinstance(v, tuple) else str(v) for v in value)
     return f"{value:.3f}" if isinstance(value, float) else str(value)

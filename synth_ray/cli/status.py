@@ -1,4 +1,4 @@
-"""`synth-ray status`: how far an output is."""
+"""`synth-ray status`: the state of an output."""
 
 from __future__ import annotations
 
@@ -28,24 +28,26 @@ def status_lines(status: OutputStatus) -> Iterator[str]:
     yield f"driver    {_driver_lines(status)}"
 
 
-def _published_lines(now: OutputStatus) -> str:
-    if now.manifest is None:
+def _published_lines(status: OutputStatus) -> str:
+    if status.manifest is None:
         return "nothing is published yet"
-    accepted = f"{now.manifest.rows.accepted} accepted of {now.manifest.rows.requested} slots, {now.manifest.dataset_digest}"
-    return f"complete: {accepted}" if now.manifest.complete else f"partial ({now.manifest.stopped}): {accepted}"
+    accepted = (
+        f"{status.manifest.rows.accepted} accepted of {status.manifest.rows.requested} slots, {status.manifest.dataset_digest}"
+    )
+    return f"complete: {accepted}" if status.manifest.complete else f"partial ({status.manifest.stopped}): {accepted}"
 
 
-def _run_lines(now: OutputStatus) -> str:
-    runs = [f"{start}–{end - 1}" if end - start > 1 else str(start) for start, end in now.chunks.runs]
+def _run_lines(status: OutputStatus) -> str:
+    runs = [f"{start}–{end - 1}" if end - start > 1 else str(start) for start, end in status.chunks.runs]
     more = f" and {len(runs) - 8} more runs" if len(runs) > 8 else ""
     return f" ({', '.join(runs[:8])}{more})" if runs else ""
 
 
-def _driver_lines(now: OutputStatus) -> str:
-    if not now.driver:
+def _driver_lines(status: OutputStatus) -> str:
+    if not status.driver:
         return "none"
-    if is_dead(now.driver):
-        return f"{now.driver}, which is dead; the same command goes on at once"
-    if now.driver_left_s > 0:
-        return f"{now.driver}, for {now.driver_left_s:.0f} s unless it renews"
-    return f"{now.driver}, silent for {-now.driver_left_s:.0f} s; the same command takes over"
+    if is_dead(status.driver):
+        return f"{status.driver}, which is dead; run the same command again at once"
+    if status.driver_left_s > 0:
+        return f"{status.driver}, whose lease ends in {status.driver_left_s:.0f} s unless it renews"
+    return f"{status.driver}, silent for {-status.driver_left_s:.0f} s; run the same command to take over"

@@ -1,4 +1,4 @@
-"""`synth-ray tune`: a short sweep over engine arguments on the job's own prompts, on the machine it is called on."""
+"""`synth-ray tune`: a short sweep over engine arguments with the job's own prompts, on this machine."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def main(arguments: argparse.Namespace) -> int:
         planner, job = prepared.planner, prepared.job
         requests = planner.numbered(0, range(min(arguments.requests, planner.requests)))
     print(f"{len(requests):,} requests of {job.name}; completion tokens per second, occupancy, preemptions, seconds to start")
-    done = []
+    measurements = []
     first = dict(job.models.teacher.engine_args)
     for measurement in sweep(first, tried, lambda engine_args: _measure_in_subprocess(_job_with(job, engine_args), requests)):
-        done.append(measurement)
+        measurements.append(measurement)
         print(_line(measurement, first), flush=True)
-    return _print_best(job, arguments, done)
+    return _print_best(job, arguments, measurements)
 
 
 def _parse_candidates(text: str) -> tuple[str, Sequence[Any]]:
@@ -50,7 +50,7 @@ def _job_with(job: Job, engine_args: dict[str, Any]) -> Job:
 
 
 def _measure_in_subprocess(job: Job, requests: list[Request]) -> Measurement:
-    """In a process of its own: what an engine holds is free again only when its process has ended."""
+    """Measure in a new process: an engine's memory is surely free again only when its process has ended."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure, job, requests).result()
 
@@ -64,18 +64,18 @@ def _line(measurement: Measurement, first: dict[str, Any]) -> str:
     return f"  {differs or 'as the job says':<48} {result}"
 
 
-def _print_best(job: Job, arguments: argparse.Namespace, done: list[Measurement]) -> int:
-    best = best_of(done)
-    longest = max(measurement.longest for measurement in done)
-    print(f"longest   {longest:,} tokens with its prompt: max_model_len need not be more by far")
-    if best is done[0]:
+def _print_best(job: Job, arguments: argparse.Namespace, measurements: list[Measurement]) -> int:
+    best = best_of(measurements)
+    longest = max(measurement.longest for measurement in measurements)
+    print(f"longest   {longest:,} tokens with its prompt: max_model_len need not be much more")
+    if best is measurements[0]:
         print("best      as the job says: nothing was faster by more than noise")
         return 0
-    changed = {name: value for name, value in best.arguments.items() if done[0].arguments.get(name) != value}
+    changed = {name: value for name, value in best.arguments.items() if measurements[0].arguments.get(name) != value}
     print(f"best      {yaml.safe_dump({'engine_args': changed}, default_flow_style=True).strip()}")
-    print(f"          × {best.tokens_s / max(1e-9, done[0].tokens_s):.2f} of what the job says")
+    print(f"          × {best.tokens_s / max(1e-9, measurements[0].tokens_s):.2f} of what the job says")
     if ask_keys := sorted(RESULT_ENGINE_ARGS & changed.keys()):
-        print(f"          {', '.join(ask_keys)} can change answers: a job that has begun is refused with it")
+        print(f"          {', '.join(ask_keys)} can change answers: an output that was begun without it refuses the job")
     path = arguments.write or f"{Path(arguments.job).with_suffix('')}.tuned.yaml"
     document = yaml.safe_load(Path(arguments.job).read_text(encoding="utf-8"))
     teacher = document["models"]["teacher"]

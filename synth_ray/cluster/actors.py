@@ -1,4 +1,4 @@
-"""The actors: thin processes around the worker and the stager that the local route runs as threads."""
+"""The actors: thin processes around the worker and the stager that the local pool runs as threads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def _end_process(cause: str) -> None:
-    """A dead engine must take its process along: a raised error would leave an actor that takes work and never answers.
+    """A dead engine must end its actor's process: an exception would leave an actor that takes work and never answers.
 
     See the discussion in ray issue 59522.
     """
@@ -37,7 +37,7 @@ def _end_process(cause: str) -> None:
 
 
 class TeacherActor:
-    """One replica. Made with max_concurrency, so that `submit` is served while `collect` waits."""
+    """One replica. Created with max_concurrency, so that `submit` is served while `collect` waits."""
 
     def __init__(self, job: Job) -> None:
         self._worker = AskWorker(job, journal=open_journal(job), storage=open_output(job.output))
@@ -45,12 +45,12 @@ class TeacherActor:
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def _on_sigterm(self, _number: int, _frame: object) -> None:
-        """The machine is being taken away: what was finished is kept, and the driver asks the rest elsewhere."""
+        """The node is being taken away: keep finished asks; the driver asks the rest elsewhere."""
         self._worker.flush()
         _end_process("got SIGTERM")
 
     def open(self) -> tuple[dict[str, TeacherFacts], str]:
-        """The facts of each role, and the node this replica is on."""
+        """The facts of each role, and the id of the node this replica is on."""
         facts = self._worker.open()
         gc_tuning.freeze_startup_objects()
         return facts, ray.get_runtime_context().get_node_id()
@@ -73,7 +73,7 @@ class TeacherActor:
             raise
 
     def flush_for_drain(self) -> None:
-        """The notice time is over: what was finished is kept, what is in flight is asked elsewhere."""
+        """The node is about to go: write the journal. Requests in flight are asked elsewhere."""
         self._worker.flush()
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class StagerActor:
     """One CPU worker."""
 
     def __init__(self, job: Job) -> None:
-        from synth_ray.workers.stager import Stager  # a teacher's process does without numba and presidio
+        from synth_ray.workers.stager import Stager  # imported here: a replica's process needs neither numba nor presidio
 
         self._stager = Stager(job)
         gc_tuning.freeze_startup_objects()

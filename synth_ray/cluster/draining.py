@@ -1,4 +1,4 @@
-"""Replicas whose node is about to be taken away: Ray is told of it before the node goes (a spot notice, `ray drain-node`)."""
+"""Replicas on nodes that are being drained. Ray knows of it before the node goes (a spot notice, `ray drain-node`)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _NOTICE_S = 120.0
 
 
 def draining_nodes() -> dict[str, float]:
-    """Seconds left to each node that is being drained, by its id. Ray has no public name for it; Ray Train asks the same."""
+    """Seconds left to each node that is being drained, by node id."""
     now = time.time()
     return {node: at / 1000 - now if at else _NOTICE_S for node, at in state.get_draining_nodes().items()}
 
 
 class DrainTracker:
-    """Which replica stands on which node, what lies with it, and when it must have handed that back.
+    """Tracks which replica is on which node, how many requests it has in flight, and when it must have returned them.
 
-    Law: a replica on a leaving node is noticed once, and due once: when nothing lies with it any more, or a little before
-    its node goes.
+    Law: each draining replica is reported once, and asked once to return its requests: when none are in flight, or shortly before
+    the node goes.
     """
 
     def __init__(self, clock: Callable[[], float], nodes: Callable[[], dict[str, float]] = draining_nodes) -> None:
@@ -42,7 +42,7 @@ class DrainTracker:
         self._in_flight[replica] += requests
 
     def forget(self, replica: int) -> bool:
-        """Forget the replica; whether it was leaving."""
+        """Forget the replica; returns whether it was draining."""
         self._node_of.pop(replica, None)
         self._in_flight.pop(replica, None)
         self._asked_to_return.discard(replica)
@@ -52,7 +52,7 @@ class DrainTracker:
         return replica in self._deadline
 
     def new_notices(self) -> list[int]:
-        """Replicas that learn now that they leave."""
+        """Replicas whose node has started to drain since the last call."""
         now = self._clock()
         if not self._node_of or now - self._polled_at < _POLL_INTERVAL_S:
             return []
@@ -64,7 +64,7 @@ class DrainTracker:
         return new
 
     def due_to_return(self) -> list[int]:
-        """Replicas that must hand back now."""
+        """Replicas that must return their requests now."""
         now = self._clock()
         due = [
             t

@@ -1,4 +1,4 @@
-"""Index shards as actors, one a node where nodes are: they are for memory, one core answers for a million rows a second."""
+"""Index shards as actors, one per node if possible. Shards add memory, not speed: one core serves a million rows a second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synth_ray.dedup.shards import Shard
 
 
 class ShardActor:
-    """One shard. Its snapshot is a file, replaced whole."""
+    """One shard. Its snapshot is a file that is replaced atomically."""
 
     def __init__(self, path: str, cap: int) -> None:
         self._path = Path(path)
@@ -39,7 +39,7 @@ class ShardActor:
 
 
 class RayShards:
-    """See `dedup.shards.Host`. `folder` is seen by every node that may run a shard."""
+    """See `dedup.shards.Host`. `folder` must be visible to every node that may run a shard."""
 
     def __init__(self, shards: int, *, folder: str, cap: int) -> None:
         self.shards = shards
@@ -59,7 +59,7 @@ class RayShards:
         return last
 
     def restart(self, shard: int) -> int | None:
-        ray.kill(self.actors[shard])  # it may only be out of reach
+        ray.kill(self.actors[shard])  # it may be alive but unreachable
         self.actors[shard] = self._start(shard)
         last: int | None = _result_or_none(self.actors[shard].restore.remote())
         return last
@@ -77,7 +77,7 @@ class RayShards:
 
 
 def _result_or_none(ref: Any) -> Any:
-    """The reply; None where the shard, or the node its reply lay on, is gone. An error the shard raised is raised."""
+    """The result; None where the shard, or the node that held its reply, is gone. An error that the shard raised is raised."""
     try:
         return ray.get(ref)
     except RayTaskError:

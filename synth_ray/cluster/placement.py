@@ -1,4 +1,4 @@
-"""Where on the cluster a teacher is placed: one actor with its GPUs, or a group of bundles for an engine over several nodes."""
+"""Where a replica is placed: one actor with its GPUs, or a placement group for an engine over several nodes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from synth_ray.job.document import Job
 
 
 def start_teacher(actor: type, job: Job) -> tuple[Any, PlacementGroup | None]:
-    """The actor's handle, and the group it holds; both are the caller's to end.
+    """The actor's handle and its placement group, if any. The caller ends both.
 
-    An engine that spreads over nodes (`engine_args.distributed_executor_backend: ray`) finds its GPUs in the group of the
-    actor that starts it: a bundle for each, packed on as few nodes as there are. Otherwise the actor holds them all itself.
+    An engine that spans nodes (`engine_args.distributed_executor_backend: ray`) finds its GPUs in the placement group of the
+    actor that starts it: one bundle per GPU, packed on as few nodes as possible. Any other engine's actor holds all its GPUs
+    itself.
     """
     cluster, devices = job.cluster, job.models.teacher.devices
     if not job.models.teacher.spans_nodes:

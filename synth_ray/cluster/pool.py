@@ -47,13 +47,12 @@ Work = tuple[int, Sequence[pa.RecordBatch], Mapping[str, object]]
 
 
 class RayPool:
-    """See `route.pool.Pool`.
+    """See `workers.pool.Pool`.
 
-    A lost teacher actor is replaced after a pause that grows while none answers, `limits.engine_replacements` times in all.
-    A teacher whose node is being drained ends what it has begun in the notice time and hands the rest back; its successor
-    starts elsewhere at the notice, and counts as no replacement.
-    A lost stager actor is replaced at once and its chunks are staged again: staging commits by conditional put, so twice
-    is once.
+    A lost replica is replaced after a pause that grows while none answers, `limits.engine_replacements` times in all. A replica
+    on a draining node finishes the requests it has started and returns the rest; its successor starts on another node at once and
+    does not count as a replacement. A lost stager is replaced at once and its chunks are staged again: commits are conditional
+    writes, so staging twice has the effect of staging once.
     """
 
     def __init__(self, job: Job, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -77,7 +76,7 @@ class RayPool:
 
     def open(self) -> None:
         self._start_ray()
-        # Stagers first: teachers may be asked for that no machine has room for yet, and must not take the place of these.
+        # Stagers first: replicas may wait for nodes that do not exist yet, and must not take the stagers' places.
         for stager in range(self._job.cluster.stagers):
             self._start_stager(stager)
         for _ in range(self._job.cluster.teachers):
@@ -111,7 +110,7 @@ class RayPool:
 
     def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:
         actor = self._replicas.get(replica)
-        # A teacher that was lost or is leaving is asked nothing: the driver is about to hear of it and asks again.
+        # For a replica that is lost or draining nothing is submitted: the driver is about to get the event and asks elsewhere.
         if actor is not None and replica not in self._draining:
             self._draining.add_in_flight(replica, len(requests))
             actor.submit.remote(requests_to_tuples(requests), dict(journalled))
@@ -122,7 +121,7 @@ class RayPool:
             self._refs[actor.withdraw.remote(limit)] = ("withdraw", replica)
 
     def release(self, replica: int) -> None:
-        """Its process ends in order; what it still had to say of itself is not heard."""
+        """The replica's process ends cleanly; its remaining calls are ignored."""
         actor = self._replicas.pop(replica, None)
         self._draining.forget(replica)
         if actor is None:
@@ -160,7 +159,7 @@ class RayPool:
         return _STAGES_PER_ACTOR * len(self._stagers) - len(self._stages)
 
     def _reap_closed(self, wait_s: float) -> None:
-        """Let released actors write their journals; then their processes, and the machines under them, are free."""
+        """Wait until released replicas have written their journals, then end their processes, which frees their machines."""
         ended, _ = ray.wait(list(self._closing), num_returns=len(self._closing), timeout=wait_s)
         for ref in ended if wait_s == 0 else list(self._closing):
             self._kill(*self._closing.pop(ref))
@@ -183,13 +182,13 @@ class RayPool:
     def _events_of(self, ref: Any) -> list[Event]:
         kind, number = self._refs.pop(ref)
         if kind != "stage" and number not in self._replicas:
-            return []  # it handed back and was ended
+            return []  # it was drained and released before this call returned
         try:
             result = ray.get(ref)
         except RayTaskError as error:
             raise _to_synth_ray_error(error) from None
         except RayError as error:
-            # Its process or node is gone, or what it answered lay on a node that is: either way it must be asked again.
+            # Its process or node is gone, or the node that held its reply: in either case the requests must be asked again.
             return [] if kind == "withdraw" else self._on_death(kind, number, error)
         if kind == "drain":
             return [self._on_drained(number)]
@@ -215,7 +214,7 @@ class RayPool:
         if number in self._draining:
             return [self._on_drained(number)]
         self._draining.forget(number)
-        # It may only be out of reach: two of one number must not both answer.
+        # It may be alive but unreachable: two replicas of the same number must not both answer.
         self._kill(self._replicas.pop(number), self._groups.pop(number))
         self._consecutive_deaths += 1
         if number not in self._isolating or self._consecutive_deaths > MAX_ISOLATION_DEATHS:
@@ -276,7 +275,7 @@ class RayPool:
 
 
 def _to_synth_ray_error(error: RayTaskError) -> SynthRayError:
-    """The worker's own error when it is one of ours; any other is named by kind, for its text may quote a row."""
+    """The worker's own error if it is ours; of any other only the type and place, because its text may quote a row."""
     cause = error.cause
     if isinstance(cause, SynthRayError):
         return cause

@@ -1,4 +1,4 @@
-"""The Ray a run works on: the one this process is already in, the one at an address, or a local one of its own."""
+"""The Ray session of a run: the one this process is already in, a cluster at an address, or a local one of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from synth_ray.job.running import Cluster
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Ray puts its own SIGTERM handler in place, which exits at once; ours stops cleanly."""
+    """Ray installs a SIGTERM handler that exits at once; restore ours, which stops cleanly."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -33,7 +33,7 @@ def _handlers_kept() -> Iterator[None]:
 
 @_handlers_kept()
 def start_ray(cluster: Cluster) -> bool:
-    """Whether it was started or joined here, so that it is the caller's to leave. Raises SynthRayError where there is none."""
+    """Returns whether Ray was started or joined here, so that the caller must leave it. Raises SynthRayError without one."""
     if ray.is_initialized():
         return False
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}

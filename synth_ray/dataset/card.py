@@ -1,4 +1,4 @@
-"""`README.md`: what the dataset is, for people, and for `datasets`, which finds its files by the YAML at the top."""
+"""`README.md`, the dataset card: for people, and for the `datasets` library, which finds the files by the YAML header."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ _FEATURES: dict[str, dict[str, Any]] = {
 }
 _DISCLOSURE_P = 0.01
 _DISCLOSURE_FOUND = (
-    "**The rows give shown records away:** they are nearer to them than chance allows. Do not share them as they are."
+    "**The rows disclose records that the teacher was shown:** they are nearer to these than chance explains. Do not share the "
+    "rows as they are."
 )
 _DISCLOSURE_NOT_FOUND = (
-    "The test found no more than chance. That is no proof of privacy: it sees what a mean of similarities sees, and nothing of "
-    "what somebody would find who knows more."
+    "The test found nothing beyond chance. That is no proof of privacy: it only compares similarities, and somebody who knows "
+    "more about the records may find more."
 )
-_SPELLED_THE_SAME = {"string", "bool", "int8", "int32", "int64"}
+_SAME_DTYPE = {"string", "bool", "int8", "int32", "int64"}
 
 
 def write_unfinished_card(storage: Storage, *, name: str) -> None:
-    """Say that there is no dataset here yet, unless a card is there: that one describes an earlier, whole version."""
-    # An empty list makes `datasets` refuse the folder; no list at all would make it load whatever Parquet it finds.
+    """Write a card that says that the dataset is unfinished, unless the card of an earlier version is there."""
+    # An empty list makes `datasets` refuse the folder. Without a list it would load any Parquet file it finds.
     head = {"pretty_name": name, "configs": [{"config_name": "default", "data_files": []}]}
     body = f"# {name}\n\n**This dataset is unfinished.** A run is writing it, or stopped. No file here is a result yet.\n"
     try:
@@ -48,13 +49,13 @@ def write_unfinished_card(storage: Storage, *, name: str) -> None:
 
 
 def write_card(storage: Storage, manifest: Manifest, *, endpoint_url: str | None = None) -> None:
-    """Describe the version just published; its files are named one by one, so old and new versions never mix."""
+    """Describe the version just published. It lists its files one by one, so that old and new versions never mix."""
     body = "\n".join(_sections(manifest, storage.url, endpoint_url))
     storage.write(PATH, _card(_head(manifest), body))
 
 
 class _Plain(yaml.SafeDumper):
-    """YAML without anchors: people read the head of a card too."""
+    """YAML without anchors and aliases, because people read the card's header too."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -71,11 +72,11 @@ def _head(manifest: Manifest) -> dict[str, Any]:
         head["license"] = manifest.license
     head["tags"] = ["synth_ray"] if manifest.teacher == "none" else ["synthetic", "synth_ray"]
     default = {"config_name": "default", "default": True, "data_files": _data_files(manifest.files)}
-    refused = {"config_name": "rejected", "data_files": _data_files(manifest.rejected_files, split="rejected")}
+    rejected = {"config_name": "rejected", "data_files": _data_files(manifest.rejected_files, split="rejected")}
     infos = [_info("default", manifest.columns, manifest.files)]
     if manifest.rejected_files:
         infos.append(_info("rejected", manifest.rejected_columns, manifest.rejected_files, split="rejected"))
-    return head | {"configs": [default, refused][: len(infos)], "dataset_info": infos}
+    return head | {"configs": [default, rejected][: len(infos)], "dataset_info": infos}
 
 
 def _data_files(files: Iterable[File], *, split: str = "") -> list[dict[str, Any]]:
@@ -102,16 +103,16 @@ def _info(config: str, columns: dict[str, str], files: list[File], *, split: str
 
 
 def _feature(kind: str) -> dict[str, Any]:
-    return {"dtype": kind} if kind in _SPELLED_THE_SAME else dict(_FEATURES[kind])
+    return {"dtype": kind} if kind in _SAME_DTYPE else dict(_FEATURES[kind])
 
 
 def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
     parts = [f"# {m.name}", "", *_warnings(m)]
     if m.description:
         parts += [m.description, ""]
-    parts += ["## How the rows came about", "", *_funnel(m), ""]
+    parts += ["## From requests to rows", "", *_funnel(m), ""]
     if m.gold:
-        parts += ["## Against the labels that people gave", "", *_gold_sentence(m.gold), ""]
+        parts += ["## Agreement with human labels", "", *_gold_sentence(m.gold), ""]
     if m.judge:
         parts += ["## The judge", "", *_judge_sentences(m.judge), ""]
     if m.target.get("cells"):
@@ -120,7 +121,7 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
     if m.contamination:
         sentence = "Rows that quote one of these evaluation sets are rejected:"
         parts += [
-            "## Kept clear of",
+            "## Evaluation sets",
             "",
             sentence,
             "",
@@ -128,8 +129,8 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
             "",
         ]
     if m.disclosure:
-        parts += ["## What the rows give away", "", *_disclosure(m.disclosure), ""]
-    parts += ["## Where they come from", "", *_table(("", ""), _provenance(m)), ""]
+        parts += ["## Disclosure of real records", "", *_disclosure(m.disclosure), ""]
+    parts += ["## Provenance", "", *_table(("", ""), _provenance(m)), ""]
     parts += ["## Personal data", "", *_pii(m), ""]
     return [*parts, "## Load it", "", *loading_instructions(url, endpoint_url)]
 
@@ -138,7 +139,10 @@ def _warnings(m: Manifest) -> list[str]:
     warnings = []
     if not m.complete:
         why = f": {m.stopped}" if m.stopped else ""
-        warnings += [f"**This run stopped before its end{why}.** The rows here are whole; the same command goes on.", ""]
+        warnings += [
+            f"**This run stopped before its end{why}.** The rows here are complete; run the same command again to continue.",
+            "",
+        ]
     if m.synthetic_only_eval:
         warnings += [
             "**The evaluation splits of this dataset are synthetic only.** Scores on them say little about real data.",
@@ -166,27 +170,32 @@ def _funnel(m: Manifest) -> list[str]:
 
 
 def _gold_sentence(summary: dict[str, Any]) -> list[str]:
-    says = f"{summary['rows']:,} accepted rows have one; {summary['observed']:.1%} agree, {_kappa(summary)}."
-    weak = "**Advice only:** fewer than 50 rows to compare, or a kappa below 0.6. Do not filter or score by these labels alone."
-    return [says, "", weak] if summary["advisory"] else [says]
+    sentence = (
+        f"{summary['rows']:,} accepted rows have a human label; {summary['observed']:.1%} agree with it, {_kappa(summary)}."
+    )
+    advice = "**Advice only:** fewer than 50 rows to compare, or a kappa below 0.6. Do not filter or score by these labels alone."
+    return [sentence, "", advice] if summary["advisory"] else [sentence]
 
 
 def _judge_sentences(summary: dict[str, Any]) -> list[str]:
-    says = [
+    sentences = [
         f"{summary['judged']:,} answers were scored from 1 to 5 for {', '.join(summary['criteria'])}; "
         f"{summary['min_score']:g} is enough."
     ]
     if "gold" in summary:
-        says += [
+        sentences += [
             "",
-            f"On {summary['gold']:,} rows that people judged, {summary['observed']:.1%} of its verdicts are theirs, "
+            f"On {summary['gold']:,} rows that people judged, {summary['observed']:.1%} of its verdicts agree with theirs, "
             f"{_kappa(summary)}.",
         ]
     if good := summary.get("good"):
-        says += ["", f"It finds {good['judged']:.1%} of the answers good; corrected for its own errors, {good['corrected']:.1%}"]
-        says[-1] += f" (95 %: {good['low']:.1%} to {good['high']:.1%})."
-    weak = "**Advice only:** fewer than 50 rows that people judged, or a kappa below 0.6. Its scores rejected nothing."
-    return [*says, "", weak] if summary["advisory"] else says
+        sentences += [
+            "",
+            f"It rates {good['judged']:.1%} of the answers as good; corrected for its own errors, {good['corrected']:.1%}",
+        ]
+        sentences[-1] += f" (95 %: {good['low']:.1%} to {good['high']:.1%})."
+    advice = "**Advice only:** fewer than 50 rows that people judged, or a kappa below 0.6. Its scores rejected nothing."
+    return [*sentences, "", advice] if summary["advisory"] else sentences
 
 
 def _kappa(summary: dict[str, Any]) -> str:
@@ -199,29 +208,32 @@ def _kappa(summary: dict[str, Any]) -> str:
 
 
 def _disclosure(report: dict[str, Any]) -> list[str]:
-    """What was looked for, what was found, and what that does not show."""
+    """The sentences on disclosure: what was tested, the result, and what the result does not prove."""
     copied, canaries, test = report["copied"], report["canaries"], report["test"]
-    says = [f"These rows stand in for real records. {sum(copied.values()):,} rows that repeated one were rejected."]
+    sentences = [f"These rows stand in for real records. {sum(copied.values()):,} rows that repeated one were rejected."]
     if canaries["planted"]:
-        says += [
+        sentences += [
             "",
-            f"{canaries['planted']:,} canaries were planted among the records; {canaries['found']:,} came out in answers",
+            f"{canaries['planted']:,} canaries were planted among the records; {canaries['found']:,} appeared in answers",
         ]
-        says[-1] += "; what held them was rejected." if canaries["found"] else "."
+        sentences[-1] += "; rows with them were rejected." if canaries["found"] else "."
     if test:
         decided = test["nearer_to_shown"] + test["nearer_to_held_out"]
         share = test["nearer_to_shown"] / decided if decided else 0.5
-        says += ["", f"Of {test['rows']:,} rows, {share:.1%} are nearer to a record the teacher was shown than to any of as many"]
-        says[-1] += f" ({test['records']:,}) that it was not. Without memory of single records it is 50 %; "
-        says[-1] += f"so much or more comes by chance with p = {test['p']:.2g}."
-        says += ["", _DISCLOSURE_FOUND if test["p"] < _DISCLOSURE_P else _DISCLOSURE_NOT_FOUND]
+        sentences += [
+            "",
+            f"Of {test['rows']:,} rows, {share:.1%} are nearer to a record that the teacher was shown than to any of as many",
+        ]
+        sentences[-1] += f" ({test['records']:,}) that it was not shown. If it memorised no record, 50 % is expected; "
+        sentences[-1] += f"a share of at least this size occurs by chance with p = {test['p']:.2g}."
+        sentences += ["", _DISCLOSURE_FOUND if test["p"] < _DISCLOSURE_P else _DISCLOSURE_NOT_FOUND]
     else:
-        says += ["", "**Not tested:** too few rows or records to tell whether showing the records gave anything away."]
-    return says
+        sentences += ["", "**Not tested:** too few rows or records to tell whether showing the records gave anything away."]
+    return sentences
 
 
 def _balance(target: dict[str, Any]) -> list[str]:
-    """The cells that came shortest first: a reader looks for what is missing."""
+    """The table of cells, those furthest below their target first."""
     cells = sorted(target["cells"], key=lambda cell: (cell["accepted"] - cell["wanted"], cell["cell"]))
     rows = [(c["cell"], c["wanted"], c["accepted"], "closed: too few were accepted" if c["closed"] else "") for c in cells]
     lines = [f"{target['accepted']:,} of {target['wanted']:,} rows, balanced by {', '.join(target['by'])}."]
@@ -232,9 +244,9 @@ def _balance(target: dict[str, Any]) -> list[str]:
 def _eval_sentence(m: Manifest) -> str:
     if m.mix:
         share = f"{m.mix['synthetic_share']:.0%} of the rows are synthetic"
-        return f"{m.mix['accepted']:,} real rows stand beside the synthetic ones: {share}."
+        return f"{m.mix['accepted']:,} real rows are published with the synthetic ones: {share}."
     if m.rows.real:
-        return f"The evaluation splits hold {m.rows.real:,} real rows; no seed is in two splits."
+        return f"The evaluation splits have {m.rows.real:,} real rows; no seed is in two splits."
     return "No seed is in two splits."
 
 
@@ -262,7 +274,7 @@ def _pii(m: Manifest) -> list[str]:
     if not m.pii:
         return ["Nothing was found to replace. That is no proof that nothing is there."]
     if m.pii_in_place:
-        sentence = "**Found and left in place:** this job only counted."
+        sentence = "**Found and left in place:** this job only counted findings."
         return [sentence, "", *_table(("entity", "found"), sorted(m.pii.items()))]
     return ["Found and replaced:", "", *_table(("entity", "replaced"), sorted(m.pii.items()))]
 

@@ -1,10 +1,11 @@
-"""Trainer formats as projections of the one published row.
+"""Trainer formats as projections of one published row.
 
-Law: a projection is a function of the row alone, and holds no column that a trainer would take for a second format. A row that
-it cannot hold is left out with a reason, which the caller counts. The shapes are those of the trainers' own documentation: TRL
-(dataset formats), OpenAI (fine-tuning), LLaMA-Factory (data/README), Axolotl (chat_template), Stanford Alpaca. Where rows are
-read as a table (TRL, ShareGPT, LLaMA-Factory), every row has the same columns: `tools` is JSON text, and calls stay in the text
-of their turn, in the form that Hermes and Qwen templates write; a struct of arguments would gain the keys of every other row's.
+Law: a projection is a function of the row alone, and has no column that a trainer would take for a second format. A row that the
+format cannot represent is left out with a reason, which the caller counts. The layouts follow the trainers' own documentation:
+TRL (dataset formats), OpenAI (fine-tuning), LLaMA-Factory (data/README), Axolotl (chat_template), Stanford Alpaca. Formats that
+are read as a table (TRL, ShareGPT, LLaMA-Factory) have the same columns in every row: `tools` is JSON text, and tool calls stay
+inside the text of their turn, as Hermes and Qwen templates write them. As a struct column, arguments would get the keys of every
+other row's arguments.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "o
 
 
 class NotRepresentable(Exception):
-    """The format cannot hold this row. Its argument is why, in words that count."""
+    """The format cannot represent this row. The argument is the reason, without text of the row, so that it can be counted."""
 
 
 def trl_sft(row: Row) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def openai_dpo(row: Row) -> dict[str, Any]:
 
 
 def llama_factory(row: Row) -> dict[str, Any]:
-    """ShareGPT by LLaMA-Factory's rule: odd places are the user's or a tool's, even ones the assistant's. Pairs are ranked."""
+    """ShareGPT by LLaMA-Factory's rule: user and tool turns at odd positions, assistant turns at even ones. Pairs are ranked."""
     record = sharegpt(row)
     turns = record["conversations"]
     spoken = turns[1:] if turns[0]["from"] == "system" else turns
@@ -94,7 +95,7 @@ FORMATS: dict[str, Callable[[Row], dict[str, Any]]] = {
 
 
 def sidecar_files(name: str, files: Mapping[str, str], first: Mapping[str, Any]) -> dict[str, str]:
-    """What a trainer wants beside the rows: file name and text. `files` are the written files by split."""
+    """Files that a trainer needs beside the rows: file name to text. `files` maps each split to the file written for it."""
     if name == "llama-factory":
         entries = {f"synth_ray_{split}": _dataset_info(path, first) for split, path in sorted(files.items())}
         return {"dataset_info.json": json.dumps(entries, indent=2)}
@@ -123,12 +124,12 @@ def _tools(row: Row) -> dict[str, Any]:
 
 
 def _tools_text(row: Row) -> dict[str, Any]:
-    """In a dataset with tools every row says which, those without any too."""
+    """In a dataset with tools every row has the `tools` column, as `[]` where it has no tools."""
     return {"tools": row["tools"] or "[]"} if "tools" in row else {}
 
 
 def _require_answer(row: Row) -> list[Message]:
-    """The messages of a row that ends with the assistant's answer."""
+    """The messages of the row. Raises NotRepresentable unless the last one is the assistant's answer."""
     messages = [{"role": m["role"], "content": m["content"]} for m in row["messages"] or []]
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
         raise NotRepresentable("no answer at the end")
@@ -154,7 +155,7 @@ def _call(body: str) -> dict[str, Any]:
 
 
 def _openai(messages: list[Message]) -> list[Message]:
-    """Calls carry ids, their arguments are text, and each result names the call it answers."""
+    """Convert tool calls to OpenAI's form: calls have ids, arguments are JSON text, and each result names the call it answers."""
     converted: list[Message] = []
     waiting: list[str] = []
     for message in messages:

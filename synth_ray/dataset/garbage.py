@@ -1,4 +1,4 @@
-"""What an output no longer needs, by kind and age."""
+"""Objects that an output no longer needs, by kind and age."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ HARMLESS: tuple[Kind, ...] = ("orphans", "parts", "asks", "batches")
 
 LOST_WITH: dict[Kind, str] = {
     "orphans": "nothing: no commit record counts them",
-    "parts": "versions of the dataset before the published one, for whoever still reads them by name",
+    "parts": "earlier versions of the dataset, for readers that still open their files by name",
     "asks": "nothing: their chunks are committed",
-    "batches": "nothing: what they were sent for is committed",
+    "batches": "nothing: the requests they were sent for are committed",
     "chunks": "re-curation: another threshold, target or scrub needs a new run, with the teacher asked again, on another output; "
     "the published dataset stays, and running the job again here is refused",
 }
-"""What nobody can have back once a kind is removed."""
+"""What is lost for good when a kind is removed."""
 
 
 def garbage(storage: Storage, kinds: Sequence[Kind], *, now: float, older_than_s: float) -> Iterator[tuple[Kind, Entry]]:
-    """Objects of these kinds that are at least so old. Call under the output's lease before removing any.
+    """Objects of these kinds that are at least `older_than_s` seconds old. Claim the output's lease before removing any of them.
 
-    Commit records always stay: they are what keeps a finished chunk from being asked again. Raises JobError for the
-    chunks of a dataset that is not complete.
+    Commit records always stay: they prevent a finished chunk from being asked again. Raises JobError for `chunks` when the
+    dataset is not complete.
     """
     finders = {"orphans": _orphans, "parts": _parts, "asks": _asks, "batches": _batches, "chunks": _chunks}
     for kind in kinds:
@@ -63,7 +63,7 @@ def _asks(storage: Storage) -> Iterator[Entry]:
 
 
 def _batches(storage: Storage) -> Iterator[Entry]:
-    """While something is still asked, a batch's record may be all that is known of what was paid for."""
+    """Until the dataset is complete, a batch's record may be the only trace of requests that were paid for."""
     if _is_complete(storage):
         yield from storage.list(f"{ROOT}batches/")
 
@@ -78,6 +78,6 @@ def _is_complete(storage: Storage) -> bool:
 def _chunks(storage: Storage) -> Iterator[Entry]:
     if not _is_complete(storage):
         raise JobError(
-            f"{storage.url}: wanted a complete dataset before its chunks go, got one that is not; finish the run first"
+            f"{storage.url}: wanted a complete dataset before its chunks are removed, got one that is not; finish the run first"
         )
     return storage.list(CHUNKS)

@@ -1,4 +1,4 @@
-"""Who drives this output: one record on the store, swapped by condition."""
+"""Which driver owns this output: one record on the store, changed only by conditional writes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PATH = "_synth/driver.json"
 
 @dataclass(slots=True)
 class Lease:
-    """The right to drive one output, until it is released, lost, or `lease_s` seconds old.
+    """The right to drive one output, until it is released, lost, or not renewed for `lease_s` seconds.
 
-    Law: of two drivers exactly one holds it, and one that lost it hears so (Conflict) at its next `renew`. Clocks only
-    decide when a silent driver may be replaced, never whether two may both go on: each change is a conditional write of
-    a higher epoch. Times are seconds since 1970.
+    Law: at most one driver owns the lease, and a driver that lost it gets Conflict at its next `renew`. Clocks only decide when a
+    silent driver may be replaced, never whether two may both continue: each change of owner is a conditional write with a higher
+    epoch. Times are seconds since 1970.
     """
 
     storage: Storage
@@ -38,7 +38,7 @@ class Lease:
         lease_s: float = 60.0,
         is_dead: Callable[[str], bool] = lambda _: False,
     ) -> Lease:
-        """Take a free, released or stale lease, or one whose driver `is_gone` knows to be dead. Raises Conflict."""
+        """Claim a lease that is free, released or expired, or whose driver `is_dead` reports dead. Raises Conflict."""
         try:
             data, etag = storage.read_with_etag(PATH)
         except ObjectNotFound:
@@ -57,11 +57,11 @@ class Lease:
         return cls(storage, driver, epoch, lease_s, etag)
 
     def renew(self, now: float) -> None:
-        """Say that this driver lives. Raises Conflict when another took over: stop at once, and write nothing more."""
+        """Extend the lease. Raises Conflict when another driver took over: stop at once and write nothing more."""
         self._swap(_record(self.driver, self.epoch, now, self.lease_s))
 
     def release(self) -> None:
-        """Let the next driver start without waiting. Raises Conflict when another took over already."""
+        """Let the next driver start without waiting. Raises Conflict when another driver took over already."""
         self._swap(_record("", self.epoch, 0.0, self.lease_s))
 
     def _swap(self, data: bytes) -> None:

@@ -1,11 +1,11 @@
-"""Which chunks are done: a staged object each, then a commit record that only one attempt can write.
+"""Which chunks are done: each has a staged object, and then a commit record that only one attempt can write.
 
-    _synth/job.json                                what was asked, pinned by the first run
-    _synth/chunks/00000007/<sha256, 16>.parquet    a staged chunk; named by its bytes, so attempts never collide
-    _synth/commits/00000007.json                   which of them counts
+    _synth/job.json                                the job's ask, recorded by the first run
+    _synth/chunks/00000007/<sha256, 16>.parquet    a staged chunk, named by its digest, so that attempts never collide
+    _synth/commits/00000007.json                   the object that counts for this chunk
 
-The record is a small plain PUT with If-None-Match: completing a multipart upload under a condition is not enforced by
-every store. See docs/decisions/0002-commit-records-on-the-object-store.md.
+The record is a small plain PUT with If-None-Match, because not every store enforces a condition on completing a multipart
+upload. See docs/decisions/0002-commit-records-on-the-object-store.md.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ORPHAN_GRACE_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What is known of a committed chunk without opening it. `reasons` counts rows by reason, '' for none so far."""
+    """What is known of a committed chunk without reading it. `reasons` counts rows by reason, '' for rows without a reason."""
 
     chunk: int
     object: str
@@ -58,16 +58,16 @@ class Commit:
 
 
 class Ledger:
-    """The chunks of one output. Safe to use from many processes at once; the store decides who wins."""
+    """The chunks of one output. Safe for concurrent use by many processes: the store decides which writer wins."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
     def pin_job(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Write what this output holds, or compare with what it holds. Returns the facts pinned first.
+        """Record the job of this output, or compare with the job recorded first. Returns the facts recorded first.
 
-        `facts["ask_digest"]` and every entry of the mapping `facts["keys"]` must be as they were. Raises JobError that
-        names the keys that differ.
+        `facts["ask_digest"]` and every entry of the mapping `facts["keys"]` must be unchanged. Raises JobError that names the
+        keys that differ.
         """
         data = json.dumps(facts, sort_keys=True, indent=1).encode()
         try:
@@ -79,7 +79,7 @@ class Ledger:
         return dict(json.loads(data))
 
     def pinned(self, ask_digest: str, keys: Mapping[str, Any]) -> dict[str, Any]:
-        """The keys of the run whose chunks are here. Raises JobError where nothing is, or where `keys` ask something else."""
+        """The job keys recorded by the run that made these chunks. Raises JobError if there are none or `keys` differ."""
         try:
             record: dict[str, Any] = json.loads(self._storage.read(JOB))
         except ObjectNotFound:
@@ -105,7 +105,7 @@ class Ledger:
         )
 
     def stage(self, chunk: int, table: pa.Table, facts: Mapping[str, Any]) -> Commit:
-        """Commit the chunk, or return the record of the attempt that did so first; ours is then an orphan."""
+        """Commit the chunk. Returns its record, or that of an attempt that committed it first: our object is then an orphan."""
         data = _parquet(table)
         sha256 = hashlib.sha256(data).hexdigest()
         path = f"{CHUNKS}{chunk:08d}/{sha256[:16]}.parquet"
@@ -118,24 +118,25 @@ class Ledger:
         return commit
 
     def commits(self) -> Ranges:
-        """The committed chunks, from one listing."""
+        """The numbers of the committed chunks, from one listing."""
         return Ranges(chunk for chunk, _ in self._listed(COMMITS, _RECORD))
 
     def commit(self, chunk: int) -> Commit:
-        """Raises NotThere for a chunk that is not committed."""
+        """Raises ObjectNotFound for a chunk that is not committed."""
         return Commit.of(self._storage.read(_record_of(chunk)))
 
     def read(self, chunk: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """The committed rows, checked against the record's sha256. Raises NotThere, StorageError."""
+        """The committed rows, verified against the record's sha256. Raises ObjectNotFound, StorageError."""
         return self.open(self.commit(chunk), columns)
 
     def open(self, commit: Commit, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of a commit record already at hand."""
+        """The rows of a commit record that was already read."""
         data = self._read_verified(commit)
         return pq.read_table(pa.BufferReader(data), columns=list(columns) if columns is not None else None)
 
     def _read_verified(self, commit: Commit) -> bytes:
-        for _ in range(2):  # a read can be torn where the store does not tell; an object that is broken stays so
+        # retry once: on some stores a torn read looks like a whole one, but an object that is broken stays broken
+        for _ in range(2):
             try:
                 data = self._storage.read(commit.object)
             except ObjectNotFound:
@@ -152,7 +153,7 @@ class Ledger:
         )
 
     def orphans(self) -> Iterator[Entry]:
-        """Staged objects that no commit record counts: of attempts that died, lost, or are still at work."""
+        """Staged objects that no commit record names: their attempts died, lost the race, or are still running."""
         committed = self.commits()
         for chunk, entries in groupby(self._listed(CHUNKS, _STAGED), key=itemgetter(0)):
             yield from self._uncounted(chunk, [entry for _, entry in entries], committed)
@@ -165,7 +166,7 @@ class Ledger:
             yield from (entry for entry in entries if entry.path != counts)
 
     def sweep(self, *, now: float, older_than_s: float = _ORPHAN_GRACE_S) -> list[str]:
-        """Delete orphans and unfinished uploads of that age; younger ones may be about to be committed.
+        """Delete orphans and unfinished uploads that are at least this old; younger ones may still be committed.
 
         Returns the deleted paths. `now` is in seconds since 1970.
         """

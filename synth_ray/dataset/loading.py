@@ -1,10 +1,10 @@
-"""The lines that load a dataset, for its card."""
+"""Code that loads a dataset, for its card."""
 
 from __future__ import annotations
 
 
 def loading_instructions(url: str, endpoint_url: str | None) -> list[str]:
-    """As Markdown, for where the dataset is."""
+    """Markdown that shows how to load the dataset from its address."""
     if not url.startswith("s3://"):
         return [_LOCAL]
     server = f"endpoint_override={endpoint_url!r}" if endpoint_url else ""

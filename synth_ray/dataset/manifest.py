@@ -1,4 +1,4 @@
-"""`manifest.json`: what the dataset is, for machines. It is written last, and its `complete` is the meaning of done."""
+"""`manifest.json`: the dataset's description for programs. It is written last; a run is done when its `complete` is true."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FORMAT = 1
 
 
 class _Facts(BaseModel):
-    # A later version may say more: what it adds is ignored, what this one needs is still refused when it is absent.
+    # Keys that a later version adds are ignored; keys that this version needs must be present.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Rows(_Facts):
-    """Slots by how they ended. `pending` slots of a run that stopped short have not ended; `real` rows are no slots."""
+    """Slots by how they ended. Slots of a run that stopped early are `pending`; `real` rows are not slots."""
 
     requested: int
     accepted: int
@@ -32,13 +32,16 @@ class Rows(_Facts):
 
 
 class Seeds(_Facts):
+    """`rejected_at`: by reason, file and line ("seeds.jsonl:7") of the first 20 rejected seeds."""
+
     read: int
     planned: int
     rejected: dict[str, int] = {}
+    rejected_at: dict[str, list[str]] = {}
 
 
 class File(_Facts):
-    """One part. `path` is relative to the dataset's root."""
+    """One part file. `path` is relative to the dataset's root."""
 
     path: str
     split: str
@@ -49,7 +52,7 @@ class File(_Facts):
 
 
 class Manifest(_Facts):
-    """One version of one dataset. A reader needs nothing but the files it lists."""
+    """One version of one dataset. A reader needs only the files it lists."""
 
     format: int = FORMAT
     name: str
@@ -96,16 +99,16 @@ class Manifest(_Facts):
         return self.model_dump(mode="json")
 
     def check(self) -> None:
-        """Law 1, in sums: every slot, seed, row and file is accounted for. Raises SynthRayError that names each gap."""
+        """Check that every slot, seed, row and file is accounted for. Raises SynthRayError that names each sum that differs."""
         rows, seeds = self.rows, self.seeds
-        refused = sum(rows.rejected.values()) + sum(rows.failed.values())
+        rejected = sum(rows.rejected.values()) + sum(rows.failed.values())
         in_splits = sum(self.splits.values())
         sums = [
             (
                 "slots requested",
                 rows.requested,
                 "accepted + rejected + failed + pending",
-                rows.accepted + refused + rows.pending,
+                rows.accepted + rejected + rows.pending,
             ),
             ("seeds read", seeds.read, "planned + rejected", seeds.planned + sum(seeds.rejected.values())),
             ("rows in splits", in_splits, "accepted + real", rows.accepted + rows.real),
@@ -113,7 +116,7 @@ class Manifest(_Facts):
                 "rows in rejected/",
                 sum(f.rows for f in self.rejected_files),
                 "rejected + failed, and real rows of the mix",
-                refused + int(self.mix.get("refused", 0)),
+                rejected + int(self.mix.get("refused", 0)),
             ),
         ]
         for split in sorted({*self.splits, *(f.split for f in self.files)}):
@@ -133,7 +136,7 @@ def files_of(entries: list[FileEntry]) -> list[File]:
 
 
 def written_facts(written: Written) -> dict[str, Any]:
-    """The manifest's keys that come from the writer."""
+    """The manifest's keys that the writer fills in."""
     return {
         "files": files_of(written.files),
         "rejected_files": files_of(written.rejected_files),
@@ -143,7 +146,7 @@ def written_facts(written: Written) -> dict[str, Any]:
 
 
 def manifest_etag(storage: Storage) -> str:
-    """The version a run will replace: read it when the run begins. Empty when there is none."""
+    """The etag of the version that a run will replace, empty when there is none. Read it when the run begins."""
     try:
         return storage.etag(PATH)
     except ObjectNotFound:
@@ -151,7 +154,7 @@ def manifest_etag(storage: Storage) -> str:
 
 
 def write_manifest(storage: Storage, manifest: Manifest, *, replaces: str) -> str:
-    """Publish a version in place of the version `replaces`; returns its etag. Raises Conflict, SynthRayError."""
+    """Publish a version in place of the one whose etag is `replaces`; returns the new etag. Raises Conflict, SynthRayError."""
     manifest.check()
     data = (manifest.model_dump_json(indent=1) + "\n").encode()
     try:
@@ -164,7 +167,7 @@ def write_manifest(storage: Storage, manifest: Manifest, *, replaces: str) -> st
 
 
 def read_manifest(storage: Storage) -> Manifest:
-    """The published version. Raises NotThere where nothing was published, StorageError where it is no manifest."""
+    """The published version. Raises ObjectNotFound when nothing is published, StorageError when the file is not a manifest."""
     data = storage.read(PATH)
     try:
         return Manifest.model_validate_json(data)

@@ -1,4 +1,4 @@
-"""How far an output is: what is published, what is committed, what lies about, and who drives it. Reads, never writes."""
+"""The state of an output: what is published, committed or orphaned, and which driver owns it. Only reads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASKS = f"{ROOT}asks/"
 
 @dataclass(frozen=True, slots=True)
 class OutputStatus:
-    """`reasons` counts committed rows by what staging said of them, '' for nothing; admission may still refuse those."""
+    """`reasons` counts committed rows by the reason that staging gave, '' for none; admission may still reject those."""
 
     manifest: Manifest | None
     chunks: Ranges

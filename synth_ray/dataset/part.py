@@ -1,4 +1,4 @@
-"""One partition's rows on their way to Parquet files, cut where the rows alone say."""
+"""Writes the rows of one partition to Parquet files whose boundaries depend on the rows alone."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _COPY_BLOCK_BYTES = 8 * 2**20
 _SHORT = frozenset(
     {"origin", "depth", "teacher", "revision", "recipe", "ask_digest", "finish_reason", "split", "verdict", "reason"}
 )
-"""Columns with few different values; the rest are longer than a dictionary is worth."""
+"""Columns with few distinct values, which a dictionary compresses; in the others it would not pay."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A finished part: `path` is relative to the dataset's root; `row_bytes` is its rows' size before Parquet."""
+    """A finished part file: `path` is relative to the dataset's root; `row_bytes` is its rows' size before Parquet."""
 
     path: str
     split: str
@@ -40,7 +40,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class FileLimits:
-    """Where files and row groups end. Bytes are of rows before compression: a function of the rows alone."""
+    """When to start a new file or row group. Bytes are of rows before compression, so that they depend on the rows alone."""
 
     part_rows: int
     part_bytes: int
@@ -50,20 +50,20 @@ class FileLimits:
 
 
 class PartWriter:
-    """The files of one folder.
+    """Writes the part files of one folder.
 
-    Law: which rows share a file or a row group does not depend on how they were handed in. In memory is at most one
-    row group. A part is written to a local temporary file, since its name carries the digest of its bytes and a bucket
-    has no rename, and then uploaded; a part that is already there is not sent again.
+    Law: which rows share a file or a row group does not depend on how they were batched. At most one row group is in memory. A
+    part is first written to a local temporary file and then uploaded, because its name contains a digest of its bytes and a
+    bucket cannot rename; a part that the store already has is not uploaded again.
     """
 
-    def __init__(self, storage: Storage, folder: str, schema: pa.Schema, cut: FileLimits, *, split: str) -> None:
+    def __init__(self, storage: Storage, folder: str, schema: pa.Schema, limits: FileLimits, *, split: str) -> None:
         self._storage = storage
         self._folder = folder
         self._schema = schema
-        self._limits = cut
+        self._limits = limits
         self._split = split
-        self._waiting: list[pa.Table] = []
+        self._pending: list[pa.Table] = []
         self._group = _Count()
         self._part = _Count()
         self._file: BinaryIO | None = None
@@ -71,11 +71,11 @@ class PartWriter:
         self.files: list[FileEntry] = []
 
     def write(self, table: pa.Table, sizes: npt.NDArray[np.int64]) -> None:
-        """Append rows; `sizes` are their bytes."""
+        """Append rows; `sizes` has the bytes of each."""
         start = 0
         while start < table.num_rows:
             end = start + self._rows_that_fit(sizes[start:])
-            self._waiting.append(table.slice(start, end - start))
+            self._pending.append(table.slice(start, end - start))
             added = int(sizes[start:end].sum())
             self._group.add(end - start, added)
             self._part.add(end - start, added)
@@ -86,11 +86,11 @@ class PartWriter:
                 self._close_group()
 
     def _rows_that_fit(self, sizes: npt.NDArray[np.int64]) -> int:
-        """How many of these rows go into the open row group: the row that fills it is its last."""
-        cut, group, part = self._limits, self._group, self._part
-        rows = min(cut.group_rows - group.rows, cut.part_rows - part.rows, len(sizes))
-        room = min(cut.group_bytes - group.size, cut.part_bytes - part.size)
-        return min(rows, int(np.searchsorted(np.cumsum(sizes[:rows]), room)) + 1)
+        """How many of these rows fit into the open row group, including the row that fills it."""
+        limits, group, part = self._limits, self._group, self._part
+        rows = min(limits.group_rows - group.rows, limits.part_rows - part.rows, len(sizes))
+        free_bytes = min(limits.group_bytes - group.size, limits.part_bytes - part.size)
+        return min(rows, int(np.searchsorted(np.cumsum(sizes[:rows]), free_bytes)) + 1)
 
     def close(self) -> list[FileEntry]:
         """Finish the last part. Returns every file of this folder, in order."""
@@ -99,21 +99,21 @@ class PartWriter:
         return self.files
 
     def abort(self) -> None:
-        """Forget the open part; nothing of it was visible."""
-        self._waiting = []
+        """Discard the open part; none of it was visible."""
+        self._pending = []
         if self._file is not None:
-            with suppress(OSError):  # a full disk has been reported by the write that met it
+            with suppress(OSError):  # the write that met a full disk has already reported it
                 self._writer.close()
             self._file.close()
 
     def _close_group(self) -> None:
-        with _temporary_room():
+        with _translating_disk_errors():
             if self._file is None:
                 self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="synth-ray-part-"))  # noqa: SIM115
                 self._writer = pq.ParquetWriter(self._file, self._schema, **self._options())
-            table = pa.concat_tables(self._waiting).combine_chunks()
+            table = pa.concat_tables(self._pending).combine_chunks()
             self._writer.write_table(table, row_group_size=table.num_rows)
-        self._waiting, self._group = [], _Count()
+        self._pending, self._group = [], _Count()
 
     def _options(self) -> Mapping[str, Any]:
         short = [name for name in self._schema.names if name in _SHORT] + ["messages.list.element.role"]
@@ -132,7 +132,7 @@ class PartWriter:
             self._close_group()
         assert self._file is not None
         with self._file as file:
-            with _temporary_room():
+            with _translating_disk_errors():
                 self._writer.close()
             self.files.append(self._publish(file))
         self._file = self._writer = None
@@ -151,7 +151,7 @@ class PartWriter:
 
 
 @contextmanager
-def _temporary_room() -> Iterator[None]:
+def _translating_disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -163,7 +163,7 @@ def _temporary_room() -> Iterator[None]:
 
 
 _UNSORTED = frozenset({"messages", "prompt", "completion", "fields", "detail"})
-"""Long texts: their smallest and largest values help no reader and would swell every footer."""
+"""Long texts: minimum and maximum of such a column help no reader, and would bloat every file's footer."""
 
 
 @dataclass(slots=True)

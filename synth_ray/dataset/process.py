@@ -1,4 +1,4 @@
-"""The name of a driver: enough to tell, on its own machine, whether it is still alive."""
+"""A driver's name, from which another process on the same machine can tell whether the driver is still alive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def driver_name() -> str:
-    """host/boot/pid-namespace/pid/start-tick/nonce of this process: never the same twice."""
+    """host/boot/pid-namespace/pid/start-tick/nonce of this process: unique for every call."""
     place = "/".join(_place())
     return f"{place}/{os.getpid()}/{_start_tick(os.getpid()) or '-'}/{uuid.uuid4().hex[:8]}"
 
@@ -18,12 +18,12 @@ _ended: set[str] = set()
 
 
 def mark_ended(driver: str) -> None:
-    """This process no longer drives under this name, whether or not the store could be told."""
+    """Record that this process no longer drives under this name, even if the store could not be updated."""
     _ended.add(driver)
 
 
 def is_dead(driver: str) -> bool:
-    """True only where it can be known: it ended in this process, or ran in this boot and pid namespace and is no more."""
+    """True only where that is certain: it ended in this process, or it ran in this boot and pid namespace and has exited."""
     if driver in _ended:
         return True
     parts = driver.split("/")
@@ -42,7 +42,7 @@ def _place() -> tuple[str, str, str]:
 
 
 def _start_tick(pid: int) -> str:
-    """When the process started, in ticks since boot; empty when there is none, or only its zombie."""
+    """When the process started, in ticks since boot; empty when there is no such process, or only a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

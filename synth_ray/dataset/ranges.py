@@ -1,4 +1,4 @@
-"""Chunk numbers as runs: ten million finished rows are a handful of pairs, not a set of ids."""
+"""A set of chunk numbers as runs: the chunks of ten million rows take a few pairs, not a set of numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Ranges:
     """A set of integers as sorted, disjoint, half-open runs."""
 
     def __init__(self, numbers: Iterable[int] = ()) -> None:
-        """`numbers` ascending, as a listing gives them; repeats are one."""
+        """`numbers` must ascend, as in a listing; repeats count once. Raises ValueError otherwise."""
         self._starts: list[int] = []
         self._ends: list[int] = []
         for number in numbers:

@@ -1,4 +1,4 @@
-"""A digest and a size for every row, from its values alone: not from how Parquet or Arrow happened to lay them out."""
+"""A digest and a size for every row, from its values alone: independent of the layout in Parquet or Arrow."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_SLICE_ROWS = 4096  # keeps the joined text of a slice far below the 2 GiB of an Arrow string array
+_SLICE_ROWS = 4096  # keeps the joined text of a slice far below the 2 GiB limit of an Arrow string array
 
 
 def digests_and_sizes(table: pa.Table) -> tuple[list[bytes], npt.NDArray[np.int64]]:
-    """Per row: BLAKE2b (16 bytes) of its values in column order, and how many bytes those are.
+    """Per row: BLAKE2b (16 bytes) of its values in column order, and the number of bytes hashed.
 
-    A value is a netstring, length:bytes; a list is its length and its values; null is '-'. So no two different rows
-    have the same text. https://cr.yp.to/proto/netstrings.txt
+    A value is encoded as a netstring, length:bytes; a list as its length and its values; null as '-'. So two different rows never
+    have the same encoding. https://cr.yp.to/proto/netstrings.txt
     """
     digests: list[bytes] = []
     sizes = [np.zeros(0, np.int64)]

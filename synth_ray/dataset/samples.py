@@ -1,4 +1,4 @@
-"""Rows of one split as files of samples: one JSONL file, or WebDataset's tar shards."""
+"""Writes the rows of one split as one JSONL file, or as WebDataset tar shards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Samples(Protocol):
 
 @contextmanager
 def open_samples(storage: Storage, split: str, *, tar: bool) -> Iterator[Samples]:
-    """Where a split's rows go. Nothing is visible of a file before it is whole."""
+    """A writer for a split's rows. A file becomes visible only when it is complete."""
     with ExitStack() as stack:
         yield _Tar(storage, split, stack) if tar else _Jsonl(storage, split, stack)
 
@@ -40,7 +40,7 @@ class _Jsonl:
 
 
 class _Tar:
-    """`train-000000.tar` of `<id>.json` members, the same bytes for the same rows."""
+    """`train-000000.tar` with `<id>.json` members. The same rows always give the same bytes."""
 
     def __init__(self, storage: Storage, split: str, stack: ExitStack) -> None:
         self._storage, self._split, self._outer = storage, split, stack

@@ -1,4 +1,4 @@
-"""The published row: what of a staged row goes out, with its provenance and the fields the job declared as columns."""
+"""The published row: the columns taken from a staged row, its provenance, and the fields that the job declared as columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TYPES = {
     "json": pa.string(),
     "logprobs": LOGPROBS,
 }
-"""By declared type. `json` takes any value: text as it is, the rest as JSON text; `logprobs` is the staged column."""
+"""By declared type. `json` takes any value: a string as it is, anything else as JSON text; `logprobs` is the staged column."""
 
 _COLUMNS_BEFORE = [("id", pa.string()), ("messages", MESSAGES), ("prompt", pa.string()), ("completion", pa.string())]
 _COLUMNS_AFTER = [
@@ -54,7 +54,7 @@ _REJECTED_COLUMNS = [
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What every synthetic row of a run tells of its making."""
+    """The origin that every synthetic row of a run records."""
 
     models: Models
     recipe: str
@@ -63,11 +63,11 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class RowShape:
-    """From staged to published rows.
+    """Converts staged rows to published rows.
 
-    `columns` are promoted out of the JSON object `fields`; `closed` are the columns that become folders, with their
-    values. A value that does not fit its column's type or closed list is null there and stays in `fields`, so that
-    nothing is lost and no path holds a row's text.
+    `columns` are promoted out of the JSON object `fields`; `partition_values` are the columns that become folders, each with its
+    closed list of values. A value that does not fit its column's type or closed list is null in the column and stays in `fields`,
+    so that nothing is lost and no path contains a row's text.
     """
 
     provenance: Provenance
@@ -83,7 +83,7 @@ class RowShape:
 
     @classmethod
     def of(cls, output: Output, *, provenance: Provenance, recipe_columns: Mapping[str, str]) -> RowShape:
-        """The shape of a job's rows; the job's word on a column's type wins over the recipe's."""
+        """The shape of a job's rows. A column type declared by the job overrides the recipe's."""
         return cls(provenance, {**recipe_columns, **output.columns}, output.partition_by)
 
     def _promoted(self) -> dict[str, str]:
@@ -91,16 +91,16 @@ class RowShape:
 
     @property
     def accepted_schema(self) -> pa.Schema:
-        """A row of the dataset. `split` is the folder's, and so not in the file."""
+        """The schema of an accepted row. `split` is not in the file: the folder's name has it."""
         return pa.schema([*_COLUMNS_BEFORE, *((n, _TYPES[k]) for n, k in self._promoted().items()), *_COLUMNS_AFTER])
 
     @property
     def rejected_schema(self) -> pa.Schema:
-        """A rejected or failed row: the same, and how it ended."""
+        """The schema of a rejected or failed row: an accepted row's, with the verdict's columns."""
         return pa.schema([*self.accepted_schema, *(pa.field(*column) for column in _REJECTED_COLUMNS)])
 
     def accepted(self, staged: pa.Table) -> pa.Table:
-        """The published form of accepted rows, given with at least the columns of `records.STAGED`."""
+        """The published form of accepted rows. `staged` needs at least the columns of `records.STAGED`."""
         return self._shaped(staged, self.accepted_schema)
 
     def rejected(self, staged: pa.Table) -> pa.Table:
@@ -112,7 +112,7 @@ class RowShape:
         return pa.table([_column(name, columns, staged).cast(schema.field(name).type) for name in schema.names], schema=schema)
 
     def _constants(self, staged: pa.Table) -> dict[str, Any]:
-        """A real row has no teacher; every row has the run it came from."""
+        """Columns that are the same for a whole run. The teacher's are null for real rows; `ask_digest` is set in every row."""
         synthetic = pc.equal(staged["origin"], Origin.SYNTHETIC.value)
         null = pa.scalar(None, pa.string())
         facts, teachers = self.provenance, self.provenance.models.teachers

@@ -1,4 +1,4 @@
-"""One row by its id, wherever it is: as it was staged, and as it was decided."""
+"""Finds one row by its id, in the staged chunks and in the published dataset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from synth_ray.storage import Storage
 
 
 def trace(storage: Storage, id: str) -> dict[str, Any]:
-    """What is known of a row: of its staged chunk, then of the published dataset. Raises NotThere."""
+    """The row's staged columns, overridden by its published ones. Raises ObjectNotFound."""
     ledger = Ledger(storage)
     staged = _find_row(storage, id, (ledger.commit(chunk).object for chunk in ledger.commits()))
     published = _published(storage, id)
@@ -38,7 +38,7 @@ def _published(storage: Storage, id: str) -> dict[str, Any]:
 
 
 def _find_row(storage: Storage, id: str, paths: Iterable[str]) -> dict[str, Any]:
-    """The row, from the first file that has it: ids are read alone, and the rest only of the row group that holds it."""
+    """The row from the first file that has it. Only the `id` column is read, and then the one row group that contains the row."""
     for path in paths:
         try:
             with storage.open_input(path) as source:

@@ -1,4 +1,4 @@
-"""Admitted rows to Parquet: by split, by declared partition, in admission order."""
+"""Writes admitted rows to Parquet: by split, by declared partition, in admission order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MEMORY_BYTES = 512 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a whole dataset came to. `dataset_digest` is over the rows of each split in order, whatever the files."""
+    """The files of a whole dataset. `dataset_digest` covers the rows of each split in order, not their files."""
 
     files: list[FileEntry]
     rejected_files: list[FileEntry]
@@ -39,11 +39,11 @@ class Written:
 
 
 class DatasetWriter:
-    """Writes one dataset; `finish` returns its files, and nothing counts until a manifest names them.
+    """Writes one dataset; `finish` returns its files, which count only once a manifest names them.
 
-    Law: files, their bytes and the digest are a function of the rows and the output section. Memory is at most one row
-    group per folder, 512 MiB in all. Rows are staged rows: `shape` publishes them. Leaving the block early leaves only
-    parts that no manifest names.
+    Law: files, their bytes and the digest are a function of the rows and the output section. Memory: at most one row group per
+    folder, 512 MiB in all. Takes staged rows, which `shape` converts to published ones. Leaving the block early leaves only part
+    files that no manifest names.
     """
 
     def __init__(self, storage: Storage, shape: RowShape, output: Output) -> None:
@@ -75,12 +75,12 @@ class DatasetWriter:
             self._open(split, values).write(rows.take(chosen) if values else rows, sizes[chosen] if values else sizes)
 
     def reject(self, staged: pa.Table) -> None:
-        """Append rejected or failed rows, with their verdict and reason, to the dataset beside the accepted one."""
+        """Append rejected or failed rows, with their verdict and reason, to `rejected/`."""
         rows = self._shape.rejected(staged)
         self._rejected.write(rows, digests_and_sizes(rows)[1])
 
     def finish(self) -> Written:
-        """Close every part. Files are in the order of split, partition and number."""
+        """Close every part file. Files are ordered by split, partition and number."""
         files = [file for key in self._order() for file in self._parts[key].close()]
         dataset_hash = hashlib.blake2b(digest_size=16)
         for split in SPLITS:
@@ -89,7 +89,7 @@ class DatasetWriter:
         return Written(files, self._rejected.close(), splits, dataset_hash.hexdigest())
 
     def _folders(self, rows: pa.Table) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-        """The rows of each folder, as their places, in order."""
+        """Each folder's partition values, with the indices of its rows in ascending order."""
         closed = self._shape.partition_values
         if not closed:
             yield (), np.arange(rows.num_rows)
@@ -118,7 +118,7 @@ class DatasetWriter:
 
 
 def _file_limits(output: Output, *, open_folders: int) -> FileLimits:
-    """A row group per open folder is in memory: many folders make smaller groups."""
+    """With many folders the row groups are smaller, because one row group per folder is in memory."""
     return FileLimits(
         part_rows=output.part_rows,
         part_bytes=output.part_bytes,

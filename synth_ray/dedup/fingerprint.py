@@ -11,13 +11,15 @@ import pyarrow.compute as pc
 
 from synth_ray.dedup import normalise, text_vectors
 from synth_ray.dedup.columns import binary_column, one_array, texts_in
-from synth_ray.dedup.hashing import DIGEST_SEEDS, U8, U32, U64, Array, band_multipliers, gram_powers, permutations
+from synth_ray.dedup.datasketch_parameters import banding_of, permutations
+from synth_ray.dedup.hashing import DIGEST_SEEDS, U8, U32, U64, Array, band_multipliers, gram_powers
 from synth_ray.job.dedup import Dedup
 
 Texts: TypeAlias = "pa.Array | pa.ChunkedArray"
 
 try:
     from synth_ray.dedup import reading_kernels, sketch_kernels
+    from synth_ray.dedup.kernel_types import read_only
 except ImportError:  # no numba for this platform: the same values, slower
     reading_kernels = sketch_kernels = None  # type: ignore[assignment]
 
@@ -59,8 +61,8 @@ class Fingerprints:
 class Fingerprinter:
     """Texts to fingerprints: one text per row, straight from Arrow buffers.
 
-    MinHash after Broder (1997), as datasketch 2 computes it with scheme affine32 from the uint32 shingle hashes.
-    `compiled=False` takes the numpy path, whose values are the same bit for bit.
+    MinHash after Broder (1997), as datasketch computes it with scheme affine32 from the uint32 shingle hashes: permutations
+    and banding are datasketch's own. `compiled=False` takes the numpy path, whose values are the same bit for bit.
     """
 
     def __init__(self, dedup: Dedup, *, compiled: bool = True) -> None:
@@ -69,7 +71,7 @@ class Fingerprinter:
         self._compiled = compiled and reading_kernels is not None
         self._powers = gram_powers(self._ngram)
         self._a, self._b = permutations(dedup.permutations, dedup.seed)
-        self._multipliers, self._starts = band_multipliers(dedup.bands, dedup.rows_per_band)
+        self._multipliers, self._starts = band_multipliers(*banding_of(dedup))
 
     def __call__(self, texts: Texts) -> Fingerprints:
         column = one_array(texts, pa.large_string())
@@ -87,7 +89,7 @@ class Fingerprinter:
         banded = np.diff(prints.offsets) > 0
         columns = {
             "digest": pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(prints), [None, pa.py_buffer(prints.digests)]),
-            "bands": binary_column(prints.bands[banded].reshape(-1), text_vectors.offsets_of(banded * self._section.bands)),
+            "bands": binary_column(prints.bands[banded].reshape(-1), text_vectors.offsets_of(banded * len(self._starts))),
             "shingles": binary_column(prints.shingles, prints.offsets),
             "ngrams": binary_column(*self.said(staged["prompt"], staged["completion"])),
         }
@@ -138,10 +140,11 @@ class Fingerprinter:
         if not self._compiled:
             return text_vectors.shingles(words, ends, self._ngram, fewest, self._powers)
         longest = int(np.diff(ends).max(initial=0))
-        found, ordered = np.empty(longest + 1, U32), np.empty(longest + 1, U32)
         counts = np.empty((2 << max(1, longest.bit_length())) + 1, np.int64)
+        scratch = sketch_kernels.Scratch(np.empty(longest + 1, U32), np.empty(longest + 1, U32), counts)
+        grams = sketch_kernels.Grams(self._ngram, fewest, read_only(self._powers))
         out, offsets = np.empty(len(words), U32), np.empty(len(ends), np.int64)
-        used = sketch_kernels.shingles(words, ends, self._ngram, fewest, self._powers, found, ordered, counts, out, offsets)
+        used = sketch_kernels.shingles(words, ends, grams, scratch, out, offsets)
         return out[:used], offsets
 
     def _signatures(self, shingles: Array, offsets: Array) -> Array:
@@ -156,7 +159,7 @@ class Fingerprinter:
         signatures = self._signatures(shingles, offsets)
         if not self._compiled:
             return text_vectors.band_keys(signatures, self._multipliers, self._starts)
-        out = np.empty((len(signatures), self._section.bands), U64)
+        out = np.empty((len(signatures), len(self._starts)), U64)
         sketch_kernels.band_keys(signatures, self._multipliers, self._starts, out)
         return out
 
@@ -174,11 +177,11 @@ def _read_compiled(raw: Array, offsets: Array, table: Array) -> tuple[Array, Arr
     size = int(offsets[-1] - offsets[0])
     longest = int(np.diff(offsets).max(initial=0))
     chunks = np.empty(longest // 4 + 8, U64)
-    words = np.empty(size // 2 + len(offsets), U64)
-    ends, digests = np.empty(len(offsets), np.int64), np.empty((len(offsets) - 1, 2), U64)
-    flags, edges = np.empty(longest + 4, U8), np.empty(longest + 4, U32)
-    used = reading_kernels.read(raw, offsets, table, _SEEDS, chunks, chunks.view(U8), flags, edges, words, ends, digests)
-    return words[:used], ends, digests
+    scratch = reading_kernels.Scratch(chunks, chunks.view(U8), np.empty(longest + 4, U8), np.empty(longest + 4, U32))
+    hashes = np.empty(size // 2 + len(offsets), U64)
+    out = reading_kernels.Words(hashes, np.empty(len(offsets), np.int64), np.empty((len(offsets) - 1, 2), U64))
+    used = reading_kernels.read(raw, offsets, table, _SEEDS, scratch, out)
+    return hashes[:used], out.ends, out.digests
 
 
 def _normalised(texts: pa.Array, hard: Array) -> pa.Array:

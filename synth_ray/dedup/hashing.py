@@ -45,15 +45,8 @@ def gram_powers(n: int) -> Array:
     return np.array([pow(GRAM, k, 2**64) for k in range(n)], U64)
 
 
-def permutations(count: int, seed: int) -> tuple[Array, Array]:
-    """Multipliers and offsets of datasketch 2's MinHash(num_perm=count, seed=seed, scheme="affine32")."""
-    draw = np.random.RandomState(seed)  # the legacy generator: numpy's policy freezes its stream
-    a = draw.randint(0, 1 << 31, count, dtype=U32) * U32(2) + U32(1)
-    return a, draw.randint(0, 1 << 32, count, dtype=U32)
-
-
 def band_multipliers(bands: int, rows: int) -> tuple[Array, Array]:
     """Odd multipliers (bands × rows) and starts (bands) of the band keys."""
-    draw = np.random.RandomState(3)
+    draw = np.random.RandomState(3)  # the legacy generator: numpy's policy freezes its stream
     high, low = (draw.randint(0, 1 << 32, (bands, rows), dtype=U64) for _ in range(2))
     return (high << U64(32) | low) | U64(1), draw.randint(0, 1 << 63, bands, dtype=U64)

@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from synth_ray.dedup import index_kernels
 from synth_ray.dedup.columns import one_array, runs_in, words16_in
+from synth_ray.dedup.datasketch_parameters import banding_of
 from synth_ray.dedup.hashing import U8, U32, U64, Array
 from synth_ray.dedup.index_kernels import BARRED, EXACT, FULL, NEAR, NEW
+from synth_ray.dedup.kernel_types import read_only
 from synth_ray.dedup.table import Appended, Table
 from synth_ray.job.dedup import Dedup
 from synth_ray.records import SPLITS
@@ -130,10 +132,11 @@ class Index:
     """
 
     def __init__(self, dedup: Dedup, *, shards: Shards | None = None, expected: int = 0) -> None:
-        self._bands, self._threshold, self._cap, self._near = dedup.bands, dedup.threshold, dedup.bucket_cap, dedup.near
+        self._bands = banding_of(dedup).bands
+        self._threshold, self._cap, self._near = dedup.threshold, dedup.bucket_cap, dedup.near
         self._shards = shards
         self._pending = (np.zeros(0, U64), np.zeros(0, U32))
-        self.table = Table(expected=expected * (dedup.bands + 1) if shards is None else 0)
+        self.table = Table(expected=expected * (self._bands + 1) if shards is None else 0)
         self._counts = np.zeros(2, np.int64)
         self.ids, self.splits = Appended(U8, width=16, expected=expected), Appended(U8, expected=expected)
         self._digests = Appended(U64, width=2, expected=expected)
@@ -173,36 +176,34 @@ class Index:
         rows, before = len(batch), self.kept
         if before + rows >= _MOST:
             raise OverflowError("an index: wanted fewer than 4 billion kept rows, got more; start another output")
-        ends, found = self._elsewhere(batch)
+        answers = self._elsewhere(batch)
         table = self.table if self._shards is None else Table(expected=rows * (self._bands + 1))
         table.reserve(rows * (self._bands + 1))
         self._reserve(rows, len(batch.shingles))
-        used = np.array([len(table), before, 0], np.int64)
-        candidates = np.empty((self._bands + 1) * self._cap, U32)
+        to_decide = _rows_of(batch, cell, bars, answers)
+        kept = index_kernels.Kept(self._digests.array, self._store.array, self._ends.array, room)
+        rules = index_kernels.Rules(self._threshold, self._cap, self._near, force)
+        decisions = index_kernels.Decisions(out.code, out.number, out.similarity)
+        counters = np.array([len(table), before, 0], np.int64)
+        scratch = index_kernels.Scratch(np.empty((self._bands + 1) * self._cap, U32), counters)
         row = 0
         while row < rows:
-            row = index_kernels.decide(
-                *(batch.digests, batch.bands, batch.shingles, batch.offsets, ends, found),
-                *(bars.ends, bars.by, bars.similarity, room, cell),
-                *(table.his, table.los, table.values, table.size, used),
-                *(self._digests.array, self._store.array, self._ends.array),
-                *(row, int(used[1]), self._threshold, self._cap, self._near, force),
-                *(candidates, out.code, out.number, out.similarity),
-            )
-            table.used = int(used[0])
+            row = index_kernels.decide(to_decide, kept, table.slots, rules, decisions, scratch, row)
+            table.used = int(counters[index_kernels.ENTRIES])
             if row < rows:
                 table.widen()
-        self._keep(batch, out, int(used[1]) - before)
+        self._keep(batch, out, int(counters[index_kernels.KEPT]) - before)
 
-    def _elsewhere(self, batch: Batch) -> tuple[Array, Array]:
+    def _elsewhere(self, batch: Batch) -> index_kernels.Answers:
+        """What shards hold under the keys of the batch."""
         if self._shards is None:
-            return _NO_RUNS, np.zeros(0, U32)
+            return index_kernels.Answers(_NO_RUNS, np.zeros(0, U32))
         width = self._bands + 1
         asked = self._keys(batch)
         at, found = self._shards.exchange(*self._pending, asked)
         ends = np.zeros(len(batch) * width + 1, np.int64)
         np.cumsum(np.bincount(at, minlength=len(batch) * width), out=ends[1:])
-        return ends, found
+        return index_kernels.Answers(ends, found)
 
     def _keys(self, batch: Batch) -> Array:
         """Every key of every row, the digest's first; 0, which is none, for the bands of a row without shingles."""
@@ -254,6 +255,18 @@ class Index:
     def apply(self, batch: Batch) -> Found:
         """Keep every row, as a log or a real row demands."""
         return self.decide(batch, room=np.array([2**62]), cell=np.zeros(len(batch), np.int64), force=True)
+
+
+def _rows_of(batch: Batch, cell: Array, bars: Bars, answers: index_kernels.Answers) -> index_kernels.Rows:
+    return index_kernels.Rows(
+        digests=read_only(batch.digests),
+        bands=read_only(batch.bands),
+        shingles=read_only(batch.shingles),
+        offsets=read_only(batch.offsets),
+        cells=read_only(cell),
+        blockers=index_kernels.Blockers(read_only(bars.ends), read_only(bars.by), read_only(bars.similarity)),
+        answers=index_kernels.Answers(read_only(answers.ends), read_only(answers.ids)),
+    )
 
 
 def _settled(bars: Bars, start: int, end: int, found: Found) -> Bars:

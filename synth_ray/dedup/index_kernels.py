@@ -2,22 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
 
-from synth_ray.dedup.table_kernels import high, low, place, put, touch
+from synth_ray.dedup.kernel_types import F64S, I64S, INLINED, U32S, U64_ROWS, UNCOUNTED, tuple_type
+from synth_ray.dedup.table_kernels import SLOTS, Slots, high, low, place, prefetch, put
 
 NEW, EXACT, NEAR, FULL, BARRED = range(5)
 
 _AHEAD = 16  # rows whose slots are read before the first of them is decided
 _U64 = np.uint64
-_compiled = {"nogil": True, "cache": True, "boundscheck": False}
-_u64s = nb.types.Array(nb.u8, 1, "C", readonly=True)
-_u64ss = nb.types.Array(nb.u8, 2, "C", readonly=True)
-_u32s = nb.types.Array(nb.u4, 1, "C", readonly=True)
-_i64s = nb.types.Array(nb.i8, 1, "C", readonly=True)
+ENTRIES, KEPT, _READ = range(3)  # places in `Scratch.counters`
+
+
+class Blockers(NamedTuple):
+    """What else keeps a row out: runs of kept numbers, or of -1 - i for row i of the batch. `ends` has one entry without any."""
+
+    ends: Any
+    by: Any
+    similarity: Any
+
+
+class Answers(NamedTuple):
+    """The ids that shards hold under each key of each row, one run a key. `ends` has one entry without shards."""
+
+    ends: Any
+    ids: Any
+
+
+class Rows(NamedTuple):
+    """The batch to decide, read-only. `cells` is each row's place in `Kept.room`."""
+
+    digests: Any
+    bands: Any
+    shingles: Any
+    offsets: Any
+    cells: Any
+    blockers: Blockers
+    answers: Answers
+
+
+class Kept(NamedTuple):
+    """The kept rows, with room for the batch, and how many more rows each cell takes."""
+
+    digests: Any
+    shingles: Any
+    ends: Any
+    room: Any
+
+
+class Rules(NamedTuple):
+    """Keys of `dedup`: `threshold`, `bucket_cap` and `near`; and whether to keep every row, whatever it repeats."""
+
+    threshold: float
+    cap: int
+    near: bool
+    force: bool
+
+
+class Decisions(NamedTuple):
+    """Of each row: see `index.Found`."""
+
+    code: Any
+    number: Any
+    similarity: Any
+
+
+class Scratch(NamedTuple):
+    """Ids of candidates; and counters: entries of the table, kept rows, and what keeps the compiler from leaving reads out."""
+
+    candidates: Any
+    counters: Any
+
+
+_BLOCKERS = tuple_type(Blockers, I64S, I64S, F64S)
+_ANSWERS = tuple_type(Answers, I64S, U32S)
+_ROWS = tuple_type(Rows, U64_ROWS, U64_ROWS, U32S, I64S, I64S, _BLOCKERS, _ANSWERS)
+_KEPT_ROWS = tuple_type(Kept, nb.u8[:, ::1], nb.u4[::1], nb.i8[::1], nb.i8[::1])
+_RULES = tuple_type(Rules, nb.f8, nb.i8, nb.b1, nb.b1)
+_DECISIONS = tuple_type(Decisions, nb.i1[::1], nb.i8[::1], nb.f8[::1])
+_SCRATCH = tuple_type(Scratch, nb.u4[::1], nb.i8[::1])
 
 
 @nb.njit
@@ -34,155 +100,167 @@ def jaccard(a: Any, b: Any) -> float:
 
 
 @nb.njit
-def _noted(candidates: Any, n: int, one: Any) -> int:
+def _add_candidate(candidates: Any, n: int, candidate: Any) -> int:
     for q in range(n):
-        if candidates[q] == one:
+        if candidates[q] == candidate:
             return n
-    candidates[n] = one
+    candidates[n] = candidate
     return n + 1
 
 
-@nb.njit
-def _gather(his: Any, los: Any, values: Any, size: Any, key: Any, cap: int, below: Any, candidates: Any, n: int) -> int:
-    """Note the ids under a key, at most `cap`, each once, and only those `below` the number now being given."""
+@nb.njit(**INLINED)
+def _search(slots: Slots, key: Any, cap: int, below: Any, candidates: Any, n: int) -> int:
+    """Add the ids under a key, at most `cap`, each once, and only those `below` the number now being given."""
     hi, lo = high(key), low(key)
-    s = place(hi, size)
-    found = 0
-    while his[s] != 0 and his[s] <= hi and found < cap:
-        if his[s] == hi and los[s] == lo:
-            found += 1
-            if values[s] < below:
-                n = _noted(candidates, n, values[s])
+    s = place(hi, slots.size)
+    matches = 0
+    while slots.his[s] != 0 and slots.his[s] <= hi and matches < cap:
+        if slots.his[s] == hi and slots.los[s] == lo:
+            matches += 1
+            if slots.values[s] < below:
+                n = _add_candidate(candidates, n, slots.values[s])
         s += 1
     return n
 
 
-@nb.njit(
-    nb.i8(
-        *(_u64ss, _u64ss, _u32s, _i64s),
-        *(_i64s, _u32s),
-        *(_i64s, _i64s, nb.types.Array(nb.f8, 1, "C", readonly=True)),
-        *(nb.i8[::1], _i64s),
-        *(nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8, nb.i8[::1]),
-        *(nb.u8[:, ::1], nb.u4[::1], nb.i8[::1]),
-        *(nb.i8, nb.i8, nb.f8, nb.i8, nb.b1, nb.b1),
-        *(nb.u4[::1], nb.i1[::1], nb.i8[::1], nb.f8[::1]),
-    ),
-    **_compiled,
-)
-def decide(
-    identity: Any,
-    bands: Any,
-    shingles: Any,
-    offsets: Any,
-    found_ends: Any,
-    found: Any,
-    barred_ends: Any,
-    barred_by: Any,
-    barred_similarity: Any,
-    room: Any,
-    cell: Any,
-    his: Any,
-    los: Any,
-    values: Any,
-    size: int,
-    used: Any,
-    kept_identity: Any,
-    store: Any,
-    ends: Any,
-    row: int,
-    kept: int,
-    threshold: float,
-    cap: int,
-    near: bool,
-    force: bool,
-    candidates: Any,
-    code: Any,
-    number: Any,
-    similarity: Any,
-) -> int:
-    """Decide rows from `row` on. Returns the row at which the table's slack ran out, or the number of rows.
+@nb.njit(**INLINED)
+def _key(rows: Rows, i: int, j: int) -> Any:
+    """The digest's first half is the first key of a row, its bands are the others."""
+    return rows.digests[i, 0] if j == 0 else rows.bands[i, j - 1]
 
-    `found` are the ids that shards hold under each key of each row (`found_ends`, one run a key; empty without shards).
-    `kept` is counted in `used[1]`.
-    """
-    width = bands.shape[1] + 1
-    elsewhere = found_ends.size > 1
+
+@nb.njit(**INLINED)
+def _answered(rows: Rows, i: int, j: int) -> Any:
+    """Where the ids lie that shards hold under key j of row i."""
+    if rows.answers.ends.size <= 1:
+        return np.int64(0), np.int64(0)
+    at = i * (rows.bands.shape[1] + 1) + j
+    return rows.answers.ends[at], rows.answers.ends[at + 1]
+
+
+@nb.njit(**INLINED)
+def _prefetch_rows(rows: Rows, slots: Slots, start: int) -> Any:
+    """Read where the keys of the next rows would be."""
     seen = np.uint32(0)
-    for i in range(row, identity.shape[0]):
+    for i in range(start, min(start + _AHEAD, rows.digests.shape[0])):
+        seen ^= prefetch(slots, rows.digests[i, 0])
+        for j in range(rows.bands.shape[1]):
+            seen ^= prefetch(slots, rows.bands[i, j])
+    return seen
+
+
+@nb.njit(**INLINED)
+def _candidates(rows: Rows, slots: Slots, rules: Rules, scratch: Scratch, i: int, j: int, n: int) -> int:
+    """Add the kept rows under key j of row i to the n candidates there are; returns how many there are then."""
+    first, last = _answered(rows, i, j)
+    for q in range(first, last):
+        n = _add_candidate(scratch.candidates, n, rows.answers.ids[q])
+    cap = rules.cap - (last - first)
+    if cap > 0:
+        n = _search(slots, _key(rows, i, j), cap, scratch.counters[KEPT], scratch.candidates, n)
+    return n
+
+
+@nb.njit(**INLINED)
+def _exact_match(rows: Rows, kept: Kept, candidates: Any, n: int, out: Decisions, i: int) -> None:
+    for q in range(n):
+        k = candidates[q]
+        if kept.digests[k, 0] == rows.digests[i, 0] and kept.digests[k, 1] == rows.digests[i, 1]:
+            out.code[i] = EXACT
+            out.number[i] = k
+            out.similarity[i] = 1.0
+
+
+@nb.njit(**INLINED)
+def _best_match(mine: Any, kept: Kept, threshold: float, candidates: Any, n: int, out: Decisions, i: int) -> None:
+    """The nearest of the candidates, and of equally near ones the earliest, if it is near enough."""
+    for q in range(n):
+        k = np.int64(candidates[q])
+        theirs = kept.shingles[kept.ends[k] : kept.ends[k + 1]]
+        if min(mine.size, theirs.size) < threshold * max(mine.size, theirs.size) or theirs.size == 0:
+            continue
+        same = jaccard(mine, theirs)
+        best = same > out.similarity[i] or (same == out.similarity[i] and k < out.number[i])
+        if same >= threshold and (out.code[i] == NEW or best):
+            out.code[i] = NEAR
+            out.number[i] = k
+            out.similarity[i] = same
+
+
+@nb.njit(**INLINED)
+def _block(blockers: Blockers, out: Decisions, i: int) -> None:
+    """The first blocker that is kept."""
+    for q in range(blockers.ends[i], blockers.ends[i + 1]):
+        other = blockers.by[q]
+        if other < 0 and out.code[-1 - other] != NEW:
+            continue
+        out.code[i] = BARRED
+        out.number[i] = other if other >= 0 else out.number[-1 - other]
+        out.similarity[i] = blockers.similarity[q]
+        break
+
+
+@nb.njit(**INLINED)
+def _match(rows: Rows, kept: Kept, slots: Slots, rules: Rules, out: Decisions, scratch: Scratch, i: int) -> None:
+    """Set the row's decision to EXACT or NEAR if it repeats a kept row."""
+    banded = rules.near and rows.offsets[i + 1] > rows.offsets[i]
+    n = _candidates(rows, slots, rules, scratch, i, 0, 0)
+    _exact_match(rows, kept, scratch.candidates, n, out, i)
+    if out.code[i] != NEW or not banded:
+        return
+    for j in range(1, rows.bands.shape[1] + 1):
+        n = _candidates(rows, slots, rules, scratch, i, j, n)
+    mine = rows.shingles[rows.offsets[i] : rows.offsets[i + 1]]
+    _best_match(mine, kept, rules.threshold, scratch.candidates, n, out, i)
+
+
+@nb.njit(**INLINED)
+def _insert_keys(rows: Rows, slots: Slots, rules: Rules, counters: Any, i: int) -> bool:
+    """Put the keys of a row that is kept into the table; returns whether its slack sufficed."""
+    banded = rules.near and rows.offsets[i + 1] > rows.offsets[i]
+    for j in range(rows.bands.shape[1] + 1 if banded else 1):
+        first, last = _answered(rows, i, j)
+        cap = rules.cap - (last - first)
+        if cap > 0:
+            added = put(slots, _key(rows, i, j), np.uint32(counters[KEPT]), cap)
+            if added < 0:
+                return False
+            counters[ENTRIES] += added
+    return True
+
+
+@nb.njit(**INLINED)
+def _keep(rows: Rows, kept: Kept, near: bool, out: Decisions, counters: Any, i: int) -> None:
+    """Give the row the next number, and hold its digest and shingles."""
+    number = counters[KEPT]
+    kept.room[rows.cells[i]] -= 1
+    out.number[i] = number
+    kept.digests[number, 0] = rows.digests[i, 0]
+    kept.digests[number, 1] = rows.digests[i, 1]
+    begin = kept.ends[number]
+    size = rows.offsets[i + 1] - rows.offsets[i] if near else 0
+    for q in range(size):
+        kept.shingles[begin + q] = rows.shingles[rows.offsets[i] + q]
+    kept.ends[number + 1] = begin + size
+    counters[KEPT] = number + 1
+
+
+@nb.njit(nb.i8(_ROWS, _KEPT_ROWS, SLOTS, _RULES, _DECISIONS, _SCRATCH, nb.i8), **UNCOUNTED)
+def decide(rows: Rows, kept: Kept, slots: Slots, rules: Rules, out: Decisions, scratch: Scratch, row: int) -> int:
+    """Decide rows from `row` on. Returns the row at which the table's slack ran out, or the number of rows."""
+    for i in range(row, rows.digests.shape[0]):
         if (i - row) % _AHEAD == 0:
-            for q in range(i, min(i + _AHEAD, identity.shape[0])):
-                seen ^= touch(his, los, values, size, identity[q, 0])
-                for j in range(bands.shape[1]):
-                    seen ^= touch(his, los, values, size, bands[q, j])
-            used[2] = np.int64(seen)
-        banded = near and offsets[i + 1] > offsets[i]
-        keys = width if banded else 1
-        code[i] = 0
-        if not force:
-            n = 0
-            for j in range(keys):
-                key = identity[i, 0] if j == 0 else bands[i, j - 1]
-                there = 0
-                if elsewhere:
-                    first, last = found_ends[i * width + j], found_ends[i * width + j + 1]
-                    there = last - first
-                    for q in range(first, last):
-                        n = _noted(candidates, n, found[q])
-                if there < cap:
-                    n = _gather(his, los, values, size, key, cap - there, kept, candidates, n)
-                if j == 0:
-                    for q in range(n):
-                        k = candidates[q]
-                        if kept_identity[k, 0] == identity[i, 0] and kept_identity[k, 1] == identity[i, 1]:
-                            code[i] = 1
-                            number[i] = k
-                            similarity[i] = 1.0
-                    if code[i] != 0:
-                        break
-            if code[i] == 0 and banded:
-                mine = shingles[offsets[i] : offsets[i + 1]]
-                for q in range(n):
-                    k = np.int64(candidates[q])
-                    theirs = store[ends[k] : ends[k + 1]]
-                    if min(mine.size, theirs.size) < threshold * max(mine.size, theirs.size) or theirs.size == 0:
-                        continue
-                    same = jaccard(mine, theirs)
-                    best = same > similarity[i] or (same == similarity[i] and k < number[i])
-                    if same >= threshold and (code[i] == 0 or best):
-                        code[i] = 2
-                        number[i] = k
-                        similarity[i] = same
-            if code[i] == 0 and barred_ends.size > 1:
-                for q in range(barred_ends[i], barred_ends[i + 1]):
-                    other = barred_by[q]
-                    if other < 0 and code[-1 - other] != 0:
-                        continue
-                    code[i] = 4
-                    number[i] = other if other >= 0 else number[-1 - other]
-                    similarity[i] = barred_similarity[q]
-                    break
-            if code[i] == 0 and room[cell[i]] <= 0:
-                code[i] = 3
-            if code[i] != 0:
+            scratch.counters[_READ] ^= np.int64(_prefetch_rows(rows, slots, i))
+        out.code[i] = NEW
+        if not rules.force:
+            _match(rows, kept, slots, rules, out, scratch, i)
+            if out.code[i] == NEW and rows.blockers.ends.size > 1:
+                _block(rows.blockers, out, i)
+            if out.code[i] == NEW and kept.room[rows.cells[i]] <= 0:
+                out.code[i] = FULL
+            if out.code[i] != NEW:
                 continue
-        for j in range(keys):
-            key = identity[i, 0] if j == 0 else bands[i, j - 1]
-            there = found_ends[i * width + j + 1] - found_ends[i * width + j] if elsewhere else 0
-            if there < cap:
-                added = put(his, los, values, size, high(key), low(key), np.uint32(kept), cap - there)
-                if added < 0:
-                    return i
-                used[0] += added
-        room[cell[i]] -= 1
-        number[i] = kept
-        kept_identity[kept, 0] = identity[i, 0]
-        kept_identity[kept, 1] = identity[i, 1]
-        begin = ends[kept]
-        if banded:
-            store[begin : begin + offsets[i + 1] - offsets[i]] = shingles[offsets[i] : offsets[i + 1]]
-            begin += offsets[i + 1] - offsets[i]
-        ends[kept + 1] = begin
-        kept += 1
-        used[1] = kept
-    return identity.shape[0]
+        if not _insert_keys(rows, slots, rules, scratch.counters, i):
+            return i
+        _keep(rows, kept, rules.near, out, scratch.counters, i)
+    return rows.digests.shape[0]

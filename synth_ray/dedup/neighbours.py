@@ -21,7 +21,7 @@ class Neighbours:
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
-        self._prints = Fingerprinter(Dedup(ngram=SHORT_NGRAM))
+        self._prints = Fingerprinter(Dedup(ngram=SHORT_NGRAM, threshold=threshold))
         self._table = Table()
         self._store, self._ends = Appended(U32), Appended(np.int64)
         self._ends.append(np.zeros(1, np.int64))

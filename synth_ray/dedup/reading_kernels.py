@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
 
 from synth_ray.dedup.hashing import LENGTH, STEP
+from synth_ray.dedup.kernel_types import COMPILED, I64S, INLINED, U8S, U32S, U64S, UNCOUNTED, tuple_type
 
 _SPACE, _FIELD = 32, 31
 _U64 = np.uint64
 
-_bytes = nb.types.Array(nb.u1, 1, "C", readonly=True)
-_u32s = nb.types.Array(nb.u4, 1, "C", readonly=True)
-_u64s = nb.types.Array(nb.u8, 1, "C", readonly=True)
-_i64s = nb.types.Array(nb.i8, 1, "C", readonly=True)
-_compiled = {"nogil": True, "cache": True, "boundscheck": False}
+
+class Scratch(NamedTuple):
+    """What one text is read into: `chunks` and `text` are one buffer, of twice the longest text, as uint64 and as bytes."""
+
+    chunks: Any
+    text: Any
+    flags: Any
+    edges: Any
+
+
+class Words(NamedTuple):
+    """Word hashes of every text, one text after the other; N+1 offsets into them; digests, N×2."""
+
+    hashes: Any
+    ends: Any
+    digests: Any
+
+
+_SCRATCH = tuple_type(Scratch, nb.u8[::1], nb.u1[::1], nb.u1[::1], nb.u4[::1])
+_WORDS = tuple_type(Words, nb.u8[::1], nb.i8[::1], nb.u8[:, ::1])
 
 
 @nb.njit
@@ -205,48 +221,34 @@ def _digest(chunks: Any, length: int, seeds: Any, out: Any) -> None:
     out[1] = two
 
 
-@nb.njit(
-    nb.i8(_bytes, _i64s, _u32s, _u64s, nb.u8[::1], nb.u1[::1], nb.u1[::1], nb.u4[::1], nb.u8[::1], nb.i8[::1], nb.u8[:, ::1]),
-    **_compiled,
-)
-def read(
-    raw: Any,
-    offsets: Any,
-    table: Any,
-    seeds: Any,
-    chunks: Any,
-    scratch: Any,
-    flags: Any,
-    edges: Any,
-    words: Any,
-    ends: Any,
-    digests: Any,
-) -> int:
-    """Word hashes of every text, one text after the other, and each text's digest; returns how many words.
+@nb.njit(**INLINED)
+def _read_text(text: Any, table: Any, scratch: Scratch) -> Any:
+    """The lengths of the canonical bytes and of the edges of words, both in `scratch`."""
+    seen = np.uint8(0)
+    for i in range(text.size):
+        seen = np.uint8(seen | text[i])
+    if seen < 0x80:
+        return _read_ascii(text, scratch.text, scratch.flags, scratch.edges)
+    return _read_unicode(text, table, scratch.text, scratch.edges)
 
-    `chunks` and `scratch` are one buffer, of twice the longest text. A text that is not ASCII needs `table`.
-    """
+
+@nb.njit(nb.i8(U8S, I64S, U32S, U64S, _SCRATCH, _WORDS), **UNCOUNTED)
+def read(raw: Any, offsets: Any, table: Any, seeds: Any, scratch: Scratch, out: Words) -> int:
+    """Word hashes of every text and each text's digest; returns how many words. A text that is not ASCII needs `table`."""
     n = 0
-    ends[0] = 0
+    out.ends[0] = 0
     for d in range(offsets.size - 1):
-        text = raw[offsets[d] : offsets[d + 1]]
-        high = np.uint8(0)
-        for i in range(text.size):
-            high = np.uint8(high | text[i])
-        if high < 0x80:
-            m, q = _read_ascii(text, scratch, flags, edges)
-        else:
-            m, q = _read_unicode(text, table, scratch, edges)
-        for k in range(0, q, 2):
-            start = _U64(edges[k])
-            words[n] = _word(chunks, start, _U64(edges[k + 1]) - start)
+        size, edges = _read_text(raw[offsets[d] : offsets[d + 1]], table, scratch)
+        for k in range(0, edges, 2):
+            start = _U64(scratch.edges[k])
+            out.hashes[n] = _word(scratch.chunks, start, _U64(scratch.edges[k + 1]) - start)
             n += 1
-        ends[d + 1] = n
-        _digest(chunks, m, seeds, digests[d])
+        out.ends[d + 1] = n
+        _digest(scratch.chunks, size, seeds, out.digests[d])
     return n
 
 
-@nb.njit(nb.void(_bytes, _i64s, _u32s, nb.b1[::1]), **_compiled)
+@nb.njit(nb.void(U8S, I64S, U32S, nb.b1[::1]), **COMPILED)
 def find_hard(raw: Any, offsets: Any, table: Any, hard: Any) -> None:
     """Which texts must be normalised as a whole: a hard code point, or combining marks out of order."""
     for d in range(offsets.size - 1):

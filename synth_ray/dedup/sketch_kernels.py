@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
 
+from synth_ray.dedup.kernel_types import COMPILED, I64S, INLINED, U32_ROWS, U32S, U64_ROWS, U64S, UNCOUNTED, tuple_type
 from synth_ray.dedup.reading_kernels import fmix64
 
 _U64 = np.uint64
-_u32s = nb.types.Array(nb.u4, 1, "C", readonly=True)
-_u64s = nb.types.Array(nb.u8, 1, "C", readonly=True)
-_i64s = nb.types.Array(nb.i8, 1, "C", readonly=True)
-_compiled = {"nogil": True, "cache": True, "boundscheck": False}
+
+
+class Grams(NamedTuple):
+    """Words in an n-gram, the fewest words of a text that has any, and the multiplier of each place in one."""
+
+    n: int
+    fewest: int
+    powers: Any
+
+
+class Scratch(NamedTuple):
+    """Room for the n-grams of the longest text: their hashes, these ordered, and counts of buckets."""
+
+    hashes: Any
+    ordered: Any
+    counts: Any
+
+
+_GRAMS = tuple_type(Grams, nb.i8, nb.i8, U64S)
+_SCRATCH = tuple_type(Scratch, nb.u4[::1], nb.u4[::1], nb.i8[::1])
 
 
 @nb.njit
@@ -25,64 +42,72 @@ def _fmix32(h: Any) -> Any:
     return np.uint32(h ^ (h >> np.uint32(16)))
 
 
-@nb.njit(nb.i8(_u64s, _i64s, nb.i8, nb.i8, _u64s, nb.u4[::1], nb.u4[::1], nb.i8[::1], nb.u4[::1], nb.i8[::1]), **_compiled)
-def shingles(
-    words: Any,
-    offsets: Any,
-    n: int,
-    fewest: int,
-    powers: Any,
-    found: Any,
-    sorted_: Any,
-    counts: Any,
-    out: Any,
-    ends: Any,
-) -> int:
-    """Distinct n-gram hashes of each text, ascending; none of a text with fewer than `fewest` words.
+@nb.njit(**INLINED)
+def _hash_grams(words: Any, width: int, size: int, powers: Any, shift: Any, scratch: Scratch) -> None:
+    """The hash of each n-gram of `width` words, and how many there are in each bucket."""
+    for i in range(size):
+        s = _U64(0)
+        for k in range(width):
+            s += words[i + k] * powers[k]
+        x = np.uint32(fmix64(s) >> _U64(32))
+        scratch.hashes[i] = x
+        scratch.counts[np.int64(x >> shift) + 1] += 1
+
+
+@nb.njit(**INLINED)
+def _order_by_bucket(buckets: int, size: int, shift: Any, scratch: Scratch) -> None:
+    """A counting sort by the leading bits."""
+    for i in range(buckets):
+        scratch.counts[i + 1] += scratch.counts[i]
+    for i in range(size):
+        bucket = np.int64(scratch.hashes[i] >> shift)
+        scratch.ordered[scratch.counts[bucket]] = scratch.hashes[i]
+        scratch.counts[bucket] += 1
+
+
+@nb.njit(**INLINED)
+def _append_distinct(ordered: Any, size: int, out: Any, first: int) -> int:
+    """Insertion sort of nearly ordered hashes into `out` from `first` on, each once; returns where they end."""
+    o = first
+    for i in range(size):
+        x = ordered[i]
+        j = o
+        while j > first and out[j - 1] > x:
+            j -= 1
+        if j > first and out[j - 1] == x:
+            continue
+        for k in range(o, j, -1):
+            out[k] = out[k - 1]
+        out[j] = x
+        o += 1
+    return o
+
+
+@nb.njit(nb.i8(U64S, I64S, _GRAMS, _SCRATCH, nb.u4[::1], nb.i8[::1]), **UNCOUNTED)
+def shingles(words: Any, offsets: Any, grams: Grams, scratch: Scratch, out: Any, ends: Any) -> int:
+    """Distinct n-gram hashes of each text, ascending; none of a text with fewer than `grams.fewest` words.
 
     A text of fewer than n words is one shingle. Sorting is by buckets of the leading bits: the hashes are uniform.
     """
     o = 0
     ends[0] = 0
     for d in range(offsets.size - 1):
-        start, m = offsets[d], offsets[d + 1] - offsets[d]
-        width = min(m, n)
-        size = m - width + 1 if m >= max(fewest, 1) else 0
+        m = offsets[d + 1] - offsets[d]
+        width = min(m, grams.n)
+        size = m - width + 1 if m >= max(grams.fewest, 1) else 0
         bits = 1
         while 1 << bits < size:
             bits += 1
         shift = np.uint32(32 - bits)
-        counts[: (1 << bits) + 1] = 0
-        for i in range(size):
-            s = _U64(0)
-            for k in range(width):
-                s += words[start + i + k] * powers[k]
-            x = np.uint32(fmix64(s) >> _U64(32))
-            found[i] = x
-            counts[np.int64(x >> shift) + 1] += 1
-        for i in range(1 << bits):
-            counts[i + 1] += counts[i]
-        for i in range(size):
-            bucket = np.int64(found[i] >> shift)
-            sorted_[counts[bucket]] = found[i]
-            counts[bucket] += 1
-        first = o
-        for i in range(size):
-            x = sorted_[i]
-            j = o
-            while j > first and out[j - 1] > x:
-                j -= 1
-            if j > first and out[j - 1] == x:
-                continue
-            for k in range(o, j, -1):
-                out[k] = out[k - 1]
-            out[j] = x
-            o += 1
+        scratch.counts[: (1 << bits) + 1] = 0
+        _hash_grams(words[offsets[d] : offsets[d + 1]], width, size, grams.powers, shift, scratch)
+        _order_by_bucket(1 << bits, size, shift, scratch)
+        o = _append_distinct(scratch.ordered, size, out, o)
         ends[d + 1] = o
     return o
 
 
-@nb.njit(nb.void(_u32s, _i64s, _u32s, _u32s, nb.u4[:, ::1], nb.u4[::1]), **_compiled)
+@nb.njit(nb.void(U32S, I64S, U32S, U32S, nb.u4[:, ::1], nb.u4[::1]), **COMPILED)
 def signatures(hashes: Any, offsets: Any, a: Any, b: Any, out: Any, mixed: Any) -> None:
     """Min over a text's hashes of fmix32(x) * a_k + b_k (mod 2**32), 64 permutations at a time: they stay in registers."""
     best = np.empty(64, np.uint32)
@@ -115,8 +140,8 @@ def signatures(hashes: Any, offsets: Any, a: Any, b: Any, out: Any, mixed: Any) 
 
 
 @nb.njit(
-    nb.void(nb.types.Array(nb.u4, 2, "C", readonly=True), nb.types.Array(nb.u8, 2, "C", readonly=True), _u64s, nb.u8[:, ::1]),
-    **_compiled,
+    nb.void(U32_ROWS, U64_ROWS, U64S, nb.u8[:, ::1]),
+    **COMPILED,
 )
 def band_keys(signature: Any, multipliers: Any, starts: Any, out: Any) -> None:
     """Of each text and band: a multilinear hash of the band's rows of the signature, mixed."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from synth_ray.dedup.datasketch_parameters import SCHEME, banding_of
 from synth_ray.dedup.fingerprint import LONG_NGRAM
 from synth_ray.dedup.hashing import Array
 from synth_ray.dedup.normalise import VERSION
@@ -44,11 +45,10 @@ def header_of(dedup: Dedup, compares: tuple[str, ...], mask: tuple[str, ...]) ->
         "mask": digest("mask", sorted(mask)),
         "ngram": dedup.ngram or LONG_NGRAM,
         "min_tokens": dedup.min_tokens,
-        "scheme": "affine32",
+        "scheme": SCHEME,
         "permutations": dedup.permutations,
         "seed": dedup.seed,
-        "bands": dedup.bands,
-        "rows_per_band": dedup.rows_per_band,
+        **banding_of(dedup)._asdict(),
     }
 
 

@@ -40,6 +40,11 @@ class Table:
         self._used[0] = entries
 
     @property
+    def slots(self) -> kernels.Slots:
+        """What compiled code is handed; void once the table grows."""
+        return kernels.Slots(self.his, self.los, self.values, self.size)
+
+    @property
     def nbytes(self) -> int:
         return self.his.nbytes + self.los.nbytes + self.values.nbytes
 
@@ -66,17 +71,17 @@ class Table:
     def insert(self, keys: Array, ids: Array, *, cap: int) -> None:
         """Add pairs in order, at most `cap` ids to a key. A key of 0 is none."""
         self.reserve(len(keys))
-        done = kernels.insert(self.his, self.los, self.values, self.size, keys, ids, cap, self._used)
+        done = kernels.insert(self.slots, keys, ids, cap, self._used)
         while done < len(keys):
             self.widen()
-            done += kernels.insert(self.his, self.los, self.values, self.size, keys[done:], ids[done:], cap, self._used)
+            done += kernels.insert(self.slots, keys[done:], ids[done:], cap, self._used)
 
     def lookup(self, keys: Array) -> tuple[Array, Array]:
         """(position in `keys`, id) of everything under the keys, in order."""
         room = max(256, len(keys) // 4)
         while True:
             at, ids = np.empty(room, U32), np.empty(room, U32)
-            found = kernels.lookup(self.his, self.los, self.values, self.size, keys, at, ids)
+            found = kernels.lookup(self.slots, keys, at, ids)
             if found <= room:
                 return at[:found], ids[:found]
             room = found

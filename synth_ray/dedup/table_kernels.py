@@ -8,18 +8,28 @@ lie in the order in which they came. Source: Amble & Knuth, Ordered hash tables,
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
 
+from synth_ray.dedup.kernel_types import COMPILED, INLINED, U8S, U32S, U64S, UNCOUNTED, tuple_type
+
 _U64, _U32 = np.uint64, np.uint32
 _AHEAD = 64
-_compiled = {"nogil": True, "cache": True, "boundscheck": False}
-_u64s = nb.types.Array(nb.u8, 1, "C", readonly=True)
-_u32s = nb.types.Array(nb.u4, 1, "C", readonly=True)
-_u8s = nb.types.Array(nb.u1, 1, "C", readonly=True)
-_u16s = nb.types.Array(nb.u2, 1, "C", readonly=True)
+
+
+class Slots(NamedTuple):
+    """The arrays of a table, and its size: the places that keys have. The arrays are longer, by the slack."""
+
+    his: Any
+    los: Any
+    values: Any
+    size: int
+
+
+SLOTS = tuple_type(Slots, nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8)
+SMALL_SLOTS = tuple_type(Slots, nb.u4[::1], nb.u2[::1], nb.u1[::1], nb.i8)
 
 
 @nb.njit
@@ -37,10 +47,12 @@ def place(hi: Any, size: Any) -> Any:
     return np.int64(_U64(hi) * _U64(size) >> _U64(32))
 
 
-@nb.njit
-def put(his: Any, los: Any, values: Any, size: int, hi: Any, lo: Any, value: Any, cap: int) -> int:
+@nb.njit(**INLINED)
+def put(slots: Slots, key: Any, value: Any, cap: int) -> int:
     """Add an entry unless its key has `cap` or this very value: returns 1 when added, 0 when not, -1 past the slack."""
-    s = place(hi, size)
+    his, los, values = slots.his, slots.los, slots.values
+    hi, lo = high(key), low(key)
+    s = place(hi, slots.size)
     same = 0
     last = his.size - 1  # always empty: it ends every search
     while his[s] != 0 and his[s] <= hi:
@@ -64,29 +76,26 @@ def put(his: Any, los: Any, values: Any, size: int, hi: Any, lo: Any, value: Any
     return 1
 
 
-@nb.njit
-def touch(his: Any, los: Any, values: Any, size: int, key: Any) -> Any:
+@nb.njit(**INLINED)
+def prefetch(slots: Slots, key: Any) -> Any:
     """Read where a key would be, so that the memory is at hand when it is searched: many such reads are under way at once."""
-    s = place(high(key), size)
-    return his[s] ^ los[s] ^ values[s]
+    s = place(high(key), slots.size)
+    return slots.his[s] ^ slots.los[s] ^ slots.values[s]
 
 
 @nb.njit(
-    [
-        nb.i8(nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8, _u64s, _u32s, nb.i8, nb.i8[::1]),
-        nb.i8(nb.u4[::1], nb.u2[::1], nb.u1[::1], nb.i8, _u64s, _u8s, nb.i8, nb.i8[::1]),
-    ],
-    **_compiled,
+    [nb.i8(SLOTS, U64S, U32S, nb.i8, nb.i8[::1]), nb.i8(SMALL_SLOTS, U64S, U8S, nb.i8, nb.i8[::1])],
+    **UNCOUNTED,
 )
-def insert(his: Any, los: Any, values: Any, size: int, keys: Any, ids: Any, cap: int, used: Any) -> int:
+def insert(slots: Slots, keys: Any, ids: Any, cap: int, used: Any) -> int:
     """Add (key, id) pairs in order; a key of 0 is none. Returns how many were looked at: fewer when the slack ran out."""
     seen = _U32(0)
     for i in range(keys.size):
         if i % _AHEAD == 0:
             for q in range(i, min(i + _AHEAD, keys.size)):
-                seen ^= touch(his, los, values, size, keys[q])
+                seen ^= prefetch(slots, keys[q])
         if keys[i] != 0:
-            added = put(his, los, values, size, high(keys[i]), low(keys[i]), ids[i], cap)
+            added = put(slots, keys[i], ids[i], cap)
             if added < 0:
                 return i
             used[0] += added
@@ -95,21 +104,19 @@ def insert(his: Any, los: Any, values: Any, size: int, keys: Any, ids: Any, cap:
 
 
 @nb.njit(
-    [
-        nb.i8(_u32s, _u16s, _u32s, nb.i8, _u64s, nb.u4[::1], nb.u4[::1]),
-        nb.i8(_u32s, _u16s, _u8s, nb.i8, _u64s, nb.u4[::1], nb.u4[::1]),
-    ],
-    **_compiled,
+    [nb.i8(SLOTS, U64S, nb.u4[::1], nb.u4[::1]), nb.i8(SMALL_SLOTS, U64S, nb.u4[::1], nb.u4[::1])],
+    **UNCOUNTED,
 )
-def lookup(his: Any, los: Any, values: Any, size: int, keys: Any, at: Any, ids: Any) -> int:
+def lookup(slots: Slots, keys: Any, at: Any, ids: Any) -> int:
     """Every (position in `keys`, id) pair, in order; returns how many there are, more than were written if short of room."""
+    his, los, values = slots.his, slots.los, slots.values
     n = 0
     for i in range(keys.size):
         key = keys[i]
         if key == 0:
             continue
         hi, lo = high(key), low(key)
-        s = place(hi, size)
+        s = place(hi, slots.size)
         while his[s] != 0 and his[s] <= hi:
             if his[s] == hi and los[s] == lo:
                 if n < at.size:
@@ -134,7 +141,7 @@ def _shift(his: Any, los: Any, values: Any, total: int, by: int) -> None:
         nb.b1(nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8, nb.i8, nb.i8),
         nb.b1(nb.u4[::1], nb.u2[::1], nb.u1[::1], nb.i8, nb.i8, nb.i8),
     ],
-    **_compiled,
+    **COMPILED,
 )
 def grow(his: Any, los: Any, values: Any, total: int, size: int, tail: int) -> bool:
     """Spread the entries of the first `total` slots over `size`, in place and in order; returns whether the slack sufficed.
@@ -170,7 +177,7 @@ def grow(his: Any, los: Any, values: Any, total: int, size: int, tail: int) -> b
     return True
 
 
-@nb.njit(nb.void(_u64s, nb.i8, nb.i8, nb.i8[::1], nb.u8[::1], nb.u4[::1]), **_compiled)
+@nb.njit(nb.void(U64S, nb.i8, nb.i8, nb.i8[::1], nb.u8[::1], nb.u4[::1]), **COMPILED)
 def route(keys: Any, virtual: int, shards: int, ends: Any, out: Any, at: Any) -> None:
     """Sort keys by the shard that owns them, keeping their order; `at` is where each was. A key of 0 goes nowhere.
 

@@ -1,4 +1,4 @@
-"""Answers that wait until their chunk is whole and staged: the one thing of the driver that can grow large."""
+"""Answers held until their chunk is complete and staged: the only part of the driver whose memory can grow large."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from synth_ray.ask.rows import AnsweredRows
 
 
 class AnswerBuffer:
-    """Answered rows by chunk, from the answer until the commit. `nbytes` is what they hold."""
+    """Answered rows by chunk, from the answer until the commit. `nbytes` is their size."""
 
     def __init__(self) -> None:
         self._answers: dict[int, list[AnsweredRows]] = {}
@@ -25,7 +25,7 @@ class AnswerBuffer:
         return [answers.rows for answers in self._answers[chunk]]
 
     def facts(self, chunk: int) -> dict[str, Any]:
-        """What the commit record says of the chunk beside its rows: tokens and discarded attempts."""
+        """The chunk's tokens and discarded attempts, for its commit record."""
         tokens: Counter[str] = Counter(prompt=0, completion=0, cached=0)
         attempts: Counter[str] = Counter()
         for answers in self._answers[chunk]:

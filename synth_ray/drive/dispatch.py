@@ -1,7 +1,7 @@
-"""Which replica gets which request, and what of a dead or a full one is asked elsewhere.
+"""Which replica gets which request, and what happens to the requests of a lost, draining or overfull one.
 
-Nothing waits for a batch: a replica is topped up whenever it has room, from whatever is next. Where nothing waits any more,
-what lies queued on one replica goes to those that have run dry.
+Nothing waits for a batch: a replica is topped up from the queue whenever it has capacity. Once the queue is empty, requests that
+wait on a busy replica are moved to idle ones.
 """
 
 from __future__ import annotations
@@ -24,15 +24,30 @@ from synth_ray.workers.pool import Pool, ReplicaAnswered, ReplicaDraining, Repli
 log = logging.getLogger(__name__)
 
 _QUEUED_PER_IN_FLIGHT = 4
-"""Requests that wait in the driver, in times of what the replicas hold: among them an order can be chosen."""
+"""Requests queued in the driver per request in flight: among so many a good order can be chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """What an interrupted run left behind: the chunks that have a journal, and how to read a chunk's answers from it.
+
+    A chunk's journal is also read when a replica is lost.
+    """
+
+    read_journal: Callable[[int], JournalledAnswers] = lambda _: {}
+    journalled: Collection[int] = ()
+
+
+NOTHING_TO_RESUME = Resume()
 
 
 @dataclass(slots=True)
 class Replica:
-    """One teacher as the driver sees it: what it is and what it was asked and has not answered.
+    """A replica as the driver sees it: its facts, load and requests in flight.
 
-    `alone`: it was given a group of suspects, and gets nothing else before they have ended. `begun`: it was told to hand back
-    what it had not begun, and was given nothing since. `leaving`: its machine is about to go, and it gets nothing more.
+    `is_isolating`: its requests are a group of poison suspects, and it gets nothing else until they have ended. `withdraw_sent`:
+    a withdrawal is out and no request has been submitted since. `is_draining`: its node is about to go, so it gets no more
+    requests.
     """
 
     facts: dict[str, TeacherFacts]
@@ -44,7 +59,7 @@ class Replica:
 
     @property
     def max_sequences(self) -> int:
-        """Sequences the engine runs at once: as many as it may, or as its KV cache holds of the length seen so far."""
+        """Sequences the engine can run at once: its own limit, or what its KV cache holds at the mean length seen so far."""
         facts, load = self.facts["teacher"], self.load.get("teacher", Load())
         if not (facts.kv_tokens and load.sequence_tokens):
             return facts.max_running
@@ -52,15 +67,12 @@ class Replica:
 
 
 class Dispatcher:
-    """Requests that are planned and not answered. Law: each lies with one replica, or waits, or hides among the suspects."""
+    """Requests that are planned and not answered. Law: each is in flight on one replica, or queued, or in an isolation group."""
 
-    def __init__(
-        self, pool: Pool, *, in_flight: int | None, read_journal: Callable[[int], JournalledAnswers], journalled: Collection[int]
-    ) -> None:
+    def __init__(self, pool: Pool, *, in_flight: int | None, resume: Resume = NOTHING_TO_RESUME) -> None:
         self._pool = pool
-        self._journalled = journalled
+        self._resume = resume
         self._in_flight_limit = in_flight
-        self._read_journal = read_journal
         self._journalled_answers: dict[str, Answers] = {}
         self._length_predictor = LengthPredictor()
         self._queue = RequestQueue(self._length_predictor)
@@ -78,17 +90,19 @@ class Dispatcher:
 
     @property
     def queued(self) -> int:
-        """Requests that no replica holds."""
+        """Requests that no replica has."""
         return len(self._queue) + self._poison.count
 
     @property
     def target_queue_length(self) -> int:
-        """Requests that replicas can hold and that should wait beside them."""
+        """Requests the replicas can have in flight, plus those that should be queued beside them."""
         return (1 + _QUEUED_PER_IN_FLIGHT) * sum(map(self._capacity, self._replicas.values()))
 
     @property
     def needs_planning(self) -> bool:
-        """Fewer requests wait than an order can be chosen among; before a replica is up, none: then it need not come up."""
+        """True when fewer than 4 × the in-flight capacity are queued, so that more chunks should be planned. Before a replica is
+        up one queued request is enough: a finished run then starts no engine.
+        """
         return len(self._queue) < max(1, _QUEUED_PER_IN_FLIGHT * sum(map(self._capacity, self._replicas.values())))
 
     @property
@@ -96,25 +110,27 @@ class Dispatcher:
         return list(self._replicas)
 
     def idle_replicas(self) -> Iterator[int]:
-        """Replicas that were asked nothing."""
+        """Replicas without requests in flight."""
         return (teacher for teacher, replica in self._replicas.items() if not replica.in_flight)
 
     def _capacity(self, replica: Replica) -> int:
         return 0 if replica.is_draining else self._in_flight_limit or IN_FLIGHT_PER_SEQUENCE * replica.max_sequences
 
     def add(self, chunk: int, requests: Sequence[Request]) -> None:
-        """Requests of a chunk that this run has not asked before: only an earlier run can have journalled answers of it."""
-        if chunk in self._journalled:
-            self._journalled_answers.update(self._read_journal(chunk))
+        """Queue the requests of a chunk this run has not asked before: only an earlier run can have journalled answers of it."""
+        if chunk in self._resume.journalled:
+            self._journalled_answers.update(self._resume.read_journal(chunk))
         self._queue.add(requests)
 
     def on_all_planned(self) -> None:
-        """Nothing more will be added: what takes long goes first from here on, of what replicas have not begun, too."""
+        """Nothing more will be added: from here on the longest requests go first, those withdrawn from replicas included."""
         self._queue.longest_first()
         self.withdraw_all()
 
     def top_up(self, *, only_chunk: int | None, buffer_full: bool) -> None:
-        """Top every replica up. `full`: no more answers may wait, so only requests of the chunk `only` are asked."""
+        """Submit requests to every replica with capacity. `buffer_full`: no more answers fit into memory, so only requests of
+        `only_chunk`.
+        """
         reserved = self._isolation_replica()
         share = -(-(len(self._queue) + self.in_flight) // max(1, len(self._replicas)))
         for teacher, replica in sorted(self._replicas.items(), key=lambda item: len(item[1].in_flight)):
@@ -124,7 +140,7 @@ class Dispatcher:
                 continue
             limit = min(self._capacity(replica), share)
             room = limit - len(replica.in_flight)
-            # Small top-ups cost a message each; an eighth of the room is still far from empty.
+            # Every submission costs a message; below an eighth of the capacity it is not worth one.
             if room >= max(1, limit // 8):
                 self._submit(teacher, self._next_batch(teacher, room, only=only_chunk, full=buffer_full), alone=False)
         if not (self._queue or buffer_full):
@@ -134,7 +150,9 @@ class Dispatcher:
         return self._queue.take_from_chunk(only, limit) if full else self._queue.take(teacher, limit)
 
     def _rebalance(self, share: int) -> None:
-        """Some engine runs less than it may and nothing waits: replicas that hold more than their share hand back the rest."""
+        """The queue is empty and an engine runs less than it could: withdraw requests from replicas that have more than their
+        share.
+        """
         starved = [
             r
             for r in self._replicas.values()
@@ -149,7 +167,7 @@ class Dispatcher:
                 self._pool.withdraw(teacher, above)
 
     def on_draining(self, event: ReplicaDraining) -> None:
-        """The replica's machine is about to go: what it has not begun comes back now, the rest when it is answered or lost."""
+        """The replica's node is about to go: withdraw what it has not started; the rest ends as answered or lost."""
         replica = self._replicas.get(event.replica)
         if replica is not None:
             replica.is_draining = True
@@ -157,7 +175,7 @@ class Dispatcher:
                 self._pool.withdraw(event.replica, len(replica.in_flight))
 
     def on_returned(self, event: ReplicaReturned) -> None:
-        """The replica had not begun these, and will not."""
+        """The replica has not started these requests, and will not."""
         replica = self._replicas.get(event.replica)
         if replica is None:
             return
@@ -165,14 +183,16 @@ class Dispatcher:
         self._queue.put_back([request for request in back if request is not None])
 
     def withdraw_all(self) -> None:
-        """Every replica hands back what it has not begun, but for a group of suspects."""
+        """Withdraw what replicas have not started, except from those that isolate suspects."""
         for teacher, replica in self._replicas.items():
             if replica.in_flight and not replica.is_isolating:
                 replica.withdraw_sent = True
                 self._pool.withdraw(teacher, len(replica.in_flight))
 
     def _isolation_replica(self) -> int | None:
-        """The replica kept for suspects: the one that has a group of them, else the one nearest to having nothing."""
+        """The replica reserved for poison suspects: the one that has a group of them, else the one with the fewest requests in
+        flight.
+        """
         alone = [
             t for t, replica in self._replicas.items() if replica.is_isolating and replica.in_flight and not replica.is_draining
         ]
@@ -199,7 +219,7 @@ class Dispatcher:
         log.info("teacher %d is ready: %s", event.replica, dict(facts["teacher"].engine_args))
 
     def on_answered(self, event: ReplicaAnswered) -> None:
-        """These requests no longer lie with the replica."""
+        """Remove the answered requests from the replica, and learn from their lengths."""
         replica = self._replicas.get(event.replica)
         if replica is None:
             return
@@ -216,7 +236,7 @@ class Dispatcher:
         self._length_predictor.observe((request, tokens[position]) for position, request in ended.items() if request is not None)
 
     def clear_answered(self, answered: AnsweredRows) -> None:
-        """What it took to ask these again is not needed any more."""
+        """Drop the journalled answers and suspicions of requests that were answered."""
         if not (self._journalled_answers or self._poison.has_suspects):
             return
         requests = answered.rows["request"].to_pylist()
@@ -225,7 +245,7 @@ class Dispatcher:
             self._journalled_answers.pop(request, None)
 
     def on_lost(self, event: ReplicaLost) -> list[Request]:
-        """What the replica was asked is asked elsewhere, but for the returned requests: they kill engines."""
+        """Requeue the lost replica's requests; return those identified as poison."""
         replica = self._replicas.pop(event.replica, None)
         if replica is None:
             return []
@@ -237,13 +257,13 @@ class Dispatcher:
             to_requeue, guilty = self._poison.on_death(replica.in_flight.values(), isolated=replica.is_isolating)
         self._queue.put_back(to_requeue)
         for chunk in {r.chunk for r in replica.in_flight.values()}:
-            self._journalled_answers.update(self._read_journal(chunk))
+            self._journalled_answers.update(self._resume.read_journal(chunk))
         for request in guilty:
             log.error("request %d of chunk %d kills engines: it is not asked again", request.position, request.chunk)
         return guilty
 
     def release(self, teacher: int) -> None:
-        """The replica is given back: nothing is left for it, or the run is at its end."""
+        """End the replica: nothing is left for it, or the run is at its end."""
         del self._replicas[teacher]
         self._queue.on_replica_gone(teacher)
         self._pool.release(teacher)

@@ -1,26 +1,24 @@
-"""Drive the window: plan when there is room, keep every replica full, stage whole chunks, admit in order."""
+"""The driver's loop: plan while the window has room, keep every replica full, stage complete chunks, admit them in order."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from synth_ray.ask.rows import POISON_DETAIL, AnsweredRows, engine_failure, keep_positions
 from synth_ray.ask.teacher import Load
-from synth_ray.ask.worker import JournalledAnswers
 from synth_ray.drive.answer_buffer import AnswerBuffer
-from synth_ray.drive.dispatch import Dispatcher
+from synth_ray.drive.dispatch import NOTHING_TO_RESUME, Dispatcher, Resume
 from synth_ray.drive.window import Window
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.meter.spending import Spending
 from synth_ray.meter.tally import Tally
 from synth_ray.meter.throughput import Throughput
-from synth_ray.prepare.gold import gold_requests
 from synth_ray.prepare.plan_record import plan_facts
 from synth_ray.prepare.schedule import Schedule
-from synth_ray.records import Seed
+from synth_ray.records import Request
 from synth_ray.workers.pool import (
     ChunkStaged,
     Event,
@@ -34,11 +32,33 @@ from synth_ray.workers.pool import (
 )
 
 _EVENT_WAIT_S = 0.25
-_MIN_SLOTS_FOR_FAILED_SHARE = 512  # slots, before which a share of failures says nothing
+_MIN_SLOTS_FOR_FAILED_SHARE = 512  # with fewer slots a share of failures means nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the driver calls. `admit(chunk)`: once per committed chunk, in order. `watch(tally)`: at every tick. `before_close`:
+    when everything is admitted, while the pool is open. `extra_requests(chunk, start)`: requests without slots that are asked
+    beside a chunk's own, at positions from `start` on.
+    """
+
+    admit: Callable[[int], None]
+    watch: Callable[[Tally], None] = lambda _: None
+    before_close: Callable[[], None] = lambda: None
+    extra_requests: Callable[[int, int], Sequence[Request]] = lambda _chunk, _start: ()
+
+
+@dataclass(frozen=True, slots=True)
+class Meters:
+    """What the driver counts with."""
+
+    tally: Tally
+    spending: Spending
+    throughput: Throughput
 
 
 class Driver:
-    """Runs one job to its end, or to a stop. `admit(chunk)` is called per chunk, in order; `at_end` before the pool closes."""
+    """Runs one job to its end, or to a stop."""
 
     def __init__(
         self,
@@ -47,15 +67,9 @@ class Driver:
         schedule: Schedule,
         pool: Pool,
         window: Window,
-        admit: Callable[[int], None],
-        tally: Tally,
-        gold_seeds: Sequence[Seed] = (),
-        spending: Spending | None = None,
-        read_journal: Callable[[int], JournalledAnswers] = lambda _: {},
-        journalled: Collection[int] = (),
-        before_close: Callable[[], None] = lambda: None,
-        watch: Callable[[Tally], None] = lambda _: None,
-        clock: Callable[[], float] = time.monotonic,
+        hooks: Hooks,
+        meters: Meters,
+        resume: Resume = NOTHING_TO_RESUME,
     ) -> None:
         self._limits = job.limits
         self._chunk_requests = job.plan.chunk_requests
@@ -63,26 +77,23 @@ class Driver:
         self._schedule = schedule
         self._pool = pool
         self._window = window
-        self._admit_chunk = admit
-        self._tally = tally
-        self._gold_seeds = gold_seeds
-        self._before_close = before_close
-        self._watch = watch
+        self._hooks = hooks
+        self._tally, self.spending, self.throughput = meters.tally, meters.spending, meters.throughput
         self._buffer = AnswerBuffer()
         self._to_stage: deque[int] = deque()
         self._plan_ended = False
-        self.dispatcher = Dispatcher(pool, in_flight=job.cluster.in_flight, read_journal=read_journal, journalled=journalled)
-        self.spending = spending or Spending(job.budget, clock)
-        self.throughput = Throughput(job.cluster, clock)
+        self.dispatcher = Dispatcher(pool, in_flight=job.cluster.in_flight, resume=resume)
         self._is_winding_down = False
         self.stop_reason = ""
 
     def stop(self, reason: str) -> None:
-        """Stop cleanly: nothing more is asked; what is committed stays and is admitted. Safe from a signal handler."""
+        """Stop cleanly: submit nothing more, keep and admit what is committed. The first reason stays. Safe in a signal
+        handler.
+        """
         self.stop_reason = self.stop_reason or reason
 
     def run(self) -> None:
-        """Until everything planned is admitted, or the run is stopped; see `stopped`."""
+        """Run until everything planned is admitted, or until stopped; see `stop_reason`."""
         self.spending.begin()
         self.throughput.begin()
         try:
@@ -91,12 +102,12 @@ class Driver:
                 self._tick()
             self._release_replicas(down_to=0)
             self._admit()
-            self._before_close()
+            self._hooks.before_close()
         finally:
             self._pool.close()
 
     def _tick(self) -> None:
-        self._dispatch()  # what is planned already: a replica that has just come up does not wait for more
+        self._dispatch()  # first what is planned already: a replica that has just started does not wait for planning
         self._plan()
         self._dispatch()
         self._stage()
@@ -105,13 +116,13 @@ class Driver:
         self._admit()
         self._measure()
         self._watch_limits()
-        self._watch(self._tally)
+        self._hooks.watch(self._tally)
 
     def _done(self) -> bool:
         return bool(self.stop_reason) or (self._plan_ended and self._window.is_idle)
 
     def _release_replicas(self, *, down_to: int) -> None:
-        """Give back replicas that hold nothing when nothing is left for them; all of them, whatever they hold, at the end."""
+        """Release idle replicas until `down_to` are left; with `down_to=0` all of them, busy or not."""
         free = list(self.dispatcher.idle_replicas()) if down_to else list(self.dispatcher.replica_ids)
         for replica in free[: max(0, self.dispatcher.replica_count - down_to)]:
             self.dispatcher.release(replica)
@@ -138,14 +149,15 @@ class Driver:
                 self._plan_ended = True
                 self.dispatcher.on_all_planned()
                 return
-            if chunk == 0:
-                requests = [*requests, *gold_requests(self._gold_seeds, start=len(requests))]
+            requests = [*requests, *self._hooks.extra_requests(chunk, len(requests))]
             self._window.mark_planned(chunk, requests)
             self.dispatcher.add(chunk, requests)
             self._tally.chunks_planned += 1
 
     def _dispatch(self) -> None:
-        """With too many bytes waiting, nothing is asked while the store takes some, else the oldest chunk's rest alone."""
+        """Over `limits.waiting_bytes`: submit nothing while a chunk is being staged, else only requests of the oldest open
+        chunk.
+        """
         full = self._buffer.nbytes >= self._limits.waiting_bytes
         staging = self._to_stage or self._window.is_staging
         if not self._is_winding_down:
@@ -190,7 +202,7 @@ class Driver:
         self._pool.drop_journal(chunk)
 
     def _accept_answers(self, answered: AnsweredRows) -> None:
-        """Keep what is new: a request asked twice, because its replica was thought lost, counts once."""
+        """Keep only new answers: a request asked twice, because its replica seemed lost, counts once."""
         new = self._window.mark_answered(answered.chunk, answered.positions)
         if not new:
             return
@@ -213,7 +225,7 @@ class Driver:
 
     def _admit(self) -> None:
         while (chunk := self._window.next_admittable()) is not None:
-            self._admit_chunk(chunk)
+            self._hooks.admit(chunk)
             self._window.mark_admitted(chunk)
             self._tally.chunks_admitted += 1
 
@@ -227,7 +239,9 @@ class Driver:
             self.stop(f"limits.max_failed_share: {failed} of {slots} slots failed, at most {max_share:.0%} may")
 
     def _wind_down(self) -> None:
-        """With money left for what is in flight alone, nothing more is begun; what was begun ends and is kept."""
+        """When the rest of the budget covers only the requests in flight: withdraw the queued ones, and stop once the rest is
+        committed.
+        """
         if not self._is_winding_down and self.spending.should_wind_down(self.dispatcher.in_flight):
             self._is_winding_down = True
             self.dispatcher.withdraw_all()

@@ -1,4 +1,4 @@
-"""Which request kills engines: found by asking fewer and fewer of those that were in flight when engines died."""
+"""Finds requests that kill engines, by repeating smaller and smaller groups of those in flight when engines died."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SINGLE_BELOW = 8
 
 
 class PoisonIsolation:
-    """Requests that were in flight at two deaths are asked again in groups, each on a replica that has nothing else.
+    """Requests in flight at two deaths are repeated in groups, each on a replica that has nothing else.
 
-    Law: a request is guilty only when two engines died with it alone, after two deaths with it among others; everything
-    else is asked again. A group that dies is cut into groups of its square root (one by one when few are left), so that
-    among a thousand requests one is found at the cost of four more engines, where halving would cost ten.
+    Law: a request is poison only after two engine deaths while in flight among others and two while alone; everything else is
+    asked again. A group that dies is split into √n parts (single requests when few are left): one poison request among a thousand
+    costs about four more engines, where halving would cost ten.
     """
 
     def __init__(self) -> None:
@@ -35,14 +35,16 @@ class PoisonIsolation:
 
     @property
     def has_suspects(self) -> bool:
-        """Whether any request is suspected of anything."""
+        """Whether any request was in flight at a death."""
         return bool(self._deaths)
 
     def next_group(self) -> list[Request]:
         return self._groups.popleft() if self._groups else []
 
     def on_death(self, in_flight: Iterable[Request], *, isolated: bool) -> tuple[list[Request], list[Request]]:
-        """An engine died with these in flight; `alone` says they were a group of suspects. Returns (ask again, guilty)."""
+        """An engine died with these requests in flight; `isolated` says they were an isolation group. Returns (requeue,
+        poison).
+        """
         requests = list(in_flight)
         if isolated:
             if len(requests) == 1:
@@ -57,14 +59,14 @@ class PoisonIsolation:
         return [r for r in requests if self._deaths[r.id] < _DEATHS_TO_SUSPECT], []
 
     def on_drained(self, in_flight: Iterable[Request], *, isolated: bool) -> list[Request]:
-        """A replica ended in order with these in flight: none is to blame. Returns what to ask again among others."""
+        """A replica ended cleanly with these requests in flight, so none is suspected for it. Returns what to requeue."""
         if not isolated:
             return list(in_flight)
         self._groups.appendleft(list(in_flight))
         return []
 
     def exonerate(self, ids: Iterable[str]) -> None:
-        """These were answered: what they were suspected of was another's doing."""
+        """These requests were answered, so they did not cause the deaths they were in flight at."""
         for id_ in ids:
             self._deaths.pop(id_, None)
 

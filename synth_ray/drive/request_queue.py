@@ -1,4 +1,4 @@
-"""Requests that wait to be asked: in the plan's order, those that share a long prefix together, the longest first at the end."""
+"""Queued requests: in plan order, those with a long common prefix together, and the longest first at the end."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from operator import attrgetter
 from synth_ray.drive.lengths import LengthPredictor
 from synth_ray.records import Request
 
-_PREFIX_CHARACTERS = 512  # about 128 tokens, eight blocks of vLLM's cache: a shorter one is computed again in no time
+_PREFIX_CHARACTERS = 512  # about 128 tokens, eight blocks of vLLM's cache: recomputing a shorter prefix costs next to nothing
 _MAX_PREFIXES = 16_384
 
-_RESORT_GROWTH = 1.25  # times what the order was made of: then it is made again
+_RESORT_GROWTH = 1.25  # sort again when the predictor has learned from so many times more requests
 
 _plan_order = attrgetter("chunk", "position")
 
@@ -20,10 +20,10 @@ UNASSIGNED = -1
 
 
 class RequestQueue:
-    """Law: what is added is taken once. The order is a matter of speed: results do not depend on it.
+    """Law: what is added is taken once. The order affects speed only, never results.
 
-    Requests whose seeds begin with the same long text are a group. A group goes to the replica that was given its first
-    request, whose cache holds the prefix, for as long as others have something else to do.
+    Requests whose seeds begin with the same long text are a group. A group goes to the replica that got its first request,
+    because its cache holds the prefix, as long as the other replicas have work.
     """
 
     def __init__(self, lengths: LengthPredictor) -> None:
@@ -50,7 +50,7 @@ class RequestQueue:
             self.longest_first()
 
     def put_back(self, requests: Iterable[Request]) -> None:
-        """These were asked and not answered: they are older than what waits, and go first."""
+        """Requeue requests that were submitted and not answered: they are older than the rest and go first."""
         waiting = [request for group in self._groups.values() for request in group]
         self._groups.clear()
         self._groups_by_replica = {UNASSIGNED: OrderedDict()}
@@ -58,7 +58,7 @@ class RequestQueue:
         self.add(sorted([*requests, *waiting], key=_plan_order))
 
     def longest_first(self) -> None:
-        """Nothing more will be planned: from here on what is expected to take longest is taken first."""
+        """Nothing more will be planned: from now on the requests with the longest expected answers are taken first."""
         self._longest_first = True
         self._observations_at_sort = self._lengths.observations
         if not self._lengths.beats_mean:
@@ -68,7 +68,7 @@ class RequestQueue:
             self._groups_by_replica[home] = OrderedDict.fromkeys(sorted(names, key=expected.__getitem__, reverse=True))
 
     def take_from_chunk(self, chunk: int | None, limit: int) -> list[Request]:
-        """Up to so many requests of this chunk alone."""
+        """Up to `limit` requests of this chunk only."""
         if chunk is None:
             return []
         chosen = [r for group in self._groups.values() for r in group if r.chunk == chunk][:limit]
@@ -81,9 +81,10 @@ class RequestQueue:
         return chosen
 
     def take(self, replica: int, limit: int) -> list[Request]:
-        """Up to so many requests for this replica: of its own groups and nobody's, then of whoever has most waiting.
+        """Up to `limit` requests for this replica: first groups whose prefix this replica has cached, then unassigned ones, then
+        those of the replica with the most queued groups.
 
-        A group is taken as a whole, and in its turn: until then it gathers what belongs to it.
+        A group is taken as a whole, in its turn: until then requests with the same prefix gather in it.
         """
         if self._longest_first and self._lengths.observations >= _RESORT_GROWTH * self._observations_at_sort:
             self.longest_first()
@@ -121,7 +122,7 @@ class RequestQueue:
             self._groups_by_replica.setdefault(replica, OrderedDict())[name] = None
 
     def on_replica_gone(self, replica: int) -> None:
-        """The replica and its cache are gone: its groups are nobody's."""
+        """The replica and its cache are gone: its groups become unassigned."""
         self._replica_of_prefix = OrderedDict((name, home) for name, home in self._replica_of_prefix.items() if home != replica)
         self._groups_by_replica[UNASSIGNED].update(self._groups_by_replica.pop(replica, OrderedDict()))
 
@@ -131,6 +132,6 @@ def _is_shared(name: str, request: Request) -> bool:
 
 
 def _prefix(request: Request) -> str:
-    """The beginning of the longest text of the seed, where it is long enough to be worth keeping in a cache."""
+    """The first characters of the seed's longest text, if it is long enough for prefix caching to pay; else empty."""
     texts = [v for v in request.seed.fields.values() if isinstance(v, str) and len(v) >= _PREFIX_CHARACTERS]
     return max(texts, key=len)[:_PREFIX_CHARACTERS] if texts else ""

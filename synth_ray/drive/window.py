@@ -1,4 +1,4 @@
-"""Which chunk stands where: the route's memory, pure. Only chunk numbers and the open requests are held."""
+"""The state of every chunk between planning and admission. Pure: holds chunk numbers and open requests, and does no I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEFAULT_CHUNKS = 32
 
 @dataclass(slots=True)
 class OpenChunk:
-    """A planned chunk whose requests have not all ended."""
+    """A planned chunk with requests that have not ended."""
 
     requests: Sequence[Request]
     missing: set[int] = field(default_factory=set)
@@ -21,12 +21,12 @@ class OpenChunk:
 class Window:
     """Chunks from planned to admitted.
 
-    Law: at most `size` chunks, or as many as it was widened to, lie between the admission frontier and the newest planned
-    chunk; chunks are admitted in order, each once; a position counts as answered once, however often it is delivered.
+    Law: at most `size` chunks, or as many as it has grown to, lie between the admission frontier and the newest planned chunk;
+    chunks are admitted in order, each once; a position counts as answered once, however often it is delivered.
     """
 
     def __init__(self, *, size: int | None, frontier: int = 0, staged: Iterable[int] = ()) -> None:
-        """Without a `size` it is `USUAL`, and may be widened."""
+        """Without `size` it starts at DEFAULT_CHUNKS and may grow."""
         self._is_fixed = size is not None
         self._size = DEFAULT_CHUNKS if size is None else size
         self.frontier = frontier
@@ -37,13 +37,13 @@ class Window:
 
     @property
     def next_chunk(self) -> int:
-        """The chunk to plan next, past those already staged."""
+        """The chunk to plan next; chunks that are staged already are skipped."""
         while self._next in self._staged:
             self._next += 1
         return self._next
 
     def grow_to(self, size: int) -> None:
-        """Unless the size was given, at least so many chunks may lie there from now on."""
+        """Allow at least `size` chunks from now on, unless the size was given."""
         if not self._is_fixed:
             self._size = max(self._size, size)
 
@@ -57,7 +57,7 @@ class Window:
         self._next += 1
 
     def mark_answered(self, chunk: int, positions: Iterable[int]) -> set[int]:
-        """The positions that are new; the rest were delivered before."""
+        """Mark positions as answered; returns those that are new."""
         open_chunk = self._open.get(chunk)
         if open_chunk is None:
             return set()
@@ -70,7 +70,7 @@ class Window:
 
     @property
     def oldest_open(self) -> int | None:
-        """The first chunk whose requests have not all ended."""
+        """The first chunk with requests that have not ended."""
         return min((chunk for chunk, open_chunk in self._open.items() if open_chunk.missing), default=None)
 
     @property
@@ -78,7 +78,7 @@ class Window:
         return bool(self._staging)
 
     def begin_staging(self, chunk: int) -> list[Request]:
-        """The chunk is handed to a stager. Returns what was planned for it."""
+        """The chunk goes to a stager. Returns its planned requests."""
         self._staging.add(chunk)
         return list(self._open.pop(chunk).requests)
 
@@ -98,7 +98,7 @@ class Window:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing planned is still on its way."""
+        """Whether no chunk is open, being staged, or waiting for admission."""
         return not self._open and not self._staging and not self._staged
 
     @property

@@ -1,6 +1,6 @@
-"""Job: what is wanted, parsed once and frozen.
+"""Job: the description of a run, parsed once and frozen.
 
-In: one YAML file, or the same as Python values. Out: a frozen document of sections, and its digests. Law: an unknown
-or wrong key is an error that names the key, what was wanted, what was got and the nearest known key; all of them at
-once. Not: opening anything the job names; importing anything heavy.
+In: one YAML file, or the same as Python values. Out: a frozen document of sections, and its digests. Law: an unknown or wrong key
+is an error that names the key, what was wanted, what was got and the nearest known key; all errors are reported at once. Not:
+opening anything the job names; importing anything heavy.
 """

@@ -1,4 +1,4 @@
-"""What an answer must be. Every check flags; `drop` says which flags reject a row."""
+"""Checks of the answers. Every check sets a flag; `drop` says which flags reject a row."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ FLAGS: tuple[Flag, ...] = (
     "not_true",
     "poorly_judged",
 )
-"""In the order in which the first one that drops a row becomes its reason."""
+"""In order of precedence: the first flag of a row that is in `drop` becomes its reason."""
 
 
 class Check(Section):
-    """Checks of every answer. A changed key re-stages from staged text; `drop` alone only re-admits."""
+    """Checks of every answer. After a change, rows are checked again from their staged text; `drop` changes admission only."""
 
     drop: list[Flag] = key(lambda: list(FLAGS), "Flags that reject a row; the others are only recorded.", changes="admit")
     min_tokens: int = key(1, "Fewest tokens of a completion.", ge=0, changes="stage")
@@ -48,37 +48,47 @@ class Check(Section):
     max_prompt_tokens: int | None = key(None, "Most tokens of a prompt.", ge=1, changes="stage")
     tokenizer: str = key(
         "",
-        "Tokenizer of the student, to count by: a local folder or tokenizer.json, or a tiktoken encoding that is on disk. "
-        "Left out, the teacher's own counts.",
+        "Tokenizer to count tokens with, such as the student model's: a local folder, a tokenizer.json, or a tiktoken encoding "
+        "that is on disk. Left out, the teacher's counts.",
         changes="stage",
     )
     max_repetition: float = key(
         0.6, "Largest share of a completion that one repeated passage may fill.", gt=0, le=1, changes="stage"
     )
     refusals: list[str] = key(
-        list, "More openings of refusals, as regular expressions (RE2), beside the built-in ones.", changes="stage"
+        list, "Regular expressions (RE2) for beginnings of refusals, in addition to the built-in ones.", changes="stage"
     )
-    echo: float = key(0.9, "Share of its own prompt a completion may repeat word for word.", gt=0, le=1, changes="stage")
+    echo: float = key(
+        0.9, "Largest share of its own prompt that a completion may repeat word for word.", gt=0, le=1, changes="stage"
+    )
     script: Literal["", "latin", "cyrillic", "greek", "arabic", "hebrew", "han", "japanese", "hangul", "devanagari", "thai"] = (
         key("", "Writing system that most letters of a completion must have; empty accepts any.", changes="stage")
     )
     verify: Literal["none", "arithmetic", "label", "regex", "grounded", "code"] = key(
         "none",
-        "How a completion is shown to be true: recomputed, in the label set, of a form, from its passage, or as a Python program "
-        "that runs in a sandbox and passes its tests.",
+        "How a completion is verified: arithmetic recomputes its sums, label looks it up in the label set, regex matches a "
+        "pattern, grounded looks for its words in a passage, code runs it and its tests as a Python program in a sandbox.",
         changes="stage",
     )
-    passage: str = key("passage", "Field of the row with the text that `verify: grounded` holds it against.", changes="stage")
+    passage: str = key(
+        "passage", "Field of the row with the text that `verify: grounded` compares the completion with.", changes="stage"
+    )
     min_support: float = key(
-        0.8, "Share of a completion's content words that its passage or question must hold.", gt=0, le=1, changes="stage"
+        0.8,
+        "Smallest share of a completion's content words that must be in its passage or question.",
+        gt=0,
+        le=1,
+        changes="stage",
     )
     gold: str = key("answer", "Field of the row with the true answer, where there is one.", changes="stage")
-    tests: str = key("tests", "Field of the row with the tests of `verify: code`; without them it has to run.", changes="stage")
+    tests: str = key(
+        "tests", "Field of the row with the tests of `verify: code`; a program without tests only has to run.", changes="stage"
+    )
     code_seconds: float = key(10.0, "Seconds a program and its tests may take.", gt=0, le=600, changes="stage")
     code_memory_bytes: int = key(512_000_000, "Memory a program may take.", ge=64_000_000, changes="stage")
-    judge: Judging | None = key(None, "Scores of the judge for every answer; left out, none are asked for.")
+    judge: Judging | None = key(None, "Scoring of every answer by the judge; left out, no answer is scored.")
     labels: list[str] = key(list, "The label set of `verify: label`.", changes="stage")
-    pattern: str = key("", "The form (RE2, the whole completion) of `verify: regex`.", changes="stage")
+    pattern: str = key("", "Regular expression (RE2) of `verify: regex`; it must match the whole completion.", changes="stage")
 
     @field_validator("refusals")
     @classmethod

@@ -1,4 +1,4 @@
-"""What makes two rows duplicates, and which evaluation sets no row may overlap."""
+"""When two rows are duplicates, and which evaluation sets no row may quote."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from synth_ray.job.seeds import Source
 
 
 class Semantic(Section):
-    """Near-duplicates in other words, told by a local embedding model. Each new row is held against every kept one."""
+    """Near-duplicates in other words, found by a local embedding model. Each new row is compared with every kept one."""
 
     model: str = key(
         ...,
-        "Folder of an embedding model: static (model2vec, StaticEmbedding), or a transformer, whose last states are averaged.",
+        "Folder of an embedding model: static (model2vec, StaticEmbedding), or a transformer with mean pooling.",
         min_length=1,
         changes="stage",
     )
@@ -21,14 +21,14 @@ class Semantic(Section):
 
 
 class Dedup(Section):
-    """Exact and near-duplicates: MinHash bands find candidates, exact Jaccard of word n-grams decides."""
+    """Exact and near-duplicates: MinHash bands find candidates, the exact Jaccard similarity of word n-grams decides."""
 
     near: bool = key(True, "Reject near-duplicates; off, only exact ones.", changes="admit")
     threshold: float = key(
         0.8, "Jaccard similarity of word n-grams from which a row is a near-duplicate.", gt=0, le=1, changes="admit"
     )
     compares: list[str] = key(
-        list, "Columns compared: prompt, completion, or a field. Left out, what the recipe says.", changes="stage"
+        list, "Columns compared: prompt, completion, or a field. Left out, the recipe's choice.", changes="stage"
     )
     ngram: int | None = key(
         None,
@@ -37,49 +37,71 @@ class Dedup(Section):
         le=13,
         changes="stage",
     )
-    min_tokens: int = key(6, "Below this many words only exact identity counts.", ge=0, changes="stage")
+    min_tokens: int = key(6, "A text of fewer words than this is a duplicate only of an identical one.", ge=0, changes="stage")
     permutations: int = key(128, "MinHash permutations.", multiple_of=64, ge=64, le=256, changes="stage")
-    bands: int = key(21, "LSH bands.", ge=1, le=128, changes="stage")
-    rows_per_band: int = key(6, "Permutations in a band.", ge=1, le=64, changes="stage")
+    bands: int | None = key(
+        None,
+        "LSH bands; left out, datasketch's choice for threshold and permutations, or as many as rows_per_band leaves room for.",
+        ge=1,
+        le=256,
+        changes="stage",
+    )
+    rows_per_band: int | None = key(
+        None,
+        "Permutations in a band; left out, datasketch's choice for the threshold, or as many as bands leaves room for.",
+        ge=1,
+        le=256,
+        changes="stage",
+    )
     seed: int = key(1, "Seed of the permutations.", ge=0, changes="stage")
     bucket_cap: int = key(
-        8, "Most rows looked at in one bucket: what bounds the cost of templates.", ge=1, le=64, changes="admit"
+        8,
+        "Most rows compared in one bucket; bounds the cost where a template puts many rows into one.",
+        ge=1,
+        le=64,
+        changes="admit",
     )
 
-    semantic: Semantic | None = key(None, "Reject what says the same in other words, too.", changes="admit")
-    mask: list[str] = key(list, "Texts of a template that every row has: they are left out of what is compared.", changes="stage")
+    semantic: Semantic | None = key(None, "Reject rows that say the same in other words, too.", changes="admit")
+    mask: list[str] = key(list, "Texts of a template that every row has; the comparison ignores them.", changes="stage")
     against: list[str] = key(
         list, "Output prefixes of earlier runs: a row that repeats one of theirs is rejected.", changes="admit"
     )
     seeds: bool | None = key(
-        None, "Reject a row that repeats a seed; left out, what the recipe says: `vary` and `fill` must be new.", changes="admit"
+        None, "Reject a row that repeats a seed; left out, the recipe's choice: `vary` and `fill` reject it.", changes="admit"
     )
     keep_index: bool = key(
-        True, "Keep the index beside the dataset, about a kilobyte a row, for `against` of a later run.", changes="nothing"
+        True,
+        "Store the index beside the dataset, about a kilobyte per row, for `dedup.against` of a later run.",
+        changes="nothing",
     )
 
     @model_validator(mode="after")
     def _bands_fit(self) -> Dedup:
-        if self.bands * self.rows_per_band > self.permutations:
-            raise ValueError(
-                f"wanted bands × rows_per_band of at most permutations ({self.permutations}), got {self.bands} × "
-                f"{self.rows_per_band}"
-            )
+        bands, rows = self.bands or 1, self.rows_per_band or 1
+        if bands * rows > self.permutations:
+            raise ValueError(f"wanted bands × rows_per_band of at most permutations ({self.permutations}), got {bands} × {rows}")
         return self
 
 
 class EvalSet(Source):
-    """An evaluation set to stay clear of."""
+    """One evaluation set that no row may quote."""
 
-    name: str = key(..., "The set's name, as the counts tell it.", min_length=1, max_length=60, changes="admit")
+    name: str = key(
+        ..., "The set's name, for counts and for the detail of rejected rows.", min_length=1, max_length=60, changes="admit"
+    )
 
 
 class Decontaminate(Section):
-    """A row that quotes an evaluation set is rejected(contaminated). Evaluation rows are never touched."""
+    """A row that quotes an evaluation set is rejected(contaminated). The evaluation rows themselves are never changed."""
 
     against: list[EvalSet] = key(list, "The evaluation sets.", changes="admit")
     ngram: int = key(13, "Words in an n-gram that may not be shared.", ge=5, le=50, changes="admit")
-    coverage_ngram: int = key(8, "Words in the n-grams that coverage is told by.", ge=3, le=13, changes="admit")
+    coverage_ngram: int = key(8, "Words in the n-grams that coverage is measured with.", ge=3, le=13, changes="admit")
     coverage: float = key(
-        0.5, "Share of an evaluation text's words that one row may not cover with those n-grams.", gt=0, le=1, changes="admit"
+        0.5,
+        "A row whose n-grams of that length cover this share of an evaluation text's words is rejected.",
+        gt=0,
+        le=1,
+        changes="admit",
     )

@@ -1,4 +1,4 @@
-"""The whole job, and what a change of it costs."""
+"""The whole job, and which digest each key belongs to."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from synth_ray.job.target import Target
 from synth_ray.records import digest
 
 _UNSEEN_BY_MODELS = ("split.real.", "mix.real.", "decontaminate.against.", "target.balance.like.")
-"""Sources whose rows no model sees. Where they move a seed to another split, the seeds' own digest tells."""
+"""Sources whose rows no model sees. If they move a seed to another split, the digest of the seeds changes."""
 
 
 class Job(Section):
-    """One job: seeds and a teacher in, a dataset out."""
+    """One job: from seeds and a teacher to a dataset."""
 
     name: str = key(..., "A name for people; it appears on the card.", min_length=1, max_length=100, changes="nothing")
     description: str = key("", "A sentence or more for the card.", changes="nothing")
     seeds: Annotated[list[Source], OneOrMore] = key(..., "Where seeds come from: one source or a list.", min_length=1)
     recipe: RecipeChoice = key(..., "How a seed becomes rows.")
-    models: Models = key(..., "Who answers, by role.")
-    sampling: Sampling = key(Sampling, "How tokens are drawn.")
+    models: Models = key(..., "The models, by role.")
+    sampling: Sampling = key(Sampling, "How tokens are sampled.")
     plan: Plan = key(Plan, "How many requests, in which chunks.")
-    check: Check = key(Check, "What an answer must be.", changes="stage")
+    check: Check = key(Check, "Checks of the answers.", changes="stage")
     scrub: Scrub = key(Scrub, "Personal data and secrets: what is found and what replaces it.", changes="stage")
     dedup: Dedup = key(Dedup, "Exact and near-duplicates.", changes="stage")
-    decontaminate: Decontaminate = key(Decontaminate, "Evaluation sets no row may overlap.", changes="admit")
+    decontaminate: Decontaminate = key(Decontaminate, "Evaluation sets that no row may quote.", changes="admit")
     split: Split = key(Split, "Train, validation and test.")
-    mix: Mix | None = key(None, "Real rows to stand beside the synthetic ones.", changes="admit")
+    mix: Mix | None = key(None, "Real rows to publish beside the synthetic ones.", changes="admit")
     target: Target = key(Target, "How many accepted rows, and their balance.", changes="admit")
     output: Output = key(..., "Where the dataset goes, and its files.", changes="nothing")
     limits: Limits = key(Limits, "When to give up.", changes="nothing")
@@ -60,12 +60,12 @@ class Job(Section):
 
     @property
     def scrubs_seeds(self) -> bool:
-        """Whether seeds are scrubbed before any model sees them."""
+        """Whether seeds are scrubbed before a model sees them."""
         choice = self.scrub.seeds
         return any(model.sends_prompts_out for model in self.models.by_role().values()) if choice == "auto" else choice is True
 
     def keys_that_change(self, change: Changes) -> dict[str, Any]:
-        """The keys whose change costs `what`, by dotted name. Models answer for their own identity."""
+        """The keys, by dotted name, whose change has the cost `change`. Of each model, only its `identity` counts for `ask`."""
         keys = _keys(self, change, "")
         if change == "admit":
             return keys | {k: v for k, v in _keys(self, "ask", "").items() if k.startswith(_UNSEEN_BY_MODELS)}
@@ -76,11 +76,11 @@ class Job(Section):
         return keys | ({"models.weights": [m.weight for m in self.models.teachers]} if self.models.others else {})
 
     def ask_digest(self, seeds_digest: str) -> str:
-        """What was asked: seed contents, recipe, models, sampling, plan. Rows carry it."""
+        """The digest of everything that is asked: seed contents, recipe, models, sampling, plan. Each row records it."""
         return digest("ask", seeds_digest, self.keys_that_change("ask"))
 
     def job_digest(self, seeds_digest: str) -> str:
-        """What was asked and how it was curated."""
+        """The digest of everything that is asked and of how answers are curated."""
         curated = [self.keys_that_change("stage"), self.keys_that_change("admit")]
         return digest("job", self.ask_digest(seeds_digest), curated)
 

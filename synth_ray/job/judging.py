@@ -1,4 +1,4 @@
-"""The judge's gate: every answer scored by a rubric, and how far the judge is to be believed."""
+"""The judge: a rubric that scores every answer, and a test of the judge against people's verdicts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _NAMES = ("{question}", "{answer}", "{criteria}")
 class Judging(Section):
     """Scores of `models.judge` for every answer, 1 to 5 for each criterion, at temperature 0.
 
-    People's verdicts on `gold` rows are held against the judge's in every run: without 50 of them, or with a kappa below 0.6,
-    scores are columns and advice, and reject nothing.
+    Every run compares the judge's verdicts with those that people gave to the `gold` rows. With fewer than 50 such rows, or a
+    kappa below 0.6, the scores are advice: they are columns of the dataset, and reject nothing.
     """
 
     criteria: dict[str, str] = key(lambda: dict(CRITERIA), "The rubric: criterion and its meaning.", min_length=1)
@@ -28,7 +28,9 @@ class Judging(Section):
         4.0, "Mean score over the criteria below which an answer is flagged poorly_judged.", ge=1, le=5, changes="stage"
     )
     gold: Annotated[list[Source], OneOrMore] = key(
-        list, "Rows that people judged, with `prompt`, `answer` and `good` (true or false): scored blind, in no dataset."
+        list,
+        "Rows that people judged, with `prompt`, `answer` and `good` (true or false). The judge does not see `good`; the rows "
+        "are not published.",
     )
 
     @field_validator("template")

@@ -1,4 +1,4 @@
-"""Read a job: safe YAML, every problem at once, each with its line, what was wanted, what was got and the nearest key."""
+"""Reads a job from safe YAML. Reports every problem at once, with its line, what was wanted, what was got and the nearest key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Where = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with a job."""
+    """One problem in a job."""
 
     file: str
     line: int
@@ -35,7 +35,7 @@ class Problem:
 
 
 class BadJob(JobError):
-    """Everything wrong with one job, a line each."""
+    """All problems of one job, one per line."""
 
     def __init__(self, message: str, problems: tuple[Problem, ...] = ()) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ def bad_job(problems: list[Problem]) -> BadJob:
 
 
 class _NoDuplicates(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, which plain YAML silently drops."""
+    """Safe YAML that refuses a key given twice, where plain YAML silently drops the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -60,7 +60,7 @@ class _NoDuplicates(yaml.SafeLoader):
 
 
 def load_job(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> Job:
-    """The job of a YAML file. `overrides` are dotted keys that win over the file. Raises BadJob."""
+    """The job in a YAML file. `overrides` maps dotted keys to values that replace the file's. Raises BadJob."""
     document, lines = read_yaml(path)
     for dotted, value in (overrides or {}).items():
         _set(document, dotted.split("."), value)
@@ -68,7 +68,7 @@ def load_job(path: str | Path, *, overrides: Mapping[str, Any] | None = None) ->
 
 
 def job_from(document: Mapping[str, Any], *, file: str = "job", lines: Mapping[Where, int] | None = None) -> Job:
-    """The job of a mapping: the same document, from Python. Raises BadJob."""
+    """The job in a mapping: the same document, from Python. Raises BadJob."""
     try:
         return Job.model_validate(document)
     except ValidationError as error:
@@ -76,7 +76,7 @@ def job_from(document: Mapping[str, Any], *, file: str = "job", lines: Mapping[W
 
 
 def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[Where, int]]:
-    """The document and the line of every key in it."""
+    """The document, and the line of every key in it. Raises BadJob."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=_NoDuplicates)
@@ -109,7 +109,7 @@ def _set(document: dict[str, Any], path: list[str], value: Any) -> None:
     for name in path[:-1]:
         inner = document.get(name)
         if isinstance(inner, str):
-            # A short form (`recipe: distill`) grows into its long form before a key is set in it.
+            # Expand a short form (`recipe: distill`) before setting a key in it.
             inner = {"name" if name == "recipe" else "model": inner}
         document[name] = inner = dict(inner) if isinstance(inner, dict) else {}
         document = inner
@@ -124,7 +124,7 @@ def problems_of(
     lines: Mapping[Where, int],
     prefix: Where = (),
 ) -> list[Problem]:
-    """Pydantic's errors in our words, in the order of the file."""
+    """Pydantic's errors in our wording, in the order of the file."""
     problems = []
     for detail in error.errors():
         where = prefix + tuple(detail["loc"])

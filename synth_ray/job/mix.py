@@ -1,4 +1,4 @@
-"""Real rows that stand in the dataset beside the synthetic ones."""
+"""Real rows that are published beside the synthetic ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from synth_ray.job.seeds import Source
 
 
 class Mix(Section):
-    """Real rows, with answers, that are published too. They are split as seeds are, and come before every synthetic row."""
+    """Real rows, with answers, that are published too. They are split as seeds are, and admitted before every synthetic row."""
 
     real: Annotated[list[Source], OneOrMore] = key(
         ..., "Where the real rows come from: one source or a list.", min_length=1, changes="admit"

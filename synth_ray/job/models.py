@@ -1,4 +1,4 @@
-"""Who answers: the models by role, how they sample, and the recipe that asks them."""
+"""The models by role, their sampling, and the recipe."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ RESULT_ENGINE_ARGS = frozenset(
         "tokenizer_mode",
     }
 )
-"""Engine arguments that can change what the model says. Every other engine argument only changes speed."""
+"""Engine arguments that can change an answer. All others only change speed."""
 
 
 FAMILIES = (
     "claude", "command", "deepseek", "falcon", "gemini", "gemma", "glm", "gpt", "granite", "internlm", "kimi", "llama", "minimax",
     "mistral", "mixtral", "nemotron", "olmo", "phi", "qwen", "smollm", "yi-",
 )  # fmt: skip
-"""Told from a model's name. Mistral's models do not share a name, nor do Google's: `family` says it where this cannot."""
+"""Families recognised in a model's name. Mistral's and Google's models have several names: set `family` where this list fails."""
 
 
 class Script(Section):
-    """How the scripted teacher behaves: what it answers, how long it takes, when it fails or dies."""
+    """The scripted teacher, for tests and trials: what it answers, how long that takes, and when it fails or dies."""
 
     answers: list[str] = key(
         lambda: [],
-        "Jinja templates of answers, chosen by the ask's own digest; empty means invented sentences.",
+        "Jinja templates of answers, chosen by the ask's digest; empty means invented sentences.",
     )
     words: int = key(24, "Words in an invented answer.", ge=1, le=100_000)
     vocabulary: int = key(4000, "How many different words invented answers draw from.", ge=2)
@@ -49,7 +49,7 @@ class Script(Section):
     fail_share: float = key(0.0, "Share of asks that fail with engine_error.", ge=0, le=1)
     empty_share: float = key(0.0, "Share of asks answered with nothing.", ge=0, le=1)
     truncate_share: float = key(0.0, "Share of asks cut off by their token limit.", ge=0, le=1)
-    poison: str = key("", "An ask whose prompt holds this text kills the engine; empty is none.")
+    poison: str = key("", "An ask whose prompt contains this text kills the engine; empty means none.")
     die_after: int | None = key(None, "The engine dies after this many answers.", ge=1, changes="nothing")
 
 
@@ -58,27 +58,32 @@ class Model(Section):
 
     engine: Literal["vllm", "endpoint", "batch_api", "scripted", "none"] = key(
         "vllm",
-        "What serves the model: vLLM in the actor, a server elsewhere, a provider's batches, the scripted teacher, or nothing, "
-        "for a recipe that asks nobody.",
+        "What serves the model: vLLM in the actor (vllm), a server elsewhere (endpoint), a provider's batch API (batch_api), a "
+        "script for tests (scripted), or nothing, for a recipe that asks no model (none).",
     )
     model: str = key("", "A model name or a local folder, as vLLM takes it.")
     revision: str = key("", "The model's revision (commit, tag or branch); recorded in every row.")
-    tokenizer: str = key("", "Another tokenizer than the model's own (name or local folder).")
+    tokenizer: str = key("", "A tokenizer (name or local folder) to use instead of the model's own.")
     trust_remote_code: bool = key(False, "Run code that comes with the model. Off unless you read that code.")
     chat: bool = key(True, "Render messages with the model's chat template; off sends the text as it is.")
+    chat_template_kwargs: dict[str, Any] = key(
+        lambda: {}, "Variables of the model's chat template, as {enable_thinking: false}. A server has to be vLLM's to take them."
+    )
     engine_args: dict[str, Any] = key(lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing")
     lora: str = key(
         "",
-        "Local folder of a LoRA adapter (PEFT) on top of the model, for vLLM. Models that differ in it alone share an engine.",
+        "Local folder of a LoRA adapter (PEFT) on top of the model, for vLLM. Models that differ only in this share an engine.",
     )
     endpoint: Endpoint | None = key(None, "Where the model is served, for engine 'endpoint'.", changes="nothing")
-    batch: BatchApi | None = key(None, "The provider's batches, for engine 'batch_api'.", changes="nothing")
-    script: Script = key(Script, "The scripted teacher's script.")
-    weight: float = key(1.0, "Its share of the requests among several teachers, beside the others' weights.", gt=0)
-    license: str = key("", "The model's licence, for the card: it may bind what its answers are used for.", changes="nothing")
-    terms: str = key("", "Terms its answers come under, as a sentence or an address, for the card.", changes="nothing")
+    batch: BatchApi | None = key(None, "The provider's batch API, for engine 'batch_api'.", changes="nothing")
+    script: Script = key(Script, "What the scripted teacher does.")
+    weight: float = key(1.0, "With several teachers, its share of the requests, relative to the other weights.", gt=0)
+    license: str = key("", "The model's licence, for the card: it may restrict the use of its answers.", changes="nothing")
+    terms: str = key("", "Terms of use of its answers, as a sentence or an address, for the card.", changes="nothing")
     family: str = key(
-        "", "The model's family, as qwen; left out, told from its name. A judge must be of another.", changes="nothing"
+        "",
+        "The model's family, such as qwen; left out, taken from its name. A judge must be of another family than the teachers.",
+        changes="nothing",
     )
 
     @model_validator(mode="after")
@@ -99,12 +104,12 @@ class Model(Section):
 
     @property
     def name(self) -> str:
-        """What rows and the card call it."""
+        """The model's name in rows and on the card."""
         return (self.model or self.engine) + (f" + {self.lora}" if self.lora else "")
 
     @property
     def families(self) -> frozenset[str]:
-        """The families the model descends from: a distilled one carries both names. A scripted one has none of its own."""
+        """The families the model descends from: a distilled model has both. Without `family`, only vLLM's models have any."""
         if self.family or self.engine != "vllm":
             return frozenset({self.family.casefold()} - {""})
         name = self.model.rstrip("/").casefold()
@@ -112,27 +117,27 @@ class Model(Section):
 
     @property
     def engine_key(self) -> str:
-        """Models of one word share an engine, whatever their adapter and their share of the requests."""
+        """Models with the same key share an engine: they differ at most in adapter, weight, licence, terms and family."""
         return self.model_dump_json(exclude={"weight", "lora", "license", "terms", "family"})
 
     @property
     def devices(self) -> int:
-        """Accelerators one engine of it spans."""
+        """Accelerators that one engine of this model uses."""
         return int(self.engine_args.get("tensor_parallel_size", 1)) * int(self.engine_args.get("pipeline_parallel_size", 1))
 
     @property
     def spans_nodes(self) -> bool:
-        """Whether its engine may span several nodes."""
+        """Whether one engine may use several nodes."""
         return self.devices > 1 and self.engine_args.get("distributed_executor_backend") == "ray"
 
     @property
     def sends_prompts_out(self) -> bool:
-        """Whether prompts leave the cluster. An engine that is not known to keep them is taken to send them away."""
+        """Whether prompts leave the cluster. An engine that is not known to keep them is assumed to send them out."""
         return self.engine not in ("vllm", "scripted", "none")
 
     @property
     def max_running(self) -> int:
-        """Requests its engine runs at once, as far as the job tells: vLLM has its own word once it is up."""
+        """Requests that the engine runs at once, as far as the job says; vLLM's own figure replaces it once the engine is up."""
         if self.engine == "scripted":
             return self.script.concurrency
         if self.endpoint is not None:
@@ -144,16 +149,17 @@ class Model(Section):
 
     @property
     def usd_per_1m(self) -> tuple[float, float]:
-        """The price of a million prompt and a million completion tokens, where they are paid for by number."""
+        """US dollars per million prompt tokens and per million completion tokens; 0 for models that are not billed by token."""
         place = self.batch or self.endpoint
         return place.usd_per_1m if place is not None else (0.0, 0.0)
 
     def identity(self) -> dict[str, Any]:
-        """What of this model can change an answer: part of the ask digest."""
+        """Everything about this model that can change an answer: part of the ask digest."""
         named = {k: v for k, v in self.engine_args.items() if k in RESULT_ENGINE_ARGS}
         facts: dict[str, Any] = {"engine": self.engine, "model": self.model, "revision": self.revision}
         facts |= {"tokenizer": self.tokenizer, "chat": self.chat, "engine_args": named}
         facts |= {"lora": self.lora} if self.lora else {}
+        facts |= {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
         if self.engine == "scripted":
             facts["script"] = self.script.model_dump(exclude=SPEED_OF_SCRIPT)
         return facts
@@ -163,16 +169,18 @@ SPEED_OF_SCRIPT = {"latency_s", "slow_share", "slow_factor", "concurrency", "die
 
 
 class Models(Section):
-    """The roles of a job and the model in each. `models: none` is for a recipe that asks nobody.
+    """The roles of a job and the model in each. `models: none` is for a recipe that asks no model.
 
     Several teachers share the requests by weight: `teacher: [{model: a, weight: 3}, b]` is short for a teacher and `others`.
     """
 
     teacher: Model = key(..., "The model that answers.")
-    others: list[Model] = key(list, "More teachers. Each request has one, chosen by the request's own digest.")
+    others: list[Model] = key(list, "More teachers. Each request goes to one teacher of all, chosen by the request's digest.")
     judge: Model | None = key(None, "The model that judges; recipes without a judge leave it out.")
 
-    allow_related_judge: bool = key(False, "Let the judge be of the teacher's own family: it favours its kin.", changes="nothing")
+    allow_related_judge: bool = key(
+        False, "Allow a judge of the teacher's own family, which tends to favour the teacher's answers.", changes="nothing"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -185,8 +193,8 @@ class Models(Section):
 
     @model_validator(mode="after")
     def _refuse_related_judge(self) -> Models:
-        taught = frozenset().union(*(teacher.families for teacher in self.teachers))
-        kin = self.judge.families & taught if self.judge else frozenset()
+        teacher_families = frozenset().union(*(teacher.families for teacher in self.teachers))
+        kin = self.judge.families & teacher_families if self.judge else frozenset()
         if kin and not self.allow_related_judge:
             # Preference leakage: Li et al., 2025, arXiv 2502.01534.
             raise ValueError(
@@ -210,7 +218,7 @@ class Models(Section):
         return [self.teacher, *self.others]
 
     def card_text(self, field: Literal["name", "revision", "license", "terms"]) -> str:
-        """What the card says of the teachers: of one its own word, of several each one's, by name."""
+        """The card's text on the teachers: one teacher's own text, or each teacher's, with its name."""
         if not self.others:
             return str(getattr(self.teacher, field))
         total = sum(teacher.weight for teacher in self.teachers)
@@ -219,9 +227,9 @@ class Models(Section):
         return "; ".join(f"{teacher.name}: {text}" for teacher in self.teachers if (text := getattr(teacher, field)))
 
     def teacher_of(self, request: str) -> int:
-        """Which of the teachers answers the request of this id: each as often as its weight, the same one for ever.
+        """The index of the teacher that answers this request: chosen in proportion to the weights by the request's id alone.
 
-        A real row has no request, and no teacher.
+        A real row has no request; its index is 0.
         """
         if not self.others or not request:
             return 0
@@ -234,11 +242,11 @@ class Models(Section):
 
     @property
     def engines(self) -> list[Model]:
-        """A model of each engine that a replica starts."""
+        """One model per engine that a replica starts."""
         return list({model.engine_key: model for model in self.by_role().values()}.values())
 
     def by_role(self) -> dict[str, Model]:
-        """Every model of the job. Of several teachers the first is `teacher`, the second `teacher_2`."""
+        """Every model of the job by role: the first teacher is `teacher`, the second `teacher_2`."""
         teachers = {teacher_role(place): model for place, model in enumerate(self.teachers)}
         return teachers | ({"judge": self.judge} if self.judge else {})
 
@@ -248,20 +256,20 @@ def teacher_role(place: int) -> str:
 
 
 class Sampling(Section):
-    """How tokens are drawn. A recipe may override a key for one of its asks."""
+    """How tokens are sampled. A recipe may override a key for one of its asks."""
 
     temperature: float = key(0.8, "Randomness of the draw; 0 is greedy.", ge=0, le=5)
     top_p: float = key(1.0, "Nucleus: draw from the smallest set of tokens with this probability.", gt=0, le=1)
-    top_k: int = key(0, "Draw from this many likeliest tokens; 0 is all.", ge=0)
+    top_k: int = key(0, "Draw from this many likeliest tokens; 0 means all.", ge=0)
     min_p: float = key(0.0, "Drop tokens less likely than this share of the likeliest.", ge=0, le=1)
     presence_penalty: float = key(0.0, "Penalty for tokens already present.", ge=-2, le=2)
-    frequency_penalty: float = key(0.0, "Penalty for tokens by how often they came.", ge=-2, le=2)
+    frequency_penalty: float = key(0.0, "Penalty for tokens in proportion to how often they occurred.", ge=-2, le=2)
     repetition_penalty: float = key(1.0, "Multiplicative penalty for repeated tokens.", gt=0)
     max_tokens: int = key(512, "Most tokens of one completion.", ge=1)
     stop: list[str] = key(lambda: [], "Strings that end a completion.")
     per_request_seed: bool = key(
         False,
-        "Give every ask its own random seed: answers repeat for equal batches, at the price of a slower sampler.",
+        "Give every ask its own random seed: equal batches give equal answers, but sampling is slower.",
     )
 
 

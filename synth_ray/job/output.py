@@ -1,4 +1,4 @@
-"""Where the dataset goes, and the shape of its files. Credentials are never here: only the AWS chain knows them."""
+"""Where the dataset goes, and the layout of its files. It has no credentials: they come from the standard AWS chain alone."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pydantic import field_validator, model_validator
 from synth_ray.job.section import Section, key
 
 Column = Literal["string", "int", "float", "bool", "strings"]
-"""What a promoted column may hold. `strings` is a list of strings."""
+"""The type of a promoted column. `strings` is a list of strings."""
 
 MAX_PARTITIONS = 256
-"""Folders in one split: each is an open file and a row group in memory while the dataset is written."""
+"""Folders in one split: each has an open file and a row group in memory while the dataset is written."""
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 class Output(Section):
-    """The dataset's place and files. `output: out/demo` is short for `output: {path: out/demo}`."""
+    """The dataset's address and files. `output: out/demo` is short for `output: {path: out/demo}`."""
 
     path: str = key(..., "A local folder, or s3://bucket/prefix.", min_length=1, changes="nothing")
     endpoint_url: str | None = key(None, "Another S3 server than AWS, as http(s)://host[:port].", changes="nothing")
     region: str | None = key(None, "The bucket's region; left out, the AWS chain's.", changes="nothing")
     single_writer: bool = key(
         False,
-        "Say that only one driver ever writes here, for a store without conditional writes; the card says so.",
+        "Promise that only one driver ever writes here, for a store without conditional writes; the card mentions it.",
         changes="nothing",
     )
     license: str = key(
@@ -39,14 +39,14 @@ class Output(Section):
     )
     partition_by: dict[str, list[str]] = key(
         dict,
-        "Columns that become folders, each with the closed list of its values; any other value is null, in no path.",
+        "Columns that become folders, each with the closed list of its values. Any other value becomes null: it is in no path.",
         changes="admit",
     )
     part_rows: int = key(1_000_000, "Most rows in one file.", ge=1, changes="nothing")
     part_bytes: int = key(1_000_000_000, "Most bytes of rows, before compression, in one file.", ge=1024, changes="nothing")
     row_group_rows: int = key(
         10_000,
-        "Most rows in one row group: what a reader loads, and a writer holds in memory.",
+        "Most rows in one row group: the unit that a reader loads and a writer keeps in memory.",
         ge=1,
         le=50_000,
         changes="nothing",
@@ -134,4 +134,4 @@ RESERVED = frozenset(
         "similarity",
     }
 )
-"""Columns every row has: a declared column may not hide one."""
+"""Columns of every row: a declared column must have another name."""

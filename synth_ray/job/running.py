@@ -1,4 +1,4 @@
-"""How a job runs: the size of its chunks, its limits and budget, and the cluster. None of it changes a row's text."""
+"""How a job runs: chunk size, limits, budget, cluster. None of it changes the text of a row."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from synth_ray.job.section import Section, key
 
 
 class Plan(Section):
-    """How requests are cut into chunks and how far generation may run ahead of admission."""
+    """How requests are divided into chunks, and how far generation may run ahead of admission."""
 
     requests: int | None = key(None, "Requests to plan; left out, one per seed.", ge=1, changes="admit")
     seed: int = key(0, "The job's random seed: order of seeds, few-shot choice, sampling seeds.")
     chunk_requests: int = key(1024, "Requests in a chunk, the unit of commit.", ge=1, le=100_000)
     window_chunks: int | None = key(
         None,
-        "Most chunks between the admission frontier and the newest request; left out, 32, or what the replicas hold and have "
-        "waiting, whichever is more.",
+        "Most chunks between the next chunk to admit and the newest request; left out, 32, or the chunks of all requests in "
+        "flight and queued, whichever is more.",
         ge=1,
         changes="nothing",
     )
 
 
 class Limits(Section):
-    """When a single request, or the whole run, is given up."""
+    """When one request, or the whole run, is given up."""
 
     request_deadline_s: float = key(
         600.0, "Seconds from a request's start to its end as failed(deadline).", gt=0, changes="nothing"
@@ -32,25 +32,29 @@ class Limits(Section):
         0.5, "Stop early, resumable, when more than this share of the slots has failed.", gt=0, le=1, changes="nothing"
     )
     journal_flush_s: float = key(
-        20.0, "Seconds of finished asks a crash may lose; 0 keeps no journal.", ge=0, le=60, changes="nothing"
+        20.0,
+        "Seconds between writes of the journal of finished asks: the most that a crash loses. 0 keeps no journal.",
+        ge=0,
+        le=60,
+        changes="nothing",
     )
     engine_replacements: int = key(
         3,
-        "Dead engines replaced before the job stops with everything committed; deaths while a request that kills engines is "
-        "being found do not count.",
+        "Most dead engines replaced before the job stops, resumable; deaths while a request that kills engines is being isolated "
+        "do not count.",
         ge=0,
         changes="nothing",
     )
     waiting_bytes: int = key(
         1_000_000_000,
-        "Bytes of answers that may wait in the driver for the store; beyond, only the oldest chunk is asked.",
+        "Most bytes of answers that wait in the driver to be stored; above it, only requests of the oldest chunk are sent.",
         ge=1,
         changes="nothing",
     )
 
 
 class Budget(Section):
-    """What the run may cost. Time is counted per replica, start-up included."""
+    """What the run may cost. Time is counted per replica, from the beginning of its start-up."""
 
     gpu_hour_usd: float = key(0.0, "Price of one replica-hour, for the cost in manifest and card.", ge=0, changes="nothing")
     max_usd: float | None = key(None, "Stop cleanly, with a partial manifest, before this is passed.", gt=0, changes="nothing")
@@ -59,7 +63,8 @@ class Budget(Section):
 
 IN_FLIGHT_PER_SEQUENCE = 4
 """Requests in flight on a replica for each sequence its engine runs at once: one running, one queued in the engine (a step can
-finish everything that runs), two at the worker, which hide the time a message takes."""
+finish every running sequence), and two at the worker, to hide the time a message takes.
+"""
 
 
 class Cluster(Section):
@@ -67,30 +72,36 @@ class Cluster(Section):
 
     engine: Literal["ray", "local"] = key("ray", "Ray actors, or threads of this process.", changes="nothing")
     address: str = key("", "A Ray cluster to join, as ray.init takes it; empty starts a local one.", changes="nothing")
-    teachers: int = key(1, "Teacher replicas, at most: asking begins with the first that is up.", ge=1, changes="nothing")
+    teachers: int = key(1, "Most teacher replicas; requests are sent as soon as the first is up.", ge=1, changes="nothing")
     min_teachers: int = key(
-        1, "Fewest replicas kept to the end; the others are given back once nothing is left for them.", ge=1, changes="nothing"
+        1, "Replicas kept to the end; the others are released once no request is left for them.", ge=1, changes="nothing"
     )
     stagers: int = key(1, "CPU actors that check, scrub and fingerprint.", ge=1, changes="nothing")
     index_shards: int = key(
-        0, "Actors that hold the index of kept rows, one a node; 0 keeps it in the driver.", ge=0, le=1024, changes="nothing"
+        0,
+        "Actors that keep the index of kept rows in memory, one per node; 0 keeps it in the driver.",
+        ge=0,
+        le=1024,
+        changes="nothing",
     )
     index_folder: str = key(
-        "", "Folder for the shards' snapshots, seen by every node; empty is one of this machine.", changes="nothing"
+        "",
+        "Folder for the shards' snapshots, which every node can access; empty uses a folder of this machine.",
+        changes="nothing",
     )
-    gpus_per_teacher: float = key(0.0, "GPUs each teacher actor asks Ray for.", ge=0, changes="nothing")
-    cpus_per_teacher: float = key(1.0, "CPUs each teacher actor asks Ray for.", ge=0, changes="nothing")
+    gpus_per_teacher: float = key(0.0, "GPUs that each teacher actor requests from Ray.", ge=0, changes="nothing")
+    cpus_per_teacher: float = key(1.0, "CPUs that each teacher actor requests from Ray.", ge=0, changes="nothing")
     in_flight: int | None = key(
         None,
-        "Requests kept on one teacher; left out, four times what its engine runs at once: max_num_seqs, or as many sequences of "
-        "the length seen so far as its KV cache holds.",
+        "Requests in flight on one teacher replica; left out, four times what its engine runs at once: max_num_seqs, or as many "
+        "sequences of the length observed so far as fit its KV cache.",
         ge=1,
         changes="nothing",
     )
     peak_tflops: float | None = key(
-        None, "Peak TFLOP/s of one accelerator, for the roofline; left out, told by its name.", gt=0, changes="nothing"
+        None, "Peak TFLOP/s of one accelerator, for the roofline; left out, looked up by its name.", gt=0, changes="nothing"
     )
     memory_gb_s: float | None = key(
-        None, "Memory bandwidth of one accelerator in GB/s; left out, told by its name.", gt=0, changes="nothing"
+        None, "Memory bandwidth of one accelerator in GB/s; left out, looked up by its name.", gt=0, changes="nothing"
     )
     object_store_bytes: int = key(300_000_000, "Object store of a local Ray, in bytes.", ge=80_000_000, changes="nothing")

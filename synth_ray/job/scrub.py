@@ -1,4 +1,4 @@
-"""Personal data and secrets: which are found, by which engine, and what replaces them."""
+"""Personal data and secrets: what is found, by which engine, and what replaces it."""
 
 from __future__ import annotations
 
@@ -24,23 +24,29 @@ STRUCTURED = (
     "MAC_ADDRESS",
     "CRYPTO",
 )
-"""What patterns find unless the job names its own list. URL, DATE_TIME and UUID are found only when named."""
+"""What patterns find by default. URL, DATE_TIME and UUID are found only when `entities` names them."""
 
 NAMED = ("PERSON", "LOCATION")
-"""What a model finds beside them unless the job names its own list."""
+"""What a model finds in addition, by default."""
 
 _ENTITY = r"^[A-Z][A-Z0-9_]{0,59}$"
 
 
 class Policy(Section):
-    """Rules on top of the stock recognizers. Each can be switched off; all off gives their findings unchanged."""
+    """Rules on top of the stock recognizers. Each can be switched off; with all off, their findings are unchanged."""
 
-    cards: bool = key(True, "Cards need an issuer's prefix and length and a Luhn digit; the newer ranges count.", changes="stage")
-    ibans: bool = key(True, "IBANs by the registry's length for their country and their check digits.", changes="stage")
-    wallets: bool = key(True, "Ethereum and further wallets beside Bitcoin.", changes="stage")
-    written_emails: bool = key(True, "Addresses written as 'jane [at] mail [dot] com'.", changes="stage")
-    phones: bool = key(True, "Phones by separators, country code or a word such as 'call'; never a bare number.", changes="stage")
-    public_ips: bool = key(True, "Only addresses that are routed on the internet; no version numbers.", changes="stage")
+    cards: bool = key(
+        True, "A card number needs an issuer's prefix and length and a Luhn digit; newer ranges are included.", changes="stage"
+    )
+    ibans: bool = key(True, "An IBAN needs its country's length in the registry and valid check digits.", changes="stage")
+    wallets: bool = key(True, "Find Ethereum and other wallet addresses in addition to Bitcoin.", changes="stage")
+    written_emails: bool = key(True, "Find addresses written as 'jane [at] mail [dot] com'.", changes="stage")
+    phones: bool = key(
+        True, "A phone number needs separators, a country code or a word such as 'call'; never a bare number.", changes="stage"
+    )
+    public_ips: bool = key(
+        True, "Find only IP addresses that are routed on the internet, and no version numbers.", changes="stage"
+    )
     context: bool = key(
         True,
         "Words before a match raise its score when they stand as whole words ('ssn', not 'passn').",
@@ -57,27 +63,27 @@ class Secrets(Section):
 
 
 class Recognizer(Section):
-    """A recognizer of your own."""
+    """A recognizer that the job adds."""
 
-    entity: str = key(..., "What it finds, in capitals.", pattern=_ENTITY, changes="stage")
+    entity: str = key(..., "The entity it finds, in capitals.", pattern=_ENTITY, changes="stage")
     regex: str = key(..., "A regular expression in RE2 syntax; its first group, if any, is what is replaced.", changes="stage")
     score: float = key(0.85, "How sure a match is.", ge=0, le=1, changes="stage")
     context: list[str] = key(list, "Words before a match that raise its score by 0.35.", changes="stage")
 
 
 class Scrub(Section):
-    """What is found in a row and what replaces it. Models are local; nothing is downloaded."""
+    """What is found in a row, and what replaces it. Models are local; nothing is downloaded."""
 
     engine: Literal["patterns", "spacy", "gliner", "transformers"] = key(
         "patterns", "Patterns alone, or patterns and a local model for names.", changes="stage"
     )
     model: str = key("", "The model's local folder, or an installed spaCy package.", changes="stage")
-    labels: dict[str, str] = key(dict, "The model's labels as entities, where they differ: {PER: PERSON}.", changes="stage")
+    labels: dict[str, str] = key(dict, "Maps the model's labels to entities where they differ: {PER: PERSON}.", changes="stage")
     device: str = key("", "Device of the model, as torch names it; empty takes a GPU when there is one.", changes="nothing")
     batch_texts: int = key(32, "Texts the model reads at once.", ge=1, changes="nothing")
     entities: list[str] | None = key(
         None,
-        "What is found; left out, the structured identifiers and, with a model, PERSON and LOCATION.",
+        "The entities to find; left out, the structured identifiers and, with a model, PERSON and LOCATION.",
         changes="stage",
     )
     threshold: float = key(0.4, "Findings below this score are dropped.", ge=0, le=1, changes="stage")
@@ -89,13 +95,13 @@ class Scrub(Section):
     recognizers: list[Recognizer] = key(list, "Recognizers of your own.", changes="stage")
     replace: Literal["placeholder", "surrogate", "nothing"] = key(
         "placeholder",
-        "What replaces a finding: <EMAIL_1>, the same within a record; a keyed surrogate, the same within all jobs that "
-        "share the key; or nothing, which only counts.",
+        "What replaces a finding: a placeholder such as <EMAIL_1>, the same within a record; a keyed surrogate, the same in all "
+        "jobs that share the key; or nothing: findings are only counted.",
         changes="stage",
     )
     key_env: str = key(
         "SYNTH_RAY_SCRUB_KEY",
-        "Environment variable that holds the surrogates' key; the key itself stands in no job, log or manifest.",
+        "Environment variable that holds the surrogates' key; the key itself is in no job, log or manifest.",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
         changes="stage",
     )
@@ -103,7 +109,7 @@ class Scrub(Section):
         None, "Reject a row with more findings than this as too_much_pii; 0 rejects any.", ge=0, changes="stage"
     )
     record_timeout_s: float = key(
-        30.0, "Seconds one record may take; past them it is kept without text, as scrub_failed.", gt=0, changes="stage"
+        30.0, "Seconds that one record may take; after that it is kept without text, as scrub_failed.", gt=0, changes="stage"
     )
     seeds: bool | Literal["auto"] = key(
         "auto", "Scrub seeds before a teacher sees them; auto does so for a remote teacher.", changes="ask"
@@ -138,6 +144,6 @@ class Scrub(Section):
         return value
 
     def wanted(self) -> tuple[str, ...]:
-        """The entities to find, sorted, without those that recognizers and deny lists of the job bring themselves."""
+        """The entities to find, sorted, without those that the job's recognizers and deny lists add."""
         named = NAMED if self.engine != "patterns" else ()
         return tuple(sorted(self.entities if self.entities is not None else STRUCTURED + named))

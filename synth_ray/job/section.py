@@ -1,4 +1,4 @@
-"""The base of every section of a job: frozen, strict about its keys, each key with a sentence and a class."""
+"""The base of every section of a job: frozen and strict; each key has a sentence and the cost of changing it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 Changes = Literal["ask", "stage", "admit", "nothing"]
-"""What a change of a key costs: a new run; re-staging from staged text; re-admission only; nothing at all."""
+"""What a change of a key costs: a new run; staging again from staged text; admission again; nothing."""
 
 
 OneOrMore = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
@@ -19,7 +19,7 @@ class Section(BaseModel):
 
 
 def key(default: Any = ..., doc: str = "", *, changes: Changes = "ask", **constraints: Any) -> Any:
-    """Declare one key: its default, the sentence that explains it, and what changing it costs."""
+    """Declare one key: its default, a sentence that explains it, and what a change of it costs."""
     schema: dict[str, JsonValue] = {"changes": changes}
     if callable(default):
         return Field(default_factory=default, description=doc, json_schema_extra=schema, **constraints)

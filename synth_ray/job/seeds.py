@@ -1,4 +1,4 @@
-"""Where seeds come from. The same section names real evaluation rows and evaluation sets to stay clear of."""
+"""Where seeds come from. Real evaluation rows and evaluation sets are described by the same section."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ class Source(Section):
     """One place to read rows from. `seeds: data.jsonl` is short for `seeds: {path: data.jsonl}`."""
 
     path: str = key(..., "A local file, a glob, or s3://bucket/key.", min_length=1, changes="nothing")
-    format: Format = key("auto", "How the file is written; auto goes by its ending.", changes="nothing")
-    shape: Shape = key("auto", "How a row is laid out; auto looks at the first row.")
+    format: Format = key("auto", "The file format; auto goes by the extension.", changes="nothing")
+    shape: Shape = key("auto", "The layout of a row; auto recognises it row by row.")
     fields: dict[str, str] = key(
-        dict, "Our field: theirs. Theirs may be a dotted path, as instances.0.input. Left out, every column under its name."
+        dict,
+        "Our field names, each with the file's, which may be a dotted path such as instances.0.input. Left out, the shape gives "
+        "prompt and answer, and other columns keep their names.",
     )
     lineage: str = key("", "Column that names a row's group; rows of a group are always in one split.")
     limit: int | None = key(None, "Read at most this many rows.", ge=1, changes="nothing")

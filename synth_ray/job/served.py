@@ -1,4 +1,4 @@
-"""Models that are served elsewhere: by a server that answers at once, or by a provider's batches, within a day."""
+"""Models served elsewhere: by a server that answers at once, or through a provider's batch API within a day."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ Url = Annotated[str, AfterValidator(_plain_url)]
 
 
 class Endpoint(Section):
-    """A server that speaks OpenAI's protocol. Its key is in the environment alone."""
+    """A server with OpenAI's protocol. Its key is only in an environment variable."""
 
     urls: Annotated[list[Url], OneOrMore] = key(
-        ..., "Base URLs of the same model, as http://host:8000/v1: the emptiest is asked.", min_length=1, changes="nothing"
+        ...,
+        "Base URLs that serve the model, such as http://host:8000/v1; requests go to the least busy.",
+        min_length=1,
+        changes="nothing",
     )
     key_env: str = key(
         "",
@@ -33,14 +36,20 @@ class Endpoint(Section):
         changes="nothing",
     )
     flavour: Literal["auto", "openai", "vllm"] = key(
-        "auto", "What the server takes beyond OpenAI's own: choices, patterns, top_k. auto asks it.", changes="nothing"
+        "auto",
+        "The server's dialect: vllm adds choices, patterns and top_k to OpenAI's protocol. auto asks it.",
+        changes="nothing",
     )
     concurrency: int = key(
-        256, "Most requests in flight to one URL; how many it bears is found out.", ge=1, le=10_000, changes="nothing"
+        256,
+        "Most requests in flight to one URL; below that, the number adapts to the server.",
+        ge=1,
+        le=10_000,
+        changes="nothing",
     )
     timeout_s: float = key(300.0, "Seconds until one try is given up.", gt=0, changes="nothing")
-    retries: int = key(8, "Most further tries of one ask.", ge=0, changes="nothing")
-    retry_share: float = key(0.2, "Further tries that answers may cost, as a share of them.", ge=0, le=10, changes="nothing")
+    retries: int = key(8, "Most retries of one ask.", ge=0, changes="nothing")
+    retry_share: float = key(0.2, "Most retries in all, as a share of the answers.", ge=0, le=10, changes="nothing")
     dead_after_s: float = key(300.0, "Seconds without any answer after which the servers count as dead.", gt=0, changes="nothing")
     usd_per_1m_prompt: float = key(0.0, "Price of a million prompt tokens, for the cost.", ge=0, changes="nothing")
     usd_per_1m_completion: float = key(0.0, "Price of a million completion tokens, for the cost.", ge=0, changes="nothing")
@@ -51,9 +60,9 @@ class Endpoint(Section):
 
 
 class BatchApi(Section):
-    """A provider's batches (OpenAI's protocol): requests go up in files and come back within a day, at half the price."""
+    """A provider's batch API (OpenAI's protocol): requests are uploaded in files and answered within a day, at half the price."""
 
-    url: Url = key(..., "Base URL, as https://host/v1.", changes="nothing")
+    url: Url = key(..., "Base URL, such as https://host/v1.", changes="nothing")
     key_env: str = key(
         "",
         "Environment variable that holds the key; empty sends none.",
@@ -61,28 +70,30 @@ class BatchApi(Section):
         changes="nothing",
     )
     flavour: Literal["openai", "vllm"] = key(
-        "openai", "What the server takes: vllm adds choices, patterns, top_k to OpenAI's own.", changes="nothing"
+        "openai", "The server's dialect: vllm adds choices, patterns and top_k to OpenAI's protocol.", changes="nothing"
     )
-    part_requests: int = key(20_000, "Most requests of one batch, and in flight in all.", ge=4, le=50_000, changes="nothing")
+    part_requests: int = key(20_000, "Most requests in one batch, and in flight in total.", ge=4, le=50_000, changes="nothing")
     part_bytes: int = key(100_000_000, "Most bytes of one batch's file.", ge=10_000, le=200_000_000, changes="nothing")
     quiet_s: float = key(
-        5.0, "A batch that is not full goes up when nothing was asked for so many seconds.", gt=0, changes="nothing"
+        5.0, "A batch that is not full is sent after this many seconds without a new request.", gt=0, changes="nothing"
     )
-    poll_s: float = key(30.0, "Seconds between two looks at a batch; they grow to ten times as many.", gt=0, changes="nothing")
+    poll_s: float = key(30.0, "Seconds between two polls of a batch; the interval grows up to tenfold.", gt=0, changes="nothing")
     window_hours: int = key(24, "The provider's completion window.", ge=1, changes="nothing")
-    max_rounds: int = key(4, "Most batches one after the other that a target may come to.", ge=1, changes="nothing")
-    retries: int = key(2, "Further batches for a request that one did not answer.", ge=0, changes="nothing")
+    max_rounds: int = key(
+        4, "A job whose target would need more consecutive batches than this is refused.", ge=1, changes="nothing"
+    )
+    retries: int = key(2, "Most further batches in which an unanswered request is sent again.", ge=0, changes="nothing")
     timeout_s: float = key(300.0, "Seconds until one call to the provider is given up.", gt=0, changes="nothing")
     dead_after_s: float = key(
         3600.0, "Seconds without any reply after which the provider counts as dead.", gt=0, changes="nothing"
     )
     usd_per_1m_prompt: float = key(0.0, "List price of a million prompt tokens.", ge=0, changes="nothing")
     usd_per_1m_completion: float = key(0.0, "List price of a million completion tokens.", ge=0, changes="nothing")
-    price_share: float = key(0.5, "What a batch costs of the list price.", gt=0, le=1, changes="nothing")
+    price_share: float = key(0.5, "Price of a batch as a share of the list price.", gt=0, le=1, changes="nothing")
 
     @property
     def max_running(self) -> int:
-        """So that what a replica is given, several times what it runs, is one batch."""
+        """Chosen so that the requests in flight on a replica, IN_FLIGHT_PER_SEQUENCE times this, are one batch."""
         return self.part_requests // IN_FLIGHT_PER_SEQUENCE
 
     @property

@@ -12,7 +12,7 @@ from synth_ray.records import SPLITS
 
 
 class Split(Section):
-    """Rows of one lineage are in one split, assigned before anything is asked."""
+    """All rows of a lineage are in one split, which is assigned before anything is asked."""
 
     fractions: dict[str, float] = key(
         lambda: {"train": 0.9, "validation": 0.05, "test": 0.05}, "Share of the lineages in each split; they sum to 1."
@@ -22,9 +22,9 @@ class Split(Section):
     )
     stratify: str = key(
         "",
-        "Field of the seeds whose values are to be in every split: within each value the fractions hold to within two lineages.",
+        "Field of the seeds to stratify by: of each value's lineages every split has its fraction, to within two.",
     )
-    salt: str = key("synth_ray", "Changes which lineage goes where.")
+    salt: str = key("synth_ray", "Another text gives another assignment of lineages to splits.")
     real: Annotated[list[Source], OneOrMore] = key(list, "Real rows, with answers, for the evaluation splits.", changes="admit")
     allow_synthetic_only_eval: bool = key(
         False, "Accept evaluation splits without a single real row; the card says so in bold.", changes="admit"

@@ -1,4 +1,4 @@
-"""How many accepted rows are wanted, and in what balance: planning goes on until they are there."""
+"""How many accepted rows are wanted, and how they are balanced: requests are planned until that is reached."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from synth_ray.job.seeds import Source
 
 
 class Balance(Section):
-    """Cells of the target: rows of one value of a field, or of one combination of values. One of shares, like, up_to."""
+    """Balances accepted rows over cells: one per value of a field or of several. Give one of shares, like, up_to."""
 
     by: Annotated[list[str], OneOrMore] = key(
         ...,
-        "Field, or fields, whose values are the cells. Where the seeds have it, a row is in its seed's cell and cells are "
-        "topped up one by one; else it is the row's own field, and cells can only be capped.",
+        "Field, or fields, whose values are the cells. If the seeds have it, a row is in its seed's cell and requests are "
+        "planned for cells that lack rows; else the row's own field gives its cell, and cells can only be capped.",
         min_length=1,
         changes="admit",
     )
     shares: Literal["equal"] | dict[str, float] | None = key(
         None, "Each cell's share of target.accepted: `equal`, or shares by value.", changes="admit"
     )
-    like: Source | None = key(None, "Real rows whose own shares are to be met.", changes="admit")
+    like: Source | None = key(None, "Real rows: each cell gets the share that it has among them.", changes="admit")
     up_to: int | None = key(
         None,
-        "Bring every cell up to so many rows, its seeds counted: only what is lacking is made. With `build`, whose rows are "
-        "the seeds, the most that a cell keeps.",
+        "Rows that every cell is to have, its seeds included: only the missing ones are made. With `build`, whose rows are the "
+        "seeds, the most that a cell keeps.",
         ge=1,
         changes="admit",
     )
@@ -53,17 +53,17 @@ class Balance(Section):
 
 
 class Target(Section):
-    """How many accepted rows are wanted. Rows past it are rejected(over_quota).
+    """How many accepted rows are wanted. Further rows are rejected(over_quota).
 
-    Chunk k is planned from the admission state after chunk k - lag, or from the first later one that shows that more is
-    needed: the same chunks give the same plan, however fast they came.
+    Chunk k is planned from the state of admission after chunk k - lag, or after the first later one that shows that more is
+    needed. So the same chunks give the same plan, however fast they were admitted.
     """
 
     accepted: int | None = key(None, "Accepted rows to stop at; left out, as many as the plan gives.", ge=1, changes="admit")
     balance: Balance | None = key(None, "How the accepted rows are spread.", changes="admit")
     max_requests: int | None = key(
         None,
-        "Most requests asked for the target; left out, plan.requests, else ten times what it takes when every row is accepted.",
+        "Most requests for the target; left out, plan.requests, else ten times what is needed if every row is accepted.",
         ge=1,
         changes="admit",
     )

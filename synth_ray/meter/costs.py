@@ -25,7 +25,7 @@ _SAVE_INTERVAL_S = 20.0
 
 
 class CostRecords:
-    """One run's object, and the sum of the others. Call under the output's lease."""
+    """The cost record of this run, and the sum of earlier runs'. Call under the output's lease."""
 
     def __init__(self, storage: Storage, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._storage = storage
@@ -51,7 +51,7 @@ class CostRecords:
             return path
 
     def save_if_due(self, facts: Callable[[], Mapping[str, float]]) -> None:
-        """Write what the run has cost, if it is time and the last write has ended. Never waits for the store."""
+        """Write the record if the interval has passed and the last write has ended. Never waits for the store."""
         if self._clock() < self._next_save_at or (self._writing is not None and not self._writing.done()):
             return
         if self._writing is not None:
@@ -60,7 +60,7 @@ class CostRecords:
         self._writing = self._thread.submit(self._write, dict(facts()))
 
     def close(self, facts: Mapping[str, float]) -> dict[str, float]:
-        """Write what the run has cost in the end; returns the sum over all runs."""
+        """Write the record a last time; returns the sum over all runs."""
         self._thread.shutdown()
         self._write(facts)
         return {name: self.earlier[name] + facts.get(name, 0) for name in {*self.earlier, *facts}}

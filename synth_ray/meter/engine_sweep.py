@@ -1,4 +1,4 @@
-"""How fast a job's own requests are answered under other engine arguments: one measurement, and a sweep over many."""
+"""Measures a job's own requests under other engine arguments: one measurement, and a sweep over many."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from synth_ray.job.document import Job
 from synth_ray.records import Request
 
 MIN_SPEEDUP = 1.03
-"""Times faster another setting must be to be kept: less is noise, and a default needs no explanation."""
+"""A setting must be so many times faster to be chosen: less is noise, and a default needs no explanation."""
 
 DEFAULT_SWEEP: Mapping[str, Sequence[Any]] = {
     "max_num_seqs": (64, 128, 256, 512, 1024),
     "max_num_batched_tokens": (2048, 8192, 16384, 32768),
 }
-"""What is tried when nothing is named, one after the other, each with the best of those before."""
+"""The values tried by default: one argument after the other, each with the best values so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One setting. `failed` says why it could not be measured; an engine that does not start is an answer, too."""
+    """One setting. `failed` is the reason it could not be measured; an engine that does not start is a result, too."""
 
     arguments: dict[str, Any]
     tokens_s: float = 0.0
@@ -38,7 +38,7 @@ class Measurement:
 
 
 def measure(job: Job, requests: Sequence[Request]) -> Measurement:
-    """Answer these requests once, in this process. An engine cannot be unloaded: call it in a process of its own."""
+    """Answer these requests once, in this process. An engine cannot be unloaded, so call it in a process of its own."""
     arguments = dict(job.models.teacher.engine_args)
     worker = AskWorker(job)
     try:
@@ -71,7 +71,9 @@ def _answered(worker: AskWorker, requests: Sequence[Request]) -> tuple[Counter[s
 def sweep(
     arguments: Mapping[str, Any], candidates: Mapping[str, Sequence[Any]], measure_one: Callable[[dict[str, Any]], Measurement]
 ) -> Iterator[Measurement]:
-    """Measure the arguments as they are, then key by key with the best so far; yields each. See `best_of`."""
+    """Measure the arguments as they are, then argument by argument with the best values so far; yields every measurement. See
+    `best_of`.
+    """
     done = [measure_one(dict(arguments))]
     yield done[0]
     for name, values in candidates.items():
@@ -83,6 +85,6 @@ def sweep(
 
 
 def best_of(measurements: Sequence[Measurement]) -> Measurement:
-    """The fastest, if it is `WORTH` it; else the first, which is what the job says."""
+    """The fastest measurement if it is MIN_SPEEDUP faster than the first, which is what the job says; else the first."""
     fastest = max(measurements, key=lambda measurement: measurement.tokens_s)
     return fastest if fastest.tokens_s > MIN_SPEEDUP * measurements[0].tokens_s else measurements[0]

@@ -33,19 +33,19 @@ DEVICES: dict[str, tuple[float, float, float]] = {
     "NVIDIA L4": (121, 242, 0.300),
     "NVIDIA L40S": (362, 733, 0.864),
 }
-"""By the driver's name: dense TFLOP/s in bfloat16 and in FP8 (0: it has none), TB/s. From the makers' data sheets."""
+"""By the driver's name: dense TFLOP/s in bfloat16 and in FP8 (0: none), TB/s. From the makers' data sheets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """What one accelerator can do at most."""
+    """The limits of one accelerator."""
 
     flops: float
     bytes_s: float
 
 
 def peak_of(device: str, *, fp8: bool, tflops: float | None = None, gb_s: float | None = None) -> Peak | None:
-    """What the job says, else what the table says of this device; None when neither does."""
+    """The job's values, else the table's for this device; None when neither has them."""
     if tflops is not None and gb_s is not None:
         return Peak(tflops * 1e12, gb_s * 1e9)
     if device not in DEVICES:
@@ -56,7 +56,7 @@ def peak_of(device: str, *, fp8: bool, tflops: float | None = None, gb_s: float 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one replica did: sums over its sequences, and its completion tokens a second."""
+    """The work of one replica: sums over its sequences, and its completion tokens per second."""
 
     sequences: int
     computed_prompt: int
@@ -65,7 +65,7 @@ class Work:
 
 
 def roofline(facts: TeacherFacts, work: Work, peak: Peak | None) -> dict[str, Any]:
-    """Share of the roof and which side binds; without the numbers it takes, the reason why it is not told."""
+    """The share of the roof that was reached and which limit binds; or the reason why it is unknown."""
     size = facts.size
     if size is None or not facts.kv_tokens:
         return {"not_told": "the engine does not tell the size of this model"}

@@ -1,4 +1,4 @@
-"""What the output has cost so far, over all its runs, and when it has cost enough."""
+"""What the output has cost over all its runs, and when its budget is used up."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 from synth_ray.job.running import Budget
 
 _CLOSING_S = 5.0
-"""What ending the replicas may take: still paid for."""
+"""Seconds that ending the replicas may take; they are still paid for."""
 
 _CLOSING_SHARE = 0.02
-"""Of the budget: what a budget too small for that reserve keeps for it."""
+"""Share of the budget that is reserved for ending the replicas where the budget is too small for _CLOSING_S."""
 
 _TICK_S = 0.5
-"""Between two looks at what is spent."""
+"""Longest time between two checks of the budget, in seconds."""
 
 
 class Spending:
-    """Replica-seconds, from the start of each replica to its end. While none is up yet, one is being paid for.
+    """Replica-seconds, from the start of each replica to its end. The first replica is billed from `begin`.
 
-    Law: `usd` with what the replicas cost while they end does not pass `budget.max_usd`, earlier runs included. Before
-    that nothing more is begun: what is in flight is paid for already and comes to its end. The start of a replica beside the
-    first is counted when it is up: whether a machine was held for it before is not known.
+    Law: `usd`, with what the replicas cost while they end, does not exceed `budget.max_usd`, earlier runs included. Before that
+    nothing more is started: what is in flight is paid for already and may finish. Other replicas are billed by their reported
+    start-up time once they are ready: whether a machine was held for them before is not known.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Spending:
         earlier: Mapping[str, float] | None = None,
         token_cost_usd: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`of_tokens` is what tokens have cost where they are paid for by number, over all runs."""
+        """`token_cost_usd`: the cost of tokens that are billed by number, over all runs."""
         self._token_cost_usd = token_cost_usd
         self._budget = budget
         self._clock = clock
@@ -47,7 +47,7 @@ class Spending:
         self._began_at = self._clock()
 
     def on_ready(self, replica: int, start_s: float) -> None:
-        """`start_s` is what its start took; of the first, the time since `begin` is paid for, whatever it was spent on."""
+        """`start_s` is the replica's start-up time. The first replica is billed from `begin` instead."""
         first = not self._seconds and not self._ready_at
         self._seconds += max(start_s, self._clock() - self._began_at) if first else start_s
         self._ready_at[replica] = self._clock()
@@ -68,16 +68,16 @@ class Spending:
 
     @property
     def usd(self) -> float:
-        """Of this run."""
+        """The cost of this run, in US dollars."""
         return self.replica_seconds / 3600 * self._budget.gpu_hour_usd
 
     @property
     def usd_all_runs(self) -> float:
-        """Of every run of this output."""
+        """The cost of every run of this output, in US dollars."""
         return self._earlier.get("usd", 0.0) + self.usd + self._token_cost_usd()
 
     def stop_reason(self) -> str:
-        """Why the run must stop now, or nothing."""
+        """Why the run must stop now; empty if it need not."""
         budget = self._budget
         if budget.max_seconds is not None and self._clock() - self._began_at >= budget.max_seconds:
             return f"budget.max_seconds: {budget.max_seconds:g} s are spent"
@@ -86,7 +86,9 @@ class Spending:
         return ""
 
     def should_wind_down(self, in_flight: int) -> bool:
-        """Whether what is in flight, half of it begun, would use up what is left: then nothing more is begun."""
+        """Whether finishing the requests in flight, half done on average, would use up the budget: then nothing more is
+        started.
+        """
         if not self._answers:
             return False
         per_second = self._answers / max(1e-6, self._clock() - self._first_answer)
@@ -109,5 +111,5 @@ class Spending:
         return max_usd is not None and self.usd_all_runs + max(1, len(self._ready_at)) * seconds * price >= max_usd
 
     def facts(self) -> dict[str, Any]:
-        """What this run has cost, for the store."""
+        """The cost of this run, for the store."""
         return {"replica_s": self.replica_seconds, "usd": self.usd}

@@ -1,4 +1,4 @@
-"""What a run has counted so far: the numbers behind the progress line, the limits and the manifest."""
+"""The counts of a run: the numbers behind the progress line, the limits and the manifest."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Tally:
-    """Counts that add up.
-
-    `accepted + rejected + failed` is the slots of the admitted chunks, and `committed_tokens` is what they cost;
-    `tokens` is what this run has spent, whether or not it was committed.
+    """Counts that add up: `accepted + rejected + failed` is the slots of the admitted chunks, and `committed_tokens` is what they
+    cost. `tokens` is what this run has spent, committed or not.
     """
 
     accepted: int = 0

@@ -1,4 +1,4 @@
-"""How fast each replica was and where its time went: what the manifest tells beside the cost."""
+"""How fast each replica was and where its time went, for the manifest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from synth_ray.meter.roofline import Work, peak_of, roofline
 
 @dataclass(slots=True)
 class ReplicaStats:
-    """One replica from its start to its end. `before_tail` is its load when its engine's queue was empty for good."""
+    """One replica from its start to its end. `before_tail` is its load when nothing was left to queue: occupancy is measured up
+    to there.
+    """
 
     facts: TeacherFacts
     ready_s: float
@@ -72,7 +74,9 @@ class Throughput:
             life.ended_s = self._now
 
     def tick(self, *, in_flight: int, queue_is_empty: bool, window_binds: bool) -> None:
-        """Once per turn of the driver: what is in flight, whether the tail has begun, whether the window keeps it short."""
+        """Call once per tick of the driver: requests in flight, whether the queue is empty for good, whether the window limits
+        planning.
+        """
         now, before = self._now, self._ticked_at
         self._ticked_at = now
         self._queue_is_empty = queue_is_empty
@@ -82,7 +86,7 @@ class Throughput:
             self._window_bound_s += (now - before) * window_binds
 
     def summary(self) -> dict[str, Any]:
-        """The manifest's `throughput`: this run's, in all and by replica."""
+        """The manifest's `throughput`: this run's, in total and by replica."""
         replicas = [{"replica": replica} | self._replica_summary(life) for replica, life in self._replicas]
         last = max((life.last_s for _, life in self._replicas), default=0.0)
         first_up = min((life.ready_s for _, life in self._replicas), default=0.0)
@@ -141,7 +145,7 @@ def _rates(tokens: Counter[str], seconds: float) -> dict[str, float]:
 
 
 def engine_summary(facts: TeacherFacts) -> dict[str, Any]:
-    """What an engine was, as it resolved its arguments where it ran."""
+    """An engine's facts for the manifest, with its arguments as it resolved them."""
     return {
         "engine": facts.engine,
         "model": facts.model,

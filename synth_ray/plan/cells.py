@@ -1,4 +1,4 @@
-"""Cells of a balance: the values of a field, which seed is in which, and how many rows each cell wants."""
+"""Cells of a balance: the values of a field, the cell of each seed, and the rows each cell wants."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from synth_ray.records import Seed, fields_of
 Codes = np.ndarray[Any, np.dtype[np.int32]]
 
 MAX_CELLS = 10_000
-"""Values beyond which a field is taken to be no field to tell seeds apart by."""
+"""A field with more values than this is refused: it does not group the seeds."""
 
 
 def cell_of(fields: Mapping[str, Any], by: Iterable[str]) -> str | None:
-    """The cell of a row's fields; None where one of the fields is not there."""
+    """The cell of a row: its values of the fields `by`, joined; None where a field is missing."""
     values = [fields.get(name) for name in by]
     return None if any(value is None for value in values) else " | ".join(str(value) for value in values)
 
 
 class FieldCodes:
-    """The values of some fields of the seeds, noted as they go by: 4 bytes a seed. Seeds without them have none."""
+    """Each seed's value of the fields `by`, collected as seeds stream past: 4 bytes per seed, -1 without the fields."""
 
     def __init__(self, by: Sequence[str]) -> None:
         self._by = by
@@ -56,7 +56,7 @@ class FieldCodes:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Seeds by value, the values by name."""
+        """The number of seeds with each value, sorted by value."""
         codes = self.codes
         sizes = np.bincount(codes[codes >= 0], minlength=len(self._codes))
         return {name: int(sizes[code]) for name, code in sorted(self._codes.items())}
@@ -67,15 +67,15 @@ class FieldCodes:
         return np.array(self._code_of_seed, np.int32)
 
     def cells_of_seeds(self, names: Iterable[str]) -> Codes:
-        """Each seed's place in `names`; -1 for a seed of no such value."""
+        """Each seed's index in `names`, by its value; -1 where its value is not among them."""
         place = {name: i for i, name in enumerate(names)}
         return np.array([*(place.get(name, -1) for name in self._codes), -1], np.int32)[self.codes]
 
 
 class Cells:
-    """The cells of a balance. Without one, every seed is in the only cell.
+    """The cells of a balance. Without a balance there is one cell, with every seed in it.
 
-    `directed`: the seeds have the field, so that a cell can be asked for; else a row's own field tells its cell.
+    `is_directed`: the seeds have the field, so that rows of a cell can be requested. Otherwise a row's own field gives its cell.
     """
 
     def __init__(self, balance: Balance | None) -> None:
@@ -87,9 +87,9 @@ class Cells:
         return self.seeds.has_codes
 
     def wanted_rows(self, accepted: int | None, like: Iterable[Seed] = (), *, copies: bool = False) -> dict[str, int]:
-        """Rows wanted by cell, the cells by name. Raises JobError for a cell that no seed is in.
+        """Rows wanted in each cell, sorted by cell. Raises JobError for a cell without seeds.
 
-        Where the rows are `copies` of the seeds, `up_to` leaves out what a cell has too much of: nothing makes up for a lack.
+        Where the rows are `copies` of the seeds, `up_to` only caps a cell: no request can add rows to a small one.
         """
         balance = self.balance
         if balance is None:
@@ -129,7 +129,7 @@ class Cells:
             )
 
     def cells_of_rows(self, rows: pa.Table, names: Iterable[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Each staged row's place in `names`, by its own fields or its completion; past the last where that is no cell."""
+        """Each staged row's index in `names`, by its fields or its completion; `len(names)` for a row in none of these cells."""
         assert self.balance is not None
         place = {name: i for i, name in enumerate(names)}
         answers = zip(rows["completion"].to_pylist(), fields_of(rows), strict=True)
@@ -138,7 +138,7 @@ class Cells:
 
 
 def apportion(shares: Mapping[str, float], amount: int) -> dict[str, int]:
-    """`whole` parted by shares: whole numbers that sum to it, by the largest remainder."""
+    """Divide `amount` by shares into whole numbers that sum to it, by the largest remainder."""
     total = sum(shares.values())
     exact = {name: share / total * amount for name, share in shares.items()}
     parts = {name: int(value) for name, value in exact.items()}

@@ -1,4 +1,4 @@
-"""Seeds, cut into numbered requests and numbered chunks: the same job always plans the same chunks."""
+"""Seeds become numbered requests in numbered chunks: the same job always plans the same chunks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 class SeedsByIndex(Protocol):
-    """Seeds that need not be in memory. `splits[i]` is the index in `records.SPLITS` of seed i."""
+    """Seeds on disk or in memory, taken by index. `splits[i]` is the index of seed i's split in `records.SPLITS`."""
 
     def __len__(self) -> int: ...
 
@@ -32,9 +32,9 @@ class SeedsByIndex(Protocol):
 class Planner:
     """Plans chunk k from k alone.
 
-    Request i asks for seed order[i]: each pass over the seeds is its own permutation, drawn from the job's seed, so
-    that a plan shorter than the seeds is a fair sample of them. Few-shot companions come from the request's own split, and
-    where `alike` numbers the seeds, from those of its own number.
+    Request i asks for seed order[i]. Each epoch (one pass over the seeds) has its own permutation, drawn from the job's seed, so
+    that a plan of fewer requests than seeds is a fair sample. Few-shot companions come from the request's own split and, where
+    `alike` numbers the seeds, from the seeds with the same number.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Planner:
 
     @property
     def chunks(self) -> int:
-        """How many chunks hold the planned requests; more exist when a target asks for them."""
+        """The chunks of the planned requests; a target may ask for more."""
         return -(-self.requests // self._plan.chunk_requests)
 
     @property
@@ -73,13 +73,13 @@ class Planner:
         return self.requests * self._slots
 
     def chunk(self, number: int, *, last: int | None = None) -> list[Request]:
-        """The requests of one chunk. `last` is the number of requests the whole plan ends at."""
+        """The requests of one chunk. `last` is the number of requests in the whole plan; left out, `requests`."""
         size = self._plan.chunk_requests
         end = min((number + 1) * size, self.requests if last is None else last)
         return self.numbered(number, range(number * size, end))
 
     def numbered(self, chunk: int, numbers: Sequence[int]) -> list[Request]:
-        """These requests of the plan, one after the other: where one stands changes neither its id nor what it asks."""
+        """The requests with these numbers, in this order. A request's place in a chunk changes neither its id nor its prompt."""
         indices = self.seeds_of(np.asarray(numbers, np.int64)).tolist()
         seeds = self._seeds.take(indices)
         names = [digest("request", self._ask_digest, number, seed.id) for number, seed in zip(numbers, seeds, strict=True)]
@@ -100,15 +100,15 @@ class Planner:
         ]
 
     def seeds_of(self, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The seed, by its place in the seeds, of each of these requests."""
-        turns, places = np.divmod(numbers, len(self._seeds))
+        """The index of each request's seed."""
+        epochs, places = np.divmod(numbers, len(self._seeds))
         seeds = np.empty(len(numbers), np.int64)
-        for turn in np.unique(turns).tolist():
-            seeds[turns == turn] = self.order(turn)[places[turns == turn]]
+        for epoch in np.unique(epochs).tolist():
+            seeds[epochs == epoch] = self.order(epoch)[places[epochs == epoch]]
         return seeds
 
     def order(self, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The seeds' order in one pass over them."""
+        """The order of the seeds in one epoch."""
         if self._order[0] != epoch:
             self._order = (epoch, permutation(len(self._seeds), self._plan.seed, epoch))
         return self._order[1]
@@ -124,7 +124,7 @@ class Planner:
 
 
 def permutation(n: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Sort by splitmix64 of (seed, turn, index): a library's shuffle may change with its version, this cannot."""
+    """The indices 0 … n-1 sorted by splitmix64 of (seed, epoch, index): unlike a library's shuffle, it never changes."""
     start = np.uint64(int(digest("order", seed, epoch, size=8), 16))
     with np.errstate(over="ignore"):
         x = start + _GOLDEN * np.arange(1, n + 1, dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""A plan that can grow: what was asked first, then what was added or is asked again, under rising chunk numbers."""
+"""A plan that can grow: the first requests, then added or repeated ones, in chunks with rising numbers."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ class Numbered(Protocol):
 
 
 class GrownPlan:
-    """Segments of request numbers, each cut into chunks of its own.
+    """Segments of request numbers, each cut into its own chunks.
 
-    Law: a segment added later changes no earlier chunk, so what is committed stays. A number in a later segment
-    supersedes the same number in an earlier one: its rows have the same ids, and only the last ones count.
+    Law: a segment added later changes no earlier chunk, so committed chunks stay valid. A number in a later segment supersedes
+    the same number in an earlier one: the rows have the same ids, and only the latest count.
     """
 
     def __init__(self, planner: Numbered, segments: Sequence[Sequence[int]], *, chunk_requests: int) -> None:
         self._planner = planner
         self._segments = segments
         self._size = chunk_requests
-        self._again = [frozenset(s) if not isinstance(s, range) else frozenset[int]() for s in segments]
+        self._retried = [frozenset(s) if not isinstance(s, range) else frozenset[int]() for s in segments]
 
     @property
     def chunks(self) -> int:
         return sum(-(-len(segment) // self._size) for segment in self._segments)
 
     def chunk(self, number: int) -> list[Request]:
-        """The requests of one chunk; none past the end."""
+        """The requests of one chunk; an empty list past the end."""
         return self._planner.numbered(number, self.numbers(number))
 
     def numbers(self, chunk: int) -> Sequence[int]:
@@ -38,9 +38,9 @@ class GrownPlan:
         return numbers
 
     def superseded(self, chunk: int) -> frozenset[int]:
-        """The positions of a chunk that a later one asks again: their rows do not count."""
+        """The positions in a chunk that a later segment asks again: their rows do not count."""
         segment, numbers = self._place(chunk)
-        later = self._again[segment + 1 :]
+        later = self._retried[segment + 1 :]
         return (
             frozenset(i for i, n in enumerate(numbers) if any(n in retried for retried in later)) if any(later) else frozenset()
         )

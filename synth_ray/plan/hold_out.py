@@ -1,4 +1,4 @@
-"""Seeds that are kept from the teacher, and seeds that are planted for it: what shows later what it gave away."""
+"""Holds seeds out from the teacher and plants canaries, so that a later test shows what its answers gave away."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from synth_ray.plan.seeds import RejectedSeed
 from synth_ray.recipes.contract import CANARY, Shield
 from synth_ray.records import TRAIN, Reason, Seed, digest
 
-_SUFFIX_SYLLABLES = 8  # words
+_SUFFIX_WORDS = 8  # of three syllables each
 _SYLLABLES = ("ba", "cho", "dri", "fen", "gul", "hax", "jo", "kri", "lum", "mip", "nor", "pez", "quo", "ras", "tuv", "wyx", "zil")
 
 
 def hold_out_and_plant(
     placed: Iterable[Seed | RejectedSeed], shield: Shield | None, held_out: list[Seed]
 ) -> Iterator[Seed | RejectedSeed]:
-    """The seeds, those of a share of the lineages rejected(held_out) and put into `held`; after each of the first shown ones
-    a canary, as many as the shield says: the record, its longest text with an ending that nobody would write
+    """The seeds, with held-out seeds rejected(held_out) and canaries planted.
+
+    The seeds of a share `shield.holdout` of the lineages are held out and appended to `held_out`. After each of the first
+    `shield.canaries` training seeds comes a canary: a copy of the seed whose longest text ends in words that nobody would write
     (Meeus et al., 2025, arXiv 2502.14921).
     """
     if shield is None:
@@ -49,4 +51,4 @@ def canary(seed: Seed, number: int) -> Seed:
 
 def canary_suffix(lineage: str, number: int) -> str:
     draw = random.Random(digest("ending", lineage, number))
-    return " ".join("".join(draw.choices(_SYLLABLES, k=3)) for _ in range(_SUFFIX_SYLLABLES))
+    return " ".join("".join(draw.choices(_SYLLABLES, k=3)) for _ in range(_SUFFIX_WORDS))

@@ -1,4 +1,4 @@
-"""Which split a seed is in: one of a group that was placed goes where the group is, and one that would join two is refused."""
+"""The split of each lineage: a lineage near a placed group joins it; one near groups of different splits is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GroupSplit:
-    """Where a lineage ended up. `lineage` names its whole group; `reserved` groups belong to real evaluation rows."""
+    """The split of a lineage. `lineage` names its whole group; a group with `is_reserved` belongs to real evaluation rows."""
 
     lineage: str
     split: str
@@ -16,15 +16,16 @@ class GroupSplit:
 
 
 class Lineages:
-    """Law: lineages that were ever joined are in one split, and no placed lineage moves."""
+    """Law: lineages that were ever joined are in one split, and a placed lineage never moves."""
 
     def __init__(self) -> None:
         self._places: dict[str, GroupSplit] = {}
 
     def place(self, lineage: str, near: Iterable[str], split: Callable[[], str], *, reserved: bool = False) -> GroupSplit | None:
-        """The place of a lineage that is near others, all placed before; `split` draws one for a new group.
+        """Place a lineage and return its group. `near` are similar lineages; `split` draws the split of a new group.
 
-        None when it would join groups of two splits. A reserved lineage is never refused: it goes with the first.
+        A lineage near groups of different splits is not placed: returns the reserved group among them, else None. A reserved
+        lineage is always placed: it joins the first group.
         """
         known = [self._places[name] for name in dict.fromkeys((lineage, *near)) if name in self._places]
         if not reserved and len({(place.split, place.is_reserved) for place in known}) > 1:

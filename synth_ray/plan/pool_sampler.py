@@ -1,4 +1,4 @@
-"""Which requests of the plan ask for a given pool of seeds: the plan's own order, with the other pools left out."""
+"""Per pool, an endless sequence of request numbers: the plan's order with the other pools filtered out."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MAX_PASSES = 8
 
 
 class PoolSampler:
-    """The t-th request of each pool, for any t: passes over its seeds without end.
+    """The t-th request number of each pool, for any t.
 
-    Law: a request's number is the one the whole plan gives it, so a pool's requests are the same whatever else is asked.
-    `order` is the seeds' order in one pass; `pool_of` is each seed's pool, -1 for none.
+    Law: a request has the number it has in the whole plan, so a pool's requests do not depend on which others are asked. `order`
+    gives the order of the seeds in an epoch (one pass over them); `pool_of` is each seed's pool, -1 for none.
     """
 
     def __init__(self, order: Callable[[int], Array], pool_of: Array, pools: int) -> None:
@@ -29,19 +29,19 @@ class PoolSampler:
         self._cursor = np.zeros(pools, np.int64)
 
     def counts(self, numbers: Sequence[int]) -> Array:
-        """How many of these requests are each pool's. They count as drawn, and all before them."""
-        turns, places = np.divmod(np.array(numbers, np.int64), len(self._pool_of))
+        """How many of these requests each pool has. From now on `take` draws only later requests."""
+        epochs, places = np.divmod(np.array(numbers, np.int64), len(self._pool_of))
         counts = np.zeros_like(self._sizes)
-        for turn in np.unique(turns).tolist():
-            in_epoch = places[turns == turn]
-            pools = self._pool_of[self._order(turn)[in_epoch]]
+        for epoch in np.unique(epochs).tolist():
+            in_epoch = places[epochs == epoch]
+            pools = self._pool_of[self._order(epoch)[in_epoch]]
             in_epoch, pools = in_epoch[pools >= 0], pools[pools >= 0]
             counts += np.bincount(pools, minlength=len(counts))
-            np.maximum.at(self._cursor, pools, turn * self._sizes[pools] + self._pass(turn)[1][in_epoch] + 1)
+            np.maximum.at(self._cursor, pools, epoch * self._sizes[pools] + self._pass(epoch)[1][in_epoch] + 1)
         return counts
 
     def take(self, requests: Array, *, exclude: Container[int] = ()) -> list[int]:
-        """The next requests of each pool, but for those `without`; ascending."""
+        """The next requests of each pool, without those in `exclude`; ascending."""
         numbers: list[int] = []
         for pool in np.flatnonzero(requests).tolist():
             wanted = int(requests[pool])
@@ -54,11 +54,11 @@ class PoolSampler:
         return sorted(numbers)
 
     def _number(self, pool: int, t: int) -> int:
-        turn, place = divmod(t, int(self._sizes[pool]))
-        return turn * len(self._pool_of) + int(self._pass(turn)[0][self._starts[pool] + place])
+        epoch, place = divmod(t, int(self._sizes[pool]))
+        return epoch * len(self._pool_of) + int(self._pass(epoch)[0][self._starts[pool] + place])
 
     def _pass(self, epoch: int) -> tuple[Array, Array]:
-        """Of one pass: its places, pool after pool and each in the order of the pass; and each place's rank in its pool."""
+        """Of one epoch: its positions, grouped by pool and in the epoch's order; and the rank of each position in its pool."""
         if epoch not in self._passes:
             pools = self._pool_of[self._order(epoch)]
             places = np.argsort(pools, kind="stable")[int(np.count_nonzero(pools < 0)) :]

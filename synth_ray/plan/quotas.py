@@ -1,8 +1,9 @@
-"""How much of which cell is asked next: a function of what was admitted up to a chunk, never of when."""
+"""How many requests of which cell are planned next: a function of the admitted chunks alone, never of time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,23 @@ Array = np.ndarray[Any, Any]
 _MIN_OBSERVED = 128
 
 
-class Quotas:
-    """Cells that want rows, and the pools of requests that fill them: one pool for each cell, or one for all.
+@dataclass(frozen=True, slots=True)
+class QuotaRules:
+    """Slots per request, lag in chunks, the acceptance rate below which a pool closes, and the most requests in all."""
 
-    Law: chunk k is planned from the state after chunk k - lag, or after the first later one in which more is needed than
-    what is on its way will give; when all is admitted and nothing is needed, the plan has ended. So the plan is a function
-    of the admitted chunks alone. A pool whose recent requests were accepted at a rate below `close_below` is closed for good.
-    No pool is asked for more than its `supply` of requests; `at_most` says that a cell whose supply is used up has all it wants.
+    slots: int
+    lag: int
+    close_below: float
+    max_requests: int
+
+
+class Quotas:
+    """Cells that want rows, and the pools of requests that fill them: one pool per cell, or one for all.
+
+    Law: chunk k is planned from the state after chunk k - lag, or after the first later one in which more rows are needed than
+    the planned requests are expected to give; the plan ends when every chunk is admitted and nothing is needed. So the plan is a
+    function of the admitted chunks alone. A pool whose recent requests were accepted at a rate below `close_below` is closed for
+    good. No pool gets more requests than its `supply`; with `at_most`, a cell whose supply is used up is not short.
     """
 
     def __init__(
@@ -26,21 +37,19 @@ class Quotas:
         wanted: Sequence[int],
         *,
         directed: bool,
-        slots: int,
-        lag: int,
-        close_below: float,
-        max_requests: int,
+        rules: QuotaRules,
         supply: Sequence[int] | None = None,
         at_most: bool = False,
     ) -> None:
         self.wanted = np.array(wanted, np.int64)
         self._pool = np.arange(len(wanted)) if directed else np.zeros(len(wanted), np.int64)
         pools = len(wanted) if directed else 1
-        self._slots, self._lag, self._close_below, self._max_requests = slots, lag, close_below, max_requests
+        self._slots, self._lag = rules.slots, rules.lag
+        self._close_below, self._max_requests = rules.close_below, rules.max_requests
         self._planned: dict[int, Array] = {}
         self._admitted: dict[int, Array] = {}
-        self._at = -1
-        self._supply = np.full(pools, max_requests, np.int64) if supply is None else np.array(supply, np.int64)
+        self._state_chunk = -1
+        self._supply = np.full(pools, rules.max_requests, np.int64) if supply is None else np.array(supply, np.int64)
         self._at_most = at_most
         self.asked, self._expected_rows = np.zeros(pools, np.int64), np.zeros(pools, np.int64)
         self.accepted = np.zeros(len(wanted), np.int64)
@@ -52,28 +61,28 @@ class Quotas:
         return len(self.asked)
 
     def on_planned(self, chunk: int, requests: Array) -> None:
-        """So many requests of each pool are in this chunk. Call for every chunk, in order."""
+        """Record the requests of each pool in this chunk. Call for every chunk, in order."""
         self._planned[chunk] = requests
         self._expected_rows += requests
 
     def on_admitted(self, chunk: int, accepted: Array) -> None:
-        """So many rows of each cell were accepted of this chunk."""
+        """Record the accepted rows of each cell in this chunk."""
         self._admitted[chunk] = accepted
 
     def next_requests(self, chunk: int, size: int) -> Array | None:
-        """Requests of each pool for this chunk, `size` at most; None while it must wait; all zero when the plan has ended."""
+        """Requests of each pool for this chunk, `size` at most. None: wait for admissions; all zero: the plan has ended."""
         while True:
-            if self._at >= chunk - self._lag:
+            if self._state_chunk >= chunk - self._lag:
                 requests = self._requests_needed(size)
-                if requests.any() or self._at == chunk - 1:
+                if requests.any() or self._state_chunk == chunk - 1:
                     return requests
-            if self._at + 1 not in self._admitted:
+            if self._state_chunk + 1 not in self._admitted:
                 return None
             self._advance()
 
     def _advance(self) -> None:
-        self._at += 1
-        requests, accepted = self._planned.pop(self._at), self._admitted.pop(self._at)
+        self._state_chunk += 1
+        requests, accepted = self._planned.pop(self._state_chunk), self._admitted.pop(self._state_chunk)
         self.asked += requests
         self._expected_rows -= requests
         self.accepted += accepted
@@ -86,9 +95,9 @@ class Quotas:
         return np.bincount(self._pool, cells, minlength=self.pools)
 
     def _requests_needed(self, size: int) -> Array:
-        """Requests that bring each pool to what it lacks, at its recent rate and with one standard deviation to spare.
+        """The further requests each pool needs for its missing rows, at its recent acceptance rate plus one standard deviation.
 
-        Of a pool that has no past, every row is taken to be accepted: too little is made up for, too much is not.
+        A pool without history is assumed to have every row accepted: a later chunk can ask for more, but not for less.
         """
         lacking = self._sum_by_pool(np.maximum(0, self.wanted - self.accepted))
         rate = np.minimum(1.0, (self._recent[1] + self._slots) / (self._recent[0] + self._slots))
@@ -100,7 +109,7 @@ class Quotas:
         return _apportion_counts(requests, max(0, min(size, left)))
 
     def totals(self) -> tuple[Array, Array, Array, Array]:
-        """Rows wanted and accepted of each cell; requests of each pool, and whether it is closed. Of all that is admitted."""
+        """Rows wanted and accepted per cell; requests per pool, and whether it is closed. Counts every admitted chunk."""
         accepted, requests = self.accepted.copy(), self.asked.copy()
         for chunk, more in self._admitted.items():
             accepted += more
@@ -108,7 +117,7 @@ class Quotas:
         return self.wanted, accepted, requests, self.closed
 
     def shortfall(self) -> str:
-        """Why fewer rows are there than wanted; empty when they are there."""
+        """Why fewer rows are accepted than wanted; empty when enough are."""
         wanted, accepted, requests, closed = self.totals()
         used_up = (requests >= self._supply)[self._pool]
         short = int(np.count_nonzero((accepted < wanted) & ~(used_up & self._at_most)))
@@ -117,16 +126,16 @@ class Quotas:
         message = (
             f"target: {int(accepted.sum()):,} of {int(wanted.sum()):,} rows accepted, {short:,} of {len(wanted):,} cells short"
         )
-        why = [f"{int(closed.sum()):,} closed, accepted at less than target.close_below"] if closed.any() else []
-        why += (
+        reasons = [f"{int(closed.sum()):,} closed, accepted at less than target.close_below"] if closed.any() else []
+        reasons += (
             [f"{int(used_up.sum()):,} without more seeds"] if used_up.any() and int(requests.sum()) < self._max_requests else []
         )
-        why += [f"target.max_requests of {self._max_requests:,} reached"] if int(requests.sum()) >= self._max_requests else []
-        return "; ".join([message, *why])
+        reasons += [f"target.max_requests of {self._max_requests:,} reached"] if int(requests.sum()) >= self._max_requests else []
+        return "; ".join([message, *reasons])
 
 
 def _apportion_counts(requests: Array, size: int) -> Array:
-    """At most `size` in all, in proportion, by the largest remainder (then the earlier pool)."""
+    """At most `size` requests in all, in proportion, by the largest remainder (ties: the earlier pool)."""
     total = int(requests.sum())
     if total <= size:
         return requests

@@ -1,4 +1,4 @@
-"""Rows of a file, one at a time, with their line; a row that cannot be read is a reason, a file that cannot is an error."""
+"""Streams the rows of a file with their line numbers. A bad row becomes a reason; an unreadable file raises JobError."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_FIELD_BYTES = 1 << 27
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row as the file has it. `line` is the physical line it begins on; for Parquet and JSON arrays its number."""
+    """One row of a file. `line` is the line on which it begins; for Parquet and JSON arrays, its number."""
 
     line: int
     value: Any
@@ -30,7 +30,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """One row that could not be read. `detail` tells type and length, never text."""
+    """One row that could not be read. `detail` gives type and length, never text."""
 
     line: int
     reason: Reason
@@ -41,7 +41,7 @@ Rows = Iterator[Row | BadRow]
 
 
 def format_of(path: str) -> str:
-    """By the file's ending. Raises JobError for one it does not know."""
+    """The format by the file's extension. Raises JobError for an unknown one."""
     endings = {"jsonl": "jsonl", "ndjson": "jsonl", "json": "json", "csv": "csv", "parquet": "parquet", "pq": "parquet"}
     ending = path.rsplit(".", 1)[-1].lower()
     if ending not in endings:
@@ -50,7 +50,7 @@ def format_of(path: str) -> str:
 
 
 def rows_of(file: BinaryIO, *, kind: str, path: str) -> Rows:
-    """Read one open file, in bounded memory for all but a single huge row."""
+    """Read one open file in bounded memory, except for a single huge row."""
     readers: dict[str, Callable[[BinaryIO, str], Rows]] = {"jsonl": _jsonl, "json": _json, "csv": _csv, "parquet": _parquet}
     return readers[kind](file, path)
 
@@ -72,7 +72,7 @@ def _parsed(line: int, data: bytes) -> Row | BadRow:
 
 
 def _json(file: BinaryIO, path: str) -> Rows:
-    """A JSON array, element by element; a file of one object per line passes for JSONL."""
+    """The elements of a JSON array, one by one. Raises JobError for anything else, such as one object per line."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
     buffer = text.read(_BLOCK).lstrip()
     if not buffer.startswith("["):
@@ -98,7 +98,7 @@ def _elements(text: io.TextIOBase, buffer: str, path: str) -> Rows:
             continue
         more = "" if ended else text.read(max(_BLOCK, len(buffer)))
         if not more and (ended or not buffer.strip()):
-            # Past a broken element the boundaries of the rest are unknown: it is one bad row, and the file ends here.
+            # After a broken element it is unknown where the next one begins: it becomes one bad row, and reading ends here.
             yield BadRow(
                 number + 1, Reason.BROKEN_JSON, f"{len(buffer)} characters that are not JSON, or an array without its end"
             )

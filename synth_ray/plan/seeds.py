@@ -1,4 +1,4 @@
-"""Seeds from sources: canonical, identified by content, grouped by lineage; and a store that keeps millions of them on disk."""
+"""Seeds from sources: in canonical form, identified by content, grouped by lineage. And a store of millions of them on disk."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class RejectedSeed:
-    """A row that is no seed: why, and where. `detail` tells type and length, never text."""
+    """A row that is not used as a seed: why, and where it is. `detail` gives type and length, never text."""
 
     reason: Reason
     file: str
@@ -47,10 +47,10 @@ class RejectedSeed:
 
 
 def read_seeds(source: Source, *, paths: Iterable[str], open_file: OpenFile, seen: set[str]) -> Iterator[Seed | RejectedSeed]:
-    """Every row of the source's files as a seed or as a rejected one. Streams.
+    """Stream every row of the source's files, as a seed or a rejected seed.
 
-    `seen` holds the ids so far and grows: a row whose content was seen is rejected(duplicate_seed). Raises JobError for
-    a file that is no such file.
+    `seen` has the ids so far and grows: a row with the content of an earlier one is rejected(duplicate_seed). Raises JobError for
+    a file that is not in its format.
     """
     read = 0
     for path in paths:
@@ -98,7 +98,7 @@ def _require_prompt(fields: dict[str, Any]) -> None:
 
 
 def _depth(value: Any, source: Source) -> int:
-    """The row's own word when it carries provenance of an earlier run, else the source's."""
+    """The row's own depth if it has the provenance of an earlier run, else the source's."""
     own = value.get("depth") if isinstance(value, dict) and value.get("origin") in ("real", "synthetic") else None
     return own if isinstance(own, int) and not isinstance(own, bool) and own >= 0 else source.depth
 
@@ -112,7 +112,7 @@ def _is_plain(fields: dict[str, Any]) -> bool:
 
 
 def _textual(value: Any) -> Any:
-    """Parquet has types JSON lacks (dates, decimals, bytes): they count by their text."""
+    """Values of types that JSON lacks (Parquet's dates, decimals, bytes) become their text."""
     if isinstance(value, dict):
         return {str(k): _textual(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -121,7 +121,7 @@ def _textual(value: Any) -> Any:
 
 
 def _lineage(value: Any, source: Source, fields: dict[str, Any]) -> str:
-    """Rows of one group, or of one prompt up to case, width and spacing, share a lineage."""
+    """Rows share a lineage if they have the same group, or the same prompt up to case, Unicode width and spacing."""
     named = value.get(source.lineage) if source.lineage and isinstance(value, dict) else None
     if named is not None:
         return digest("group", str(named))
@@ -130,7 +130,7 @@ def _lineage(value: Any, source: Source, fields: dict[str, Any]) -> str:
 
 
 class SeedStore:
-    """Accepted seeds in an Arrow file, memory-mapped: any seed by its number, millions of them in little memory."""
+    """Accepted seeds in a memory-mapped Arrow file: any seed by its index, and little memory for millions of them."""
 
     def __init__(self, path: Path, content_digest: str) -> None:
         self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
@@ -139,7 +139,7 @@ class SeedStore:
 
     @classmethod
     def write(cls, folder: Path, seeds: Iterable[Seed]) -> SeedStore:
-        """Spool seeds into `folder`. `digest` pins their contents, their splits and their order."""
+        """Write the seeds to a file in `folder`. The store's `digest` covers their contents, splits and order."""
         path, content_hash = folder / "seeds.arrow", blake2b(digest_size=16)
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
             batch: list[dict[str, Any]] = []
@@ -162,12 +162,12 @@ class SeedStore:
         return self.take([index])[0]
 
     def take(self, indices: Sequence[int]) -> list[Seed]:
-        """These seeds, in this order."""
+        """The seeds with these indices, in this order."""
         return list(_seeds(self._table.take(pa.array(indices, pa.int64())))) if len(indices) else []
 
     @property
     def splits(self) -> Any:
-        """Each seed's split, as its place in `records.SPLITS`: int8, one per seed."""
+        """Each seed's split, as its index in `records.SPLITS` (int8)."""
         return self._splits
 
 

@@ -1,4 +1,4 @@
-"""The layouts a row may have, and the one form they all become: `prompt`, perhaps `answer`, `messages`, and the rest."""
+"""Row layouts, and the canonical form they are converted to: `prompt`, perhaps `answer` and `messages`, and all other fields."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "ass
 
 
 class NoField(Exception):
-    """A field that must be there is not. Its argument is the field's name."""
+    """A required field is missing. The argument is its name."""
 
 
 class WrongType(Exception):
-    """A field is not what it must be. Its argument says what was wanted and the type that was got."""
+    """A field has the wrong type. The argument gives the wanted type and the actual one."""
 
 
 def shape_of(row: Mapping[str, Any]) -> str:
-    """What a row looks like: messages, sharegpt, alpaca or plain."""
+    """The layout of a row: messages, sharegpt, alpaca or plain."""
     if isinstance(row.get("messages"), list):
         return "messages"
     if isinstance(row.get("conversations"), list):
@@ -30,7 +30,7 @@ def shape_of(row: Mapping[str, Any]) -> str:
 
 
 def canonical_fields(row: Any, *, shape: str, mapping: Mapping[str, str]) -> dict[str, Any]:
-    """The canonical fields of a row. Raises NoField or WrongType."""
+    """The canonical fields of a row. `mapping`, if any, overrides `shape`. Raises NoField or WrongType."""
     if not isinstance(row, Mapping):
         raise WrongType(f"an object, got {type(row).__name__}")
     if mapping:
@@ -95,7 +95,7 @@ def _sharegpt(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _conversation(row: Mapping[str, Any], column: str, role: str, content: str) -> dict[str, Any]:
-    """The last user turn is the prompt; an assistant turn that ends the conversation is the answer; `tool_turns` lie between."""
+    """The last user turn is the prompt; an assistant turn at the end is the answer; the turns between them are `tool_turns`."""
     if column not in row:
         raise NoField(column)
     turns = [_turn(turn, role, content) for turn in row[column]] if isinstance(row[column], list) else []
@@ -120,7 +120,7 @@ def _turn(turn: Any, role: str, content: str) -> dict[str, str]:
 
 
 def _record(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Any row as it is; its prompt is what it says, field by field."""
+    """The row unchanged, with a prompt that lists its fields, one `name: value` per line."""
     lines = "\n".join(f"{name}: {value}" for name, value in row.items() if value is not None)
     return {"prompt": lines, **row}
 

@@ -1,4 +1,4 @@
-"""What a plan will ask, guessed before anything is asked."""
+"""Estimates what a plan will ask, before anything is asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SAMPLE_REQUESTS = 64
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a plan will ask, from its first requests."""
+    """The asks and tokens of a plan, estimated from its first requests."""
 
     asks: int
     prompt_tokens: int
@@ -35,7 +35,9 @@ def estimate(prepared: Prepared, job: Job) -> Estimate:
 
 
 def _rendered_characters(prepared: Prepared, request: Request) -> int:
-    """Characters of a typical ask: later templates see answers that do not exist yet, so their own text is counted."""
+    """Characters of a typical ask. Later templates render answers that do not exist yet, so for them the template's own length is
+    used.
+    """
     templates = prepared.recipe.templates(prepared.options)
     first = next(iter(templates.values()), "")
     try:

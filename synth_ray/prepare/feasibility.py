@@ -1,4 +1,4 @@
-"""Jobs whose own numbers would keep them waiting: refused before anything is asked."""
+"""Refuses jobs whose own numbers would make them wait, before anything is asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from synth_ray.job.running import IN_FLIGHT_PER_SEQUENCE
 
 
 def refuse_short_lag(job: Job) -> None:
-    """With fewer requests in the lag than the replicas hold in flight, they would starve. Raises JobError."""
+    """Raises JobError where the lag holds fewer requests than the replicas can have in flight: they would starve."""
     if not job.target.is_set:
         return
     per_replica = job.cluster.in_flight or IN_FLIGHT_PER_SEQUENCE * job.models.teacher.max_running
@@ -21,9 +21,8 @@ def refuse_short_lag(job: Job) -> None:
 
 
 def refuse_slow_batches(job: Job, *, requests: int) -> None:
-    """A provider's batch takes up to a day: a request must be allowed that long, and `requests` not planned many days long.
-
-    Raises JobError.
+    """Raises JobError where requests may not take as long as a provider's batch (up to a day), or where `requests` would take too
+    many batches one after the other.
     """
     sections = [model.batch for model in job.models.by_role().values() if model.batch is not None]
     if not sections:

@@ -1,4 +1,4 @@
-"""Gold rows for the judge: read once, and asked beside the first chunk, blind among its requests."""
+"""Gold rows for the judge: read once, and asked among the first chunk's requests, where the judge cannot tell them apart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BOOLEANS = {"true": True, "false": False, "good": True, "bad": False, "yes": Tr
 
 
 def gold_rows(job: Job, rows: Iterable[Seed | RejectedSeed]) -> list[Seed]:
-    """Raises JobError for a row that is none, and where the judge is to reject rows on fewer than it can be believed by."""
+    """The judge's gold rows. Raises JobError for an invalid row, and for too few rows where the judge may reject."""
     gold = [_validated(row) for row in rows]
     gate = job.check.judge
     if gate is not None and "poorly_judged" in job.check.drop and len(gold) < MIN_GOLD:

@@ -1,4 +1,4 @@
-"""What a commit record says of its chunk's plan, written when the chunk is staged and read when a run goes on."""
+"""The plan in a chunk's commit record: written when the chunk is staged, read when a run is resumed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from synth_ray.records import Request, digest
 
 
 def plan_facts(requests: list[Request]) -> dict[str, Any]:
-    """What a chunk was planned to ask, for its commit record: a resumed run reads it there and does not plan again.
+    """What a chunk was planned to ask: a resumed run reads it and does not plan the chunk again.
 
-    Gold rows for the judge, which fill no slot, are beside the plan.
+    Gold rows for the judge fill no slot and are not part of the plan.
     """
     requests = [request for request in requests if request.slots]
     identities = [[r.id, r.random_seed, *(shot.id for shot in r.shots)] for r in requests]
@@ -20,5 +20,5 @@ def plan_facts(requests: list[Request]) -> dict[str, Any]:
 
 
 def numbers_of(commit: Commit) -> list[int]:
-    """The requests a committed chunk holds, position by position."""
+    """The request numbers of a committed chunk, position by position."""
     return [number for start, end in commit.facts["numbers"] for number in range(start, end)]

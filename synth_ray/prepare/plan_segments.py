@@ -22,11 +22,13 @@ from synth_ray.storage import Storage
 
 PLAN = f"{ROOT}plan.json"
 RETRYABLE_REASONS = (Reason.DEADLINE.value, Reason.ENGINE_ERROR.value)
-"""How a slot fails for reasons that may have passed."""
+"""Reasons of failures that may not occur again."""
 
 
 def load_or_grow_plan(storage: Storage, planner: Planner, *, chunk_requests: int, extend: bool, retry_failed: bool) -> GrownPlan:
-    """The plan of this output, grown if asked. Call under the lease. Raises JobError when the plan is another one."""
+    """The plan stored at `_synth/plan.json`: the first run's requests, then what `--extend` and `--retry-failed` appended. Call
+    under the lease. Raises JobError where the stored plan is another.
+    """
     try:
         data, etag = storage.read_with_etag(PLAN)
         stored: list[dict[str, Any]] = json.loads(data)["segments"]
@@ -67,7 +69,7 @@ def _numbers(segments: list[dict[str, Any]]) -> list[range | list[int]]:
 
 
 def _retryable_numbers(ledger: Ledger, plan: GrownPlan) -> Iterator[int]:
-    """The numbers of requests with a slot that failed and may not again. One that kills engines stays as it is."""
+    """The numbers of requests with a failed slot that may succeed when asked again. Poison requests are not among them."""
     for chunk in ledger.commits():
         commit = ledger.commit(chunk)
         if not any(commit.reasons.get(reason) for reason in RETRYABLE_REASONS):

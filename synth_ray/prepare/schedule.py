@@ -1,4 +1,4 @@
-"""Which chunk is planned when, and which cell its rows are in: a plan of fixed length, or one that goes on to a target."""
+"""Which chunk is planned when, and which cell its rows belong to: a plan of fixed length, or one that continues to a target."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNLIMITED_ROWS = 2**62
 
 
 class Schedule(Protocol):
-    """What the route needs of planning. `room` is what each cell still takes; admission counts it down."""
+    """What the driver needs of planning. `remaining_rows` is how many rows each cell still takes; admission counts it down."""
 
     remaining_rows: Array
 
@@ -38,7 +38,7 @@ class Schedule(Protocol):
         ...
 
     def superseded_positions(self, chunk: int) -> frozenset[int]:
-        """Positions of a chunk that a later one asks again: their rows do not count."""
+        """Positions of a chunk that a later chunk asks again: their rows do not count."""
         ...
 
     def refuse_other_plan(self, chunk: int, numbers: Sequence[int]) -> None:
@@ -46,24 +46,24 @@ class Schedule(Protocol):
         ...
 
     def cells_of(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
-        """The cell of each staged row of a chunk that holds the requests of these numbers, position by position."""
+        """The cell of each staged row of a chunk; `numbers` are the chunk's request numbers, position by position."""
         ...
 
     def on_admitted(self, chunk: int, accepted: Array) -> None:
-        """So many rows of each cell were accepted of this chunk."""
+        """Count the accepted rows of a chunk, by cell."""
         ...
 
     def target_summary(self) -> dict[str, Any]:
-        """What the manifest says of the target."""
+        """The manifest's `target`."""
         ...
 
     def shortfall(self) -> str:
-        """Why the plan ended with fewer rows than wanted; empty when they are there."""
+        """Why the plan ended with fewer rows than wanted; empty when the target is met."""
         ...
 
 
 class FixedSchedule:
-    """Every planned request, once. A plan of fixed length needs nothing of admission."""
+    """Every planned request, once. A plan of fixed length needs no feedback from admission."""
 
     def __init__(self, plan: GrownPlan) -> None:
         self._plan = plan
@@ -96,10 +96,10 @@ class FixedSchedule:
 
 
 class TargetSchedule:
-    """Chunks until every cell has its rows, or is closed. `wanted` is rows by cell.
+    """Chunks until every cell has its rows or is closed. `wanted_rows` is rows by cell.
 
-    Law: what a committed chunk was planned to ask is read from its commit record (`recorded`), so that a run that goes on,
-    with another target even, plans no committed chunk again and asks no request twice.
+    Law: what a committed chunk was planned to ask is read from its commit record (`recorded_numbers`), so that a resumed run,
+    even with another target, plans no committed chunk again and asks no request twice.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class TargetSchedule:
         return self._planner.numbered(chunk, numbers)
 
     def _replay_committed(self, chunk: int) -> None:
-        """Chunks before this one that an earlier run committed count as planned."""
+        """Replay committed chunks before this one into the quota state, from their commit records."""
         for committed in range(self._replayed_until, chunk):
             self._quotas.on_planned(committed, self._sampler.counts(self._recorded_numbers(committed)))
         self._replayed_until = max(self._replayed_until, chunk)
@@ -148,7 +148,7 @@ class TargetSchedule:
         return frozenset()
 
     def refuse_other_plan(self, chunk: int, numbers: Sequence[int]) -> None:
-        """Never: what was asked for one target counts towards another."""
+        """Never raises: what was asked for one target counts towards another."""
 
     def cells_of(self, rows: pa.Table, numbers: Sequence[int]) -> Array:
         if self._cells.balance is None:
@@ -177,12 +177,12 @@ class TargetSchedule:
 
 
 def _per_cell(of_pools: list[Any], cells: list[int]) -> list[Any]:
-    """A pool's number for each cell; where one pool fills all cells, none can be told of a single one."""
+    """A pool's number for each cell; None where one pool fills all cells."""
     return of_pools if len(of_pools) == len(cells) else [None] * len(cells)
 
 
 def open_schedule(job: Job, prepared: Prepared, storage: Storage, *, extend: bool, retry_failed: bool) -> Schedule:
-    """The plan of this output, as far as it has come. Call under the lease. Raises JobError for one that is another's."""
+    """The output's plan in its present state. Call under the lease. Raises JobError where the output has another plan."""
     ledger = Ledger(storage)
     committed = ledger.commits()
     _refuse_other_version(ledger, committed, prepared.planner)
@@ -207,7 +207,7 @@ def open_schedule(job: Job, prepared: Prepared, storage: Storage, *, extend: boo
 
 
 def _refuse_other_version(ledger: Ledger, committed: Ranges, planner: Planner) -> None:
-    """Whether this program plans what the one before it did, by the first and the last committed chunk: all follow one rule."""
+    """Raises JobError where this version plans differently from the one that committed the first and the last chunk."""
     runs = committed.runs
     for chunk in sorted({runs[0][0], runs[-1][1] - 1}) if runs else []:
         commit = ledger.commit(chunk)

@@ -1,4 +1,4 @@
-"""Seeds and real rows in the shape of staged ones, so that they can be scrubbed, fingerprinted and compared like them."""
+"""Seeds and real rows as staged rows, so that they can be scrubbed, fingerprinted and compared like them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from synth_ray.records import STAGED, Origin, Seed, canonical_json, digest
 
 
 def real_rows(seeds: Iterable[Seed]) -> pa.Table:
-    """Real evaluation rows in the shape of staged rows: they are scrubbed and fingerprinted like the rest."""
+    """Real evaluation rows as staged rows."""
     return pa.Table.from_pylist([_row(i, seed, digest("real", seed.id)) for i, seed in enumerate(seeds)], schema=STAGED)
 
 
 def seed_rows(seeds: Iterable[Seed]) -> pa.Table:
-    """Seeds in the shape of staged rows, under their own ids: what rows must not repeat."""
+    """Seeds as staged rows, under their own ids: the texts that rows must not repeat."""
     return pa.Table.from_pylist([_row(i, seed, seed.id) for i, seed in enumerate(seeds)], schema=STAGED)
 
 

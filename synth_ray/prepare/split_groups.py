@@ -1,4 +1,4 @@
-"""Seeds into groups that never straddle splits: by lineage, and by being near-duplicates of each other."""
+"""Assigns seeds to splits in groups, by lineage and near-duplication, so that no group has rows in two splits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BATCH_SEEDS = 1024
 
 
 class SplitAssigner:
-    """Places every seed once, in order. Real evaluation rows come first: what is near one is reserved with it."""
+    """Assigns every seed once, in order. Real evaluation rows come first: what is near one is reserved with it."""
 
     def __init__(self, split: Split) -> None:
         self._split = split
@@ -36,7 +36,7 @@ class SplitAssigner:
             yield replace(seed, lineage=place.lineage, split=place.split)
 
     def assign(self, read: Iterable[Seed | RejectedSeed]) -> Iterator[Seed | RejectedSeed]:
-        """Seeds with their group and split; one near a real evaluation row, or near two splits, is rejected."""
+        """Seeds with their group and split. A seed near a real evaluation row, or near seeds of two splits, is rejected."""
         for seed, near in self._with_neighbours(read):
             if isinstance(seed, RejectedSeed):
                 yield seed

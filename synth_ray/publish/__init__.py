@@ -4,5 +4,5 @@ In: committed chunks, in chunk order. Out: files under the output prefix; the ma
 committed chunks and the job; a reader of manifest or card sees one version whole. Not: the verdict on a row (admit), the layout
 of a file (dataset).
 
-Public: `publication.Publication`, `publication.RunFacts`, `publisher.Publisher`, `indexing.open_index`.
+Public: `publication.Publication`, `manifest_facts.RunFacts`, `publisher.Publisher`, `indexing.open_index`.
 """

@@ -1,4 +1,4 @@
-"""What a recipe learns of its seeds, what it keeps back of them, and what its rows gave away."""
+"""The real records that rows must not copy, and the report on what rows disclose of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ _BATCH_ROWS = 4096
 def open_copy_detector(
     prepared: Prepared, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table], hash_words: HashWords
 ) -> CopyDetector | None:
-    """The real records that rows must not repeat, shown or held out, curated as rows are; None where rows stand in for none."""
+    """The detector of copies of real records, shown or held out, scrubbed as rows are; None where the recipe makes no
+    stand-ins.
+    """
     shield = prepared.recipe.shield(prepared.options)
     if shield is None:
         return None
@@ -35,7 +37,7 @@ def open_copy_detector(
 def disclosure_report(
     prepared: Prepared, copies: CopyDetector, rows: DigestSample, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table]
 ) -> dict[str, Any]:
-    """For the manifest: copies found, canaries found, and whether rows are nearer to what was shown."""
+    """For the manifest: copies found, canaries found, and whether rows are nearer to shown records than to held-out ones."""
     shield = prepared.recipe.shield(prepared.options)
     assert shield is not None
     shown_sample, held_sample = DigestSample(), DigestSample()
@@ -56,7 +58,7 @@ def disclosure_report(
 
 
 def _records(seeds: Iterable[Seed], scrub_and_fingerprint: Callable[[pa.Table], pa.Table]) -> Iterator[Mapping[str, Any]]:
-    """The fields of seeds as they would be staged: what a row holds is without personal data, too."""
+    """The fields of seeds as staged: scrubbed like rows, so that they can be compared."""
     batch = list(seeds)
     for start in range(0, len(batch), _BATCH_ROWS):
         yield from map(_fields, scrub_and_fingerprint(seed_rows(batch[start : start + _BATCH_ROWS])).to_pylist())

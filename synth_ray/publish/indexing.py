@@ -1,4 +1,4 @@
-"""The index of a run: what earlier runs kept goes in first, and what this one kept stays for later ones."""
+"""The index of a run: filled with the rows of earlier runs first, and saved for later ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from synth_ray.admit.admission import KeptRows
 from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.dedup import snapshot
+from synth_ray.dedup.datasketch_parameters import banding_of
 from synth_ray.dedup.index import Batch, Index, Shards
 from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.job.document import Job
@@ -21,8 +23,8 @@ _BATCH_ROWS = 4096
 INDEX = "_synth/index/snapshot"
 
 
-def open_index(job: Job, shards: Shards | None) -> tuple[Index, SplitLeakGuard]:
-    """An index, and the guard of its splits, that hold the rows of every run in `dedup.against`.
+def open_index(job: Job, shards: Shards | None) -> KeptRows:
+    """An index and a split-leak guard that hold the rows of every run in `dedup.against`.
 
     Raises JobError for a run whose index is not comparable.
     """
@@ -34,11 +36,11 @@ def open_index(job: Job, shards: Shards | None) -> tuple[Index, SplitLeakGuard]:
         snapshot.refuse_mismatch(record[0], _header(job), where=prefix)
         index.load(record[1])
         guard.load(record[1])
-    return index, guard
+    return KeptRows(index, guard)
 
 
 def refuse_other_indexes(job: Job) -> None:
-    """Whether every run in `dedup.against` has a comparable index, by its header alone. Raises JobError."""
+    """Raises JobError for a run in `dedup.against` without a comparable index. Reads headers only."""
     for prefix in job.dedup.against:
         snapshot.refuse_mismatch(snapshot.header(_open_snapshot(job, prefix)) or {}, _header(job), where=prefix)
 
@@ -57,19 +59,19 @@ def _open_snapshot(job: Job, prefix: str) -> Any:
 
 
 def index_seeds(prepared: Prepared, index: Index, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table]) -> None:
-    """Keep the seeds' own texts, curated as rows are, where rows must not repeat them."""
+    """Index the seeds' own texts, scrubbed as rows are, where rows must not repeat them."""
     dedup, seeds = prepared.job.dedup, prepared.seeds
     novel = prepared.recipe.novel if dedup.seeds is None else dedup.seeds
     if not novel:
         return
     for start in range(0, len(seeds), _BATCH_ROWS):
         rows = scrub_and_fingerprint(seed_rows(seeds[i] for i in range(start, min(len(seeds), start + _BATCH_ROWS))))
-        index.apply(Batch.of(rows, dedup.bands))
+        index.apply(Batch.of(rows, banding_of(dedup).bands))
 
 
-def save_index(job: Job, index: Index, guard: SplitLeakGuard, storage: Storage) -> None:
-    """Write the index and its guard beside the dataset, where the job keeps them."""
+def save_index(job: Job, kept: KeptRows, storage: Storage) -> None:
+    """Write the index and the guard beside the dataset, where the job keeps them."""
     if not job.dedup.keep_index:
         return
     with storage.upload(INDEX) as sink:
-        snapshot.write(sink, _header(job), index.state() | guard.state())
+        snapshot.write(sink, _header(job), kept.index.state() | kept.guard.state())

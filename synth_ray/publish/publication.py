@@ -1,50 +1,51 @@
-"""From a job's committed chunks to what is published of them: the one way for a run and for a curation."""
+"""From a job's committed chunks to a published version: the same for a run and for a curation."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from synth_ray.admit.admission import Admission
-from synth_ray.check.agreement import agreement_of
+from synth_ray.admit.copies import CopyDetector
 from synth_ray.check.disclosure import DigestSample
 from synth_ray.check.judging import JudgeReliability
 from synth_ray.dataset.card import write_card
 from synth_ray.dataset.ledger import Ledger
-from synth_ray.dataset.manifest import Manifest, Rows, Seeds, write_manifest, written_facts
+from synth_ray.dataset.manifest import Manifest, write_manifest
 from synth_ray.dataset.schema import Provenance, RowShape
 from synth_ray.dataset.writer import DatasetWriter
 from synth_ray.dedup.index import Shards
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.meter.tally import Tally
-from synth_ray.prepare.preparation import Prepared, evaluation_sets
+from synth_ray.prepare.preparation import Prepared
 from synth_ray.prepare.schedule import Schedule
+from synth_ray.prepare.sources import evaluation_sets
+from synth_ray.publish import manifest_facts as facts
 from synth_ray.publish.copy_protection import disclosure_report, open_copy_detector
 from synth_ray.publish.indexing import index_seeds, open_index, save_index
+from synth_ray.publish.manifest_facts import RunFacts
+from synth_ray.publish.observers import GoldObserver, JudgeObserver, RowObserver, SampleObserver
 from synth_ray.publish.publisher import Publisher
-from synth_ray.records import EVAL_SPLITS
 from synth_ray.report.page import page
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.storage import Storage
 from synth_ray.workers.row_stages import RowStages
 
+Restage = Callable[[pa.Table], pa.Table]
 
-@dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What the manifest says that comes from asking: a curation tells what the run before it told."""
 
-    cost: Mapping[str, Any] = field(default_factory=dict)
-    throughput: Mapping[str, Any] = field(default_factory=dict)
-    engines: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+@dataclass(slots=True)
+class _Measured:
+    """What a version's rows are measured with, for its manifest."""
+
+    gold: GoldObserver
+    judge: JudgeReliability | None
+    sample: DigestSample | None
 
 
 class Publication:
@@ -58,37 +59,28 @@ class Publication:
         self.tally = Tally()
         self._shape = RowShape.of(
             job.output,
-            provenance=Provenance(
-                models=job.models,
-                recipe=job.recipe.name,
-                ask_digest=prepared.ask_digest,
-            ),
+            provenance=Provenance(models=job.models, recipe=job.recipe.name, ask_digest=prepared.ask_digest),
             recipe_columns=prepared.recipe.columns(prepared.options),
         )
 
     @contextmanager
     def open_publisher(
-        self, schedule: Schedule, *, shards: Callable[[], Shards | None], restage: Callable[[pa.Table], pa.Table] | None = None
+        self, schedule: Schedule, *, shards: Callable[[], Shards | None], restage: Restage | None = None
     ) -> Iterator[Publisher]:
-        """The publisher of this version, its real rows written. Files not finished by `manifest` are given up at the end."""
-        job = self._job
-        stages = RowStages(job)
+        """The publisher of this version, with its real rows written. On exit, unfinished files are aborted."""
+        stages = self._stages = RowStages(self._job)
         real = stages.scrub_and_fingerprint(self._prepared.real)
-        evals = evaluation_sets(job, stages.fingerprinter.words)
-        with DatasetWriter(self._storage, self._shape, job.output) as self._writer:
-            self._index, self._guard = open_index(job, shards())
-            self._scrub_and_fingerprint = stages.scrub_and_fingerprint
-            self._copy_detector = open_copy_detector(
-                self._prepared, scrub_and_fingerprint=stages.scrub_and_fingerprint, hash_words=stages.fingerprinter.words
-            )
+        evals = evaluation_sets(self._job, stages.fingerprinter.words)
+        with DatasetWriter(self._storage, self._shape, self._job.output) as self._writer:
+            self._kept = open_index(self._job, shards())
+            self._copy_detector = self._open_copy_detector()
             admission = Admission(
-                dedup=job.dedup,
-                drop=job.check.drop,
+                dedup=self._job.dedup,
+                drop=self._job.check.drop,
                 real=real,
                 remaining_rows=schedule.remaining_rows,
                 evals=evals,
-                index=self._index,
-                guard=self._guard,
+                kept=self._kept,
                 copy_detector=self._copy_detector,
             )
             self._publisher = Publisher(
@@ -98,125 +90,83 @@ class Publication:
                 tally=self.tally,
                 schedule=schedule,
                 restage=restage,
-                sample=DigestSample() if self._copy_detector is not None else None,
-                judge=JudgeReliability(job.check.judge) if job.check.judge is not None else None,
-                has_gold="matches_gold" in self._prepared.recipe.columns(self._prepared.options),
+                observers=list(self._observers(admission)),
             )
-            self._publisher.write_real_rows(real)
-            if self._prepared.mixed.num_rows:
-                self._publisher.admit_real_rows(stages.scrub_and_fingerprint(self._prepared.mixed))
-            _cap_synthetic_share(job, schedule, self._publisher.real_mixed_rows)
-            index_seeds(self._prepared, self._index, scrub_and_fingerprint=stages.scrub_and_fingerprint)
+            self._admit_what_is_real(real, schedule)
             yield self._publisher
 
+    def _open_copy_detector(self) -> CopyDetector | None:
+        stages = self._stages
+        words = stages.fingerprinter.words
+        return open_copy_detector(self._prepared, scrub_and_fingerprint=stages.scrub_and_fingerprint, hash_words=words)
+
+    def _observers(self, admission: Admission) -> Iterator[RowObserver]:
+        gate = self._job.check.judge
+        self._measured = measured = _Measured(
+            gold=GoldObserver(),
+            judge=JudgeReliability(gate) if gate is not None else None,
+            sample=DigestSample() if self._copy_detector is not None else None,
+        )
+        if measured.judge is not None:
+            yield JudgeObserver(measured.judge, admission.stop_rejecting_on)
+        if "matches_gold" in self._prepared.recipe.columns(self._prepared.options):
+            yield measured.gold
+        if measured.sample is not None:
+            yield SampleObserver(measured.sample)
+
+    def _admit_what_is_real(self, real: pa.Table, schedule: Schedule) -> None:
+        """Real rows come before every synthetic one: for evaluation, of the mix, and the seeds that rows must not repeat."""
+        publisher, stages = self._publisher, self._stages
+        publisher.write_real_rows(real)
+        if self._prepared.mixed.num_rows:
+            publisher.admit_real_rows(stages.scrub_and_fingerprint(self._prepared.mixed))
+        _cap_synthetic_share(self._job, schedule, publisher.real_mixed_rows)
+        index_seeds(self._prepared, self._kept.index, scrub_and_fingerprint=stages.scrub_and_fingerprint)
+
     def save_index(self) -> None:
-        """While its shards are there."""
-        save_index(self._job, self._index, self._guard, self._storage)
+        """Call while the index's shards are running."""
+        save_index(self._job, self._kept, self._storage)
 
     def publish(self, manifest: Manifest, *, replaces: str) -> None:
-        """The manifest in place of the version `replaces`, then what is drawn from it. Raises Conflict."""
+        """Replace the manifest version `replaces`, then write card and report from it. Raises Conflict."""
         write_manifest(self._storage, manifest, replaces=replaces)
         write_card(self._storage, manifest, endpoint_url=self._job.output.endpoint_url)
         self._storage.write("report.html", page(manifest.to_dict()).encode())
 
     def manifest(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str) -> Manifest:
-        """What this version is. Finishes its files."""
-        job, tally, prepared, publisher = self._job, self.tally, self._prepared, self._publisher
+        """Finish the files and describe this version."""
         written = self._writer.finish()
-        evaluation = [split for split in EVAL_SPLITS if split in written.splits]
         return Manifest(
-            name=job.name,
-            description=job.description,
-            job_digest=prepared.job_digest,
-            ask_digest=prepared.ask_digest,
-            complete=not stopped,
-            stopped=stopped,
-            rows=Rows(
-                requested=tally.slots,
-                accepted=tally.accepted,
-                rejected=dict(sorted(tally.rejected.items())),
-                failed=dict(sorted(tally.failed.items())),
-                real=sum(publisher.real_by_split.values()),
-            ),
-            seeds=Seeds(
-                read=prepared.count.read,
-                planned=prepared.count.planned,
-                rejected=dict(sorted(prepared.count.rejected.items())),
-            ),
-            mix=self._mix_summary(),
-            gold=_gold_summary(publisher.gold_pairs),
-            judge=publisher.judge.summary() if publisher.judge is not None else {},
-            contamination=dict(publisher.contaminated_by_set),
+            **facts.identity(self._prepared, stopped),
+            **facts.counts(self._prepared, self.tally, self._publisher),
+            **facts.measures(self._publisher, self._measured.gold.pairs, self._measured.judge),
             disclosure=self._disclosure_report(),
-            target=open_scrubber(job.scrub).record(schedule.target_summary()).value,
-            attempts=dict(tally.attempts),
-            tokens={name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")},
-            cost=dict(run_facts.cost),
-            throughput=dict(run_facts.throughput),
-            engines=dict(run_facts.engines),
-            pii=dict(sorted(tally.pii.items())),
-            pii_in_place=job.scrub.replace == "nothing",
-            columns={f.name: str(f.type) for f in self._shape.accepted_schema},
-            rejected_columns={f.name: str(f.type) for f in self._shape.rejected_schema},
-            partition_by=job.output.partition_by,
-            teacher=job.models.card_text("name"),
-            revision=job.models.card_text("revision"),
-            teacher_license=job.models.card_text("license"),
-            teacher_terms=job.models.card_text("terms"),
-            recipe=job.recipe.name,
-            license=job.output.license,
-            sources=[
-                {"path": s.path, "license": s.license} for s in (*job.seeds, *(job.mix.real if job.mix is not None else ()))
-            ],
-            synthetic_only_eval=not prepared.recipe.copies and any(s not in publisher.real_by_split for s in evaluation),
-            single_writer=job.output.single_writer,
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions={"synth_ray": version("synth-ray"), "pyarrow": version("pyarrow")} | dict(run_facts.versions),
-            **written_facts(written),
+            target=open_scrubber(self._job.scrub).record(schedule.target_summary()).value,
+            **facts.of_run(run_facts),
+            **facts.origins(self._job),
+            **facts.layout(self._prepared, self._shape, self._publisher, written),
         )
 
     def _disclosure_report(self) -> dict[str, Any]:
-        """What rows give away of the records they stand in for; nothing where they stand in for none."""
-        if self._copy_detector is None or self._publisher.sample is None:
+        """What rows disclose of the records they stand in for; empty where the recipe makes no stand-ins."""
+        sample, detector = self._measured.sample, self._copy_detector
+        if detector is None or sample is None:
             return {}
-        return disclosure_report(
-            self._prepared, self._copy_detector, self._publisher.sample, scrub_and_fingerprint=self._scrub_and_fingerprint
-        )
-
-    def _mix_summary(self) -> dict[str, Any]:
-        """What of the job's real rows stands beside the synthetic ones; nothing for a job without any."""
-        if self._job.mix is None:
-            return {}
-        count, real = self._prepared.mix_count, self._publisher.real_mixed_rows
-        refused = Counter(count.rejected) + self._publisher.mix_rejected
-        share = self.tally.accepted / max(1, self.tally.accepted + real)
-        return {
-            "read": count.read,
-            "accepted": real,
-            "rejected": dict(sorted(refused.items())),
-            "refused": self._publisher.mix_rejected.total(),
-            "synthetic_share": round(share, 4),
-        }
+        return disclosure_report(self._prepared, detector, sample, scrub_and_fingerprint=self._stages.scrub_and_fingerprint)
 
 
-def _cap_synthetic_share(job: Job, plans: Schedule, real: int) -> None:
-    """No more synthetic rows than the share allows. Raises JobError for a target that wants more."""
+def _cap_synthetic_share(job: Job, schedule: Schedule, real: int) -> None:
+    """Limit synthetic rows to the job's share. Raises JobError for a target that wants more."""
     max_share = job.mix.max_synthetic_share if job.mix is not None else None
     if max_share is None:
         return
     synthetic = int(real * max_share / (1 - max_share))
-    wanted = int(plans.remaining_rows.sum())
+    wanted = int(schedule.remaining_rows.sum())
     if job.target.is_set and wanted > synthetic:
         raise JobError(
             f"mix.max_synthetic_share: wanted at most {synthetic:,} synthetic rows beside {real:,} real ones, got a target of "
             f"{wanted:,}; lower the target, mix in more real rows, or allow a larger share"
         )
-    plans.remaining_rows[0] = min(int(plans.remaining_rows[0]), synthetic) if not job.target.is_set else plans.remaining_rows[0]
-
-
-def _gold_summary(pairs: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    """How far the labels agree with those that people gave; nothing where no row has one."""
-    if not pairs:
-        return {}
-    agreement = agreement_of(pairs)
-    return {"rows": agreement.n, **agreement.summary()}
+    schedule.remaining_rows[0] = (
+        min(int(schedule.remaining_rows[0]), synthetic) if not job.target.is_set else schedule.remaining_rows[0]
+    )

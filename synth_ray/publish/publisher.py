@@ -1,9 +1,9 @@
-"""From staged chunks to the dataset: admit in chunk order, write rows as they are admitted, tell what happened last."""
+"""From staged chunks to the dataset: admit in chunk order, write rows as they are admitted, and count them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,20 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.admit.admission import Admission
-from synth_ray.check.disclosure import DigestSample
-from synth_ray.check.judging import JudgeReliability
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.writer import DatasetWriter
 from synth_ray.meter.tally import Tally
 from synth_ray.prepare.plan_record import numbers_of
 from synth_ray.prepare.schedule import Schedule
+from synth_ray.publish.observers import RowObserver
 from synth_ray.recipes.judged import GOLD
-from synth_ray.records import SPLITS, Reason, Verdict, fields_of
+from synth_ray.records import SPLITS, Verdict
 from synth_ray.scrub.counts import pii_counts
 
 
 class Publisher:
-    """Admits chunk after chunk, each once. The dataset is a function of the chunks it was given, in their order."""
+    """Admits chunk after chunk, each once. The dataset is a function of the chunks, in their order."""
 
     def __init__(
         self,
@@ -35,9 +34,7 @@ class Publisher:
         tally: Tally,
         schedule: Schedule,
         restage: Callable[[pa.Table], pa.Table] | None = None,
-        has_gold: bool = False,
-        judge: JudgeReliability | None = None,
-        sample: DigestSample | None = None,
+        observers: Sequence[RowObserver] = (),
     ) -> None:
         self._ledger = ledger
         self._admission = admission
@@ -45,18 +42,14 @@ class Publisher:
         self._tally = tally
         self._schedule = schedule
         self._restage = restage
-        self._has_gold = has_gold
-        self.judge = judge
-        self.sample = sample
+        self._observers = observers
         self.real_by_split: dict[str, int] = {}
         self.real_mixed_rows = 0
         self.mix_rejected: Counter[str] = Counter()
-        self.gold_pairs: Counter[tuple[str, str]] = Counter()
-        """Of the accepted rows that have a gold label: how often which label was given for which."""
 
     @property
     def contaminated_by_set(self) -> dict[str, int]:
-        """Rows that quote each evaluation set."""
+        """Rows contaminated by each evaluation set."""
         return self._admission.contaminated_by_set
 
     def write_real_rows(self, real: pa.Table) -> None:
@@ -69,7 +62,7 @@ class Publisher:
         self._tally.pii.update(pii_counts(real))
 
     def admit_real_rows(self, mixed: pa.Table) -> None:
-        """Decide the real rows that stand beside the synthetic ones, before any of these, and write them."""
+        """Decide and write the real rows of `mix`, before any synthetic row."""
         decided = self._admission.decide(mixed, remaining_rows=np.array([mixed.num_rows]))
         rows = _with_verdicts(mixed, decided)
         accepted = rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value))
@@ -82,14 +75,15 @@ class Publisher:
         self._tally.pii.update(pii_counts(mixed))
 
     def admit(self, chunk: int) -> None:
-        """Decide every row of a committed chunk and write it where it belongs."""
+        """Decide every row of a committed chunk and write it to its split or to `rejected/`."""
         commit = self._ledger.commit(chunk)
         staged = self._ledger.open(commit)
         if superseded := self._schedule.superseded_positions(chunk):
             staged = staged.filter(pc.invert(pc.is_in(staged["position"], value_set=pa.array(sorted(superseded), pa.int32()))))
         if self._restage is not None:
             staged = self._restage(staged)
-        self._update_judge(staged, commit.facts.get("attempts", {}))
+        for observer in self._observers:
+            observer.on_staged(staged, commit.facts.get("attempts", {}))
         numbers = numbers_of(commit)
         self._schedule.refuse_other_plan(chunk, numbers)
         cells = self._schedule.cells_of(staged, numbers)
@@ -101,25 +95,8 @@ class Publisher:
         self._write(rows)
         self._count(rows, commit.facts)
         kept = rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value))
-        if self._has_gold:
-            self._count_gold_agreement(kept)
-        if self.sample is not None:
-            for name, fields in zip(kept["id"].to_pylist(), fields_of(kept), strict=True):
-                self.sample.add(name, fields)
-
-    def _update_judge(self, staged: pa.Table, attempts: dict[str, int]) -> None:
-        """Gold rows are beside the first chunk: before a row is decided it is known whether the judge's word counts."""
-        if self.judge is None:
-            return
-        self.judge.add_gold(attempts)
-        self.judge.add_rows(staged)
-        if self.judge.is_advisory:
-            self._admission.stop_rejecting_on(Reason.POORLY_JUDGED)
-
-    def _count_gold_agreement(self, accepted: pa.Table) -> None:
-        for label, fields in zip(accepted["completion"].to_pylist(), fields_of(accepted), strict=True):
-            if (gold := fields.get("gold")) is not None:
-                self.gold_pairs[label, gold] += 1
+        for observer in self._observers:
+            observer.on_accepted(kept)
 
     def _write(self, rows: pa.Table) -> None:
         accepted = pc.equal(rows["verdict"], Verdict.ACCEPTED.value)

@@ -1,4 +1,6 @@
-"""Attributes of a row drawn from a grid: a persona, a tone, a length. The draw is the request's own, so it repeats."""
+"""Attributes of a row, sampled from a grid: a persona, a tone, a length. The draw is seeded by the request, so it is
+repeatable.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,11 @@ from pydantic import AfterValidator
 
 from synth_ray.records import Request, digest
 
-DOC = "A grid of attributes, as {tone: [polite, curt], persona: [nurse, clerk]}: one of each is drawn per row, for the template."
+DOC = "A grid of attributes, as {tone: [polite, curt], persona: [nurse, clerk]}; one value of each is drawn per row."
 
 
 def sample_attributes(grid: Mapping[str, Sequence[str]], request: Request, slot: int) -> dict[str, str]:
-    """One value of each attribute for a slot, each value as likely as the others."""
+    """One value of each attribute for a slot, each value equally likely."""
     draw = random.Random(digest("attributes", request.id, slot))
     return {name: draw.choice(list(values)) for name, values in grid.items()}
 
@@ -27,4 +29,4 @@ def _all_drawable(grid: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 Grid = Annotated[dict[str, list[str]], AfterValidator(_all_drawable)]
-"""A recipe's option: every attribute has a value to draw."""
+"""An option of a recipe: the values of each attribute, at least one."""

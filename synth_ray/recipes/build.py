@@ -1,7 +1,7 @@
 """`build`: a dataset from raw real examples; no teacher is asked.
 
-Any shape a seed may have becomes the one form of a row, and goes the way of every row: checked, scrubbed, deduplicated, split.
-A row is a copy of its seed, and so keeps the seed's origin and depth.
+Every shape of seed becomes the one form of a row, which is checked, scrubbed, deduplicated and split like any other. A row is a
+copy of its seed, so it keeps the seed's origin and depth.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from synth_ray.records import Draft, Message, Reason, Request
 
 
 class Build(Section):
-    """Options of `build`. Say `models: none` in its job."""
+    """Options of `build`. Its job has `models: none`."""
 
     system: str = key("", "System message put before conversations that have none.")
     keep: list[str] | None = key(None, "Fields of the seed that are copied to the row; left out, all of them.")

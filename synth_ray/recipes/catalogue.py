@@ -1,4 +1,4 @@
-"""Find a recipe by the name a job gives: one of ours, or a module of the user's own."""
+"""Finds a recipe by the name in the job: a built-in one, or a user's own module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUILT_IN = ("distill", "vary", "fill", "label", "evolve", "rewrite", "prefer", "
 
 
 def find(name: str) -> Recipe:
-    """The recipe of this name. Raises JobError naming the nearest known one."""
+    """The recipe of this name. Raises JobError, with the nearest built-in name, if there is none."""
     if name in BUILT_IN:
         recipe: Recipe = importlib.import_module(f"synth_ray.recipes.{name}").RECIPE
         return recipe
@@ -32,7 +32,7 @@ def find(name: str) -> Recipe:
 
 
 def recipe_of(job: Job) -> Recipe:
-    """The recipe a job runs: the one it names, under the judge's gate where it has one."""
+    """The recipe that a job runs, wrapped in the judge if the job has one."""
     recipe = find(job.recipe.name)
     return with_judge(recipe, job.check.judge) if job.check.judge is not None else recipe
 
@@ -48,7 +48,7 @@ def _user_module(name: str) -> Recipe:
 
 
 def refuse_missing_roles(recipe: Recipe, options: Section, models: Models) -> None:
-    """A recipe that asks a judge needs one named: a role left empty would fail every row. Raises JobError."""
+    """Raise JobError if the job has no model for a role that the recipe asks, since every row would fail."""
     filled = [role for role, model in models.by_role().items() if model.engine != "none"]
     for role in recipe.roles(options):
         if role not in filled:
@@ -56,7 +56,7 @@ def refuse_missing_roles(recipe: Recipe, options: Section, models: Models) -> No
 
 
 def options_of(choice: RecipeChoice, *, file: str = "job", lines: Mapping[Where, int] | None = None) -> Section:
-    """The job's options, checked by the recipe's own section. Raises BadJob."""
+    """The job's options, validated by the recipe's section. Raises BadJob."""
     section = find(choice.name).options
     try:
         return section.model_validate(choice.options)

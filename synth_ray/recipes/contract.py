@@ -1,4 +1,4 @@
-"""What a recipe is, and the `ask` it is given."""
+"""The contract between a recipe and the program: `Recipe`, and the `Ask` it is given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from synth_ray.records import Draft, Message, Request, Seed, reduce_by_fields
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """What the engine may say: at most one of a JSON Schema, a closed list of choices, a regular expression."""
+    """Restricts what the engine may generate: at most one of a JSON Schema, a closed list of choices, a regular expression."""
 
     json_schema: Mapping[str, Any] | None = None
     choices: tuple[str, ...] | None = None
@@ -21,7 +21,7 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer. `finish_reason` is the engine's word: stop, length, abort. `logprobs` are as `records.LOGPROBS` has them."""
+    """One answer. `finish_reason` is the engine's: stop, length, abort. `logprobs` has the type `records.LOGPROBS`."""
 
     text: str
     finish_reason: str
@@ -34,7 +34,7 @@ class Completion:
 
 
 class Ask(Protocol):
-    """Ask a model in a role. Raises `errors.AskFailed(reason)`, which fails the request's unfilled slots."""
+    """Asks a model in a role. Raises `errors.AskFailed(reason)`, which fails the request's unfilled slots."""
 
     async def __call__(
         self,
@@ -60,21 +60,22 @@ class Ask(Protocol):
         ...
 
     def attempt(self, reason: str) -> None:
-        """Count a discarded draft (a best-of loser, a failed evolution): outside the sum of slots."""
+        """Count a discarded draft by its reason (a best-of loser, a failed evolution). It does not use up a slot."""
         ...
 
 
 CANARY = "canary"
-"""The source of a seed that was planted."""
+"""`Seed.source` of a canary: a made-up record that was planted among the seeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shield:
-    """What rows must not repeat of the seeds, and what of these is kept back to see whether they do.
+    """Protects the seeds' records: what rows must not repeat of them, and what is held out or planted to test for leaks.
 
-    `kinds` are the fields of a record: category, integer, number, date or text. A row is rejected(copied) when its fields are a
-    record that fewer than `rarer_than` seeds are, or when one of its texts shares a run of `longest_run` words with one seed or
-    holds a share of `coverage` of its text.
+    `kinds` are the fields of a record: category, integer, number, date or text. A row is rejected(copied) if its fields equal a
+    record that fewer than `rarer_than` seeds have, or if one of its texts shares a run of `longest_run` words with one seed or
+    repeats a share of `coverage` of that seed's text. `holdout` is the share of records that are never shown, `canaries` the
+    number of made-up records that are planted.
     """
 
     kinds: Mapping[str, str]
@@ -94,16 +95,21 @@ Make = Callable[[Request, Ask, Any], Awaitable[list[Draft]]]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One way to make rows, declared in one place.
+    """One way to make rows, declared in one place. Each function receives the job's options for the recipe.
 
-    `slots(options)` rows come from a request, known at plan time. `shots(options)` seeds of the request's own split
-    are drawn as companions, alike in the fields `alike(options)` where it names some. `compares(options)` names what makes
-    two rows duplicates: `prompt`, `completion`, or a field; `mask(options)` are constants of a template that every row has,
-    left out of the comparison. `novel` says that a row must not repeat a seed either, `evaluates` that rows are for evaluation
-    alone. `roles(options)` are the models it asks, each of which the job must name.
-    `copies` says that its rows are the seeds themselves, and real where they are. `schema(options)` is the JSON Schema a
-    completion must fit. `columns` are extra output columns and their Arrow types. `learn(options, seeds)` is told the seeds once,
-    before anything is planned: the options it returns are added to the job's. `shield(options)` keeps the seeds' text out.
+    - `make(request, ask, options)` makes the drafts of a request, one per slot.
+    - `slots` is the number of rows per request, known at plan time; `asks` is how many completions they need, for the estimate.
+    - `shots` is the number of seeds of the request's own split that it receives as few-shot examples; they have the same values
+      in the fields that `alike` names, if any.
+    - `roles` are the models it asks; the job must configure each of them.
+    - `compares` names what makes two rows duplicates: `prompt`, `completion`, or a field. `mask` are constant texts of a template
+      that every row contains; they are left out of the comparison.
+    - `novel`: a row must not repeat a seed either. `evaluates`: rows are for evaluation only. `copies`: rows are copies of the
+      seeds, and real if these are.
+    - `schema` is the JSON Schema that a completion must fit. `columns` are extra output columns and their types.
+    - `templates` are the Jinja templates by option, compiled before the run.
+    - `learn(options, seeds)` receives the seeds once before planning; the options it returns are added to the job's.
+    - `shield` protects the seeds' records from being repeated.
     """
 
     name: str
@@ -136,7 +142,7 @@ def conversation(system: str, text: str) -> list[Message]:
 
 
 def drafted(prompt: str, answer: Completion, *, fields: Mapping[str, Any] | None = None) -> Draft:
-    """The draft of a plain question and its answer, with the answer's own token counts."""
+    """A draft of one user prompt and its answer, with the answer's token counts."""
     return Draft(
         prompt=[user(prompt)],
         completion=answer.text,

@@ -1,8 +1,8 @@
-"""`converse`: a dialogue of several turns, its user simulated, its tools called by their schemas.
+"""`converse`: a dialogue of several turns with a simulated user, and tools called by their schemas.
 
-The teacher plays both sides, as in Baize (Xu et al., 2023, arXiv 2304.01196): the assistant sees the dialogue, the simulated
-user sees it as a transcript. With tools, the assistant first chooses one (or none) and then fills in its arguments, guided by
-its schema; what the tool returns is simulated too, and every call is checked again.
+The teacher plays both sides, as in Baize (Xu et al., 2023, arXiv 2304.01196): the assistant sees the dialogue, the simulated user
+sees it as a transcript. With tools, the assistant first chooses one (or none) and then fills in its arguments, with decoding
+guided by the tool's schema. The tool's result is simulated too, and the arguments of every call are validated.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Converse(Section):
 
 
 class _BadToolCall(Exception):
-    """A tool was chosen and its arguments never fitted. Its argument is the tool's name."""
+    """The arguments of the chosen tool never fitted its schema. The exception's argument is the tool's name."""
 
 
 async def make(request: Request, ask: Ask, options: Converse) -> list[Draft]:
@@ -67,9 +67,9 @@ async def make(request: Request, ask: Ask, options: Converse) -> list[Draft]:
     last: Completion | None = None
     try:
         for turn in range(options.turns):
-            if turn and not await _user_goes_on(request, ask, options, messages):
+            if turn and not await _add_user_turn(request, ask, options, messages):
                 break
-            await _use_a_tool(request, ask, options, messages)
+            await _call_tool(request, ask, options, messages)
             last = await ask(list(messages))
             messages.append({"role": "assistant", "content": last.text.strip()})
             if not last.text.strip() or last.finish_reason == "length":
@@ -85,8 +85,8 @@ async def make(request: Request, ask: Ask, options: Converse) -> list[Draft]:
     return [Draft(messages[:-1], messages[-1]["content"], fields, *counts)]
 
 
-async def _user_goes_on(request: Request, ask: Ask, options: Converse, messages: list[Message]) -> bool:
-    """Append the simulated user's next message. False, and nothing appended, when the user is done."""
+async def _add_user_turn(request: Request, ask: Ask, options: Converse, messages: list[Message]) -> bool:
+    """Append the simulated user's next message. False, with nothing appended, if the user has ended the conversation."""
     transcript = "\n".join(f"{m['role']}: {m['content']}" for m in messages if m["role"] != "system")
     persona = render(options.persona, request)
     text = render(options.user, request, transcript=transcript, persona=persona, stop=options.stop)
@@ -97,16 +97,16 @@ async def _user_goes_on(request: Request, ask: Ask, options: Converse, messages:
     return True
 
 
-async def _use_a_tool(request: Request, ask: Ask, options: Converse, messages: list[Message]) -> None:
-    """Append a call and its result, where the assistant chooses a tool."""
+async def _call_tool(request: Request, ask: Ask, options: Converse, messages: list[Message]) -> None:
+    """Append a call and its result, if the assistant chooses a tool."""
     if not options.tools:
         return
     named = {tool.name: tool for tool in options.tools}
     constraint = Constraint(choices=(*named, NO_TOOL))
-    wanted = await ask(
+    choice = await ask(
         [*messages, _hidden_turn(render(options.choice, request, tools=options.tools))], constraint=constraint, temperature=0.0
     )
-    tool = named.get(wanted.text.strip())
+    tool = named.get(choice.text.strip())
     if tool is None:
         return
     arguments = await _arguments(request, ask, options, messages, tool)
@@ -118,7 +118,9 @@ async def _use_a_tool(request: Request, ask: Ask, options: Converse, messages: l
 
 
 async def _arguments(request: Request, ask: Ask, options: Converse, messages: list[Message], tool: Tool) -> dict[str, Any]:
-    """Arguments that fit. Decoding is guided, but an answer can still be cut off, or break a rule the grammar does not know."""
+    """Arguments that fit the tool's schema. Even with guided decoding an answer can be truncated, or break a rule that the
+    grammar does not cover. Raises _BadToolCall after `tries` answers.
+    """
     text = render(options.arguments, request, tool=tool)
     for _ in range(options.tries):
         answer = await ask([*messages, _hidden_turn(text)], constraint=Constraint(json_schema=tool.parameters))
@@ -130,7 +132,7 @@ async def _arguments(request: Request, ask: Ask, options: Converse, messages: li
 
 
 def _hidden_turn(text: str) -> Message:
-    """A question to the assistant that stays out of the row."""
+    """A user message to the assistant that is not part of the row."""
     return {"role": "user", "content": text}
 
 

@@ -1,4 +1,4 @@
-"""`distill`: one prompt, one or n completions of the teacher, each perhaps the best of several."""
+"""`distill`: one or n completions of the teacher per prompt, each optionally the best of several samples."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ class Distill(Section):
 
     template: str = key("{{ prompt }}", "Jinja template of what the teacher is asked; sees the seed's fields.")
     system: str = key("", "System message of the ask.")
-    history: bool = key(True, "Ask a conversation's last turn with the turns before it; off, alone.")
+    history: bool = key(True, "Send a conversation's earlier turns with its last one; off, only the last.")
     n: int = key(1, "Completions per prompt, each its own row.", ge=1, le=64)
     best_of: int = key(1, "Samples drawn for each row, of which one is kept.", ge=1, le=64)
-    pick: Literal["vote", "judge"] = key("vote", "How the best is found: the commonest final answer, or a judge's rubric.")
-    final: str = key(r"####\s*(.+)", "Regular expression of a final answer, its first group; votes are counted by it.")
+    pick: Literal["vote", "judge"] = key(
+        "vote", "How the best is chosen: by the most frequent final answer, or by a judge's scores."
+    )
+    final: str = key(r"####\s*(.+)", "Regular expression whose first group is the final answer, by which votes are counted.")
     criteria: dict[str, str] = key(lambda: dict(CRITERIA), "The judge's rubric: criterion and its meaning.", min_length=1)
-    reasoning: tuple[str, str] | None = key(None, "Marks around the reasoning, as ['<think>', '</think>']: kept in a column.")
+    reasoning: tuple[str, str] | None = key(None, "Marks around the reasoning, as ['<think>', '</think>']; column `reasoning`.")
     schema_: dict[str, Any] | None = key(None, "JSON Schema the completion must fit; decoding is guided by it.", alias="schema")
     choices: list[str] | None = key(None, "Closed list of allowed completions; decoding is guided by it.")
     top_logprobs: int | None = key(
         None,
-        "Keep the log-probability of every token of the answer, its reasoning too, and of so many of the likeliest at its place: "
-        "column `logprobs`.",
+        "Keep, in column `logprobs`, the log-probability of every token of the answer, reasoning included, and of this many of "
+        "the likeliest tokens at its position.",
         ge=0,
         le=20,
     )
@@ -69,8 +71,8 @@ async def make(request: Request, ask: Ask, options: Distill) -> list[Draft]:
     system = options.system if not any(m["role"] == "system" for m in before) else ""
     prompt = conversation(system, render(options.template, request))
     prompt = [*prompt[:-1], *before, prompt[-1]]
-    likely: dict[str, Any] = {} if options.top_logprobs is None else {"logprobs": options.top_logprobs}
-    answers = await ask.many(prompt, options.n * options.best_of, constraint=options.constraint, **likely)
+    logprobs: dict[str, Any] = {} if options.top_logprobs is None else {"logprobs": options.top_logprobs}
+    answers = await ask.many(prompt, options.n * options.best_of, constraint=options.constraint, **logprobs)
     if options.best_of == 1:
         return [_draft(request, options, before, answer, {}) for answer in answers]
     groups = [answers[i : i + options.best_of] for i in range(0, len(answers), options.best_of)]
@@ -79,13 +81,13 @@ async def make(request: Request, ask: Ask, options: Distill) -> list[Draft]:
 
 
 def _turns_before(request: Request) -> list[Message]:
-    """The turns of a conversation seed that come before its last user turn."""
+    """The turns of a conversation seed before its last user turn."""
     messages = request.seed.fields.get("messages")
     return [{"role": str(m["role"]), "content": str(m["content"])} for m in messages[:-1]] if isinstance(messages, list) else []
 
 
 async def _best(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[Completion, dict[str, Any]]:
-    """One of the samples, and what was found out about it; the others are attempts."""
+    """The best sample and the fields that describe the choice. Each other sample counts as an attempt."""
     chosen, fields = await (_by_judge if options.pick == "judge" else _by_vote)(request, ask, options, answers)
     for _ in range(len(answers) - 1):
         ask.attempt("not_the_best")
@@ -93,9 +95,9 @@ async def _best(request: Request, ask: Ask, options: Distill, answers: list[Comp
 
 
 async def _by_vote(_request: Request, _ask: Ask, options: Distill, answers: list[Completion]) -> tuple[int, dict[str, Any]]:
-    """The first sample with the commonest final answer (Wang et al., 2022, arXiv 2203.11171)."""
-    won = majority([_final(answer, options) for answer in answers])
-    return (won.winner, {"agreement": won.agreement}) if won is not None else (0, {"agreement": 0.0})
+    """The first sample with the most frequent final answer (Wang et al., 2022, arXiv 2203.11171)."""
+    vote = majority([_final(answer, options) for answer in answers])
+    return (vote.winner, {"agreement": vote.agreement}) if vote is not None else (0, {"agreement": 0.0})
 
 
 def _final(answer: Completion, options: Distill) -> str | None:
@@ -107,7 +109,7 @@ def _final(answer: Completion, options: Distill) -> str | None:
 
 
 async def _by_judge(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[int, dict[str, Any]]:
-    """The sample with the highest sum of scores; among equals the first. One the judge could not score has none."""
+    """The sample with the highest sum of scores, the first of equals. A sample that the judge could not score counts as 0."""
     question = render(options.template, request)
     scores = await asyncio.gather(*[score_answer(ask, question, a.text, criteria=options.criteria) for a in answers])
     sums = [sum(criteria_scores.values()) if criteria_scores is not None else 0 for criteria_scores in scores]
@@ -117,7 +119,7 @@ async def _by_judge(request: Request, ask: Ask, options: Distill, answers: list[
 
 def _draft(request: Request, options: Distill, before: list[Message], answer: Completion, extra: dict[str, Any]) -> Draft:
     fields = {name: request.seed.fields.get(name) for name in options.keep} | extra
-    text, reasoning = _apart(answer.text, options.reasoning)
+    text, reasoning = _split_reasoning(answer.text, options.reasoning)
     if options.reasoning is not None:
         fields["reasoning"] = reasoning
     draft = drafted(str(request.seed.fields["prompt"]), answer, fields=fields)
@@ -125,8 +127,8 @@ def _draft(request: Request, options: Distill, before: list[Message], answer: Co
     return draft
 
 
-def _apart(text: str, marks: tuple[str, str] | None) -> tuple[str, str | None]:
-    """Completion and reasoning. Where reasoning was never closed the completion is empty, and rejected as that."""
+def _split_reasoning(text: str, marks: tuple[str, str] | None) -> tuple[str, str | None]:
+    """(completion, reasoning). If the reasoning is not closed, the completion is empty, which the check rejects."""
     if marks is None:
         return text, None
     opening, closing = marks

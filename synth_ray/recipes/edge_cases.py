@@ -1,6 +1,6 @@
-"""`edge_cases`: evaluation cases that logs do not cover: an input, what should come of it, and how to grade that.
+"""`edge_cases`: evaluation cases that logs do not cover: an input, the expected output, and how to grade it.
 
-Its rows are for evaluation alone: a job with a train share is refused, and so is one without real cases beside them
+Its rows are for evaluation only: a job with a train share is refused, and so is one without real cases beside them
 (`split.real`). Source of the method: behavioural test types (Ribeiro et al., 2020, CheckList, arXiv 2005.04118).
 """
 

@@ -1,7 +1,7 @@
 """`evolve`: a seed's instruction made harder, deeper, more constrained or broader, step by step, and then answered.
 
-Evol-Instruct (WizardLM, Xu et al., 2023, arXiv 2304.12244): each step rewrites the last instruction by one operator, drawn from
-the request's own random seed; a rewrite that fails is eliminated and tried again, and counts as an attempt with its reason.
+Evol-Instruct (WizardLM, Xu et al., 2023, arXiv 2304.12244): each step rewrites the current instruction with one operator, drawn
+with the request's random seed. A rewrite that fails is eliminated and tried again; it counts as an attempt with its reason.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _REFUSED = re.compile(r"\b(?:sorry|i can(?:not|'t)|as an ai)\b", re.IGNORECASE)
 
 
 class Elimination(StrEnum):
-    """Why an evolution failed. The first three are the paper's; a rewrite that grew without end is ours."""
+    """Why a rewrite was eliminated. The first three are from the paper; CUT_OFF and TOO_LONG are ours."""
 
     UNCHANGED = "evolution_unchanged"
     REFUSED = "evolution_refused"
@@ -62,13 +62,13 @@ class Evolve(Section):
 
 
 async def make(request: Request, ask: Ask, options: Evolve) -> list[Draft]:
-    steps = await _evolved(request, ask, options)
-    wanted = range(1, options.depth + 1) if options.every else [max(1, len(steps))]
-    return [await _answered(request, ask, options, steps[:upto], upto) for upto in wanted]
+    steps = await _evolve(request, ask, options)
+    depths = range(1, options.depth + 1) if options.every else [max(1, len(steps))]
+    return [await _answer(request, ask, options, steps[:upto], upto) for upto in depths]
 
 
-async def _evolved(request: Request, ask: Ask, options: Evolve) -> list[tuple[Operator, str]]:
-    """The steps that held: an evolution ends where a step failed as often as it may."""
+async def _evolve(request: Request, ask: Ask, options: Evolve) -> list[tuple[Operator, str]]:
+    """The successful steps. Evolution ends at the first step that fails `tries` times."""
     steps: list[tuple[Operator, str]] = []
     instruction = str(request.seed.fields["prompt"])
     draw = random.Random(f"evolve-{request.random_seed}")
@@ -84,11 +84,11 @@ async def _evolved(request: Request, ask: Ask, options: Evolve) -> list[tuple[Op
 async def _step(
     request: Request, ask: Ask, options: Evolve, instruction: str, draw: random.Random
 ) -> tuple[Operator, str] | None:
-    warmth: dict[str, Any] = {} if options.rewrite_temperature is None else {"temperature": options.rewrite_temperature}
+    sampling: dict[str, Any] = {} if options.rewrite_temperature is None else {"temperature": options.rewrite_temperature}
     for _ in range(options.tries):
         operator = draw.choice(options.operators)
         text = render(options.rewrite, request, instruction=instruction, operator=operator, how=OPERATORS[operator])
-        answer = await ask(conversation(options.system, text), **warmth)
+        answer = await ask(conversation(options.system, text), **sampling)
         why = eliminated(instruction, answer, options)
         if why is None:
             return operator, answer.text.strip()
@@ -97,7 +97,7 @@ async def _step(
 
 
 def eliminated(before: str, answer: Completion, options: Evolve) -> Elimination | None:
-    """Why a rewrite is no evolution of `before`, or None."""
+    """Why a rewrite is not a valid evolution of `before`, or None if it is."""
     text = answer.text.strip()
     words = _WORD.findall(text.casefold())
     if len(words) < 2:
@@ -114,8 +114,8 @@ def eliminated(before: str, answer: Completion, options: Evolve) -> Elimination 
     return Elimination.UNCHANGED if len(old & new) >= options.max_similarity * len(old | new) else None
 
 
-async def _answered(request: Request, ask: Ask, options: Evolve, steps: list[tuple[Operator, str]], upto: int) -> Draft:
-    if len(steps) < upto:
+async def _answer(request: Request, ask: Ask, options: Evolve, steps: list[tuple[Operator, str]], depth: int) -> Draft:
+    if len(steps) < depth:
         prompt = conversation("", str(request.seed.fields["prompt"]))
         return Draft(prompt, "", reason=Reason.NOT_EVOLVED, detail=f"step {len(steps) + 1} failed {options.tries} times")
     instruction = steps[-1][1]
@@ -124,8 +124,8 @@ async def _answered(request: Request, ask: Ask, options: Evolve, steps: list[tup
     except AskFailed as error:
         return Draft(conversation("", instruction), "", reason=Reason(error.reason), detail=error.detail)
     kept = {name: request.seed.fields.get(name) for name in options.keep}
-    facts = {"operators": [operator for operator, _ in steps], "evolved_from": request.seed.fields["prompt"]}
-    return drafted(instruction, answer, fields=kept | facts)
+    history = {"operators": [operator for operator, _ in steps], "evolved_from": request.seed.fields["prompt"]}
+    return drafted(instruction, answer, fields=kept | history)
 
 
 RECIPE = Recipe(
@@ -134,7 +134,7 @@ RECIPE = Recipe(
     make=make,
     slots=lambda o: o.depth if o.every else 1,
     asks=lambda o: o.depth + (o.depth if o.every else 1),
-    compares=lambda _: ("prompt",),  # two answers to one evolved instruction are one row
+    compares=lambda _: ("prompt",),  # two answers to one evolved instruction are duplicates
     templates=lambda o: {"rewrite": o.rewrite, "answer": o.answer},
     columns=lambda o: dict.fromkeys(o.keep, "json") | {"operators": "strings", "evolved_from": "string"},
 )

@@ -1,7 +1,7 @@
-"""`fill`: more examples of a class or scenario that has too few, in the manner of those it has.
+"""`fill`: more examples of a class or scenario that has too few, modelled on its existing ones.
 
-How many of which is the target's business: `target.balance` says what each cell lacks. Companions come from the seed's own
-cell and split. Source of the method: attributed prompts (Yu et al., 2023, arXiv 2306.15895), which vary more than a class name.
+How many rows each cell needs is decided by `target.balance`. Few-shot examples come from the seed's own cell and split. Source of
+the method: attributed prompts (Yu et al., 2023, arXiv 2306.15895), which give more variety than the class name alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Fill(Section):
     """Options of `fill`."""
 
     by: Annotated[list[str], OneOrMore] = key(
-        ..., "Field, or fields, of the seed that make its cell; as in target.balance.", min_length=1
+        ..., "Field or fields of the seed whose values define its cell, as in target.balance.", min_length=1
     )
     template: str = key(
         TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots` of the same cell, `cell` and `attributes`."
@@ -38,7 +38,7 @@ class Fill(Section):
     attributes: Grid = key(dict, DOC)
     answer: str | None = key(
         None,
-        "Jinja template that asks for the new example's answer, sees `example`; left out, the seed's own `answer`: its label.",
+        "Jinja template that asks for the new example's answer; sees `example`. Left out, the seed's own `answer`, its label.",
     )
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row, beside those of `by`.")
 
@@ -71,7 +71,7 @@ async def _example(request: Request, ask: Ask, options: Fill, slot: int) -> Draf
 
 
 async def _answer(request: Request, ask: Ask, options: Fill, example: Completion) -> Completion | None:
-    """What the teacher answers; None where the seed's own answer stays."""
+    """The teacher's answer to the new example; None if the seed's own answer is used."""
     if options.answer is None:
         return None
     return await ask(conversation(options.system, render(options.answer, request, example=example.text.strip())))

@@ -1,4 +1,4 @@
-"""An option of a recipe that is a JSON Schema."""
+"""The type of a recipe's option that is a JSON Schema."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Asking a judge: a rubric of scores, and two answers compared in both orders.
+"""Asks a judge: for scores by a rubric, or for the better of two answers, compared in both orders.
 
-LLM-as-a-judge (Zheng et al., 2023, arXiv 2306.05685): a judge favours a place, so a pair is judged twice with the places changed,
-and a win counts only when both times agree. Temperature 0, and decoding guided by the form of the verdict.
+LLM-as-a-judge (Zheng et al., 2023, arXiv 2306.05685): judges have a position bias, so a pair is judged twice with the positions
+swapped, and a win counts only if both verdicts agree. Temperature 0, and decoding guided by the form of the verdict.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Answer B: {b}"""
 
 
 class PairVerdict(StrEnum):
-    """What two judgements of one pair come to."""
+    """The combined result of judging one pair in both orders."""
 
     FIRST = "first"
     SECOND = "second"
@@ -40,11 +40,13 @@ class PairVerdict(StrEnum):
 
 
 async def compare_pair(ask: Ask, question: str, first: str, second: str, *, criteria: str, template: str = PAIR) -> PairVerdict:
-    """Judge a pair in two orders. Law: FIRST or SECOND only when both orders name it; TIE only when both say tie."""
+    """Judge a pair in both orders. Law: FIRST or SECOND only if both verdicts name that answer; TIE only if both are ties;
+    otherwise INCONSISTENT.
+    """
     first_choice = await _choice(ask, template, question, first, second, criteria)
-    back = await _choice(ask, template, question, second, first, criteria)
+    swapped_choice = await _choice(ask, template, question, second, first, criteria)
     verdict = {("A", "B"): PairVerdict.FIRST, ("B", "A"): PairVerdict.SECOND, ("tie", "tie"): PairVerdict.TIE}
-    return verdict.get((first_choice, back), PairVerdict.INCONSISTENT)
+    return verdict.get((first_choice, swapped_choice), PairVerdict.INCONSISTENT)
 
 
 async def _choice(ask: Ask, template: str, question: str, a: str, b: str, criteria: str) -> str:
@@ -58,7 +60,7 @@ async def _choice(ask: Ask, template: str, question: str, a: str, b: str, criter
 async def score_answer(
     ask: Ask, question: str, answer: str, *, criteria: Mapping[str, str], template: str = RUBRIC
 ) -> dict[str, int] | None:
-    """A score of 1 to 5 per criterion, or None when the judge's answer did not fit."""
+    """A score of 1 to 5 per criterion, or None if the judge's answer does not fit the schema."""
     criteria_text = "\n".join(f"- {name}: {meaning}" for name, meaning in criteria.items())
     text = _filled(template, {"question": question, "answer": answer, "criteria": criteria_text})
     constraint = Constraint(json_schema=rubric_schema(list(criteria)))
@@ -86,10 +88,14 @@ def _scores(text: str, criteria: Sequence[str]) -> dict[str, int] | None:
 
 
 def _filled(template: str, names: Mapping[str, str]) -> str:
-    """Not str.format: an answer may hold braces, and a later name must not be filled inside an earlier value."""
+    """Fill in `{name}` in one pass. Not with str.format: an answer may contain braces, and values must not be filled in again."""
     parts = template.split("{")
     filled = [parts[0]]
     for part in parts[1:]:
         name, closed, rest = part.partition("}")
         filled.append(names[name] + rest if closed and name in names else "{" + part)
     return "".join(filled)
+
+
+compared, scored = compare_pair, score_answer
+"""Their names until version 0.1, for recipes that import them."""

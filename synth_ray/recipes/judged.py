@@ -1,6 +1,7 @@
-"""Any recipe under the judge's gate: what it makes is scored by a rubric before it is staged.
+"""Wraps any recipe with the judge: each answer is scored by a rubric before it is staged.
 
-A request without slots holds a gold row: it makes none, and what the judge says of it is counted beside what people said.
+A request without slots carries a gold row: it makes no draft; the judge's score and people's verdict on it are counted as an
+attempt.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from synth_ray.records import Draft, Message, Request
 
 SCORE, SCORES = "judge_score", "judge_scores"
 GOLD = "gold"
-"""What is counted of a gold row begins with this word: its score, then whether people found it good."""
+"""First word of the attempt counted for a gold row, followed by its score and by people's verdict: `good` or `bad`."""
 
 
 def with_judge(recipe: Recipe, gate: Judging) -> Recipe:
-    """The recipe, with a score beside every answer it makes."""
+    """The recipe with the judge's scores added to every answer."""
 
     async def make(request: Request, ask: Ask, options: Any) -> list[Draft]:
         if not request.slots:
@@ -53,7 +54,7 @@ async def _judge_gold(gold: Mapping[str, Any], ask: Ask, gate: Judging) -> None:
 
 
 async def _scores(question: str, answer: str, ask: Ask, gate: Judging) -> dict[str, int] | None:
-    """None where the judge could not be asked, or said what is no score: the row is not lost for it, only not passed."""
+    """The scores. None if the ask failed or the verdict did not fit: the row is not lost, it only does not pass."""
     try:
         return await score_answer(ask, question, answer, criteria=gate.criteria, template=gate.template or RUBRIC)
     except AskFailed:
@@ -66,5 +67,5 @@ def _mean(scores: Mapping[str, int] | None) -> float | None:
 
 
 def _question(prompt: list[Message]) -> str:
-    """A single turn as it is; a conversation with who said what."""
+    """A single turn as it is; a conversation as lines of `role: content`."""
     return prompt[0]["content"] if len(prompt) == 1 else "\n".join(f"{turn['role']}: {turn['content']}" for turn in prompt)

@@ -1,7 +1,8 @@
 """`label`: labels, scores or extracted fields for real text, by guided decoding and K votes.
 
-The text is real, the label is the teacher's. Decoding is guided, so an answer outside the label set cannot be said; K votes are
-self-consistency (Wang et al., 2022, arXiv 2203.11171), and their agreement rate is the row's difficulty as well as its trust.
+The text is real, the label is the teacher's. Decoding is guided, so an answer outside the label set is impossible. K votes are
+self-consistency (Wang et al., 2022, arXiv 2203.11171); the share that agrees shows how difficult a row is and how far to trust
+its label.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TEMPLATE = """{% if labels %}Classify the text. Answer with one of: {{ labels | 
 
 
 class Label(Section):
-    """Options of `label`. Exactly one of `labels`, `scale` and `schema` says what an answer is."""
+    """Options of `label`. Exactly one of `labels`, `scale` and `schema` defines the answers."""
 
     template: str = key(
         TEMPLATE, "Jinja template of the question; sees the seed's fields, `labels` and their `descriptions`.", min_length=1
@@ -61,7 +62,7 @@ class Label(Section):
 
     @property
     def allowed(self) -> tuple[str, ...]:
-        """The closed set, in its order; empty where fields are extracted."""
+        """The closed set of answers in order; empty if fields are extracted."""
         if self.scale is not None:
             return tuple(str(score) for score in range(self.scale[0], self.scale[1] + 1))
         return tuple(self.labels)
@@ -74,7 +75,7 @@ class Label(Section):
 
     @property
     def answer_schema(self) -> dict[str, Any]:
-        """With a rationale the reason comes before the label, so that the label can follow from it."""
+        """With a rationale, the reason comes before the label, so that the label can follow from it."""
         answer: Mapping[str, Any] = {"enum": list(self.allowed)} if self.allowed else self.schema_ or {}
         if not self.rationale:
             return dict(answer)
@@ -87,33 +88,33 @@ class Label(Section):
 
 
 async def make(request: Request, ask: Ask, options: Label) -> list[Draft]:
-    text = render(options.template, _unlabelled(request, options), labels=options.allowed, descriptions=options.labels)
+    text = render(options.template, _without_gold(request, options), labels=options.allowed, descriptions=options.labels)
     prompt = conversation(options.system, text)
     answers = await ask.many(prompt, options.votes, constraint=options.constraint, temperature=options.effective_temperature)
-    read = [_read(answer, options) for answer in answers]
-    won = majority([label for label, _ in read], options.allowed)
-    if won is None:
+    parsed = [_parse(answer, options) for answer in answers]
+    vote = majority([label for label, _ in parsed], options.allowed)
+    if vote is None:
         return [Draft(prompt, "", reason=Reason.NO_ANSWER, detail="no vote was cast: each was cut off or did not fit")]
-    label, rationale = read[won.winner]
-    draft = drafted(request.seed.fields["prompt"], answers[won.winner], fields=_fields(request, options, won, label, rationale))
+    label, rationale = parsed[vote.winner]
+    draft = drafted(request.seed.fields["prompt"], answers[vote.winner], fields=_fields(request, options, vote, label, rationale))
     draft.completion, draft.finish_reason = label or "", "stop"
-    if won.agreement < options.min_agreement:
-        draft.reason, draft.detail = Reason.NO_AGREEMENT, f"{won.agreement:.2f} of {options.votes} votes"
+    if vote.agreement < options.min_agreement:
+        draft.reason, draft.detail = Reason.NO_AGREEMENT, f"{vote.agreement:.2f} of {options.votes} votes"
     return [draft]
 
 
-def _unlabelled(request: Request, options: Label) -> Request:
-    """The request as the template sees it: the gold label is not there to be shown by mistake."""
+def _without_gold(request: Request, options: Label) -> Request:
+    """The request without the gold label, so that no template can show it to the teacher."""
     if not options.gold:
         return request
     fields = {name: value for name, value in request.seed.fields.items() if name != options.gold}
     seed = request.seed
-    bare = type(seed)(seed.id, seed.lineage, seed.split, fields, seed.source, seed.line, seed.origin, seed.depth)
-    return Request(request.id, request.chunk, request.position, bare, request.slots, (), request.random_seed)
+    unlabelled = type(seed)(seed.id, seed.lineage, seed.split, fields, seed.source, seed.line, seed.origin, seed.depth)
+    return Request(request.id, request.chunk, request.position, unlabelled, request.slots, (), request.random_seed)
 
 
-def _read(answer: Completion, options: Label) -> tuple[str | None, str]:
-    """The answer in canonical form and its rationale; None when it was cut off or does not fit."""
+def _parse(answer: Completion, options: Label) -> tuple[str | None, str]:
+    """(answer in canonical form, rationale). The answer is None if it is truncated or does not fit."""
     text = answer.text.strip()
     if options.allowed and not options.rationale:
         return (text if text in options.allowed else None), ""
@@ -127,9 +128,9 @@ def _read(answer: Completion, options: Label) -> tuple[str | None, str]:
     return label if options.allowed else canonical_json(label).decode(), str(rationale)
 
 
-def _fields(request: Request, options: Label, won: Majority, label: str | None, rationale: str) -> dict[str, Any]:
+def _fields(request: Request, options: Label, vote: Majority, label: str | None, rationale: str) -> dict[str, Any]:
     fields = {name: request.seed.fields.get(name) for name in options.keep}
-    fields |= {"agreement": won.agreement, "votes": won.counts}
+    fields |= {"agreement": vote.agreement, "votes": vote.counts}
     if options.rationale:
         fields["rationale"] = rationale
     if options.gold:
@@ -150,7 +151,7 @@ RECIPE = Recipe(
     options=Label,
     make=make,
     asks=lambda o: o.votes,
-    compares=lambda _: ("prompt",),  # two labels of one text are one row
+    compares=lambda _: ("prompt",),  # two labels of one text are duplicates
     schema=lambda o: o.schema_,
     templates=lambda o: {"template": o.template},
     columns=_columns,

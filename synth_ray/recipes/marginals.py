@@ -1,7 +1,7 @@
-"""What is learnt of a table to draw records like its own: each field's kind and how its values are spread, and nothing rarer.
+"""Learns the kind and the distribution of each field of a table, and samples similar records from them.
 
-Law: a value or a combination that fewer than `rarer_than` records hold is never drawn, nor is the end of a range that one
-record alone reaches.
+Law: a value or combination that fewer than `rarer_than` records have is never sampled, nor is the end of a range that only one
+record reaches.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from synth_ray.errors import JobError
 from synth_ray.records import canonical_json
 
 Marginals = Mapping[str, Any]
-"""`fields`: by name the kind and its marginal; `together`: combinations drawn as one. JSON, for it is part of the job."""
+"""`fields`: kind and marginal distribution by name; `together`: joint distributions of combinations. JSON, because it is part of
+the job.
+"""
 
 _BINS = 20
-_MAX_CATEGORIES = 20  # different values, or a twentieth of the records, up to which texts and whole numbers are a category
+# distinct values, or a twentieth of the records, up to which a text is a category; whole numbers up to this alone
+_MAX_CATEGORIES = 20
 
 
 def learn_marginals(
@@ -31,7 +34,9 @@ def learn_marginals(
     together: Sequence[Sequence[str]],
     rarer_than: int,
 ) -> dict[str, Any]:
-    """The table of these records. `kinds` wins over what the values tell. Raises JobError for a field of rare values alone."""
+    """Learn the marginals of these records. `kinds` overrides the kinds inferred from the values. Raises JobError if a field has
+    only rare values, a combination cannot be learned, or no field is text.
+    """
     fields = {name: _field(name, [record.get(name) for record in records], kinds.get(name), rarer_than) for name in names}
     if not any(field["kind"] == "text" for field in fields.values()):
         raise JobError(
@@ -88,7 +93,9 @@ def _number(value: Any) -> float:
 
 
 def _range(values: Sequence[float], kind: str, rarer_than: int) -> dict[str, Any]:
-    """Edges of bins of equally many records each. The outermost are means of the `rarer_than` lowest and highest values."""
+    """Edges of bins with equally many records. The outermost are means of the `rarer_than` lowest and highest values. No edges if
+    there are fewer than twice `rarer_than` values.
+    """
     if len(values) < 2 * rarer_than:
         return {"edges": []}
     ordered = sorted(values)
@@ -127,7 +134,7 @@ def _by_key(values: Sequence[Any], counts: Mapping[bytes, int]) -> list[tuple[An
 
 
 def sample_record(table: Marginals, draw: random.Random) -> dict[str, Any]:
-    """A value of every field but those of free text, each as likely as among the records."""
+    """A value of every field except free text, sampled from its marginal or joint distribution."""
     record: dict[str, Any] = {}
     for group in table["together"]:
         record |= dict(zip(group["fields"], _sample_value(group["values"], draw), strict=True))

@@ -1,4 +1,4 @@
-"""An answer in named parts: a JSON object of texts, asked for by its schema and read back."""
+"""Answers in named parts: a JSON object of texts, requested by its schema and parsed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import json
 
 from synth_ray.recipes.contract import Constraint
 
-LONGEST_PART = (
-    "Longest text of a part of the answer, in characters: a guide without a bound lets a model go on to its token limit."
-)
+LONGEST_PART = "Longest text of a part of the answer, in characters; without a bound, a model may go on to its token limit."
 
 
 def parts_schema(*names: str, longest: int) -> Constraint:
-    """What holds the decoder to one text per name, and nothing else."""
+    """Constrains decoding to an object with exactly one text per name, each of at most `longest` characters."""
     text = {"type": "string", "minLength": 1, "maxLength": longest}
     properties = dict.fromkeys(names, text)
     return Constraint(
@@ -21,7 +19,7 @@ def parts_schema(*names: str, longest: int) -> Constraint:
 
 
 def parts_of(answer: str, *names: str) -> dict[str, str] | None:
-    """The parts of an answer without surrounding space; None where one is missing, empty or no text."""
+    """The parts of an answer without surrounding space; None if one is missing, empty or not a text."""
     try:
         value = json.loads(answer)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""A document cut into passages of at most so many tokens, at sentence ends where there are any."""
+"""Splits a document into passages of a maximal number of tokens, at sentence ends if possible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ Count = Callable[[str], int]
 
 @lru_cache(maxsize=8)
 def counter(tokenizer: str) -> Count:
-    """Tokens of a text by a local tokenizer.json, or a quarter of its characters where none is named. Raises ValueError."""
+    """A function that counts tokens with a local tokenizer.json, or as characters / 4 if none is named. Raises ValueError if
+    there is no such file.
+    """
     if not tokenizer:
         return lambda text: -(-len(text) // _CHARACTERS_PER_TOKEN)
     path = Path(tokenizer)
@@ -29,7 +31,7 @@ def counter(tokenizer: str) -> Count:
 
 
 def passages(text: str, *, tokens: int, count: Count) -> list[str]:
-    """Passages in order. Law: no word is lost or repeated, and none is over `tokens` unless it is one single word."""
+    """Passages in order. Law: no word is lost or repeated, and none has more than `tokens` tokens unless it is a single word."""
     passages_: list[str] = []
     current = ""
     for piece in _pieces(text, tokens, count):
@@ -43,7 +45,7 @@ def passages(text: str, *, tokens: int, count: Count) -> list[str]:
 
 
 def _pieces(text: str, tokens: int, count: Count) -> list[str]:
-    """Sentences; one that is too long by itself is cut between words."""
+    """Sentences; one of more than `tokens` tokens is split into words."""
     pieces: list[str] = []
     for sentence in filter(None, (s.strip() for s in _SENTENCE_END.split(text) if s)):
         pieces += [sentence] if count(sentence) <= tokens else sentence.split()

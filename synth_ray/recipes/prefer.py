@@ -1,7 +1,7 @@
 """`prefer`: pairs of a chosen and a rejected answer, for preference training.
 
-n answers of the teacher to one prompt, each pair judged in both orders (Zheng et al., 2023, arXiv 2306.05685). A row is made
-only of a pair whose winner won in both; a tie is rejected(tie), and a judge that changes its mind with the order is
+n answers of the teacher to one prompt, each pair judged in both orders (Zheng et al., 2023, arXiv 2306.05685). Only a pair with
+the same winner in both orders makes a row; a tie is rejected(tie), and a verdict that changes with the order is
 rejected(no_agreement).
 """
 
@@ -32,14 +32,14 @@ class Prefer(Section):
 
 async def make(request: Request, ask: Ask, options: Prefer) -> list[Draft]:
     question = render(options.template, request)
-    warmth: dict[str, Any] = {} if options.temperature is None else {"temperature": options.temperature}
-    answers = await ask.many(conversation(options.system, question), options.n, **warmth)
-    # Answers that say the same are one: a judge could only tell them apart by their place.
+    sampling: dict[str, Any] = {} if options.temperature is None else {"temperature": options.temperature}
+    answers = await ask.many(conversation(options.system, question), options.n, **sampling)
+    # Equal answers count as one, because a judge could tell them apart only by position.
     distinct = list({answer.text.strip(): answer for answer in answers if answer.text.strip()}.values())
     judged: dict[tuple[int, int], PairVerdict] = {}
-    for first, other in combinations(range(len(distinct)), 2):
-        pair = distinct[first].text, distinct[other].text
-        judged[first, other] = await compare_pair(ask, question, *pair, criteria=options.criteria, template=options.pair)
+    for first, second in combinations(range(len(distinct)), 2):
+        pair = distinct[first].text, distinct[second].text
+        judged[first, second] = await compare_pair(ask, question, *pair, criteria=options.criteria, template=options.pair)
     return [_draft(request, options, distinct, judged, ask)]
 
 
@@ -61,12 +61,14 @@ def _draft(
 
 
 def _best(judged: dict[tuple[int, int], PairVerdict]) -> tuple[int, int] | None:
-    """The consistent win between the answer with most wins and the one with fewest; among equals the first."""
+    """The pair with the largest difference in wins, among those with a consistent winner: (winner, loser). The first of equals;
+    None if there is no such pair.
+    """
     wins: Counter[int] = Counter()
     pairs: list[tuple[int, int]] = []
-    for (first, other), outcome in judged.items():
+    for (first, second), outcome in judged.items():
         if outcome in (PairVerdict.FIRST, PairVerdict.SECOND):
-            pairs.append((first, other) if outcome is PairVerdict.FIRST else (other, first))
+            pairs.append((first, second) if outcome is PairVerdict.FIRST else (second, first))
             wins[pairs[-1][0]] += 1
     return max(pairs, key=lambda pair: (wins[pair[0]] - wins[pair[1]], -pair[0], -pair[1]), default=None)
 

@@ -1,8 +1,8 @@
-"""`rewrite`: a document said again in another form, or questions whose answers stand in it.
+"""`rewrite`: a document rephrased in another style, or questions that it answers.
 
 Rephrasing after WRAP (Maini et al., 2024, arXiv 2401.16380); questions and answers from passages after Alberti et al. (2019,
-arXiv 1906.05416), with the sentence the answer rests on quoted. That an answer is supported is not believed:
-`check.verify: grounded` shows it.
+arXiv 1906.05416), with a quote of the sentence that supports the answer. The support is not taken for granted: `check.verify:
+grounded` verifies it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Rewrite(Section):
     into: Literal["rephrase", "questions"] = key("rephrase", "The passage in other words, or a question and answer from it.")
     styles: list[str] = key(
         lambda: ["in clear and simple English", "as an encyclopedia would", "as questions and answers"],
-        "Styles of rephrasing; row i of a request takes style i, and round again.",
+        "Styles of rephrasing; the rows of a request take them in turn.",
         min_length=1,
     )
-    n: int = key(1, "Rows per document: each takes the next passage, and round again.", ge=1, le=64)
+    n: int = key(1, "Rows per request; each takes the next passage, after the last the first.", ge=1, le=64)
     document: str = key("prompt", "Field of the seed that holds the document.")
     passage_tokens: int = key(512, "Most tokens of a passage.", ge=16)
     tokenizer: str = key("", "Local tokenizer.json to count by; left out, a token is four characters.")
@@ -65,16 +65,18 @@ _PARTS = ("question", "quote", "answer")
 
 async def make(request: Request, ask: Ask, options: Rewrite) -> list[Draft]:
     text = str(request.seed.fields.get(options.document) or "")
-    cut = passages(text, tokens=options.passage_tokens, count=counter(options.tokenizer))
-    if not cut:
+    passages_ = passages(text, tokens=options.passage_tokens, count=counter(options.tokenizer))
+    if not passages_:
         raise AskFailed(Reason.RECIPE_ERROR, f"the document in '{options.document}' is empty")
-    # A second request of the same document goes on with other passages.
-    start = request.random_seed % len(cut)
-    turns = [(cut[(start + slot) % len(cut)], options.styles[slot % len(options.styles)]) for slot in range(options.n)]
-    return list(await asyncio.gather(*[_one(request, ask, options, *turn) for turn in turns]))
+    # A random start, so that another request of the same document takes other passages.
+    start = request.random_seed % len(passages_)
+    turns = [
+        (passages_[(start + slot) % len(passages_)], options.styles[slot % len(options.styles)]) for slot in range(options.n)
+    ]
+    return list(await asyncio.gather(*[_row(request, ask, options, *turn) for turn in turns]))
 
 
-async def _one(request: Request, ask: Ask, options: Rewrite, passage: str, style: str) -> Draft:
+async def _row(request: Request, ask: Ask, options: Rewrite, passage: str, style: str) -> Draft:
     kept = {name: request.seed.fields.get(name) for name in options.keep} | {"passage": passage}
     questions = options.into == "questions"
     text = render(options.asked, request, passage=passage, style=style)

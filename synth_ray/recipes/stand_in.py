@@ -1,9 +1,9 @@
-"""`stand_in`: records to show in place of sensitive ones: the same fields, spread alike, and none of them a real record.
+"""`stand_in`: records to show in place of sensitive ones: the same fields, similar distributions, and none of them a real record.
 
-Fields of few values, numbers and dates are drawn from what is learnt of the table; the teacher writes the free text. That nothing
-was taken over is not believed: rows that repeat a real record are rejected(copied), planted canaries are looked for, and what the
-rows give away of the records that were shown is tested against records that were not (after arXiv 2606.16952 and 2502.14921).
-Distance alone is no privacy (arXiv 2505.01524).
+Categories, numbers and dates are sampled from distributions learned from the table; the teacher writes the free text. That
+nothing is copied is verified: rows that repeat a real record are rejected(copied), planted canaries are searched for, and a test
+against held-out records shows whether rows disclose the shown ones (after arXiv 2606.16952 and 2502.14921). Distance alone is no
+privacy (arXiv 2505.01524).
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ _NOT_IN_A_RECORD = ("prompt", "answer", "messages")
 
 
 class StandIn(Section):
-    """Options of `stand_in`. A seed is one record; `seeds.shape: record` takes any row as one."""
+    """Options of `stand_in`. A seed is one record; `seeds.shape: record` accepts any row as one."""
 
     record: list[str] = key(list, "Fields that make a record; left out, all of the seed's.")
     schema_: JsonSchema | None = key(
-        None, "JSON Schema of a record; what it leaves out is told from the seeds' values.", alias="schema"
+        None, "JSON Schema of a record; what it leaves out is inferred from the seeds' values.", alias="schema"
     )
     constraints: list[str] = key(list, "Jinja expressions over the record that must hold, as `discharged >= admitted`.")
-    together: list[list[str]] = key(list, "Fields whose values are drawn as one: what belongs together stays so.")
+    together: list[list[str]] = key(list, "Groups of fields drawn as one, so that only combinations of the seeds occur.")
     rarer_than: int = key(5, "Values and combinations that fewer records hold are never drawn.", ge=1)
     template: str = key(TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots`, `record`, `drawn` and `texts`.")
     system: str = key("", "System message of the ask.")
-    shots: int = key(3, "Real records shown as examples. None shows none, and teaches nothing of their style.", ge=0, le=32)
+    shots: int = key(3, "Real records shown as examples; with 0, the teacher learns nothing of their style.", ge=0, le=32)
     n: int = key(1, "Records per request, each its own row.", ge=1, le=64)
     part_characters: int = key(2000, LONGEST_PART, ge=8)
     longest_run: int = key(50, "Words in a row that a text may not share with one real record.", ge=8, le=50)
     coverage: float = key(0.5, "Share of a real text that a row may not repeat, in runs of eight words.", gt=0, le=1)
-    holdout: float = key(0.2, "Share of the records that is never shown, to tell by it what showing gave away.", ge=0, lt=1)
-    canaries: int = key(0, "Made-up records planted among the seeds, to be looked for in the answers.", ge=0)
-    table: dict[str, Any] = key(dict, "What was learnt of the seeds. Not for you to fill in.")
+    holdout: float = key(0.2, "Share of the records that is never shown, to test what showing the rest discloses.", ge=0, lt=1)
+    canaries: int = key(0, "Made-up records planted among the seeds and searched for in the answers.", ge=0)
+    table: dict[str, Any] = key(dict, "Distributions learned from the seeds; set by the program, not by you.")
 
     @field_validator("constraints")
     @classmethod
@@ -70,7 +70,7 @@ class StandIn(Section):
 
     @property
     def kinds(self) -> dict[str, str]:
-        """What the schema says of its fields."""
+        """Kinds of fields by the schema, where it defines them."""
         kinds: dict[str, str] = {}
         for name, schema in ((self.schema_ or {}).get("properties") or {}).items():
             kind = (
@@ -85,7 +85,7 @@ class StandIn(Section):
 
     @property
     def texts(self) -> list[str]:
-        """Fields the teacher writes."""
+        """The fields that the teacher writes."""
         return [name for name, field in self.table.get("fields", {}).items() if field["kind"] == "text"]
 
 
@@ -111,27 +111,27 @@ async def _record(request: Request, ask: Ask, options: StandIn, slot: int) -> Dr
         )
     except AskFailed as error:
         return Draft(messages, "", values, reason=Reason(error.reason), detail=error.detail)
-    written = _written(answer.text, options.texts)
+    written = _parse_texts(answer.text, options.texts)
     if written is None:
         return Draft(messages, answer.text, values, answer.finish_reason, reason=Reason.SCHEMA_MISMATCH, detail="no texts")
     record = {name: {**values, **written}[name] for name in options.fields}
     draft = Draft(
         messages, canonical_json(record).decode(), record, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens
     )
-    if broken := _broken(record, options):
+    if broken := _violation(record, options):
         draft.reason, draft.detail = Reason.SCHEMA_MISMATCH, broken
     return draft
 
 
-def _written(answer: str, texts: list[str]) -> dict[str, str] | None:
-    """One text is the whole answer; several are its parts."""
+def _parse_texts(answer: str, texts: list[str]) -> dict[str, str] | None:
+    """The texts by field: a single text is the whole answer, several are its JSON parts. None if one is missing."""
     if len(texts) > 1:
         return parts_of(answer, *texts)
     return {texts[0]: answer.strip()} if answer.strip() else None
 
 
-def _broken(record: dict[str, Any], options: StandIn) -> str:
-    """What the record breaks, without its values; nothing where it breaks nothing."""
+def _violation(record: dict[str, Any], options: StandIn) -> str:
+    """What the record violates, without its values; empty if nothing."""
     if options.schema_ is not None and not Draft202012Validator(options.schema_).is_valid(record):
         return "does not fit recipe.schema"
     broken = [source for source in options.constraints if not holds(source, record)]

@@ -1,4 +1,4 @@
-"""Sandboxed Jinja: templates see only the seed's fields, cannot reach Python, and an unknown name is an error."""
+"""Sandboxed Jinja: templates see only the names they are given, cannot reach Python, and an unknown name is an error."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _SANDBOX = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailin
 
 @lru_cache(maxsize=256)
 def compile_template(source: str) -> Template:
-    """Compile a template of the job. Raises JobError that names the line, never a row."""
+    """Compile a template of the job. Raises JobError with the template's line; the message has no row's text."""
     try:
         template = _SANDBOX.from_string(source)
-        template.globals = dict(template.globals)  # else every rendering copies it from a chain of mappings, item by item
+        # otherwise every rendering copies the globals item by item from a chain of mappings
+        template.globals = dict(template.globals)
         return template
     except TemplateError as error:
         line = getattr(error, "lineno", 1)
@@ -30,7 +31,7 @@ def compile_template(source: str) -> Template:
 
 
 def constants_of(source: str) -> tuple[str, ...]:
-    """The texts of a template that every rendering has, of three words or more: what does not tell two renderings apart."""
+    """Lines of three words or more that are the same in every rendering, so that they cannot distinguish two of them."""
     pieces = [node.data for node in _SANDBOX.parse(source).find_all(TemplateData)]
     return tuple(
         dict.fromkeys(line.strip() for piece in pieces for line in piece.splitlines() if len(line.split()) >= _MIN_WORDS)
@@ -39,7 +40,7 @@ def constants_of(source: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def compile_expression(source: str) -> Callable[..., Any]:
-    """Compile a condition of the job. Raises JobError that names it."""
+    """Compile a Jinja expression of the job. Raises JobError that quotes it."""
     try:
         return _SANDBOX.compile_expression(source, undefined_to_none=True)
     except TemplateError as error:
@@ -47,7 +48,7 @@ def compile_expression(source: str) -> Callable[..., Any]:
 
 
 def holds(source: str, names: Mapping[str, Any]) -> bool:
-    """Whether a condition holds. One that cannot be told, because a value is missing or of another kind, does not."""
+    """Whether a condition holds. False if it cannot be evaluated because a value is missing or has another type."""
     try:
         return bool(compile_expression(source)(**names))
     except (TemplateError, TypeError, ValueError, ArithmeticError):
@@ -55,7 +56,9 @@ def holds(source: str, names: Mapping[str, Any]) -> bool:
 
 
 def render(source: str, request: Request, **more: Any) -> str:
-    """Render for one request: the seed's fields by name, `shots` as a list of fields, and `more`."""
+    """Render a template with the seed's fields by name, `shots` as a list of fields, and `more`. Raises
+    AskFailed(recipe_error).
+    """
     names = {**request.seed.fields, "shots": [s.fields for s in request.shots], **more}
     try:
         return compile_template(source).render(names)
@@ -64,6 +67,6 @@ def render(source: str, request: Request, **more: Any) -> str:
 
 
 def _safe(error: TemplateError) -> str:
-    """The message of an undefined name; anything else may quote a row, so only its kind is told."""
+    """The message if it is about an undefined name; any other message may quote a row, so it is not repeated."""
     message = error.message or ""
     return message if "is undefined" in message and len(message) < 80 else "see `synth-ray preview`"

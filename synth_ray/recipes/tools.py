@@ -1,4 +1,4 @@
-"""Tools a dialogue may call: declared once as JSON Schemas, and every call held against its own."""
+"""Tools that a dialogue may call: declared as JSON Schemas, and every call validated against its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 
 
 class Tool(Section):
-    """One tool, as chat templates take it."""
+    """One tool, with the fields that chat templates use."""
 
     name: str = key(..., "The tool's name.", pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")
     description: str = key("", "What it does, for the model.")
@@ -25,18 +25,18 @@ class Tool(Section):
 
     @property
     def function(self) -> dict[str, Any]:
-        """In the form of `tools` of a chat template."""
+        """As an entry of the `tools` of a chat template."""
         function = {"name": self.name, "description": self.description, "parameters": self.parameters}
         return {"type": "function", "function": function}
 
 
 def call_text(name: str, arguments: Any) -> str:
-    """A call as a turn's text, in the form of Hermes and Qwen templates."""
+    """A call as the text of a turn, in the format of the Hermes and Qwen templates."""
     return f"<tool_call>{canonical_json({'name': name, 'arguments': arguments}).decode()}</tool_call>"
 
 
 def arguments_of(text: str, tool: Tool) -> dict[str, Any] | None:
-    """The arguments, or None when they are no JSON object that fits the tool's schema."""
+    """The arguments, or None if they are not a JSON object that fits the tool's schema."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -45,7 +45,7 @@ def arguments_of(text: str, tool: Tool) -> dict[str, Any] | None:
 
 
 def calls_in(text: str) -> list[dict[str, Any]]:
-    """The calls that a turn's text makes; a call that is no JSON object is an empty one."""
+    """The calls in a turn's text. A call that is not a JSON object becomes {}."""
     calls = []
     for body in _CALL.findall(text):
         try:

@@ -1,4 +1,4 @@
-"""`vary`: a new instruction in the manner of sampled seeds, then its answer.
+"""`vary`: a new instruction in the style of sampled seeds, then its answer.
 
 Two asks per row. Source of the method: Self-Instruct (Wang et al., 2022, arXiv 2212.10560).
 """
@@ -38,22 +38,22 @@ class Vary(Section):
 
 
 async def make(request: Request, ask: Ask, options: Vary) -> list[Draft]:
-    warmth: dict[str, Any] = {} if options.instruct_temperature is None else {"temperature": options.instruct_temperature}
+    sampling: dict[str, Any] = {} if options.instruct_temperature is None else {"temperature": options.instruct_temperature}
     if not options.attributes:
         prompt = _asked(request, options, {})
-        instructions = await ask.many(prompt, options.n, **warmth)
+        instructions = await ask.many(prompt, options.n, **sampling)
         return await asyncio.gather(
             *[_answered(request, ask, options, instruction.text.strip(), prompt, {}) for instruction in instructions]
         )
-    return await asyncio.gather(*[_with_attributes(request, ask, options, slot, warmth) for slot in range(options.n)])
+    return await asyncio.gather(*[_with_attributes(request, ask, options, slot, sampling) for slot in range(options.n)])
 
 
-async def _with_attributes(request: Request, ask: Ask, options: Vary, slot: int, warmth: dict[str, Any]) -> Draft:
-    """One slot with attributes drawn for it: its prompt is no other's."""
+async def _with_attributes(request: Request, ask: Ask, options: Vary, slot: int, sampling: dict[str, Any]) -> Draft:
+    """The draft of one slot. Its attributes are its own, so its prompt is too, and the slots cannot share one ask."""
     attributes = sample_attributes(options.attributes, request, slot)
     prompt = _asked(request, options, attributes)
     try:
-        instruction = await ask(prompt, **warmth)
+        instruction = await ask(prompt, **sampling)
     except AskFailed as error:
         return Draft(prompt=prompt, completion="", reason=Reason(error.reason), detail=error.detail)
     return await _answered(request, ask, options, instruction.text.strip(), prompt, attributes)
@@ -84,7 +84,7 @@ RECIPE = Recipe(
     slots=lambda o: o.n,
     shots=lambda o: o.shots,
     asks=lambda o: 2,
-    compares=lambda _: ("prompt",),  # an instruction answered twice is one row
+    compares=lambda _: ("prompt",),  # two answers to one instruction are duplicates
     novel=True,
     templates=lambda o: {"instruct": o.instruct, "answer": o.answer},
     columns=lambda o: dict.fromkeys(o.keep, "json") | ({"attributes": "json"} if o.attributes else {}),

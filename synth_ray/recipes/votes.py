@@ -1,7 +1,7 @@
-"""Several answers to one question, made one: the most frequent, and how many agreed.
+"""Majority vote over several answers to one question: the most frequent answer, and its share.
 
-Self-consistency (Wang et al., 2022, arXiv 2203.11171). Law: an answer that did not parse is a vote for nothing, not a vote
-less; so agreement is a share of all votes, and a tie goes to the answer that `order`, then the first vote, puts first.
+Self-consistency (Wang et al., 2022, arXiv 2203.11171). Law: an answer that did not parse is a vote for nothing and still counts
+as a vote, so agreement is a share of all votes. A tie goes to the answer that comes first in `order`, then in the votes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Majority:
-    """`winner` is the place of the winning answer's first vote; `agreement` the share of all votes that it won."""
+    """`winner` is the index of the first vote for the winning answer; `agreement` is its share of all votes."""
 
     winner: int
     agreement: float
@@ -21,7 +21,7 @@ class Majority:
 
 
 def majority(labels: Sequence[str | None], order: Sequence[str] = ()) -> Majority | None:
-    """The outcome, or None when no answer parsed. None in `said` is an answer that did not."""
+    """Count the votes. None in `labels` is an answer that did not parse. Returns None if no answer parsed."""
     counts = Counter(label for label in labels if label is not None)
     if not counts:
         return None

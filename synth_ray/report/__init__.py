@@ -1,5 +1,5 @@
-"""Report: say what happened to every row.
+"""Report: what happened to every row.
 
-In: a manifest. Out: the funnel as text and as one self-contained HTML page. Law: only counts, never a row's text; the
-funnel adds up or says that it does not. Not: measuring again; everything shown is in the manifest.
+In: a manifest. Out: the funnel as text and as one self-contained HTML page. Law: only counts, never a row's text; the page warns
+when the funnel does not add up. Not: measuring anything; every figure shown is in the manifest.
 """

@@ -1,4 +1,4 @@
-"""The funnel: every requested slot, by how it ended."""
+"""The funnel: the requested slots, counted by outcome."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BAR = 32
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the funnel. `share` is of the requested slots."""
+    """One line of the funnel. `share` is the fraction of the requested slots."""
 
     verdict: str
     reason: str
@@ -20,7 +20,7 @@ class Step:
 
 
 def funnel(manifest: Mapping[str, Any]) -> list[Step]:
-    """Accepted first, then every reason, most frequent first (ties by name)."""
+    """Accepted rows first, then every reason, most frequent first (ties by name)."""
     rows = manifest["rows"]
     requested = max(1, rows["requested"])
     steps = [Step("accepted", "", rows["accepted"], rows["accepted"] / requested)]

@@ -1,4 +1,4 @@
-"""report.html: one self-contained page, no script, no network, nothing but counts."""
+"""report.html: one self-contained page without scripts or network access, and with nothing but counts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 </style></head><body>
 <h1>{{ m.name }}</h1><p class="dim">{{ m.rows.accepted }} rows accepted of {{ m.rows.requested }} requested · {{ m.created_at }}</p>
 {% if not m.complete %}<p class="warn">This run stopped before its end{% if m.stopped %}: {{ m.stopped }}{% endif %}.
-The same command goes on from here.</p>{% endif %}
-{% if not sums %}<p class="warn">The funnel does not add up: report this.</p>{% endif %}
+Run the same command again to continue.</p>{% endif %}
+{% if not sums %}<p class="warn">The funnel does not add up: please report this as a bug.</p>{% endif %}
 <h2>Funnel</h2><table><tr><th>verdict</th><th>reason</th><th class="n">rows</th><th class="n">share</th><th></th></tr>
 {% for s in steps %}<tr><td>{{ s.verdict }}</td><td>{{ s.reason }}</td><td class="n">{{ "{:,}".format(s.rows) }}</td>
 <td class="n">{{ "{:.1%}".format(s.share) }}</td>
@@ -36,8 +36,8 @@ The same command goes on from here.</p>{% endif %}
 {% if m.judge %}<h2>The judge</h2><table><tr><td>answers scored</td><td class="n">{{ "{:,}".format(m.judge.judged) }}</td></tr>
 {% for name in ("gold", "observed", "kappa", "low", "high") if name in m.judge %}<tr><td>{{ name }}</td><td class="n">{{ m.judge[name] }}</td></tr>
 {% endfor %}{% for name, n in (m.judge.good or {}).items() %}<tr><td>share of good answers, {{ name }}</td><td class="n">{{ n }}</td></tr>{% endfor %}
-<tr><td>its word</td><td class="n">{{ "advice only" if m.judge.advisory else "counts" }}</td></tr></table>{% endif %}
-{% if m.disclosure %}<h2>What the rows give away</h2><table>
+<tr><td>effect of its scores</td><td class="n">{{ "advice only" if m.judge.advisory else "reject rows" }}</td></tr></table>{% endif %}
+{% if m.disclosure %}<h2>Disclosure of real records</h2><table>
 {% for what, n in m.disclosure.copied.items() %}<tr><td>rejected as a copy: {{ what }}</td><td class="n">{{ n }}</td></tr>{% endfor %}
 <tr><td>canaries planted, found</td><td class="n">{{ m.disclosure.canaries.planted }}, {{ m.disclosure.canaries.found }}</td></tr>
 {% for name, n in m.disclosure.test.items() %}<tr><td>{{ name.replace("_", " ") }}</td><td class="n">{{ "%.3g"|format(n) }}</td></tr>{% endfor %}</table>
@@ -51,6 +51,6 @@ The same command goes on from here.</p>{% endif %}
 
 
 def page(manifest: Mapping[str, Any]) -> str:
-    """The page of one manifest."""
+    """The HTML page of one manifest."""
     template = Environment(autoescape=True).from_string(_PAGE)
     return template.render(m=manifest, steps=funnel(manifest), sums=adds_up(manifest))

@@ -1,4 +1,4 @@
-"""What each reason means, where it comes from, and what to change when there are many of it."""
+"""What each reason means, which stages raise it, and what to change when many rows have it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Stage = Literal["seed", "ask", "recipe", "check", "scrub", "admit"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One reason. `stages` are those that raise it, in the order of the route; `advice` names job keys in backticks.
+    """One reason. `stages` are the stages that raise it, in pipeline order; `advice` names job keys in backticks.
 
     A key that begins with `recipe.` is an option of one of the built-in recipes.
     """
@@ -35,7 +35,7 @@ _SEEDS: dict[Reason, Entry] = {
     Reason.MISSING_FIELD: Entry(
         ("seed", "recipe"),
         "A row lacks a field: a seed its prompt; a row of `mix.real`, or a seed of `build` or `fill`, its answer.",
-        "Map the field by `seeds.fields` (our name: theirs), or set `seeds.shape`; with `fill` an answer can be asked by "
+        "Map the field by `seeds.fields` (our name: the file's), or set `seeds.shape`; with `fill` an answer can be asked by "
         "`recipe.answer`.",
     ),
     Reason.WRONG_TYPE: Entry(
@@ -68,8 +68,8 @@ _SEEDS: dict[Reason, Entry] = {
     ),
     Reason.HELD_OUT: Entry(
         ("seed",),
-        "A record that `stand_in` keeps back on purpose, to test what the shown records gave away.",
-        "Nothing is wrong: `recipe.holdout` is the share that is kept back.",
+        "A record that `stand_in` holds out on purpose, to test whether the rows disclose the records that were shown.",
+        "Nothing is wrong: `recipe.holdout` is the share that is held out.",
     ),
 }
 
@@ -98,7 +98,7 @@ _ASKED: dict[Reason, Entry] = {
     ),
     Reason.NO_ANSWER: Entry(
         ("recipe",),
-        "A step of the recipe came to no text: an empty instruction, an empty example, or no vote that fits.",
+        "A step of the recipe gave no text: an empty instruction, an empty example, or no vote that fits.",
         "Raise `sampling.max_tokens`, look at `synth-ray preview`, and choose a larger teacher (`models.teacher.model`).",
     ),
 }
@@ -168,7 +168,7 @@ _BY_RECIPE: dict[Reason, Entry] = {
     ),
     Reason.NOT_EVOLVED: Entry(
         ("recipe",),
-        "No rewrite of an instruction held, within the tries of its step.",
+        "No rewrite of an instruction passed the rules within the tries of its step.",
         "Raise `recipe.tries` or `recipe.max_words`; the manifest's attempts say which rule eliminated the rewrites.",
     ),
     Reason.BAD_TOOL_CALL: Entry(
@@ -186,7 +186,7 @@ _SCRUBBED: dict[Reason, Entry] = {
     ),
     Reason.SCRUB_FAILED: Entry(
         ("seed", "scrub"),
-        "The row could not be scrubbed: an error, too much time, or text that did not come to rest. Its text is dropped.",
+        "The row could not be scrubbed: an error, too much time, or findings in every round of replacement. Its text is dropped.",
         "Raise `scrub.record_timeout_s` for very long rows; the log names each row and its cause.",
     ),
 }
@@ -219,8 +219,7 @@ _ADMITTED: dict[Reason, Entry] = {
     ),
     Reason.CROSS_SPLIT: Entry(
         ("admit",),
-        "The row repeats a kept row of another split, or shares 13 words in a row with one across the line between training and "
-        "evaluation.",
+        "The row repeats a kept row of another split, or shares 13 words in a row with one across the train/evaluation boundary.",
         "Mask what a template puts into every row (`dedup.mask`); use seeds that differ more; or evaluate on real rows alone "
         "(`split.fractions`, `split.real`).",
     ),

@@ -1,7 +1,7 @@
-"""Another version of a dataset from the chunks that are there: nothing is asked, no GPU is needed.
+"""Another version of a dataset from its committed chunks: nothing is asked, no GPU is needed.
 
-What only decides (`admit` keys) is decided again. What stages (`stage` keys: checks, fingerprints, a wider scrub) is done again
-from staged text, chunk by chunk, and the chunks stay as they are. New parts have new names, and the manifest is swapped last.
+`admit` keys are decided again. `stage` keys (checks, fingerprints, a wider scrub) are applied again to staged text, chunk by
+chunk, and the chunks stay as they are. New parts have new names, and the manifest is swapped last.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub
 from synth_ray.prepare.preparation import prepare
 from synth_ray.prepare.schedule import Schedule, open_schedule
-from synth_ray.publish.publication import Publication, RunFacts
+from synth_ray.publish.manifest_facts import RunFacts
+from synth_ray.publish.publication import Publication
 from synth_ray.route.fence import hold_lease, refuse_unconditional_store
 from synth_ray.route.run import Result
 from synth_ray.storage import Storage
@@ -31,9 +32,9 @@ _STAGE_SECTIONS = ("check", "scrub", "dedup")
 
 
 def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _all: None) -> Result:
-    """Publish the job's version of what is committed. `watch` is told how many chunks of how many are admitted.
+    """Publish this job's version of the committed chunks. `watch` gets the chunks admitted so far and their total.
 
-    Raises JobError for a job that asks something else, or whose scrub would find less than the chunks' own.
+    Raises JobError for a job that would ask something else, or whose scrub would find less than the chunks' own.
     """
     storage = open_output(job.output)
     refuse_unconditional_store(job, storage)
@@ -57,7 +58,7 @@ def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _a
 
 
 def _contiguous_chunks(ledger: Ledger) -> int:
-    """Chunks from the first up to the first that is missing: beyond it nothing can be admitted."""
+    """The number of committed chunks from the first on without a gap: later ones cannot be admitted."""
     runs = ledger.commits().runs
     if not runs or runs[0][0] != 0:
         raise JobError("curate: wanted committed chunks from the first on, got none; run the job first")
@@ -79,7 +80,7 @@ def _facts_of_run(before: Manifest | None) -> RunFacts:
 
 
 def _stop_reason(before: Manifest | None, plans: Schedule, chunks: int) -> str:
-    """Why the version is not complete. The manifest before may be of a shorter plan than the one that is under way."""
+    """Why this version is incomplete. The previous manifest may be of a shorter plan than the present one."""
     if shortfall := plans.shortfall():
         return shortfall
     if before is not None and before.stopped and not before.stopped.startswith("target: "):
@@ -90,7 +91,9 @@ def _stop_reason(before: Manifest | None, plans: Schedule, chunks: int) -> str:
 
 
 def _restage_function(job: Job, pinned: Mapping[str, Any]) -> Callable[[pa.Table], pa.Table] | None:
-    """How chunks are staged again, where the job stages otherwise than their run did. Raises JobError for a looser scrub."""
+    """How chunks are staged again where this job stages differently from their run; else None. Raises JobError for a looser
+    scrub.
+    """
     now = job.keys_that_change("stage")
     ask_keys = job.keys_that_change("ask")
     before = {name: value for name, value in pinned.items() if name.split(".")[0] in _STAGE_SECTIONS and name not in ask_keys}
@@ -102,7 +105,7 @@ def _restage_function(job: Job, pinned: Mapping[str, Any]) -> Callable[[pa.Table
 
 
 def _refuse_looser(scrub: Scrub, changed: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-    """Staged text is scrubbed: what was replaced cannot come back, so only a scrub that finds more can follow."""
+    """Staged text is scrubbed: what was replaced cannot come back, so only a scrub that finds more is possible."""
     if before.get("scrub.replace") == "nothing":
         return
     staged_entities = set(Scrub(entities=before.get("scrub.entities"), engine="patterns").wanted())

@@ -1,4 +1,4 @@
-"""Who may write an output: its lease, held and renewed; and a store on which only one can win."""
+"""Who may write an output: its lease, held and renewed, on a store with conditional writes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Fence:
             try:
                 self._lease.renew(time.time())
             except Exception as error:
-                # Whatever kept us from renewing, we may no longer be the driver: stop before writing anything more.
+                # Whatever prevented the renewal, another driver may own the output now: stop before writing anything more.
                 self._error = error
                 self.on_lost(f"the lease on the output is lost: {error}")
                 return

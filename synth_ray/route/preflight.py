@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong before a GPU is asked for, said at once."""
+"""Everything that can be known to be wrong with a job before a GPU is asked for, reported at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.document import Job
 from synth_ray.job.load import BadJob
 from synth_ray.job.models import Model
-from synth_ray.prepare.preparation import Prepared, evaluation_sets, prepare
+from synth_ray.prepare.preparation import Prepared, prepare
+from synth_ray.prepare.sources import evaluation_sets
 from synth_ray.publish.indexing import refuse_other_indexes
 from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.recipes.templates import compile_template
@@ -23,7 +24,7 @@ from synth_ray.workers.row_stages import RowStages
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What a good job's inputs came to."""
+    """What was found in a good job's inputs."""
 
     seeds: int
     seeds_rejected: int
@@ -67,7 +68,7 @@ def _templates(job: Job, file: str) -> None:
 
 
 def _model(role: str, model: Model) -> None:
-    """What can be told of a model without loading it."""
+    """Checks of a model that need no loading."""
     if model.engine != "vllm":
         return
     if model.lora:

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +18,21 @@ from synth_ray import gc_tuning
 from synth_ray.ask.journal import delete_segments, journalled_chunks, read_journal
 from synth_ray.dataset.card import write_unfinished_card
 from synth_ray.dataset.manifest import manifest_etag
-from synth_ray.drive.driver import Driver
+from synth_ray.drive.dispatch import Resume
+from synth_ray.drive.driver import Driver, Hooks, Meters
 from synth_ray.drive.window import Window
 from synth_ray.job.document import Job
 from synth_ray.meter.costs import CostRecords
 from synth_ray.meter.spending import Spending
 from synth_ray.meter.tally import Tally
-from synth_ray.meter.throughput import engine_summary
+from synth_ray.meter.throughput import Throughput, engine_summary
+from synth_ray.prepare.gold import gold_requests
 from synth_ray.prepare.preparation import Prepared, prepare
 from synth_ray.prepare.schedule import Schedule, open_schedule
-from synth_ray.publish.publication import Publication, RunFacts
+from synth_ray.publish.manifest_facts import RunFacts
+from synth_ray.publish.publication import Publication
 from synth_ray.publish.publisher import Publisher
+from synth_ray.records import Request
 from synth_ray.route.fence import Fence, hold_lease, refuse_unconditional_store
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
@@ -39,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run came to. `stopped` is empty when it reached its end."""
+    """The outcome of a run. `stopped` is empty when it reached its end."""
 
     prefix: str
     manifest: dict[str, Any]
@@ -54,7 +58,7 @@ def run_job(
     extend: bool = False,
     retry_failed: bool = False,
 ) -> Result:
-    """Run the job, or go on where an earlier run of it stopped. See `synth_ray.run`."""
+    """Run the job, or resume an earlier run of it. See `synth_ray.run`."""
     storage = open_output(job.output)
     refuse_unconditional_store(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
@@ -83,41 +87,46 @@ class _Run:
         job, storage = self._job, self._storage
         keys = job.keys_that_change("ask") | job.keys_that_change("stage")
         self._ledger.pin_job({"ask_digest": self._prepared.ask_digest, "keys": keys})
-        plans = open_schedule(job, self._prepared, storage, extend=extend, retry_failed=retry_failed)
+        schedule = open_schedule(job, self._prepared, storage, extend=extend, retry_failed=retry_failed)
         self._ledger.sweep(now=time.time())
         replaces = manifest_etag(storage)
         write_unfinished_card(storage, name=job.name)
         self._journalled = self._forget_committed(self._ledger.commits())
         self._costs = CostRecords(storage)
         pool = make_pool(job)
-        with self._publication.open_publisher(plans, shards=pool.shards) as publisher:
-            driver = self._driver(plans, pool, publisher, watch)
+        with self._publication.open_publisher(schedule, shards=pool.shards) as publisher:
+            driver = self._driver(schedule, pool, publisher, watch)
             self._fence.on_lost = driver.stop
             with _stopped_by_signals(driver.stop):
                 driver.run()
             self._fence.check()
-            driver.stop(plans.shortfall())
-            manifest = self._publication.manifest(plans, self._run_facts(driver), stopped=driver.stop_reason)
+            driver.stop(schedule.shortfall())
+            manifest = self._publication.manifest(schedule, self._run_facts(driver), stopped=driver.stop_reason)
         self._publication.publish(manifest, replaces=replaces)
         self._forget_committed(self._ledger.commits())
         return Result(job.output.path.rstrip("/"), manifest.to_dict(), driver.stop_reason)
 
-    def _driver(self, plans: Schedule, pool: Pool, publisher: Publisher, watch: Callable[[Tally], None]) -> Driver:
-        driver = Driver(
-            self._job,
-            schedule=plans,
+    def _driver(self, schedule: Schedule, pool: Pool, publisher: Publisher, watch: Callable[[Tally], None]) -> Driver:
+        job, clock, costs = self._job, time.monotonic, self._costs
+        spending = Spending(job.budget, clock, earlier=costs.earlier, token_cost_usd=self._token_cost_usd)
+        return Driver(
+            job,
+            schedule=schedule,
             pool=pool,
-            window=Window(size=self._job.plan.window_chunks, staged=self._ledger.commits()),
-            admit=publisher.admit,
-            tally=self._tally,
-            gold_seeds=self._prepared.gold,
-            spending=Spending(self._job.budget, time.monotonic, earlier=self._costs.earlier, token_cost_usd=self._token_cost_usd),
-            read_journal=self._journal_reader(),
-            journalled=self._journalled,
-            before_close=self._publication.save_index,
-            watch=lambda tally: self._on_tick(driver, watch),
+            window=Window(size=job.plan.window_chunks, staged=self._ledger.commits()),
+            hooks=Hooks(
+                admit=publisher.admit,
+                watch=lambda tally: self._on_tick(spending, watch),
+                before_close=self._publication.save_index,
+                extra_requests=self._gold_requests,
+            ),
+            meters=Meters(self._tally, spending, Throughput(job.cluster, clock)),
+            resume=Resume(self._journal_reader(), self._journalled),
         )
-        return driver
+
+    def _gold_requests(self, chunk: int, start: int) -> Sequence[Request]:
+        """The judge is asked about its gold rows beside the first chunk."""
+        return gold_requests(self._prepared.gold, start=start) if chunk == 0 else ()
 
     def _token_cost_usd(self) -> float:
         return (self._costs.earlier["nano_usd"] + self._tally.tokens["nano_usd"]) / 1e9
@@ -131,23 +140,23 @@ class _Run:
             versions=facts["teacher"].versions if facts else {},
         )
 
-    def _on_tick(self, driver: Driver, watch: Callable[[Tally], None]) -> None:
-        self._costs.save_if_due(lambda: driver.spending.facts() | self._tally.tokens)
+    def _on_tick(self, spending: Spending, watch: Callable[[Tally], None]) -> None:
+        self._costs.save_if_due(lambda: spending.facts() | self._tally.tokens)
         watch(self._tally)
 
     def _journal_reader(self) -> Callable[[int], Any]:
-        """What the journal kept of a chunk, of earlier runs or, when a replica is lost, of this one."""
+        """Reads a chunk's journal: of earlier runs or, when a replica is lost, of this one."""
         return lambda chunk: read_journal(self._storage, chunk) if self._job.limits.journal_flush_s else {}
 
     def _forget_committed(self, committed: Any) -> set[int]:
-        """Returns the chunks that are journalled and not committed."""
+        """Delete the journal of committed chunks. Returns the chunks that are journalled and not committed."""
         chunks = set(journalled_chunks(self._storage))
         for chunk in sorted(chunk for chunk in chunks if chunk in committed):
             delete_segments(self._storage, chunk)
         return {chunk for chunk in chunks if chunk not in committed}
 
     def _cost(self, driver: Driver) -> dict[str, Any]:
-        """Of every run of this output; `wall_s` is this run's."""
+        """The cost of every run of this output; `wall_s` is this run's."""
         spent = self._costs.close(driver.spending.facts() | self._tally.tokens)
         usd = spent["usd"] + spent.get("nano_usd", 0) / 1e9
         out = self._tally.committed_tokens["completion"]

@@ -1,7 +1,7 @@
 """Scrub: find personal data and secrets and replace them.
 
 In: a staged table, or any value. Out: the same with findings replaced, counted and, for a value, listed as edits. Law: nothing
-configured is skipped in silence: an engine, model or entity that is absent stops the job before it starts, and a record that
-cannot be scrubbed keeps no text. Scrubbing twice changes nothing. No value reaches a log, an error or an edit. Not: whether a
-row is dropped for another reason (check, admit), nor a promise that nothing was missed (docs/scrubbing.md has the figures).
+that is configured is skipped silently: a missing engine, model or entity stops the job before it starts, and a record that cannot
+be scrubbed loses its text. Scrubbing is idempotent. No value that was found appears in a log, an error or an edit. Not: rejecting
+rows for other reasons (check, admit), nor a guarantee that nothing was missed (docs/scrubbing.md has the figures).
 """

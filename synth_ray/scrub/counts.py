@@ -1,4 +1,4 @@
-"""Findings per entity, for manifest and card."""
+"""Findings per entity, for the manifest and the dataset card."""
 
 from __future__ import annotations
 

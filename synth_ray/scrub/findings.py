@@ -1,4 +1,4 @@
-"""What was found where, and how overlapping findings become spans that can be replaced."""
+"""Findings, and how overlapping findings become disjoint spans to replace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from synth_ray.errors import SynthRayError
 
 
 class Finding(NamedTuple):
-    """Characters [start, end) of a text are an entity, with a score between 0 and 1."""
+    """Characters [start, end) of a text are this entity, with a score between 0 and 1."""
 
     entity: str
     start: int
@@ -18,7 +18,7 @@ class Finding(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Characters [start, end) of a text are replaced as this entity. Spans of a text are disjoint and in order."""
+    """Characters [start, end) of a text are to be replaced as this entity. The spans of a text are disjoint and in order."""
 
     start: int
     end: int
@@ -26,20 +26,20 @@ class Span(NamedTuple):
 
 
 class ScrubFailed(SynthRayError):
-    """A record could not be scrubbed. The message holds the kind of failure and lengths, never a value."""
+    """A record could not be scrubbed. The message has the kind of failure and lengths, never a value."""
 
 
 class Finder(Protocol):
-    """What looks for entities.
+    """Finds entities in texts.
 
-    Law: findings depend on the text alone. `until` is a reading of `time.monotonic` after which a finder raises TimeoutError
-    as soon as it can; no exception may be taken for "nothing found".
+    Law: findings depend on the text alone. `deadline` is a reading of `time.monotonic`: past it, a finder raises TimeoutError as
+    soon as it can. An error is never reported as "nothing found".
     """
 
     @property
     def entities(self) -> frozenset[str]: ...
 
-    def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]: ...
+    def find(self, texts: Sequence[str], *, deadline: float) -> list[list[Finding]]: ...
 
 
 _FIRST = (
@@ -60,7 +60,9 @@ _RANK = {entity: rank for rank, entity in enumerate(_FIRST)}
 
 
 def spans_of(findings: Iterable[Finding]) -> list[Span]:
-    """The union of overlapping findings, each named after its most telling part, whatever the order they came in."""
+    """Merge overlapping findings, in any order, into spans. A span takes the entity that ranks first in `_FIRST`, then the
+    longest.
+    """
     spans: list[Span] = []
     names: list[tuple[int, int, str]] = []
     for f in sorted(findings, key=lambda f: (f.start, f.end, f.entity)):

@@ -1,4 +1,4 @@
-"""From a job's section to finders that have proved themselves, or a clear error before anything is spent."""
+"""Builds the finders of the job and checks that each entity is found in a sample sentence."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ SELF_TEST_TEXTS = {
     "US_SSN": "My social security number (ssn) is 536-90-4399.",
     "UUID": "The uuid is 550e8400-e29b-41d4-a716-446655440000.",
 }
-"""A text in which each entity must be found before a job may start."""
+"""For each entity, a sample sentence in which it must be found before the job may start."""
 
 
 MIN_KEY_BYTES = 16
 
 
 def build_scrubber(section: Scrub, *, key: str) -> FixpointScrubber:
-    """`key` is the surrogates' key; other replacements need none."""
+    """`key` is the secret key of the surrogates; other replacements need none. Raises JobError or MissingResource."""
     from synth_ray.scrub.detect.patterns import PatternFinder
 
-    make = _replacer_factory(section, key)
+    make_replacer = _replacer_factory(section, key)
     patterns = PatternFinder(section)
     models: list[Finder] = []
     if section.engine != "patterns":
@@ -57,13 +57,13 @@ def build_scrubber(section: Scrub, *, key: str) -> FixpointScrubber:
         models.append(open_names(section))
     finders: list[Finder] = [patterns, *models]
     _refuse_unknown(section, finders)
-    choose = finding_filter(section)
-    _self_test(section, finders, choose)
+    filter_findings = finding_filter(section)
+    _self_test(section, finders, filter_findings)
     return FixpointScrubber(
         finders=[patterns],
         models=models,
-        filter_findings=choose,
-        make_replacer=make,
+        filter_findings=filter_findings,
+        make_replacer=make_replacer,
         protected=[PLACEHOLDER, SURROGATE] if section.replace == "surrogate" else [PLACEHOLDER],
         timeout_s=section.record_timeout_s,
     )
@@ -83,16 +83,16 @@ def _replacer_factory(section: Scrub, key: str) -> ReplacerFactory | None:
 
 
 def finding_filter(section: Scrub) -> FindingFilter:
-    """Keeps findings at or above their threshold whose value is not on the allow list."""
+    """Keeps findings that reach their threshold and whose value is not on the allow list."""
     allowed = frozenset(v.strip().casefold() for v in section.allow)
 
-    def choose(text: str, findings: list[Finding]) -> list[Finding]:
+    def filter_findings(text: str, findings: list[Finding]) -> list[Finding]:
         kept = [f for f in findings if f.score >= section.thresholds.get(f.entity, section.threshold)]
         if allowed:
             kept = [f for f in kept if text[f.start : f.end].strip().casefold() not in allowed]
         return kept
 
-    return choose
+    return filter_findings
 
 
 def _refuse_unknown(section: Scrub, finders: Sequence[Finder]) -> None:
@@ -105,13 +105,13 @@ def _refuse_unknown(section: Scrub, finders: Sequence[Finder]) -> None:
         )
 
 
-def _self_test(section: Scrub, finders: Sequence[Finder], choose: FindingFilter) -> None:
-    """Refuse an engine that does not find what it says it finds."""
+def _self_test(section: Scrub, finders: Sequence[Finder], filter_findings: FindingFilter) -> None:
+    """Raise MissingResource if a wanted entity is not found in its sample sentence."""
     wanted = [*section.wanted(), *(["SECRET"] if section.secrets.find else [])]
-    lost = [e for e in wanted if e in SELF_TEST_TEXTS and not _is_found(e, finders, choose)]
-    if lost:
+    missing = [e for e in wanted if e in SELF_TEST_TEXTS and not _is_found(e, finders, filter_findings)]
+    if missing:
         raise MissingResource(
-            f"scrub: wanted each entity found in a text that holds it, got none of {', '.join(lost)} with engine "
+            f"scrub: wanted each entity found in a text that holds it, got none of {', '.join(missing)} with engine "
             f"'{section.engine}'; lower their thresholds, choose another model, or leave these entities out"
         )
 
@@ -119,7 +119,7 @@ def _self_test(section: Scrub, finders: Sequence[Finder], choose: FindingFilter)
 _SELF_TEST_TIMEOUT_S = 120.0
 
 
-def _is_found(entity: str, finders: Sequence[Finder], choose: FindingFilter) -> bool:
+def _is_found(entity: str, finders: Sequence[Finder], filter_findings: FindingFilter) -> bool:
     text = SELF_TEST_TEXTS[entity]
-    findings = [f for finder in finders for f in finder.find([text], until=time.monotonic() + _SELF_TEST_TIMEOUT_S)[0]]
-    return any(f.entity == entity for f in choose(text, findings))
+    findings = [f for finder in finders for f in finder.find([text], deadline=time.monotonic() + _SELF_TEST_TIMEOUT_S)[0]]
+    return any(f.entity == entity for f in filter_findings(text, findings))

@@ -1,4 +1,4 @@
-"""The scrubber: values and staged tables in, the same without personal data and secrets out."""
+"""The scrubber: replaces personal data and secrets in values and staged tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from synth_ray.scrub.staged import scrubbed_table
 
 @dataclass(frozen=True, slots=True)
 class Scrubbed:
-    """A value without what was found, findings by entity, and where they were. `reason` is set when a row must go."""
+    """A scrubbed value, its findings by entity, and its edits. `reason` is set if the row must be rejected."""
 
     value: Any
     counts: dict[str, int] = field(default_factory=dict)
@@ -29,22 +29,24 @@ class Scrubbed:
 
 
 class Scrubber:
-    """Law: scrubbing twice changes nothing, and what cannot be scrubbed is not passed on."""
+    """Law: scrubbing is idempotent, and the text of a record that cannot be scrubbed is never returned."""
 
     def __init__(self, fixpoint: FixpointScrubber, *, max_findings: int | None = None) -> None:
         self._fixpoint = fixpoint
         self._max_findings = max_findings
 
     def record(self, value: Any) -> Scrubbed:
-        """Scrub every string of a nested value as one record. Raises ScrubFailed, with no value, when it cannot."""
+        """Scrub every string of a nested value as one record. Raises ScrubFailed, whose message has no value, if it cannot be
+        scrubbed.
+        """
         record = self._fixpoint.scrub_all([value])[0]
         if record.failed:
             size = sum(len(leaf.text) for leaf in record.spans)
-            raise ScrubFailed(f"scrub: wanted a record at rest, got one of {size} characters and {record.failed}; leave it out")
+            raise ScrubFailed(f"scrub: {record.failed} in a record of {size} characters; skip it, or report the entity")
         return self._result(record)
 
     def records(self, values: Sequence[Any]) -> list[Scrubbed]:
-        """As `record`, many at once; one that cannot be scrubbed has no value and the reason scrub_failed."""
+        """As `record`, for many. One that cannot be scrubbed has value None and the reason scrub_failed."""
         return [
             Scrubbed(None, reason=Reason.SCRUB_FAILED) if record.failed else self._result(record)
             for record in self._fixpoint.scrub_all(values)
@@ -52,13 +54,14 @@ class Scrubber:
 
     def _result(self, record: ScrubState) -> Scrubbed:
         edits: list[Edit] = []
-        new = rebuild(record.value, _recording_edits(record, edits)) if record.counts else record.value
+        new = rebuild(record.value, _recording_replace(record, edits)) if record.counts else record.value
         return Scrubbed(new, record.counts, edits, Reason.TOO_MUCH_PII if self._exceeds_limit(record) else None)
 
     def table(self, staged: pa.Table) -> pa.Table:
-        """Scrub `messages`, `prompt`, `completion` and `fields` of each row as one record, and count into `pii`.
+        """Scrub `messages`, `prompt`, `completion` and `fields` of each row as one record, and add its findings to `pii`.
 
-        A row over the limit gets the reason too_much_pii; one that cannot be scrubbed gets scrub_failed and loses its text.
+        A row with more than `max_findings` findings gets the reason too_much_pii; one that cannot be scrubbed gets scrub_failed
+        and loses its text.
         """
         return scrubbed_table(staged, scrub_all=self._fixpoint.scrub_all, exceeds_limit=self._exceeds_limit)
 
@@ -66,7 +69,7 @@ class Scrubber:
         return self._max_findings is not None and sum(record.counts.values()) > self._max_findings
 
 
-def _recording_edits(record: ScrubState, edits: list[Edit]) -> Any:
+def _recording_replace(record: ScrubState, edits: list[Edit]) -> Any:
     def replace(leaf: Leaf, path: Path) -> str:
         now = record.replaced.get(leaf)
         if now is None:
@@ -79,12 +82,12 @@ def _recording_edits(record: ScrubState, edits: list[Edit]) -> Any:
 
 
 def open_scrubber(section: Scrub, *, environment: Mapping[str, str] = os.environ) -> Scrubber:
-    """The scrubber of a job, tried on known values.
+    """The scrubber of a job, after a self-test on sample sentences.
 
-    Raises JobError before anything is spent when an entity, engine, model, rule or key is wrong or not there, or when a
-    known value is not found. Nothing is ever fetched. Of the environment it reads the surrogates' key alone.
+    Raises JobError, or MissingResource, before any work is done if an entity, engine, model, rule or key is wrong or missing, or
+    an entity is not found in its sample. Nothing is ever downloaded. Of the environment, only the surrogates' key is read.
     """
     from synth_ray.scrub.opening import build_scrubber
 
-    settler = build_scrubber(section, key=environment.get(section.key_env, ""))
-    return Scrubber(settler, max_findings=section.max_findings)
+    fixpoint = build_scrubber(section, key=environment.get(section.key_env, ""))
+    return Scrubber(fixpoint, max_findings=section.max_findings)

@@ -1,4 +1,4 @@
-"""Seeds without personal data: what a teacher on another's machine is shown."""
+"""Seeds without personal data, for a teacher that runs on another machine."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ _BATCH = 256
 
 
 def scrubbed_seeds(seeds: Iterable[Seed], *, scrubber: Scrubber, refuse: Refuse) -> Iterator[Seed]:
-    """The seeds with every string of their fields scrubbed, in their order.
+    """The seeds with every string of their fields scrubbed, in the same order.
 
-    Law: a changed seed has the id of what it became, so that the ask digest pins what the teacher was shown. One that cannot
-    be scrubbed, holds too much, or became another seed of these is refused with its reason, and never passed on.
+    Law: the id of a changed seed is a digest of its new fields, so that the ask digest covers what the teacher sees. A seed that
+    cannot be scrubbed, has too many findings, or becomes equal to an earlier seed is passed to `refuse` with its reason, and not
+    returned.
     """
-    left, seen = iter(seeds), set[str]()
-    while batch := list(islice(left, _BATCH)):
-        for seed, done in zip(batch, scrubber.records([seed.fields for seed in batch]), strict=True):
-            if done.reason is not None:
-                refuse(done.reason, seed)
+    remaining, seen = iter(seeds), set[str]()
+    while batch := list(islice(remaining, _BATCH)):
+        for seed, result in zip(batch, scrubber.records([seed.fields for seed in batch]), strict=True):
+            if result.reason is not None:
+                refuse(result.reason, seed)
                 continue
-            became = replace(seed, fields=done.value, id=_id(done.value)) if done.counts else seed
-            if became.id in seen:
+            scrubbed = replace(seed, fields=result.value, id=_id(result.value)) if result.counts else seed
+            if scrubbed.id in seen:
                 refuse(Reason.DUPLICATE_SEED, seed)
                 continue
-            seen.add(became.id)
-            yield became
+            seen.add(scrubbed.id)
+            yield scrubbed
 
 
 def _id(fields: object) -> str:

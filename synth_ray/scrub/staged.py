@@ -1,4 +1,4 @@
-"""Staged rows as records, and records back as staged rows. Rows in which nothing was found are not touched."""
+"""Scrubs the rows of a staged table as records. Rows without findings are not changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHANGED = (*_TEXT, "logprobs", "reason", "detail", "flags", "pii")
 def scrubbed_table(
     staged: pa.Table, *, scrub_all: Callable[[Sequence[Any]], list[ScrubState]], exceeds_limit: Callable[[ScrubState], bool]
 ) -> pa.Table:
-    """The table with the text of each row at rest. Counts are added to those a row already has."""
+    """The table with the text of each row scrubbed. Counts are added to those a row already has."""
     columns = {name: staged[name].to_pylist() for name in _TEXT}
     records = scrub_all([_value(*row) for row in zip(*columns.values(), strict=True)])
     dirty = {i: r for i, r in enumerate(records) if r.failed or r.counts}
@@ -42,7 +42,7 @@ def scrubbed_table(
 
 
 def _value(messages: list[dict[str, str]] | None, prompt: str | None, completion: str | None, fields: str | None) -> list[Any]:
-    """A row's strings as one nested value. Roles are not text."""
+    """The strings of a row as one nested value. Roles are not text."""
     contents = [m["content"] for m in messages or ()]
     return [contents, prompt, completion, _parsed(fields)]
 
@@ -63,7 +63,7 @@ def _write(columns: dict[str, list[Any]], i: int, record: ScrubState, *, exceeds
         columns["messages"][i] = [{**m, "content": new} for m, new in zip(old, contents, strict=True)]
     columns["prompt"][i], columns["completion"][i] = prompt, completion
     if (completion, fields) != (record.value[2], record.value[3]):
-        columns["logprobs"][i] = None  # they spell, token by token, what was just replaced
+        columns["logprobs"][i] = None  # they contain, token by token, the text that was replaced
     if fields is not None and fields != record.value[3]:
         columns["fields"][i] = fields if isinstance(record.value[3], str) else canonical_json(fields).decode()
     counts = dict(columns["pii"][i] or ())
@@ -83,7 +83,7 @@ def _replace_from(record: ScrubState) -> Callable[[Leaf, Path], str]:
 
 
 def _quarantine(columns: dict[str, list[Any]], i: int, record: ScrubState) -> None:
-    """Nothing of the text stays: its lengths do, in `detail`."""
+    """Drop all text of the row, and record its lengths in `detail`."""
     messages = columns["messages"][i] or ()
     lengths = {
         "messages": sum(len(m["content"] or "") for m in messages),
@@ -96,7 +96,7 @@ def _quarantine(columns: dict[str, list[Any]], i: int, record: ScrubState) -> No
 
 
 def _flag(columns: dict[str, list[Any]], i: int, reason: Reason, detail: str) -> None:
-    """The first reason of a row stays its reason; every reason is a flag."""
+    """Add a flag. The row keeps its first reason."""
     flags = columns["flags"][i] or []
     columns["flags"][i] = flags if reason.value in flags else [*flags, reason.value]
     if columns["reason"][i] is None:

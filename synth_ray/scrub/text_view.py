@@ -1,4 +1,4 @@
-"""A text being read: where in it something can be, worked out once for all that look."""
+"""A text with indexes shared by all detectors: UTF-8 bytes, offsets, and windows in which a match is possible."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _TRIGGERS = {
     "wallet": re.compile(r"(?i:bc1|[13])[^\W_]{25}"),
     "at": re.compile(r"(?<=[!#$%&'*+\-/=?^_`{|}~\w])@(?=\w+(?:-+\w+)*\.\w)"),
 }
-"""Where a match can be: each holds such a piece."""
+"""By name, an expression that every match of certain regexes contains: only windows around it need searching."""
 _DELIMITER = re.compile(r"""[\s()<>"']""")
 _DOT = re.compile(r"\.[A-Za-z]")
 
 
 class TextView:
-    """A text and its windows, each worked out when it is first asked for."""
+    """A text with its windows, each computed on first use."""
 
     __slots__ = ("_data", "_starts", "_urls", "_windows", "text")
 
@@ -35,13 +35,13 @@ class TextView:
 
     @property
     def data(self) -> bytes:
-        """The text as UTF-8, a lone surrogate as three bytes."""
+        """The text as UTF-8, with a lone surrogate as three bytes."""
         if self._data is None:
             self._data = self.text.encode("utf-8", "surrogatepass")
         return self._data
 
     def char_offset(self, offset: int) -> int:
-        """The character that begins at a byte of `data`."""
+        """The character offset of a byte offset of `data`."""
         if len(self.data) == len(self.text):
             return offset
         if self._starts is None:
@@ -51,13 +51,15 @@ class TextView:
         return int(self._starts[offset - 1]) if offset else 0
 
     def windows(self, trigger: str) -> Sequence[TextRange]:
-        """The stretches between spaces or newlines that hold the trigger, with one such character on either side."""
+        """The stretches between spaces or newlines that contain the trigger, with the delimiter on either side."""
         if trigger not in self._windows:
             self._windows[trigger] = _windows(self.text, _TRIGGERS[trigger])
         return self._windows[trigger]
 
     def url_windows(self) -> Sequence[TextRange]:
-        """The stretches between characters no URL holds, one of them on either side, that hold a dot before a letter."""
+        """The stretches between characters that no URL contains, with the delimiter on either side, that have a dot before a
+        letter.
+        """
         if self._urls is None:
             self._urls = _url_windows(self.text)
         return self._urls
@@ -92,7 +94,7 @@ def _url_windows(text: str) -> list[TextRange]:
 
 
 def seconds_left(deadline: float) -> float:
-    """Seconds left until a reading of the monotonic clock. Raises TimeoutError when there are none."""
+    """Seconds until a deadline on `time.monotonic`, at most 3600. Raises TimeoutError if it has passed."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError

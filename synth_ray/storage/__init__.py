@@ -1,8 +1,8 @@
-"""Storage: the only door to files, on a disk or in a bucket.
+"""Storage: the only access to files, on a disk or in a bucket.
 
-In: bytes and a path relative to one root. Out: the same bytes, or an error that says what to do next. Law: an object is
-visible whole or not at all; `create` and `swap` let exactly one of two writers win; a fault that may pass is retried
-within a budget. Not: what the bytes mean; any credential, which only the standard AWS chain knows.
+In: bytes and a path relative to one root. Out: the same bytes, or an error that says what to do next. Law: an object is visible
+whole or not at all; of two writers that `create` or `swap`, exactly one wins; a transient fault is retried within a time budget.
+Not: the meaning of the bytes; credentials, which come only from the standard AWS chain.
 """
 
 from synth_ray.storage.address import open_file, open_storage, split_url

@@ -1,4 +1,4 @@
-"""From an address to the store or the file it names."""
+"""Opens the store or the file at an address."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _local(path: str) -> str:
 
 
 def validate_endpoint(endpoint_url: str | None) -> str | None:
-    """The endpoint, if it is http(s) without a user or password in it. Raises StorageError."""
+    """The endpoint, if it is an http(s) URL without user or password. Raises StorageError."""
     if endpoint_url is None:
         return None
     parts = urlsplit(endpoint_url)
@@ -62,10 +62,10 @@ def open_storage(
     retry: Retry | None = None,
     timeout_s: float = 60.0,
 ) -> Storage:
-    """The store at a local path or s3://bucket/prefix; nothing is touched yet.
+    """The store at a local path or s3://bucket/prefix. Sends no request and creates nothing.
 
-    `single_writer` is the caller's word that nobody else writes here: conditions are then checked before a write rather
-    than enforced by it, which a store without conditional writes can do.
+    `single_writer` promises that nobody else writes here: conditions are then checked before a write instead of enforced by it,
+    for stores without conditional writes.
     """
     scheme, bucket, path = split_url(url)
     if scheme == "file":
@@ -77,7 +77,7 @@ def open_storage(
 
 
 def open_file(url: str, *, endpoint_url: str | None = None, region: str | None = None) -> Any:
-    """A seekable binary file at a local path or an s3:// address. Raises NotThere, StorageError."""
+    """A seekable binary file at a local path or an s3:// address. Raises ObjectNotFound, StorageError."""
     scheme, bucket, path = split_url(url)
     if scheme == "file":
         place = Path(path)

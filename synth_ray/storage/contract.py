@@ -1,4 +1,4 @@
-"""What every store can do, and which paths it takes."""
+"""The interface of every store, and the paths it accepts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from synth_ray.errors import StorageError
 
 RESERVED = ".tmp"
-"""The one name at a root that no object may have: unfinished local writes lie there."""
+"""The one name at the root that no object may have: unfinished local writes are under it."""
 
 _MAX_PATH_BYTES = 900
 
@@ -25,7 +25,7 @@ class Entry:
 
 
 class Upload(Protocol):
-    """A large object on its way. Nothing of it is visible before its block ends without an exception."""
+    """An open upload of a large object. The object is visible only after its block has ended without an exception."""
 
     closed: bool
 
@@ -37,9 +37,9 @@ class Upload(Protocol):
 
 
 class Storage(Protocol):
-    """Objects under one root, by '/'-separated relative path.
+    """Objects under one root, by relative path with '/' between names.
 
-    Raises NotThere for an object that is not there, Conflict where a condition did not hold, StorageError for the rest.
+    Raises ObjectNotFound for a missing object, Conflict where a condition did not hold, StorageError for everything else.
     """
 
     url: str
@@ -51,52 +51,52 @@ class Storage(Protocol):
         ...
 
     def open_input(self, path: str) -> Any:
-        """A seekable pyarrow file. It fails rather than mix two versions of an object that was replaced meanwhile."""
+        """A seekable pyarrow file. If the object is replaced meanwhile, reading fails instead of mixing two versions."""
         ...
 
     def write(self, path: str, data: bytes) -> None:
-        """Put the object, replacing what was there; a reader sees the old bytes or the new."""
+        """Put the object, replacing any older version; a reader sees the old bytes or the new ones."""
         ...
 
     def create(self, path: str, data: bytes) -> str:
-        """Put the object and return its etag; Conflict if one is there. Of two racing writers exactly one wins."""
+        """Put the object and return its etag. Raises Conflict if it exists: of two concurrent writers exactly one wins."""
         ...
 
     def swap(self, path: str, data: bytes, etag: str) -> str:
-        """Replace the version `etag` and return the new etag; Conflict if it is no longer that version."""
+        """Replace the version `etag` and return the new etag. Raises Conflict if that is no longer the current version."""
         ...
 
     def etag(self, path: str) -> str: ...
 
     def read_with_etag(self, path: str) -> tuple[bytes, str]:
-        """The bytes and the etag of one and the same version."""
+        """The bytes and the etag of the same version."""
         ...
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Objects whose path begins with `prefix`, in the order of their UTF-8 bytes."""
+        """Objects whose path begins with `prefix`, sorted by the path's UTF-8 bytes."""
         ...
 
     def exists(self, path: str) -> bool: ...
 
     def delete(self, path: str) -> None:
-        """Remove the object; nothing happens when it is not there."""
+        """Remove the object; a missing one is no error."""
         ...
 
     def upload(self, path: str) -> AbstractContextManager[Upload]:
-        """Write a large object as a stream; an exception inside the block leaves nothing behind."""
+        """Write a large object as a stream; an exception inside the block discards it."""
         ...
 
     def sweep_uploads(self, *, older_than_s: float) -> int:
-        """Remove what uploads that died left behind; returns how many."""
+        """Remove what crashed uploads left behind; returns how many."""
         ...
 
     def probe_conditional(self) -> bool:
-        """Whether `create` and `swap` are enforced here: tried, not assumed."""
+        """Whether this store enforces `create` and `swap`, found by trying them."""
         ...
 
 
 def validate_path(path: str) -> str:
-    """The path, if it stays under the root and means the same on a disk and in a bucket. Raises StorageError."""
+    """The path, if it stays under the root and is valid both on a disk and in a bucket. Raises StorageError."""
     if _is_safe(path):
         return path
     raise StorageError(
@@ -106,7 +106,7 @@ def validate_path(path: str) -> str:
 
 
 def validate_prefix(prefix: str) -> str:
-    """A prefix is a path that may end in '/' or be empty. Raises StorageError."""
+    """The prefix: a path that may end in '/' or be empty. Raises StorageError."""
     if prefix:
         validate_path(prefix[:-1] if prefix.endswith("/") else prefix)
     return prefix

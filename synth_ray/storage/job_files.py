@@ -1,4 +1,4 @@
-"""Where a job's seeds, output and journal are: the stores its sections name."""
+"""Opens the stores and files that a job's sections name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synth_ray.storage import Storage, open_file, open_storage, split_url
 
 
 def open_output(output: Output) -> Storage:
-    """The store under the job's output prefix. Credentials come from the standard AWS chain alone."""
+    """The store at the job's output prefix. Credentials come from the standard AWS chain alone."""
     return open_storage(
         output.path,
         endpoint_url=output.endpoint_url,
@@ -23,7 +23,7 @@ def open_output(output: Output) -> Storage:
 
 
 def files_at(path: str, **where: Any) -> list[str]:
-    """The files a path or glob names, in order. Raises JobError when there are none."""
+    """The files that a path or glob matches, in order. Raises JobError when a glob matches none."""
     scheme, bucket, key = split_url(path)
     if not glob.has_magic(path):
         return [path]
@@ -40,13 +40,13 @@ def files_at(path: str, **where: Any) -> list[str]:
 
 
 def _plain_start(key: str) -> list[str]:
-    """The leading folders of a glob that have no magic in them."""
+    """The leading folders of a glob that contain no wildcard."""
     parts = key.split("/")
     return parts[: next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)]
 
 
 def open_input(path: str, **where: Any) -> BinaryIO:
-    """A seekable binary file to read, buffered, so that it can be read by lines."""
+    """A seekable, buffered binary file, which can be read line by line. Raises JobError."""
     try:
         return cast(BinaryIO, io.BufferedReader(open_file(path, **where), 1 << 20))
     except StorageError as error:

@@ -1,4 +1,4 @@
-"""Objects as files under a folder."""
+"""Objects as files in a folder."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _NOT_FOUND = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class LocalStorage:
-    """See `contract.Storage`. Every name that appears is fsynced into its folder.
+    """See `contract.Storage`. Every new name is fsynced into its folder.
 
-    A write is a temporary file, fsync and a rename. `create` is a hard link, which lets one of two racing writers win;
-    `swap` compares under a lock. Unenforced, `create` does so too, for filesystems without hard links.
+    A write goes to a temporary file, which is fsynced and renamed. `create` makes a hard link, so that of two concurrent writers
+    one wins; `swap` compares under a lock. With `enforced=False`, `create` compares under the lock too, for filesystems without
+    hard links.
     """
 
     def __init__(self, root: str | Path, *, enforced: bool = True) -> None:
@@ -48,7 +49,7 @@ class LocalStorage:
 
     def open_input(self, path: str) -> Any:
         with self._translating_errors(path):
-            if not self.exists(path):  # pyarrow's own error for this has no errno
+            if not self.exists(path):  # pyarrow's own error has no errno
                 raise FileNotFoundError
             return pa.OSFile(str(self._place(path)), "rb")
 
@@ -107,7 +108,7 @@ class LocalStorage:
         oldest = time.time() - older_than_s
         swept = 0
         for file in (self._root / RESERVED).glob("*.part"):
-            with suppress(FileNotFoundError):  # its own writer may have just finished it
+            with suppress(FileNotFoundError):  # its writer may have just finished it
                 if file.stat().st_mtime <= oldest:
                     file.unlink()
                     swept += 1
@@ -133,7 +134,7 @@ class LocalStorage:
 
     @contextmanager
     def _temporary(self, path: str) -> Iterator[IO[bytes]]:
-        """A file that disappears unless it was renamed. Its folder is outside every glob a reader would use."""
+        """A temporary file, removed at the end unless it was renamed. Its folder is outside every reader's glob."""
         validate_path(path)
         folder = self._root / RESERVED
         _make_folder(folder)
@@ -141,7 +142,7 @@ class LocalStorage:
         try:
             yield file
         finally:
-            with suppress(OSError):  # closing flushes, and a full disk has already been reported
+            with suppress(OSError):  # close flushes, and a full disk has already been reported
                 file.close()
             with suppress(FileNotFoundError):
                 os.unlink(file.name)
@@ -172,7 +173,7 @@ class LocalStorage:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Held by one thread of one process; the kernel gives it back when the process dies."""
+        """One thread of one process at a time; the kernel releases the lock when the process dies."""
         folder = self._root / RESERVED
         _make_folder(folder)
         with (folder / "lock").open("ab") as file:
@@ -204,7 +205,7 @@ class LocalUpload:
             return self._file.write(data)
 
     def flush(self) -> None:
-        """Nothing to do: publishing syncs."""
+        """Nothing to do: publishing fsyncs the file."""
 
     def tell(self) -> int:
         return self._file.tell()
@@ -239,7 +240,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder so that it survives a power cut: its name must reach the disk too."""
+    """Make a folder that survives a power cut: its parent folder is fsynced too."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)
@@ -249,7 +250,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _walk(folder: Path, prefix: str, start: str) -> Iterator[Entry]:
-    """Files under a folder in the order a bucket lists them: 'a-b' comes before 'a/b'."""
+    """Files under a folder, in the order in which a bucket lists them: 'a-b' before 'a/b'."""
     if not folder.is_dir():
         return
     entries = [(e.name + "/" if e.is_dir() else e.name, e) for e in os.scandir(folder) if e.name.startswith(start)]
@@ -259,6 +260,6 @@ def _walk(folder: Path, prefix: str, start: str) -> Iterator[Entry]:
         if entry.is_dir():
             yield from _walk(folder / entry.name, prefix + name, "")
             continue
-        with suppress(FileNotFoundError):  # a file may go while it is listed
+        with suppress(FileNotFoundError):  # a file may be deleted while the folder is listed
             status = entry.stat()
             yield Entry(prefix + name, status.st_size, status.st_mtime)

@@ -1,4 +1,4 @@
-"""How long a store that misbehaves is borne with."""
+"""How long requests to a failing store are retried."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ T = TypeVar("T")
 
 
 class Transient(Exception):
-    """A fault that may pass: a busy server, a reset, a torn answer. Its text holds no secret and no data."""
+    """A fault that may pass: a busy server, a connection reset, a truncated response. Its text has no secret and no data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again after a transient fault, until `budget_s` seconds have gone by since the first try.
+    """Retry after a transient fault, until `budget_s` seconds have passed since the first try.
 
-    The wait before try n is uniform in [0, min(longest_s, first_s * 2^n)], so that many workers do not come back at
-    once: "full jitter", https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
+    The wait before retry n is uniform in [0, min(longest_s, first_s * 2^n)], so that many workers do not retry at the same
+    moment: "full jitter", https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
     """
 
     budget_s: float = 120.0
@@ -36,15 +36,15 @@ class Retry:
     uniform: Callable[[float, float], float] = random.uniform
 
     def call(self, act: Callable[[int], T], *, what: str) -> T:
-        """`act(attempt)`, attempt counted from 0, until it raises no Transient. Raises StorageError past the budget."""
-        began = self.clock()
+        """Call `act(attempt)`, attempt counted from 0, until it raises no Transient. Raises StorageError past the budget."""
+        start = self.clock()
         attempt = 0
         while True:
             try:
                 return act(attempt)
             except Transient as fault:
                 wait = self.uniform(0.0, min(self.longest_s, self.first_s * 2.0 ** min(attempt, 30)))
-                if self.clock() - began + wait > self.budget_s:
+                if self.clock() - start + wait > self.budget_s:
                     raise StorageError(
                         f"{what}: wanted an answer within {self.budget_s:g} s, got {attempt + 1} failed tries, the "
                         f"last: {fault}; see that the store is up and not throttled, then run the same command again"

@@ -1,7 +1,7 @@
 """Objects in an S3 bucket, under a prefix.
 
-boto3 does every request, reads too: an output stream of pyarrow publishes what was written so far when it breaks, and
-one client means one credential chain, one retry policy and one place where errors are cleaned of secrets.
+boto3 makes every request, reads included. pyarrow's output stream would publish an incomplete object when a write fails; and one
+client means one credential chain, one retry policy and one place where secrets are removed from errors.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from synth_ray.storage.s3_stream import WRITE_ID, RangeFile, S3Upload, unquoted_
 
 T = TypeVar("T")
 
-_READ_BYTES = 4 * 2**20  # one request of a file read in order: its waiting is small beside its transfer
+_READ_BYTES = 4 * 2**20  # one request of a sequential read: large enough that its latency is small beside its transfer time
 
 
 def client_for(endpoint_url: str | None, region: str | None, timeout_s: float) -> Any:
-    """A client with the standard AWS credential chain, and no retries of its own: those are `Retry`'s."""
+    """A client with the standard AWS credential chain. It makes no retries of its own: `Retry` does."""
     client = _client(endpoint_url, region, timeout_s)
-    # The AWS chain may name another store too, so what counts is where the client goes, not what it was told.
+    # The AWS chain may name another store too, so look at the host the client uses, not at `endpoint_url`.
     host = urlsplit(client.meta.endpoint_url).hostname or ""
     return client if host.endswith(_AWS_DOMAINS) else _client(endpoint_url, region, timeout_s, **_FOR_ANY_STORE)
 
@@ -50,7 +50,7 @@ def _client(endpoint_url: str | None, region: str | None, timeout_s: float, **op
 
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn")
 _FOR_ANY_STORE = {
-    # Other stores may refuse the newer checksum headers, and answer to a path rather than to a host name.
+    # Other stores may refuse the newer checksum headers, and the bucket as part of the host name.
     "s3": {"addressing_style": "path"},
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
@@ -58,10 +58,10 @@ _FOR_ANY_STORE = {
 
 
 class S3Storage:
-    """See `contract.Storage`. Conditions are `If-None-Match: *` and `If-Match`; unenforced, a look before the write.
+    """See `contract.Storage`. Conditions are `If-None-Match: *` and `If-Match`; with `enforced=False`, a check before the write.
 
-    A write whose answer was lost is tried again, and the second try may meet the first: each write carries an id of its
-    own in the object's metadata, so that a writer knows its own object from a rival's.
+    A write whose response was lost is retried, and the retry may meet the object of the first try. Each write therefore puts an
+    id of its own into the object's metadata, by which a writer recognises its own object.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class S3Storage:
                 return False
             return store.swap(path, b"4", etag) != etag
         except (Conflict, Unsupported):
-            return False  # it refuses a condition that holds, or all conditions
+            return False  # the store refuses a condition that holds, or all conditions
         finally:
             self.delete(path)
 
@@ -241,7 +241,7 @@ def _refused(write: Callable[[], Any]) -> bool:
 
 
 def _body(answer: Any) -> bytes:
-    """The whole body, or Transient when fewer bytes came than were promised."""
+    """The whole body. Raises Transient when it is shorter than its Content-Length."""
     with answer["Body"] as body:
         data: bytes = body.read()
     if len(data) != answer["ContentLength"]:

@@ -1,4 +1,4 @@
-"""What an S3 failure means, said without its text: a server's message may quote keys and signatures."""
+"""Translates S3 errors without quoting them: a server's message may contain keys and signatures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from synth_ray.storage.retry import Transient
 _NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
 _CONDITION_FAILED = {"412", "PreconditionFailed"}
 _BUSY = {
-    "ConditionalRequestConflict",  # two conditional writes met: one of them won, ask again which
+    "ConditionalRequestConflict",  # two conditional writes met: one of them won, so try again to see which
     "InternalError",
     "OperationAborted",
     "RequestLimitExceeded",
@@ -25,7 +25,7 @@ _BUSY = {
 }
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
 _UNKNOWN_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthorizationHeaderMalformed", "401"}
-_BARE = {"400"}  # all that S3 says to a HEAD with bad credentials, for a HEAD has no body
+_BARE = {"400"}  # S3's answer to a HEAD with bad credentials: a response to HEAD has no body with details
 _DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem"}
 _ADVICE = {
     "expired": "credentials that expired; renew them, then run the same command: it goes on where it stopped",
@@ -53,11 +53,11 @@ _RETRYABLE = (
 
 
 class PastTheEnd(ObjectNotFound):
-    """A range that begins where the object ends."""
+    """A range that begins at or behind the end of the object."""
 
 
 class Unsupported(StorageError):
-    """The store knows no such request."""
+    """The store does not support this request."""
 
 
 def truncated_read(got: int, wanted: int) -> Transient:
@@ -65,7 +65,7 @@ def truncated_read(got: int, wanted: int) -> Transient:
 
 
 def translate_error(error: Exception, name: str) -> Exception:
-    """The error to raise in its place: Transient, one of ours, or, for a fault of this program, the error itself."""
+    """The error to raise instead: Transient, one of ours, or, for a bug in this program, the error itself."""
     if isinstance(error, boto.ClientError):
         return _of_server(error, name)
     if isinstance(error, (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)):

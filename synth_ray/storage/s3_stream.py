@@ -1,4 +1,4 @@
-"""Large objects, out and in: a multipart upload that shows nothing until it is whole, and a file over ranged reads."""
+"""Large objects: a multipart upload, invisible until it is complete, and a file over ranged reads."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from synth_ray.errors import StorageError
 log = logging.getLogger(__name__)
 
 PART_BYTES = 16 * 2**20
-"""Size of an upload's parts: 10,000 of them, the most S3 takes, hold 160 GB."""
+"""Size of an upload's parts: 10,000 of them, S3's maximum, make 160 GB."""
 
 WRITE_ID = "synth-ray-write"
-"""The metadata key of the id each write gives its object."""
+"""Metadata key for the id of the write that made an object."""
 
 
 def unquoted_etag(answer: Any) -> str:
-    """An etag without quotes: AWS takes both forms in If-Match, some stores only this one."""
+    """The etag without quotes: AWS accepts both forms in If-Match, some stores only this one."""
     return str(answer["ETag"]).strip('"')
 
 
 class S3Upload:
-    """See `contract.Upload`. One part is in memory; an object of one part is a plain put."""
+    """See `contract.Upload`. One part is in memory; an object of less than one part is a plain PUT."""
 
     def __init__(self, client: Any, where: dict[str, str], call: Callable[[Callable[[int], Any]], Any]) -> None:
         self._client = client
@@ -49,18 +49,18 @@ class S3Upload:
         return size
 
     def flush(self) -> None:
-        """Nothing to do: parts go when they are full."""
+        """Nothing to do: a part is sent when it is full."""
 
     def tell(self) -> int:
         return self._sent + len(self._buffer)
 
     def _send(self, part: bytes) -> None:
         if not self._id:
-            begun = self._call(lambda _: self._client.create_multipart_upload(**self._where, Metadata=self._metadata))
-            self._id = begun["UploadId"]
+            response = self._call(lambda _: self._client.create_multipart_upload(**self._where, Metadata=self._metadata))
+            self._id = response["UploadId"]
         number = len(self._parts) + 1
-        which = {**self._where, "UploadId": self._id, "PartNumber": number}
-        answer = self._call(lambda _: self._client.upload_part(**which, Body=part))
+        request = {**self._where, "UploadId": self._id, "PartNumber": number}
+        answer = self._call(lambda _: self._client.upload_part(**request, Body=part))
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
         self._sent += len(part)
 
@@ -76,11 +76,11 @@ class S3Upload:
         self._id = ""
 
     def _complete(self, attempt: int) -> None:
-        which = {**self._where, "UploadId": self._id, "MultipartUpload": {"Parts": self._parts}}
+        request = {**self._where, "UploadId": self._id, "MultipartUpload": {"Parts": self._parts}}
         try:
-            self._client.complete_multipart_upload(**which)
+            self._client.complete_multipart_upload(**request)
         except self._client.exceptions.ClientError as error:
-            # A second try finds no upload when the first one's answer was lost: then the object is ours.
+            # The retry finds no upload if the response to the first try was lost: then the object is ours.
             if attempt == 0 or error.response["Error"]["Code"] != "NoSuchUpload" or not self._is_there():
                 raise
 
@@ -89,7 +89,7 @@ class S3Upload:
         return bool(head["Metadata"].get(WRITE_ID) == self._metadata[WRITE_ID])
 
     def abort(self) -> None:
-        """Give the parts back. If even that fails, the first error matters more, and `sweep_uploads` finds them."""
+        """Discard the uploaded parts. A failure is only logged: `sweep_uploads` removes them, and the first error matters."""
         self.closed = True
         if not self._id:
             return
@@ -100,14 +100,14 @@ class S3Upload:
 
 
 class RangeFile(io.RawIOBase):
-    """A seekable file over ranged reads of one version of an object."""
+    """A seekable file over ranged reads of one version of an object. Raises StorageError when the object was replaced."""
 
     def __init__(self, fetch: Callable[[int, int], tuple[bytes, str]], size: int, etag: str, path: str) -> None:
         self._fetch = fetch
         self._size = size
         self._etag = etag
         self._path = path
-        self._at = 0
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -116,20 +116,20 @@ class RangeFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, start + offset)
-        return self._at
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), self._size - self._at)
+        wanted = min(len(buffer), self._size - self._position)
         if wanted <= 0:
             return 0
-        data, etag = self._fetch(self._at, wanted)
+        data, etag = self._fetch(self._position, wanted)
         if etag != self._etag:
             raise StorageError(f"{self._path}: wanted the version opened, got another; it was replaced while read: read again")
         buffer[: len(data)] = data
-        self._at += len(data)
+        self._position += len(data)
         return len(data)

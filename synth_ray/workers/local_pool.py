@@ -116,7 +116,7 @@ class LocalPool:
 
     def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:
         worker = self._workers.get(replica)
-        if worker is not None:  # else it was just lost, and the driver is about to hear of it and ask again
+        if worker is not None:  # otherwise it was just lost: the driver is about to get the event and asks again
             worker.submit(requests, journalled)
 
     def withdraw(self, replica: int, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""The seam to whoever does the work: replicas that ask, workers that stage. Calls never wait; news comes as events."""
+"""The seam to whoever does the work: replicas that ask, stagers that stage. Calls never wait; results arrive as events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from synth_ray.records import Request
 
 @dataclass(frozen=True, slots=True)
 class ReplicaReady:
-    """A replica is up: by role, what it is."""
+    """A replica is up, with the facts of each role."""
 
     replica: int
     facts: Mapping[str, TeacherFacts]
@@ -34,7 +34,7 @@ class ReplicaAnswered:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaReturned:
-    """A replica hands back requests it had not begun, by chunk and position; it will not answer them."""
+    """A replica returns requests it had not started, as (chunk, position); it will not answer them."""
 
     replica: int
     requests: Sequence[tuple[int, int]]
@@ -42,16 +42,16 @@ class ReplicaReturned:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaDraining:
-    """A replica's machine is about to be taken away: it answers what it has begun, and takes nothing more."""
+    """A replica's node is about to go: it finishes what it has started, and takes nothing more."""
 
     replica: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaLost:
-    """A replica is gone, with everything it was asked. `replaced` says whether another is starting.
+    """A replica is gone, with everything it had in flight. `replaced` says whether another is starting.
 
-    `handed_back`: its machine was taken away in order, so nothing it was asked is to blame.
+    `drained`: its node was taken away in order, so no request is suspected.
     """
 
     replica: int
@@ -71,7 +71,7 @@ class ChunkStaged:
 
 @dataclass(frozen=True, slots=True)
 class StageFailed:
-    """Staging broke; the driver may hand the chunk to another worker. `fatal` means no worker could do better."""
+    """Staging failed. `fatal` means no other worker could do better."""
 
     chunk: int
     cause: str
@@ -82,14 +82,14 @@ Event = ReplicaReady | ReplicaAnswered | ReplicaReturned | ReplicaDraining | Rep
 
 
 MAX_ISOLATION_DEATHS = 6
-"""Deaths in a row, without an answer between them, after which a hunt for a request that kills engines excuses no more."""
+"""Consecutive deaths during isolation that do not count against `limits.engine_replacements`."""
 
 
 class Pool(Protocol):
-    """Workers of one run. `open` starts them; replicas announce themselves by TeacherReady.
+    """The workers of one run. `open` starts them; replicas announce themselves by ReplicaReady.
 
-    `stage` is given the answered batches of a whole chunk and what the commit record should say of it. `events`
-    waits until something happened or `wait_s` passed. `close` ends every process the pool started, and no other.
+    `stage` takes the answered batches of a whole chunk and facts for its commit record. `events` waits until something happened
+    or `wait_s` passed. `close` ends every process the pool started, and no other.
     """
 
     def open(self) -> None: ...
@@ -101,25 +101,27 @@ class Pool(Protocol):
     def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None: ...
 
     def withdraw(self, replica: int, limit: int) -> None:
-        """Ask the replica to hand back up to so many requests it has not begun: told by one TeacherReturned, be it empty."""
+        """Ask the replica to return up to `limit` requests it has not started: answered by one ReplicaReturned, which may be
+        empty.
+        """
         ...
 
     def release(self, replica: int) -> None:
-        """End this replica: it holds nothing and nothing is left for it. No event follows."""
+        """End this replica: it has nothing in flight and nothing is left for it. No event follows."""
         ...
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None: ...
 
     def drop_journal(self, chunk: int) -> None:
-        """Tell every replica that the chunk is committed: their journals drop it."""
+        """Tell every replica to drop the journal of a committed chunk."""
         ...
 
     def stage_capacity(self) -> int:
-        """How many more chunks may be handed to `stage` now."""
+        """How many more chunks `stage` takes now."""
         ...
 
     def set_isolating(self, replica: int, *, on: bool) -> None:
-        """Whether this replica is asked requests that are suspected of killing engines: its death then counts less."""
+        """Whether this replica's requests are poison suspects: its death then counts less."""
         ...
 
     def events(self, wait_s: float) -> list[Event]: ...

@@ -17,7 +17,7 @@ from synth_ray.scrub.scrubber import open_scrubber
 
 
 class RowStages:
-    """The stages of one job, over tables of `records.STAGED`. Opening loads what they need and fails if any of it is absent."""
+    """The stages of one job, over tables of `records.STAGED`. Raises MissingResource where something they need is absent."""
 
     def __init__(self, job: Job) -> None:
         recipe = find(job.recipe.name)
@@ -33,7 +33,7 @@ class RowStages:
         return self.scrub_and_fingerprint(self._checker.table(table))
 
     def run_again(self, table: pa.Table) -> pa.Table:
-        """All stages of this job again, from staged text: for a curation whose job stages otherwise than its run did."""
+        """All stages again, from staged text: for a curation whose job stages differently from its run."""
         reasons = [None if reason == Reason.TOO_MUCH_PII else reason for reason in table["reason"].to_pylist()]
         table = _with_columns(table, reason=reasons, flags=[None] * table.num_rows, embedding=[None] * table.num_rows)
         return self._apply_finding_limit(self.run_all(table))

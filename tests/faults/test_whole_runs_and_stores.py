@@ -166,7 +166,8 @@ def test_a_concurrent_reader_sees_only_complete_published_versions(wanted: str, 
     reader.start()
     short = synth_ray.run(job(tmp_path, str(out), plan=PLAN, budget={"max_seconds": 0.6}, models=slow_teacher())).manifest
     complete = synth_ray.run(job(tmp_path, str(out), plan=PLAN)).manifest
-    changed = synth_ray.run(job(tmp_path, str(out), plan=PLAN, dedup={"compares": ["prompt"], "threshold": 0.5})).manifest
+    nearer = {"compares": ["prompt"], "threshold": 0.5, "bands": 21, "rows_per_band": 6}  # the banding of the staged chunks
+    changed = synth_ray.run(job(tmp_path, str(out), plan=PLAN, dedup=nearer)).manifest
     reader.end()
     assert reader.torn == []
     versions = {

@@ -15,7 +15,7 @@ from synth_ray.cli.main import parser
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "synth_ray"
 COMMANDS = {
-    "init": {"folder"},
+    "init": {"folder", "--recipe"},
     "check": {"job", "--set", "--engine", "--address", "--output", "--schema"},
     "plan": {"job", "--set", "--engine", "--address", "--output"},
     "preview": {"job", "--set", "--engine", "--address", "--output", "--rows", "--prompts-only", "--raw"},

@@ -59,7 +59,7 @@ def test_every_column_and_every_key_of_the_manifest_is_explained() -> None:
     layout = (DOCS / "dataset-layout.md").read_text(encoding="utf-8")
     named = {name for line in layout.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1] if "|" in line else "")}
     shape = RowShape(Provenance(Models(teacher=Model(engine="none")), recipe="", ask_digest=""))
-    assert {*shape.refused_schema.names, *Manifest.model_fields} - named == set()
+    assert {*shape.rejected_schema.names, *Manifest.model_fields} - named == set()
 
 
 def test_every_message_of_the_troubleshooting_page_is_one_of_the_program() -> None:

@@ -63,7 +63,7 @@ def test_copies_of_seeds_are_rejected_and_the_disclosure_test_reports_them(tmp_p
     visits(tmp_path / "second")
     leaking = synth_ray.run(job(tmp_path / "second", near_copies)).manifest["disclosure"]
     assert leaking["test"]["p"] < 0.01
-    assert "give shown records away" in (tmp_path / "second" / "out" / "README.md").read_text()
+    assert "disclose records that the teacher was shown" in (tmp_path / "second" / "out" / "README.md").read_text()
     assert "nearer to shown" in (tmp_path / "second" / "out" / "report.html").read_text()
 
 

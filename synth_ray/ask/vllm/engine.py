@@ -1,7 +1,7 @@
-"""vLLM's in-process engine, stepped by whoever calls. The only file that imports vLLM.
+"""vLLM's in-process engine, stepped by its caller. The only file that imports vLLM.
 
-It starts in seconds where vLLM's multi-process one takes half a minute (docs/decisions/0001); which process this is, and who
-steps it, `engine_host` says.
+It starts in seconds where vLLM's multi-process engine takes half a minute (docs/decisions/0001). `host` decides which process it
+runs in, `loop` steps it. vLLM's internals that are used are listed in `internals`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "TOKENIZERS_PARALLELISM": "false",
-    "VLLM_RAISE_ON_LOGIT_NANS": "1",  # a guide makes a valid answer even of NaN: a broken model must die, not fill a dataset
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB, on the CPU alone: without it the engine asks for 92 % of the machine's memory
+    # with guided decoding even NaN logits give a valid answer: a broken model must die, not fill a dataset
+    "VLLM_RAISE_ON_LOGIT_NANS": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB, CPU only: by default the engine asks for 92 % of the machine's memory
 }
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """One ask as an engine takes it. `sampling` are keys of vLLM's SamplingParams, with `n` and `max_tokens` among them."""
+    """One ask in the engine's terms. `sampling` holds keys of vLLM's SamplingParams, `n` and `max_tokens` among them."""
 
     tokens: list[int]
     sampling: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +50,9 @@ class EngineRequest:
 
     @property
     def engine_detokenizes(self) -> bool:
-        """Stop strings are looked for in the text as it grows, and log-probabilities spell each token."""
+        """The engine must detokenize where it searches for stop strings or reports log-probabilities; else the asking process
+        does.
+        """
         return any(self.sampling.get(name) is not None for name in ("stop", "logprobs", "prompt_logprobs"))
 
 
@@ -57,9 +60,9 @@ class VllmEngine:
     """One engine. A step that raises leaves it unusable."""
 
     def __init__(self, model: Model, adapters: Sequence[str] = ()) -> None:
-        """Starts it, which may take minutes. Raises Absent, JobError or TeacherError."""
+        """Start the engine, which may take minutes. Raises MissingResource, JobError or TeacherError."""
         set_vllm_environment()
-        # Whatever the environment says: killed in a process of its own, the engine would leave `step` waiting for ever.
+        # Overrides the environment: in a process of its own the engine core could be killed, and `step` would wait for ever.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         self._model, self._adapters = model, list(adapters)
         self._engine = _start(_engine_args(model, adapters), model)
@@ -83,7 +86,7 @@ class VllmEngine:
         )
 
     def tokenizer_args(self) -> dict[str, Any]:
-        """What `tokenizer_of` makes the engine's own tokenizer of, in whichever process."""
+        """Arguments with which `load_tokenizer` makes the engine's own tokenizer in any process."""
         config = self._engine.vllm_config.model_config
         return {
             "tokenizer_name": config.tokenizer,
@@ -93,7 +96,7 @@ class VllmEngine:
         }
 
     def begin(self) -> None:
-        """From here on it is this thread that steps it."""
+        """Call on the thread that will step the engine."""
         self._stats.begin()
 
     @property
@@ -101,7 +104,7 @@ class VllmEngine:
         return bool(self._engine.has_unfinished_requests())
 
     def add_request(self, number: int, ask: EngineRequest) -> None:
-        """Raises AskFailed for one that vLLM refuses (a schema it cannot compile, a key it does not know): the others go on."""
+        """Raises AskFailed for a request that vLLM refuses (an unknown key, a schema it cannot compile); others go on."""
         from vllm.exceptions import VLLMClientError
 
         try:
@@ -114,7 +117,7 @@ class VllmEngine:
         self._engine.abort_request([str(number)])
 
     def step(self) -> list[tuple[int, list[RawCompletion]]]:
-        """One step of everything it runs: the asks that ended in it, by number."""
+        """One engine step: the asks that finished in it, by number."""
         began = time.monotonic()
         outputs = self._engine.step()
         done = [(int(o.request_id), completions_of(o)) for o in outputs if o.finished]
@@ -122,7 +125,7 @@ class VllmEngine:
         return done
 
     def add_idle(self, seconds: float) -> None:
-        """So long it had nothing to step."""
+        """Count time in which the engine had nothing to step."""
         self._stats.add_idle(seconds)
 
     def load(self) -> Load:
@@ -137,12 +140,12 @@ class VllmEngine:
 
 
 def set_vllm_environment() -> None:
-    """What vLLM reads of the environment when it is imported, where the environment does not say otherwise."""
+    """Set the environment variables that vLLM reads when it is imported, unless they are set already."""
     os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
 
 
 def guess_tokenizer_args(model: Model) -> dict[str, Any]:
-    """What the engine will most likely tell as its `tokenizer_names`, before it is up."""
+    """The engine's most likely `tokenizer_args`, so that the tokenizer can be loaded while the engine starts."""
     return {
         "tokenizer_name": model.tokenizer or model.model,
         "tokenizer_mode": model.engine_args.get("tokenizer_mode", "auto"),
@@ -152,7 +155,7 @@ def guess_tokenizer_args(model: Model) -> dict[str, Any]:
 
 
 def load_tokenizer(names: dict[str, Any]) -> Any:
-    """The tokenizer of the engine that told these names."""
+    """The tokenizer that these arguments describe."""
     set_vllm_environment()
     import vllm.v1.engine.detokenizer  # noqa: F401  `spelt` needs it, and it takes its time
     from vllm.tokenizers import get_tokenizer
@@ -161,7 +164,9 @@ def load_tokenizer(names: dict[str, Any]) -> Any:
 
 
 def detokenize(tokenizer: Any, ask: EngineRequest, raw: RawCompletion) -> Completion:
-    """With its text, of an answer that the engine did not spell: by vLLM's own rules, so that it is the same text."""
+    """The completion with its text, detokenized in this process with vLLM's own IncrementalDetokenizer: the same text as the
+    engine's.
+    """
     from vllm import SamplingParams
     from vllm.v1.engine.detokenizer import IncrementalDetokenizer
 
@@ -210,7 +215,7 @@ def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
     known.setdefault("disable_log_stats", True)
     if adapters:
         rank = max(map(lora_rank, adapters))
-        # On the CPU a request without an adapter is given the last slot, by its index of -1: one slot stays empty for it.
+        # On the CPU a request without an adapter reads the last slot (index -1), so one slot stays empty.
         known = {"enable_lora": True, "max_loras": len(adapters) + 1, "max_lora_rank": rank} | known
     if int(known.get("tensor_parallel_size", 1)) * int(known.get("pipeline_parallel_size", 1)) == 1:
         known.setdefault("distributed_executor_backend", "uni")

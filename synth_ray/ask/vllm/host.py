@@ -1,4 +1,4 @@
-"""Where a teacher's engine runs: in a process of its own, or on a thread of this one. Either is asked over a line."""
+"""Runs an engine in a subprocess or on a thread; both are reached through a `multiprocessing.Pipe`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ _EXIT_TIMEOUT_S = 60
 NO_VARIABLES: Mapping[str, str] = {}
 
 StartedEngine = tuple[Connection, TeacherFacts, dict[str, Any]]
-"""The line to an engine that is up, what it is, and its tokenizer's names."""
+"""The connection to a started engine, its facts, and its tokenizer's arguments."""
 
 
 class EngineHost(Protocol):
-    """`open` once. `ended` waits for the end of an engine whose line broke, and says how it came. `close`: it was told to."""
+    """`open` once. `wait_exit_reason` waits for an engine whose connection broke and describes how it ended. `close` after it was
+    told to stop.
+    """
 
     def open(self, model: Model, adapters: Sequence[str]) -> StartedEngine: ...
 
@@ -33,17 +35,19 @@ class EngineHost(Protocol):
 
 
 class ProcessHost:
-    """The engine's steps share no interpreter with anything. docs/decisions/0014 and 0016 have what that is worth."""
+    """The engine in a subprocess: its steps share no Python interpreter with anything. For the gain see docs/decisions/0014 and
+    0016.
+    """
 
     def __init__(self, environment: Mapping[str, str] = NO_VARIABLES) -> None:
-        """`environment` is what the engine's process has beside this one's."""
+        """`environment`: variables of the engine's process in addition to this process's own."""
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def open(self, model: Model, adapters: Sequence[str]) -> StartedEngine:
         connection, child_end = Pipe()
         command = [sys.executable, "-m", "synth_ray.ask.vllm.loop", str(child_end.fileno())]
-        # What this process can import that one must too: Ray puts folders on the path without a word in the environment.
+        # Ray extends sys.path without setting PYTHONPATH; the subprocess must import the same packages.
         path = os.pathsep.join(place or os.getcwd() for place in sys.path)
         environment = {**os.environ, "PYTHONPATH": path, **self._environment}
         self._process = subprocess.Popen(command, pass_fds=[child_end.fileno()], env=environment)
@@ -76,7 +80,7 @@ class ProcessHost:
 
 
 class ThreadHost:
-    """For an engine that can only be where its caller is: one whose workers are Ray's is found by them from an actor only."""
+    """The engine on a thread of this process: for one whose workers Ray starts, because Ray finds them from an actor only."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None

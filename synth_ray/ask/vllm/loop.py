@@ -1,9 +1,11 @@
-"""Where an engine lives: it is stepped, and between two steps takes in what has come and tells what has ended.
+"""Engine main loop: receive commands, step, send finished completions.
 
-Down the line come lists of asks (number, ask), cancellations (number, None) and, at the end, None. Up go messages: how busy the
-engine is, how many completions it was asked for so far, and what has ended since the last one; a step that fails is the last.
-When the line breaks, whoever asked is gone, and the loop ends. In a process of its own (`python -m synth_ray.ask.vllm.loop
-DESCRIPTOR`) nothing else runs: a second thread would take the interpreter from the steps (docs/decisions/0016).
+Received: lists of requests (number, request), cancellations (number, None) and, at the end, None. Sent: updates with the engine's
+load, the number of completions requested so far, and the asks finished since the last update; an error of a step is the last
+message. When the connection breaks, the loop ends.
+
+As a process (`python -m synth_ray.ask.vllm.loop DESCRIPTOR`) it runs nothing else: a second thread would take the interpreter
+from the steps (docs/decisions/0016).
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ from synth_ray.errors import AskFailed, EngineDied, SynthRayError
 log = logging.getLogger(__name__)
 
 STATS_INTERVAL_S = 0.25
-"""How old the last word of how busy a busy engine is may be."""
+"""Longest time between two load reports while the engine is busy, in seconds."""
 
 Command = tuple[int, EngineRequest | None] | None
 
 
 class EngineLoop:
-    """One engine at one end of a line."""
+    """One engine at one end of a connection."""
 
     def __init__(self, connection: Connection, engine: VllmEngine) -> None:
         self._connection, self._engine = connection, engine
@@ -47,12 +49,12 @@ class EngineLoop:
         except (EOFError, ConnectionError):
             log.info("whoever asked is gone")
         except Exception as error:
-            # A failed step leaves the engine unusable: everyone who waits hears of it.
+            # A failed step leaves the engine unusable: send the error, so that every pending ask fails.
             log.error("vllm engine died: %s", type(error).__name__)
             self._connection.send(EngineDied(f"vllm engine died in a step: {type(error).__name__}: {str(error)[:300]}"))
 
     def _receive(self) -> bool:
-        """What has come; wait for it only when there is nothing to step. False to stop."""
+        """Receive commands, waiting only when there is nothing to step. Returns False to stop."""
         while True:
             idle = not self._engine.is_busy
             if idle:
@@ -92,7 +94,7 @@ class EngineLoop:
 
 
 def _serve(connection: Connection) -> None:
-    """In a process of its own: first comes a model; then its facts go up and its tokenizer's names, or why there are none."""
+    """The process's main function: receives a model; sends the engine's facts and tokenizer arguments, or the error."""
     model, adapters = connection.recv()
     try:
         engine = VllmEngine(model, adapters)
@@ -105,8 +107,8 @@ def _serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    # A terminal's Ctrl-C and a scheduler's notice reach every process of a group: when to stop is the run's to say, and when it
-    # ends this ends. A handler that does nothing, for one that is told to ignore them is inherited by an engine's own workers.
+    # Ctrl-C and a scheduler's notice reach every process of the group, but the run decides when the engine stops. An empty
+    # handler rather than SIG_IGN: the engine's own workers would inherit SIG_IGN.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     _serve(Connection(int(sys.argv[1])))

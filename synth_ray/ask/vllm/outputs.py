@@ -1,4 +1,4 @@
-"""What vLLM's engine hands out, as completions."""
+"""vLLM's request outputs as completions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from synth_ray.recipes.contract import Completion
 
 RawCompletion = tuple[Completion, list[int]]
-"""A completion and, where the engine did not spell it, its tokens."""
+"""A completion and, where the engine did not detokenize it, its token ids."""
 
 
 def completions_of(output: Any) -> list[RawCompletion]:

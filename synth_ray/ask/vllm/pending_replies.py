@@ -1,4 +1,4 @@
-"""Who waits for which answer, on whichever event loop."""
+"""Futures by request number, on any number of event loops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ Answer = asyncio.Future[Any]
 
 
 class PendingReplies:
-    """Asked on event loops, answered by a thread that never waits for them: all it knows at once, in one call to each loop."""
+    """One thread resolves futures that live on event loops, with one `call_soon_threadsafe` per loop and batch; it never waits
+    for a loop.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[Hashable, tuple[asyncio.AbstractEventLoop, Answer]] = {}
@@ -22,7 +24,7 @@ class PendingReplies:
         self._failure = ""
 
     def add(self, name: Hashable) -> Answer:
-        """A future on the running loop. Raises EngineDead once the engine is buried."""
+        """A future on the running loop. Raises EngineDied once `fail_all` was called."""
         loop = asyncio.get_running_loop()
         answer: Answer = loop.create_future()
         with self._lock:
@@ -32,7 +34,7 @@ class PendingReplies:
         return answer
 
     def forget(self, name: Hashable) -> tuple[asyncio.AbstractEventLoop, Answer] | None:
-        """Nobody waits for it any more. None where nobody did."""
+        """The caller no longer waits for this number. None if it did not."""
         return self._waiting.pop(name, None)
 
     def resolve(self, done: Iterable[tuple[Hashable, Any]]) -> None:
@@ -41,11 +43,11 @@ class PendingReplies:
             if (waiter := self.forget(name)) is not None:
                 by_loop.setdefault(waiter[0], []).append((waiter[1], result))
         for loop, results in by_loop.items():
-            with suppress(RuntimeError):  # on a loop that was closed nobody waits
+            with suppress(RuntimeError):  # on a closed loop nobody waits
                 loop.call_soon_threadsafe(_resolve, results)
 
     def fail_all(self, why: str) -> None:
-        """Everyone who waits, and everyone who comes later, hears of the engine's death: of the first cause of it."""
+        """Fail every pending and every later future with EngineDied; the first cause is kept."""
         with self._lock:
             self._failure = self._failure or why
             left = list(self._waiting)

@@ -1,4 +1,4 @@
-"""What the engine's start needs that is not vLLM's."""
+"""Preparations for vLLM's start: adapter ranks, and a module it must not see."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from synth_ray.errors import MissingResource
 
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # those vLLM has kernels for
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the ranks vLLM has kernels for
 
 
 def lora_rank(adapter: str) -> int:
-    """The rank to start an engine with for this adapter. Raises Absent for a folder that is none."""
+    """The LoRA rank to start an engine with for this adapter. Raises MissingResource for a folder that holds no adapter."""
     try:
         rank = int(json.loads((Path(adapter) / "adapter_config.json").read_text())["r"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -28,8 +28,8 @@ def lora_rank(adapter: str) -> int:
 def hidden_module(module: str) -> Iterator[None]:
     """Hide a loaded module while vLLM starts.
 
-    On the CPU it looks through every loaded module for kernels to replace (vllm/triton_utils/dispatcher.py) and stumbles
-    over the foreign-function object of llvmlite, which answers `__dict__` with a function. numba may be loaded before.
+    On the CPU vLLM looks through every loaded module for kernels to replace (vllm/triton_utils/dispatcher.py) and fails at
+    llvmlite's foreign-function object, whose `__dict__` is a function. numba may have been loaded before.
     """
     hidden = sys.modules.pop(module, None)
     try:

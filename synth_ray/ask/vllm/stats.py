@@ -1,6 +1,6 @@
-"""What an engine of vLLM's tells of itself: how it resolved its arguments, how large its model is, how busy it has been.
+"""Facts and statistics of a vLLM engine: its resolved arguments, the model's size, how busy it has been.
 
-It is read from the engine's own objects: vLLM's statistics are collected per sequence at every step, this per step.
+Read from the engine's own objects once per step: vLLM's own statistics are collected per sequence at every step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from synth_ray.recipes.contract import Completion
 
 
 class EngineStats:
-    """Counts of one engine, kept and told by the thread that steps it."""
+    """Counters of one engine, kept on the thread that steps it."""
 
     def __init__(self, scheduler: Any) -> None:
         self._scheduler = scheduler
@@ -31,7 +31,7 @@ class EngineStats:
         self._starved_s += seconds
 
     def add_step(self, seconds: float, ended: Sequence[Sequence[Completion]]) -> None:
-        """One step took so long, and these asks ended in it: they ran in it, and are no longer in the scheduler's list."""
+        """Count one step and the asks that ended in it: those ran in it, but are no longer in the scheduler's list."""
         self._steps += 1
         self._busy_s += seconds
         self._cpu_s = time.thread_time() - self._cpu_began
@@ -43,7 +43,7 @@ class EngineStats:
             self._sequence_tokens += own + sum(a.completion_tokens for a in answers)
 
     def _count_preemptions(self) -> None:
-        """A preempted sequence goes to the head of the queue, and computes everything again."""
+        """A preempted sequence returns to the head of the queue and is computed again from its start."""
         for waiting in self._scheduler.waiting:
             if not waiting.num_preemptions:
                 break
@@ -71,7 +71,7 @@ class EngineStats:
 
 
 def resolved_arguments(config: Any) -> dict[str, Any]:
-    """The engine's arguments as it resolved them where it runs: the defaults depend on the device it found."""
+    """The engine's arguments as it resolved them: defaults depend on the device."""
     return {
         "dtype": str(config.model_config.dtype).removeprefix("torch."),
         "max_model_len": int(config.model_config.max_model_len),
@@ -88,8 +88,8 @@ def resolved_arguments(config: Any) -> dict[str, Any]:
 
 
 def size_of(engine: Any) -> ModelSize | None:
-    """None where the roofline's formula does not tell the work of a token: mixtures of experts, latent attention, weights packed
-    several to a number.
+    """None where the roofline's formula does not describe the work of a token: mixtures of experts, latent attention, packed
+    weights.
     """
     config = engine.vllm_config
     model, parallel = config.model_config, config.parallel_config
@@ -110,6 +110,6 @@ def size_of(engine: Any) -> ModelSize | None:
 
 
 def _weights(model: Any) -> tuple[int, int]:
-    """Parameters and bytes of one worker's part."""
+    """Parameters and bytes of one worker's part of the model."""
     parameters = list(model.parameters())
     return sum(p.numel() for p in parameters), sum(p.numel() * p.element_size() for p in parameters)

@@ -1,4 +1,4 @@
-"""vLLM as a teacher: prompts become tokens here, and are answered wherever their engine is."""
+"""vLLM as a teacher: prompts are tokenized in this process and answered by an engine behind a connection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -24,11 +24,11 @@ from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Message, Reason
 
-_MAX_TOKENS = 512  # where neither the recipe nor the job says
+_MAX_TOKENS = 512  # used where neither the recipe nor the job sets max_tokens
 
 
 class VllmTeacher:
-    """One engine. When it dies, every ask that waits and every later one raises EngineDead."""
+    """One engine. When it dies, every pending and every later ask raises EngineDied."""
 
     def __init__(self, model: Model, *, adapters: Sequence[str] = (), host: EngineHost | None = None) -> None:
         self._model, self._adapters = model, list(adapters)
@@ -78,11 +78,10 @@ class VllmTeacher:
         return answers
 
     def _tokens(self, messages: list[Message]) -> list[int]:
-        with self._lock:  # a tokenizer is no two threads' at once
+        with self._lock:  # a tokenizer must not be used by two threads at once
             if not self._model.chat:
                 return list(self._tokenizer.encode("\n".join(m["content"] for m in messages)))
-            text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            return list(self._tokenizer.encode(text, add_special_tokens=False))
+            return chat_tokens(self._tokenizer, messages, self._model.chat_template_kwargs)
 
     def _enqueue(self, number: int, ask: EngineRequest | None) -> None:
         with self._lock:
@@ -90,14 +89,14 @@ class VllmTeacher:
         self._outbox.put((number, ask))
 
     def load(self) -> Load:
-        """As the engine last told; what is still on its way to it waits, too."""
+        """The engine's last report; requests still on their way to it count as waiting."""
         return replace(self._load, waiting=self._load.waiting + self._sent_count - self._received_count)
 
     def close(self) -> None:
         self._outbox.put(None)
         self._host.close()
 
-    # Threads of their own, for a line can be full and can be silent.
+    # Sending and receiving have a thread each: a pipe blocks its sender when full and its receiver when empty.
 
     def _send_loop(self) -> None:
         items: list[Command] = []
@@ -109,8 +108,8 @@ class VllmTeacher:
                         items.append(self._outbox.get_nowait())
                 self._connection.send(items)
         except OSError:
-            pass  # who listens on a broken line tells everyone who waits
-        except Exception as error:  # what a recipe asked with cannot travel: better a dead engine than one that is never asked
+            pass  # the receiving thread reports a broken connection to all pending asks
+        except Exception as error:  # a request that cannot be pickled: better a dead engine than an ask that is never sent
             self._replies.fail_all(f"an ask could not be sent to the engine: {type(error).__name__}")
 
     def _receive_loop(self) -> None:
@@ -127,6 +126,13 @@ class VllmTeacher:
             death = f"the engine is gone: {self._host.wait_exit_reason()}"
         finally:
             self._replies.fail_all(death or "what the engine said could not be read")
+
+
+def chat_tokens(tokenizer: Any, messages: list[Message], template_kwargs: Mapping[str, Any]) -> list[int]:
+    """Messages as the model's chat template renders them. `template_kwargs` win over the template's own variables."""
+    variables = {"add_generation_prompt": True, **template_kwargs}
+    text = tokenizer.apply_chat_template(messages, tokenize=False, **variables)
+    return list(tokenizer.encode(text, add_special_tokens=False))
 
 
 def _sampling(prompt: Prompt, room: int) -> dict[str, Any]:

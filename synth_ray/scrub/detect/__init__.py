@@ -1,7 +1,8 @@
 """Detect: one finder for each kind of personal data and secret.
 
-In: a text. Out: findings: an entity, where it starts and ends, and a score. Law: a check digit, an issuer's range or the words
-beside a match decide, not its form alone; a model that is named is on this machine, or the job stops. Not: replacing anything.
+In: a text. Out: findings: an entity, its start and end, and a score. Law: a match counts by its check digits, its issuer's range
+or the context words beside it, not by its form alone; a configured model is on this machine, or the job stops. Not: replacing
+anything.
 
 Public: `patterns.PatternFinder`, `names.NameFinder`, `name_models.open_names`; `find` or `finder` of each kind.
 """

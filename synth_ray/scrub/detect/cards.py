@@ -1,4 +1,4 @@
-"""Payment cards: an issuer's prefix and length, the usual grouping, and a Luhn digit (ISO/IEC 7812)."""
+"""Payment cards: an issuer's prefix and length, the usual grouping of digits, and the Luhn check digit (ISO/IEC 7812)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _NOT_CARD = re.compile(
     r"(?i)\b(?:orders?|tracking|invoice|tickets?|ids?|timestamp|epoch|result|value|integer|isbn|reference|ref|serial|imei|ean|upc|"
     r"layout|printed|returned)\b[^\w.]{0,3}(?:\w{1,12}\W{1,3})?$"
 )
-"""Before a bare number of another length than the usual sixteen: one in ten has a Luhn digit by chance."""
+"""Words before an ungrouped number that is not 16 digits long: it is not a card then, since one number in ten passes the Luhn
+check by chance.
+"""
 
 
 def luhn(digits: str) -> bool:
@@ -29,8 +31,8 @@ def luhn(digits: str) -> bool:
 
 
 def has_issuer_range(digits: str) -> bool:
-    """Whether an issuer's range and length has these digits: Visa, Mastercard with the 2-series, American Express,
-    Discover, JCB, Diners, UnionPay, Maestro, Mir and RuPay.
+    """Whether the prefix and length are those of an issuer: Visa, Mastercard with the 2-series, American Express, Discover, JCB,
+    Diners, UnionPay, Maestro, Mir or RuPay.
     """
     n = len(digits)
     two, three, four = int(digits[:2]), int(digits[:3]), int(digits[:4])
@@ -49,12 +51,12 @@ def has_issuer_range(digits: str) -> bool:
     return two in (50, 56, 57, 58, 63, 67) and 12 <= n <= 19
 
 
-def find(reading: TextView, until: float) -> Iterator[Finding]:
-    text = reading.text
+def find(view: TextView, deadline: float) -> Iterator[Finding]:
+    text = view.text
     for m in _RUN.finditer(text):
         if m.end() - m.start() < _MIN_DIGITS:
             continue
-        seconds_left(until)
+        seconds_left(deadline)
         groups = [g.span() for g in _GROUPS.finditer(m[0])]
         for start, end in _cards(m[0], groups):
             if end - start != 16 and len(groups) == 1 and _NOT_CARD.search(text[max(0, m.start() - 40) : m.start()]):
@@ -63,12 +65,12 @@ def find(reading: TextView, until: float) -> Iterator[Finding]:
 
 
 def _cards(run: str, groups: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The longest cards among neighbouring groups of digits."""
+    """Spans of the longest cards that neighbouring groups of digits form."""
     first = 0
     while first < len(groups):
         for last in range(min(len(groups), first + 5), first, -1):
             sizes = tuple(end - start for start, end in groups[first:last])
-            if _MIN_DIGITS <= sum(sizes) <= 19 and _grouped(sizes):
+            if _MIN_DIGITS <= sum(sizes) <= 19 and _is_card_grouping(sizes):
                 start, end = groups[first][0], groups[last - 1][1]
                 digits = "".join(c for c in run[start:end] if c.isdigit())
                 if has_issuer_range(digits) and luhn(digits) and len(set(digits)) > 1:
@@ -78,5 +80,5 @@ def _cards(run: str, groups: Sequence[tuple[int, int]]) -> Iterator[tuple[int, i
         first += 1
 
 
-def _grouped(sizes: tuple[int, ...]) -> bool:
+def _is_card_grouping(sizes: tuple[int, ...]) -> bool:
     return len(sizes) == 1 or sizes in _GROUPINGS or (set(sizes[:-1]) == {4} and len(sizes) >= 4 and sizes[-1] <= 4)

@@ -1,4 +1,4 @@
-"""What a job brings itself: recognizers of its own and values that are always replaced."""
+"""Detectors that a job configures itself: its own recognizers, and its deny list of values that are always replaced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from synth_ray.scrub.text_view import TextView, seconds_left
 
 
 def compile_re2(expression: str, *, where: str, caseless: bool = False) -> Any:
-    """The expression in RE2, which is linear in the text. Raises JobError when it is not RE2's syntax."""
+    """Compile an expression with RE2, whose running time is linear in the text. Raises JobError if it is not RE2 syntax."""
     import re2
 
     options = re2.Options()
@@ -29,42 +29,44 @@ def compile_re2(expression: str, *, where: str, caseless: bool = False) -> Any:
 
 
 def recognizer(section: Recognizer, *, where: str) -> Any:
-    """How a recognizer of the job looks. Its first group, if it has one, is what is found."""
+    """The find function of a recognizer of the job. The finding is the expression's first group if it has one, else the whole
+    match.
+    """
     regex = compile_re2(section.regex, where=where)
-    cue = ContextWords("|".join(re.escape(w).replace(r"\ ", r"\s+") for w in section.context)) if section.context else None
+    words = ContextWords("|".join(re.escape(w).replace(r"\ ", r"\s+") for w in section.context)) if section.context else None
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        seconds_left(until)
-        for m in regex.finditer(reading.data):
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        seconds_left(deadline)
+        for m in regex.finditer(view.data):
             start, end = m.span(1) if regex.groups and m.span(1)[0] >= 0 else m.span()
-            start, end = reading.char_offset(start), reading.char_offset(end)
+            start, end = view.char_offset(start), view.char_offset(end)
             if start < end:
-                helped = cue is not None and cue.is_near(reading.text, start, end)
+                helped = words is not None and words.is_near(view.text, start, end)
                 yield Finding(section.entity, start, end, boosted_score(section.score) if helped else section.score)
 
     return find
 
 
 def gate(values: Sequence[str]) -> str | None:
-    """What must be in a text that holds one of the values; None when their letters have cases a gate does not see."""
+    """The prefilter expression of a deny list. None if a value is not ASCII, because the prefilter ignores case only in ASCII."""
     if not all(v.isascii() for v in values):
         return None
     return "|".join(re.escape(v.strip()) for v in sorted(set(values)))
 
 
 def deny_list_finder(entity: str, values: Sequence[str]) -> Any:
-    """How values that are always replaced are looked for: as whole words, without case."""
+    """The find function of a deny list: its values as whole words, ignoring case."""
     import re2
 
     longest_first = sorted({v.strip() for v in values}, key=lambda v: (-len(v), v))
     regex = compile_re2("|".join(re2.escape(v) for v in longest_first), where=f"scrub.deny.{entity}", caseless=True)
     folded = [(v.casefold(), len(v)) for v in longest_first]
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        seconds_left(until)
-        text, at = reading.text, 0
-        while m := regex.search(reading.data, at):
-            start = reading.char_offset(m.start())
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        seconds_left(deadline)
+        text, at = view.text, 0
+        while m := regex.search(view.data, at):
+            start = view.char_offset(m.start())
             ends = (start + n for v, n in folded if text[start : start + n].casefold() == v)
             end = next((end for end in ends if _is_whole_word(text, start, end)), 0)
             at = m.start() + 1

@@ -1,4 +1,4 @@
-"""Addresses that are written around: `jane [at] mail [dot] com`, `jane @ mail.com`, `jane%40mail.com`, `jane@mail.local`."""
+"""Obfuscated and internal addresses: `jane [at] mail [dot] com`, `jane @ mail.com`, `jane%40mail.com`, `jane@mail.local`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _LEADING = re.compile("(?i)(?:look|looking|arrive|stay|meet|is|are|was|me|back|b
 
 
 def finder(is_domain: Callable[[str], bool]) -> Callable[[TextView, float], Iterator[Finding]]:
-    """`is_domain` says whether `x@name` has a name under a public suffix."""
+    """`is_domain` tells whether the domain of `x@domain` is registered under a public suffix."""
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        text = reading.text
-        seconds_left(until)
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        text = view.text
+        seconds_left(deadline)
         for pattern in (_BRACKETED, _SPACED, _ENCODED):
             for m in pattern.finditer(text):
                 if is_domain(as_typed(m[0])):
@@ -47,7 +47,7 @@ def finder(is_domain: Callable[[str], bool]) -> Callable[[TextView, float], Iter
 
 
 def as_typed(written: str) -> str:
-    """The address as it would be typed."""
+    """The address in its plain form: `jane [at] mail [dot] com` becomes `jane@mail.com`."""
     text = re.sub(r"\s?[\[({<]\s?(?:at)\s?[\])}>]\s?|\s@\s?|@\s|\sat\s|_at_|%40", "@", written, flags=re.IGNORECASE)
     return re.sub(r"\s?[\[({<]\s?(?:dot|punkt|\.)\s?[\])}>]\s?|\sdot\s|_dot_", ".", text, flags=re.IGNORECASE)
 
@@ -56,7 +56,7 @@ _SERVICES = frozenset({"git", "hg", "svn"})
 
 
 def is_personal_address(text: str, finding: Finding) -> bool:
-    """Whether a stock finding is an address of someone: not git@host:path, nor the password and host of a URL."""
+    """Whether a stock finding is a person's address, and not git@host:path or the password and host of a URL."""
     value = text[finding.start : finding.end]
     if value.partition("@")[0].lower() in _SERVICES and text[finding.end : finding.end + 1] in (":", "/"):
         return False

@@ -1,4 +1,4 @@
-"""Bank accounts by the length their country has in the IBAN registry (ISO 13616) and their check digits."""
+"""Bank accounts: the length of the country in the IBAN registry (ISO 13616), and the check digits."""
 
 from __future__ import annotations
 
@@ -19,35 +19,37 @@ _LENGTHS = (
 LENGTHS = {entry[:2]: int(entry[2:]) for entry in _LENGTHS.split()}
 
 
-def valid(iban: str) -> bool:
-    """Whether letters and digits without spaces have the check digits of ISO 7064, mod 97-10."""
+def has_check_digits(iban: str) -> bool:
+    """Whether an IBAN in capitals without spaces has right check digits (ISO 7064, mod 97-10)."""
     moved = iban[4:] + iban[:4]
     return int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
 
 
-def find(reading: TextView, until: float) -> Iterator[Finding]:
-    text = reading.text
+def find(view: TextView, deadline: float) -> Iterator[Finding]:
+    text = view.text
     last = 0
     for m in _START.finditer(text):
-        seconds_left(until)
+        seconds_left(deadline)
         length = LENGTHS.get(text[m.start() : m.start() + 2].upper())
         if length is None or m.start() < last:
             continue
-        end = _end(text, m.start(), length)
-        if end and valid("".join(c for c in text[m.start() : end] if c.isalnum()).upper()):
+        end = _end_of_iban(text, m.start(), length)
+        if end and has_check_digits("".join(c for c in text[m.start() : end] if c.isalnum()).upper()):
             last = end
             yield Finding("IBAN_CODE", m.start(), end, 1.0)
 
 
-def _end(text: str, start: int, length: int) -> int:
-    """Where `length` letters and digits end, with at most one space, dot or hyphen between two; 0 if they do not."""
-    count, i, gap = 0, start, False
+def _end_of_iban(text: str, start: int, length: int) -> int:
+    """The offset after `length` letters and digits, with at most one space, dot or hyphen between two of them; 0 if there are not
+    that many or more follow.
+    """
+    count, i, is_gap = 0, start, False
     while i < len(text) and count < length:
         c = text[i]
         if c.isascii() and c.isalnum():
-            count, gap = count + 1, False
-        elif c in " -." and not gap:
-            gap = True
+            count, is_gap = count + 1, False
+        elif c in " -." and not is_gap:
+            is_gap = True
         else:
             return 0
         i += 1

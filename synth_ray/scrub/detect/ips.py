@@ -1,4 +1,6 @@
-"""Which addresses are somebody's: those routed on the internet, and no version numbers, section numbers or fingerprints."""
+"""Which IP and MAC addresses identify someone: addresses routed on the internet, not version numbers, section numbers or
+fingerprints.
+"""
 
 from __future__ import annotations
 
@@ -17,39 +19,43 @@ _ADDRESS_BEFORE = re.compile(
     r"connected|traffic|request|requests|blocked|banned|subnet|proxy|vpn|node|endpoint|inet|dst|src|peer|https?)\b"
 )
 _ROUTED = ipaddress.ip_network("2000::/3")
-_SMALL = 31
-"""Four numbers below this look like a version unless a word says that they are an address."""
-_LINK_ONLY = 10
-"""A longer link-local address than fe80::1:1 holds the interface's own number, which is made of its hardware address."""
+_VERSION_LIMIT = 31
+"""If all four numbers are below this, it is a version number, unless a word before it says that it is an address."""
+_MAX_SHORT_LINK_LOCAL = 10
+"""Characters. A link-local address longer than fe80::1:1 contains the interface identifier, which is derived from the MAC
+address.
+"""
 
 
 def is_public_ip(text: str, finding: Finding) -> bool:
-    """Whether a stock IP finding is an address on the internet that stands as one."""
-    routed = _is_routed(text[finding.start : finding.end])
+    """Whether a stock IP finding is a public address: a whole one, and not a version number."""
+    routed = _routed_kind(text[finding.start : finding.end])
     if routed == "IPv4":
         return _stands_alone(text, finding) and not _is_version(text, finding)
     return routed == "IPv6"
 
 
 @lru_cache(maxsize=4096)
-def _is_routed(value: str) -> str:
-    """The kind of a routed address, or nothing."""
+def _routed_kind(value: str) -> str:
+    """IPv4 or IPv6 if the address is routed, or is IPv6 link-local with an interface identifier; else an empty string."""
     try:
         ip = ipaddress.ip_interface(value.partition("%")[0]).ip
     except ValueError:
         return ""
     if isinstance(ip, ipaddress.IPv6Address):
-        return "IPv6" if (ip in _ROUTED and ip.is_global) or (ip.is_link_local and len(value) > _LINK_ONLY) else ""
+        return "IPv6" if (ip in _ROUTED and ip.is_global) or (ip.is_link_local and len(value) > _MAX_SHORT_LINK_LOCAL) else ""
     return "IPv4" if ip.is_global and not ip.is_multicast else ""
 
 
-_TIED_BEFORE = re.compile(r"[0-9]\.$|-$|[#$\\]$")
-_TIED_AFTER = re.compile(r"\.[0-9]|-[0-9A-Za-z]|[A-Za-z_]")
+_JOINED_BEFORE = re.compile(r"[0-9]\.$|-$|[#$\\]$")
+_JOINED_AFTER = re.compile(r"\.[0-9]|-[0-9A-Za-z]|[A-Za-z_]")
 
 
 def _stands_alone(text: str, finding: Finding) -> bool:
     before = text[max(0, finding.start - 2) : finding.start]
-    return not (before and not before[-1].isspace() and _TIED_BEFORE.search(before)) and not _TIED_AFTER.match(text, finding.end)
+    return not (before and not before[-1].isspace() and _JOINED_BEFORE.search(before)) and not _JOINED_AFTER.match(
+        text, finding.end
+    )
 
 
 def _is_version(text: str, finding: Finding) -> bool:
@@ -57,7 +63,7 @@ def _is_version(text: str, finding: Finding) -> bool:
     if before.endswith("//"):
         return False
     numbers = text[finding.start : finding.end].partition("/")[0].split(".")
-    if max(map(int, numbers)) < _SMALL and not _ADDRESS_BEFORE.search(before):
+    if max(map(int, numbers)) < _VERSION_LIMIT and not _ADDRESS_BEFORE.search(before):
         return True
     return bool(_VERSION_BEFORE.search(before))
 
@@ -66,7 +72,7 @@ _HEX_NEIGHBOUR = re.compile(r"[:-][0-9A-Fa-f]{2}")
 
 
 def is_device_mac(text: str, finding: Finding) -> bool:
-    """Whether a MAC finding is one: not all ones or zeros, not part of a longer fingerprint."""
+    """Whether a stock MAC finding is a device's: not one hex digit repeated, and not part of a longer fingerprint."""
     value = text[finding.start : finding.end]
     before, after = text[max(0, finding.start - 3) : finding.start], text[finding.end : finding.end + 3]
     if len(set(re.sub("[^0-9A-Fa-f]", "", value).lower())) < 2:

@@ -1,4 +1,4 @@
-"""The three kinds of models, each loaded from a local folder and read without a download."""
+"""Loads the three kinds of name models from a local folder, without any download."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GLINER_WORDS = 384
 
 
 def open_names(section: Scrub) -> NameFinder:
-    """Load the engine's model. Raises Absent, with what to do, when the model or the engine's package is not there."""
+    """Load the engine's model. Raises MissingResource, with what to do, if the model or the engine's package is missing."""
     if not section.model:
         raise MissingResource(f"scrub.model: wanted the local folder of a model for engine '{section.engine}', got none; name it")
     load = {"spacy": spacy_model, "gliner": gliner_model, "transformers": transformers_model}[section.engine]
@@ -25,11 +25,11 @@ def open_names(section: Scrub) -> NameFinder:
 
 
 def spacy_model(section: Scrub) -> NameModel:
-    """A spaCy pipeline, from a folder or an installed package. Its mentions have no probability: they score 0.85."""
+    """A spaCy pipeline, from a folder or an installed package. spaCy gives no probabilities, so each mention has score 0.85."""
     import spacy
 
     if not Path(section.model).is_dir() and not spacy.util.is_package(section.model):
-        raise _absent(section, "a folder or an installed spaCy package")
+        raise _missing_model(section, "a folder or an installed spaCy package")
     if _device(section).startswith("cuda"):
         spacy.prefer_gpu()
     with _loading(section):
@@ -46,7 +46,7 @@ def spacy_model(section: Scrub) -> NameModel:
 
 
 def gliner_model(section: Scrub) -> NameModel:
-    """A GLiNER model, which looks for whatever it is told: the labels of the job, else the wanted entities in lower case."""
+    """A GLiNER model. It looks for the labels of the job, and for each other wanted entity by its name in lower case."""
     _refuse_no_folder(section)
     try:
         from gliner import GLiNER
@@ -56,9 +56,11 @@ def gliner_model(section: Scrub) -> NameModel:
         ) from None
     with _loading(section), _no_hub():
         model = GLiNER.from_pretrained(section.model, local_files_only=True, map_location=_device(section))
-    named = {label for label, entity in section.labels.items() if entity in section.wanted()}
-    covered = {section.labels[label] for label in named}
-    labels = sorted(named | {e.lower().replace("_", " ") for e in section.wanted() if e in _BY_MODEL and e not in covered})
+    named_labels = {label for label, entity in section.labels.items() if entity in section.wanted()}
+    covered_entities = {section.labels[label] for label in named_labels}
+    labels = sorted(
+        named_labels | {e.lower().replace("_", " ") for e in section.wanted() if e in _BY_MODEL and e not in covered_entities}
+    )
 
     def read(texts: Sequence[str]) -> list[list[Mention]]:
         entities = model.inference(
@@ -69,7 +71,7 @@ def gliner_model(section: Scrub) -> NameModel:
             for entities_of_text in entities
         ]
 
-    # It cuts a text off after so many words without a word, and a word has at least one character.
+    # GLiNER truncates a text silently after `max_len` words. A word has at least one character, so as many characters always fit.
     return NameModel(frozenset(labels), max(2 * OVERLAP, getattr(model.config, "max_len", _GLINER_WORDS)), read)
 
 
@@ -77,7 +79,7 @@ _BY_MODEL = frozenset(ENTITIES.values())
 
 
 def transformers_model(section: Scrub) -> NameModel:
-    """A token-classification model with labels such as PER, B-PER and I-PER, or B-, I-, E-, S- and L-, U-."""
+    """A token-classification model whose labels are plain (PER) or have BIO, BIOES or BILOU prefixes (B-PER, I-PER)."""
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
@@ -123,7 +125,7 @@ def transformers_model(section: Scrub) -> NameModel:
 
 
 def split_bio_label(label: str) -> tuple[str, str]:
-    """A label's position in its mention and what it names: ("B", "PER"), or ("", "") for O."""
+    """Split a label into its prefix and its name: "B-PER" is ("B", "PER"), a plain "PER" is ("I", "PER"), "O" is ("", "")."""
     if label == "O":
         return "", ""
     position, dash, name = label.partition("-")
@@ -133,23 +135,23 @@ def split_bio_label(label: str) -> tuple[str, str]:
 def mentions_of(
     words: Sequence[int | None], offsets: Sequence[Sequence[int]], labels: Sequence[str], scores: Sequence[float]
 ) -> list[Mention]:
-    """Mentions in one row of tokens. A word has the label of its first token; neighbours of one name are one mention."""
+    """Mentions in one row of tokens. A word has the label of its first token; adjacent words of one label are one mention."""
     mentions: list[Mention] = []
-    last_word, open_ = None, False
+    last_word, is_open = None, False
     for word, (start, end), label, score in zip(words, offsets, labels, scores, strict=True):
         if word is None or start == end:
             continue
         if word == last_word:
-            if open_:
+            if is_open:
                 mentions[-1] = mentions[-1]._replace(end=end)
             continue
         position, name = split_bio_label(label)
-        goes_on = open_ and mentions[-1].label == name and position not in ("B", "S", "U")
-        if goes_on:
+        continues = is_open and mentions[-1].label == name and position not in ("B", "S", "U")
+        if continues:
             mentions[-1] = mentions[-1]._replace(end=end, score=min(mentions[-1].score, score))
         elif name:
             mentions.append(Mention(name, start, end, score))
-        last_word, open_ = word, bool(name)
+        last_word, is_open = word, bool(name)
     return mentions
 
 
@@ -161,10 +163,10 @@ def _max_tokens(tokenizer: Any, model: Any) -> int:
 
 def _refuse_no_folder(section: Scrub) -> None:
     if not Path(section.model).is_dir():
-        raise _absent(section, "a local folder")
+        raise _missing_model(section, "a local folder")
 
 
-def _absent(section: Scrub, wanted: str) -> MissingResource:
+def _missing_model(section: Scrub, wanted: str) -> MissingResource:
     return MissingResource(
         f"scrub.model: wanted {wanted}, got '{section.model}', which is none; download the model first and name its folder"
     )
@@ -183,7 +185,7 @@ def _loading(section: Scrub) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_hub() -> Iterator[None]:
-    """GLiNER asks the hub for a backbone that its folder lacks, whatever it is told: here it may not."""
+    """GLiNER downloads a backbone that its folder lacks even with `local_files_only`: this keeps the hub offline meanwhile."""
     from huggingface_hub import constants
 
     before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True

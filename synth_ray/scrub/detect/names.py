@@ -1,7 +1,8 @@
-"""Names, places and what else only a model finds: a local spaCy, GLiNER or token-classification model reads texts in batches.
+"""Names, places and other entities that only a model finds: a local spaCy, GLiNER or token-classification model, in batches.
 
-Law: the model is on this machine or the job stops; nothing is fetched. A text longer than the model reads is read in windows
-that overlap, all of it. An error is an error: Presidio's own recognizer for such models takes one for "nothing found".
+Law: the model is on this machine or the job stops; nothing is downloaded. A text longer than the model's limit is read in
+overlapping windows, so that all of it is read. Errors are raised: Presidio's own recognizer for such models returns no findings
+instead.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ ENTITIES = {
     "DATE": "DATE_TIME",
     "TIME": "DATE_TIME",
 }
-"""What models call an entity. `scrub.labels` adds to it and wins."""
+"""Entities of common model labels. `scrub.labels` adds to these and takes precedence."""
 
 
 class Mention(NamedTuple):
-    """Characters [start, end) of a text carry a label of the model."""
+    """The model gave this label to characters [start, end) of a text."""
 
     label: str
     start: int
@@ -43,7 +44,7 @@ ReadMentions = Callable[[Sequence[str]], list[list[Mention]]]
 
 
 class NameModel(NamedTuple):
-    """A model that is loaded: the labels it knows, how many characters it is given at once, and how it reads texts."""
+    """A loaded model: its labels, its limit of characters per text, and its function from texts to mentions."""
 
     labels: frozenset[str]
     max_chars: int
@@ -51,22 +52,22 @@ class NameModel(NamedTuple):
 
 
 class NameFinder:
-    """A `Finder` over a loaded model. It finds the entities that are wanted and no others."""
+    """A `Finder` over a loaded model. It reports only the wanted entities."""
 
     def __init__(self, model: NameModel, *, labels: Mapping[str, str], wanted: Sequence[str], batch_texts: int) -> None:
         self._model = model
         self._batch_texts = batch_texts
-        named = ENTITIES | {label.upper(): entity for label, entity in labels.items()}
-        self._entity = {label: named.get(label.upper(), label.upper().replace(" ", "_")) for label in model.labels}
+        entity_of_label = ENTITIES | {label.upper(): entity for label, entity in labels.items()}
+        self._entity = {label: entity_of_label.get(label.upper(), label.upper().replace(" ", "_")) for label in model.labels}
         self.entities = frozenset(self._entity.values())
         self._wanted = frozenset(wanted) & self.entities
 
-    def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
+    def find(self, texts: Sequence[str], *, deadline: float) -> list[list[Finding]]:
         findings_of: list[list[Finding]] = [[] for _ in texts]
         pieces = [(i, *piece) for i, text in enumerate(texts) for piece in windows(text, self._model.max_chars)]
         pieces.sort(key=lambda piece: len(piece[2]))
         for first in range(0, len(pieces), self._batch_texts):
-            seconds_left(until)
+            seconds_left(deadline)
             batch = pieces[first : first + self._batch_texts]
             for (i, shift, _), mentions in zip(batch, self._model.read([text for _, _, text in batch]), strict=True):
                 findings_of[i] += self._findings(mentions, shift)
@@ -80,11 +81,11 @@ class NameFinder:
 
 
 OVERLAP = 100
-"""Characters that two windows share, so that a name at the seam stands whole in one of them."""
+"""Characters that two adjacent windows share, so that a name at the border is whole in one of them."""
 
 
 def windows(text: str, max_chars: int) -> Iterator[tuple[int, str]]:
-    """The text in pieces of at most `most` characters with their places. A cut is made at a space where there is one."""
+    """(offset, piece) of overlapping pieces of at most `max_chars` characters, cut at a space where there is one."""
     start = 0
     while len(text) - start > max_chars:
         cut = text.rfind(" ", start + max_chars // 2, start + max_chars)

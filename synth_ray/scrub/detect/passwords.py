@@ -1,4 +1,4 @@
-"""Passwords and keys that only the words beside them give away: in prose, settings, headers and addresses."""
+"""Passwords and keys that only their context gives away: in prose, settings, HTTP headers and URLs."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _LEAD = re.compile(r"(?:\b[A-Za-z0-9]{1,20} )?[A-Za-z0-9_.\-]{0,40}$")
 _URL = re.compile(r"(?i)\b[a-z][a-z0-9+.\-]{1,20}://[^\s:/@\"'<>]{0,100}:(?P<bare>[^\s@\"'<>]{1,200}?)@(?=[A-Za-z0-9\[])")
 
 
-def passwords(reading: TextView, until: float) -> Iterator[Finding]:
-    text = reading.text
-    seconds_left(until)
+def passwords(view: TextView, deadline: float) -> Iterator[Finding]:
+    text = view.text
+    seconds_left(deadline)
     for m in _PIN.finditer(text):
         yield Finding("SECRET", *m.span("bare"), 0.7)
     for m in _ASSIGNED.finditer(text):
         yield from _password(text, m, prose=False)
-    seconds_left(until)
+    seconds_left(deadline)
     for m in _SPOKEN.finditer(text):
         yield from _password(text, m, prose=True)
 
@@ -63,7 +63,7 @@ _CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+$|.*[(\[
 
 
 def _looks_like_password(value: str, *, prose: bool) -> bool:
-    """Whether it looks picked to be a password rather than a word, a number or an expression: it mixes kinds of characters."""
+    """Whether it looks like a chosen password: it mixes kinds of characters, and is not a plain word, a short number or code."""
     if len(value) < 5 or (_CODE.match(value) and not (prose and value.isalpha())):
         return False
     kinds = sum(bool(re.search(kind, value)) for kind in ("[a-z]", "[A-Z]", "[0-9]", r"[^A-Za-z0-9\s]"))
@@ -90,23 +90,23 @@ def _is_placeholder(value: str) -> bool:
     return bool(_NO_SECRET.fullmatch(value)) or bool(_PLACEHOLDER.match(value)) or len(set(value)) < 3
 
 
-def headers(reading: TextView, until: float) -> Iterator[Finding]:
-    seconds_left(until)
-    for m in _HEADER.finditer(reading.text):
+def headers(view: TextView, deadline: float) -> Iterator[Finding]:
+    seconds_left(deadline)
+    for m in _HEADER.finditer(view.text):
         value = m["bare"].rstrip(".")
         if random_like(value, bits=2.7) and not _is_placeholder(value):
             yield Finding("SECRET", m.start("bare"), m.start("bare") + len(value), 0.9)
 
 
-def keyed(reading: TextView, until: float) -> Iterator[Finding]:
-    """Random-looking values beside a word such as `api_key`."""
-    seconds_left(until)
-    for m in _KEYED.finditer(reading.text):
+def keyed(view: TextView, deadline: float) -> Iterator[Finding]:
+    """Random-looking values beside a name such as `api_key`."""
+    seconds_left(deadline)
+    for m in _KEYED.finditer(view.text):
         value = m["bare"].rstrip(".")
-        before = reading.text[max(0, m.start() - 40) : m.start()]
+        before = view.text[max(0, m.start() - 40) : m.start()]
         name = _LEAD.search(before)[0] + m["name"]  # type: ignore[index]
-        named = bool(_NAMES.search(name))
-        if len(value) < (12 if named else 20) or not random_like(value, bits=2.9 if named else 3.4):
+        is_named = bool(_NAMES.search(name))
+        if len(value) < (12 if is_named else 20) or not random_like(value, bits=2.9 if is_named else 3.4):
             continue
         if not _NO_NAMES.search(name) and not _is_placeholder(value):
             yield Finding("SECRET", m.start("bare"), m.start("bare") + len(value), 0.8)
@@ -129,7 +129,7 @@ _PIECES = re.compile(r"[_.\-/=+]")
 
 
 def random_like(value: str, *, bits: float) -> bool:
-    """Whether it holds letters and digits, is no path, date or sentence, and has so many bits of entropy per character."""
+    """Whether it has letters and digits, is no path, date or slug of words, and has at least `bits` of entropy per character."""
     if not any("0" <= c <= "9" for c in value) or not any(c.isalpha() for c in value) or _PLAIN.match(value):
         return False
     words = [w for w in _PIECES.split(value) if w]
@@ -139,13 +139,13 @@ def random_like(value: str, *, bits: float) -> bool:
 
 
 def entropy(value: str) -> float:
-    """Bits per character (Shannon) of the value's own distribution of characters."""
+    """Shannon entropy of the value's own characters, in bits per character."""
     n = len(value)
     return -sum(c / n * math.log2(c / n) for c in Counter(value).values())
 
 
-def url_passwords(reading: TextView, until: float) -> Iterator[Finding]:
-    seconds_left(until)
-    for m in _URL.finditer(reading.text):
+def url_passwords(view: TextView, deadline: float) -> Iterator[Finding]:
+    seconds_left(deadline)
+    for m in _URL.finditer(view.text):
         if not _is_placeholder(m["bare"]) or m["bare"].lower() in ("password", "secret", "changeme"):
             yield Finding("SECRET", *m.span("bare"), 0.9)

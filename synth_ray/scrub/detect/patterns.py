@@ -1,4 +1,6 @@
-"""The engine `patterns`: stock Presidio's recognizers on the fast path, the policy's rules on top, and secrets, in one pass."""
+"""The engine `patterns`: Presidio's recognizers on the fast path, the policy's rules on top, and secrets, with one prefilter
+pass.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ Accept = Callable[[str, Finding], bool]
 
 
 class GatedDetector(NamedTuple):
-    """A job as the policy sees it: what it may keep, and the words without which it stays below its threshold."""
+    """A detector with its accept rule and the context words it needs to pass its threshold."""
 
     detector: Detector
     accept: Accept | None = None
@@ -29,14 +31,14 @@ class GatedDetector(NamedTuple):
     needs_context: bool = False
 
 
-_MAX_COMBINATIONS = 4096  # of gates that a text opens: few are common
+_MAX_COMBINATIONS = 4096  # distinct sets of gates that a text can open; few of them are common
 
 
 class PatternFinder:
     """A `Finder` of structured identifiers and secrets.
 
-    Law: with every rule of the policy off and secrets off, its findings are stock Presidio's. A text is asked for all gates in
-    one pass; a text that opens none costs nothing more.
+    Law: with every rule of the policy off and secrets off, its findings are stock Presidio's. One pass over a text evaluates all
+    gates; a text that opens none costs nothing more.
     """
 
     def __init__(self, section: Scrub) -> None:
@@ -46,7 +48,7 @@ class PatternFinder:
         known = frozenset(self._analyzer.get_supported_entities(stock.LANGUAGE))
         self.entities = known | {SECRET, *section.deny} | {r.entity for r in section.recognizers}
         wanted = set(section.wanted()) & known
-        self._detectors_by_gates = lru_cache(_MAX_COMBINATIONS)(self._unlocked_by)
+        self._detectors_by_gates = lru_cache(_MAX_COMBINATIONS)(self._detectors_for_gates)
         self._detectors = [
             *self._stock_detectors(wanted),
             *self._policy_detectors(wanted),
@@ -54,16 +56,16 @@ class PatternFinder:
             *self._custom_detectors(),
         ]
 
-    def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
-        return [self._find(text, until) for text in texts]
+    def find(self, texts: Sequence[str], *, deadline: float) -> list[list[Finding]]:
+        return [self._find(text, deadline) for text in texts]
 
-    def _find(self, text: str, until: float) -> list[Finding]:
-        looks = self._detectors_for(text)
-        if not looks:
+    def _find(self, text: str, deadline: float) -> list[Finding]:
+        detectors = self._detectors_for(text)
+        if not detectors:
             return []
-        seconds_left(until)
-        reading = TextView(text)
-        findings = [f for look in looks for f in self._accepted(look, reading, until)]
+        seconds_left(deadline)
+        view = TextView(text)
+        findings = [f for gated in detectors for f in self._accepted_findings(gated, view, deadline)]
         return without_duplicates(findings) if findings else findings
 
     def _detectors_for(self, text: str) -> Sequence[GatedDetector]:
@@ -71,21 +73,21 @@ class PatternFinder:
             return self._detectors
         return self._detectors_by_gates(self._prefilter.matching(text))
 
-    def _unlocked_by(self, fired: frozenset[int]) -> Sequence[GatedDetector]:
+    def _detectors_for_gates(self, open_gates: frozenset[int]) -> Sequence[GatedDetector]:
         return [
-            look
-            for look in self._detectors
-            if (look.detector.gate is None or look.detector.gate in fired)
-            and (not look.needs_context or look.context_gate in fired)
+            gated
+            for gated in self._detectors
+            if (gated.detector.gate is None or gated.detector.gate in open_gates)
+            and (not gated.needs_context or gated.context_gate in open_gates)
         ]
 
-    def _accepted(self, look: GatedDetector, reading: TextView, until: float) -> Iterator[Finding]:
-        text = reading.text
-        for f in look.detector.find(reading, until):
-            if look.accept is not None and not look.accept(text, f):
+    def _accepted_findings(self, gated: GatedDetector, view: TextView, deadline: float) -> Iterator[Finding]:
+        text = view.text
+        for f in gated.detector.find(view, deadline):
+            if gated.accept is not None and not gated.accept(text, f):
                 continue
-            if look.context is not None and (look.needs_context or f.score < self._threshold(f.entity)):
-                if look.context.is_near(text, f.start, f.end):
+            if gated.context is not None and (gated.needs_context or f.score < self._threshold(f.entity)):
+                if gated.context.is_near(text, f.start, f.end):
                     f = f._replace(score=boosted_score(f.score))
                 elif f.entity in context_words.CONTEXT_REQUIRED:
                     continue
@@ -104,20 +106,19 @@ class PatternFinder:
             accepts |= {"IP_ADDRESS": ips.is_public_ip, "MAC_ADDRESS": ips.is_device_mac}
         if policy.written_emails:
             accepts["EMAIL_ADDRESS"] = emails.is_personal_address
-        worth = phones.is_candidate if policy.phones else None
-        for job in detectors_of(self._analyzer, self._prefilter, entities=wanted - replaced, is_candidate=worth):
-            yield self._with_context(job, accepts.get(job.entity))
+        is_candidate = phones.is_candidate if policy.phones else None
+        for detector in detectors_of(self._analyzer, self._prefilter, entities=wanted - replaced, is_candidate=is_candidate):
+            yield self._with_context(detector, accepts.get(detector.entity))
 
-    def _with_context(self, job: Detector, accept: Accept | None) -> GatedDetector:
-        context = self._presidio_context(job.entity)
-        cue = context_words.context_words_for(job.entity, context) if self._section.policy.context else None
-        if cue is None:
-            return GatedDetector(job, accept)
-        waits = job.entity in context_words.CONTEXT_REQUIRED or job.max_score < self._threshold(job.entity)
-        return GatedDetector(job, accept, cue, self._prefilter.add(cue.gate) if waits else None, waits)
+    def _with_context(self, detector: Detector, accept: Accept | None) -> GatedDetector:
+        context = self._presidio_context(detector.entity)
+        words = context_words.context_words_for(detector.entity, context) if self._section.policy.context else None
+        if words is None:
+            return GatedDetector(detector, accept)
+        needs_context = detector.entity in context_words.CONTEXT_REQUIRED or detector.max_score < self._threshold(detector.entity)
+        return GatedDetector(detector, accept, words, self._prefilter.add(words.gate) if needs_context else None, needs_context)
 
     def _presidio_context(self, entity: str) -> list[str]:
-        """Presidio's own context words for the entity."""
         recognizers = self._analyzer.registry.get_recognizers(language=stock.LANGUAGE, all_fields=True)
         return sorted({w.lower() for r in recognizers if entity in r.supported_entities for w in r.context or ()})
 
@@ -131,8 +132,8 @@ class PatternFinder:
             (policy.written_emails, "EMAIL_ADDRESS", emails.GATE, emails.finder(is_domain)),
             (policy.phones, "PHONE_NUMBER", phones.GATE, phones.finder()),
         )
-        for on, entity, gate, find in rules:
-            if on and entity in wanted:
+        for is_enabled, entity, gate, find in rules:
+            if is_enabled and entity in wanted:
                 yield self._detector(entity, gate, find)
 
     def _secret_detectors(self) -> Iterator[GatedDetector]:

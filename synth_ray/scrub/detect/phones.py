@@ -1,4 +1,4 @@
-"""Which numbers are phones: a country code or a valid grouped number, or a word such as "call" before any that could be one."""
+"""Which numbers are phones: with a country code, valid and grouped, or any plausible number after a word such as "call"."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ _LIKE_DATE = re.compile(
 _LIKE_OTHERS = re.compile(
     r"(?:1[5-9]|20)[0-9]{2} ?[-/ ] ?(?:1[5-9]|20)[0-9]{2}|"  # years
     r"[0-9]{1,4}\.[0-9]{3,}|"  # a decimal number
-    r"[0-9]{1,4}(?:\.[0-9]{1,4}){3}(?<!\.[0-9]{4})|"  # an address or a version
+    r"[0-9]{1,4}(?:\.[0-9]{1,4}){3}(?<!\.[0-9]{4})|"  # an IP address or a version
     r"[0-9]{5}-[0-9]{4}|"  # a ZIP code
-    r"1[4-9][0-9]{8}(?:[0-9]{3})?"  # a moment since 1970
+    r"1[4-9][0-9]{8}(?:[0-9]{3})?"  # a Unix timestamp
 )
 _GROUPS = re.compile("[0-9]+")
 _EXTENSION = re.compile("(?i)x|ext")
@@ -60,7 +60,7 @@ _REFUSED_NEAR = frozenset(".$€£#/\\^*=-")
 
 
 def is_candidate(text: str, start: int, end: int) -> bool:
-    """Whether libphonenumber need be asked: it is grouped, has a country code, or words around it speak of a phone."""
+    """Whether libphonenumber must check it: it is grouped, has a country code, or has a phone word beside it."""
     candidate = text[start:end]
     if not candidate.isdigit():
         if sum(map(str.isdigit, candidate)) < _MIN_DIGITS:
@@ -70,7 +70,7 @@ def is_candidate(text: str, start: int, end: int) -> bool:
 
 
 def accept(text: str, finding: Finding) -> bool:
-    """Whether a number that libphonenumber finds valid is a phone here."""
+    """Whether a number that libphonenumber finds valid is a phone number in this text."""
     start, end = finding.start, finding.end
     value = text[start:end]
     before = text[max(0, start - 2) : start]
@@ -78,42 +78,42 @@ def accept(text: str, finding: Finding) -> bool:
         value, before = value[1:], "["
     if value[0] == "+":
         return not before or not (before[-1].isalnum() or before[-1] in "_.")
-    if _inside_another(before, text[end : end + 2]) or _LIKE_DATE.match(value):
+    if _is_inside_another(before, text[end : end + 2]) or _LIKE_DATE.match(value):
         return False
-    if _adjacent(text, start) or _AFTER.match(text[end : end + 40]):
+    if _is_introduced(text, start) or _AFTER.match(text[end : end + 40]):
         return True
     if _LIKE_OTHERS.fullmatch(value) or (value[0] != "(" and _NOT_PHONE.search(text[max(0, start - 40) : start])):
         return False
-    return _grouped(value) or _has_context_before(text, start)
+    return _is_grouped(value) or _has_context_before(text, start)
 
 
 def finder() -> Callable[[TextView, float], Iterator[Finding]]:
-    """Numbers that a cue makes phones, wherever in the world they are valid, or if they are not."""
+    """Numbers that context makes phones, whether or not libphonenumber finds them valid in any region."""
     import re2
 
     number = re2.compile(_NUMBER.encode())
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        seconds_left(until)
-        for i, (start, end) in enumerate(_numbers(number, reading)):
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        seconds_left(deadline)
+        for i, (start, end) in enumerate(_numbers(number, view)):
             if i % 256 == 255:
-                seconds_left(until)
-            score = _score(reading.text, start, end)
+                seconds_left(deadline)
+            score = _score(view.text, start, end)
             if score:
                 yield Finding("PHONE_NUMBER", start, end, score)
 
     return find
 
 
-def _numbers(number: Any, reading: TextView) -> Iterator[tuple[int, int]]:
-    """Stretches written as phones are, that do not begin or end inside a word or a longer number."""
-    text, data, at = reading.text, reading.data, 0
+def _numbers(number: Any, view: TextView) -> Iterator[tuple[int, int]]:
+    """Stretches in the form of a phone number that do not start or end inside a word or a longer number."""
+    text, data, at = view.text, view.data, 0
     while m := number.search(data, at):
         begin, at = m.span()
-        start, end = reading.char_offset(begin), reading.char_offset(at)
+        start, end = view.char_offset(begin), view.char_offset(at)
         if text[start - 1 : start] in _REFUSED_BEFORE and start:
             at = begin + len(_GROUPS.match(text, start)[0]) if text[start].isdigit() else begin + 1  # type: ignore[index]
-        elif not _ENDS.match(text, end) and _sized(text[start:end]):
+        elif not _ENDS.match(text, end) and _has_digit_count(text[start:end]):
             yield start, end
 
 
@@ -121,37 +121,37 @@ def _score(text: str, start: int, end: int) -> float:
     value = text[start:end]
     if _LIKE_DATE.match(value):
         return 0.0
-    if _adjacent(text, start):
+    if _is_introduced(text, start):
         return 0.75
     if text[start - 1 : start] in _REFUSED_NEAR and start:
         return 0.0
     after = bool(_AFTER.match(text[end : end + 40]))
-    if not (_grouped(value) or after) or _LIKE_OTHERS.fullmatch(value):
+    if not (_is_grouped(value) or after) or _LIKE_OTHERS.fullmatch(value):
         return 0.0
-    cued = _has_context_before(text, start) and not _NOT_PHONE.search(text[max(0, start - 40) : start])
-    return 0.6 if cued or after or _trunk(value) else 0.0
+    has_context = _has_context_before(text, start) and not _NOT_PHONE.search(text[max(0, start - 40) : start])
+    return 0.6 if has_context or after or _has_trunk_prefix(value) else 0.0
 
 
-def _adjacent(text: str, start: int) -> bool:
-    """Whether the words just before say that a phone follows, and nothing before them says otherwise."""
+def _is_introduced(text: str, start: int) -> bool:
+    """Whether the words directly before introduce a phone number, and no word before those says otherwise."""
     before = text[max(0, start - 80) : start]
     m = _ADJACENT.search(before)
     return bool(m) and not _NOT_PHONE.search(before[max(0, m.start() - 20) : m.start()])  # type: ignore[union-attr]
 
 
-def _sized(value: str) -> bool:
+def _has_digit_count(value: str) -> bool:
     digits = [c for c in _EXTENSION.split(value)[0] if c.isdigit()]
     return _MIN_DIGITS <= len(digits) <= 15 and len(set(digits)) > 1
 
 
-def _grouped(value: str) -> bool:
-    """Two to six groups of at least two digits, the first of which may be a single digit, as numbers are written for people."""
+def _is_grouped(value: str) -> bool:
+    """Two to six groups of two to eight digits, the first of any length, seven digits or more: as people write numbers."""
     groups = _GROUPS.findall(_EXTENSION.split(value)[0])
     return 2 <= len(groups) <= 6 and sum(map(len, groups)) >= 7 and all(2 <= len(g) <= 8 for g in groups[1:])
 
 
-def _trunk(value: str) -> bool:
-    """A national number with its leading zero: (0)20 7946 0958, 0412 345 678."""
+def _has_trunk_prefix(value: str) -> bool:
+    """A national number with its leading zero (trunk prefix): (0)20 7946 0958, 0412 345 678."""
     groups = _GROUPS.findall(value)
     usual = 9 <= sum(map(len, groups)) <= 11 and len(groups[0]) <= 5 and (len(groups) > 2 or len(groups[0]) > 2)
     return usual and value.lstrip("(").startswith("0")
@@ -167,8 +167,8 @@ _NOT_INSIDE = re.compile(r"[A-Za-z]\.$|:$|[A-Za-z]=$")
 _INSIDE_AFTER = re.compile(r"[\w%°]|[.,:][0-9]|[-/][0-9A-Za-z]|\s?[=*^]|[eE][-+0-9]")
 
 
-def _inside_another(before: str, after: str) -> bool:
-    """Whether it is a piece of a longer number, code, path or sum, by the two characters on either side."""
+def _is_inside_another(before: str, after: str) -> bool:
+    """Whether it is part of a longer number, code, path or sum, judging by the two characters on either side."""
     if _INSIDE_BEFORE.search(before):
         return not _NOT_INSIDE.search(before)
     return bool(_INSIDE_AFTER.match(after))

@@ -1,4 +1,4 @@
-"""Keys and tokens that their issuers made recognisable, by the prefixes the issuers document."""
+"""Keys and tokens with recognisable prefixes, as their issuers document them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _RULES = (
     (r"eyJ", rf"{_W}{{8,}}\.eyJ{_W}{{8,}}\.{_W}*"),  # JSON Web Tokens
 )
 _INNER_RULES = (
-    # (what stands inside, what stands around it)
+    # (literal inside the token, expression of the whole token)
     (".atlasv1.", rf"(?<!\w)[A-Za-z0-9]{{14}}\.atlasv1\.{_W}{{40,}}"),  # Terraform
     ("-us", r"(?<!\w)[a-f0-9]{32}-us[0-9]{1,2}(?!\w)"),  # Mailchimp
     (":AA", rf"(?<!\w)[0-9]{{8,10}}:AA{_W}{{32,}}"),  # Telegram
@@ -80,26 +80,26 @@ _MIN_DISTINCT = 6
 
 
 def finder() -> Any:
-    """RE2 finds where a token can begin, a backtracking match from there finds its end: counting repeats would cost RE2
-    a new state for nearly every word.
+    """RE2 finds where a token can begin; a backtracking match from there finds its end. Counted repeats in RE2 would create a new
+    automaton state for nearly every word.
     """
     import re2
 
     begin = re2.compile(_BEGIN.encode())
     token_pattern = re.compile("|".join(f"(?:{prefix}{body})" for prefix, body in _RULES))
     inside = re2.compile(f"(?i){_INSIDE}".encode())
-    holding = [(part, re.compile(regex)) for part, regex in _INNER_RULES]
+    inner_patterns = [(part, re.compile(regex)) for part, regex in _INNER_RULES]
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        seconds_left(until)
-        text, at = reading.text, 0
-        while m := begin.search(reading.data, at):
-            match = token_pattern.match(text, reading.char_offset(m.start()))
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        seconds_left(deadline)
+        text, at = view.text, 0
+        while m := begin.search(view.data, at):
+            match = token_pattern.match(text, view.char_offset(m.start()))
             at = m.end()
             if match and len(set(match[0])) >= _MIN_DISTINCT:
                 yield Finding("SECRET", *match.span(), 1.0)
-        if inside.search(reading.data):
-            for part, regex in holding:
+        if inside.search(view.data):
+            for part, regex in inner_patterns:
                 if part in text:
                     yield from (Finding("SECRET", *m.span(), 1.0) for m in regex.finditer(text))
 
@@ -113,13 +113,13 @@ _BODY = re.compile(r"(?:(?:\\[nr]|\s)*(?:[A-Za-z0-9+/]{20,}={0,2}|(?:Proc-Type|D
 _MAX_CHARACTERS = 20_000
 
 
-def private_keys(reading: TextView, until: float) -> Iterator[Finding]:
-    """A private key from its first line to its last, body and all; without a last line, to the end of what looks like one."""
-    text, last = reading.text, 0
+def private_keys(view: TextView, deadline: float) -> Iterator[Finding]:
+    """A private key from its first to its last line; without a last line, to the end of the text that looks like its body."""
+    text, last = view.text, 0
     tails = _TAIL.finditer(text)
     tail = next(tails, None)
     for m in _HEAD.finditer(text):
-        seconds_left(until)
+        seconds_left(deadline)
         if m.start() < last:
             continue
         while tail and tail.start() < m.end():

@@ -1,4 +1,6 @@
-"""Wallets beside Presidio's Bitcoin: Ethereum by its form, others by the checksum they carry (base58check, BIP 173, BIP 350)."""
+"""Crypto wallets in addition to Presidio's Bitcoin: Ethereum and Monero by their form, the others by their checksum (base58check,
+BIP 173, BIP 350).
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,9 @@ _RIPPLE58 = "rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
-def find(reading: TextView, until: float) -> Iterator[Finding]:
-    text = reading.text
-    seconds_left(until)
+def find(view: TextView, deadline: float) -> Iterator[Finding]:
+    text = view.text
+    seconds_left(deadline)
     for m in _ETHEREUM.finditer(text):
         if len(set(m[0][2:].lower())) > 2:
             yield Finding("CRYPTO", *m.span(), 0.9)

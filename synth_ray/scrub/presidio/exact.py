@@ -1,8 +1,9 @@
-"""Stock Presidio's pattern findings, from one pass and windowed confirmation instead of a regex each over the whole text.
+"""Stock Presidio's pattern findings, with one prefilter pass and regexes run in windows, not each over the whole text.
 
-Law: the same findings as `AnalyzerEngine.analyze` with `NoOpNlpEngine`: type, span, score and order. What is not known by the
-digest of its regex or source runs as Presidio runs it. The one departure: libphonenumber gives up after 65,535 rejected
-candidates in a text, this does not.
+Law: the same findings as `AnalyzerEngine.analyze` with `NoOpNlpEngine`: type, span, score and order. A recognizer whose regex or
+source has an unknown digest runs as in Presidio. The one difference: libphonenumber gives up after 65,535 rejected candidates in
+a text, this does not.
+
 Source: presidio-analyzer 2.2 (MIT), `PatternRecognizer` and `EntityRecognizer.remove_duplicates`; phonenumbers (Apache-2.0).
 """
 
@@ -41,7 +42,9 @@ CandidateFilter = Callable[[str, int, int], bool]
 
 
 class Detector(NamedTuple):
-    """One thing to look for: the entity, the highest score it can have, the gate it waits for, and how it looks."""
+    """Looks for one entity. `max_score` is the highest score it can give; `gate` is the number of the expression in the prefilter
+    without which it is not run (None: always run).
+    """
 
     entity: str
     max_score: float
@@ -50,7 +53,7 @@ class Detector(NamedTuple):
 
 
 def is_known_source(sources: dict[str, str]) -> bool:
-    """Whether installed modules are, to the letter, those that were read when this was written."""
+    """Whether the installed modules have exactly the source that this fast path was written against."""
     return all(
         hashlib.sha256(inspect.getsource(importlib.import_module(name)).encode()).hexdigest()[:16] == digest
         for name, digest in sources.items()
@@ -60,9 +63,10 @@ def is_known_source(sources: dict[str, str]) -> bool:
 def detectors_of(
     analyzer: Any, prefilter: Prefilter, *, entities: Collection[str] | None = None, is_candidate: CandidateFilter | None = None
 ) -> list[Detector]:
-    """What the analyzer's recognizers look for, gated where their regex is known; else stock itself, entity by entity.
+    """A detector for each pattern of the analyzer's recognizers, gated if its regex is known. With an unknown version of
+    Presidio, one detector per entity that runs stock Presidio.
 
-    `worth` may spare candidates of a phone number.
+    `is_candidate` may reject candidates for phone numbers before libphonenumber checks them.
     """
     recognizers = analyzer.registry.get_recognizers(language=stock.LANGUAGE, all_fields=True)
     chosen = [r for r in recognizers if entities is None or set(r.supported_entities) & set(entities)]
@@ -70,7 +74,7 @@ def detectors_of(
         logger.warning("scrub: this presidio-analyzer is not the one the fast path was compared with; it runs unaided")
         supported = {e for r in chosen for e in r.supported_entities}
         return [_stock_detector(analyzer, e) for e in sorted(supported if entities is None else supported & set(entities))]
-    return [job for r in chosen for job in _detectors(r, prefilter, is_candidate)]
+    return [detector for r in chosen for detector in _detectors(r, prefilter, is_candidate)]
 
 
 def _detectors(recognizer: Any, prefilter: Prefilter, is_candidate: CandidateFilter | None) -> Iterator[Detector]:
@@ -90,7 +94,7 @@ def _detectors(recognizer: Any, prefilter: Prefilter, is_candidate: CandidateFil
         yield from (Detector(entity, best, gate, find) for best, gate, find in url_detectors(recognizer, prefilter))
     elif kind is IbanRecognizer and is_known_source(_IBAN) and len(recognizer.patterns) == 1:
         gate = GATES.get(key_of(recognizer.patterns[0].regex))
-        yield Detector(entity, 1.0, prefilter.add(gate[0]) if gate else None, _iban(recognizer))
+        yield Detector(entity, 1.0, prefilter.add(gate[0]) if gate else None, _iban_find(recognizer))
     elif isinstance(recognizer, PatternRecognizer) and kind.analyze is PatternRecognizer.analyze:
         for pattern in recognizer.patterns:
             yield _pattern_detector(recognizer, pattern, prefilter)
@@ -105,14 +109,14 @@ def _pattern_detector(recognizer: Any, pattern: Any, prefilter: Prefilter) -> De
     from presidio_analyzer import PatternRecognizer
 
     validates = type(recognizer).validate_result is not PatternRecognizer.validate_result
-    gate, holds = GATES.get(key_of(pattern.regex), (None, ""))
-    number = None if gate is None else prefilter.add(pattern.regex if gate == REGEX_AS_GATE else gate)
-    best = 1.0 if validates else pattern.score
-    return Detector(recognizer.supported_entities[0], best, number, _pattern(recognizer, pattern, holds))
+    gate, trigger = GATES.get(key_of(pattern.regex), (None, ""))
+    gate_number = None if gate is None else prefilter.add(pattern.regex if gate == REGEX_AS_GATE else gate)
+    max_score = 1.0 if validates else pattern.score
+    return Detector(recognizer.supported_entities[0], max_score, gate_number, _pattern_find(recognizer, pattern, trigger))
 
 
-def _pattern(recognizer: Any, pattern: Any, trigger: str) -> Find:
-    """`PatternRecognizer.__analyze_patterns` for one pattern, in windows where that changes nothing."""
+def _pattern_find(recognizer: Any, pattern: Any, trigger: str) -> Find:
+    """`PatternRecognizer.__analyze_patterns` for one pattern, in windows if that gives the same findings."""
     import regex
     from presidio_analyzer import PatternRecognizer
 
@@ -121,17 +125,17 @@ def _pattern(recognizer: Any, pattern: Any, trigger: str) -> Find:
     kind = type(recognizer)
     validate = None if kind.validate_result is PatternRecognizer.validate_result else recognizer.validate_result
     refuse = None if kind.invalidate_result is PatternRecognizer.invalidate_result else recognizer.invalidate_result
-    judged = validate is not None or refuse is not None
+    is_validated = validate is not None or refuse is not None
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        text = reading.text
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        text = view.text
         scores: dict[str, float] = {}
-        for m in _matches(compiled, text, reading.windows(trigger), until):
+        for m in _matches(compiled, text, view.windows(trigger), deadline):
             start, end = m.span()
             if start == end:
                 continue
             score_ = score
-            if judged:
+            if is_validated:
                 value = text[start:end]
                 if value not in scores:
                     scores[value] = judge(value)
@@ -147,25 +151,25 @@ def _pattern(recognizer: Any, pattern: Any, trigger: str) -> Find:
     return find
 
 
-def _matches(compiled: Any, text: str, windows: Iterable[tuple[int, int]], until: float) -> Iterator[Any]:
-    last, left = 0, seconds_left(until)
+def _matches(compiled: Any, text: str, windows: Iterable[tuple[int, int]], deadline: float) -> Iterator[Any]:
+    last, left = 0, seconds_left(deadline)
     for low, high in windows:
         for m in compiled.finditer(text, max(low, last), high, timeout=left):
             last = m.end()
             yield m
 
 
-def _iban(recognizer: Any) -> Find:
-    """`IbanRecognizer.__analyze_patterns`: the longest of three groups that validates."""
+def _iban_find(recognizer: Any) -> Find:
+    """`IbanRecognizer.__analyze_patterns`: the longest of three groups that is valid."""
     import regex
 
     pattern = recognizer.patterns[0]
     compiled = regex.compile(pattern.regex, flags=recognizer.global_regex_flags)
     entity = recognizer.supported_entities[0]
 
-    def find(reading: TextView, until: float) -> Iterator[Finding]:
-        text = reading.text
-        for m in compiled.finditer(text, timeout=seconds_left(until)):
+    def find(view: TextView, deadline: float) -> Iterator[Finding]:
+        text = view.text
+        for m in compiled.finditer(text, timeout=seconds_left(deadline)):
             start = m.start()
             for group in (3, 2, 1):
                 end = m.end(group) if m.end(group) > 0 else m.end()
@@ -178,13 +182,13 @@ def _iban(recognizer: Any) -> Find:
 
 
 def _run_unchanged(recognizer: Any) -> Find:
-    """A recognizer as Presidio runs it. A pattern it skips for lack of time is an error here."""
+    """A recognizer as Presidio runs it, except that a pattern that runs out of time raises TimeoutError."""
 
-    def find(reading: TextView, until: float) -> list[Finding]:
-        seconds_left(until)
+    def find(view: TextView, deadline: float) -> list[Finding]:
+        seconds_left(deadline)
         findings = [
             Finding(r.entity_type, r.start, r.end, r.score)
-            for r in recognizer.analyze(reading.text, recognizer.supported_entities, None)
+            for r in recognizer.analyze(view.text, recognizer.supported_entities, None)
         ]
         if stock.LOG_BLOCKER.skipped():
             raise TimeoutError
@@ -194,9 +198,9 @@ def _run_unchanged(recognizer: Any) -> Find:
 
 
 def _stock_detector(analyzer: Any, entity: str) -> Detector:
-    def find(reading: TextView, until: float) -> list[Finding]:
-        seconds_left(until)
-        results = analyzer.analyze(reading.text, stock.LANGUAGE, [entity])
+    def find(view: TextView, deadline: float) -> list[Finding]:
+        seconds_left(deadline)
+        results = analyzer.analyze(view.text, stock.LANGUAGE, [entity])
         if stock.LOG_BLOCKER.skipped():
             raise TimeoutError
         return [Finding(r.entity_type, r.start, r.end, r.score) for r in results]
@@ -205,7 +209,9 @@ def _stock_detector(analyzer: Any, entity: str) -> Detector:
 
 
 def without_duplicates(findings: Iterable[Finding]) -> list[Finding]:
-    """`EntityRecognizer.remove_duplicates`: no finding inside one of its own type that scores as high; best first."""
+    """`EntityRecognizer.remove_duplicates`: drops a finding inside another of the same entity with at least its score; sorts by
+    score.
+    """
     ordered = sorted(set(findings), key=lambda f: (f.entity, f.start, f.start - f.end, -f.score))
     kept: list[Finding] = []
     entity = ""
@@ -221,7 +227,7 @@ def without_duplicates(findings: Iterable[Finding]) -> list[Finding]:
 
 
 class ExactPatterns:
-    """A `Finder` with stock Presidio's findings. `entities` limits it as `AnalyzerEngine.analyze(entities=…)` does."""
+    """A `Finder` with stock Presidio's findings. `entities` selects as in `AnalyzerEngine.analyze(entities=…)`."""
 
     def __init__(self, *, entities: Collection[str] | None = None) -> None:
         analyzer = stock.analyzer()
@@ -229,19 +235,19 @@ class ExactPatterns:
         self._detectors = detectors_of(analyzer, self._prefilter, entities=entities)
         self.entities = frozenset(analyzer.get_supported_entities(stock.LANGUAGE))
 
-    def find(self, texts: Sequence[str], *, until: float) -> list[list[Finding]]:
-        return [self._find(text, until) for text in texts]
+    def find(self, texts: Sequence[str], *, deadline: float) -> list[list[Finding]]:
+        return [self._find(text, deadline) for text in texts]
 
-    def _find(self, text: str, until: float) -> list[Finding]:
-        opened = triggered_detectors(self._detectors, self._prefilter, text)
-        reading = TextView(text)
-        findings = [f for job in opened for f in job.find(reading, until)]
+    def _find(self, text: str, deadline: float) -> list[Finding]:
+        detectors = triggered_detectors(self._detectors, self._prefilter, text)
+        view = TextView(text)
+        findings = [f for detector in detectors for f in detector.find(view, deadline)]
         return without_duplicates(findings) if findings else findings
 
 
 def triggered_detectors(detectors: Sequence[Detector], prefilter: Prefilter, text: str) -> Sequence[Detector]:
-    """The jobs whose gate the text opens."""
+    """The detectors whose gates the text opens."""
     if not text.isascii() and FOLDS_TO_ASCII.search(text):
         return detectors
-    fired = prefilter.matching(text)
-    return [job for job in detectors if job.gate is None or job.gate in fired]
+    open_gates = prefilter.matching(text)
+    return [detector for detector in detectors if detector.gate is None or detector.gate in open_gates]

@@ -1,8 +1,9 @@
 """Presidio's phone recognizer with one scan for all its regions.
 
-Law: the spans of `phonenumbers.PhoneNumberMatcher` for each region, united. A candidate is read once; a region is asked only
-when the digits can be a number there. Source: phonenumbers `PhoneNumberMatcher` (Apache-2.0), whose private parts are used
-and whose source is known by digest.
+Law: the union of the spans that `phonenumbers.PhoneNumberMatcher` finds for each region. Each candidate is scanned once; a region
+is tried only if the digits can be a number there.
+
+Source: phonenumbers `PhoneNumberMatcher` (Apache-2.0); its private methods are used, so its source is checked by digest.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from synth_ray.scrub.findings import Finding
 from synth_ray.scrub.text_view import TextView, seconds_left
 
 _NEEDS_FULL_MATCHER = re.compile("[^\\d\\W]|[#~;\uff03\uff5e]")
-"""Letters and signs that can begin an extension or stand for digits: then all digits are not simply the number."""
+"""Letters and signs that can begin an extension or stand for digits: the number may then differ from the digits of the text."""
 _MIN_DIGITS = 4
 _MAX_DIGITS = 20
-"""A country code of three digits and a national number of seventeen: what parses at most, without an extension."""
+"""A country code of 3 and a national number of 17 digits: the longest number that parses, without an extension."""
 
 
 class Part(NamedTuple):
-    """A piece of a candidate that may be a number: its text and place, its digits if they are plain, whether it has a +."""
+    """A piece of a candidate that may be a number. `digits` is None unless all its digits are ASCII and no extension is possible;
+    `plus`: it has a plus sign.
+    """
 
     text: str
     start: int
@@ -31,27 +34,27 @@ class Part(NamedTuple):
 
 
 RegionVerdict = tuple[int, int, bool] | None
-"""What a region said to a candidate: its number from here to here, and whether no other region can say more."""
+"""The number that a region finds in a candidate: start, end, and whether no other region can find a different one."""
 
 
 class _Candidate:
-    """A stretch the matcher would look at, and what has been learnt about it so far."""
+    """A stretch that the matcher would examine, with the results so far by region."""
 
-    __slots__ = ("digits", "done", "end", "parts", "plain", "plus", "start", "text", "told", "verified")
+    __slots__ = ("digits", "end", "is_final", "parts", "plain", "plus", "start", "text", "verdicts", "verified")
 
     def __init__(self, text: str, start: int, *, trimmed: bool) -> None:
-        self.told: dict[str, RegionVerdict] = {}
+        self.verdicts: dict[str, RegionVerdict] = {}
         self.text, self.start, self.end = text, start, start + len(text)
         self.digits = sum(map(str.isdigit, text))
         self.plus = "+" in text or "\uff0b" in text
         self.plain = not trimmed and len(text) <= 40
         self.parts: Sequence[Part] | None = None
         self.verified: dict[int, bool] = {}
-        self.done = False
+        self.is_final = False
 
 
 class Region:
-    """A region's numbers, as far as digits alone can tell."""
+    """The number formats of a region, as far as digits alone can tell."""
 
     def __init__(self, name: str) -> None:
         import phonenumbers as pn
@@ -69,7 +72,7 @@ class Region:
         self._prefixes = [re.compile(p) for p in prefixes if p]
 
     def may_be_valid(self, digits: str) -> bool:
-        """False only if plain digits without + cannot be a valid number when parsed for this region."""
+        """False only if digits without a plus sign cannot be a valid number when parsed for this region."""
         if self._idd.match(digits):
             return True
         todo = [digits]
@@ -96,7 +99,7 @@ class Region:
 
 
 _CARRIERS = {"BR": ("(?:0|90)", r"(?:0|90)\d\d")}
-"""Prefixes that a parse can strip besides the region's own pattern, whose groups are optional."""
+"""Prefixes that a parse can strip in addition to the region's own pattern, whose groups are optional."""
 _KINDS = (
     "premium_rate",
     "toll_free",
@@ -119,7 +122,9 @@ def _patterns(metadata: Any) -> Iterator[str]:
 
 
 class PhoneFinder:
-    """`worth` may spare a candidate, given the text and its start and end; without it every candidate is tried."""
+    """`is_candidate` may reject a candidate, by the text and its start and end, before it is parsed; without it every candidate
+    is tried.
+    """
 
     def __init__(self, recognizer: Any, *, is_candidate: Callable[[str, int, int], bool] | None = None) -> None:
         self._is_candidate = is_candidate
@@ -131,30 +136,30 @@ class PhoneFinder:
         self._matcher = phonenumbermatcher.PhoneNumberMatcher("", "US", leniency=recognizer.leniency)
         self._regions = [Region(name) for name in recognizer.supported_regions]
 
-    def find(self, reading: TextView, until: float) -> list[Finding]:
-        """Findings in no order, without duplicates."""
-        return [Finding(self._entity, start, end, self._score) for start, end in self._spans(reading.text, until)]
+    def find(self, view: TextView, deadline: float) -> list[Finding]:
+        """Findings in no particular order, without duplicates."""
+        return [Finding(self._entity, start, end, self._score) for start, end in self._spans(view.text, deadline)]
 
-    def _spans(self, text: str, until: float) -> set[tuple[int, int]]:
-        read: dict[int, _Candidate | None] = {}
-        same: dict[tuple[str, str, str], dict[str, RegionVerdict]] = {}
+    def _spans(self, text: str, deadline: float) -> set[tuple[int, int]]:
+        candidates: dict[int, _Candidate | None] = {}
+        shared_verdicts: dict[tuple[str, str, str], dict[str, RegionVerdict]] = {}
         spans: set[tuple[int, int]] = set()
         for region in self._regions:
-            seconds_left(until)
+            seconds_left(deadline)
             at, steps = 0, 0
             while True:
-                if at not in read:
-                    new = read[at] = self._candidate(text, at)
+                if at not in candidates:
+                    new = candidates[at] = self._candidate(text, at)
                     if new is not None:
                         neighbours = text[new.start - 1 : new.start] if new.start else "", text[new.end : new.end + 4]
-                        new.told = same.setdefault((new.text, *neighbours), new.told)
-                candidate = read[at]
+                        new.verdicts = shared_verdicts.setdefault((new.text, *neighbours), new.verdicts)
+                candidate = candidates[at]
                 if candidate is None:
                     break
                 at = self._check_region(candidate, region, text, spans)
                 steps += 1
                 if steps % 256 == 0:
-                    seconds_left(until)
+                    seconds_left(deadline)
         return spans
 
     def _candidate(self, text: str, at: int) -> _Candidate | None:
@@ -173,15 +178,17 @@ class PhoneFinder:
         return None
 
     def _check_region(self, c: _Candidate, region: Region, text: str, spans: set[tuple[int, int]]) -> int:
-        """Ask a region about a candidate, once for all that look the same; where to look on."""
-        if c.done or (c.digits < region.min_digits and not c.plus):
+        """Add the number that a region finds in a candidate to `spans`; return the offset to search on from. Equal candidates
+        share one parse.
+        """
+        if c.is_final or (c.digits < region.min_digits and not c.plus):
             return c.end
-        if region.name not in c.told:
-            c.told[region.name] = self._find_number(c, region, text)
-        verdict = c.told[region.name]
+        if region.name not in c.verdicts:
+            c.verdicts[region.name] = self._find_number(c, region, text)
+        verdict = c.verdicts[region.name]
         if verdict is None:
             return c.end
-        start, end, c.done = c.start + verdict[0], c.start + verdict[1], verdict[2]
+        start, end, c.is_final = c.start + verdict[0], c.start + verdict[1], verdict[2]
         spans.add((start, end))
         return end
 
@@ -189,12 +196,12 @@ class PhoneFinder:
         if c.parts is None:
             c.parts = self._parts(text, c.text, c.start)
         for number, part in enumerate(c.parts):
-            if self._valid(c, number, part, region):
+            if self._is_valid(c, number, part, region):
                 start = part.start - c.start
                 return start, start + len(part.text), c.plain and len(part.text) == len(c.text)
         return None
 
-    def _valid(self, c: _Candidate, number: int, part: Part, region: Region) -> bool:
+    def _is_valid(self, c: _Candidate, number: int, part: Part, region: Region) -> bool:
         if part.plus:
             if number not in c.verified:
                 c.verified[number] = self._parses(part.text, region.name)
@@ -213,7 +220,7 @@ class PhoneFinder:
         return bool(self._pm._verify(self._leniency, number, text, self._matcher))
 
     def _parts(self, text: str, candidate: str, start: int) -> list[Part]:
-        """The pieces `_extract_match` would parse, in its order; those that no region can parse are left out."""
+        """The pieces that `_extract_match` would parse, in its order, without those that no region can parse."""
         pm = self._pm
         if pm._SLASH_SEPARATED_DATES.search(candidate):
             return []

@@ -1,4 +1,4 @@
-"""What must be in a text before a regular expression can match: one pass over the bytes asks for all of it at once."""
+"""Gates: expressions that must match before a regular expression can. One pass over the bytes evaluates all of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 FOLDS_TO_ASCII = re.compile("[\u017f\u212a\u0130\u0131]|(?![0-9])\\d")
-"""Letters that fold to ASCII ones and digits that are not ASCII: gates do not see them, so every gate counts as open."""
+"""Letters that case-fold to ASCII ones, and non-ASCII digits: gates do not see them, so with any of these every gate is open."""
 
 _IPV4 = r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
 _IPV4_INSIDE = r":[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
@@ -66,14 +66,14 @@ GATES: dict[str, tuple[str, str]] = {
         "",
     ),
 }
-"""By digest of a Presidio regex: what must be in the bytes before it can match, and what its matches hold.
+"""By digest of a Presidio regex: the gate without which it cannot match, and a trigger that every match contains.
 
-A regex that is not here has no gate and runs on every text. A name after the gate: each match holds that trigger of
-`reading` and no space or newline.
+A regex that is not listed has no gate and runs on every text. The trigger names an expression of `text_view` (empty: none); a
+match with a trigger contains no space or newline.
 """
 
 PHONE_GATE = r"[0-9](?:[-x/ ().\[\]~\x80-\xff]{0,12}[0-9]){3}"
-"""Four digits with at most four characters of punctuation between two: no shorter number is valid anywhere."""
+"""Four digits with at most four punctuation characters between two of them: no shorter number is valid anywhere."""
 
 
 def key_of(regex: str) -> str:
@@ -81,9 +81,9 @@ def key_of(regex: str) -> str:
 
 
 class Prefilter:
-    r"""Expressions in RE2 syntax without case, asked together. Each must be ASCII or name bytes.
+    r"""Searches for many RE2 expressions at once, ignoring case. Each must be ASCII or escape its other bytes.
 
-    Law: an expression that matches the bytes is reported. `\b` and classes see bytes above 127 as no letter, which can
+    Law: every expression that matches the bytes is reported. `\b` and classes treat bytes above 127 as non-letters, which can
     only open a gate too often.
     """
 
@@ -92,7 +92,9 @@ class Prefilter:
         self._sets: list[tuple[Any, list[int]]] = []
 
     def add(self, expression: str) -> int:
-        """The number under which `fired` reports the expression; the same expression has one number."""
+        """The number under which `matching` reports the expression; equal expressions share a number. Raises ValueError after the
+        first `matching`.
+        """
         if self._sets:
             raise ValueError("wanted gates added before they are asked, got one after")
         return self._ids.setdefault(expression, len(self._ids))
@@ -124,6 +126,6 @@ class Prefilter:
 
 
 _SETS = 5
-"""An automaton has a state per combination of expressions already found: one for all 38 costs 290 µs per new text of 200
-words, five cost 40.
+"""The automaton has a state for every combination of expressions found so far: one set of all 38 costs 290 µs per new text of 200
+words, five sets cost 40 µs.
 """

@@ -14,9 +14,9 @@ _LOGGERS = ("presidio-analyzer", "decision_process", "tldextract")
 
 
 class _LogBlocker(logging.Filter):
-    """Lets nothing through, whatever level or handler is set, for Presidio logs values; remembers a skipped pattern.
+    """Drops every log record, since Presidio logs values, and remembers whether Presidio skipped a pattern.
 
-    Presidio logs a pattern that ran out of time and goes on without it.
+    Presidio only logs that a pattern ran out of time, and goes on without it.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class _LogBlocker(logging.Filter):
         return False
 
     def skipped(self) -> bool:
-        """Whether this thread skipped a pattern since it last asked."""
+        """Whether a pattern was skipped in this thread since the last call."""
         seen, self._seen.skipped = getattr(self._seen, "skipped", False), False
         return bool(seen)
 
@@ -38,7 +38,7 @@ LOG_BLOCKER = _LogBlocker()
 
 
 def block_logs() -> None:
-    """Presidio's loggers let nothing through from now on, in this process."""
+    """Silence Presidio's loggers in this process, whatever their level or handlers."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)
@@ -56,7 +56,7 @@ def offline_suffixes() -> Any:
 
 
 def registry() -> Any:
-    """Presidio's default recognizers for English; the one for e-mail asks the offline suffix list."""
+    """Presidio's default recognizers for English, with e-mail domains checked against the offline suffix list."""
     block_logs()
     from presidio_analyzer.predefined_recognizers import EmailRecognizer
     from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
@@ -78,7 +78,7 @@ def registry() -> Any:
 
 
 def analyzer() -> Any:
-    """Stock Presidio's `AnalyzerEngine`: what the fast path is compared with, and what runs where it does not know better."""
+    """Stock Presidio's `AnalyzerEngine`: the reference for the fast path, which uses it for code with an unknown digest."""
     block_logs()
     from presidio_analyzer import AnalyzerEngine
     from presidio_analyzer.nlp_engine import NoOpNlpEngine

@@ -1,7 +1,7 @@
-"""Replace: what stands in a text where a finding was.
+"""Replace: put placeholders or surrogates in place of findings.
 
-In: a value and the findings in it. Out: the value with each finding replaced, and the edits. Law: replaced again and again until
-nothing is found, so that scrubbing twice changes nothing; one value has one replacement within a record. Not: finding.
+In: a value and the findings in it. Out: the value with each finding replaced, and the edits. Law: finding and replacing repeat
+until a pass finds nothing, so that scrubbing is idempotent; a value has one replacement within a record. Not: finding.
 
 Public: `placeholders.Placeholders`, `surrogates.Surrogates`, `fixpoint.FixpointScrubber`, `rendering.replace_spans`.
 """

@@ -1,13 +1,15 @@
-"""Texts in which nothing was found, so that none is read twice: a system prompt stands in every row, a seed in many."""
+"""Two-generation cache of texts without findings: a system prompt is in every row, but is scanned only once."""
 
 from __future__ import annotations
 
-_MAX_CHARACTERS = 4_000_000  # characters, twice at most: some ten thousand texts of a paragraph
+_MAX_CHARACTERS = 4_000_000  # characters per generation: about ten thousand paragraphs
 _MAX_TEXT = _MAX_CHARACTERS // 16
 
 
 class CleanTextCache:
-    """Knows the last texts it was told of, as many as fit; of those that are longer than a sixteenth of it, none."""
+    """Two-generation cache of texts without findings, bounded in characters. Texts longer than a sixteenth of a generation are
+    not cached.
+    """
 
     def __init__(self) -> None:
         self._new: set[str] = set()

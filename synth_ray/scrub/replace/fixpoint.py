@@ -1,4 +1,4 @@
-"""Records brought to rest: found, replaced, and read again until nothing is found, so that scrubbing twice changes nothing."""
+"""Find and replace until a pass finds nothing (at most 8 rounds), so that scrubbing is idempotent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FindingFilter = Callable[[str, list[Finding]], list[Finding]]
 
 @dataclass(slots=True)
 class ScrubState:
-    """One value on its way: its distinct strings with their spans, what they became, or why it failed."""
+    """One value while it is scrubbed: its distinct strings with their spans, their replacements, or why it failed."""
 
     value: Any
     spans: dict[Leaf, list[Span]]
@@ -29,7 +29,7 @@ class ScrubState:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Findings by entity. A string that stands in several places of a record counts once."""
+        """Findings by entity. A string that occurs several times in a record counts once."""
         total: dict[str, int] = {}
         for spans in self.spans.values():
             for span in spans:
@@ -40,8 +40,8 @@ class ScrubState:
 class FixpointScrubber:
     """Scrubs records together, so that a model can read their texts in batches.
 
-    Law: what it gives back is at rest: the same finders find nothing in it. A record that errs, takes longer than
-    `timeout_s`, or is not at rest after eight rounds has `failed` set and must lose its text.
+    Law: the same finders find nothing in its result. A record that raises an error, takes longer than `timeout_s` seconds, or
+    still has findings after 8 rounds has `failed` set, and its text must be dropped.
     """
 
     def __init__(
@@ -66,69 +66,71 @@ class FixpointScrubber:
 
     def scrub_all(self, values: Sequence[Any]) -> list[ScrubState]:
         records = [self._new_state(value) for value in values]
-        open_ = [(record, list(record.spans)) for record in records if not record.failed]
+        pending = [(record, list(record.spans)) for record in records if not record.failed]
         for _ in range(MAX_ROUNDS):
-            open_ = self._round(open_)
-            if not open_:
+            pending = self._round(pending)
+            if not pending:
                 return records
-        for record, _ in open_:
-            record.failed = "it is not at rest after as many rounds as are tried"
+        for record, _ in pending:
+            record.failed = f"findings remained after {MAX_ROUNDS} rounds"
         return records
 
     def _new_state(self, value: Any) -> ScrubState:
         try:
             return ScrubState(value, {leaf: [] for leaf in leaves_of(value) if leaf.text})
         except RecursionError:
-            return ScrubState(None, {}, failed="it is nested too deep")
+            return ScrubState(None, {}, failed="values nested too deep")
 
-    def _round(self, open_: list[tuple[ScrubState, list[Leaf]]]) -> list[tuple[ScrubState, list[Leaf]]]:
-        """Read the open texts once; give back those that changed."""
-        read = self._find_by_models(open_)
+    def _round(self, pending: list[tuple[ScrubState, list[Leaf]]]) -> list[tuple[ScrubState, list[Leaf]]]:
+        """Scan the open texts once and return those that changed."""
+        model_findings = self._find_by_models(pending)
         changed = []
-        for (record, leaves), more in zip(open_, read, strict=True):
+        for (record, leaves), findings in zip(pending, model_findings, strict=True):
             if record.failed:
                 continue
-            changed_leaves = self._find_in_leaf(record, leaves, more)
+            changed_leaves = self._find_in_record(record, leaves, findings)
             if changed_leaves and self._make_replacer is not None and not record.failed:
                 self._render(record)
                 changed.append((record, changed_leaves))
         return changed
 
-    def _find_in_leaf(self, record: ScrubState, leaves: list[Leaf], more: Sequence[list[Finding]]) -> list[Leaf]:
-        until = self._clock() + self._timeout_s
+    def _find_in_record(self, record: ScrubState, leaves: list[Leaf], model_findings: Sequence[list[Finding]]) -> list[Leaf]:
+        deadline = self._clock() + self._timeout_s
         changed = []
         try:
-            for leaf, named in zip(leaves, more, strict=True):
-                findings = self._pattern_findings(_with_key_words(leaf, record), until)
+            for leaf, named in zip(leaves, model_findings, strict=True):
+                findings = self._pattern_findings(_with_key_words(leaf, record), deadline)
                 if (findings or named) and self._add_findings(record, leaf, findings + named):
                     changed.append(leaf)
-                if self._clock() > until:
+                if self._clock() > deadline:
                     raise TimeoutError
         except Exception as error:
             record.failed = _failure_text(error)
         return changed
 
-    def _pattern_findings(self, text: str, until: float) -> list[Finding]:
+    def _pattern_findings(self, text: str, deadline: float) -> list[Finding]:
         if self._clean_texts.has(text):
             return []
-        findings = [f for finder in self._finders for f in finder.find([text], until=until)[0]]
+        findings = [f for finder in self._finders for f in finder.find([text], deadline=deadline)[0]]
         if not findings:
             self._clean_texts.add(text)
         return findings
 
-    def _find_by_models(self, open_: list[tuple[ScrubState, list[Leaf]]]) -> Sequence[Sequence[list[Finding]]]:
-        """The models' findings per record and text. A batch that errs is read again record by record."""
+    def _find_by_models(self, pending: list[tuple[ScrubState, list[Leaf]]]) -> Sequence[Sequence[list[Finding]]]:
+        """The models' findings per record and text. If a batch fails, its records are read one by one, so that only the faulty
+        one fails.
+        """
         if not self._models:
-            return [_NOTHING * len(leaves) for _, leaves in open_]
-        texts = [_with_key_words(leaf, record) for record, leaves in open_ for leaf in leaves]
+            return [_NOTHING * len(leaves) for _, leaves in pending]
+        texts = [_with_key_words(leaf, record) for record, leaves in pending for leaf in leaves]
         try:
-            findings = iter(self._model_findings(texts, self._clock() + self._timeout_s * max(1, len(open_))))
-            return [[next(findings) for _ in leaves] for _, leaves in open_]
+            findings = iter(self._model_findings(texts, self._clock() + self._timeout_s * max(1, len(pending))))
+            return [[next(findings) for _ in leaves] for _, leaves in pending]
         except Exception:
-            return [self._model_findings_one_by_one(record, leaves) for record, leaves in open_]
+            return [self._model_findings_one_by_one(record, leaves) for record, leaves in pending]
 
-    def _model_findings(self, texts: list[str], until: float) -> list[list[Finding]]:
-        by_model = [model.find(texts, until=until) for model in self._models]
+    def _model_findings(self, texts: list[str], deadline: float) -> list[list[Finding]]:
+        by_model = [model.find(texts, deadline=deadline) for model in self._models]
         return [[f for findings in per_model for f in findings] for per_model in zip(*by_model, strict=True)]
 
     def _model_findings_one_by_one(self, record: ScrubState, leaves: list[Leaf]) -> list[list[Finding]]:
@@ -139,17 +141,19 @@ class FixpointScrubber:
             return [[] for _ in leaves]
 
     def _add_findings(self, record: ScrubState, leaf: Leaf, findings: list[Finding]) -> bool:
-        """Add findings in the text as it is now to the spans of the text as it was. True if there was a new one."""
-        now = record.replaced.get(leaf)
-        text = now.text if now else leaf.text
+        """Map findings in the replaced text back to the original text and merge them into its spans. True if there were any."""
+        rendered = record.replaced.get(leaf)
+        text = rendered.text if rendered else leaf.text
         shift = len(_with_key_words(leaf, record)) - len(text)
-        here = [Finding(f.entity, max(f.start - shift, 0), f.end - shift, f.score) for f in findings if f.end > shift]
-        here = drop_protected(text, self._filter_findings(text, here), self._protected)
-        if not here:
+        current = [Finding(f.entity, max(f.start - shift, 0), f.end - shift, f.score) for f in findings if f.end > shift]
+        current = drop_protected(text, self._filter_findings(text, current), self._protected)
+        if not current:
             return False
-        back = [Finding(f.entity, *(now.origin(f.start, f.end) if now else (f.start, f.end)), f.score) for f in here]
-        old = [Finding(s.entity, s.start, s.end, 1.0) for s in record.spans[leaf]]
-        record.spans[leaf] = spans_of(old + back)
+        mapped = [
+            Finding(f.entity, *(rendered.origin(f.start, f.end) if rendered else (f.start, f.end)), f.score) for f in current
+        ]
+        previous = [Finding(s.entity, s.start, s.end, 1.0) for s in record.spans[leaf]]
+        record.spans[leaf] = spans_of(previous + mapped)
         return True
 
     def _render(self, record: ScrubState) -> None:
@@ -161,13 +165,13 @@ class FixpointScrubber:
 
 
 def _with_key_words(leaf: Leaf, record: ScrubState) -> str:
-    now = record.replaced.get(leaf)
-    text = now.text if now else leaf.text
+    rendered = record.replaced.get(leaf)
+    text = rendered.text if rendered else leaf.text
     return f"{leaf.key_words}: {text}" if leaf.key_words else text
 
 
 def _failure_text(error: Exception) -> str:
-    """What went wrong without its message, which may hold a value."""
+    """What failed, without the error's message, which may contain a value."""
     if isinstance(error, ScrubFailed):
         return str(error)
-    return "it took too long" if isinstance(error, TimeoutError) else f"{type(error).__name__} while it was read"
+    return "time ran out" if isinstance(error, TimeoutError) else type(error).__name__

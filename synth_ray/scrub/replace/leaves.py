@@ -1,4 +1,4 @@
-"""The strings of a nested value, and the value with its strings replaced."""
+"""The strings of a nested value, and the value rebuilt with its strings replaced."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Path = tuple[str | int, ...]
 
 
 class Leaf(NamedTuple):
-    """One string to read. `cue` is the key it stands under, which is read before it: `ssn: 536904399`."""
+    """One string to scan. `key_words` are the words of the key it is under; they are scanned with it: `ssn: 536904399`."""
 
     key_words: str
     text: str
@@ -20,7 +20,7 @@ Replace = Callable[[Leaf, Path], str]
 
 
 def leaves_of(value: Any) -> Iterator[Leaf]:
-    """Every string of the value in its own order, keys included, each as often as it occurs."""
+    """Every string of the value in document order, keys included, each as often as it occurs."""
     yield from _leaves(value, "")
 
 
@@ -38,7 +38,7 @@ def _leaves(value: Any, key_words: str) -> Iterator[Leaf]:
 
 
 def rebuild(value: Any, replace: Replace, path: Path = (), key_words: str = "") -> Any:
-    """The value with each string replaced. Keys are replaced too; a path holds the replaced key, never the first one.
+    """The value with each string replaced, keys included. A path contains the replaced key, never the original one.
 
     The i-th key of a mapping is replaced under the path (…, "*", i).
     """
@@ -60,7 +60,7 @@ def _rebuild_mapping(value: dict[Any, Any], replace: Replace, path: Path) -> dic
 
 
 def words_of_key(name: Any) -> str:
-    """The words of a key: `phone_number` and `phoneNumber` both read "phone number". A chat key says nothing."""
+    """The words of a key: `phone_number` and `phoneNumber` both become "phone number". Chat keys such as `content` become ""."""
     if not isinstance(name, str) or name in _TEXT_KEYS or len(name) > 60:
         return ""
     spaced = "".join(f" {c}" if c.isupper() and i and name[i - 1].islower() else c for i, c in enumerate(name))

@@ -1,4 +1,4 @@
-"""What replaces a finding: a placeholder that is the same within a record."""
+"""Placeholders: each value of a record becomes <ENTITY_n>, the same value the same placeholder."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ LABELS = {
 }
 
 PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]{0,59})_([0-9]{1,9}|[a-p]{12})>")
-"""A placeholder or an opaque surrogate: what a scrub leaves behind and no scrub touches."""
+"""A placeholder or an opaque surrogate. A scrub writes these and never changes them."""
 
 
 class Replacer(Protocol):
-    """Gives each value of one record its replacement. `alone`: nothing is tied to the value on either side."""
+    """Maps each value of one record to its replacement. `alone`: no sign ties the value to the text on either side."""
 
     def __call__(self, entity: str, value: str, *, alone: bool = True) -> str: ...
 
 
 class Placeholders:
-    """Numbers values by entity in the order they come. A number that the record already holds is not given again."""
+    """Numbers the values of each entity in order of appearance, and skips numbers that the record already contains."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self._given: dict[tuple[str, str], str] = {}
-        self._last: dict[str, int] = {}
-        self._present = frozenset(_present(texts))
+        self._placeholders: dict[tuple[str, str], str] = {}
+        self._last_number: dict[str, int] = {}
+        self._existing = frozenset(_placeholders_in(texts))
 
     def __call__(self, entity: str, value: str, *, alone: bool = True) -> str:
         key = (entity, normal_form(entity, value))
-        if key not in self._given:
+        if key not in self._placeholders:
             label = LABELS.get(entity, entity)
-            number = self._last.get(label, 0) + 1
-            while f"<{label}_{number}>" in self._present:
+            number = self._last_number.get(label, 0) + 1
+            while f"<{label}_{number}>" in self._existing:
                 number += 1
-            self._last[label] = number
-            self._given[key] = f"<{label}_{number}>"
-        return self._given[key]
+            self._last_number[label] = number
+            self._placeholders[key] = f"<{label}_{number}>"
+        return self._placeholders[key]
 
 
-def _present(texts: Iterable[str]) -> Iterator[str]:
+def _placeholders_in(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         if "<" in text:
             yield from (m[0] for m in PLACEHOLDER.finditer(text))
@@ -65,7 +65,7 @@ _NOT_WORD = re.compile(r"[\W_]+")
 
 
 def normal_form(entity: str, value: str) -> str:
-    """The form in which two spellings of a value are one: digits of a phone, an address without case."""
+    """A form that different spellings of a value share: only the digits of a phone number, an address in lower case."""
     if entity in _DIGITS_ONLY:
         return _NOT_DIGIT.sub("", value) or value
     if entity == "IBAN_CODE":

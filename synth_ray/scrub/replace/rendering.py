@@ -1,4 +1,4 @@
-"""A text with its spans replaced, where each span came to lie, and what later scans must leave alone."""
+"""Replaces the spans of a text, maps offsets back to the original, and protects earlier replacements from later scans."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Rendered(NamedTuple):
     replacements: list[tuple[int, int, int, int, str]]
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
-        """The part of the first text that [start, end) of the new text stands for."""
-        return self._back(start, at_end=False), self._back(end, at_end=True)
+        """The range of the original text that [start, end) of the new text came from."""
+        return self._original_offset(start, at_end=False), self._original_offset(end, at_end=True)
 
-    def _back(self, offset: int, *, at_end: bool) -> int:
+    def _original_offset(self, offset: int, *, at_end: bool) -> int:
         shift = 0
         for start, end, new_start, new_end, _ in self.replacements:
             if offset < new_start or (at_end and offset == new_start):
@@ -45,13 +45,13 @@ class Rendered(NamedTuple):
 
 _LEFT = re.compile(r"\w[^\w\s\"(),;<>\[\]\\]*$|[\w.+:@/-]$")
 _RIGHT = re.compile(r"[^\w\s\"(),;<>\[\]\\]{0,20}\w|[\w@/-]")
-"""Signs that tie a word to what stands before or after it, so that a finder would read both as one."""
+"""Characters that tie a span to the text before or after it, so that a finder would read both as one match."""
 
 
 def replace_spans(text: str, spans: Sequence[Span], replacer: Replacer) -> Rendered:
-    """The text with each span replaced. Spans are disjoint and in order."""
+    """The text with each span replaced. Spans must be disjoint and in order."""
     pieces: list[str] = []
-    moves: list[tuple[int, int, int, int, str]] = []
+    replacements: list[tuple[int, int, int, int, str]] = []
     last = length = 0
     for i, (start, end, entity) in enumerate(spans):
         is_adjacent = (start and start == last) or (i + 1 < len(spans) and spans[i + 1].start == end)
@@ -59,23 +59,23 @@ def replace_spans(text: str, spans: Sequence[Span], replacer: Replacer) -> Rende
         new = replacer(entity, text[start:end], alone=alone)
         pieces += (text[last:start], new)
         length += start - last
-        moves.append((start, end, length, length + len(new), entity))
+        replacements.append((start, end, length, length + len(new), entity))
         length += len(new)
         last = end
-    return Rendered("".join([*pieces, text[last:]]), moves)
+    return Rendered("".join([*pieces, text[last:]]), replacements)
 
 
 def drop_protected(text: str, findings: list[Finding], protected: Sequence[Pattern[str]]) -> list[Finding]:
-    """The findings without the parts that an earlier scrub left behind; a part with no letter or digit is nothing."""
-    islands = sorted(m.span() for pattern in protected for m in pattern.finditer(text))
-    if not islands:
+    """The findings without the parts that an earlier scrub wrote; remaining parts without a letter or digit are dropped."""
+    ranges = sorted(m.span() for pattern in protected for m in pattern.finditer(text))
+    if not ranges:
         return findings
-    left: list[Finding] = []
+    kept: list[Finding] = []
     for finding in findings:
-        for start, end in _cut_out(finding.start, finding.end, islands):
+        for start, end in _cut_out(finding.start, finding.end, ranges):
             if any(map(str.isalnum, text[start:end])):
-                left.append(Finding(finding.entity, start, end, finding.score))
-    return left
+                kept.append(Finding(finding.entity, start, end, finding.score))
+    return kept
 
 
 def _cut_out(start: int, end: int, protected: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -1,10 +1,11 @@
-"""What replaces a finding: a surrogate in a range that is reserved for nobody, the same wherever the key is the same.
+"""Surrogates: each value becomes one from a range that is reserved and never assigned, the same for the same key.
 
-Law: a surrogate is a function of key, entity and value, and is known again by its form, so that no scrub touches it. Nobody
-without the key can tell which value it stands for, and it is nobody's address, number or account.
-Ranges: RFC 2606 (example.com), RFC 5737 and 3849 (addresses), 555-0100 to 0199 (NANPA), area 000 (SSA), group 00 to 09 after
-900 (IRS), locally administered MAC addresses (IEEE 802), an industry digit 0 (ISO 7812), country XX with check digits 00 (ISO
-13616). Other entities have no such range and become <ENTITY_twelveletters>.
+Law: a surrogate is a function of key, entity and value, and is recognised by its form, so that no later scrub changes it. Without
+the key nobody can tell which value it replaces, and it is nobody's address, number or account.
+
+Ranges: RFC 2606 (example.com), RFC 5737 and 3849 (addresses), 555-0100 to 0199 (NANPA), area 000 (SSA), group 00 to 09 after 900
+(IRS), locally administered MAC addresses (IEEE 802), an industry digit 0 (ISO 7812), country XX with check digits 00 (ISO 13616).
+Other entities have no such range and become <ENTITY_twelveletters>.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ SURROGATE = re.compile(
     r"|(?<![\w:-])02:00:00(?::[0-9a-f]{2}){3}(?![\w:-])"
     r"|https://example\.com/[a-p]{12}(?![\w/-])"
 )
-"""A surrogate with a form of its own; one without matches `placeholders.PLACEHOLDER`."""
+"""Surrogates with a form of their own; the others match `placeholders.PLACEHOLDER`."""
 
 
 class Surrogates:
-    """A `Replacer` that needs nothing of the record: the same value has the same surrogate in every record.
+    """A `Replacer` that does not depend on the record: a value has the same surrogate in every record.
 
-    A value that is not alone, as in `see:jane@mail.com/x`, has an opaque one, which is known whatever stands beside it.
+    A value that is tied to other text, as in `see:jane@mail.com/x`, gets an opaque surrogate, which is recognised in any
+    surroundings.
     """
 
     def __init__(self, key: bytes, texts: Iterable[str] = ()) -> None:
@@ -52,7 +54,7 @@ class Surrogates:
 
 
 class _DigestStream:
-    """Draws from one digest."""
+    """Pseudo-random draws from one digest."""
 
     def __init__(self, digest: bytes) -> None:
         self._left = int.from_bytes(digest, "big")

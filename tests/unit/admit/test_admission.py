@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from synth_ray.admit.admission import Admission
+from synth_ray.admit.admission import Admission, KeptRows
 from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.fingerprint import Fingerprinter
+from synth_ray.dedup.index import Index
 from synth_ray.job.dedup import Decontaminate, Dedup
 from synth_ray.records import SPLITS, STAGED, digest
 from tests.rows import staged_row
@@ -59,10 +60,10 @@ def test_an_ngram_in_train_and_evaluation_rejects_the_later_row(first: str, seco
 
 def test_an_ngram_of_an_earlier_runs_evaluation_row_rejects_a_train_row() -> None:
     shared, earlier_guard, later_guard = sentence(3, 13), SplitLeakGuard(), SplitLeakGuard()
-    first = Admission(dedup=SECTION, real=NOTHING, guard=earlier_guard)
+    first = Admission(dedup=SECTION, real=NOTHING, kept=KeptRows(Index(SECTION), earlier_guard))
     assert reasons(first, staged([("test", f"{sentence(4)} {shared}")])) == [None]
     later_guard.load(earlier_guard.state())
-    second = Admission(dedup=SECTION, real=NOTHING, guard=later_guard)
+    second = Admission(dedup=SECTION, real=NOTHING, kept=KeptRows(Index(SECTION), later_guard))
     assert reasons(second, staged([("train", f"{shared} {sentence(5)}"), ("test", f"{shared} {sentence(6)}")])) == [
         "cross_split",
         None,

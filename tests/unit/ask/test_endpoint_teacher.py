@@ -104,6 +104,12 @@ def test_an_option_that_the_server_does_not_support_is_an_error() -> None:
             ask(endpoint_teacher, prompt(1, constraint=Constraint(choices=("a", "b"))))
         with pytest.raises(EngineDied, match=r"sampling\.top_k: wanted a server that takes it"):
             ask(endpoint_teacher, Prompt([user("?")], "0" * 8, sampling={"top_k": 5}))
+        section = {"urls": [url], "key_env": "TEACHER_KEY"}
+        fields = {"engine": "endpoint", "model": MODEL, "endpoint": section, "chat_template_kwargs": {"enable_thinking": False}}
+        with_template_kwargs = EndpointTeacher(Model.model_validate(fields))
+        with_template_kwargs.open()
+        with pytest.raises(EngineDied, match=r"models\.chat_template_kwargs: wanted a server that takes them"):
+            ask(with_template_kwargs, prompt(2))
 
 
 def test_an_unreachable_server_is_a_dead_engine_and_exhausted_retries_fail_the_prompt() -> None:

@@ -12,10 +12,11 @@ import pytest
 
 from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
+from synth_ray.ask.openai_protocol import request_body
 from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.ask.vllm.host import ThreadHost
-from synth_ray.ask.vllm.teacher import VllmTeacher
+from synth_ray.ask.vllm.teacher import VllmTeacher, chat_tokens
 from synth_ray.errors import AskFailed, EngineDied
 from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion, Constraint, user
@@ -173,6 +174,18 @@ def test_a_prompt_longer_than_the_context_fails_alone(real: str, request: pytest
     assert isinstance(failed, AskFailed)
     assert failed.reason == "prompt_too_long"
     assert isinstance(answered, list)
+
+
+def test_chat_template_kwargs_reach_the_template_the_request_body_and_the_models_identity() -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer, messages = AutoTokenizer.from_pretrained(TINY_TEACHER), [user("When will the lamp be in stock?")]
+    default, changed = (chat_tokens(tokenizer, messages, kwargs) for kwargs in ({}, {"add_generation_prompt": False}))
+    assert tokenizer.decode(default) == tokenizer.decode(changed) + "<|assistant|>\n"
+    model = Model(model="m", chat_template_kwargs={"enable_thinking": False})
+    assert model.identity() != Model(model="m").identity()
+    body = request_body(model, Prompt(messages, "0" * 8), is_vllm=True)
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
 def test_a_scripted_teacher_gives_the_same_answer_to_the_same_key() -> None:

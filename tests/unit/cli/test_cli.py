@@ -39,16 +39,6 @@ def run_cli(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, 
     return code, captured.out, captured.err
 
 
-def test_init_writes_a_job_that_checks_and_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = str(tmp_path / "new")
-    assert run_cli(capsys, "init", folder)[0] == 0
-    assert run_cli(capsys, "init", folder)[0] == 2
-    seeds = f"seeds=[{{path: {folder}/seeds.jsonl}}]"
-    code, out, err = run_cli(capsys, "check", f"{folder}/job.yaml", "--set", seeds)
-    assert (code, err) == (0, ""), err
-    assert "nothing wrong; 3 seeds" in out
-
-
 def test_check_lists_every_error_with_line_expected_value_and_nearest_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

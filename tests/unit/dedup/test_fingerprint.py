@@ -5,9 +5,11 @@ import random
 import numpy as np
 import pyarrow as pa
 import pytest
-from datasketch import MinHash
+from datasketch import MinHash, MinHashLSH
 
+from synth_ray.dedup import snapshot
 from synth_ray.dedup.compared import compared_text
+from synth_ray.dedup.datasketch_parameters import WEIGHTS, Banding, banding_of, permutations, recall, resolve_banding
 from synth_ray.dedup.fingerprint import BETWEEN, Fingerprinter
 from synth_ray.job.dedup import Dedup
 from tests.rows import staged_chunk
@@ -41,6 +43,54 @@ def test_signatures_are_datasketchs_bit_for_bit(permutations: int) -> None:
         for shingle in found.shingles[found.offsets[row] : found.offsets[row + 1]].tolist():
             theirs.update(shingle)
         assert np.array_equal(signature, theirs.hashvalues)
+
+
+@pytest.mark.parametrize("count", [64, 128, 256])
+def test_permutations_are_datasketchs_own_and_those_that_stored_fingerprints_were_made_with(count: int) -> None:
+    ours = np.array(permutations(count, 1))
+    moved = (
+        "datasketch no longer tells its permutations, or draws others than 2.0: stored fingerprints and indexes were made "
+        "with the ones below. Keep datasketch where it was, or raise normalise.VERSION, so that old indexes are refused"
+    )
+    assert np.array_equal(ours, getattr(MinHash(num_perm=count, seed=1, scheme="affine32"), "permutations", None)), moved
+    first = {
+        64: (3582191691, 1474497421, 4114104213, 2321861504),
+        128: (3582191691, 348755713, 214548472, 1195370327),
+        256: (3582191691, 2390740655, 533320336, 899765072),
+    }[count]
+    assert tuple(ours[:, [0, -1]].reshape(-1).tolist()) == first, moved
+
+
+@pytest.mark.parametrize("count", [64, 128, 256])
+@pytest.mark.parametrize("threshold", [0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95])
+def test_the_banding_is_datasketchs_choice_and_finds_nearly_every_pair_at_the_threshold(threshold: float, count: int) -> None:
+    theirs = MinHashLSH(threshold=threshold, num_perm=count, weights=WEIGHTS)
+    ours = banding_of(Dedup(threshold=threshold, permutations=count))
+    assert ours == (theirs.b, theirs.r), "datasketch no longer tells the banding that it chose as MinHashLSH.b and .r"
+    assert recall(ours, threshold) >= 0.99
+
+
+def test_the_default_job_has_21_bands_of_6_and_a_threshold_of_1_has_a_banding_too() -> None:
+    assert banding_of(Dedup()) == (21, 6)
+    assert recall(banding_of(Dedup(threshold=1.0)), 1.0) == 1.0
+
+
+def test_a_jobs_own_banding_wins_and_half_of_one_is_filled_from_the_permutations() -> None:
+    cases = [({"bands": 16, "rows_per_band": 4}, (16, 4)), ({"bands": 25}, (25, 5)), ({"rows_per_band": 8}, (16, 8))]
+    assert [banding_of(Dedup(**given)) for given, _ in cases] == [wanted for _, wanted in cases]
+    with pytest.raises(ValueError, match=r"wanted bands × rows_per_band of at most permutations \(64\), got 1 × 65"):
+        Dedup(permutations=64, rows_per_band=65)
+
+
+def test_a_section_without_a_banding_makes_the_fingerprints_and_the_header_of_its_resolved_one() -> None:
+    section = Dedup(ngram=3, threshold=0.7)
+    resolved = resolve_banding(section)
+    texts = pa.array(MIXED)
+    assert (resolved.bands, resolved.rows_per_band) == Banding(27, 4)
+    assert np.array_equal(Fingerprinter(section)(texts).bands, Fingerprinter(resolved)(texts).bands)
+    header = snapshot.header_of(section, ("prompt",), ())
+    assert header == snapshot.header_of(resolved, ("prompt",), ())
+    assert (header["bands"], header["rows_per_band"]) == (27, 4)
 
 
 @pytest.mark.parametrize("ngram", [1, 3, 5])

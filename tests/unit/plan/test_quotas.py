@@ -12,15 +12,16 @@ from synth_ray.errors import JobError
 from synth_ray.job.target import Balance
 from synth_ray.plan.cells import Cells, apportion
 from synth_ray.plan.pool_sampler import PoolSampler
-from synth_ray.plan.quotas import Quotas
+from synth_ray.plan.quotas import QuotaRules, Quotas
 from synth_ray.records import Seed
 
 SIZE, LAG = 16, 3
 
 
 def quotas(wanted: list[int], **more: Any) -> Quotas:
-    settings: dict[str, Any] = {"directed": True, "slots": 1, "lag": LAG, "close_below": 0.02, "max_requests": 100_000}
-    return Quotas(wanted, **settings | more)
+    rules: dict[str, Any] = {"slots": 1, "lag": LAG, "close_below": 0.02, "max_requests": 100_000}
+    rules |= {name: more.pop(name) for name in rules if name in more}
+    return Quotas(wanted, **{"directed": True, "rules": QuotaRules(**rules)} | more)
 
 
 def run(wanted: list[int], rates: list[float], order: random.Random, **more: Any) -> tuple[list[list[int]], Quotas]:

@@ -29,7 +29,7 @@ class PolicyScan:
         self._finder, self._choose = PatternFinder(self.section), finding_filter(self.section)
 
     def __call__(self, text: str) -> list[tuple[str, str]]:
-        findings = self._choose(text, self._finder.find([text], until=1e18)[0])
+        findings = self._choose(text, self._finder.find([text], deadline=1e18)[0])
         return [(s.entity, text[s.start : s.end]) for s in spans_of(findings)]
 
 
@@ -143,7 +143,7 @@ def test_recall_and_precision_stay_above_their_floors(on: PolicyScan) -> None:
     planted = hit = findings = right = traps = trapped = 0
     for sample in corpus(150, seed=81):
         text = sample.text
-        spans = spans_of(scan._choose(text, scan._finder.find([text], until=1e18)[0]))
+        spans = spans_of(scan._choose(text, scan._finder.find([text], deadline=1e18)[0]))
         covered = bytearray(len(text))
         for start, end, _ in spans:
             covered[start:end] = b"\1" * (end - start)

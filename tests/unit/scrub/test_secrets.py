@@ -33,7 +33,7 @@ regexes = ['''ignored000''']
 
 def secrets(text: str, **section: object) -> list[str]:
     finder = PatternFinder(Scrub(entities=[], secrets=Secrets(**section)))  # type: ignore[arg-type]
-    return [text[f.start : f.end] for f in sorted(finder.find([text], until=1e18)[0], key=lambda f: f.start)]
+    return [text[f.start : f.end] for f in sorted(finder.find([text], deadline=1e18)[0], key=lambda f: f.start)]
 
 
 @pytest.mark.parametrize(

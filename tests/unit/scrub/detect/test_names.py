@@ -83,7 +83,7 @@ def test_a_transformers_model_reads_every_part_of_a_long_text(transformers_folde
 
 def test_each_text_of_a_batch_has_its_own_findings(transformers_folder: str) -> None:
     finder = open_names(Scrub(engine="transformers", model=transformers_folder))
-    findings = finder.find(["She lives in Paris , France .", "", "John Smith lives in Paris ."], until=1e18)
+    findings = finder.find(["She lives in Paris , France .", "", "John Smith lives in Paris ."], deadline=1e18)
     assert [[(f.entity, f.start, f.end) for f in text_findings] for text_findings in findings] == [
         [("LOCATION", 13, 18), ("LOCATION", 21, 27)],
         [],
@@ -135,7 +135,7 @@ def test_an_error_of_a_model_is_raised_and_not_an_empty_result(placeholders: obj
 
     finder = NameFinder(NameModel(frozenset({"PER"}), 100, broken), labels={}, wanted=NAMES, batch_texts=2)
     with pytest.raises(RuntimeError):
-        finder.find(["x"], until=1e18)
+        finder.find(["x"], deadline=1e18)
 
 
 def test_windows_cover_a_text_and_overlap() -> None:

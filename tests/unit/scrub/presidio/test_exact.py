@@ -34,7 +34,7 @@ def stock_findings(analyzer: object, text: str) -> list[Finding]:
 
 def test_findings_equal_stock_presidios_on_generated_chats(analyzer: object, fast: ExactPatterns) -> None:
     for sample in [*corpus(250, seed=71), *corpus(150, seed=72, dense=False)]:
-        assert fast.find([sample.text], until=NEVER)[0] == stock_findings(analyzer, sample.text)
+        assert fast.find([sample.text], deadline=NEVER)[0] == stock_findings(analyzer, sample.text)
 
 
 def test_findings_equal_stock_presidios_on_a_thousand_mangled_texts(analyzer: object, fast: ExactPatterns) -> None:
@@ -42,7 +42,7 @@ def test_findings_equal_stock_presidios_on_a_thousand_mangled_texts(analyzer: ob
     planted = fragments(corpus(120, seed=74))
     for _ in range(1000):
         text = fuzzed(draw, planted)
-        assert fast.find([text], until=NEVER)[0] == stock_findings(analyzer, text), repr(text)
+        assert fast.find([text], deadline=NEVER)[0] == stock_findings(analyzer, text), repr(text)
 
 
 def test_with_every_policy_rule_off_findings_equal_stock_presidios(analyzer: object) -> None:
@@ -50,7 +50,7 @@ def test_with_every_policy_rule_off_findings_equal_stock_presidios(analyzer: obj
     entities = analyzer.get_supported_entities("en")  # type: ignore[attr-defined]
     finder = PatternFinder(Scrub(entities=entities, policy=off, secrets=Secrets(find=False)))
     for sample in corpus(60, seed=75):
-        assert finder.find([sample.text], until=NEVER)[0] == stock_findings(analyzer, sample.text)
+        assert finder.find([sample.text], deadline=NEVER)[0] == stock_findings(analyzer, sample.text)
 
 
 def test_an_unknown_presidio_version_runs_without_prefilters_and_finds_the_same(
@@ -61,7 +61,7 @@ def test_an_unknown_presidio_version_runs_without_prefilters_and_finds_the_same(
     assert {detector.gate for detector in without_prefilters._detectors} == {None}
     open_scrubber(Scrub())
     for sample in corpus(10, seed=76):
-        assert without_prefilters.find([sample.text], until=NEVER) == fast.find([sample.text], until=NEVER)
+        assert without_prefilters.find([sample.text], deadline=NEVER) == fast.find([sample.text], deadline=NEVER)
 
 
 def test_an_unknown_regex_has_no_prefilter(monkeypatch: pytest.MonkeyPatch) -> None:

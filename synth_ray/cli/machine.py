@@ -1,0 +1,41 @@
+"""What this machine can ask: a GPU's engine, a provider, or the teacher that comes with the package."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+KEY = "OPENAI_API_KEY"
+_DEVICES = Path("/dev")
+
+
+class Kind(StrEnum):
+    """Kinds of machine, by the teacher that suits each."""
+
+    GPU = "gpu"
+    ENDPOINT = "endpoint"
+    TINY = "tiny"
+
+
+def kind_of_machine(environment: Mapping[str, str], *, devices: Path = _DEVICES) -> Kind:
+    """A GPU comes before a key, because its tokens cost nothing extra. Imports no framework, so it is quick."""
+    if _has_gpu(environment, devices):
+        return Kind.GPU
+    return Kind.ENDPOINT if environment.get(KEY) else Kind.TINY
+
+
+def _has_gpu(environment: Mapping[str, str], devices: Path) -> bool:
+    """A device of NVIDIA's driver, or, where devices have other names (WSL), a GPU that `nvidia-smi` lists."""
+    if any(devices.glob("nvidia[0-9]*")):
+        return True
+    tool = shutil.which("nvidia-smi", path=environment.get("PATH"))
+    if tool is None:
+        return False
+    try:
+        listing = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False  # a tool that cannot answer counts as no GPU
+    return listing.returncode == 0 and listing.stdout.startswith("GPU ")

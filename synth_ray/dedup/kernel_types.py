@@ -1,0 +1,46 @@
+"""How kernels are compiled, and the types of what they are handed.
+
+Every kernel that Python calls names its argument types, so it is compiled when its module is first imported, and later read from
+the disk cache. Arrays that belong together travel as one NamedTuple. numba takes a writable array where a read-only one is
+wanted, but not inside a tuple: there `read_only` makes it one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+
+from synth_ray.dedup.hashing import Array
+
+COMPILED = {"nogil": True, "cache": True, "boundscheck": False}
+"""Options of a kernel that Python calls."""
+UNCOUNTED = COMPILED | {"_nrt": False}
+"""Options of such a kernel that takes tuples of arrays and allocates nothing: without numba's counting of references.
+
+With it every use of a field counts the array up and down, atomically: `index_kernels.decide` takes 2.5 times as long. A kernel
+that comes to allocate fails when it is compiled.
+"""
+INLINED = {"forceinline": True, "_nrt": False}
+"""Options of a function that such a kernel calls in its loops: a real call would copy every field of its tuples."""
+
+U8S = nb.types.Array(nb.u1, 1, "C", readonly=True)
+U16S = nb.types.Array(nb.u2, 1, "C", readonly=True)
+U32S = nb.types.Array(nb.u4, 1, "C", readonly=True)
+U64S = nb.types.Array(nb.u8, 1, "C", readonly=True)
+I64S = nb.types.Array(nb.i8, 1, "C", readonly=True)
+F64S = nb.types.Array(nb.f8, 1, "C", readonly=True)
+U32_ROWS = nb.types.Array(nb.u4, 2, "C", readonly=True)
+U64_ROWS = nb.types.Array(nb.u8, 2, "C", readonly=True)
+
+
+def tuple_type(kind: type, *fields: Any) -> Any:
+    """The numba type of a NamedTuple class whose fields have these types."""
+    return nb.types.BaseTuple.from_types(fields, kind)
+
+
+def read_only(array: Array) -> Array:
+    """The array as a read-only view."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

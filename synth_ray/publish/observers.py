@@ -1,0 +1,67 @@
+"""What is measured while rows are admitted: the judge's reliability, agreement with gold labels, a sample for disclosure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import pyarrow as pa
+
+from synth_ray.check.disclosure import DigestSample
+from synth_ray.check.judging import JudgeReliability
+from synth_ray.records import Reason, fields_of
+
+
+class RowObserver(Protocol):
+    """Gets every chunk twice: its staged rows before they are decided, then those that were accepted."""
+
+    def on_staged(self, staged: pa.Table, attempts: Mapping[str, int]) -> None: ...
+
+    def on_accepted(self, accepted: pa.Table) -> None: ...
+
+
+class JudgeObserver:
+    """Measures the judge. Once it is unreliable, its scores reject nothing: `stop_rejecting_on` is called with its reason.
+
+    Gold rows are in the first chunk, so that this is known before any row is decided.
+    """
+
+    def __init__(self, judge: JudgeReliability, stop_rejecting_on: Callable[[str], None]) -> None:
+        self._judge = judge
+        self._stop_rejecting_on = stop_rejecting_on
+
+    def on_staged(self, staged: pa.Table, attempts: Mapping[str, int]) -> None:
+        self._judge.add_gold(attempts)
+        self._judge.add_rows(staged)
+        if self._judge.is_advisory:
+            self._stop_rejecting_on(Reason.POORLY_JUDGED)
+
+    def on_accepted(self, accepted: pa.Table) -> None: ...
+
+
+class GoldObserver:
+    """Of the accepted rows with a gold label: how often each label was given for each gold label, as `pairs`."""
+
+    def __init__(self) -> None:
+        self.pairs: Counter[tuple[str, str]] = Counter()
+
+    def on_staged(self, staged: pa.Table, attempts: Mapping[str, int]) -> None: ...
+
+    def on_accepted(self, accepted: pa.Table) -> None:
+        for label, fields in zip(accepted["completion"].to_pylist(), fields_of(accepted), strict=True):
+            if (gold := fields.get("gold")) is not None:
+                self.pairs[label, gold] += 1
+
+
+class SampleObserver:
+    """Samples accepted rows for the disclosure test."""
+
+    def __init__(self, sample: DigestSample) -> None:
+        self._sample = sample
+
+    def on_staged(self, staged: pa.Table, attempts: Mapping[str, int]) -> None: ...
+
+    def on_accepted(self, accepted: pa.Table) -> None:
+        for name, fields in zip(accepted["id"].to_pylist(), fields_of(accepted), strict=True):
+            self._sample.add(name, fields)
