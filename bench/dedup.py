@@ -23,7 +23,7 @@ from bench.results import report
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.dedup.hashing import Array
 from synth_ray.dedup.index import NEW, Batch, Index, Shards
-from synth_ray.dedup.shards import Shard, Sharded
+from synth_ray.dedup.shards import Shard, ShardedTable
 from synth_ray.job.dedup import Dedup
 
 BATCH, BLOCK, SHARDS = 4096, 100_000, 8
@@ -43,7 +43,7 @@ class Run:
         began = time.process_time()
         for start, end in steps(len(texts), BATCH):
             batch = _batch(self._fingerprint(column[start:end]))
-            decided = self.index.decide(batch, room=np.array([2**62]), cell=np.zeros(len(batch), np.int64))
+            decided = self.index.decide(batch, remaining_rows=np.array([2**62]), cell=np.zeros(len(batch), np.int64))
             kept.append(decided.code == NEW)
         self.cost = (time.process_time() - began) / len(texts)
         return np.concatenate(kept)
@@ -62,8 +62,8 @@ class LocalShards:
         self.shards = SHARDS
         self._shards = [Shard(cap=section.bucket_cap) for _ in range(SHARDS)]
 
-    def step(self, messages: dict[int, Array]) -> dict[int, Array | None]:
-        return {number: self._shards[number].step(message) for number, message in messages.items()}
+    def apply_calls(self, messages: dict[int, Array]) -> dict[int, Array | None]:
+        return {number: self._shards[number].apply_call(message) for number, message in messages.items()}
 
     def save(self, shard: int) -> int | None:
         return self._shards[shard].last
@@ -136,7 +136,7 @@ def scale(texts: int) -> list[dict[str, Any]]:
 
 
 def sharded(texts: list[str]) -> list[dict[str, Any]]:
-    unsharded, in_shards = Run(SECTIONS[0.8]), Run(SECTIONS[0.8], shards=Sharded(LocalShards(SECTIONS[0.8])))
+    unsharded, in_shards = Run(SECTIONS[0.8]), Run(SECTIONS[0.8], shards=ShardedTable(LocalShards(SECTIONS[0.8])))
     is_same = bool((unsharded.feed(texts) == in_shards.feed(texts)).all())
     cost_text = f"{1e6 * in_shards.cost:.1f} µs, {'same' if is_same else 'OTHER'} texts kept"
     return [row(f"{SHARDS} shards in one process, CPU a text", cost_text, f"{1e6 * unsharded.cost:.1f} µs unsharded", "≤ 13 µs")]

@@ -19,8 +19,8 @@ from synth_ray.dedup.datasketch_parameters import banding_of
 from synth_ray.dedup.decontaminate import EvalTexts
 from synth_ray.dedup.embedding import vectors_in
 from synth_ray.dedup.hashing import U32, Array
-from synth_ray.dedup.index import BARRED, EXACT, FULL, NEAR, NEW, Bars, Batch, Found, Index
-from synth_ray.dedup.semantic import Meanings
+from synth_ray.dedup.index import BLOCKED, EXACT, NEAR, NEW, OVER_QUOTA, Batch, Blockers, Decisions, Index
+from synth_ray.dedup.semantic import SemanticIndex
 from synth_ray.job.dedup import Dedup
 from synth_ray.records import Reason, verdict_of
 
@@ -39,8 +39,8 @@ _UNLIMITED = 2**62
 _REASONS = {
     EXACT: Reason.EXACT_DUPLICATE,
     NEAR: Reason.NEAR_DUPLICATE,
-    FULL: Reason.OVER_QUOTA,
-    BARRED: Reason.CROSS_SPLIT,
+    OVER_QUOTA: Reason.OVER_QUOTA,
+    BLOCKED: Reason.CROSS_SPLIT,
 }
 
 
@@ -76,14 +76,14 @@ class Admission:
         kept = kept or KeptRows(Index(dedup), SplitLeakGuard())
         self._index, self._guard = kept.index, kept.guard
         self._bands, self._drop = banding_of(dedup).bands, frozenset(drop)
-        self._semantic_index = Meanings(dedup.semantic.threshold) if dedup.semantic is not None else None
+        self._semantic_index = SemanticIndex(dedup.semantic.threshold) if dedup.semantic is not None else None
         self._evals = evals or {}
         self._copy_detector = copy_detector
         self.contaminated_by_set: Counter[str] = Counter(dict.fromkeys(self._evals, 0))
         self._remaining_rows = remaining_rows if remaining_rows is not None else np.array([_UNLIMITED], np.int64)
         if real.num_rows:
             batch = Batch.of(real, self._bands)
-            self._keep(real, batch, self._index.apply(batch))
+            self._keep(real, batch, self._index.keep_all(batch))
 
     def stop_rejecting_on(self, flag: str) -> None:
         """From now on this flag rejects no row."""
@@ -112,16 +112,18 @@ class Admission:
             open_ = staged.take(pa.array(rows))
             batch = Batch.of(open_, self._bands)
             remaining_rows = self._remaining_rows if remaining_rows is None else remaining_rows
-            decisions = self._index.decide(batch, room=remaining_rows, cell=cells[rows], bars=self._blockers(open_, batch))
+            decisions = self._index.decide(
+                batch, remaining_rows=remaining_rows, cell=cells[rows], blockers=self._blockers(open_, batch)
+            )
             self._keep(open_, batch, decisions)
             self._record_rejections(decided, batch, decisions)
         return decided.table()
 
-    def _blockers(self, rows: pa.Table, batch: Batch) -> Bars:
+    def _blockers(self, rows: pa.Table, batch: Batch) -> Blockers:
         bars = self._guard.blockers(*_word_hashes_of(rows), batch.splits)
-        return bars if self._semantic_index is None else bars.joined(self._semantic_index.bars(vectors_in(rows["embedding"])))
+        return bars if self._semantic_index is None else bars.joined(self._semantic_index.blockers(vectors_in(rows["embedding"])))
 
-    def _keep(self, rows: pa.Table, batch: Batch, decisions: Found) -> None:
+    def _keep(self, rows: pa.Table, batch: Batch, decisions: Decisions) -> None:
         new = decisions.code == NEW
         self._guard.keep(*_word_hashes_of(rows), batch.splits, new)
         if self._semantic_index is not None:
@@ -131,7 +133,7 @@ class Admission:
         """A row that quotes several sets counts for each, and its detail names them all."""
         sets: dict[int, list[str]] = {}
         for name, texts in self._evals.items():
-            for row in np.flatnonzero(texts.quoted_by(*_word_hashes_of(decided.staged))).tolist():
+            for row in np.flatnonzero(texts.overlapping_rows(*_word_hashes_of(decided.staged))).tolist():
                 sets.setdefault(row, []).append(name)
                 self.contaminated_by_set[name] += 1
         for row, names in sets.items():
@@ -141,12 +143,12 @@ class Admission:
         for row, kind in (self._copy_detector.find_copies(decided.staged) if self._copy_detector is not None else {}).items():
             decided.reject(row, Reason.COPIED, kind)
 
-    def _record_rejections(self, decided: _VerdictBuilder, batch: Batch, decisions: Found) -> None:
+    def _record_rejections(self, decided: _VerdictBuilder, batch: Batch, decisions: Decisions) -> None:
         rows = decided.open_rows
         for place in np.flatnonzero(decisions.code != NEW).tolist():
             row, code, kept = int(rows[place]), int(decisions.code[place]), int(decisions.number[place])
-            is_semantic = code == BARRED and decisions.similarity[place] > 0
-            is_leak = code == BARRED and not is_semantic
+            is_semantic = code == BLOCKED and decisions.similarity[place] > 0
+            is_leak = code == BLOCKED and not is_semantic
             decided.reject(
                 row, Reason.SEMANTIC_DUPLICATE if is_semantic else _REASONS[code], "shares a long n-gram" if is_leak else None
             )

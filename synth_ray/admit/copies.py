@@ -62,9 +62,9 @@ class CopyDetector:
         texts = [str(fields.get(name) or "") for fields in rows.values() for name in self._shield.texts]
         word_hashes = self._hash_words(pa.array(texts, pa.large_string()))
         if owners:
-            copies |= {owners[index]: "text" for index in np.flatnonzero(self._texts.quoted_by(*word_hashes)).tolist()}
+            copies |= {owners[index]: "text" for index in np.flatnonzero(self._texts.overlapping_rows(*word_hashes)).tolist()}
             for suffix, planted in self._canary_suffixes.items():
-                leaked = {owners[index]: "canary" for index in np.flatnonzero(planted.quoted_by(*word_hashes)).tolist()}
+                leaked = {owners[index]: "canary" for index in np.flatnonzero(planted.overlapping_rows(*word_hashes)).tolist()}
                 self.canaries |= {suffix} if leaked else set()
                 copies |= leaked
         self.counts.update(copies.values())

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from synth_ray.dedup.hashing import U8, U64, Array, fmix64
-from synth_ray.dedup.index import Bars
+from synth_ray.dedup.index import Blockers
 from synth_ray.dedup.ngrams import ngrams
 from synth_ray.dedup.table import Table
 from synth_ray.records import SPLITS, TRAIN
@@ -38,11 +38,11 @@ class SplitLeakGuard:
     def load(self, state: Mapping[str, Array]) -> None:
         """Add the n-grams of another guard's `state`."""
         for side, table in self._sides.items():
-            his, los = (state[f"{_array_name(side)}_{part}"] for part in ("his", "los"))
-            keys = his.astype(U64) << U64(32) | los.astype(U64) << U64(16)
+            key_hi, key_lo = (state[f"{_array_name(side)}_{part}"] for part in ("his", "los"))
+            keys = key_hi.astype(U64) << U64(32) | key_lo.astype(U64) << U64(16)
             table.insert(keys, np.zeros(len(keys), U8), cap=1)
 
-    def blockers(self, words: Array, ends: Array, splits: Array) -> Bars:
+    def blockers(self, words: Array, ends: Array, splits: Array) -> Blockers:
         """The blockers of each row: a kept row of the other side, or an earlier row of this batch, if that one is kept."""
         hashes, rows, _ = ngrams(words, ends, LEAK_NGRAM)
         train = splits[rows] == _TRAIN
@@ -53,7 +53,7 @@ class SplitLeakGuard:
         row, by = (np.concatenate(parts) for parts in zip(*barred, strict=True))
         order = np.lexsort((by, row))
         counts = np.bincount(row, minlength=len(splits))
-        return Bars(np.concatenate(([0], np.cumsum(counts))), by[order], np.zeros(len(order)))
+        return Blockers(np.concatenate(([0], np.cumsum(counts))), by[order], np.zeros(len(order)))
 
     def _by_kept(self, hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
         pairs = []

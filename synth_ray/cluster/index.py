@@ -19,12 +19,12 @@ class ShardActor:
         self._path = Path(path)
         self._shard = Shard(cap=cap)
 
-    def step(self, message: Array) -> Array:
-        return self._shard.step(message)
+    def apply_call(self, message: Array) -> Array:
+        return self._shard.apply_call(message)
 
     def save(self) -> int:
         new_file = self._path.with_suffix(".new")
-        new_file.write_bytes(self._shard.saved())
+        new_file.write_bytes(self._shard.to_bytes())
         new_file.replace(self._path)
         return self._shard.last
 
@@ -50,8 +50,8 @@ class RayShards:
         remote = ray.remote(num_cpus=0)(ShardActor).options(scheduling_strategy="SPREAD", max_restarts=0)
         return remote.remote(f"{self._folder}/shard-{shard:04d}", self._cap)
 
-    def step(self, messages: dict[int, Array]) -> dict[int, Array | None]:
-        pending = {shard: self.actors[shard].step.remote(message) for shard, message in messages.items()}
+    def apply_calls(self, messages: dict[int, Array]) -> dict[int, Array | None]:
+        pending = {shard: self.actors[shard].apply_call.remote(message) for shard, message in messages.items()}
         return {shard: _result_or_none(ref) for shard, ref in pending.items()}
 
     def save(self, shard: int) -> int | None:

@@ -20,7 +20,7 @@ from synth_ray.cluster.draining import DrainTracker
 from synth_ray.cluster.index import RayShards
 from synth_ray.cluster.placement import release_group, start_teacher
 from synth_ray.cluster.ray_session import start_ray
-from synth_ray.dedup.shards import Sharded
+from synth_ray.dedup.shards import ShardedTable
 from synth_ray.errors import JobError, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request, requests_to_tuples
@@ -82,7 +82,7 @@ class RayPool:
         for _ in range(self._job.cluster.teachers):
             self._start_replica(next(self._numbers))
 
-    def shards(self) -> Sharded | None:
+    def shards(self) -> ShardedTable | None:
         cluster = self._job.cluster
         if not cluster.index_shards:
             return None
@@ -95,7 +95,7 @@ class RayPool:
             )
         folder = cluster.index_folder or tempfile.mkdtemp(prefix="synth-ray-index-")
         self._shards = RayShards(cluster.index_shards, folder=folder, cap=self._job.dedup.bucket_cap)
-        return Sharded(self._shards)
+        return ShardedTable(self._shards)
 
     def _start_ray(self) -> None:
         self._started_ray = start_ray(self._job.cluster) or self._started_ray

@@ -1,6 +1,9 @@
-"""Dedup: tell whether a row says what another row said.
+"""Dedup: does a row repeat an earlier one?
 
-In: the compared text of rows, straight from Arrow buffers. Out: fingerprints, and for each row the kept row it repeats.
-Law: MinHash signatures equal datasketch's bit for bit and only propose; exact Jaccard decides, so precision is 1. Not:
-which row is kept (admit decides, in order), nor any file.
+In: the compared text of rows, straight from Arrow buffers. Out: fingerprints, and for each row the kept row it repeats. Law:
+datasketch defines the signatures and the banding, bit for bit, and they only propose candidates; exact Jaccard similarity
+decides, so precision is 1. Not: which row is kept (admit decides, in order), nor any file.
+
+Public: `fingerprint.Fingerprinter`, `index.Index`, `semantic.SemanticIndex`, `decontaminate.EvalTexts`, `shards.ShardedTable`,
+`neighbours.Neighbours`, `snapshot`.
 """

@@ -1,4 +1,4 @@
-"""Arrow buffers as numpy arrays and back, without a copy where none is needed."""
+"""Arrow buffers as numpy arrays and back, without copies where possible."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def binary_column(values: Array, offsets: Array) -> pa.Array:
 
 
 def runs_in(column: pa.Array | pa.ChunkedArray, kind: Any) -> tuple[Array, Array]:
-    """What `binary_column` packed: the values of every row and N+1 offsets into them. A null is an empty run."""
+    """Unpack `binary_column`: the values of every row and N+1 offsets into them. A null is an empty run."""
     array = one_array(column, pa.binary()).cast(pa.large_binary())
     if array.null_count:
         array = array.fill_null(b"")

@@ -1,4 +1,4 @@
-"""Which text of a row is compared: the columns the recipe or the job names, without what a template puts into every row."""
+"""The text by which rows are compared: the columns that recipe or job name, without the constants of a template."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from synth_ray.records import fields_of
 
 
 def compared_text(table: pa.Table, names: Sequence[str], *, mask: Sequence[str] = ()) -> pa.ChunkedArray:
-    """The compared columns of each row as one text. A name that is no column is a field of the row.
+    """The compared columns of each row as one text. A name that is no column is looked up in the row's fields.
 
-    `mask` are constants of a template: every row has them, so they say nothing about whether two rows are alike.
+    `mask`: constant texts of a template. Every row has them, so they say nothing about similarity and are left out.
     """
     columns = [table[name] if name in ("prompt", "completion") else _field(table, name) for name in names]
     columns = [pc.fill_null(column, "") for column in columns]
-    for constant in sorted(mask, key=lambda one: (-len(one), one)):
+    for constant in sorted(mask, key=lambda constant: (-len(constant), constant)):
         columns = [pc.replace_substring(column, constant, " ") for column in columns]
     return pc.binary_join_element_wise(*columns, FIELD) if len(columns) > 1 else columns[0]
 

@@ -18,16 +18,17 @@ from synth_ray.job.dedup import Dedup
 
 SCHEME = "affine32"
 WEIGHTS = (0.001, 0.999)
-"""What a false positive and a false negative weigh for `MinHashLSH`: candidates are verified, so a false one costs only time.
+"""Weights of a false positive and a false negative for `MinHashLSH`: candidates are verified, so a false positive costs only
+time.
 
-At threshold 0.8 with 128 permutations, weights of a false positive from 0.0004 to 0.0024 all give 21 × 6; this is the middle.
+At threshold 0.8 with 128 permutations, false-positive weights from 0.0004 to 0.0024 all give 21 × 6; this is the middle.
 """
 HIGHEST_THRESHOLD = 0.99
-"""Thresholds above take the banding of this one: at 1 `MinHashLSH` would choose a single band, and refuses it."""
+"""Higher thresholds use the banding of this one: at 1 `MinHashLSH` would choose a single band, and refuses it."""
 
 
 class Banding(NamedTuple):
-    """Bands of a signature, and permutations in each of them."""
+    """Bands of a signature, and permutations per band."""
 
     bands: int
     rows_per_band: int
@@ -36,25 +37,25 @@ class Banding(NamedTuple):
 def permutations(count: int, seed: int) -> tuple[Array, Array]:
     """Multipliers (odd) and offsets, uint32, of `datasketch.MinHash(num_perm=count, seed=seed, scheme="affine32")`.
 
-    Raises SynthRayError where datasketch no longer has them in this form.
+    Raises SynthRayError where the installed datasketch does not have them in this form.
     """
     from datasketch import MinHash
 
-    drawn = getattr(MinHash(num_perm=count, seed=seed, scheme=SCHEME), "permutations", None)
-    if not isinstance(drawn, np.ndarray) or drawn.dtype != U32 or drawn.shape != (2, count):
-        got = f"{drawn.dtype} of shape {drawn.shape}" if isinstance(drawn, np.ndarray) else type(drawn).__name__
+    pair = getattr(MinHash(num_perm=count, seed=seed, scheme=SCHEME), "permutations", None)
+    if not isinstance(pair, np.ndarray) or pair.dtype != U32 or pair.shape != (2, count):
+        got = f"{pair.dtype} of shape {pair.shape}" if isinstance(pair, np.ndarray) else type(pair).__name__
         raise SynthRayError(
             f"datasketch {version('datasketch')}: wanted MinHash.permutations as uint32 of shape (2, {count}), got {got}; "
             "install the version of requirements/cpu.lock"
         )
-    return drawn[0].copy(), drawn[1].copy()
+    return pair[0].copy(), pair[1].copy()
 
 
 @lru_cache(maxsize=64)
 def choose_banding(threshold: float, count: int) -> Banding:
-    """What `datasketch.MinHashLSH` chooses for a Jaccard threshold and `count` permutations, with WEIGHTS.
+    """The banding that `datasketch.MinHashLSH` chooses for a Jaccard threshold and `count` permutations, with WEIGHTS.
 
-    Takes 0.03 s for 128 permutations, 0.1 s for 256. Raises SynthRayError where datasketch no longer tells it.
+    Takes 0.03 s for 128 permutations, 0.1 s for 256. Raises SynthRayError where the installed datasketch does not report it.
     """
     from datasketch import MinHashLSH
 
@@ -69,7 +70,9 @@ def choose_banding(threshold: float, count: int) -> Banding:
 
 
 def banding_of(dedup: Dedup) -> Banding:
-    """The job's banding: its own numbers; of one of them, the most that the permutations hold of the other; else datasketch's."""
+    """The job's banding: its own numbers; with one of them given, as many of the other as the permutations allow; else
+    datasketch's.
+    """
     bands, rows = dedup.bands, dedup.rows_per_band
     if bands is None and rows is None:
         return choose_banding(dedup.threshold, dedup.permutations)
@@ -80,7 +83,7 @@ def banding_of(dedup: Dedup) -> Banding:
 
 
 def resolve_banding(dedup: Dedup) -> Dedup:
-    """The section with its banding as numbers: what digests, staged chunks and snapshots are made with."""
+    """The section with its banding resolved to numbers, which digests, staged chunks and snapshots are made with."""
     return dedup.model_copy(update=banding_of(dedup)._asdict())
 
 

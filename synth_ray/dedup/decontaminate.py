@@ -1,7 +1,7 @@
-"""Rows that quote an evaluation set: one long n-gram of it, or half of one of its texts in shorter ones.
+"""Finds rows that overlap an evaluation set: by one long n-gram, or by half of one of its texts in shorter n-grams.
 
-The first is the rule of GPT-3 (Brown et al., 2020, appendix C), the second of Tülu 3 (Lambert et al., 2024): the words of
-an evaluation text that lie in 8-grams which one row has too.
+The first is the rule of GPT-3 (Brown et al., 2020, appendix C), the second of Tülu 3 (Lambert et al., 2024): the share of an
+evaluation text's words that lie in 8-grams which a single row also has.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from synth_ray.job.dedup import Decontaminate
 
 
 class EvalTexts:
-    """One evaluation set. Texts shorter than the shorter n-gram count only where a row's prompt or completion is that text."""
+    """One evaluation set. Texts shorter than the shorter n-gram count only where a row's prompt or completion equals the text."""
 
     def __init__(self, words: Array, ends: Array, section: Decontaminate) -> None:
         self._section = section
@@ -24,16 +24,16 @@ class EvalTexts:
         order = np.argsort(hashes, kind="stable")
         self._short, self._text, self._place = hashes[order], self._text[order], self._place[order]
         brief = (self._lengths > 0) & (self._lengths < section.coverage_ngram)
-        self._brief = np.unique(_whole(words, ends)[brief])
+        self._short_texts = np.unique(_text_hashes(words, ends)[brief])
 
-    def quoted_by(self, words: Array, ends: Array) -> Array:
-        """Which rows quote this set: a mask. `words` are as `Fingerprinter.said` has them."""
+    def overlapping_rows(self, words: Array, ends: Array) -> Array:
+        """A mask of the rows that overlap this set. `words` as from `Fingerprinter.word_hashes`."""
         hit = np.zeros(len(ends) - 1, bool)
         hashes, rows, _ = ngrams(words, ends, self._section.ngram)
-        hit[rows[_among(hashes, self._long)]] = True
+        hit[rows[_is_in(hashes, self._long)]] = True
         hit[self._covering(words, ends)] = True
-        fields, owner = _fields(words, ends)
-        hit[owner[_among(fields, self._brief)]] = True
+        fields, owner = _field_hashes(words, ends)
+        hit[owner[_is_in(fields, self._short_texts)]] = True
         return hit
 
     def _covering(self, words: Array, ends: Array) -> Array:
@@ -53,15 +53,15 @@ class EvalTexts:
         return pairs[share >= self._section.coverage] // len(self._lengths)
 
 
-def _among(hashes: Array, known: Array) -> Array:
+def _is_in(hashes: Array, known: Array) -> Array:
     if not len(known):
         return np.zeros(len(hashes), bool)
     at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
     return known[at] == hashes
 
 
-def _whole(words: Array, ends: Array) -> Array:
-    """A hash of all the words of each text, in order."""
+def _text_hashes(words: Array, ends: Array) -> Array:
+    """One hash of all the words of each text, in order."""
     sizes = np.diff(ends)
     place = np.arange(len(words)) - np.repeat(ends[:-1], sizes)
     powers = gram_powers(int(sizes.max(initial=0)) + 1)
@@ -69,9 +69,9 @@ def _whole(words: Array, ends: Array) -> Array:
     return fmix64(total[ends[1:]] - total[ends[:-1]] + sizes.astype(U64))
 
 
-def _fields(words: Array, ends: Array) -> tuple[Array, Array]:
+def _field_hashes(words: Array, ends: Array) -> tuple[Array, Array]:
     """The hash of each of a row's texts, and the row it belongs to."""
     cuts = np.flatnonzero(words == 0)
     bounds = np.unique(np.concatenate((ends, cuts, cuts + 1)))
     owner = np.searchsorted(ends, bounds[:-1], side="right") - 1
-    return _whole(words, bounds), owner
+    return _text_hashes(words, bounds), owner

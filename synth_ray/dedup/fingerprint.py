@@ -1,4 +1,4 @@
-"""From text to what admission needs: exact digest, MinHash bands, the shingles themselves, and the words in order."""
+"""From text to what admission needs: exact digest, MinHash bands, the shingles themselves, and the word hashes in order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synth_ray.dedup import normalise, text_vectors
+from synth_ray.dedup import normalise, reference
 from synth_ray.dedup.columns import binary_column, one_array, texts_in
 from synth_ray.dedup.datasketch_parameters import banding_of, permutations
 from synth_ray.dedup.hashing import DIGEST_SEEDS, U8, U32, U64, Array, band_multipliers, gram_powers
@@ -20,22 +20,23 @@ Texts: TypeAlias = "pa.Array | pa.ChunkedArray"
 try:
     from synth_ray.dedup import reading_kernels, sketch_kernels
     from synth_ray.dedup.kernel_types import read_only
-except ImportError:  # no numba for this platform: the same values, slower
+except ImportError:  # no numba for this platform: the same values, more slowly
     reading_kernels = sketch_kernels = None  # type: ignore[assignment]
 
 SHORT_WORDS = 100
 SHORT_NGRAM, LONG_NGRAM = 3, 5
-BETWEEN = U32(0)
-"""Stands between prompt and completion in `ngrams`: no n-gram reaches across it."""
+COLUMN_BREAK = U32(0)
+"""Separates prompt and completion in `ngrams`: no n-gram reaches across it."""
 
-_AT_ONCE = 2048
+_BLOCK_TEXTS = 2048
 _SEEDS = np.array(DIGEST_SEEDS, U64)
 
 
 def ngram_for(median_words: float) -> int:
-    """Words in an n-gram that suit a corpus. One changed word in a text of 50 leaves 0.80 of its 5-grams, 0.88 of its 3-grams.
+    """The n-gram length for texts of this median length. One changed word in a text of 50 leaves 0.80 of its 5-grams, 0.88 of its
+    3-grams.
 
-    It is one number for a whole job: texts cut into n-grams of different length would never be near.
+    One number for a whole job: texts cut into n-grams of different lengths are never similar.
     """
     return SHORT_NGRAM if median_words < SHORT_WORDS else LONG_NGRAM
 
@@ -75,23 +76,23 @@ class Fingerprinter:
 
     def __call__(self, texts: Texts) -> Fingerprints:
         column = one_array(texts, pa.large_string())
-        return joined([self._block(column[at : at + _AT_ONCE]) for at in range(0, max(1, len(column)), _AT_ONCE)])
+        return concatenate([self._block(column[at : at + _BLOCK_TEXTS]) for at in range(0, max(1, len(column)), _BLOCK_TEXTS)])
 
     def _block(self, texts: pa.Array) -> Fingerprints:
-        """A block small enough that what lies between text and bands never leaves the cache."""
+        """One block of texts, small enough that all intermediate arrays stay in the cache."""
         words, ends, digests = self._read(texts)
         shingles, offsets = self._shingles(words, ends)
         return Fingerprints(digests, self._bands(shingles, offsets), shingles, offsets)
 
     def table(self, staged: pa.Table, texts: Texts) -> pa.Table:
-        """The staged rows with `digest`, `bands`, `shingles` and `ngrams` filled. `texts` is what duplicates are told by."""
+        """The staged rows with `digest`, `bands`, `shingles` and `ngrams` filled. `texts` are the compared texts."""
         prints = self(texts)
         banded = np.diff(prints.offsets) > 0
         columns = {
             "digest": pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(prints), [None, pa.py_buffer(prints.digests)]),
-            "bands": binary_column(prints.bands[banded].reshape(-1), text_vectors.offsets_of(banded * len(self._starts))),
+            "bands": binary_column(prints.bands[banded].reshape(-1), reference.offsets_of(banded * len(self._starts))),
             "shingles": binary_column(prints.shingles, prints.offsets),
-            "ngrams": binary_column(*self.said(staged["prompt"], staged["completion"])),
+            "ngrams": binary_column(*self.word_hashes(staged["prompt"], staged["completion"])),
         }
         for name, column in columns.items():
             at = staged.schema.get_field_index(name)
@@ -99,16 +100,16 @@ class Fingerprinter:
         return staged
 
     def words(self, texts: Texts) -> tuple[Array, Array]:
-        """The words of each text in order, as uint32 hashes, and their offsets: any n-gram can be told from them."""
+        """The words of each text in order, as uint32 hashes, and their offsets: any n-gram can be computed from them."""
         words, ends, _ = self._read(one_array(texts, pa.large_string()))
         return (words >> U64(32)).astype(U32), ends
 
-    def said(self, *columns: Texts) -> tuple[Array, Array]:
-        """The words of each row's columns, one column after the other with BETWEEN between them."""
+    def word_hashes(self, *columns: Texts) -> tuple[Array, Array]:
+        """The word hashes of each row's columns, column after column with COLUMN_BREAK between them."""
         parts = [self.words(column) for column in columns]
         counts = sum((np.diff(ends) for _, ends in parts), np.full(len(columns[0]), len(parts) - 1))
-        ends = text_vectors.offsets_of(counts)
-        out = np.full(int(ends[-1]), BETWEEN, U32)
+        ends = reference.offsets_of(counts)
+        out = np.full(int(ends[-1]), COLUMN_BREAK, U32)
         start = ends[:-1].copy()
         for words, own in parts:
             sizes = np.diff(own)
@@ -123,7 +124,7 @@ class Fingerprinter:
 
     def _read(self, texts: pa.Array) -> tuple[Array, Array, Array]:
         if not self._compiled:
-            return text_vectors.read([text or "" for text in texts.to_pylist()])
+            return reference.read([text or "" for text in texts.to_pylist()])
         array, raw, offsets = texts_in(texts)
         table = np.empty(0, U32)
         if np.max(raw[offsets[0] : offsets[-1]], initial=0) >= 0x80:
@@ -131,25 +132,25 @@ class Fingerprinter:
             hard = np.zeros(len(array), bool)
             reading_kernels.find_hard(raw, offsets, table, hard)
             if hard.any():
-                array = _normalised(array, hard)
+                array = _normalise_hard(array, hard)
                 _, raw, offsets = texts_in(array)
         return _read_compiled(raw, offsets, table)
 
     def _shingles(self, words: Array, ends: Array) -> tuple[Array, Array]:
-        fewest = self._section.min_tokens
+        min_words = self._section.min_tokens
         if not self._compiled:
-            return text_vectors.shingles(words, ends, self._ngram, fewest, self._powers)
+            return reference.shingles(words, ends, self._ngram, min_words, self._powers)
         longest = int(np.diff(ends).max(initial=0))
         counts = np.empty((2 << max(1, longest.bit_length())) + 1, np.int64)
         scratch = sketch_kernels.Scratch(np.empty(longest + 1, U32), np.empty(longest + 1, U32), counts)
-        grams = sketch_kernels.Grams(self._ngram, fewest, read_only(self._powers))
+        grams = sketch_kernels.NgramSpec(self._ngram, min_words, read_only(self._powers))
         out, offsets = np.empty(len(words), U32), np.empty(len(ends), np.int64)
         used = sketch_kernels.shingles(words, ends, grams, scratch, out, offsets)
         return out[:used], offsets
 
     def _signatures(self, shingles: Array, offsets: Array) -> Array:
         if not self._compiled:
-            return text_vectors.signatures(shingles, offsets, self._a, self._b)
+            return reference.signatures(shingles, offsets, self._a, self._b)
         out = np.empty((len(offsets) - 1, self._section.permutations), U32)
         mixed = np.empty(int(np.diff(offsets).max(initial=0)) + 1, U32)
         sketch_kernels.signatures(shingles, offsets, self._a, self._b, out, mixed)
@@ -158,19 +159,19 @@ class Fingerprinter:
     def _bands(self, shingles: Array, offsets: Array) -> Array:
         signatures = self._signatures(shingles, offsets)
         if not self._compiled:
-            return text_vectors.band_keys(signatures, self._multipliers, self._starts)
+            return reference.band_keys(signatures, self._multipliers, self._starts)
         out = np.empty((len(signatures), len(self._starts)), U64)
         sketch_kernels.band_keys(signatures, self._multipliers, self._starts, out)
         return out
 
 
-def joined(parts: list[Fingerprints]) -> Fingerprints:
-    """The fingerprints of several blocks of texts as those of all of them."""
+def concatenate(parts: list[Fingerprints]) -> Fingerprints:
+    """The fingerprints of several blocks of texts as one."""
     if len(parts) == 1:
         return parts[0]
     counts = np.concatenate([np.diff(part.offsets) for part in parts])
     digests, bands, shingles = (np.concatenate([getattr(p, name) for p in parts]) for name in ("digests", "bands", "shingles"))
-    return Fingerprints(digests, bands, shingles, text_vectors.offsets_of(counts))
+    return Fingerprints(digests, bands, shingles, reference.offsets_of(counts))
 
 
 def _read_compiled(raw: Array, offsets: Array, table: Array) -> tuple[Array, Array, Array]:
@@ -184,7 +185,7 @@ def _read_compiled(raw: Array, offsets: Array, table: Array) -> tuple[Array, Arr
     return hashes[:used], out.ends, out.digests
 
 
-def _normalised(texts: pa.Array, hard: Array) -> pa.Array:
+def _normalise_hard(texts: pa.Array, hard: Array) -> pa.Array:
     mask = pa.array(hard)
-    folded = [normalise.folded(text) for text in texts.filter(mask).to_pylist()]
+    folded = [normalise.fold(text) for text in texts.filter(mask).to_pylist()]
     return pc.replace_with_mask(texts, mask, pa.array(folded, texts.type))

@@ -1,6 +1,6 @@
 """The constants and mixing functions of every fingerprint. Frozen: a change is a new `normalise.VERSION`.
 
-One primitive hashes bytes, `mixed` in the kernels and in `text_vectors`:
+One primitive hashes bytes, `mixed` in the kernels and in `reference`:
     h(bytes, seed) = sum over 8-byte chunks j of fmix64(chunk_j + (j + 1) * STEP + length * LENGTH + seed)
 with the last chunk padded by zeros, everything mod 2**64. It is no match for an adversary, and needs none: what it
 proposes as near is verified, and 128 bits of it are an exact digest.
@@ -47,6 +47,6 @@ def gram_powers(n: int) -> Array:
 
 def band_multipliers(bands: int, rows: int) -> tuple[Array, Array]:
     """Odd multipliers (bands × rows) and starts (bands) of the band keys."""
-    draw = np.random.RandomState(3)  # the legacy generator: numpy's policy freezes its stream
+    draw = np.random.RandomState(3)  # the legacy generator, because numpy's policy freezes its stream
     high, low = (draw.randint(0, 1 << 32, (bands, rows), dtype=U64) for _ in range(2))
     return (high << U64(32) | low) | U64(1), draw.randint(0, 1 << 63, bands, dtype=U64)

@@ -1,4 +1,4 @@
-"""The decision itself, compiled: row after row, does it repeat a kept one? See `index.Index` for the law."""
+"""The decision, compiled: row after row, does it repeat a kept one? The law is in `index.Index`."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ import numpy as np
 from synth_ray.dedup.kernel_types import F64S, I64S, INLINED, U32S, U64_ROWS, UNCOUNTED, tuple_type
 from synth_ray.dedup.table_kernels import SLOTS, Slots, high, low, place, prefetch, put
 
-NEW, EXACT, NEAR, FULL, BARRED = range(5)
+NEW, EXACT, NEAR, OVER_QUOTA, BLOCKED = range(5)
 
-_AHEAD = 16  # rows whose slots are read before the first of them is decided
+_PREFETCH_ROWS = 16  # rows whose slots are prefetched before the first of them is decided
 _U64 = np.uint64
-ENTRIES, KEPT, _READ = range(3)  # places in `Scratch.counters`
+# positions in `Scratch.counters`; _SINK holds the prefetches' result, so that LLVM does not remove them
+ENTRIES, KEPT, _SINK = range(3)
 
 
 class Blockers(NamedTuple):
-    """What else keeps a row out: runs of kept numbers, or of -1 - i for row i of the batch. `ends` has one entry without any."""
+    """Other reasons to reject a row, as in `index.Blockers`. Without any, `ends` has one entry."""
 
     ends: Any
-    by: Any
+    blocker: Any
     similarity: Any
 
 
 class Answers(NamedTuple):
-    """The ids that shards hold under each key of each row, one run a key. `ends` has one entry without shards."""
+    """The ids that shards hold under each key of each row, one run per key. Without shards, `ends` has one entry."""
 
     ends: Any
     ids: Any
 
 
 class Rows(NamedTuple):
-    """The batch to decide, read-only. `cells` is each row's place in `Kept.room`."""
+    """The batch to decide, read-only. `cells` is each row's position in `Kept.remaining_rows`."""
 
     digests: Any
     bands: Any
@@ -45,16 +46,16 @@ class Rows(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """The kept rows, with room for the batch, and how many more rows each cell takes."""
+    """The kept rows, with space for the batch, and how many more rows each cell takes."""
 
     digests: Any
     shingles: Any
     ends: Any
-    room: Any
+    remaining_rows: Any
 
 
 class Rules(NamedTuple):
-    """Keys of `dedup`: `threshold`, `bucket_cap` and `near`; and whether to keep every row, whatever it repeats."""
+    """`threshold`, `bucket_cap` and `near` of the job's `dedup`; `force` keeps every row, whatever it repeats."""
 
     threshold: float
     cap: int
@@ -63,7 +64,7 @@ class Rules(NamedTuple):
 
 
 class Decisions(NamedTuple):
-    """Of each row: see `index.Found`."""
+    """Per row, as in `index.Decisions`."""
 
     code: Any
     number: Any
@@ -71,7 +72,7 @@ class Decisions(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Ids of candidates; and counters: entries of the table, kept rows, and what keeps the compiler from leaving reads out."""
+    """Ids of candidates; and counters, see ENTRIES, KEPT and _SINK."""
 
     candidates: Any
     counters: Any
@@ -88,7 +89,9 @@ _SCRATCH = tuple_type(Scratch, nb.u4[::1], nb.i8[::1])
 
 @nb.njit
 def jaccard(a: Any, b: Any) -> float:
-    """Of two ascending arrays of distinct hashes. Without branches on the values, which no predictor could guess."""
+    """Jaccard similarity of two ascending arrays of distinct hashes. Without branches on the values, which no predictor could
+    guess.
+    """
     i = j = same = _U64(0)
     m, n = _U64(a.size), _U64(b.size)
     while i < m and j < n:
@@ -110,12 +113,12 @@ def _add_candidate(candidates: Any, n: int, candidate: Any) -> int:
 
 @nb.njit(**INLINED)
 def _search(slots: Slots, key: Any, cap: int, below: Any, candidates: Any, n: int) -> int:
-    """Add the ids under a key, at most `cap`, each once, and only those `below` the number now being given."""
+    """Add the ids under a key: at most `cap`, each once, and only those `below` the next number."""
     hi, lo = high(key), low(key)
     s = place(hi, slots.size)
     matches = 0
-    while slots.his[s] != 0 and slots.his[s] <= hi and matches < cap:
-        if slots.his[s] == hi and slots.los[s] == lo:
+    while slots.key_hi[s] != 0 and slots.key_hi[s] <= hi and matches < cap:
+        if slots.key_hi[s] == hi and slots.key_lo[s] == lo:
             matches += 1
             if slots.values[s] < below:
                 n = _add_candidate(candidates, n, slots.values[s])
@@ -125,13 +128,13 @@ def _search(slots: Slots, key: Any, cap: int, below: Any, candidates: Any, n: in
 
 @nb.njit(**INLINED)
 def _key(rows: Rows, i: int, j: int) -> Any:
-    """The digest's first half is the first key of a row, its bands are the others."""
+    """The first key of a row is half of its digest, the others are its bands."""
     return rows.digests[i, 0] if j == 0 else rows.bands[i, j - 1]
 
 
 @nb.njit(**INLINED)
-def _answered(rows: Rows, i: int, j: int) -> Any:
-    """Where the ids lie that shards hold under key j of row i."""
+def _answers_under(rows: Rows, i: int, j: int) -> Any:
+    """The range of the ids that shards hold under key j of row i."""
     if rows.answers.ends.size <= 1:
         return np.int64(0), np.int64(0)
     at = i * (rows.bands.shape[1] + 1) + j
@@ -140,9 +143,9 @@ def _answered(rows: Rows, i: int, j: int) -> Any:
 
 @nb.njit(**INLINED)
 def _prefetch_rows(rows: Rows, slots: Slots, start: int) -> Any:
-    """Read where the keys of the next rows would be."""
+    """Prefetch the slots of the next rows' keys."""
     seen = np.uint32(0)
-    for i in range(start, min(start + _AHEAD, rows.digests.shape[0])):
+    for i in range(start, min(start + _PREFETCH_ROWS, rows.digests.shape[0])):
         seen ^= prefetch(slots, rows.digests[i, 0])
         for j in range(rows.bands.shape[1]):
             seen ^= prefetch(slots, rows.bands[i, j])
@@ -151,8 +154,8 @@ def _prefetch_rows(rows: Rows, slots: Slots, start: int) -> Any:
 
 @nb.njit(**INLINED)
 def _candidates(rows: Rows, slots: Slots, rules: Rules, scratch: Scratch, i: int, j: int, n: int) -> int:
-    """Add the kept rows under key j of row i to the n candidates there are; returns how many there are then."""
-    first, last = _answered(rows, i, j)
+    """Add the kept rows under key j of row i to the n candidates; returns their new number."""
+    first, last = _answers_under(rows, i, j)
     for q in range(first, last):
         n = _add_candidate(scratch.candidates, n, rows.answers.ids[q])
     cap = rules.cap - (last - first)
@@ -172,14 +175,14 @@ def _exact_match(rows: Rows, kept: Kept, candidates: Any, n: int, out: Decisions
 
 
 @nb.njit(**INLINED)
-def _best_match(mine: Any, kept: Kept, threshold: float, candidates: Any, n: int, out: Decisions, i: int) -> None:
-    """The nearest of the candidates, and of equally near ones the earliest, if it is near enough."""
+def _best_match(new: Any, kept: Kept, threshold: float, candidates: Any, n: int, out: Decisions, i: int) -> None:
+    """The nearest of the candidates, of equally near ones the earliest, if it reaches the threshold."""
     for q in range(n):
         k = np.int64(candidates[q])
-        theirs = kept.shingles[kept.ends[k] : kept.ends[k + 1]]
-        if min(mine.size, theirs.size) < threshold * max(mine.size, theirs.size) or theirs.size == 0:
+        old = kept.shingles[kept.ends[k] : kept.ends[k + 1]]
+        if min(new.size, old.size) < threshold * max(new.size, old.size) or old.size == 0:
             continue
-        same = jaccard(mine, theirs)
+        same = jaccard(new, old)
         best = same > out.similarity[i] or (same == out.similarity[i] and k < out.number[i])
         if same >= threshold and (out.code[i] == NEW or best):
             out.code[i] = NEAR
@@ -189,12 +192,12 @@ def _best_match(mine: Any, kept: Kept, threshold: float, candidates: Any, n: int
 
 @nb.njit(**INLINED)
 def _block(blockers: Blockers, out: Decisions, i: int) -> None:
-    """The first blocker that is kept."""
+    """Reject the row for its first blocker that is kept, if any."""
     for q in range(blockers.ends[i], blockers.ends[i + 1]):
-        other = blockers.by[q]
+        other = blockers.blocker[q]
         if other < 0 and out.code[-1 - other] != NEW:
             continue
-        out.code[i] = BARRED
+        out.code[i] = BLOCKED
         out.number[i] = other if other >= 0 else out.number[-1 - other]
         out.similarity[i] = blockers.similarity[q]
         break
@@ -210,16 +213,16 @@ def _match(rows: Rows, kept: Kept, slots: Slots, rules: Rules, out: Decisions, s
         return
     for j in range(1, rows.bands.shape[1] + 1):
         n = _candidates(rows, slots, rules, scratch, i, j, n)
-    mine = rows.shingles[rows.offsets[i] : rows.offsets[i + 1]]
-    _best_match(mine, kept, rules.threshold, scratch.candidates, n, out, i)
+    new = rows.shingles[rows.offsets[i] : rows.offsets[i + 1]]
+    _best_match(new, kept, rules.threshold, scratch.candidates, n, out, i)
 
 
 @nb.njit(**INLINED)
 def _insert_keys(rows: Rows, slots: Slots, rules: Rules, counters: Any, i: int) -> bool:
-    """Put the keys of a row that is kept into the table; returns whether its slack sufficed."""
+    """Insert the keys of a kept row; returns False if the table's slack was used up."""
     banded = rules.near and rows.offsets[i + 1] > rows.offsets[i]
     for j in range(rows.bands.shape[1] + 1 if banded else 1):
-        first, last = _answered(rows, i, j)
+        first, last = _answers_under(rows, i, j)
         cap = rules.cap - (last - first)
         if cap > 0:
             added = put(slots, _key(rows, i, j), np.uint32(counters[KEPT]), cap)
@@ -231,9 +234,9 @@ def _insert_keys(rows: Rows, slots: Slots, rules: Rules, counters: Any, i: int) 
 
 @nb.njit(**INLINED)
 def _keep(rows: Rows, kept: Kept, near: bool, out: Decisions, counters: Any, i: int) -> None:
-    """Give the row the next number, and hold its digest and shingles."""
+    """Number the row, and store its digest and shingles."""
     number = counters[KEPT]
-    kept.room[rows.cells[i]] -= 1
+    kept.remaining_rows[rows.cells[i]] -= 1
     out.number[i] = number
     kept.digests[number, 0] = rows.digests[i, 0]
     kept.digests[number, 1] = rows.digests[i, 1]
@@ -247,17 +250,17 @@ def _keep(rows: Rows, kept: Kept, near: bool, out: Decisions, counters: Any, i: 
 
 @nb.njit(nb.i8(_ROWS, _KEPT_ROWS, SLOTS, _RULES, _DECISIONS, _SCRATCH, nb.i8), **UNCOUNTED)
 def decide(rows: Rows, kept: Kept, slots: Slots, rules: Rules, out: Decisions, scratch: Scratch, row: int) -> int:
-    """Decide rows from `row` on. Returns the row at which the table's slack ran out, or the number of rows."""
+    """Decide rows from `row` on. Returns the row at which the table's slack was used up, or the number of rows."""
     for i in range(row, rows.digests.shape[0]):
-        if (i - row) % _AHEAD == 0:
-            scratch.counters[_READ] ^= np.int64(_prefetch_rows(rows, slots, i))
+        if (i - row) % _PREFETCH_ROWS == 0:
+            scratch.counters[_SINK] ^= np.int64(_prefetch_rows(rows, slots, i))
         out.code[i] = NEW
         if not rules.force:
             _match(rows, kept, slots, rules, out, scratch, i)
             if out.code[i] == NEW and rows.blockers.ends.size > 1:
                 _block(rows.blockers, out, i)
-            if out.code[i] == NEW and kept.room[rows.cells[i]] <= 0:
-                out.code[i] = FULL
+            if out.code[i] == NEW and kept.remaining_rows[rows.cells[i]] <= 0:
+                out.code[i] = OVER_QUOTA
             if out.code[i] != NEW:
                 continue
         if not _insert_keys(rows, slots, rules, scratch.counters, i):

@@ -1,8 +1,9 @@
-"""How kernels are compiled, and the types of what they are handed.
+"""How kernels are compiled, and the types of their arguments.
 
-Every kernel that Python calls names its argument types, so it is compiled when its module is first imported, and later read from
-the disk cache. Arrays that belong together travel as one NamedTuple. numba takes a writable array where a read-only one is
-wanted, but not inside a tuple: there `read_only` makes it one.
+Every kernel that Python calls names its argument types, so it is compiled when its module is first imported, and later loaded
+from the disk cache. Arrays that belong together are passed as one NamedTuple. numba takes a writable array for a read-only
+parameter, but not inside a tuple: there, use `read_only`. After renaming a NamedTuple, delete the cached `*.nbi` files beside the
+module: numba reads them before it notices that the source has changed.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from synth_ray.dedup.hashing import Array
 COMPILED = {"nogil": True, "cache": True, "boundscheck": False}
 """Options of a kernel that Python calls."""
 UNCOUNTED = COMPILED | {"_nrt": False}
-"""Options of such a kernel that takes tuples of arrays and allocates nothing: without numba's counting of references.
+"""Options of a kernel that takes tuples of arrays and allocates nothing: without numba's reference counting.
 
 With it every use of a field counts the array up and down, atomically: `index_kernels.decide` takes 2.5 times as long. A kernel
-that comes to allocate fails when it is compiled.
+that allocates fails to compile with these options.
 """
 INLINED = {"forceinline": True, "_nrt": False}
 """Options of a function that such a kernel calls in its loops: a real call would copy every field of its tuples."""

@@ -1,6 +1,6 @@
-"""What two texts must share to be one: NFC, case folded, typography folded, spaces run together.
+"""The canonical form of a text: NFC, case folded, typographic variants folded, white space collapsed.
 
-`canonical` and `words` are the definition. The compiled kernel reads the tables made here and gives the same bytes.
+`canonical_text` and `words` are the definition. The compiled kernel reads the tables made here and gives the same bytes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ VERSION = 1
 """Pinned in every index: fingerprints of two versions are not comparable."""
 
 FIELD = "\x1f"
-"""Stands between compared fields, so that ("a b", "c") and ("a", "b c") are not one text."""
+"""Separates compared fields, so that ("a b", "c") and ("a", "b c") are different texts."""
 
-WORD, BREAK, ALONE, DROPPED = range(4)
-"""How a code point is read: part of a word; between words; a word of its own (scripts written without spaces); not
-there (format characters, variation selectors)."""
+WORD, BREAK, SINGLE, DROPPED = range(4)
+"""Classes of code points: part of a word; between words; a word of its own (scripts written without spaces); ignored (format
+characters, variation selectors).
+"""
 
-HARD = 1 << 23
-"""Set in the table where folding depends on the neighbours or gives several code points."""
+NEEDS_NORMALISATION = 1 << 23
+"""Set in the table where folding depends on neighbours or gives several code points."""
 
 UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
@@ -41,55 +42,57 @@ UNSPACED = (
     (0xFF66, 0xFF9D),
     (0x20000, 0x3FFFF),
 )
-_SYMBOLS = (0x1F000, 0x1FAFF)  # by range: each Unicode version assigns more of them, and an index outlives versions
+_SYMBOLS = (0x1F000, 0x1FAFF)  # as a range: each Unicode version assigns more of them, and an index outlives versions
 _SELECTORS = ((0xFE00, 0xFE0F), (0xE0000, 0xE01EF))
-# Escaped, for many of them look alike: single quotes, double quotes, dashes.
+# Escaped, because many of them look alike: single quotes, double quotes, dashes.
 _QUOTES = (
     dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u2032", "'")
     | dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"')
     | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
 )
-_TABLED = 0x20000
+_TABLE_SIZE = 0x20000
 
 
-def folded(text: str) -> str:
+def fold(text: str) -> str:
     """NFC, case folded, NFC again: case folding may undo it."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
-def canonical(text: str) -> str:
-    """What the exact digest is taken of: punctuation and symbols count, their typographic variants and spacing do not."""
-    single_spaced = re.sub(" +", " ", folded(text).translate(_CANONICAL))
+def canonical_text(text: str) -> str:
+    """The text the exact digest is computed from: punctuation and symbols count, their typographic variants and spacing do
+    not.
+    """
+    single_spaced = re.sub(" +", " ", fold(text).translate(_CANONICAL))
     return re.sub(f" ?{FIELD} ?", FIELD, single_spaced).strip(" ")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text; in scripts written without spaces every character is one."""
-    return folded(text).translate(_WORDS).split()
+    """The words of a text; in scripts written without spaces every character is a word."""
+    return fold(text).translate(_WORDS).split()
 
 
 @cache
-def reading(code: int) -> int:
-    """How a folded code point is read."""
+def char_class(code: int) -> int:
+    """The class of a folded code point."""
     if any(a <= code <= b for a, b in _SELECTORS):
         return DROPPED
     if _SYMBOLS[0] <= code <= _SYMBOLS[1]:
         return BREAK
-    if code >= _TABLED:
-        return ALONE if code <= UNSPACED[-1][1] else WORD
+    if code >= _TABLE_SIZE:
+        return SINGLE if code <= UNSPACED[-1][1] else WORD
     category = unicodedata.category(chr(code))
     if category == "Cf":
         return DROPPED
     if chr(code) in _QUOTES or category[0] in "PSZ" or category == "Cc":
         return BREAK
-    return ALONE if any(a <= code <= b for a, b in UNSPACED) else WORD
+    return SINGLE if any(a <= code <= b for a, b in UNSPACED) else WORD
 
 
 @cache
-def shown(code: int) -> str:
-    """What a folded code point is in the canonical text."""
+def canonical_char(code: int) -> str:
+    """The canonical form of a folded code point."""
     character = chr(code)
-    if reading(code) == DROPPED:
+    if char_class(code) == DROPPED:
         return ""
     if character in _QUOTES:
         return _QUOTES[character]
@@ -99,13 +102,13 @@ def shown(code: int) -> str:
 
 class _Canonical(dict[int, str]):
     def __missing__(self, code: int) -> str:
-        return self.setdefault(code, shown(code))
+        return self.setdefault(code, canonical_char(code))
 
 
 class _Words(dict[int, str]):
     def __missing__(self, code: int) -> str:
-        read = {WORD: chr(code), BREAK: " ", ALONE: f" {chr(code)} ", DROPPED: ""}
-        return self.setdefault(code, read[reading(code)])
+        read = {WORD: chr(code), BREAK: " ", SINGLE: f" {chr(code)} ", DROPPED: ""}
+        return self.setdefault(code, read[char_class(code)])
 
 
 _CANONICAL, _WORDS = _Canonical(), _Words()
@@ -113,19 +116,21 @@ _CANONICAL, _WORDS = _Canonical(), _Words()
 
 @cache
 def unicode_table() -> np.ndarray[Any, Any]:
-    """For each code point, packed: its canonical code point (bits 0-20), reading (21-22), HARD, combining class (24-31)."""
+    """For each code point, packed: its canonical code point (bits 0-20), class (21-22), NEEDS_NORMALISATION, combining class
+    (24-31).
+    """
     table = np.arange(0x110000, dtype=np.uint32)
-    joining = _joining()
+    joining = _composing()
     for first, last, kind in (
-        (0x3400, 0x9FFF, ALONE),
+        (0x3400, 0x9FFF, SINGLE),
         (0xAC00, 0xF8FF, WORD),
-        (0x20000, 0x3FFFF, ALONE),
+        (0x20000, 0x3FFFF, SINGLE),
         (0x40000, 0x10FFFF, WORD),
         (0xE0000, 0xE01EF, DROPPED),
     ):
         table[first : last + 1] |= np.uint32(kind << 21)
-    table[0x2F800:0x2FA20] |= np.uint32(HARD)
-    for first, last in ((0, 0x33FF), (0x4DC0, 0x4DFF), (0xA000, 0xABFF), (0xF900, _TABLED - 1)):
+    table[0x2F800:0x2FA20] |= np.uint32(NEEDS_NORMALISATION)
+    for first, last in ((0, 0x33FF), (0x4DC0, 0x4DFF), (0xA000, 0xABFF), (0xF900, _TABLE_SIZE - 1)):
         for code in range(first, last + 1):
             table[code] = _entry(code, joining)
     return table
@@ -133,7 +138,7 @@ def unicode_table() -> np.ndarray[Any, Any]:
 
 def _entry(code: int, joining: frozenset[str]) -> int:
     character = chr(code)
-    after = folded(character)
+    after = fold(character)
     combining = unicodedata.combining(character)
     hard = (
         unicodedata.normalize("NFC", character) != character
@@ -142,17 +147,17 @@ def _entry(code: int, joining: frozenset[str]) -> int:
         or after in joining
         or unicodedata.combining(after) != combining
     )
-    # A text normalised as a whole may still hold a hard code point, and is then read by what it is.
-    told = character if hard else after
-    entry = ord(shown(ord(told)) or "\0") | reading(ord(told)) << 21 | combining << 24
-    return entry | HARD if hard else entry
+    # A normalised text may still hold such a code point; it is then read as it is.
+    code_point = character if hard else after
+    entry = ord(canonical_char(ord(code_point)) or "\0") | char_class(ord(code_point)) << 21 | combining << 24
+    return entry | NEEDS_NORMALISATION if hard else entry
 
 
-def _joining() -> frozenset[str]:
+def _composing() -> frozenset[str]:
     """Code points that may compose with the one before them."""
-    found = {chr(c) for first, last in ((0x1161, 0x1175), (0x11A8, 0x11C2)) for c in range(first, last + 1)}
-    for code in range(_TABLED):
+    composing = {chr(c) for first, last in ((0x1161, 0x1175), (0x11A8, 0x11C2)) for c in range(first, last + 1)}
+    for code in range(_TABLE_SIZE):
         parts = unicodedata.decomposition(chr(code)).split()
         if len(parts) == 2 and not parts[0].startswith("<"):
-            found.add(chr(int(parts[1], 16)))
-    return frozenset(found)
+            composing.add(chr(int(parts[1], 16)))
+    return frozenset(composing)

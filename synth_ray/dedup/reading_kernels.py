@@ -1,4 +1,4 @@
-"""From bytes to word hashes and exact digests, compiled. `text_vectors` gives the same values without a compiler."""
+"""From bytes to word hashes and exact digests, compiled. `reference` gives the same values without a compiler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _U64 = np.uint64
 
 
 class Scratch(NamedTuple):
-    """What one text is read into: `chunks` and `text` are one buffer, of twice the longest text, as uint64 and as bytes."""
+    """Buffers for one text: `chunks` and `text` are one buffer, twice the longest text in size, as uint64 and as bytes."""
 
     chunks: Any
     text: Any
@@ -46,7 +46,7 @@ def fmix64(h: Any) -> Any:
 
 @nb.njit
 def _is_tidy(text: Any, size: int) -> bool:
-    """Whether no space is at an end, beside another, or beside a field separator. Written so that it is vectorised."""
+    """Whether no space is at either end, beside another space, or beside a field separator. Written so that it is vectorised."""
     if size == 0:
         return True
     untidy = np.uint8((text[0] == _SPACE) | (text[size - 1] == _SPACE))
@@ -57,8 +57,8 @@ def _is_tidy(text: Any, size: int) -> bool:
 
 
 @nb.njit
-def _tidied(text: Any, size: int) -> int:
-    """Take out, in place, the spaces that `_is_tidy` found; returns the new length."""
+def _tidy(text: Any, size: int) -> int:
+    """Remove, in place, the spaces that `_is_tidy` found; returns the new length."""
     m = 0
     for i in range(size):
         c = text[i]
@@ -73,8 +73,8 @@ def _tidied(text: Any, size: int) -> int:
 
 
 @nb.njit
-def _shown(text: Any, out: Any) -> None:
-    """ASCII as `normalise.shown` has it, folded: by arithmetic, which is vectorised where a table is not."""
+def _canonical_ascii(text: Any, out: Any) -> None:
+    """`normalise.canonical_char` for ASCII, folded: by arithmetic, which is vectorised where a table lookup is not."""
     for i in range(text.size):
         c = text[i]
         c = np.uint8(c | np.uint8(np.uint8(c - np.uint8(65)) < np.uint8(26)) << np.uint8(5))
@@ -93,9 +93,9 @@ def _word_bytes(text: Any, size: int, flags: Any) -> None:
 def _read_ascii(text: Any, out: Any, flags: Any, edges: Any) -> Any:
     """Write canonical bytes to `out` and where words begin and end in them to `edges`; returns both lengths."""
     m = text.size
-    _shown(text, out)
+    _canonical_ascii(text, out)
     if not _is_tidy(out, m):
-        m = _tidied(out, m)
+        m = _tidy(out, m)
     _word_bytes(out, m, flags)
     q = _U64(0)
     inside = np.uint8(0)
@@ -108,8 +108,8 @@ def _read_ascii(text: Any, out: Any, flags: Any, edges: Any) -> Any:
 
 
 @nb.njit
-def decoded(raw: Any, i: int, end: int) -> Any:
-    """The code point at `i` and how many bytes it takes; bytes that are not UTF-8 never lead past `end`."""
+def decode(raw: Any, i: int, end: int) -> Any:
+    """The code point at `i` and its length in bytes; invalid UTF-8 never leads past `end`."""
     b = np.int64(raw[i])
     if b < 0x80:
         return b, 1
@@ -146,34 +146,34 @@ def _encode(code: int, out: Any, m: int) -> Any:
 
 @nb.njit
 def _read_unicode(raw: Any, table: Any, out: Any, edges: Any) -> Any:
-    """As `_read_ascii`, code point by code point."""
+    """Like `_read_ascii`, but code point by code point."""
     m = q = 0
     inside, spaced = False, True
     i, end = 0, raw.size
     while i < end:
-        code, size = decoded(raw, i, end)
+        code, size = decode(raw, i, end)
         i += size
         entry = np.int64(table[code])
-        shown, kind = entry & 0x1FFFFF, entry >> 21 & 3
+        canonical, kind = entry & 0x1FFFFF, entry >> 21 & 3
         if kind == 3:
             continue
         if inside and kind != 0:
             edges[q] = m
             q += 1
             inside = False
-        if shown == _SPACE and spaced:
+        if canonical == _SPACE and spaced:
             continue
-        if shown == _FIELD and m > 0 and out[m - 1] == _SPACE:
+        if canonical == _FIELD and m > 0 and out[m - 1] == _SPACE:
             m -= 1
         if kind != 1 and not inside:
             edges[q] = m
             q += 1
             inside = kind == 0
-        m = _encode(shown, out, m)
+        m = _encode(canonical, out, m)
         if kind == 2:
             edges[q] = m
             q += 1
-        spaced = shown in (_SPACE, _FIELD)
+        spaced = canonical in (_SPACE, _FIELD)
     if inside:
         edges[q] = m
         q += 1
@@ -198,32 +198,32 @@ def _word(chunks: Any, start: Any, length: Any) -> Any:
 
 @nb.njit
 def _eight(chunks: Any, at: Any) -> Any:
-    """Eight bytes from byte `at` of the scratch, which need not be aligned. Unsigned throughout: signed indices may wrap."""
+    """Eight bytes from byte `at` of the buffer, aligned or not. Unsigned throughout: signed indices may wrap."""
     i, shift = at >> _U64(3), (at & _U64(7)) << _U64(3)
     return chunks[i] >> shift | (chunks[i + _U64(1)] << _U64(1)) << (_U64(63) - shift)
 
 
 @nb.njit
 def _digest(chunks: Any, length: int, seeds: Any, out: Any) -> None:
-    """The hash of the first `length` bytes of the scratch, with both seeds."""
+    """The hash of the first `length` bytes of the buffer, with both seeds."""
     step = _U64(length) * _U64(LENGTH) + _U64(STEP)
-    one = two = _U64(0)
+    first = second = _U64(0)
     for j in range(length >> 3):
-        one += fmix64(chunks[j] + (step + seeds[0]))
-        two += fmix64(chunks[j] + (step + seeds[1]))
+        first += fmix64(chunks[j] + (step + seeds[0]))
+        second += fmix64(chunks[j] + (step + seeds[1]))
         step += _U64(STEP)
     rest = length & 7
     if rest:
         last = chunks[length >> 3] & _U64(0xFFFFFFFFFFFFFFFF) >> _U64(64 - 8 * rest)
-        one += fmix64(last + (step + seeds[0]))
-        two += fmix64(last + (step + seeds[1]))
-    out[0] = one
-    out[1] = two
+        first += fmix64(last + (step + seeds[0]))
+        second += fmix64(last + (step + seeds[1]))
+    out[0] = first
+    out[1] = second
 
 
 @nb.njit(**INLINED)
 def _read_text(text: Any, table: Any, scratch: Scratch) -> Any:
-    """The lengths of the canonical bytes and of the edges of words, both in `scratch`."""
+    """The lengths of the canonical bytes and of the word edges; both are left in `scratch`."""
     seen = np.uint8(0)
     for i in range(text.size):
         seen = np.uint8(seen | text[i])
@@ -234,7 +234,7 @@ def _read_text(text: Any, table: Any, scratch: Scratch) -> Any:
 
 @nb.njit(nb.i8(U8S, I64S, U32S, U64S, _SCRATCH, _WORDS), **UNCOUNTED)
 def read(raw: Any, offsets: Any, table: Any, seeds: Any, scratch: Scratch, out: Words) -> int:
-    """Word hashes of every text and each text's digest; returns how many words. A text that is not ASCII needs `table`."""
+    """Word hashes of every text and each text's digest; returns the number of words. A text that is not ASCII needs `table`."""
     n = 0
     out.ends[0] = 0
     for d in range(offsets.size - 1):
@@ -250,7 +250,7 @@ def read(raw: Any, offsets: Any, table: Any, seeds: Any, scratch: Scratch, out: 
 
 @nb.njit(nb.void(U8S, I64S, U32S, nb.b1[::1]), **COMPILED)
 def find_hard(raw: Any, offsets: Any, table: Any, hard: Any) -> None:
-    """Which texts must be normalised as a whole: a hard code point, or combining marks out of order."""
+    """Marks texts that must be normalised as a whole: they hold a code point that needs it, or combining marks out of order."""
     for d in range(offsets.size - 1):
         i, end = offsets[d], offsets[d + 1]
         before = np.int64(0)
@@ -259,7 +259,7 @@ def find_hard(raw: Any, offsets: Any, table: Any, hard: Any) -> None:
                 i += 1
                 before = np.int64(0)
                 continue
-            code, size = decoded(raw, i, end)
+            code, size = decode(raw, i, end)
             entry = np.int64(table[code])
             combining = entry >> 24
             hard[d] = entry >> 23 & 1 == 1 or (combining != 0 and combining < before)

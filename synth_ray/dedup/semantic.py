@@ -1,4 +1,4 @@
-"""Kept rows by their meaning: which of them, or of the rows before it, a row says again in other words."""
+"""The kept rows' embeddings: which kept row, or earlier row of the batch, does a row repeat in other words?"""
 
 from __future__ import annotations
 
@@ -7,60 +7,60 @@ from typing import Any
 import numpy as np
 
 from synth_ray.dedup.hashing import U32
-from synth_ray.dedup.index import Bars
-from synth_ray.dedup.table import Appended
+from synth_ray.dedup.index import Blockers
+from synth_ray.dedup.table import GrowableArray
 
 Array = np.ndarray[Any, Any]
 
 _BLOCK = 1 << 16
-_LATER = 2**40  # rows of the same batch come after every kept one
+_BATCH_ORDER = 2**40  # rows of the same batch are ordered after every kept row
 
 
-class Meanings:
-    """The vectors of the kept rows, compared with every new one. Law: cosine of the rounded vectors, exactly, in any batches.
+class SemanticIndex:
+    """The vectors of the kept rows, compared with every new one. Law: exact cosine of the rounded vectors, for any batches.
 
-    A byte a dimension and twelve a row. Every row is held against every kept one: a million kept rows of 256 dimensions cost
-    about half a billion multiplications a row, which one core does in some ten milliseconds.
+    A byte per dimension and twelve per row. Every row is compared with every kept one: with a million kept rows of 256 dimensions
+    that is about half a billion multiplications per row, some ten milliseconds on one core.
     """
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
-        self._vectors: Appended | None = None
-        self._numbers, self._norms = Appended(U32), Appended(np.float64)
+        self._vectors: GrowableArray | None = None
+        self._numbers, self._norms = GrowableArray(U32), GrowableArray(np.float64)
 
     @property
     def nbytes(self) -> int:
-        held = self._vectors.nbytes if self._vectors is not None else 0
-        return held + self._numbers.nbytes + self._norms.nbytes
+        vector_bytes = self._vectors.nbytes if self._vectors is not None else 0
+        return vector_bytes + self._numbers.nbytes + self._norms.nbytes
 
-    def bars(self, vectors: Array) -> Bars:
-        """What bars each row: the kept rows and the earlier ones of the batch that are as near, the nearest first."""
+    def blockers(self, vectors: Array) -> Blockers:
+        """The blockers of each row: kept rows and earlier rows of the batch that are near enough, the nearest first."""
         new, norms = vectors.astype(np.float32), _norms(vectors)
-        found = [self._kept(new, norms, at) for at in range(0, self._numbers.length, _BLOCK)]
-        row, other = np.nonzero(np.tril(self._near(new @ new.T, norms, norms), -1))
-        found.append((row, -1 - other, _cosine(new, norms, row, other)))
-        rows, by, similarity = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        order = np.lexsort((np.where(by < 0, _LATER - by, by), -similarity, rows))
+        runs = [self._blocked_by_kept(new, norms, at) for at in range(0, self._numbers.length, _BLOCK)]
+        row, other = np.nonzero(np.tril(self._near_pairs(new @ new.T, norms, norms), -1))
+        runs.append((row, -1 - other, _cosine(new, norms, row, other)))
+        rows, by, similarity = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+        order = np.lexsort((np.where(by < 0, _BATCH_ORDER - by, by), -similarity, rows))
         ends = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(vectors)))))
-        return Bars(ends, by[order].astype(np.int64), similarity[order])
+        return Blockers(ends, by[order].astype(np.int64), similarity[order])
 
-    def _kept(self, new: Array, norms: Array, at: int) -> tuple[Array, Array, Array]:
+    def _blocked_by_kept(self, new: Array, norms: Array, at: int) -> tuple[Array, Array, Array]:
         assert self._vectors is not None
         block = self._vectors.view[at : at + _BLOCK].astype(np.float32)
-        theirs = self._norms.view[at : at + _BLOCK]
-        products = new @ block.T  # whole numbers below 2**24: exact in float32, in whatever order they are summed
-        row, kept = np.nonzero(self._near(products, norms, theirs))
-        similarity = products[row, kept].astype(np.float64) / (norms[row] * theirs[kept])
+        kept_norms = self._norms.view[at : at + _BLOCK]
+        products = new @ block.T  # whole numbers below 2**24: exact in float32 in any order of summation
+        row, kept = np.nonzero(self._near_pairs(products, norms, kept_norms))
+        similarity = products[row, kept].astype(np.float64) / (norms[row] * kept_norms[kept])
         return row, self._numbers.view[at + kept].astype(np.int64), similarity
 
-    def _near(self, products: Array, mine: Array, theirs: Array) -> Array:
-        floor = self._threshold * np.outer(mine, theirs)
+    def _near_pairs(self, products: Array, new_norms: Array, kept_norms: Array) -> Array:
+        floor = self._threshold * np.outer(new_norms, kept_norms)
         return (products >= floor) & (floor > 0)
 
     def keep(self, vectors: Array, numbers: Array) -> None:
-        """These rows are kept, under these numbers of the index."""
+        """Add kept rows, under their numbers in the index."""
         if self._vectors is None:
-            self._vectors = Appended(np.int8, width=vectors.shape[1])
+            self._vectors = GrowableArray(np.int8, width=vectors.shape[1])
         self._vectors.append(vectors)
         self._numbers.append(numbers.astype(U32))
         self._norms.append(_norms(vectors))

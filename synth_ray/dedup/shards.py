@@ -1,7 +1,7 @@
-"""The table of an index in several places: which key lies where, and what a lost shard is made of again.
+"""An index's table in several places: which shard holds a key, and how a lost shard is restored.
 
-A shard is told by bits of the key, through virtual shards, so that any number of shards holds the same entries. Each call
-is numbered: a shard that has seen a number adds nothing again and only answers, so a lost reply may be asked for again.
+A shard is chosen by bits of the key, through virtual shards, so that any number of shards holds the same entries. Calls are
+numbered: a shard that gets the same number again adds nothing and only answers, so a call whose reply was lost can be repeated.
 """
 
 from __future__ import annotations
@@ -17,92 +17,92 @@ from synth_ray.dedup.table import Table
 from synth_ray.errors import SynthRayError
 
 VIRTUAL = 4096
-_SAVE_EVERY = 256
-_HEAD = 3
-_LIVES = 5
+_SNAPSHOT_CALLS = 256
+_HEADER_WORDS = 3
+_MAX_RESTARTS = 5
 
 
 class Shard:
-    """One part of the table, and the number of the last call whose pairs it holds."""
+    """One part of the table, and the number of the last call that was applied to it."""
 
     def __init__(self, *, cap: int) -> None:
         self._cap = cap
         self.table = Table()
         self.last = -1
 
-    def step(self, message: Array) -> Array:
-        """Add a message's pairs, unless that was done before, and answer what is under the keys it asks for.
+    def apply_call(self, message: Array) -> Array:
+        """Add a call's pairs, unless that was done before, and answer its queries.
 
-        Raises ValueError when a call in between never came.
+        Raises ValueError when a call in between is missing.
         """
-        number, keys, ids, asked = unpacked(message)
+        number, keys, ids, queries = unpack_call(message)
         if number > self.last + 1 or number < self.last:
             raise ValueError(f"an index shard: wanted call {self.last} or {self.last + 1}, got {number}; calls were lost")
         if number == self.last + 1:
             self.table.insert(keys, ids, cap=self._cap)
             self.last = number
-        at, found = self.table.lookup(asked)
-        return np.concatenate((at, found))
+        at, answers = self.table.lookup(queries)
+        return np.concatenate((at, answers))
 
-    def saved(self) -> bytes:
+    def to_bytes(self) -> bytes:
         sink = io.BytesIO()
         snapshot.write(sink, {"last": self.last}, self.table.entries())
         return sink.getvalue()
 
     def restore(self, data: bytes) -> int:
-        """Raises ValueError for bytes that `saved` did not make."""
+        """Raises ValueError for bytes that `to_bytes` did not make."""
         record = snapshot.read(io.BytesIO(data))
         if record is None:
             raise ValueError(f"an index shard: wanted a whole snapshot, got {len(data)} bytes that are none")
-        header, held = record
-        self.table = Table(expected=int(np.count_nonzero(held["his"])))
-        keys = held["his"].astype(U64) << U64(32) | held["los"].astype(U64) << U64(16)
-        self.table.insert(keys, held["values"], cap=self._cap)
+        header, arrays = record
+        self.table = Table(expected=int(np.count_nonzero(arrays["his"])))
+        keys = arrays["his"].astype(U64) << U64(32) | arrays["los"].astype(U64) << U64(16)
+        self.table.insert(keys, arrays["values"], cap=self._cap)
         self.last = int(header["last"])
         return self.last
 
 
-def packed(number: int, keys: Array, ids: Array, asked: Array) -> Array:
+def pack_call(number: int, keys: Array, ids: Array, queries: Array) -> Array:
     """One call as one array: a message of one buffer costs a third of one of four."""
-    head = np.array([number, len(keys), len(asked)], U64)
-    return np.concatenate([part.view(U8) for part in (head, keys, asked, ids)])
+    head = np.array([number, len(keys), len(queries)], U64)
+    return np.concatenate([part.view(U8) for part in (head, keys, queries, ids)])
 
 
-def unpacked(message: Array) -> tuple[int, Array, Array, Array]:
-    number, n, m = message[: 8 * _HEAD].view(U64).tolist()
-    ends = np.cumsum([8 * _HEAD, 8 * n, 8 * m, 4 * n])
-    keys, asked = message[ends[0] : ends[1]].view(U64), message[ends[1] : ends[2]].view(U64)
-    return number, keys, message[ends[2] : ends[3]].view(U32), asked
+def unpack_call(message: Array) -> tuple[int, Array, Array, Array]:
+    number, n, m = message[: 8 * _HEADER_WORDS].view(U64).tolist()
+    ends = np.cumsum([8 * _HEADER_WORDS, 8 * n, 8 * m, 4 * n])
+    keys, queries = message[ends[0] : ends[1]].view(U64), message[ends[1] : ends[2]].view(U64)
+    return number, keys, message[ends[2] : ends[3]].view(U32), queries
 
 
-class Host(Protocol):
-    """Where shards live."""
+class ShardHost(Protocol):
+    """Where shards run."""
 
     shards: int
 
-    def step(self, messages: dict[int, Array]) -> dict[int, Array | None]:
-        """The reply of each shard; None of one that is gone."""
+    def apply_calls(self, messages: dict[int, Array]) -> dict[int, Array | None]:
+        """The reply of each shard; None for one that is gone."""
         ...
 
     def save(self, shard: int) -> int | None:
-        """Keep a snapshot where a restart finds it; returns its last call, None of a shard that is gone."""
+        """Store a snapshot that a restart will find; returns the last call in it, None for a shard that is gone."""
         ...
 
     def restart(self, shard: int) -> int | None:
-        """Start the shard again from its snapshot; returns the last call it holds, -1 from nothing, None if it died again."""
+        """Restart the shard from its snapshot; returns the last call in it, -1 without one, None if it died again."""
         ...
 
     def entries(self, shard: int) -> dict[str, Array] | None:
-        """Everything it holds; None of a shard that is gone."""
+        """Everything the shard holds; None for one that is gone."""
         ...
 
     def nbytes(self) -> int: ...
 
 
-class Sharded:
-    """See `index.Shards`. The pairs added since a shard's snapshot are its log, kept here until the next snapshot."""
+class ShardedTable:
+    """See `index.Shards`. The pairs added since a shard's snapshot are kept here as its log, until the next snapshot."""
 
-    def __init__(self, host: Host, *, save_every: int = _SAVE_EVERY) -> None:
+    def __init__(self, host: ShardHost, *, save_every: int = _SNAPSHOT_CALLS) -> None:
         self._host = host
         self._save_every = save_every
         self._next = 0
@@ -112,16 +112,16 @@ class Sharded:
     def nbytes(self) -> int:
         return self._host.nbytes()
 
-    def exchange(self, keys: Array, ids: Array, asked: Array) -> tuple[Array, Array]:
-        ends, added, place = self._routed(keys)
-        ask_ends, ask, ask_place = self._routed(asked)
+    def exchange(self, keys: Array, ids: Array, queries: Array) -> tuple[Array, Array]:
+        ends, added, place = self._by_shard(keys)
+        ask_ends, ask, ask_place = self._by_shard(queries)
         ids = ids[place]
         messages = {}
         for shard in range(self._host.shards):
             a, b = ends[shard], ends[shard + 1]
             self._logs[shard].append((self._next, added[a:b], ids[a:b]))
-            messages[shard] = packed(self._next, added[a:b], ids[a:b], ask[ask_ends[shard] : ask_ends[shard + 1]])
-        replies = self._answered(messages)
+            messages[shard] = pack_call(self._next, added[a:b], ids[a:b], ask[ask_ends[shard] : ask_ends[shard + 1]])
+        replies = self._call_until_answered(messages)
         self._next += 1
         if self._next % self._save_every == 0:
             self._save()
@@ -130,39 +130,39 @@ class Sharded:
         order = np.argsort(at, kind="stable")
         return at[order], np.concatenate([half[1] for half in halves])[order]
 
-    def _routed(self, keys: Array) -> tuple[Array, Array, Array]:
+    def _by_shard(self, keys: Array) -> tuple[Array, Array, Array]:
         ends = np.empty(self._host.shards + 1, np.int64)
         out, at = np.empty(len(keys), U64), np.empty(len(keys), U32)
-        table_kernels.route(keys, VIRTUAL, self._host.shards, ends, out, at)
+        table_kernels.partition_by_shard(keys, VIRTUAL, self._host.shards, ends, out, at)
         return ends, out[: ends[-1]], at[: ends[-1]]
 
-    def _answered(self, messages: dict[int, Array]) -> dict[int, Array]:
+    def _call_until_answered(self, messages: dict[int, Array]) -> dict[int, Array]:
         done: dict[int, Array] = {}
-        lives = dict.fromkeys(messages, _LIVES)
+        lives = dict.fromkeys(messages, _MAX_RESTARTS)
         while len(done) < len(messages):
             waiting = {s: m for s, m in messages.items() if s not in done}
-            for shard, reply in self._host.step(waiting).items():
+            for shard, reply in self._host.apply_calls(waiting).items():
                 if reply is None:
-                    self._revive(shard, lives)
+                    self._restart_and_replay(shard, lives)
                 else:
                     done[shard] = reply
         return done
 
-    def _revive(self, shard: int, lives: dict[int, int]) -> None:
-        """Raises SynthRayError when a shard dies again and again: whatever kills it would kill the next one."""
+    def _restart_and_replay(self, shard: int, lives: dict[int, int]) -> None:
+        """Raises SynthRayError when a shard dies repeatedly: whatever kills it would kill the next one, too."""
         lives[shard] -= 1
         if lives[shard] < 0:
             raise SynthRayError(
-                f"index shard {shard}: wanted it to answer, got {_LIVES} deaths in one call; give its node memory, "
+                f"index shard {shard}: wanted it to answer, got {_MAX_RESTARTS} deaths in one call; give its node memory, "
                 "or use more shards"
             )
         last = self._host.restart(shard)
         if last is None:
-            return self._revive(shard, lives)
+            return self._restart_and_replay(shard, lives)
         for number, keys, ids in self._logs[shard]:
-            message = packed(number, keys, ids, np.zeros(0, U64))
-            if last < number < self._next and self._host.step({shard: message})[shard] is None:
-                return self._revive(shard, lives)
+            message = pack_call(number, keys, ids, np.zeros(0, U64))
+            if last < number < self._next and self._host.apply_calls({shard: message})[shard] is None:
+                return self._restart_and_replay(shard, lives)
 
     def _save(self) -> None:
         for shard in range(self._host.shards):
@@ -175,7 +175,7 @@ class Sharded:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _entries_of(self, shard: int) -> dict[str, Array]:
-        lives = {shard: _LIVES}
-        while (found := self._host.entries(shard)) is None:
-            self._revive(shard, lives)
-        return found
+        lives = {shard: _MAX_RESTARTS}
+        while (entries := self._host.entries(shard)) is None:
+            self._restart_and_replay(shard, lives)
+        return entries

@@ -1,4 +1,4 @@
-"""From word hashes to shingles, MinHash signatures and band keys, compiled. `text_vectors` gives the same without a compiler."""
+"""From word hashes to shingles, MinHash signatures and band keys, compiled. `reference` gives the same without a compiler."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from synth_ray.dedup.reading_kernels import fmix64
 _U64 = np.uint64
 
 
-class Grams(NamedTuple):
-    """Words in an n-gram, the fewest words of a text that has any, and the multiplier of each place in one."""
+class NgramSpec(NamedTuple):
+    """Words in an n-gram, the minimum words of a text that has any, and the multiplier of each position."""
 
     n: int
-    fewest: int
+    min_words: int
     powers: Any
 
 
 class Scratch(NamedTuple):
-    """Room for the n-grams of the longest text: their hashes, these ordered, and counts of buckets."""
+    """Buffers for the n-grams of the longest text: their hashes, these sorted, and bucket counts."""
 
     hashes: Any
     ordered: Any
     counts: Any
 
 
-_GRAMS = tuple_type(Grams, nb.i8, nb.i8, U64S)
+_GRAMS = tuple_type(NgramSpec, nb.i8, nb.i8, U64S)
 _SCRATCH = tuple_type(Scratch, nb.u4[::1], nb.u4[::1], nb.i8[::1])
 
 
@@ -44,7 +44,7 @@ def _fmix32(h: Any) -> Any:
 
 @nb.njit(**INLINED)
 def _hash_grams(words: Any, width: int, size: int, powers: Any, shift: Any, scratch: Scratch) -> None:
-    """The hash of each n-gram of `width` words, and how many there are in each bucket."""
+    """The hash of each n-gram of `width` words, and the number of n-grams in each bucket."""
     for i in range(size):
         s = _U64(0)
         for k in range(width):
@@ -84,17 +84,17 @@ def _append_distinct(ordered: Any, size: int, out: Any, first: int) -> int:
 
 
 @nb.njit(nb.i8(U64S, I64S, _GRAMS, _SCRATCH, nb.u4[::1], nb.i8[::1]), **UNCOUNTED)
-def shingles(words: Any, offsets: Any, grams: Grams, scratch: Scratch, out: Any, ends: Any) -> int:
-    """Distinct n-gram hashes of each text, ascending; none of a text with fewer than `grams.fewest` words.
+def shingles(words: Any, offsets: Any, grams: NgramSpec, scratch: Scratch, out: Any, ends: Any) -> int:
+    """Distinct n-gram hashes of each text, ascending; none for a text with fewer than `grams.min_words` words.
 
-    A text of fewer than n words is one shingle. Sorting is by buckets of the leading bits: the hashes are uniform.
+    A text of fewer than n words is one shingle. Sorted by buckets of the leading bits, because the hashes are uniform.
     """
     o = 0
     ends[0] = 0
     for d in range(offsets.size - 1):
         m = offsets[d + 1] - offsets[d]
         width = min(m, grams.n)
-        size = m - width + 1 if m >= max(grams.fewest, 1) else 0
+        size = m - width + 1 if m >= max(grams.min_words, 1) else 0
         bits = 1
         while 1 << bits < size:
             bits += 1
@@ -109,7 +109,7 @@ def shingles(words: Any, offsets: Any, grams: Grams, scratch: Scratch, out: Any,
 
 @nb.njit(nb.void(U32S, I64S, U32S, U32S, nb.u4[:, ::1], nb.u4[::1]), **COMPILED)
 def signatures(hashes: Any, offsets: Any, a: Any, b: Any, out: Any, mixed: Any) -> None:
-    """Min over a text's hashes of fmix32(x) * a_k + b_k (mod 2**32), 64 permutations at a time: they stay in registers."""
+    """Min over a text's hashes of fmix32(x) * a_k + b_k (mod 2**32), 64 permutations at a time: they fit into registers."""
     best = np.empty(64, np.uint32)
     for d in range(offsets.size - 1):
         start, n = offsets[d], offsets[d + 1] - offsets[d]
@@ -144,7 +144,7 @@ def signatures(hashes: Any, offsets: Any, a: Any, b: Any, out: Any, mixed: Any) 
     **COMPILED,
 )
 def band_keys(signature: Any, multipliers: Any, starts: Any, out: Any) -> None:
-    """Of each text and band: a multilinear hash of the band's rows of the signature, mixed."""
+    """For each text and band: a multilinear hash of the band's rows of the signature, mixed."""
     bands, rows = multipliers.shape
     for d in range(signature.shape[0]):
         for j in range(bands):

@@ -1,7 +1,7 @@
-"""An index as bytes: a snapshot of everything, or a log of what was kept since, each record whole or not there.
+"""An index as bytes: a snapshot of everything, or a log of what was kept since. A record is whole or does not count.
 
-A record is a line of JSON (what it is, and the type and shape of each array), the arrays, and a digest of both. The header
-pins every parameter: fingerprints made otherwise are not comparable, and are refused.
+A record is a line of JSON (what it is, and the type and shape of each array), the arrays, and a digest of both. The header pins
+every parameter: fingerprints made with others are not comparable, and are refused.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Source(Protocol):
 
 
 def header_of(dedup: Dedup, compares: tuple[str, ...], mask: tuple[str, ...]) -> dict[str, Any]:
-    """Everything two fingerprints must share to be compared."""
+    """Everything two fingerprints must have in common to be comparable."""
     return {
         "format": FORMAT,
         "normaliser": VERSION,
@@ -52,9 +52,9 @@ def header_of(dedup: Dedup, compares: tuple[str, ...], mask: tuple[str, ...]) ->
     }
 
 
-def refuse_mismatch(theirs: Header, ours: Header, *, where: str) -> None:
+def refuse_mismatch(got: Header, expected: Header, *, where: str) -> None:
     """Raises JobError that names every parameter that differs."""
-    differ = [f"{k}: {theirs.get(k)!r} there, {ours[k]!r} here" for k in ours if theirs.get(k) != ours[k]]
+    differ = [f"{k}: {got.get(k)!r} there, {expected[k]!r} here" for k in expected if got.get(k) != expected[k]]
     if differ:
         raise JobError(
             f"dedup.against: {where}: wanted an index made with this job's parameters, got another ({'; '.join(differ)}); set "
@@ -82,30 +82,30 @@ def header(source: Source) -> Header | None:
     size = int.from_bytes(source.read(8), "little")
     line = source.read(size) if 0 < size <= 1 << 20 else b""
     try:
-        told: Header = json.loads(line)["header"]
+        record: Header = json.loads(line)["header"]
     except ValueError:
         return None
-    return told
+    return record
 
 
 def read(source: Source) -> tuple[Header, dict[str, Array]] | None:
-    """The next record; None at the end, and where a torn or changed record begins."""
+    """The next record; None at the end, and where a truncated or changed record begins."""
     size = int.from_bytes(source.read(8), "little")
     line = source.read(size) if 0 < size <= 1 << 20 else b""
     if len(line) != size or not line.endswith(b"\n"):
         return None
     try:
-        told = json.loads(line)
+        record = json.loads(line)
     except ValueError:
         return None
     seal, arrays = blake2b(line, digest_size=_DIGEST_BYTES), {}
-    for name, (kind, shape) in told["arrays"].items():
+    for name, (kind, shape) in record["arrays"].items():
         data = _exactly(source, np.dtype(kind).itemsize * int(np.prod(shape, dtype=np.int64)))
         if data is None:
             return None
         seal.update(data)
         arrays[name] = np.frombuffer(data, kind).reshape(shape)
-    return (told["header"], arrays) if source.read(_DIGEST_BYTES) == seal.digest() else None
+    return (record["header"], arrays) if source.read(_DIGEST_BYTES) == seal.digest() else None
 
 
 def _exactly(source: Source, size: int) -> bytearray | None:
@@ -119,6 +119,6 @@ def _exactly(source: Source, size: int) -> bytearray | None:
 
 
 def records(source: Source) -> Iterator[tuple[Header, dict[str, Array]]]:
-    """A log's records, up to the first that is torn: what a crash left of it."""
+    """A log's records, up to the first that is truncated by a crash."""
     while (record := read(source)) is not None:
         yield record

@@ -1,4 +1,4 @@
-"""Flat arrays that grow: a table from 48-bit keys to values, and arrays that are appended to."""
+"""Growing flat arrays: a table from 48-bit keys to values, and arrays that are appended to."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ _TAIL = 1 << 16
 
 
 class Table:
-    """Key → values, in the order they came. Ten bytes a slot, at a load between 0.77 and 0.84 while it grows.
+    """Key → values, in insertion order. Ten bytes a slot, at a load between 0.77 and 0.84 while it grows.
 
-    `expected` entries are given room at once, which saves the growing. Growing is in place: it needs no second table.
+    `expected` entries are allocated at once, which saves growing. Growing is in place: it needs no second table.
     """
 
     def __init__(self, *, expected: int = 0, value: Any = U32) -> None:
         self.size = max(1024, int(expected / _LOAD) + 1)
         total = self.size + _SLACK
-        self.his, self.los, self.values = np.zeros(total, U32), np.zeros(total, np.uint16), np.zeros(total, value)
-        self._used = np.zeros(2, np.int64)  # entries; and what keeps the compiler from leaving reads out
+        self.key_hi, self.key_lo, self.values = np.zeros(total, U32), np.zeros(total, np.uint16), np.zeros(total, value)
+        # `[entries, sink]`: the sink holds the prefetches' result, so that LLVM does not remove them
+        self._used = np.zeros(2, np.int64)
 
     def __len__(self) -> int:
         return int(self._used[0])
@@ -36,36 +37,36 @@ class Table:
 
     @used.setter
     def used(self, entries: int) -> None:
-        """Compiled code that added entries says how many there are now."""
+        """Compiled code that added entries sets their number."""
         self._used[0] = entries
 
     @property
     def slots(self) -> kernels.Slots:
-        """What compiled code is handed; void once the table grows."""
-        return kernels.Slots(self.his, self.los, self.values, self.size)
+        """The arrays for compiled code; invalid once the table grows."""
+        return kernels.Slots(self.key_hi, self.key_lo, self.values, self.size)
 
     @property
     def nbytes(self) -> int:
-        return self.his.nbytes + self.los.nbytes + self.values.nbytes
+        return self.key_hi.nbytes + self.key_lo.nbytes + self.values.nbytes
 
     def reserve(self, more: int) -> None:
-        """Make room for `more` entries, so that compiled code can add them without asking."""
+        """Reserve space for `more` entries, so that compiled code can add them without checking."""
         needed = int((len(self) + more) / _LOAD) + 1
         if needed > self.size:
             self._grow(max(needed, int(self.size * _GROWTH)))
 
-    def widen(self) -> None:
-        """Grow by a step: what compiled code needs when the slack ran out."""
+    def grow_step(self) -> None:
+        """Grow by one step: for compiled code that has used up the slack."""
         self._grow(int(self.size * _GROWTH))
 
     def _grow(self, size: int) -> None:
-        total = len(self.his)
-        for array in (self.his, self.los, self.values):
+        total = len(self.key_hi)
+        for array in (self.key_hi, self.key_lo, self.values):
             array.resize(size + _SLACK, refcheck=False)  # realloc: large blocks are remapped, not copied
-        # An entry lies some way past its place, rarely more than a few hundred slots: the tail covers that many times over.
+        # An entry lies some slots past its place, rarely more than a few hundred: the tail is many times that.
         tail = max(_TAIL, int(8 * _SLACK * total / (size - self.size)))
-        if not kernels.grow(self.his, self.los, self.values, total, size, tail):
-            raise _uneven()
+        if not kernels.grow(self.key_hi, self.key_lo, self.values, total, size, tail):
+            raise _uneven_keys()
         self.size = size
 
     def insert(self, keys: Array, ids: Array, *, cap: int) -> None:
@@ -73,7 +74,7 @@ class Table:
         self.reserve(len(keys))
         done = kernels.insert(self.slots, keys, ids, cap, self._used)
         while done < len(keys):
-            self.widen()
+            self.grow_step()
             done += kernels.insert(self.slots, keys[done:], ids[done:], cap, self._used)
 
     def lookup(self, keys: Array) -> tuple[Array, Array]:
@@ -81,24 +82,26 @@ class Table:
         room = max(256, len(keys) // 4)
         while True:
             at, ids = np.empty(room, U32), np.empty(room, U32)
-            found = kernels.lookup(self.slots, keys, at, ids)
-            if found <= room:
-                return at[:found], ids[:found]
-            room = found
+            count = kernels.lookup(self.slots, keys, at, ids)
+            if count <= room:
+                return at[:count], ids[:count]
+            room = count
 
     def entries(self) -> dict[str, Array]:
-        """What a table of any size can be made of again: its own arrays, empty slots and all, for a copy would double it."""
-        return {"his": self.his, "los": self.los, "values": self.values}
+        """What a table of any size can be rebuilt from: its own arrays, empty slots included, because a copy would double the
+        memory.
+        """
+        return {"his": self.key_hi, "los": self.key_lo, "values": self.values}
 
 
-def _uneven() -> OverflowError:
+def _uneven_keys() -> OverflowError:
     return OverflowError(
         f"an index table: wanted evenly spread keys, got a run of more than {_SLACK} slots; these keys are no hashes"
     )
 
 
-class Appended:
-    """An array that is appended to. `view` is what was appended; it is not to be kept across an `append`."""
+class GrowableArray:
+    """An array that is appended to. Do not keep `view` across an `append`."""
 
     def __init__(self, kind: Any, *, width: int | None = None, expected: int = 0) -> None:
         shape = (max(1024, expected),) if width is None else (max(1024, expected), width)

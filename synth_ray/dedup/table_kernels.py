@@ -1,9 +1,9 @@
 """Open addressing in the order of the keys, compiled.
 
-The place of a key is `hi * size >> 32`: larger keys lie further on, and entries stand in ascending order of `hi`. So a search for
-what is not there ends at the first larger key, and growing is one forward pass over the table instead of a random walk. A key is
-48 bits: `hi` (32, 0 marks an empty slot) and `lo` (16). There is no wrap-around: the arrays have slack past `size`. Equal keys
-lie in the order in which they came. Source: Amble & Knuth, Ordered hash tables, 1974.
+The place of a key is `hi * size >> 32`: larger keys lie further on, and entries are in ascending order of `hi`. So a search for
+an absent key ends at the first larger key, and growing is one forward pass over the table instead of random access. A key is 48
+bits: `hi` (32, 0 marks an empty slot) and `lo` (16). There is no wrap-around: the arrays have slack past `size`. Equal keys are
+in insertion order. Source: Amble & Knuth, Ordered hash tables, 1974.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 from synth_ray.dedup.kernel_types import COMPILED, INLINED, U8S, U32S, U64S, UNCOUNTED, tuple_type
 
 _U64, _U32 = np.uint64, np.uint32
-_AHEAD = 64
+_PREFETCH_KEYS = 64
 
 
 class Slots(NamedTuple):
-    """The arrays of a table, and its size: the places that keys have. The arrays are longer, by the slack."""
+    """The arrays of a table, and its size: the number of places for keys. The arrays are longer, by the slack."""
 
-    his: Any
-    los: Any
+    key_hi: Any
+    key_lo: Any
     values: Any
     size: int
 
@@ -49,38 +49,38 @@ def place(hi: Any, size: Any) -> Any:
 
 @nb.njit(**INLINED)
 def put(slots: Slots, key: Any, value: Any, cap: int) -> int:
-    """Add an entry unless its key has `cap` or this very value: returns 1 when added, 0 when not, -1 past the slack."""
-    his, los, values = slots.his, slots.los, slots.values
+    """Add an entry unless its key has `cap` entries or this very value: returns 1 if added, 0 if not, -1 past the slack."""
+    key_hi, key_lo, values = slots.key_hi, slots.key_lo, slots.values
     hi, lo = high(key), low(key)
     s = place(hi, slots.size)
     same = 0
-    last = his.size - 1  # always empty: it ends every search
-    while his[s] != 0 and his[s] <= hi:
-        if his[s] == hi and los[s] == lo:
+    last = key_hi.size - 1  # always empty, so that every search ends
+    while key_hi[s] != 0 and key_hi[s] <= hi:
+        if key_hi[s] == hi and key_lo[s] == lo:
             same += 1
             if same >= cap or values[s] == value:
                 return 0
         s += 1
     free = s
-    while his[free] != 0:
+    while key_hi[free] != 0:
         free += 1
     if free >= last:
         return -1
     for q in range(free, s, -1):
-        his[q] = his[q - 1]
-        los[q] = los[q - 1]
+        key_hi[q] = key_hi[q - 1]
+        key_lo[q] = key_lo[q - 1]
         values[q] = values[q - 1]
-    his[s] = hi
-    los[s] = lo
+    key_hi[s] = hi
+    key_lo[s] = lo
     values[s] = value
     return 1
 
 
 @nb.njit(**INLINED)
 def prefetch(slots: Slots, key: Any) -> Any:
-    """Read where a key would be, so that the memory is at hand when it is searched: many such reads are under way at once."""
+    """Read a key's place before it is searched, so that the memory is in the cache by then; many such reads overlap."""
     s = place(high(key), slots.size)
-    return slots.his[s] ^ slots.los[s] ^ slots.values[s]
+    return slots.key_hi[s] ^ slots.key_lo[s] ^ slots.values[s]
 
 
 @nb.njit(
@@ -88,11 +88,11 @@ def prefetch(slots: Slots, key: Any) -> Any:
     **UNCOUNTED,
 )
 def insert(slots: Slots, keys: Any, ids: Any, cap: int, used: Any) -> int:
-    """Add (key, id) pairs in order; a key of 0 is none. Returns how many were looked at: fewer when the slack ran out."""
+    """Add (key, id) pairs in order; a key of 0 is skipped. Returns the pairs processed: fewer when the slack is used up."""
     seen = _U32(0)
     for i in range(keys.size):
-        if i % _AHEAD == 0:
-            for q in range(i, min(i + _AHEAD, keys.size)):
+        if i % _PREFETCH_KEYS == 0:
+            for q in range(i, min(i + _PREFETCH_KEYS, keys.size)):
                 seen ^= prefetch(slots, keys[q])
         if keys[i] != 0:
             added = put(slots, keys[i], ids[i], cap)
@@ -108,8 +108,10 @@ def insert(slots: Slots, keys: Any, ids: Any, cap: int, used: Any) -> int:
     **UNCOUNTED,
 )
 def lookup(slots: Slots, keys: Any, at: Any, ids: Any) -> int:
-    """Every (position in `keys`, id) pair, in order; returns how many there are, more than were written if short of room."""
-    his, los, values = slots.his, slots.los, slots.values
+    """Every (position in `keys`, id) pair, in order; returns their number, which is larger than the pairs written if space ran
+    out.
+    """
+    key_hi, key_lo, values = slots.key_hi, slots.key_lo, slots.values
     n = 0
     for i in range(keys.size):
         key = keys[i]
@@ -117,8 +119,8 @@ def lookup(slots: Slots, keys: Any, at: Any, ids: Any) -> int:
             continue
         hi, lo = high(key), low(key)
         s = place(hi, slots.size)
-        while his[s] != 0 and his[s] <= hi:
-            if his[s] == hi and los[s] == lo:
+        while key_hi[s] != 0 and key_hi[s] <= hi:
+            if key_hi[s] == hi and key_lo[s] == lo:
                 if n < at.size:
                     at[n] = i
                     ids[n] = values[s]
@@ -128,12 +130,12 @@ def lookup(slots: Slots, keys: Any, at: Any, ids: Any) -> int:
 
 
 @nb.njit
-def _shift(his: Any, los: Any, values: Any, total: int, by: int) -> None:
+def _shift(key_hi: Any, key_lo: Any, values: Any, total: int, by: int) -> None:
     for s in range(total - 1, -1, -1):
-        his[s + by] = his[s]
-        los[s + by] = los[s]
+        key_hi[s + by] = key_hi[s]
+        key_lo[s + by] = key_lo[s]
         values[s + by] = values[s]
-    his[: min(by, total)] = 0
+    key_hi[: min(by, total)] = 0
 
 
 @nb.njit(
@@ -143,45 +145,46 @@ def _shift(his: Any, los: Any, values: Any, total: int, by: int) -> None:
     ],
     **COMPILED,
 )
-def grow(his: Any, los: Any, values: Any, total: int, size: int, tail: int) -> bool:
+def grow(key_hi: Any, key_lo: Any, values: Any, total: int, size: int, tail: int) -> bool:
     """Spread the entries of the first `total` slots over `size`, in place and in order; returns whether the slack sufficed.
 
-    Entries move to the end first, so that writing never overtakes reading; the last ones, where the two meet, wait aside.
+    Entries are moved to the end first, so that writing never overtakes reading; the last ones, where the two meet, are set aside.
     """
     aside = max(0, total - tail)
-    last_hi, last_lo, last_value = his[aside:total].copy(), los[aside:total].copy(), values[aside:total].copy()
-    his[aside:total] = 0
-    by = his.size - total
-    _shift(his, los, values, total, by)
+    last_hi, last_lo, last_value = key_hi[aside:total].copy(), key_lo[aside:total].copy(), values[aside:total].copy()
+    key_hi[aside:total] = 0
+    by = key_hi.size - total
+    _shift(key_hi, key_lo, values, total, by)
     free = 0
     for s in range(by, by + aside):
-        if his[s] != 0:
-            hi, lo, value = his[s], los[s], values[s]
-            his[s] = 0
+        if key_hi[s] != 0:
+            hi, lo, value = key_hi[s], key_lo[s], values[s]
+            key_hi[s] = 0
             free = max(free, place(hi, size))
             if free > s:
                 return False
-            his[free] = hi
-            los[free] = lo
+            key_hi[free] = hi
+            key_lo[free] = lo
             values[free] = value
             free += 1
     for s in range(last_hi.size):
         if last_hi[s] != 0:
             free = max(free, place(last_hi[s], size))
-            if free >= his.size - 1:
+            if free >= key_hi.size - 1:
                 return False
-            his[free] = last_hi[s]
-            los[free] = last_lo[s]
+            key_hi[free] = last_hi[s]
+            key_lo[free] = last_lo[s]
             values[free] = last_value[s]
             free += 1
     return True
 
 
 @nb.njit(nb.void(U64S, nb.i8, nb.i8, nb.i8[::1], nb.u8[::1], nb.u4[::1]), **COMPILED)
-def route(keys: Any, virtual: int, shards: int, ends: Any, out: Any, at: Any) -> None:
-    """Sort keys by the shard that owns them, keeping their order; `at` is where each was. A key of 0 goes nowhere.
+def partition_by_shard(keys: Any, virtual: int, shards: int, ends: Any, out: Any, at: Any) -> None:
+    """Sort keys by their shard, keeping their order; `at` is the original position of each. A key of 0 belongs to no shard.
 
-    The shard is told by bits of `lo`: keys that a table takes for one are in one shard, and each shard's `hi` stay even.
+    The shard is chosen by bits of `lo`: keys that a table treats as equal are in one shard, and each shard's `hi` stay evenly
+    distributed.
     """
     ends[:] = 0
     for i in range(keys.size):

@@ -67,4 +67,4 @@ class SplitAssigner:
             return [[] for _ in seeds]
         self._lineage_by_number.extend(seed.lineage for seed in seeds)
         texts = [str(seed.fields["prompt"]) for seed in seeds]
-        return [[self._lineage_by_number[number] for number in near] for near in self._neighbours.add(texts)]
+        return [[self._lineage_by_number[number] for number in near] for near in self._neighbours.find_and_add(texts)]

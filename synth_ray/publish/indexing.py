@@ -66,7 +66,7 @@ def index_seeds(prepared: Prepared, index: Index, *, scrub_and_fingerprint: Call
         return
     for start in range(0, len(seeds), _BATCH_ROWS):
         rows = scrub_and_fingerprint(seed_rows(seeds[i] for i in range(start, min(len(seeds), start + _BATCH_ROWS))))
-        index.apply(Batch.of(rows, banding_of(dedup).bands))
+        index.keep_all(Batch.of(rows, banding_of(dedup).bands))
 
 
 def save_index(job: Job, kept: KeptRows, storage: Storage) -> None:

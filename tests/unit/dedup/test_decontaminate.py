@@ -19,7 +19,7 @@ def sentences(seed: int, n: int, least: int = 15, most: int = 80) -> list[str]:
 
 def quoted(evals: list[str], prompts: list[str], completions: list[str]) -> list[bool]:
     texts = EvalTexts(*PRINTS.words(pa.array(evals)), Decontaminate())
-    return list(map(bool, texts.quoted_by(*PRINTS.said(pa.array(prompts), pa.array(completions)))))
+    return list(map(bool, texts.overlapping_rows(*PRINTS.word_hashes(pa.array(prompts), pa.array(completions)))))
 
 
 def test_every_verbatim_plant_is_found_in_prompt_and_in_completion() -> None:

@@ -10,7 +10,7 @@ from datasketch import MinHash, MinHashLSH
 from synth_ray.dedup import snapshot
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.datasketch_parameters import WEIGHTS, Banding, banding_of, permutations, recall, resolve_banding
-from synth_ray.dedup.fingerprint import BETWEEN, Fingerprinter
+from synth_ray.dedup.fingerprint import COLUMN_BREAK, Fingerprinter
 from synth_ray.job.dedup import Dedup
 from tests.rows import staged_chunk
 
@@ -121,9 +121,9 @@ def test_typography_case_and_spacing_do_not_tell_texts_apart_but_punctuation_doe
 
 
 def test_what_is_said_keeps_prompt_and_completion_apart() -> None:
-    words, ends = Fingerprinter(Dedup()).said(pa.array(["one two", ""]), pa.array(["three", "four"]))
+    words, ends = Fingerprinter(Dedup()).word_hashes(pa.array(["one two", ""]), pa.array(["three", "four"]))
     assert ends.tolist() == [0, 4, 6]
-    assert [int(w == BETWEEN) for w in words] == [0, 0, 1, 0, 1, 0]
+    assert [int(w == COLUMN_BREAK) for w in words] == [0, 0, 1, 0, 1, 0]
 
 
 def test_a_template_constant_is_masked_and_fields_are_compared_by_name() -> None:

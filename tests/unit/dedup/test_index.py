@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from synth_ray.dedup.fingerprint import Fingerprinter
-from synth_ray.dedup.index import EXACT, FULL, NEAR, NEW, Batch, Index
+from synth_ray.dedup.index import EXACT, NEAR, NEW, OVER_QUOTA, Batch, Index
 from synth_ray.job.dedup import Dedup
 
 SECTION = Dedup(ngram=3, min_tokens=4)
@@ -37,8 +37,8 @@ def batch_of(texts: list[str], section: Dedup = SECTION) -> Batch:
 def decide(index: Index, batch: Batch, *, size: int = 10**9, room: int = 2**62) -> tuple[list[int], list[int]]:
     rooms, codes, numbers = np.array([room]), [], []
     for at in range(0, len(batch), size):
-        part = batch.part(at, min(len(batch), at + size))
-        found = index.decide(part, room=rooms, cell=np.zeros(len(part), np.int64))
+        part = batch.slice(at, min(len(batch), at + size))
+        found = index.decide(part, remaining_rows=rooms, cell=np.zeros(len(part), np.int64))
         codes += found.code.tolist()
         numbers += found.number.tolist()
     return codes, numbers
@@ -57,7 +57,7 @@ def test_the_kept_rows_do_not_depend_on_the_batches(size: int) -> None:
 def test_every_drop_has_a_kept_witness_that_is_as_near_as_told() -> None:
     batch = batch_of(texts_with_repeats(2, 4000))
     index = Index(SECTION)
-    found = index.decide(batch, room=np.array([2**62]), cell=np.zeros(4000, np.int64))
+    found = index.decide(batch, remaining_rows=np.array([2**62]), cell=np.zeros(4000, np.int64))
     kept_row = np.flatnonzero(found.code == NEW)
     assert set(np.unique(found.code)) == {NEW, EXACT, NEAR}
     for row in np.flatnonzero(found.code == NEAR).tolist():
@@ -83,7 +83,7 @@ def test_below_min_tokens_only_identity_counts() -> None:
 def test_a_row_without_room_is_full_and_is_nobodys_witness() -> None:
     texts = ["one two three four five six", "seven eight nine ten eleven", "seven eight nine ten eleven"]
     codes, numbers = decide(Index(SECTION), batch_of(texts), room=1)
-    assert codes == [NEW, FULL, FULL]
+    assert codes == [NEW, OVER_QUOTA, OVER_QUOTA]
     assert numbers == [0, -1, -1]
 
 
@@ -100,7 +100,7 @@ def test_identical_and_all_template_rows_cost_no_more_than_their_cap() -> None:
 def test_rows_that_are_kept_by_force_are_kept_whatever_they_repeat() -> None:
     index = Index(SECTION)
     batch = batch_of(["a text that is said again and again"] * 3)
-    assert index.apply(batch).code.tolist() == [NEW] * 3
+    assert index.keep_all(batch).code.tolist() == [NEW] * 3
     assert decide(index, batch)[0] == [EXACT] * 3
 
 
@@ -108,7 +108,7 @@ def test_an_index_goes_on_from_its_state() -> None:
     batch = batch_of(texts_with_repeats(3, 3000))
     whole, first, second = Index(SECTION), Index(SECTION), Index(SECTION)
     codes, _ = decide(whole, batch)
-    before, _ = decide(first, batch.part(0, 1700))
+    before, _ = decide(first, batch.slice(0, 1700))
     second.load(first.state())
-    after, _ = decide(second, batch.part(1700, 3000))
+    after, _ = decide(second, batch.slice(1700, 3000))
     assert before + after == codes

@@ -11,7 +11,7 @@ import pytest
 from synth_ray.dedup import snapshot
 from synth_ray.dedup.hashing import Array
 from synth_ray.dedup.index import Index
-from synth_ray.dedup.shards import Shard, Sharded, packed
+from synth_ray.dedup.shards import Shard, ShardedTable, pack_call
 from synth_ray.errors import JobError, SynthRayError
 from synth_ray.job.dedup import Dedup
 from tests.unit.dedup.test_index import SECTION, batch_of, decide, texts_with_repeats
@@ -26,17 +26,17 @@ class Here:
         self._saved: dict[int, bytes] = {}
         self._gone: set[int] = set()
 
-    def step(self, messages: dict[int, Array]) -> dict[int, Array | None]:
+    def apply_calls(self, messages: dict[int, Array]) -> dict[int, Array | None]:
         self._calls += 1
         self._gone.update(self._lose(self._calls))
         for _ in range(1 + (self._calls % 3 == 0)):
-            replies = {s: None if s in self._gone else self._held[s].step(m) for s, m in messages.items()}
+            replies = {s: None if s in self._gone else self._held[s].apply_call(m) for s, m in messages.items()}
         return replies
 
     def save(self, shard: int) -> int | None:
         if shard in self._gone:
             return None
-        self._saved[shard] = self._held[shard].saved()
+        self._saved[shard] = self._held[shard].to_bytes()
         return self._held[shard].last
 
     def restart(self, shard: int) -> int:
@@ -64,33 +64,33 @@ def whole(batch: Any) -> Any:
 @pytest.mark.parametrize("shards", [1, 2, 3, 8])
 @pytest.mark.parametrize("size", [100, 1000])
 def test_any_number_of_shards_and_any_batches_keep_the_same_rows(batch: Any, whole: Any, shards: int, size: int) -> None:
-    assert decide(Index(SECTION, shards=Sharded(Here(shards))), batch, size=size) == whole
+    assert decide(Index(SECTION, shards=ShardedTable(Here(shards))), batch, size=size) == whole
 
 
 def test_a_shard_that_is_lost_comes_back_from_its_snapshot_and_the_log(batch: Any, whole: Any) -> None:
     def lose(call: int) -> list[int]:
         return [call % 3] if call in (2, 9, 17, 18, 30) else []
 
-    assert decide(Index(SECTION, shards=Sharded(Here(3, lose), save_every=5)), batch, size=120) == whole
+    assert decide(Index(SECTION, shards=ShardedTable(Here(3, lose), save_every=5)), batch, size=120) == whole
 
 
 def test_a_shard_that_dies_again_and_again_is_an_error(batch: Any) -> None:
     with pytest.raises(SynthRayError, match="index shard 0"):
-        decide(Index(SECTION, shards=Sharded(Here(1, lambda _: [0]))), batch)
+        decide(Index(SECTION, shards=ShardedTable(Here(1, lambda _: [0]))), batch)
 
 
 def test_a_shard_refuses_a_call_out_of_turn() -> None:
     nothing = np.zeros(0, np.uint64)
     with pytest.raises(ValueError, match="calls were lost"):
-        Shard(cap=8).step(packed(1, nothing, np.zeros(0, np.uint32), nothing))
+        Shard(cap=8).apply_call(pack_call(1, nothing, np.zeros(0, np.uint32), nothing))
 
 
 def test_the_state_of_shards_is_that_of_one_table_and_loads_into_any_number(batch: Any, whole: Any) -> None:
-    first = Index(SECTION, shards=Sharded(Here(3)))
-    before, _ = decide(first, batch.part(0, 1500))
-    for index in (Index(SECTION), Index(SECTION, shards=Sharded(Here(5)))):
+    first = Index(SECTION, shards=ShardedTable(Here(3)))
+    before, _ = decide(first, batch.slice(0, 1500))
+    for index in (Index(SECTION), Index(SECTION, shards=ShardedTable(Here(5)))):
         index.load(first.state())
-        assert before + decide(index, batch.part(1500, len(batch)))[0] == whole[0]
+        assert before + decide(index, batch.slice(1500, len(batch)))[0] == whole[0]
 
 
 def test_a_snapshot_reads_back_and_a_torn_log_ends_before_the_tear() -> None:
@@ -134,11 +134,11 @@ def test_on_ray_the_same_rows_are_kept_even_when_an_actor_is_killed(
     from synth_ray.cluster.index import RayShards
 
     host = RayShards(3, folder=str(tmp_path), cap=SECTION.bucket_cap)
-    index = Index(SECTION, shards=Sharded(host, save_every=4))
+    index = Index(SECTION, shards=ShardedTable(host, save_every=4))
     codes = []
     for at in range(0, len(batch), 320):
         if kill and at in (320, 1920):
             ray.kill(host.actors[1])
-        codes += decide(index, batch.part(at, min(len(batch), at + 320)))[0]
+        codes += decide(index, batch.slice(at, min(len(batch), at + 320)))[0]
     assert codes == whole[0]
     host.close()

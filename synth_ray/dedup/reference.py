@@ -1,4 +1,4 @@
-"""What the compiled kernels compute, without a compiler: the definition in `normalise`, hashed with numpy. Equal bit for bit."""
+"""The kernels' computations without a compiler: the definition in `normalise`, hashed with numpy. Bit for bit the same values."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from synth_ray.dedup.hashing import DIGEST_SEEDS, LENGTH, STEP, U32, U64, Array, fmix32, fmix64
-from synth_ray.dedup.normalise import canonical, words
+from synth_ray.dedup.normalise import canonical_text, words
 
 
 def read(texts: Sequence[str]) -> tuple[Array, Array, Array]:
     """Word hashes, their offsets per text, and digests (N×2)."""
     spoken = [words(text) for text in texts]
-    hashes = mixed([word.encode() for one in spoken for word in one], 0)
-    exact = [canonical(text).encode() for text in texts]
-    digests = np.stack([mixed(exact, seed) for seed in DIGEST_SEEDS], axis=1)
-    return hashes, offsets_of([len(one) for one in spoken]), digests
+    hashes = hash_texts([word.encode() for words in spoken for word in words], 0)
+    exact = [canonical_text(text).encode() for text in texts]
+    digests = np.stack([hash_texts(exact, seed) for seed in DIGEST_SEEDS], axis=1)
+    return hashes, offsets_of([len(words) for words in spoken]), digests
 
 
 def offsets_of(counts: Sequence[int] | Array) -> Array:
@@ -25,8 +25,8 @@ def offsets_of(counts: Sequence[int] | Array) -> Array:
     return ends
 
 
-def mixed(texts: Sequence[bytes], seed: int) -> Array:
-    """The primitive of `hashing` for each text."""
+def hash_texts(texts: Sequence[bytes], seed: int) -> Array:
+    """The hash of `hashing`, for each text."""
     lengths = np.array([len(t) for t in texts], np.int64)
     counts = -(-lengths // 8)
     ends = offsets_of(counts)
@@ -43,10 +43,10 @@ def _sums(values: Array, ends: Array) -> Array:
     return sums
 
 
-def shingles(hashes: Array, offsets: Array, n: int, fewest: int, powers: Array) -> tuple[Array, Array]:
+def shingles(hashes: Array, offsets: Array, n: int, min_words: int, powers: Array) -> tuple[Array, Array]:
     """Distinct n-gram hashes of each text, ascending, and their offsets."""
-    found = [_distinct(hashes[a:b], n, powers) if b - a >= max(fewest, 1) else np.empty(0, U32) for a, b in _runs(offsets)]
-    return np.concatenate([np.empty(0, U32), *found]), offsets_of([len(one) for one in found])
+    hashes_of = [_distinct(hashes[a:b], n, powers) if b - a >= max(min_words, 1) else np.empty(0, U32) for a, b in _runs(offsets)]
+    return np.concatenate([np.empty(0, U32), *hashes_of]), offsets_of([len(distinct) for distinct in hashes_of])
 
 
 def _distinct(hashes: Array, n: int, powers: Array) -> Array:
@@ -60,13 +60,13 @@ def _distinct(hashes: Array, n: int, powers: Array) -> Array:
 
 def signatures(hashes: Array, offsets: Array, a: Array, b: Array) -> Array:
     """MinHash signatures, N×permutations."""
-    found = np.full((len(offsets) - 1, len(a)), 0xFFFFFFFF, U32)
+    minima = np.full((len(offsets) - 1, len(a)), 0xFFFFFFFF, U32)
     mixed_hashes = fmix32(hashes)
     for row, (start, end) in enumerate(_runs(offsets)):
         for at in range(start, end, 4096):
             block = mixed_hashes[at : min(end, at + 4096), None] * a + b
-            np.minimum(found[row], block.min(axis=0), out=found[row])
-    return found
+            np.minimum(minima[row], block.min(axis=0), out=minima[row])
+    return minima
 
 
 def band_keys(signature: Array, multipliers: Array, starts: Array) -> Array:
