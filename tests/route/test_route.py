@@ -75,6 +75,10 @@ def test_every_slot_and_every_seed_is_accounted_for(local: dict[str, Any]) -> No
         "read": 123,
         "planned": 120,
         "rejected": {"broken_json": 1, "missing_field": 1, "duplicate_seed": 1},
+        "rejected_at": {
+            reason: [f"{Path(local['prefix']).parent / 'seeds.jsonl'}:{line}"]
+            for reason, line in (("broken_json", 121), ("missing_field", 122), ("duplicate_seed", 123))
+        },
     }
     assert local["complete"]
     assert local["tokens"]["completion"] > 0

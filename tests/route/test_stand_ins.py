@@ -54,7 +54,9 @@ def test_copies_of_seeds_are_rejected_and_the_disclosure_test_reports_them(tmp_p
     report = manifest["disclosure"]
     assert manifest["rows"]["rejected"]["copied"] == sum(report["copied"].values()) > 300
     held_out = int(manifest["seeds"]["rejected"]["held_out"])
+    first_rejected = manifest["seeds"].pop("rejected_at")["held_out"]
     assert manifest["seeds"] == {"read": 305, "planned": 305 - held_out, "rejected": {"held_out": held_out}}
+    assert len(first_rejected) == min(20, held_out)
     notes = duckdb.sql(f"select note from read_parquet('{tmp_path}/out/data/**/*.parquet')").fetchall()
     assert not {note for (note,) in notes} & {row["note"] for row in rows}
     seed_notes = prompted_notes(tmp_path)
