@@ -1,7 +1,7 @@
-"""A bounded soak: seeded kills of whole drivers, deaths of engines and faults of the store, until each run ends.
+"""A bounded soak test: seeded kills of drivers, deaths of engines and faults of the store, until each run ends.
 
-Every run must come to the same dataset as an undisturbed one. `lost` counts slots that are missing from it, `repeated`
-requests that were made again after their chunk was committed.
+Every run must end with the same dataset as an undisturbed one. `lost` counts slots that are missing from it, `repeated`
+requests that were asked again after their chunk was committed.
 """
 
 from __future__ import annotations
@@ -15,68 +15,70 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from bench.results import tell
+from bench.results import report
 from synth_ray.dataset.ledger import Ledger
-from tests.faults.test_killed_runs import CHUNK, CHUNKS, Place
-from tests.nursery import KILLED, Nursery
-from tests.proxy import Proxy, Seen, proxy_to
+from tests.faults.test_killed_runs import CHUNK, CHUNKS, RunOutput
+from tests.fork_server import KILLED, ForkServer
+from tests.proxy import Proxy, SeenRequest, proxy_to
 from tests.servers import started_moto
 
-_LIVES = 6
+_ATTEMPTS = 6
 _FAULTS = ("internal", "slow_down", "reset_before", "reset_after", "torn")
 _SLOTS = 2 * CHUNK * CHUNKS
 
 
 class Soak:
-    """Runs of one kind. Every draw comes from the seed and the run's number; where a kill then falls, timing decides."""
+    """Runs of one kind. Draws depend on the seed alone; which moment a kill hits depends on timing as well."""
 
-    def __init__(self, kind: str, folder: Path, nursery: Nursery, *, seed: int, output: dict[str, Any], deaths: bool) -> None:
+    def __init__(
+        self, kind: str, folder: Path, fork_server: ForkServer, *, seed: int, output: dict[str, Any], deaths: bool
+    ) -> None:
         self.kind = kind
         self.count: Counter[str] = Counter()
-        self._folder, self._nursery, self._output, self._deaths = folder, nursery, output, deaths
+        self._folder, self._fork_server, self._output_options, self._deaths = folder, fork_server, output, deaths
         self._draw = random.Random(f"{seed}-{kind}")
-        whole = self._place("whole")
-        self._did = int(nursery.run(whole.job, counts="anything")["did"])
-        self._wanted = whole.seen()
+        undisturbed = self._output("undisturbed")
+        self._did = int(fork_server.run(undisturbed.job, counts="anything")["did"])
+        self._wanted = undisturbed.manifest()
         assert self._wanted is not None
 
-    def _place(self, name: str) -> Place:
-        output = dict(self._output)
+    def _output(self, name: str) -> RunOutput:
+        output = dict(self._output_options)
         if "path" in output:
             output["path"] = f"{output['path']}/{name}"
-        return Place(self._folder, f"{self.kind}-{name}".replace(" ", "-"), **output)
+        return RunOutput(self._folder, f"{self.kind}-{name}".replace(" ", "-"), **output)
 
     def one_run(self, number: int) -> None:
-        one = self._place(str(number))
+        output = self._output(str(number))
         if self._deaths:
-            script = one.job["models"]["teacher"]["script"] | {"die_after": self._draw.randrange(6, 30), "latency_s": 0.002}
-            one.job["models"] = {"teacher": {"engine": "scripted", "script": script | {"concurrency": 4}}}
-            one.job["limits"] = one.job["limits"] | {"engine_replacements": 20}
-        for life in range(_LIVES):
-            at = self._draw.randrange(self._did) if life < _LIVES - 1 else None
-            committed, before = set(Ledger(one.store).commits()), len(one.asked())
-            code = self._nursery.run(one.job, at=at, counts="anything")["code"]
+            script = output.job["models"]["teacher"]["script"] | {"die_after": self._draw.randrange(6, 30), "latency_s": 0.002}
+            output.job["models"] = {"teacher": {"engine": "scripted", "script": script | {"concurrency": 4}}}
+            output.job["limits"] = output.job["limits"] | {"engine_replacements": 20}
+        for attempt in range(_ATTEMPTS):
+            at = self._draw.randrange(self._did) if attempt < _ATTEMPTS - 1 else None
+            committed, before = set(Ledger(output.store).commits()), len(output.asked_chunks())
+            code = self._fork_server.run(output.job, at=at, counts="anything")["code"]
             self.count["kills"] += code == KILLED
             self.count["stops"] += code not in (0, KILLED)
-            self.count["repeated"] += sum(chunk in committed for chunk in one.asked()[before:])
-        self._judge(one)
+            self.count["repeated"] += sum(chunk in committed for chunk in output.asked_chunks()[before:])
+        self._count_result(output)
 
-    def _judge(self, one: Place) -> None:
-        seen, wanted = one.seen(), self._wanted
+    def _count_result(self, output: RunOutput) -> None:
+        manifest, wanted = output.manifest(), self._wanted
         assert wanted is not None
         self.count["runs"] += 1
-        self.count["survived"] += seen is not None and seen.complete and seen.dataset_digest == wanted.dataset_digest
-        self.count["lost"] += _SLOTS - (seen.rows.requested if seen is not None else 0)
+        self.count["survived"] += manifest is not None and manifest.complete and manifest.dataset_digest == wanted.dataset_digest
+        self.count["lost"] += _SLOTS - (manifest.rows.requested if manifest is not None else 0)
 
 
 def soak(kinds: list[Soak], proxy: Proxy, *, kills: int, seconds: float) -> None:
-    """One run of each kind in turn, until there were enough kills and faults, or the time is up."""
+    """One run of each kind in turn, until there were `kills` kills and faults, or `seconds` have passed."""
     began, number = time.monotonic(), 0
     while time.monotonic() - began < seconds and sum(s.count["kills"] for s in kinds) + len(proxy.faults) < kills:
-        for one in kinds:
+        for kind in kinds:
             before = len(proxy.faults)
-            one.one_run(number)
-            one.count["store faults"] += len(proxy.faults) - before
+            kind.one_run(number)
+            kind.count["store faults"] += len(proxy.faults) - before
         number += 1
 
 
@@ -88,7 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     draw, lock = random.Random(arguments.seed), threading.Lock()
 
-    def plan(_: Seen) -> str | None:
+    def plan(_: SeenRequest) -> str | None:
         with lock:
             return draw.choice(_FAULTS) if draw.random() < 0.04 else None
 
@@ -96,21 +98,22 @@ def main() -> None:
         import boto3
 
         boto3.client("s3", endpoint_url=moto).create_bucket(Bucket="chaos")
-        nursery, folder = Nursery(), Path(name)
+        fork_server, folder = ForkServer(), Path(name)
         bucket = {"path": "s3://chaos/out", "endpoint_url": moto}
-        how: dict[str, Any] = {"seed": arguments.seed, "deaths": False}
+        faulty_bucket = {"path": "s3://chaos/faulty", "endpoint_url": proxy.url}
+        options: dict[str, Any] = {"seed": arguments.seed, "deaths": False}
         kinds = [
-            Soak("driver, disk", folder, nursery, output={}, **how),
-            Soak("driver, bucket", folder, nursery, output=bucket, **how),
-            Soak("driver and store", folder, nursery, output={"path": "s3://chaos/faulty", "endpoint_url": proxy.url}, **how),
-            Soak("driver and engine", folder, nursery, output={}, seed=arguments.seed, deaths=True),
+            Soak("driver, disk", folder, fork_server, output={}, **options),
+            Soak("driver, bucket", folder, fork_server, output=bucket, **options),
+            Soak("driver and store", folder, fork_server, output=faulty_bucket, **options),
+            Soak("driver and engine", folder, fork_server, output={}, seed=arguments.seed, deaths=True),
         ]
         proxy.plan = plan
         soak(kinds, proxy, kills=arguments.kills, seconds=arguments.seconds)
         proxy.plan = lambda _: None
-        nursery.close()
+        fork_server.close()
     columns = ("runs", "kills", "store faults", "stops", "survived", "lost", "repeated")
-    tell("chaos", [{"kind": s.kind} | {c: s.count[c] for c in columns} for s in kinds], packages=("boto3", "moto", "pyarrow"))
+    report("chaos", [{"kind": s.kind} | {c: s.count[c] for c in columns} for s in kinds], packages=("boto3", "moto", "pyarrow"))
     if any(s.count["lost"] or s.count["repeated"] or s.count["survived"] < s.count["runs"] for s in kinds):
         raise SystemExit("bench-chaos: a run was lost, repeated or different; the table says which kind")
 

@@ -1,4 +1,4 @@
-"""Draw docs/benchmarks.svg from bench/results/: our bars beside the peers of the same run. Run: python -m bench.chart."""
+"""Draw docs/benchmarks.svg from bench/results/: our bars beside the peers' of the same run. Run: python -m bench.chart."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def drawing() -> str:
-    """The whole chart as SVG text: a function of the result files alone."""
+    """The whole chart as SVG text; it depends on the result files alone."""
     panels = [throughput(rows("throughput")), dedup(rows("dedup"))]
     panels += [scrub(rows("scrub"), kind) for kind in ("dense chat of about 200 words", "sparse chat")]
     top, parts = MARGIN, []
@@ -63,18 +63,18 @@ def drawing() -> str:
 
 
 def rows(name: str) -> Rows:
-    found: Rows = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"]
-    return found
+    result_rows: Rows = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+    return result_rows
 
 
 def throughput(results: Rows) -> Panel:
-    first, ours = results[0], {"route, Ray": "synth_ray on Ray", "route, threads": "synth_ray on threads"}
+    first, our_labels = results[0], {"route, Ray": "synth_ray on Ray", "route, threads": "synth_ray on threads"}
     bars = [
         Bar(
-            ours.get(row["scheme"], row["scheme"]),
+            our_labels.get(row["scheme"], row["scheme"]),
             row["tokens/s, median"],
             f"× {row['÷ raw, median']:.2f}",
-            row["scheme"] in ours,
+            row["scheme"] in our_labels,
         )
         for row in results
     ]
@@ -83,7 +83,7 @@ def throughput(results: Rows) -> Panel:
 
 
 def dedup(results: Rows) -> Panel:
-    """Peers say microseconds a text and their F1; ours says texts a second and precision, recall, F1."""
+    """Peers' rows have microseconds a text and F1; ours have texts a second, and precision, recall and F1."""
     by_figure = {row["figure"]: row for row in results}
     f1 = by_figure["t=0.8: precision, recall, F1"]["here"].split()[-1]
     bars = [Bar("synth_ray, exact verification", by_figure["t=0.8: texts/s, one core"]["here"], f"F1 {f1}", True)]
@@ -107,16 +107,16 @@ def scrub(results: Rows, kind: str) -> Panel:
 
 
 def panel_lines(panel: Panel, top: int) -> list[str]:
-    most = max(bar.value for bar in panel.bars)
+    maximum = max(bar.value for bar in panel.bars)
     lines = [text(MARGIN, top + 14, panel.title, "title"), text(MARGIN, top + 32, f"{panel.unit}; more is better", "unit")]
     for place, bar in enumerate(sorted(panel.bars, key=lambda bar: -bar.value)):
-        lines += bar_lines(bar, most, top + 42 + ROW * place)
+        lines += bar_lines(bar, maximum, top + 42 + ROW * place)
     return lines
 
 
-def bar_lines(bar: Bar, most: float, top: int) -> list[str]:
+def bar_lines(bar: Bar, maximum: float, top: int) -> list[str]:
     left = MARGIN + LABELS
-    width = max(1.0, bar.value / most * (WIDTH - left - VALUES - MARGIN))
+    width = max(1.0, bar.value / maximum * (WIDTH - left - VALUES - MARGIN))
     kind = "ours" if bar.is_ours else "peer"
     return [
         text(MARGIN, top + 15, bar.label),

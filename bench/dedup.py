@@ -1,7 +1,7 @@
 """Near-duplicates beside the peers, in one run: process CPU time on one thread, quality against exact all-pairs truth.
 
-The fingerprints, the index and the exact check are timed together, from Arrow texts to verdicts. Peers that are not installed
-are told so; `pip install rensa gaoya` brings two.
+Fingerprints, index and exact check are time_peer together, from Arrow texts to verdicts. Peers that are not installed are listed
+so; `pip install rensa gaoya` installs two.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import os
 import time
 from typing import Any
 
-# Before anything that starts threads is imported.
+# Set before importing anything that starts threads.
 os.environ |= {"RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 
 import numpy as np
 import pyarrow as pa
 
 from bench.dedup_corpus import corpus, distinct, kept_first
-from bench.dedup_peers import PEERS, steps, timed
-from bench.results import tell
+from bench.dedup_peers import PEERS, steps, time_peer
+from bench.results import report
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.dedup.hashing import Array
 from synth_ray.dedup.index import NEW, Batch, Index, Shards
@@ -31,7 +31,7 @@ SECTIONS = {t: Dedup(ngram=5, threshold=t, bands=b, rows_per_band=r) for t, b, r
 
 
 class Run:
-    """One index that is fed texts; `cost` is CPU seconds a text of the last feeding."""
+    """One index; `cost` is CPU seconds a text in the last `feed`."""
 
     def __init__(self, section: Dedup, shards: Shards | None = None) -> None:
         self._fingerprint = Fingerprinter(section)
@@ -43,8 +43,8 @@ class Run:
         began = time.process_time()
         for start, end in steps(len(texts), BATCH):
             batch = _batch(self._fingerprint(column[start:end]))
-            found = self.index.decide(batch, remaining_rows=np.array([2**62]), cell=np.zeros(len(batch), np.int64))
-            kept.append(found.code == NEW)
+            decided = self.index.decide(batch, remaining_rows=np.array([2**62]), cell=np.zeros(len(batch), np.int64))
+            kept.append(decided.code == NEW)
         self.cost = (time.process_time() - began) / len(texts)
         return np.concatenate(kept)
 
@@ -55,8 +55,8 @@ def _batch(prints: Any) -> Batch:
     return Batch(ids, np.zeros(n, np.uint8), prints.digests, prints.bands, prints.shingles, prints.offsets)
 
 
-class Here:
-    """Shards in this process: what they cost without the messages."""
+class LocalShards:
+    """Shards in this process: their cost without messages between processes."""
 
     def __init__(self, section: Dedup) -> None:
         self.shards = SHARDS
@@ -69,7 +69,7 @@ class Here:
         return self._shards[shard].last
 
     def restart(self, shard: int) -> int:
-        raise AssertionError("nothing dies here")
+        raise AssertionError("local shards do not restart")
 
     def entries(self, shard: int) -> dict[str, Array]:
         return self._shards[shard].table.entries()
@@ -85,22 +85,22 @@ def scores(kept: Array, truth: Array) -> tuple[float, float, float]:
     return precision, recall, 2 * precision * recall / max(1e-9, precision + recall)
 
 
-def row(figure: str, ours: Any, beside: Any = "", reach: str = "") -> dict[str, Any]:
-    return {"figure": figure, "here": ours, "beside": beside, "to reach": reach}
+def row(figure: str, value: Any, peer: Any = "", reach: str = "") -> dict[str, Any]:
+    return {"figure": figure, "here": value, "beside": peer, "to reach": reach}
 
 
 def quality(texts: list[str], threshold: float) -> tuple[list[dict[str, Any]], Run]:
     prints = Fingerprinter(SECTIONS[threshold])(pa.array(texts, pa.large_string()))
     truth = kept_first(prints.shingles, prints.offsets, threshold)
     runs = [Run(SECTIONS[threshold]) for _ in range(3)]
-    kept, *_ = [one.feed(texts) for one in runs]
-    best = min(runs, key=lambda one: one.cost)
+    kept, *_ = [run.feed(texts) for run in runs]
+    best = min(runs, key=lambda run: run.cost)
     megabytes = sum(len(t.encode()) for t in texts) / 1e6 / len(texts)
-    told = " ".join(f"{one:.4f}" for one in scores(kept, truth))
+    score_text = " ".join(f"{score:.4f}" for score in scores(kept, truth))
     return [
         row(f"t={threshold}: texts/s, one core", round(1 / best.cost), reach="≥ 100,000"),
         row(f"t={threshold}: MB/s", round(megabytes / best.cost), reach="≥ 125"),
-        row(f"t={threshold}: precision, recall, F1", told, reach="1.0000, F1 ≥ .999"),
+        row(f"t={threshold}: precision, recall, F1", score_text, reach="1.0000, F1 ≥ .999"),
     ], best
 
 
@@ -117,7 +117,7 @@ def peers(texts: list[str], run: Run) -> list[dict[str, Any]]:
     truth = kept_first(prints.shingles, prints.offsets, 0.8)
     rows = []
     for name, peer in PEERS.items():
-        done = timed(peer, texts)
+        done = time_peer(peer, texts)
         if done is None:
             rows.append(row(f"{name}: µs a text", "", "not installed"))
             continue
@@ -136,10 +136,10 @@ def scale(texts: int) -> list[dict[str, Any]]:
 
 
 def sharded(texts: list[str]) -> list[dict[str, Any]]:
-    whole, parted = Run(SECTIONS[0.8]), Run(SECTIONS[0.8], shards=ShardedTable(Here(SECTIONS[0.8])))
-    same = bool((whole.feed(texts) == parted.feed(texts)).all())
-    told = f"{1e6 * parted.cost:.1f} µs, {'same' if same else 'OTHER'} texts kept"
-    return [row(f"{SHARDS} shards in one process, CPU a text", told, f"{1e6 * whole.cost:.1f} µs unsharded", "≤ 13 µs")]
+    unsharded, in_shards = Run(SECTIONS[0.8]), Run(SECTIONS[0.8], shards=ShardedTable(LocalShards(SECTIONS[0.8])))
+    is_same = bool((unsharded.feed(texts) == in_shards.feed(texts)).all())
+    cost_text = f"{1e6 * in_shards.cost:.1f} µs, {'same' if is_same else 'OTHER'} texts kept"
+    return [row(f"{SHARDS} shards in one process, CPU a text", cost_text, f"{1e6 * unsharded.cost:.1f} µs unsharded", "≤ 13 µs")]
 
 
 def main() -> None:
@@ -153,7 +153,7 @@ def main() -> None:
     rows, run = quality(texts, 0.8)
     rows += quality(texts, 0.7)[0] + memory(run, len(texts))
     rows += peers(texts[: options.peer_texts], run) + sharded(texts) + scale(options.scale)
-    tell("dedup", rows, packages=("datasketch", "rensa", "gaoya", "numba", "numpy", "pyarrow"))
+    report("dedup", rows, packages=("datasketch", "rensa", "gaoya", "numba", "numpy", "pyarrow"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The other libraries, each as its own documentation uses it: texts in order in, which of them are kept out."""
+"""The peer libraries, each used as its documentation shows: texts in order, and for each whether it is kept."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def datasketch_readme(texts: list[str]) -> list[bool]:
 
     lsh, kept = MinHashLSH(threshold=0.8, num_perm=128), []
     for i, text in enumerate(texts):
-        one = MinHash(num_perm=128)
+        minhash = MinHash(num_perm=128)
         for gram in grams(text):
-            one.update(gram.encode())
-        kept.append(not lsh.query(one))
+            minhash.update(gram.encode())
+        kept.append(not lsh.query(minhash))
         if kept[-1]:
-            lsh.insert(str(i), one)
+            lsh.insert(str(i), minhash)
     return kept
 
 
@@ -35,26 +35,26 @@ def datasketch_batch(texts: list[str]) -> list[bool]:
 
     lsh, kept = MinHashLSH(threshold=0.8, num_perm=128), []
     for i, text in enumerate(texts):
-        one = MinHash(num_perm=128)
-        one.update_batch([gram.encode() for gram in grams(text)])
-        kept.append(not lsh.query(one))
+        minhash = MinHash(num_perm=128)
+        minhash.update_batch([gram.encode() for gram in grams(text)])
+        kept.append(not lsh.query(minhash))
         if kept[-1]:
-            lsh.insert(str(i), one)
+            lsh.insert(str(i), minhash)
     return kept
 
 
 def rensa(texts: list[str]) -> list[bool]:
     from rensa import RMinHashDeduplicator
 
-    one = RMinHashDeduplicator(threshold=0.8, num_perm=128, use_lsh=True, num_bands=32)
-    return list(one.add_pairs((str(i), grams(text)) for i, text in enumerate(texts)))
+    deduplicator = RMinHashDeduplicator(threshold=0.8, num_perm=128, use_lsh=True, num_bands=32)
+    return list(deduplicator.add_pairs((str(i), grams(text)) for i, text in enumerate(texts)))
 
 
 def gaoya(texts: list[str]) -> list[bool]:
     from gaoya.minhash import MinHashStringIndex
 
-    how = {"analyzer": "word", "lowercase": True, "ngram_range": (WORDS, WORDS), "id_container": "smallvec"}
-    index = MinHashStringIndex(hash_size=32, jaccard_threshold=0.8, num_bands=21, band_size=6, **how)
+    options = {"analyzer": "word", "lowercase": True, "ngram_range": (WORDS, WORDS), "id_container": "smallvec"}
+    index = MinHashStringIndex(hash_size=32, jaccard_threshold=0.8, num_bands=21, band_size=6, **options)
     kept = []
     for i, text in enumerate(texts):
         kept.append(not index.query(text))
@@ -71,7 +71,7 @@ PEERS: dict[str, Peer] = {
 }
 
 
-def timed(peer: Peer, texts: list[str]) -> tuple[list[bool], float] | None:
+def time_peer(peer: Peer, texts: list[str]) -> tuple[list[bool], float] | None:
     """What was kept and CPU seconds a text; None where the library is not installed."""
     try:
         peer(texts[:10])

@@ -1,4 +1,4 @@
-"""A recipe for `bench.throughput`: each seed says how many tokens its answer has, so that every engine does the same work."""
+"""A recipe for `bench.throughput`: each seed fixes its answer's number of tokens, so that every engine does the same work."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What the order and the routing of requests are worth, in simulated steps under the route's own driver.
+"""What the order and the routing of requests are worth, in simulated steps under the real driver.
 
-Three tables in one. The tail: job time ÷ the bound no order can beat, max(all tokens ÷ all slots, the longest request), in plan's
-order, longest first by learned lengths (log-correlation of answer with prompt given), and by lengths known beforehand. Prefixes:
-cached-token share on four replicas ÷ one engine's of the same cache a replica. Replicas: running sequences, share of linear.
+Three tables in one. Tail: job time ÷ the lower bound of any order, max(all tokens ÷ all slots, the longest request), in the
+plan's order, longest first by predicted lengths (for a given log-correlation of answer and prompt length), and by lengths known
+beforehand. Prefixes: cached-token share on four replicas ÷ that of one engine with the same cache per replica. Replicas: running
+sequences as a share of linear scaling.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
 
-import synth_ray.drive.request_queue as pending
-from bench.results import tell
+import synth_ray.drive.request_queue as request_queue
+from bench.results import report
 from bench.simulated import SimulatedPool, SimulatedReplica, seed, simulate
 from synth_ray.drive.lengths import LengthPredictor
 from synth_ray.records import Seed
@@ -26,22 +27,22 @@ def long_tailed(n: int, correlation: float) -> tuple[list[Seed], dict[str, int]]
     draw = random.Random(1)
     seeds, tokens = [], {}
     for i in range(n):
-        asked = draw.gauss(0, 1)
-        answer = correlation * asked + (1 - correlation**2) ** 0.5 * draw.gauss(0, 1)
-        seeds.append(seed(i, prompt=f"{i:>8}" + "x" * max(20, int(400 * 2.718 ** (0.9 * asked)))))
+        prompt_draw = draw.gauss(0, 1)
+        answer = correlation * prompt_draw + (1 - correlation**2) ** 0.5 * draw.gauss(0, 1)
+        seeds.append(seed(i, prompt=f"{i:>8}" + "x" * max(20, int(400 * 2.718 ** (0.9 * prompt_draw)))))
         tokens[f"r{i}"] = max(4, min(2000, int(160 * 2.718 ** (0.9 * answer))))
     return seeds, tokens
 
 
 @contextmanager
-def replaced(where: Any, name: str, by: Callable[..., Any]) -> Any:
-    """What the route does otherwise, for the comparison."""
-    kept = getattr(where, name)
-    setattr(where, name, by)
+def replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Any:
+    """Replace an attribute of the package for the block, to measure the alternative."""
+    original = getattr(owner, name)
+    setattr(owner, name, replacement)
     try:
         yield
     finally:
-        setattr(where, name, kept)
+        setattr(owner, name, original)
 
 
 def tail(n: int, replicas: int, correlation: float, order: str) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def tail(n: int, replicas: int, correlation: float, order: str) -> dict[str, Any
     engines = [SimulatedReplica(SLOTS) for _ in range(replicas)]
     length = lambda request: tokens[request.id]  # noqa: E731
     if order == "plan's order":
-        with replaced(pending.RequestQueue, "longest_first", lambda self: None):
+        with replaced(request_queue.RequestQueue, "longest_first", lambda self: None):
             pool, _ = simulate(seeds, engines, length)
     elif order == "known lengths":
         with (
@@ -72,42 +73,42 @@ def tail(n: int, replicas: int, correlation: float, order: str) -> dict[str, Any
 
 
 def _occupancy(pool: SimulatedPool) -> float:
-    steps = sum(one.before_tail[0] * one.slots for one in pool.replicas)
-    return round(sum(one.before_tail[1] for one in pool.replicas) / max(1, steps), 4)
+    steps = sum(replica.before_tail[0] * replica.slots for replica in pool.replicas)
+    return round(sum(replica.before_tail[1] for replica in pool.replicas) / max(1, steps), 4)
 
 
 def prefixes(replicas: int, *, routed: bool) -> float:
-    """Share of prompt tokens found in a cache: 400 documents of 1,500 tokens, 20 questions to each, shuffled."""
-    asked = [(document, question) for document in range(400) for question in range(20)]
-    random.Random(3).shuffle(asked)
+    """Share of prompt tokens found in a cache: 400 documents of 1,500 tokens, 20 questions about each, shuffled."""
+    questions = [(document, question) for document in range(400) for question in range(20)]
+    random.Random(3).shuffle(questions)
     seeds = [
         seed(i, document=f"document {d} " + "x" * 800, prefix=f"d{d}", prefix_tokens=1500, prompt=f"question {q}?")
-        for i, (d, q) in enumerate(asked)
+        for i, (d, q) in enumerate(questions)
     ]
     engines = [SimulatedReplica(32, cache_tokens=120_000) for _ in range(replicas)]
     if routed:
         pool, _ = simulate(seeds, engines, lambda _: 60)
     else:
-        with replaced(pending, "_prefix", lambda request: ""):
+        with replaced(request_queue, "_prefix", lambda request: ""):
             pool, _ = simulate(seeds, engines, lambda _: 60)
-    return sum(one.cached for one in pool.replicas) / sum(one.prompt for one in pool.replicas)
+    return sum(replica.cached for replica in pool.replicas) / sum(replica.prompt for replica in pool.replicas)
 
 
 def linear(counts: tuple[int, ...] = (1, 2, 4, 8)) -> list[dict[str, Any]]:
-    rows, alone = [], 0.0
+    rows, of_one = [], 0.0
     for replicas in counts:
         n = 6000 * replicas
         seeds, tokens = long_tailed(n, 0.7)
         pool, _ = simulate(seeds, [SimulatedReplica(SLOTS) for _ in range(replicas)], lambda r, t=tokens: t[r.id])
-        busy = sum(one.running_sum for one in pool.replicas) / pool.steps
-        alone = alone or busy
+        running = sum(replica.running_sum for replica in pool.replicas) / pool.steps
+        of_one = of_one or running
         rows.append(
             {
                 "what": "replicas",
                 "replicas": replicas,
                 "requests": n,
                 "occupancy": _occupancy(pool),
-                "share of linear": round(busy / (replicas * alone), 3),
+                "share of linear": round(running / (replicas * of_one), 3),
             }
         )
     return rows
@@ -119,7 +120,7 @@ def main() -> None:
         *(tail(12_000, 4, c, "longest first") for c in (0.0, 0.7, 0.9)),
         tail(12_000, 4, 0.0, "known lengths"),
     ]
-    one = prefixes(1, routed=True)
+    one_engine_share = prefixes(1, routed=True)
     for replicas, routed in ((1, False), (1, True), (4, False), (4, True)):
         share = prefixes(replicas, routed=routed)
         rows.append(
@@ -127,10 +128,10 @@ def main() -> None:
                 "what": f"prefixes: {'gathered and routed' if routed else 'as planned'}",
                 "replicas": replicas,
                 "cached share": round(share, 3),
-                "÷ one engine": round(share / one, 3),
+                "÷ one engine": round(share / one_engine_share, 3),
             }
         )
-    tell("order", [*rows, *linear()])
+    report("order", [*rows, *linear()])
 
 
 if __name__ == "__main__":

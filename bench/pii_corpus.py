@@ -1,6 +1,6 @@
-"""Labelled texts: identifiers and secrets planted in chats, letters, logs, JSON, CSV, forms and settings, and traps beside them.
+"""Values for labelled texts: personal identifiers and secrets.
 
-Every value is drawn from the seed and belongs to nobody who is known; check digits are right where the identifier has them.
+Every value is drawn from the seed and belongs to no known person; check digits are valid where the identifier has them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REGIONS = "US US US CA GB GB DE FR IN AU ES IT NL BR JP SG ZA MX CN KR PL SE CH 
 
 @dataclass
 class Sample:
-    """A text, the spans of what it holds, and the spans of what only looks like it."""
+    """A text, the spans of its planted values, and the spans of traps: values that only look personal."""
 
     text: str = ""
     spans: list[tuple[int, int, str]] = field(default_factory=list)
@@ -77,9 +77,11 @@ class Values:
         r, region = self.r, self.r.choice(REGIONS)
         kind = r.choice([phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE])
         number = self._number(region, kind)
-        whole = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+        international = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
         if r.random() < 0.5:
-            return r.choice([whole, whole.replace(" ", ""), whole.replace(" ", "-"), whole.replace(" ", ".")]), "PHONE_ABROAD"
+            return r.choice(
+                [international, international.replace(" ", ""), international.replace(" ", "-"), international.replace(" ", ".")]
+            ), "PHONE_ABROAD"
         national = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
         return r.choice([national, national, national.replace(" ", "."), national.replace(" ", "-")]), "PHONE_HOME"
 
@@ -88,9 +90,9 @@ class Values:
         digits = phonenumbers.national_significant_number(example)
         while True:
             cut = self.r.randint(4, len(digits) - 3)
-            made = phonenumbers.parse(f"+{example.country_code}{digits[:-cut]}{self.d(cut)}")
-            if phonenumbers.is_valid_number_for_region(made, region):
-                return made
+            number = phonenumbers.parse(f"+{example.country_code}{digits[:-cut]}{self.d(cut)}")
+            if phonenumbers.is_valid_number_for_region(number, region):
+                return number
 
     def card(self) -> tuple[str, str]:
         r = self.r
@@ -154,8 +156,8 @@ class Values:
             digits = self.d(9)
             check = 11 - sum(int(c) * (10 - i) for i, c in enumerate(digits)) % 11
             if check < 10 or check == 11:
-                whole = digits + str(check % 11)
-                return f"{whole[:3]} {whole[3:6]} {whole[6:]}", "UK_NHS"
+                with_check_digit = digits + str(check % 11)
+                return f"{with_check_digit[:3]} {with_check_digit[3:6]} {with_check_digit[6:]}", "UK_NHS"
 
     def token(self) -> tuple[str, str]:
         make: list[Callable[[], str]] = [

@@ -1,4 +1,4 @@
-"""Mangled texts for the comparison with stock Presidio: planted pieces and odd characters, run together and cut."""
+"""Mangled texts for the comparison with stock Presidio: planted values and unusual characters, joined and edited at random."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORST = (
     "\ud800", "1.2.3 ",
 )
 # fmt: on
-"""Shapes that, repeated, make a detector slow: what the regexes of others backtrack over."""
+"""Texts that make a detector slow when repeated, since regexes backtrack over them."""
 
 PIECES = [
     *"0123456789" * 3,
@@ -69,7 +69,7 @@ WORDS = [
 
 
 def fragments(samples: Sequence[Sample]) -> list[str]:
-    """What was planted in the samples, traps and all."""
+    """The planted values and traps of the samples."""
     return [s.text[a:b] for s in samples for a, b, _ in (*s.spans, *s.traps) if b - a < 120]
 
 

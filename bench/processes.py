@@ -1,4 +1,4 @@
-"""What processes take, read from /proc. One that has ended takes nothing."""
+"""CPU time and memory of processes, read from /proc. A process that has ended counts as zero."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def tree(pid: int) -> list[int]:
-    """The process and everything under it."""
+    """The process and its descendants."""
     try:
         children = [int(c) for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()]
     except OSError:
@@ -22,13 +22,13 @@ def title(pid: int) -> str:
 
 
 def cpu_s(pid: int) -> float:
-    """Processor seconds since it started, of the user and of the kernel."""
+    """CPU seconds since its start, user and kernel."""
     fields = _read(pid, "stat").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK if fields else 0.0
 
 
 def pss(pid: int) -> int:
-    """Bytes it holds; of a page that several hold, its share."""
+    """Proportional set size in bytes: a page that n processes share counts as 1/n."""
     lines = _read(pid, "smaps_rollup").splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 

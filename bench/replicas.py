@@ -1,8 +1,8 @@
-"""One to eight replicas on Ray with a scripted teacher of a GPU's latency: rows per second as a share of linear.
+"""One to eight replicas on Ray with a scripted teacher of a GPU's latency: rows per second as a share of linear scaling.
 
-Measured between the moment all replicas are up and nine tenths of the rows: neither start nor tail counts. At a rate where
-this machine's cores are the limit, not the replicas, the share falls: that is told by the second rate. Last, one replica of three
-is killed: seconds until three are up again, and the longest the others went without an answer meanwhile.
+Measured from the moment all replicas are ready to nine tenths of the rows, without start and tail. Where this machine's cores
+are the limit and not the replicas, the share falls: the second rate shows that. Last, one replica of three is killed: seconds
+until three are ready again, and the longest time without any answer meanwhile.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import title, tree
-from bench.results import tell
+from bench.results import report
 from bench.route import job
 
-RUNS = {32: (1, 2, 4, 8), 256: (1, 4)}  # replicas by rows per second of one: 64 at once, of two seconds and of a quarter
+RUNS = {
+    32: (1, 2, 4, 8),
+    256: (1, 4),
+}  # replica counts by rows per second of a replica: 64 at once, of 2 s or of 0.25 s
 SECONDS = 20
 
 
 def run_one(replicas: int, rate: int) -> dict[str, float]:
-    """In a process of its own."""
+    """One run; called in its own process."""
     import synth_ray
 
     rows = replicas * rate * SECONDS
     marks: list[tuple[float, int, float]] = []
 
     def watch(tally: Any) -> None:
-        is_up, is_late = tally.replicas == replicas, tally.requests_done >= 0.9 * rows
-        if (not marks and is_up) or (len(marks) == 1 and is_late):
+        is_ready, is_late = tally.replicas == replicas, tally.requests_done >= 0.9 * rows
+        if (not marks and is_ready) or (len(marks) == 1 and is_late):
             marks.append((time.monotonic(), tally.requests_done, time.process_time()))
 
     with tempfile.TemporaryDirectory() as folder:
@@ -49,31 +52,31 @@ def run_one(replicas: int, rate: int) -> dict[str, float]:
 
 
 def failover(rate: int = 32) -> dict[str, Any]:
-    """In a process of its own: kill one replica of three with SIGKILL when a third of the rows are there."""
+    """Kill one replica of three with SIGKILL after a third of the rows; called in its own process."""
     import synth_ray
 
     rows = 3 * rate * SECONDS * 2
-    killed, back, gap, last = 0.0, 0.0, 0.0, (0, 0.0)
+    killed, restored, gap, last = 0.0, 0.0, 0.0, (0, 0.0)
 
     def watch(tally: Any) -> None:
-        nonlocal killed, back, gap, last
+        nonlocal killed, restored, gap, last
         now = time.monotonic()
         if not killed and tally.replicas == 3 and tally.requests_done > rows / 3:
             victim = next(pid for pid in tree(os.getpid()) if "ray::TeacherActor" in title(pid))
             os.kill(victim, signal.SIGKILL)
             killed, last = now, (tally.requests_done, now)
         if killed and tally.requests_done > last[0]:
-            gap = gap if back else max(gap, now - last[1])
+            gap = gap if restored else max(gap, now - last[1])
             last = (tally.requests_done, now)
-        if killed and not back and tally.replicas_lost and tally.replicas == 3:
-            back = now
+        if killed and not restored and tally.replicas_lost and tally.replicas == 3:
+            restored = now
 
     with tempfile.TemporaryDirectory() as folder:
         document = job(Path(folder), rows, "ray")
         document["models"]["teacher"]["script"] |= {"latency_s": 64 / rate, "concurrency": 64}
         document["cluster"] |= {"teachers": 3, "min_teachers": 3, "cpus_per_teacher": 0.1}
         manifest = synth_ray.run(document, watch=watch).manifest
-    return {"seconds to three again": round(back - killed, 1), "longest without an answer, s": round(gap, 2)} | {
+    return {"seconds to three again": round(restored - killed, 1), "longest without an answer, s": round(gap, 2)} | {
         "rows": manifest["rows"]["requested"]
     }
 
@@ -92,25 +95,27 @@ def main() -> None:
         return
     rows = []
     for rate, counts in RUNS.items():
-        alone = 0.0
+        of_one = 0.0
         for replicas in counts:
             command = [sys.executable, "-m", "bench.replicas", "--one", str(replicas), "--rate", str(rate)]
-            told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-            found = json.loads(told.splitlines()[-1])
-            alone = alone or found["rows/s"]
+            output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            result = json.loads(output.splitlines()[-1])
+            of_one = of_one or result["rows/s"]
             rows.append(
                 {
                     "rows/s a replica can": rate,
                     "replicas": replicas,
-                    "rows/s": round(found["rows/s"], 1),
-                    "share of linear": round(found["rows/s"] / (replicas * alone), 3),
-                    "driver, cores": round(found["driver"], 2),
+                    "rows/s": round(result["rows/s"], 1),
+                    "share of linear": round(result["rows/s"] / (replicas * of_one), 3),
+                    "driver, cores": round(result["driver"], 2),
                     "load average": round(os.getloadavg()[0], 1),
                 }
             )
-    told = subprocess.run([sys.executable, "-m", "bench.replicas", "--failover"], stdout=subprocess.PIPE, text=True, check=True)
-    rows.append({"rows/s a replica can": "one of three killed", "replicas": 3} | json.loads(told.stdout.splitlines()[-1]))
-    tell("replicas", rows, packages=("ray",))
+    failed_over = subprocess.run(
+        [sys.executable, "-m", "bench.replicas", "--failover"], stdout=subprocess.PIPE, text=True, check=True
+    )
+    rows.append({"rows/s a replica can": "one of three killed", "replicas": 3} | json.loads(failed_over.stdout.splitlines()[-1]))
+    report("replicas", rows, packages=("ray",))
 
 
 if __name__ == "__main__":

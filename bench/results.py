@@ -1,4 +1,4 @@
-"""How a benchmark tells its figures: a table for people, a JSON file beside it with the command and the versions."""
+"""Report the figures of a benchmark: a printed table, and a JSON file with the command and the versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.table import Table
 RESULTS = Path(__file__).parent / "results"
 
 
-def tell(name: str, rows: Sequence[dict[str, Any]], *, packages: Sequence[str] = ()) -> None:
+def report(name: str, rows: Sequence[dict[str, Any]], *, packages: Sequence[str] = ()) -> None:
     """Print the rows as a table and write `results/NAME.json`."""
     table = Table(title=f"make bench-{name}", title_justify="left")
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -27,9 +27,9 @@ def tell(name: str, rows: Sequence[dict[str, Any]], *, packages: Sequence[str] =
     for row in rows:
         table.add_row(*(_shown(row.get(column, "")) for column in columns))
     Console(width=140).print(table)
-    told = {"command": _command(name), "machine": _machine(), "versions": _versions(packages), "rows": list(rows)}
+    document = {"command": _command(name), "machine": _machine(), "versions": _versions(packages), "rows": list(rows)}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 def _command(name: str) -> str:
@@ -37,15 +37,15 @@ def _command(name: str) -> str:
 
 
 class Moments:
-    """When each condition first held of a run's tally: hand it to the run as `watch`. Seconds of the monotonic clock."""
+    """The times, in seconds of the monotonic clock, when each condition on the tally first became true. Pass it as `watch`."""
 
     def __init__(self, **conditions: Callable[[Any], Any]) -> None:
         self._conditions = conditions
         self.at: dict[str, float] = {}
 
     def __call__(self, tally: Any) -> None:
-        for name, holds in self._conditions.items():
-            if name not in self.at and holds(tally):
+        for name, condition in self._conditions.items():
+            if name not in self.at and condition(tally):
                 self.at[name] = time.monotonic()
 
 
@@ -64,10 +64,10 @@ def _machine() -> dict[str, Any]:
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in ("synth-ray", *packages):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions

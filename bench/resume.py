@@ -1,6 +1,6 @@
-"""How long a driver takes to know what is left, with ten million rows committed: records and plan only, no rows.
+"""How long a driver takes to resume with ten million rows committed: commit records and plan only, no rows.
 
-The commit records are real ones, on a disk; the chunks they name are not there, for planning a resume opens none.
+The commit records are real and on disk; the chunks they name are missing, since planning a resume opens none.
 Admission after a restart reads the staged chunks again and is not in this figure.
 """
 
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.results import tell
+from bench.results import report
 from synth_ray.ask.journal import journalled_chunks
 from synth_ray.dataset.ledger import COMMITS, Commit, Ledger
 from synth_ray.dataset.output_status import read_status
@@ -27,7 +27,7 @@ from synth_ray.storage import open_storage
 CHUNK = 1024
 
 
-def committed(root: Path, chunks: int) -> None:
+def write_commits(root: Path, chunks: int) -> None:
     folder = root / COMMITS
     folder.mkdir(parents=True)
     for chunk in range(chunks):
@@ -35,7 +35,7 @@ def committed(root: Path, chunks: int) -> None:
         (folder / f"{chunk:08d}.json").write_bytes(record)
 
 
-def ready(root: Path, rows: int, seeds: Path) -> dict[str, Any]:
+def measure_resume(root: Path, rows: int, seeds: Path) -> dict[str, Any]:
     document = {
         "name": "resume",
         "seeds": str(seeds),
@@ -73,14 +73,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=(100_000, 1_000_000, 10_000_000))
     arguments = parser.parse_args()
-    told = []
+    results = []
     for rows in arguments.rows:
         with tempfile.TemporaryDirectory() as name:
             root, seeds = Path(name) / "out", Path(name) / "seeds.jsonl"
             seeds.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(5000)))
-            committed(root, -(-rows // CHUNK))
-            told.append(ready(root, -(-rows // CHUNK) * CHUNK, seeds))
-    tell("resume", told, packages=("pyarrow",))
+            write_commits(root, -(-rows // CHUNK))
+            results.append(measure_resume(root, -(-rows // CHUNK) * CHUNK, seeds))
+    report("resume", results, packages=("pyarrow",))
 
 
 if __name__ == "__main__":

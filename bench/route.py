@@ -1,7 +1,7 @@
-"""The whole route with a teacher that costs nothing: rows per second, and whether memory grows with the rows.
+"""A whole run with a teacher that costs nothing: rows per second, and whether memory grows with the rows.
 
-Each run is a process of its own; its peak is the proportional set size (PSS) of its whole process tree, sampled twice a
-second, so that pages shared between Ray's processes count once. The index of kept rows grows by design and is told apart.
+Each run has its own process; its peak is the proportional set size (PSS) of its whole process tree, sampled twice a
+second, so that pages shared between Ray's processes count once. The index of kept rows grows by design and is listed apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import pss, tree
-from bench.results import tell
+from bench.results import report
 
 SIZES = (50_000, 200_000)
 SCRIPT = {"words": 40, "repeat_share": 0.05, "fail_share": 0.001, "concurrency": 1024}
@@ -44,7 +44,7 @@ def job(folder: Path, rows: int, engine: str) -> dict[str, Any]:
 
 
 def run_one(rows: int, engine: str) -> dict[str, Any]:
-    """In a process of its own: one run, and what it came to."""
+    """One run and its figures; called in its own process."""
     import synth_ray
 
     index_bytes = 0
@@ -61,29 +61,29 @@ def run_one(rows: int, engine: str) -> dict[str, Any]:
     return {"seconds": seconds, "index_bytes": index_bytes, "accepted": manifest["rows"]["accepted"]}
 
 
-def measured(rows: int, engine: str) -> dict[str, Any]:
+def measure(rows: int, engine: str) -> dict[str, Any]:
     child = subprocess.Popen(
         [sys.executable, "-m", "bench.route", "--one", str(rows), "--engine", engine], stdout=subprocess.PIPE, text=True
     )
     peak = Peak(child.pid)
-    told, _ = child.communicate()
+    output, _ = child.communicate()
     peak.stop()
     if child.returncode:
         raise SystemExit(f"bench-route: the run of {rows} rows on '{engine}' failed; its error is above")
-    found = json.loads(told.splitlines()[-1])
+    result = json.loads(output.splitlines()[-1])
     return {
         "engine": engine,
         "rows": rows,
-        "seconds": round(found["seconds"], 1),
-        "rows/s": round(rows / found["seconds"]),
+        "seconds": round(result["seconds"], 1),
+        "rows/s": round(rows / result["seconds"]),
         "peak MB": round(peak.bytes / 2**20),
-        "index MB": round(found["index_bytes"] / 2**20),
-        "peak - index MB": round((peak.bytes - found["index_bytes"]) / 2**20),
+        "index MB": round(result["index_bytes"] / 2**20),
+        "peak - index MB": round((peak.bytes - result["index_bytes"]) / 2**20),
     }
 
 
 class Peak:
-    """The largest PSS of a process and everything under it."""
+    """The largest PSS of a process and its descendants, sampled twice a second."""
 
     def __init__(self, pid: int) -> None:
         self.bytes = 0
@@ -112,11 +112,11 @@ def main() -> None:
         return
     rows = []
     for engine in ("local", "ray"):
-        runs = [measured(size, engine) for size in arguments.sizes]
-        for one in runs:
-            one["memory ÷ first"] = round(one["peak - index MB"] / runs[0]["peak - index MB"], 3)
+        runs = [measure(size, engine) for size in arguments.sizes]
+        for run in runs:
+            run["memory ÷ first"] = round(run["peak - index MB"] / runs[0]["peak - index MB"], 3)
         rows += runs
-    tell("route", rows, packages=("ray", "pyarrow", "numba", "presidio-analyzer"))
+    report("route", rows, packages=("ray", "pyarrow", "numba", "presidio-analyzer"))
 
 
 if __name__ == "__main__":

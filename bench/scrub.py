@@ -1,7 +1,7 @@
-"""The scrub beside stock Presidio, in one table: speed, identity, quality, hostile texts.
+"""The scrub beside stock Presidio, in one table: speed, equality of findings, quality, slow texts.
 
-Times are process CPU time on one core, engines interleaved, so that ratios hold on a busy machine. `--data FOLDER` also reads
-a folder of real .jsonl, .json, .csv, .txt and .py files and prints findings per megabyte, never a value.
+Times are process CPU time on one core with engines interleaved, so that ratios are valid on a busy machine. `--data FOLDER` also
+reads a folder of real .jsonl, .json, .csv, .txt and .py files and prints findings per megabyte, never a value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from bench.pii_corpus import Sample
 from bench.pii_fuzz import WORST, fragments, fuzzed
 from bench.pii_texts import corpus
-from bench.results import tell
+from bench.results import report
 from synth_ray.job.scrub import Scrub
 from synth_ray.scrub.detect.patterns import PatternFinder
 from synth_ray.scrub.findings import Finding, spans_of
@@ -28,54 +28,56 @@ from synth_ray.scrub.presidio.exact import ExactPatterns
 from synth_ray.scrub.scrubber import open_scrubber
 
 NEVER = 1e18
-Look = Callable[[str], list[Finding]]
+Find = Callable[[str], list[Finding]]
 Row = dict[str, Any]
 STRUCTURED = frozenset(Scrub().wanted())
 
 
 class Engines:
-    """Stock Presidio, the same findings on the fast path, and the policy with secrets on top of it."""
+    """Stock Presidio, the exact path with the same findings, and the policy with secrets."""
 
     def __init__(self) -> None:
         analyzer = stock.analyzer()
         exact, policy, section = ExactPatterns(), PatternFinder(Scrub()), Scrub()
         choose = finding_filter(section)
-        self.stock: Look = lambda t: [Finding(r.entity_type, r.start, r.end, r.score) for r in analyzer.analyze(t, "en")]
-        self.exact: Look = lambda t: exact.find([t], deadline=NEVER)[0]
-        self.policy: Look = lambda t: choose(t, policy.find([t], deadline=NEVER)[0])
-        self.told: Look = lambda t: [f for f in self.stock(t) if f.score >= section.threshold and f.entity in STRUCTURED]
-        """Stock at the threshold and for the entities of the job."""
+        self.stock: Find = lambda t: [Finding(r.entity_type, r.start, r.end, r.score) for r in analyzer.analyze(t, "en")]
+        self.exact: Find = lambda t: exact.find([t], deadline=NEVER)[0]
+        self.policy: Find = lambda t: choose(t, policy.find([t], deadline=NEVER)[0])
+        self.stock_filtered: Find = lambda t: [
+            f for f in self.stock(t) if f.score >= section.threshold and f.entity in STRUCTURED
+        ]
+        """Stock Presidio at the default threshold and for the default entities."""
 
 
-def cpu(look: Look, texts: Sequence[str]) -> float:
+def cpu_s(find: Find, texts: Sequence[str]) -> float:
     began = time.process_time()
     for text in texts:
-        look(text)
+        find(text)
     return time.process_time() - began
 
 
 def speed(name: str, engines: Engines, texts: Sequence[str], to_reach: str) -> Row:
-    looks = {"stock": engines.stock, "exact": engines.exact, "policy": engines.policy}
+    finders = {"stock": engines.stock, "exact": engines.exact, "policy": engines.policy}
     spent, read = Counter[str](), Counter[str]()
-    for look in looks.values():
-        cpu(look, texts[:30])
+    for find in finders.values():
+        cpu_s(find, texts[:30])
     for first in range(30, len(texts), 100):
-        for kind, look in looks.items():
-            some = texts[first : first + (25 if kind == "stock" else 100)]
-            spent[kind] += cpu(look, some)
-            read[kind] += len(some)
-    rate = {kind: read[kind] / spent[kind] for kind in looks}
+        for kind, find in finders.items():
+            batch = texts[first : first + (25 if kind == "stock" else 100)]
+            spent[kind] += cpu_s(find, batch)
+            read[kind] += len(batch)
+    rate = {kind: read[kind] / spent[kind] for kind in finders}
     ratio = f"× {rate['policy'] / rate['stock']:.1f} (exact × {rate['exact'] / rate['stock']:.1f})"
     return row(f"texts/s, {name}", *(round(rate[k]) for k in ("policy", "exact", "stock")), ratio, to_reach)
 
 
-def row(figure: str, policy: Any, exact: Any = "", peer: Any = "", beside: str = "", to_reach: str = "") -> Row:
+def row(figure: str, policy: Any, exact: Any = "", peer: Any = "", peer_ratio: str = "", to_reach: str = "") -> Row:
     return {
         "figure": figure,
         "scrub": policy,
         "exact path": exact,
         "stock Presidio": peer,
-        "beside": beside,
+        "beside": peer_ratio,
         "to reach": to_reach,
     }
 
@@ -90,48 +92,49 @@ def identity(engines: Engines, *, records: int, cases: int) -> Iterator[Row]:
     yield row(f"differences from stock, {cases:,} mangled texts", "", differ, to_reach="0")
 
 
-def quality(look: Look, samples: Sequence[Sample]) -> dict[str, float]:
-    """A value counts as found when nine tenths of it are covered; a trap as hit when any of it is."""
+def quality(find: Find, samples: Sequence[Sample]) -> dict[str, float]:
+    """A value counts as found if nine tenths of it are covered, a trap as hit if any of it is."""
     n: Counter[str] = Counter()
     for sample in samples:
         covered = bytearray(len(sample.text))
-        for start, end, _ in spans_of(look(sample.text)):
+        for start, end, _ in spans_of(find(sample.text)):
             covered[start:end] = b"\1" * (end - start)
             n["found"] += 1
             n["right"] += any(start < b and end > a for a, b, _ in sample.spans)
         for a, b, kind in sample.spans:
-            for of in (kind, "secrets" if kind == "SECRET" else "structured identifiers"):
-                n[f"held {of}"] += 1
-                n[f"hit {of}"] += sum(covered[a:b]) >= 0.9 * (b - a)
+            for group in (kind, "secrets" if kind == "SECRET" else "structured identifiers"):
+                n[f"planted {group}"] += 1
+                n[f"hit {group}"] += sum(covered[a:b]) >= 0.9 * (b - a)
         n["traps"] += len(sample.traps)
         n["trapped"] += sum(any(covered[a:b]) for a, b, _ in sample.traps)
-    told = {f"recall, {k[5:]}": n[f"hit {k[5:]}"] / n[k] for k in sorted(n) if k.startswith("held ") and k != "held SECRET"}
-    return {"precision": n["right"] / n["found"], "hard negatives hit": n["trapped"] / n["traps"], **told}
+    groups = sorted(k.removeprefix("planted ") for k in n if k.startswith("planted ") and k != "planted SECRET")
+    recall = {f"recall, {group}": n[f"hit {group}"] / n[f"planted {group}"] for group in groups}
+    return {"precision": n["right"] / n["found"], "hard negatives hit": n["trapped"] / n["traps"], **recall}
 
 
 def qualities(engines: Engines, samples: Sequence[Sample]) -> Iterator[Row]:
     to_reach = {"precision": "≥ .97", "hard negatives hit": "≤ .03", "recall, structured identifiers": "≥ .95"}
-    ours, peer = quality(engines.policy, samples), quality(engines.told, samples)
-    for figure in sorted(ours, key=lambda name: (name not in to_reach, name)):
-        yield row(figure, f"{ours[figure]:.4f}", "", f"{peer[figure]:.4f}", "", to_reach.get(figure, ""))
+    own, peer = quality(engines.policy, samples), quality(engines.stock_filtered, samples)
+    for figure in sorted(own, key=lambda name: (name not in to_reach, name)):
+        yield row(figure, f"{own[figure]:.4f}", "", f"{peer[figure]:.4f}", "", to_reach.get(figure, ""))
 
 
 def hostile(engines: Engines, *, size: int) -> Row:
-    """The slowest of the known shapes, all the way through: found, replaced, read again."""
+    """The slowest of the known shapes, through the whole scrub: find, replace, check again."""
     scrubber = open_scrubber(Scrub(record_timeout_s=120))
-    took = {}
+    seconds = {}
     for shape in WORST:
         text = shape * (size // len(shape))
         began = time.process_time()
         assert scrubber.records([text])[0].reason is None, shape
-        took[shape] = time.process_time() - began
-    worst = max(took, key=lambda shape: took[shape])
-    peer = cpu(engines.stock, ["a." * 5000])
+        seconds[shape] = time.process_time() - began
+    worst = max(seconds, key=lambda shape: seconds[shape])
+    peer = cpu_s(engines.stock, ["a." * 5000])
     figure = f"s, 1 MB of the worst of {len(WORST)} shapes ({worst.strip()!r})"
-    return row(figure, f"{took[worst]:.1f}", "", f"{peer:.1f}", "stock: 10 kB of 'a.'", "≤ 5")
+    return row(figure, f"{seconds[worst]:.1f}", "", f"{peer:.1f}", "stock: 10 kB of 'a.'", "≤ 5")
 
 
-def replacing(samples: Sequence[Sample]) -> Iterator[Row]:
+def replacement_speed(samples: Sequence[Sample]) -> Iterator[Row]:
     chats = [[{"role": "user", "content": part} for part in s.text.split("\n\n")] for s in samples]
     for replace in ("placeholder", "surrogate"):
         scrubber = open_scrubber(Scrub(replace=replace), environment={"SYNTH_RAY_SCRUB_KEY": "a key for this benchmark"})
@@ -142,40 +145,40 @@ def replacing(samples: Sequence[Sample]) -> Iterator[Row]:
         yield row(f"records/s, dense chat, {replace}s, read twice", round(rate))
 
 
-def real(engines: Engines, folder: Path) -> Iterator[Row]:
+def real_files(engines: Engines, folder: Path) -> Iterator[Row]:
     for file in sorted(folder.iterdir()):
         if file.suffix in (".jsonl", ".json", ".csv", ".txt", ".py"):
-            texts = pieces(file.read_text(encoding="utf-8", errors="replace"), file.suffix)
+            texts = texts_of(file.read_text(encoding="utf-8", errors="replace"), file.suffix)
             size = sum(len(t.encode()) for t in texts) / 1e6
-            found = Counter(s.entity for t in texts for s in spans_of(engines.policy(t)))
-            peer = sum(len(spans_of(engines.told(t))) for t in texts)
-            told = ", ".join(f"{entity} {n}" for entity, n in sorted(found.items()))
-            yield row(f"findings/MB, {file.name}", round(sum(found.values()) / size, 1), "", round(peer / size, 1), told)
+            counts = Counter(s.entity for t in texts for s in spans_of(engines.policy(t)))
+            peer = sum(len(spans_of(engines.stock_filtered(t))) for t in texts)
+            counts_text = ", ".join(f"{entity} {n}" for entity, n in sorted(counts.items()))
+            yield row(f"findings/MB, {file.name}", round(sum(counts.values()) / size, 1), "", round(peer / size, 1), counts_text)
 
 
-def pieces(text: str, suffix: str) -> list[str]:
+def texts_of(text: str, suffix: str) -> list[str]:
     if suffix == ".json":
-        return [json.dumps(one, ensure_ascii=False) for one in json.loads(text)]
+        return [json.dumps(record, ensure_ascii=False) for record in json.loads(text)]
     return [text] if suffix == ".py" else [line for line in text.splitlines() if line.strip()]
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--data", type=Path, help="a folder of real files to read as well")
-    chosen = options.parse_args()
+    arguments = options.parse_args()
     engines = Engines()
     dense, sparse = corpus(3000, seed=31), corpus(3000, seed=32, dense=False)
     rows = [
         speed("dense chat of about 200 words", engines, [s.text for s in dense], "≥ 1,000 and ≥ × 6"),
         speed("sparse chat", engines, [s.text for s in sparse], "≥ 7,000 and ≥ × 19"),
-        *replacing(corpus(1000, seed=34)),
+        *replacement_speed(corpus(1000, seed=34)),
         *qualities(engines, corpus(3000, seed=33)),
         hostile(engines, size=1_000_000),
         *identity(engines, records=14_000, cases=17_000),
     ]
-    for one in real(engines, chosen.data) if chosen.data else ():
-        print(", ".join(f"{name}: {value}" for name, value in one.items() if value != ""))
-    tell("scrub", rows, packages=("presidio-analyzer", "google-re2", "phonenumbers", "regex"))
+    for figures in real_files(engines, arguments.data) if arguments.data else ():
+        print(", ".join(f"{name}: {value}" for name, value in figures.items() if value != ""))
+    report("scrub", rows, packages=("presidio-analyzer", "google-re2", "phonenumbers", "regex"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Replicas that step together in simulated time, under the route's own driver: what an order or a routing is worth.
+"""Replicas in simulated time under the real driver, to measure what an order or a routing is worth.
 
-A step is what a GPU makes one token of every running sequence in. A replica runs `slots` sequences; what it holds beyond that
-waits in its own queue, `slots` of them out of reach, as a worker has begun them. Nothing depends on the machine's speed.
+In one step a replica generates one token of each running sequence. It runs up to `slots` sequences; further requests wait in its
+own queue, and the first `slots` of them cannot be withdrawn, as a real worker has begun them. Nothing depends on machine speed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from synth_ray.meter.throughput import Throughput
 from synth_ray.records import Draft, Outcome, Request, Seed
 from synth_ray.workers.pool import ChunkStaged, Event, ReplicaAnswered, ReplicaReady, ReplicaReturned
 
-STEPS_A_TURN = 4  # decode steps between two looks of the driver: a tenth of a second at 25 ms a step
+STEPS_A_TURN = 4  # decode steps per driver turn: a tenth of a second at 25 ms a step
 
 
 @dataclass
@@ -56,7 +56,7 @@ class SimulatedReplica:
         return ended
 
     def _prefill(self, request: Request) -> None:
-        """The prefix is found in the cache, or computed and kept; the least recently used goes."""
+        """Take the prefix from the cache, or compute and cache it and evict the least recently used."""
         name, shared = request.seed.fields.get("prefix", ""), int(request.seed.fields.get("prefix_tokens", 0))
         self.prompt += shared + 40
         if name in self.cache:
@@ -68,7 +68,7 @@ class SimulatedReplica:
 
 
 class SimulatedPool:
-    """See `route.pool.Pool`. `joins` says at which step each replica comes up."""
+    """A `workers.pool.Pool` in simulated time. `joins` is the step at which each replica becomes ready."""
 
     def __init__(self, replicas: Sequence[SimulatedReplica], length: Callable[[Request], int], joins: Sequence[int] = ()) -> None:
         self.replicas = list(replicas)
@@ -77,8 +77,8 @@ class SimulatedPool:
         self.steps = 0
         self.ended_at: list[int] = []
         self.released: dict[int, int] = {}
-        self._up: set[int] = set()
-        self._news: list[Event] = []
+        self._ready: set[int] = set()
+        self._events: list[Event] = []
 
     def open(self) -> None: ...
 
@@ -86,19 +86,19 @@ class SimulatedPool:
 
     def shards(self) -> None: ...
 
-    def submit(self, teacher: int, requests: Sequence[Request], recalled: JournalledAnswers) -> None:
-        self.replicas[teacher].queue.extend(requests)
+    def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:
+        self.replicas[replica].queue.extend(requests)
 
     def withdraw(self, replica: int, limit: int) -> None:
-        one = self.replicas[replica]
-        back = [one.queue.pop() for _ in range(min(limit, max(0, len(one.queue) - one.slots)))]
-        self._news.append(ReplicaReturned(replica, [(r.chunk, r.position) for r in back]))
+        queue, slots = self.replicas[replica].queue, self.replicas[replica].slots
+        withdrawn = [queue.pop() for _ in range(min(limit, max(0, len(queue) - slots)))]
+        self._events.append(ReplicaReturned(replica, [(r.chunk, r.position) for r in withdrawn]))
 
-    def release(self, teacher: int) -> None:
-        self.released[teacher] = self.steps
+    def release(self, replica: int) -> None:
+        self.released[replica] = self.steps
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
-        self._news.append(ChunkStaged(chunk, 0, 0.0))
+        self._events.append(ChunkStaged(chunk, 0, 0.0))
 
     def stage_capacity(self) -> int:
         return 8
@@ -108,43 +108,43 @@ class SimulatedPool:
     def set_isolating(self, replica: int, *, on: bool) -> None: ...
 
     def events(self, wait_s: float) -> list[Event]:
-        news, self._news = self._news, []
-        for teacher, one in enumerate(self.replicas):
-            if teacher not in self._up and self.steps >= self.joins[teacher]:
-                self._up.add(teacher)
-                facts = TeacherFacts("simulated", "", "", max_running=one.slots, max_model_len=1 << 20)
-                news.append(ReplicaReady(teacher, {"teacher": facts}))
-        if news:
-            return news
+        events, self._events = self._events, []
+        for number, replica in enumerate(self.replicas):
+            if number not in self._ready and self.steps >= self.joins[number]:
+                self._ready.add(number)
+                facts = TeacherFacts("simulated", "", "", max_running=replica.slots, max_model_len=1 << 20)
+                events.append(ReplicaReady(number, {"teacher": facts}))
+        if events:
+            return events
         for _ in range(STEPS_A_TURN):
             self.steps += 1
-            for teacher in self._up:
-                for _ in range(self.replicas[teacher].speed):
-                    self._step(teacher, news)
-        return news
+            for number in self._ready:
+                for _ in range(self.replicas[number].speed):
+                    self._step(number, events)
+        return events
 
-    def _step(self, teacher: int, news: list[Event]) -> None:
-        one = self.replicas[teacher]
-        if one.queue:
-            one.before_tail = (one.steps, one.running_sum)
-        done = one.step(self.length)
-        if done:
-            self.ended_at += [self.steps] * len(done)
-            outcomes = [Outcome(r, [Draft([], "x", completion_tokens=self.length(r))]) for r in done]
-            load = Load(len(one.running), len(one.queue), one.steps, one.running_sum)
-            news.append(ReplicaAnswered(teacher, rows_by_chunk(outcomes), {"teacher": load}))
+    def _step(self, number: int, events: list[Event]) -> None:
+        replica = self.replicas[number]
+        if replica.queue:
+            replica.before_tail = (replica.steps, replica.running_sum)
+        ended = replica.step(self.length)
+        if ended:
+            self.ended_at += [self.steps] * len(ended)
+            outcomes = [Outcome(r, [Draft([], "x", completion_tokens=self.length(r))]) for r in ended]
+            load = Load(len(replica.running), len(replica.queue), replica.steps, replica.running_sum)
+            events.append(ReplicaAnswered(number, rows_by_chunk(outcomes), {"teacher": load}))
 
 
-class Planned:
-    """Requests in chunks. See `prepare.schedule.Schedule`."""
+class FixedSchedule:
+    """A `prepare.schedule.Schedule`: one request per seed, `chunk` of them in each chunk."""
 
     def __init__(self, seeds: Sequence[Seed], *, chunk: int) -> None:
         self._seeds, self._chunk = seeds, chunk
 
     def next_requests(self, chunk: int, *, frontier: int) -> list[Request]:
         start = chunk * self._chunk
-        some = self._seeds[start : start + self._chunk]
-        return [Request(f"r{start + i}", chunk, i, seed, slots=1) for i, seed in enumerate(some)]
+        seeds = self._seeds[start : start + self._chunk]
+        return [Request(f"r{start + i}", chunk, i, seed, slots=1) for i, seed in enumerate(seeds)]
 
 
 def seed(number: int, **fields: Any) -> Seed:
@@ -160,7 +160,7 @@ def simulate(
     joins: Sequence[int] = (),
     **cluster: Any,
 ) -> tuple[SimulatedPool, Driver]:
-    """Run the driver to its end over these seeds; time is `pool.steps`."""
+    """Run the driver on these seeds until it ends; `pool.steps` is the time it took."""
     pool = SimulatedPool(replicas, length, joins)
     job = job_from(
         {
@@ -174,7 +174,7 @@ def simulate(
     )
     driver = Driver(
         job,
-        schedule=Planned(seeds, chunk=chunk),
+        schedule=FixedSchedule(seeds, chunk=chunk),
         pool=pool,
         window=Window(size=job.plan.window_chunks),
         hooks=Hooks(admit=lambda _: None),

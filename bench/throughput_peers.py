@@ -1,4 +1,4 @@
-"""Other ways to ask one vLLM engine many prompts, for `bench.throughput`: timed from the engine being up to the last answer."""
+"""Other ways to send many prompts to one vLLM engine, for `bench.throughput`: timed from the ready engine to the last answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from bench.throughput_served import datatrove
 
 Prompts = list[dict[str, Any]]
-Measured = dict[str, float]
+Figures = dict[str, float]
 
 BATCH = 256
 _QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
@@ -23,55 +23,55 @@ def _sampling(tokens: int) -> Any:
     return SamplingParams(temperature=0.8, max_tokens=tokens, ignore_eos=True)
 
 
-def _chat(one: dict[str, Any]) -> list[dict[str, str]]:
-    return [{"role": "user", "content": one["prompt"]}]
+def _chat(prompt: dict[str, Any]) -> list[dict[str, str]]:
+    return [{"role": "user", "content": prompt["prompt"]}]
 
 
-def in_batches(asked: Prompts, model: str, engine: dict[str, Any]) -> Measured:
-    """`LLM.chat`, a batch per call: nothing of the next begins before the last of this one has ended."""
+def in_batches(prompts: Prompts, model: str, engine: dict[str, Any]) -> Figures:
+    """`LLM.chat`, a batch per call: the next batch begins after the last prompt of this one has ended."""
     os.environ |= _QUIET | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     from vllm import LLM
 
     llm = LLM(model=model, distributed_executor_backend="uni", disable_log_stats=True, **engine)
     began, tokens = time.monotonic(), 0
-    for start in range(0, len(asked), BATCH):
-        some = asked[start : start + BATCH]
-        done = llm.chat([_chat(one) for one in some], [_sampling(one["tokens"]) for one in some], use_tqdm=False)
-        tokens += sum(len(one.outputs[0].token_ids) for one in done)
+    for start in range(0, len(prompts), BATCH):
+        batch = prompts[start : start + BATCH]
+        done = llm.chat([_chat(prompt) for prompt in batch], [_sampling(prompt["tokens"]) for prompt in batch], use_tqdm=False)
+        tokens += sum(len(output.outputs[0].token_ids) for output in done)
     return {"tokens": tokens, "seconds": time.monotonic() - began}
 
 
-def asynchronous(asked: Prompts, model: str, engine: dict[str, Any]) -> Measured:
-    """`AsyncLLM`, its engine in a process of its own, four times what it runs in flight."""
+def asynchronous(prompts: Prompts, model: str, engine: dict[str, Any]) -> Figures:
+    """`AsyncLLM`, its engine in its own process, with four times `max_num_seqs` prompts in flight."""
     os.environ |= _QUIET | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     from vllm import AsyncEngineArgs
     from vllm.sampling_params import RequestOutputKind
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    async def every() -> Measured:
+    async def generate_all() -> Figures:
         llm = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, distributed_executor_backend="uni", **engine))
         tokenizer = llm.get_tokenizer() if not asyncio.iscoroutinefunction(llm.get_tokenizer) else await llm.get_tokenizer()
-        room = asyncio.Semaphore(4 * engine["max_num_seqs"])
+        slots = asyncio.Semaphore(4 * engine["max_num_seqs"])
 
-        async def one(number: int, prompt: dict[str, Any]) -> int:
-            async with room:
+        async def generate_one(number: int, prompt: dict[str, Any]) -> int:
+            async with slots:
                 text = tokenizer.apply_chat_template(_chat(prompt), tokenize=False, add_generation_prompt=True)
                 parameters = _sampling(prompt["tokens"])
                 parameters.output_kind = RequestOutputKind.FINAL_ONLY
-                made = [output async for output in llm.generate(text, parameters, str(number))]
-            return len(made[-1].outputs[0].token_ids)
+                outputs = [output async for output in llm.generate(text, parameters, str(number))]
+            return len(outputs[-1].outputs[0].token_ids)
 
         began = time.monotonic()
-        tokens = sum(await asyncio.gather(*[one(number, prompt) for number, prompt in enumerate(asked)]))
-        found = {"tokens": float(tokens), "seconds": time.monotonic() - began}
+        tokens = sum(await asyncio.gather(*[generate_one(number, prompt) for number, prompt in enumerate(prompts)]))
+        result = {"tokens": float(tokens), "seconds": time.monotonic() - began}
         llm.shutdown()
-        return found
+        return result
 
-    return asyncio.run(every())
+    return asyncio.run(generate_all())
 
 
-def ray_data(asked: Prompts, model: str, engine: dict[str, Any]) -> Measured:
-    """Ray Data's LLM processor, 16 batches of 64 in flight: more than its defaults keep."""
+def ray_data(prompts: Prompts, model: str, engine: dict[str, Any]) -> Figures:
+    """Ray Data's LLM processor, 16 batches of 64 in flight: more than its defaults."""
     os.environ |= _QUIET
     import ray
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
@@ -87,19 +87,19 @@ def ray_data(asked: Prompts, model: str, engine: dict[str, Any]) -> Measured:
         placement_group_config={"bundles": [{"CPU": 1}]},
         runtime_env={"env_vars": _QUIET},
     )
-    how = {"temperature": 0.8, "ignore_eos": True}
+    sampling = {"temperature": 0.8, "ignore_eos": True}
     processor = build_processor(
         config,
-        preprocess=lambda row: {"messages": _chat(row), "sampling_params": how | {"max_tokens": row["tokens"]}},
+        preprocess=lambda row: {"messages": _chat(row), "sampling_params": sampling | {"max_tokens": row["tokens"]}},
         postprocess=lambda row: {"tokens": row["num_generated_tokens"], "took": row["time_taken_llm"], "done": time.time()},
     )
-    rows = processor(ray.data.from_items(asked)).take_all()
+    rows = processor(ray.data.from_items(prompts)).take_all()
     ray.shutdown()
-    up = min(row["done"] - row["took"] for row in rows)
-    return {"tokens": sum(row["tokens"] for row in rows), "seconds": max(row["done"] for row in rows) - up}
+    ready = min(row["done"] - row["took"] for row in rows)
+    return {"tokens": sum(row["tokens"] for row in rows), "seconds": max(row["done"] for row in rows) - ready}
 
 
-PEERS: dict[str, tuple[str, Callable[[Prompts, str, dict[str, Any]], Measured]]] = {
+PEERS: dict[str, tuple[str, Callable[[Prompts, str, dict[str, Any]], Figures]]] = {
     "batches": (f"LLM.generate, {BATCH} a call", in_batches),
     "async": ("AsyncLLM, 4 × in flight", asynchronous),
     "ray-data": ("Ray Data LLM, 64 × 16", ray_data),

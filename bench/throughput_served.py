@@ -1,6 +1,6 @@
-"""datatrove's inference runner before a `vllm serve` on this machine: a peer of `bench.throughput`.
+"""datatrove's inference runner with a `vllm serve` on this machine: a peer of `bench.throughput`.
 
-datatrove and vLLM ask for versions that do not agree, so it stays out of the environment: `pip install --no-deps --target FOLDER
+datatrove and vLLM need conflicting versions, so it is not in the environment: `pip install --no-deps --target FOLDER
 datatrove loguru dill humanize multiprocess aiofiles aiosqlite orjson`, and `PYTHONPATH=FOLDER` before the benchmark.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 from tests.servers import serving
 
 
-def datatrove(asked: list[dict[str, Any]], model: str, engine: dict[str, Any]) -> dict[str, float]:
-    """Its runner with as much in flight as the others; it writes every answer as JSON lines, as it always does."""
+def datatrove(prompts: list[dict[str, Any]], model: str, engine: dict[str, Any]) -> dict[str, float]:
+    """Its runner with as many prompts in flight as the others; as always it writes every answer as JSON lines."""
     from datatrove.data import Document
     from datatrove.pipeline.inference.run_inference import InferenceConfig, InferenceRunner
     from datatrove.pipeline.writers import JsonlWriter
@@ -25,10 +25,10 @@ def datatrove(asked: list[dict[str, Any]], model: str, engine: dict[str, Any]) -
 
     async def rollout(document: Any, generate: Any) -> str:
         nonlocal tokens
-        how = {"temperature": 0.8, "ignore_eos": True, "max_tokens": document.metadata["tokens"]}
-        made = await generate({"messages": [{"role": "user", "content": document.text}], **how})
-        tokens += made.usage["completion_tokens"]
-        return str(made.text)
+        sampling = {"temperature": 0.8, "ignore_eos": True, "max_tokens": document.metadata["tokens"]}
+        answer = await generate({"messages": [{"role": "user", "content": document.text}], **sampling})
+        tokens += answer.usage["completion_tokens"]
+        return str(answer.text)
 
     flags = [f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}") for name, value in engine.items()]
     with serving(model, flags) as (url, name), tempfile.TemporaryDirectory() as folder:
@@ -41,5 +41,10 @@ def datatrove(asked: list[dict[str, Any]], model: str, engine: dict[str, Any]) -
         )
         runner = InferenceRunner(rollout, config, JsonlWriter(folder, compression=None))
         began = time.monotonic()
-        runner.run([Document(text=one["prompt"], id=str(n), metadata={"tokens": one["tokens"]}) for n, one in enumerate(asked)])
+        runner.run(
+            [
+                Document(text=prompt["prompt"], id=str(n), metadata={"tokens": prompt["tokens"]})
+                for n, prompt in enumerate(prompts)
+            ]
+        )
         return {"tokens": tokens, "seconds": time.monotonic() - began}

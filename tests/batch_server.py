@@ -1,4 +1,4 @@
-"""A provider's batch API that misbehaves as told, and keeps count of what it was paid for."""
+"""An OpenAI-compatible batch API with injected faults, which counts the prompts it received and answered."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ from tests.endpoint_server import KEY, Server
 Answer = Callable[[dict[str, Any]], tuple[int, Any]]
 
 
-def invented(body: dict[str, Any]) -> tuple[int, Any]:
-    """The same answers to the same prompt."""
+def default_answer(body: dict[str, Any]) -> tuple[int, Any]:
+    """The answers depend on the prompt alone."""
     if "TOO LONG" in json.dumps(body):
         return 400, {"error": {"message": "This model's maximum context length is 4096 tokens. SECRET PROMPT"}}
     name = digest(body["messages"])
-    said = [{"index": i, "finish_reason": "stop", "message": {"content": f"answer {i} of {name}"}} for i in range(body["n"])]
-    return 200, {"choices": said[::-1], "usage": {"prompt_tokens": 7, "completion_tokens": 5 * body["n"]}}
+    choices = [{"index": i, "finish_reason": "stop", "message": {"content": f"answer {i} of {name}"}} for i in range(body["n"])]
+    return 200, {"choices": choices[::-1], "usage": {"prompt_tokens": 7, "completion_tokens": 5 * body["n"]}}
 
 
 @dataclass
 class Provider:
-    """`busy` and `broken` are shares of calls that get a 429 or a 500, `torn` of downloads that end half-way. The first
-    `lost` creations of a batch are done and not answered. `ends` says how batch number i ends; an expired one has answered half.
+    """`busy` and `broken` are shares of calls that get a 429 or a 500, `torn` of downloads that end half-way.
+
+    The first `lost` creations of a batch succeed without a response. `ends(i)` is the final status of batch i; an expired
+    batch has half of its answers.
     """
 
-    answer: Answer = invented
+    answer: Answer = default_answer
     busy: float = 0.0
     broken: float = 0.0
     torn: float = 0.0
@@ -57,19 +59,19 @@ class Provider:
             "id": f"batch_{len(self.batches)}",
             "status": "in_progress",
             "metadata": body["metadata"],
-            "made": time.monotonic(),
+            "created_at": time.monotonic(),
         }
         batch |= {"lines": lines, "number": len(self.batches), "output_file_id": None, "error_file_id": None}
         self.sent.update(line["custom_id"] for line in lines)
         self.batches.append(batch)
         return batch
 
-    def look(self, batch: dict[str, Any]) -> dict[str, Any]:
-        if batch["status"] == "in_progress" and time.monotonic() - batch["made"] > self.takes_s:
-            self._end(batch, self.ends(batch["number"]))
-        return {name: value for name, value in batch.items() if name not in ("lines", "made", "number")}
+    def poll(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if batch["status"] == "in_progress" and time.monotonic() - batch["created_at"] > self.takes_s:
+            self._finish(batch, self.ends(batch["number"]))
+        return {name: value for name, value in batch.items() if name not in ("lines", "created_at", "number")}
 
-    def _end(self, batch: dict[str, Any], status: str) -> None:
+    def _finish(self, batch: dict[str, Any], status: str) -> None:
         lines = self.draw.sample(batch["lines"], len(batch["lines"]))
         done = {"completed": len(lines), "expired": len(lines) // 2}.get(status, 0)
         results = {"output_file_id": [], "error_file_id": []}
@@ -81,16 +83,14 @@ class Provider:
                 continue
             code, body = self.answer(line["body"])
             self.answered[line["custom_id"]] += code == 200
-            where = "output_file_id" if code == 200 else "error_file_id"
-            results[where].append(
-                {"custom_id": line["custom_id"], "response": {"status_code": code, "body": body}, "error": None}
-            )
-        for name, found in results.items():
-            if found:
-                batch[name] = self.keep("\n".join(map(json.dumps, found)).encode() + b"\n")
+            file = "output_file_id" if code == 200 else "error_file_id"
+            results[file].append({"custom_id": line["custom_id"], "response": {"status_code": code, "body": body}, "error": None})
+        for name, lines_of_file in results.items():
+            if lines_of_file:
+                batch[name] = self.add_file("\n".join(map(json.dumps, lines_of_file)).encode() + b"\n")
         batch["status"] = status
 
-    def keep(self, data: bytes) -> str:
+    def add_file(self, data: bytes) -> str:
         name = f"file-{uuid.uuid4().hex[:8]}"
         self.files[name] = data
         return name
@@ -122,14 +122,14 @@ class Handler(BaseHTTPRequestHandler):
                 return
             if self.path.endswith("/files"):
                 content = re.split(rb"\r\n\r\n", re.split(rb'filename="', data)[1], maxsplit=1)[1]
-                self._json({"id": self.provider.keep(content[: content.rindex(b"\r\n--")])})
+                self._json({"id": self.provider.add_file(content[: content.rindex(b"\r\n--")])})
                 return
             batch = self.provider.create(json.loads(data))
             if self.provider.lost > 0:
                 self.provider.lost -= 1
                 self.connection.close()
                 return
-            self._json(self.provider.look(batch))
+            self._json(self.provider.poll(batch))
 
     def do_GET(self) -> None:
         with self.provider.lock:
@@ -145,13 +145,13 @@ class Handler(BaseHTTPRequestHandler):
                 return
             self._send(200, data[: len(data) // 2] if provider.draw.random() < provider.torn else data)
         elif path == "/batches":
-            told = [provider.look(batch) for batch in reversed(provider.batches)]
+            listed = [provider.poll(batch) for batch in reversed(provider.batches)]
             after = re.search(r"after=([^&]+)", self.path)
-            start = [one["id"] for one in told].index(after[1]) + 1 if after else 0
-            self._json({"data": told[start : start + provider.page], "has_more": start + provider.page < len(told)})
+            start = [batch["id"] for batch in listed].index(after[1]) + 1 if after else 0
+            self._json({"data": listed[start : start + provider.page], "has_more": start + provider.page < len(listed)})
         else:
-            [batch] = [one for one in provider.batches if one["id"] == path.split("/")[2]]
-            self._json(provider.look(batch))
+            [batch] = [candidate for candidate in provider.batches if candidate["id"] == path.split("/")[2]]
+            self._json(provider.poll(batch))
 
     def _json(self, value: Any) -> None:
         self._send(200, json.dumps(value).encode())
@@ -165,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def batches(provider: Provider) -> Iterator[str]:
-    """Its base URL."""
+    """Run the server for the block; yields its base URL."""
     server = Server(("127.0.0.1", 0), type("OneHandler", (Handler,), {"provider": provider}))
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:

@@ -1,4 +1,4 @@
-"""Fixtures of the whole suite: one real engine, opened once."""
+"""Fixtures of the whole suite: S3 credentials and buckets, and one real engine that is opened once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["aws_credentials", "bucket", "moto_server"]
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-# Properties are searched anew at every run on a desk; in continuous integration a run repeats, so that a change is to blame.
+# Hypothesis draws new examples at each local run. In CI they are fixed, so that a failure is due to the change under test.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("house")
 

@@ -1,4 +1,4 @@
-"""A recipe that notes which request it is made for, in a file: asked twice is then seen, whatever process asked."""
+"""A recipe that appends its request's chunk and position to a file, so that repeated requests of any process are seen."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from synth_ray.records import Draft, Request
 
 
 class Counted(Section):
-    log: str = key(..., "The file to note requests in.")
+    log: str = key(..., "The file that lists the requests.")
 
 
 async def make(request: Request, ask: Any, options: Counted) -> list[Draft]:
     handle = os.open(options.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(handle, f"{request.chunk} {request.position}\n".encode())
     os.close(handle)
-    asked = [{"role": "user", "content": str(request.seed.fields["prompt"])}]
-    answers = [await ask(asked), await ask([*asked, {"role": "user", "content": "And then?"}])]
-    return [Draft(asked, a.text, {}, a.finish_reason, a.prompt_tokens, a.completion_tokens) for a in answers]
+    messages = [{"role": "user", "content": str(request.seed.fields["prompt"])}]
+    answers = [await ask(messages), await ask([*messages, {"role": "user", "content": "And then?"}])]
+    return [Draft(messages, a.text, {}, a.finish_reason, a.prompt_tokens, a.completion_tokens) for a in answers]
 
 
 RECIPE = Recipe(name="counted", options=Counted, make=make, slots=lambda _: 2)

@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's protocol and misbehaves as told: it answers the same prompt the same way, in the end."""
+"""An OpenAI-compatible server with injected faults. In the end it gives the same prompt the same answer."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ MODEL = "faulty-model"
 
 @dataclass
 class Faults:
-    """Shares of first tries that go wrong, each kind for itself. `most` in flight are borne, the others get a 429."""
+    """`shares` of first tries that fail, by kind. With more than `max_in_flight` requests at once, the rest get a 429."""
 
     shares: dict[str, float] = field(default_factory=dict)
-    most: int = 1_000
+    max_in_flight: int = 1_000
     key: str = KEY
     hang_s: float = 1.0
-    says: Callable[[str, str], str] | None = None  # by the last message and its digest
+    reply: Callable[[str, str], str] | None = None  # the answer to the last message, given also its digest
     seen: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     in_flight: int = 0
-    most_in_flight: int = 0
+    peak_in_flight: int = 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -55,9 +55,9 @@ class Handler(BaseHTTPRequestHandler):
         faults = self.faults
         with self.lock:
             faults.in_flight += 1
-            faults.most_in_flight = max(faults.most_in_flight, faults.in_flight)
+            faults.peak_in_flight = max(faults.peak_in_flight, faults.in_flight)
             faults.seen[name] += 1
-            first, busy = faults.seen[name] == 1, faults.in_flight > faults.most
+            first, busy = faults.seen[name] == 1, faults.in_flight > faults.max_in_flight
         try:
             self._reply(body, name, "429" if busy else self._fault(name) if first else "")
         finally:
@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
         return next((kind for kind, share in self.faults.shares.items() if draw.random() < share), "")
 
     def _reply(self, body: dict[str, Any], name: str, fault: str) -> None:
-        self.faults.counts[fault or "fine"] += 1
+        self.faults.counts[fault or "none"] += 1
         if "TOO LONG" in json.dumps(body):
             self._send(400, {"error": {"message": "This model's maximum context length is 4096 tokens. SECRET PROMPT"}})
         elif fault == "429":
@@ -84,11 +84,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: dict[str, Any], name: str, *, cut: bool) -> None:
         n = body.get("n", 1)
-        text = self.faults.says(body["messages"][-1]["content"], name) if self.faults.says else ""
-        told = [text or f"answer {i} of {name}" for i in range(n)]
-        said = [{"index": i, "finish_reason": "stop", "message": {"content": one}} for i, one in enumerate(told)]
+        text = self.faults.reply(body["messages"][-1]["content"], name) if self.faults.reply else ""
+        texts = [text or f"answer {i} of {name}" for i in range(n)]
+        choices = [{"index": i, "finish_reason": "stop", "message": {"content": content}} for i, content in enumerate(texts)]
         usage = {"prompt_tokens": 7, "completion_tokens": 5 * n, "prompt_tokens_details": {"cached_tokens": 3}}
-        self._send(200, {"choices": said[::-1], "usage": usage}, cut=cut)
+        self._send(200, {"choices": choices[::-1], "usage": usage}, cut=cut)
 
     def _refused(self) -> bool:
         if self.headers.get("Authorization") == f"Bearer {self.faults.key}":
@@ -100,8 +100,8 @@ class Handler(BaseHTTPRequestHandler):
         data = json.dumps(value).encode()
         data = data[: len(data) // 2] if cut else data
         self.send_response(status)
-        for name, told in {"Content-Length": str(len(data)), **(headers or {})}.items():
-            self.send_header(name, told)
+        for name, header in {"Content-Length": str(len(data)), **(headers or {})}.items():
+            self.send_header(name, header)
         self.end_headers()
         self.wfile.write(data)
 
@@ -111,12 +111,12 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 512
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away, or a connection cut on purpose."""
+        """Ignore clients that disconnect and connections that a fault cuts."""
 
 
 @contextmanager
 def faulty_server(faults: Faults) -> Iterator[str]:
-    """Its base URL."""
+    """Run the server for the block; yields its base URL."""
     handler = type("OneHandler", (Handler,), {"faults": faults, "lock": threading.Lock()})
     server = Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

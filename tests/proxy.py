@@ -1,4 +1,4 @@
-"""An HTTP proxy that stands between a client and a real S3 server and misbehaves as told."""
+"""An HTTP proxy between a client and a real S3 server, which injects faults."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ CODES = {
     "not_implemented": (501, "NotImplemented"),
     "full": (507, "InsufficientStorage"),
 }
-PASSING = ("internal", "slow_down", "reset_before", "reset_after", "torn", "hang")
-"""Faults that pass. `reset_after` loses the answer of a request that was carried out.
+TRANSIENT = ("internal", "slow_down", "reset_before", "reset_after", "torn", "hang")
+"""Transient faults. `reset_after` carries the request out and loses its response.
 
-Another, `stale`, is a listing that shows no object.
+A further fault, `stale`, empties a listing.
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenRequest:
     """A request, counted from 0."""
 
     number: int
@@ -41,19 +41,19 @@ class Seen:
 
 @dataclass(slots=True)
 class Proxy:
-    """`plan` names the fault of a request, or None. `strip` are request headers the server shall not see."""
+    """`plan` returns the fault of a request, or None. `strip` are request headers that are removed before forwarding."""
 
     url: str = ""
-    plan: Callable[[Seen], str | None] = lambda _: None
+    plan: Callable[[SeenRequest], str | None] = lambda _: None
     strip: frozenset[str] = frozenset()
     hang_s: float = 1.0
-    seen: list[Seen] = field(default_factory=list)
-    faults: list[tuple[str, Seen]] = field(default_factory=list)
+    seen: list[SeenRequest] = field(default_factory=list)
+    faults: list[tuple[str, SeenRequest]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next_fault(self, method: str, path: str, headers: dict[str, str]) -> str | None:
         with self.lock:
-            seen = Seen(len(self.seen), method, path, headers)
+            seen = SeenRequest(len(self.seen), method, path, headers)
             self.seen.append(seen)
             fault = self.plan(seen)
             if fault:
@@ -80,10 +80,10 @@ def proxy_to(server_url: str) -> Iterator[Proxy]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # a hanging answer need not be waited for
+    block_on_close = False  # do not wait for hanging responses
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients of a proxy that resets connections leave errors behind; they are the point."""
+        """Ignore the errors of reset connections."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -111,8 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _handle
 
     def _forward(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-        gone = {"expect", "connection", *self.proxy.strip}
-        headers = {k: v for k, v in self.headers.items() if k.lower() not in gone}
+        dropped = {"expect", "connection", *self.proxy.strip}
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
         connection = http.client.HTTPConnection(self.upstream, timeout=30)
         try:
             connection.request(self.command, self.path, body=body, headers=headers)
@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, code: str) -> None:
         secret = self.headers.get("Authorization", "")
-        text = f"<Error><Code>{code}</Code><Message>told: {secret}</Message></Error>".encode()
+        text = f"<Error><Code>{code}</Code><Message>echo: {secret}</Message></Error>".encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(text)))
@@ -149,11 +149,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(text)
 
     def _reset(self) -> None:
-        """End with RST, not FIN: what a peer that crashed sends."""
+        """Close with RST instead of FIN, as a crashed peer does."""
         self.wfile.flush()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silence: the tests look at `proxy.faults`."""
+        """No access log: the tests check `proxy.faults`."""

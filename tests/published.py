@@ -1,4 +1,4 @@
-"""A small dataset made the way a run makes it: staged, admitted, written, then manifest and card."""
+"""A small dataset written the way a run writes it: staged, admitted, written, then manifest and card."""
 
 from __future__ import annotations
 
@@ -27,27 +27,28 @@ def shape_of(output: Output) -> RowShape:
 
 
 def write_rows(writer: DatasetWriter, table: pa.Table) -> int:
-    """Admit a chunk: every third row is refused. Returns how many were."""
-    refused = pc.equal(pc.bit_wise_and(table["position"], 3), 3)
-    gone = table.filter(refused)
-    verdict = pa.array(["rejected"] * gone.num_rows, pa.string())
-    gone = gone.set_column(gone.column_names.index("reason"), "reason", pa.array(["echo"] * gone.num_rows, pa.string()))
-    writer.reject(gone.append_column("verdict", verdict))
-    kept = table.filter(pc.invert(refused))
+    """Admit a chunk: each row whose position is 3 modulo 4 is rejected. Returns the number rejected."""
+    is_rejected = pc.equal(pc.bit_wise_and(table["position"], 3), 3)
+    rejected = table.filter(is_rejected)
+    verdict = pa.array(["rejected"] * rejected.num_rows, pa.string())
+    reason = pa.array(["echo"] * rejected.num_rows, pa.string())
+    rejected = rejected.set_column(rejected.column_names.index("reason"), "reason", reason)
+    writer.reject(rejected.append_column("verdict", verdict))
+    kept = table.filter(pc.invert(is_rejected))
     for split in SPLITS:
         writer.write(split, kept.filter(pc.equal(kept["split"], split)))
-    return int(gone.num_rows)
+    return int(rejected.num_rows)
 
 
-def manifest_of(written: Written, shape: RowShape, *, refused: int, **changes: Any) -> Manifest:
+def manifest_of(written: Written, shape: RowShape, *, rejected: int, **changes: Any) -> Manifest:
     accepted = sum(written.splits.values())
     facts: dict[str, Any] = {
         "name": "a small dataset",
         "job_digest": "job0",
         "ask_digest": "ask0",
         "complete": True,
-        "rows": Rows(requested=accepted + refused, accepted=accepted, rejected={"echo": refused} if refused else {}),
-        "seeds": Seeds(read=accepted + refused + 1, planned=accepted + refused, rejected={"broken_json": 1}),
+        "rows": Rows(requested=accepted + rejected, accepted=accepted, rejected={"echo": rejected} if rejected else {}),
+        "seeds": Seeds(read=accepted + rejected + 1, planned=accepted + rejected, rejected={"broken_json": 1}),
         "columns": {f.name: str(f.type) for f in shape.accepted_schema},
         "rejected_columns": {f.name: str(f.type) for f in shape.rejected_schema},
         "pii": {"EMAIL_ADDRESS": 3},
@@ -62,7 +63,7 @@ def manifest_of(written: Written, shape: RowShape, *, refused: int, **changes: A
 def make_dataset(
     storage: Storage, output: Output, *, chunks: Iterable[int] = range(2), rows: int = 16, **changes: Any
 ) -> Manifest:
-    """The whole order of writes of a run. Chunks already committed are read, not staged again."""
+    """All writes of a run, in its order. Chunks already committed are read and not staged again."""
     shape, ledger = shape_of(output), Ledger(storage)
     replaces = manifest_etag(storage)
     write_unfinished_card(storage, name="a small dataset")
@@ -70,8 +71,8 @@ def make_dataset(
         if chunk not in ledger.commits():
             ledger.stage(chunk, staged_chunk(chunk, rows), {})
     with DatasetWriter(storage, shape, output) as writer:
-        refused = sum(write_rows(writer, ledger.read(chunk)) for chunk in chunks)
-        manifest = manifest_of(writer.finish(), shape, refused=refused, **changes)
+        rejected = sum(write_rows(writer, ledger.read(chunk)) for chunk in chunks)
+        manifest = manifest_of(writer.finish(), shape, rejected=rejected, **changes)
     write_manifest(storage, manifest, replaces=replaces)
     write_card(storage, manifest)
     return manifest

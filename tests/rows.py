@@ -1,4 +1,4 @@
-"""Staged rows made from numbers, so that a test can say what must come back."""
+"""Staged rows generated from numbers, so that a test knows the expected values."""
 
 from __future__ import annotations
 

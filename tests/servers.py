@@ -1,4 +1,4 @@
-"""Real servers for tests: an S3 server process on a free port, ended by its own id, and a bucket for each test."""
+"""Real servers for tests: an S3 server in its own process on a free port, a bucket for each test, and a vLLM server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CREDENTIALS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
-ANOTHER = "SYNTH_RAY_TEST_S3"
+EXTERNAL_S3 = "SYNTH_RAY_TEST_S3"
 """The endpoint URL of an S3 server to test against instead of moto; its credentials come from the AWS chain."""
 
 _buckets = itertools.count()
@@ -50,8 +50,8 @@ def wait_for(url: str, process: subprocess.Popen[bytes], *, timeout_s: float = 6
 
 @pytest.fixture(scope="session")
 def aws_credentials() -> Iterator[None]:
-    """Credentials where the AWS chain looks first, for this test session and the processes it starts."""
-    if ANOTHER in os.environ:
+    """Credentials in the environment, for this test run and the processes it starts."""
+    if EXTERNAL_S3 in os.environ:
         yield
         return
     before = {name: os.environ.get(name) for name in [*CREDENTIALS, "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE"]}
@@ -67,9 +67,9 @@ def aws_credentials() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def moto_server(aws_credentials: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The endpoint URL of a moto server, a process of its own."""
-    if ANOTHER in os.environ:
-        yield os.environ[ANOTHER]
+    """The endpoint URL of a moto server in its own process."""
+    if EXTERNAL_S3 in os.environ:
+        yield os.environ[EXTERNAL_S3]
         return
     with started_moto(tmp_path_factory.mktemp("moto")) as url:
         yield url
@@ -77,7 +77,7 @@ def moto_server(aws_credentials: None, tmp_path_factory: pytest.TempPathFactory)
 
 @contextmanager
 def started_moto(folder: Path) -> Iterator[str]:
-    """A moto server of one's own, for as long as the block lasts; the test credentials are in the environment by then."""
+    """Run a moto server for the block; yields its URL. The test credentials are then in the environment."""
     os.environ.update(CREDENTIALS)
     port = free_port()
     program = str(Path(sys.executable).with_name("moto_server"))
@@ -106,12 +106,12 @@ SMALL += ("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_w
 
 
 @contextmanager
-def serving(model: str, how: Sequence[str] = SMALL) -> Iterator[tuple[str, str]]:
-    """vLLM's own server with a model: its base URL and the model's name there. It is ended with everything it started."""
+def serving(model: str, flags: Sequence[str] = SMALL) -> Iterator[tuple[str, str]]:
+    """Run vLLM's own server for the block; yields its base URL and model name. Its whole process group is ended after."""
     port, name = free_port(), "tiny"
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", name]
     process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port), *how],
+        [*command, "--host", "127.0.0.1", "--port", str(port), *flags],
         env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

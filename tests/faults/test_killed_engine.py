@@ -1,4 +1,4 @@
-"""Real vLLM under Ray: the engine's own process is killed mid-chunk; its actor ends with it, another answers the rest."""
+"""Real vLLM on Ray: the engine process is killed mid-chunk, its actor ends, and a new replica answers the rest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENGINE_ARGS = {"dtype": "bfloat16", "max_num_seqs": 8, "max_model_len": 512, "en
 
 
 def committed_bytes(out: Path) -> dict[str, str]:
-    """Every committed chunk, commit record and object, by sha256."""
+    """The sha256 of every commit record and every committed chunk, by path."""
     ledger = Ledger(open_storage(str(out)))
     paths = [p for chunk in ledger.commits() for p in (f"_synth/commits/{chunk:08d}.json", ledger.commit(chunk).object)]
     return {path: hashlib.sha256((out / path).read_bytes()).hexdigest() for path in paths}
@@ -32,10 +32,12 @@ def committed_bytes(out: Path) -> dict[str, str]:
 
 @pytest.mark.vllm
 @pytest.mark.ray
-def test_an_engine_killed_mid_chunk_is_replaced_and_what_was_committed_stays_byte_for_byte(
+def test_an_engine_killed_mid_chunk_is_replaced_and_committed_chunks_do_not_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")  # an environment that asks for what hangs
+    monkeypatch.setenv(
+        "VLLM_ENABLE_V1_MULTIPROCESSING", "1"
+    )  # a setting that hangs inside Ray actors, which the engine must override
     seeds = tmp_path / "seeds.jsonl"
     seeds.write_text("".join(json.dumps({"prompt": f"Write one new customer message, number {i}:"}) + "\n" for i in range(96)))
     job: dict[str, Any] = {
@@ -50,14 +52,14 @@ def test_an_engine_killed_mid_chunk_is_replaced_and_what_was_committed_stays_byt
         "cluster": {"engine": "ray", "cpus_per_teacher": 0.5, "in_flight": 12},
         "limits": {"engine_replacements": 1, "journal_flush_s": 0.5},
     }
-    others = set(processes(ENGINE))
+    other_processes = set(processes(ENGINE))
     before: dict[str, str] = {}
     marks: dict[str, float] = {}
 
     def watch(tally: Any) -> None:
         now = time.monotonic()
-        if not before and tally.chunks_admitted >= 2 and tally.in_flight and (found := set(processes(ENGINE)) - others):
-            os.kill(found.pop(), signal.SIGKILL)
+        if not before and tally.chunks_admitted >= 2 and tally.in_flight and (pids := set(processes(ENGINE)) - other_processes):
+            os.kill(pids.pop(), signal.SIGKILL)
             before.update(committed_bytes(tmp_path / "out"))
             marks["killed"] = now
         if before and tally.replicas_lost:
@@ -75,7 +77,7 @@ def test_an_engine_killed_mid_chunk_is_replaced_and_what_was_committed_stays_byt
     assert before.items() <= committed_bytes(tmp_path / "out").items()
     assert "replacing it" in caplog.text
     assert actors("TeacherActor") == []
-    assert set(processes(ENGINE)) == others
-    noticed, answered = (marks[at] - marks["killed"] for at in ("noticed", "answered"))
+    assert set(processes(ENGINE)) == other_processes
+    noticed, answered = (marks[event] - marks["killed"] for event in ("noticed", "answered"))
     with capsys.disabled():
         sys.stdout.write(f"\nengine killed: noticed after {noticed:.1f} s, answering again after {answered:.1f} s\n")

@@ -1,4 +1,4 @@
-"""A whole run, killed by the kernel before every write and at random moments, goes on to the same dataset."""
+"""A whole run, killed before every write and at random moments, resumes to the same dataset."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, read_manifest
 from synth_ray.errors import ObjectNotFound
 from synth_ray.storage import Storage, open_storage
-from tests.nursery import KILLED, Nursery
+from tests.fork_server import KILLED, ForkServer
 
 CHUNK, CHUNKS = 8, 2
 SCRIPT = {"repeat_share": 0.2, "empty_share": 0.05, "fail_share": 0.05, "words": 8}
 
 
 @pytest.fixture(scope="module")
-def nursery(aws_credentials: None) -> Iterator[Nursery]:
-    nursery = Nursery()
-    yield nursery
-    nursery.close()
+def fork_server(aws_credentials: None) -> Iterator[ForkServer]:
+    fork_server = ForkServer()
+    yield fork_server
+    fork_server.close()
 
 
-class Place:
-    """One output, the job that fills it, and the notes of what was asked, which the places of a folder share."""
+class RunOutput:
+    """One output and its job. The outputs of a folder share a log of the requests that were asked."""
 
     def __init__(self, folder: Path, name: str, **output: Any) -> None:
         self.asked_log = folder / "asked.log"
@@ -48,14 +48,14 @@ class Place:
             "cluster": {"engine": "local"},
             "limits": {"journal_flush_s": 0.05},
         }
-        where = {k: v for k, v in output.items() if k == "endpoint_url"}
-        self.store: Storage = open_storage(output["path"], **where)
+        options = {k: v for k, v in output.items() if k == "endpoint_url"}
+        self.store: Storage = open_storage(output["path"], **options)
 
-    def asked(self) -> list[int]:
-        """The chunk of every request that was made so far."""
+    def asked_chunks(self) -> list[int]:
+        """The chunk of every request asked so far, by any run in this folder."""
         return [int(line.split()[0]) for line in self.asked_log.read_text().splitlines()]
 
-    def seen(self) -> Manifest | None:
+    def manifest(self) -> Manifest | None:
         try:
             manifest = read_manifest(self.store)
         except ObjectNotFound:
@@ -65,57 +65,63 @@ class Place:
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Place]:
+def new_output(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], RunOutput]:
     if request.param == "local":
-        return lambda name: Place(tmp_path, name)
+        return lambda name: RunOutput(tmp_path, name)
     bucket, server = request.getfixturevalue("bucket"), request.getfixturevalue("moto_server")
-    return lambda name: Place(tmp_path, name, path=f"s3://{bucket}/{name}", endpoint_url=server)
+    return lambda name: RunOutput(tmp_path, name, path=f"s3://{bucket}/{name}", endpoint_url=server)
 
 
-def live(nursery: Nursery, one: Place, wanted: str, **how: Any) -> int:
-    """One life of the run. Whatever ended it: a reader sees nothing or the whole, and no committed chunk was asked again."""
-    committed, before = list(Ledger(one.store).commits()), len(one.asked())
-    told = nursery.run(one.job, **how)
-    code = int(told["code"])
-    assert code in (0, KILLED), told["error"]
-    assert not set(one.asked()[before:]) & set(committed)
-    seen = one.seen()
-    assert seen is None or (seen.complete and seen.dataset_digest == wanted)
+def run_once(fork_server: ForkServer, output: RunOutput, wanted: str, **run_options: Any) -> int:
+    """Run until the end or a kill. Then readers see nothing or the complete dataset, and no committed chunk was asked again."""
+    committed, before = list(Ledger(output.store).commits()), len(output.asked_chunks())
+    outcome = fork_server.run(output.job, **run_options)
+    code = int(outcome["code"])
+    assert code in (0, KILLED), outcome["error"]
+    assert not set(output.asked_chunks()[before:]) & set(committed)
+    manifest = output.manifest()
+    assert manifest is None or (manifest.complete and manifest.dataset_digest == wanted)
     return code
 
 
-def ends_well(nursery: Nursery, one: Place, wanted: str) -> None:
-    assert live(nursery, one, wanted) == 0
-    seen = one.seen()
-    assert seen is not None
-    assert seen.rows.requested == 2 * CHUNK * CHUNKS
-    assert [len(list(one.store.list(f"_synth/{part}/"))) for part in ("asks", "commits")] == [0, CHUNKS]
+def finish(fork_server: ForkServer, output: RunOutput, wanted: str) -> None:
+    assert run_once(fork_server, output, wanted) == 0
+    manifest = output.manifest()
+    assert manifest is not None
+    assert manifest.rows.requested == 2 * CHUNK * CHUNKS
+    assert [len(list(output.store.list(f"_synth/{part}/"))) for part in ("asks", "commits")] == [0, CHUNKS]
 
 
-def whole(nursery: Nursery, one: Place, *, counts: str) -> tuple[str, int]:
-    """The digest every other life must end with, and how much a run that nobody kills does."""
-    told = nursery.run(one.job, counts=counts)
-    assert told["code"] == 0, told["error"]
-    did, seen = int(told["did"]), one.seen()
-    assert seen is not None
-    return seen.dataset_digest, did
+def run_undisturbed(fork_server: ForkServer, output: RunOutput, *, counts: str) -> tuple[str, int]:
+    """A run without kills: its dataset digest, which every other run must reach, and its number of counted events."""
+    outcome = fork_server.run(output.job, counts=counts)
+    assert outcome["code"] == 0, outcome["error"]
+    did, manifest = int(outcome["did"]), output.manifest()
+    assert manifest is not None
+    return manifest.dataset_digest, did
 
 
-def test_a_run_killed_before_any_write_goes_on_to_the_same_dataset(nursery: Nursery, place: Callable[[str], Place]) -> None:
-    wanted, did = whole(nursery, place("whole"), counts="writes")
+def test_a_run_killed_before_any_write_resumes_to_the_same_dataset(
+    fork_server: ForkServer, new_output: Callable[[str], RunOutput]
+) -> None:
+    wanted, did = run_undisturbed(fork_server, new_output("undisturbed"), counts="writes")
     assert did > 15
-    for at in range(0, did, 3 if place("whole").store.url.startswith("s3") else 1):  # a bucket's requests are slow
-        one = place(f"{at}")
-        live(nursery, one, wanted, at=at)
-        ends_well(nursery, one, wanted)
+    for at in range(0, did, 3 if new_output("undisturbed").store.url.startswith("s3") else 1):  # requests to a bucket are slow
+        output = new_output(f"{at}")
+        run_once(fork_server, output, wanted, at=at)
+        finish(fork_server, output, wanted)
 
 
-def test_a_run_killed_at_random_moments_again_and_again_goes_on(nursery: Nursery, place: Callable[[str], Place]) -> None:
-    wanted, did = whole(nursery, place("whole"), counts="anything")
+def test_a_run_killed_repeatedly_at_random_moments_resumes(
+    fork_server: ForkServer, new_output: Callable[[str], RunOutput]
+) -> None:
+    wanted, did = run_undisturbed(fork_server, new_output("undisturbed"), counts="anything")
     draw = random.Random(5)
     killed = 0
     for name in range(3):
-        one = place(f"{name}")
-        killed += sum(live(nursery, one, wanted, counts="anything", at=draw.randrange(did)) == KILLED for _ in range(5))
-        ends_well(nursery, one, wanted)
+        output = new_output(f"{name}")
+        killed += sum(
+            run_once(fork_server, output, wanted, counts="anything", at=draw.randrange(did)) == KILLED for _ in range(5)
+        )
+        finish(fork_server, output, wanted)
     assert killed >= 8

@@ -1,4 +1,4 @@
-"""What a request can do to a run: kill its engine, never end, be too long. It costs its own row, with a reason."""
+"""Requests that kill their engine, never end or are very slow cost only their own row, which has a reason."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ def requests(n: int) -> list[Request]:
     return [Request(f"r{i}", 0, i, Seed(f"s{i}", "l", "train", {}), 1) for i in range(n)]
 
 
-@pytest.mark.parametrize(("n", "guilty"), [(1, 0), (9, 8), (1024, 0), (1024, 777), (1024, 1023)])
-def test_one_request_among_many_that_kills_engines_is_found_in_a_few_deaths(n: int, guilty: int) -> None:
-    suspects, asked, deaths, found = PoisonIsolation(), requests(n), 0, []
-    pending, alone = asked, False
-    while not found:
-        if any(r.position == guilty for r in pending):
+@pytest.mark.parametrize(("n", "poison_position"), [(1, 0), (9, 8), (1024, 0), (1024, 777), (1024, 1023)])
+def test_a_poison_request_is_isolated_within_six_engine_deaths(n: int, poison_position: int) -> None:
+    isolation, all_requests, deaths, poison = PoisonIsolation(), requests(n), 0, []
+    pending, alone = all_requests, False
+    while not poison:
+        if any(r.position == poison_position for r in pending):
             deaths += 1
-            again, found = suspects.on_death(pending, isolated=alone)
-            pending, alone = again, False
+            to_retry, poison = isolation.on_death(pending, isolated=alone)
+            pending, alone = to_retry, False
         else:
-            suspects.exonerate(r.id for r in pending)
+            isolation.exonerate(r.id for r in pending)
             pending = []
         if not pending:
-            pending, alone = suspects.next_group(), True
-    assert [r.position for r in found] == [guilty]
+            pending, alone = isolation.next_group(), True
+    assert [r.position for r in poison] == [poison_position]
     assert deaths <= 6
-    left = []
-    while group := suspects.next_group():
-        left += group
-    assert guilty not in {r.position for r in left}
+    remaining = []
+    while group := isolation.next_group():
+        remaining += group
+    assert poison_position not in {r.position for r in remaining}
 
 
-def test_a_prompt_that_kills_engines_is_set_aside_and_everyone_else_is_answered(tmp_path: Path) -> None:
+def test_a_poison_prompt_is_rejected_and_all_other_requests_are_answered(tmp_path: Path) -> None:
     base = job(tmp_path, "", **{"plan": {"requests": 120, "chunk_requests": 40, "window_chunks": 3}})
     teacher: dict[str, Any] = {"engine": "scripted", "script": {"poison": "Question 77 ", "concurrency": 8, "latency_s": 0.01}}
-    how = {"models": {"teacher": teacher}, "output": {"path": str(tmp_path / "out")}, "limits": {"engine_replacements": 3}}
-    result = synth_ray.run(base | how | {"recipe": {"name": "distill", "keep": ["answer"]}})
+    changes = {"models": {"teacher": teacher}, "output": {"path": str(tmp_path / "out")}, "limits": {"engine_replacements": 3}}
+    result = synth_ray.run(base | changes | {"recipe": {"name": "distill", "keep": ["answer"]}})
     assert not result.stopped
     assert result.manifest["rows"]["requested"] == 120
     assert result.manifest["rows"]["failed"] == {"engine_error": 1}
@@ -61,18 +61,22 @@ def test_a_prompt_that_kills_engines_is_set_aside_and_everyone_else_is_answered(
     assert "alone" in detail
 
 
-def test_an_engine_that_dies_of_everything_is_not_replaced_for_ever(tmp_path: Path) -> None:
+def test_an_engine_that_dies_of_every_request_stops_the_run(tmp_path: Path) -> None:
     teacher = {"engine": "scripted", "script": {"poison": "Question"}}
-    how = {"models": {"teacher": teacher}, "limits": {"engine_replacements": 2}, "plan": {"requests": 40, "chunk_requests": 40}}
-    result = synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how))
+    changes = {
+        "models": {"teacher": teacher},
+        "limits": {"engine_replacements": 2},
+        "plan": {"requests": 40, "chunk_requests": 40},
+    }
+    result = synth_ray.run(job(tmp_path, str(tmp_path / "out"), **changes))
     assert "engine_replacements" in result.stopped
     assert not result.manifest["complete"]
 
 
-def test_one_request_far_slower_than_the_rest_ends_by_its_deadline_and_holds_nobody_up(tmp_path: Path) -> None:
+def test_very_slow_requests_end_at_their_deadline_and_delay_no_others(tmp_path: Path) -> None:
     script = {"latency_s": 0.002, "slow_share": 0.01, "slow_factor": 100_000, "concurrency": 64}
-    how = {"models": {"teacher": {"engine": "scripted", "script": script}}, "limits": {"request_deadline_s": 1.5}}
-    manifest = synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest
+    changes = {"models": {"teacher": {"engine": "scripted", "script": script}}, "limits": {"request_deadline_s": 1.5}}
+    manifest = synth_ray.run(job(tmp_path, str(tmp_path / "out"), **changes)).manifest
     assert manifest["complete"]
     assert 0 < manifest["rows"]["failed"]["deadline"] < 40
 
@@ -92,19 +96,19 @@ def broken_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.vllm
-def test_a_model_whose_logits_are_no_numbers_ends_the_run_and_fills_no_row(
+def test_a_model_with_nan_logits_stops_the_run_without_accepted_rows(
     vllm_teacher: Any, broken_model: Path, tmp_path: Path
 ) -> None:
-    """A guide would make a valid label of NaN: the engine must die of it, and the job stop with nothing accepted."""
+    """Constrained decoding would make a valid label of NaN logits, so the engine must fail and the job accept nothing."""
     args = {"dtype": "bfloat16", "max_num_seqs": 8, "max_model_len": 512, "enforce_eager": True}
-    how: dict[str, Any] = {
+    changes: dict[str, Any] = {
         "models": {"teacher": {"engine": "vllm", "model": str(broken_model), "engine_args": args}},
         "recipe": {"name": "label", "labels": ["calm", "angry"]},
         "plan": {"requests": 20, "chunk_requests": 10},
         "limits": {"engine_replacements": 1},
     }
     base = {k: v for k, v in job(tmp_path, str(tmp_path / "out")).items() if k not in ("recipe", "dedup", "models")}
-    result = synth_ray.run(base | how)
+    result = synth_ray.run(base | changes)
     assert "engine_replacements" in result.stopped
     assert "NaN" in result.stopped
     assert not result.manifest["complete"]
@@ -112,25 +116,25 @@ def test_a_model_whose_logits_are_no_numbers_ends_the_run_and_fills_no_row(
 
 
 @pytest.mark.vllm
-def test_a_guide_that_never_ends_is_cut_by_its_tokens_or_its_deadline(vllm_teacher: Any) -> None:
+def test_an_endless_constraint_ends_at_the_token_limit_or_the_deadline(vllm_teacher: Any) -> None:
     endless = Constraint(regex="[a-z ]{480,}")
     [[cut]] = ask(vllm_teacher, prompt(1, constraint=endless, sampling={"max_tokens": 30}))
     assert (cut.finish_reason, cut.completion_tokens) == ("length", 30)
 
-    async def make(request: Request, one: Any, options: Any) -> list[Any]:
-        await one([user("Write one new customer message.")], constraint=endless, max_tokens=400)
+    async def make(request: Request, ask_teacher: Any, options: Any) -> list[Any]:
+        await ask_teacher([user("Write one new customer message.")], constraint=endless, max_tokens=400)
         return []
 
     asker = Asker(
         Recipe("endless", Section, make), options=None, teachers={"teacher": vllm_teacher}, sampling=Sampling(), deadline_s=0.2
     )
-    loops = Request("r", 0, 0, Seed("s", "l", "train", {}), 2)
-    outcome = asyncio.run(asker.run(loops))
+    request = Request("r", 0, 0, Seed("s", "l", "train", {}), 2)
+    outcome = asyncio.run(asker.run(request))
     assert [d.reason for d in outcome.drafts] == [Reason.DEADLINE] * 2
-    assert len(ask(vllm_teacher, prompt(2))) == 1  # its place in the engine is free again
+    assert len(ask(vllm_teacher, prompt(2))) == 1  # its slot in the engine is free again
 
 
-def test_a_teacher_that_answers_nothing_stops_the_run_early_and_a_whole_one_goes_on(tmp_path: Path) -> None:
+def test_a_teacher_without_answers_stops_the_run_unless_max_failed_share_allows_it(tmp_path: Path) -> None:
     empty = {"engine": "scripted", "script": {"empty_share": 1.0}}
     plan = {"requests": 1000, "chunk_requests": 40}
     short = synth_ray.run(job(tmp_path, str(tmp_path / "out"), models={"teacher": empty}, plan=plan))
@@ -139,28 +143,28 @@ def test_a_teacher_that_answers_nothing_stops_the_run_early_and_a_whole_one_goes
     assert not short.manifest["complete"]
     assert set(rows["failed"]) == {"no_answer"}
     assert 512 <= rows["requested"] < 2000
-    again = synth_ray.run(
+    completed = synth_ray.run(
         job(tmp_path, str(tmp_path / "out"), models={"teacher": empty}, plan=plan, limits={"max_failed_share": 1.0})
     )
-    assert again.manifest["complete"]
-    assert again.manifest["rows"]["failed"] == {"no_answer": 2000}
+    assert completed.manifest["complete"]
+    assert completed.manifest["rows"]["failed"] == {"no_answer": 2000}
 
 
-def test_beside_requests_a_thousand_times_slower_everyone_else_is_answered_and_their_rows_are_accounted(tmp_path: Path) -> None:
-    """The window is as long as the plan: at the end nothing but the slow ones is in flight."""
+def test_requests_a_thousand_times_slower_do_not_grow_the_buffers_and_are_answered(tmp_path: Path) -> None:
+    """The window covers the whole plan, so at the end only the slow requests are in flight."""
     script = {"latency_s": 0.006, "slow_share": 0.01, "slow_factor": 1000, "concurrency": 16, "words": 8}
-    how: dict[str, Any] = {
+    changes: dict[str, Any] = {
         "models": {"teacher": {"engine": "scripted", "script": script}},
         "plan": {"requests": 400, "chunk_requests": 20, "window_chunks": 20},
         "recipe": {"name": "distill", "keep": ["answer"]},
     }
     document = job(tmp_path, str(tmp_path / "out"))
     del document["recipe"]
-    left: list[tuple[int, int]] = []
-    result = synth_ray.run(document | how, watch=lambda tally: left.append((tally.in_flight, tally.buffered_bytes)))
+    samples: list[tuple[int, int]] = []
+    result = synth_ray.run(document | changes, watch=lambda tally: samples.append((tally.in_flight, tally.buffered_bytes)))
     assert result.manifest["complete"]
     assert result.manifest["rows"]["requested"] == 400
     assert result.manifest["rows"]["failed"] == {}
-    alone = [held for in_flight, held in left if 0 < in_flight <= 12]
-    assert len(alone) >= 4  # turns of a quarter of a second: the slow ones alone for most of their six
-    assert max(alone) <= alone[0] + 10_000  # what waits beside them does not grow but by their own rows
+    alone = [buffered for in_flight, buffered in samples if 0 < in_flight <= 12]
+    assert len(alone) >= 4  # one sample each quarter second; the slow requests are alone for most of their six seconds
+    assert max(alone) <= alone[0] + 10_000  # the buffer grows only by their own rows

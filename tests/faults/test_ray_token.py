@@ -1,4 +1,4 @@
-"""Ray with a token: a run joins a cluster that asks for one, and one without it is refused before anything is made."""
+"""Ray with token authentication: a run joins with the token, and without it is refused before it writes anything."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def with_token(folder: Path, name: str) -> dict[str, str]:
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """A Ray that asks for a token: its address, and the environment of whoever has it."""
+    """A Ray cluster with token authentication: its address, and the environment with its token."""
     environment = with_token(tmp_path, "token")
     head = subprocess.Popen(
         [sys.executable, "-c", HEAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
@@ -48,17 +48,15 @@ def guarded(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     head.wait(timeout=60)
 
 
-def test_a_run_joins_a_cluster_by_its_token_and_nobody_without_it_does(
-    tmp_path: Path, guarded: tuple[str, dict[str, str]]
-) -> None:
+def test_a_run_joins_a_cluster_with_its_token_and_is_refused_without(tmp_path: Path, guarded: tuple[str, dict[str, str]]) -> None:
     address, environment = guarded
     wanted = synth_ray.run(job(tmp_path, str(tmp_path / "local"))).manifest["dataset_digest"]
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(job(tmp_path, str(tmp_path / "out"), cluster={"engine": "ray", "cpus_per_teacher": 0.5})))
     command = [sys.executable, "-m", "synth_ray.cli.main", "run", str(path), "--address", address, "--quiet"]
-    stranger = subprocess.run(command, cwd=ROOT, env=with_token(tmp_path, "another"), capture_output=True, text=True, timeout=120)
-    assert stranger.returncode == 1
-    assert "cluster.address" in stranger.stderr
+    refused = subprocess.run(command, cwd=ROOT, env=with_token(tmp_path, "another"), capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 1
+    assert "cluster.address" in refused.stderr
     assert not (tmp_path / "out" / "manifest.json").exists()
     subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=120)
     manifest = (tmp_path / "out" / "manifest.json").read_text()

@@ -1,4 +1,4 @@
-"""Whole runs while the store misbehaves, or while somebody reads: a clean stop, the same end, and only what is whole shows."""
+"""Whole runs with store faults or a concurrent reader: a clean stop, the same dataset, and only complete versions visible."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import yaml
 import synth_ray
 from synth_ray.errors import ObjectNotFound, SynthRayError
 from synth_ray.storage import Storage, open_storage
-from tests.nursery import Nursery
-from tests.proxy import Proxy, Seen, proxy_to
+from tests.fork_server import ForkServer
+from tests.proxy import Proxy, SeenRequest, proxy_to
 from tests.route.test_route import SCRIPT, job
 
 PLAN = {"requests": 120, "chunk_requests": 20, "window_chunks": 3}
@@ -37,46 +37,46 @@ def proxy(moto_server: str) -> Iterator[Proxy]:
         yield proxy
 
 
-def published(store: Storage) -> bool:
+def is_published(store: Storage) -> bool:
     return store.exists("manifest.json")
 
 
 @pytest.mark.s3
-@pytest.mark.parametrize(("fault", "told"), [("expired", "credentials that expired"), ("full", "a full store")])
-def test_a_whole_run_stops_cleanly_at_what_does_not_pass_and_goes_on_to_the_same_dataset(
-    wanted: str, tmp_path: Path, bucket: str, moto_server: str, proxy: Proxy, fault: str, told: str
+@pytest.mark.parametrize(("fault", "message"), [("expired", "credentials that expired"), ("full", "a full store")])
+def test_a_whole_run_stops_cleanly_at_a_permanent_fault_and_resumes_to_the_same_dataset(
+    wanted: str, tmp_path: Path, bucket: str, moto_server: str, proxy: Proxy, fault: str, message: str
 ) -> None:
     document = job(tmp_path, "", plan=PLAN, output={"path": f"s3://{bucket}/out", "endpoint_url": proxy.url})
-    nursery = Nursery()  # each run in a process of its own, so that what it leaves is a dead driver's
+    fork_server = ForkServer()  # each run in its own process, so that its lease is a dead driver's
     clear = open_storage(f"s3://{bucket}/out", endpoint_url=moto_server)
-    for commits in (1, 4):  # the fault begins in the middle, and again further on
+    for commits in (1, 4):  # the fault begins after so many commits
 
-        def plan(seen: Seen, commits: int = commits) -> str | None:
+        def plan(seen: SeenRequest, commits: int = commits) -> str | None:
             done = sum(s.method == "PUT" and "/commits/" in s.path for s in proxy.seen)
             return fault if done > commits else None
 
         proxy.seen.clear()
         proxy.plan = plan
-        assert told in nursery.run(document)["error"]
-        assert not published(clear)
+        assert message in fork_server.run(document)["error"]
+        assert not is_published(clear)
     kept = {e.path: clear.read(e.path) for e in clear.list("_synth/commits/")}
     assert kept
     proxy.plan = lambda _: None
-    assert nursery.run(document)["error"] == ""
-    nursery.close()
+    assert fork_server.run(document)["error"] == ""
+    fork_server.close()
     assert json.loads(clear.read("manifest.json"))["dataset_digest"] == wanted
     assert {path: clear.read(path) for path in kept} == kept
 
 
 @pytest.mark.s3
-def test_a_whole_run_behind_stale_listings_makes_the_same_dataset(
+def test_a_whole_run_with_stale_listings_makes_the_same_dataset(
     wanted: str, tmp_path: Path, bucket: str, moto_server: str, proxy: Proxy
 ) -> None:
-    """A listing that shows nothing of what was just written, as one behind a cache does: work may repeat, no row does."""
+    """A stale listing omits recent objects, as behind a cache: work may be repeated, but no row."""
     document = job(tmp_path, "", plan=PLAN, output={"path": f"s3://{bucket}/out", "endpoint_url": proxy.url})
     stale: list[str] = []
 
-    def plan(seen: Seen) -> str | None:
+    def plan(seen: SeenRequest) -> str | None:
         if "list-type" in seen.path and len(stale) % 2 == 0:
             stale.append(seen.path)
             return "stale"
@@ -98,7 +98,7 @@ def slow_teacher() -> dict[str, Any]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a megabyte, where this process may mount one."""
+    """A file system of 1 MB; skips where this process may not mount one."""
     place = tmp_path / "disk"
     place.mkdir()
     if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], check=False).returncode:
@@ -107,7 +107,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_whole_run_on_a_full_disk_stops_cleanly_and_goes_on_when_there_is_room(
+def test_a_whole_run_on_a_full_disk_stops_cleanly_and_resumes_once_space_is_free(
     wanted: str, tmp_path: Path, small_disk: Path
 ) -> None:
     out = small_disk / "out"
@@ -121,7 +121,7 @@ def test_a_whole_run_on_a_full_disk_stops_cleanly_and_goes_on_when_there_is_room
 
 
 class Reader(threading.Thread):
-    """Reads card and manifest, and every file they name, again and again."""
+    """Reads the card, the manifest and every file they list, in a loop."""
 
     def __init__(self, out: Path) -> None:
         super().__init__(daemon=True)
@@ -137,9 +137,9 @@ class Reader(threading.Thread):
                 except (ObjectNotFound, FileNotFoundError) as error:
                     self._missing(str(error))
 
-    def _missing(self, what: str) -> None:
-        if (self._out / "manifest.json").exists() and "data/" in what:
-            self.torn.append(what)
+    def _missing(self, error: str) -> None:
+        if (self._out / "manifest.json").exists() and "data/" in error:
+            self.torn.append(error)
 
     def _by_manifest(self) -> None:
         manifest = json.loads((self._out / "manifest.json").read_text())
@@ -151,8 +151,8 @@ class Reader(threading.Thread):
 
     def _by_card(self) -> None:
         card = yaml.safe_load((self._out / "README.md").read_text().split("---\n")[1])
-        for one in card["configs"][0]["data_files"]:
-            for path in one["path"]:
+        for entry in card["configs"][0]["data_files"]:
+            for path in entry["path"]:
                 pq.ParquetFile(self._out / path).read()
 
     def end(self) -> None:
@@ -160,17 +160,19 @@ class Reader(threading.Thread):
         self.join(30)
 
 
-def test_a_reader_beside_a_run_sees_the_old_whole_dataset_or_the_new_one_and_nothing_else(wanted: str, tmp_path: Path) -> None:
+def test_a_concurrent_reader_sees_only_complete_published_versions(wanted: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     reader = Reader(out)
     reader.start()
     short = synth_ray.run(job(tmp_path, str(out), plan=PLAN, budget={"max_seconds": 0.6}, models=slow_teacher())).manifest
-    whole = synth_ray.run(job(tmp_path, str(out), plan=PLAN)).manifest
-    nearer = {"compares": ["prompt"], "threshold": 0.5, "bands": 21, "rows_per_band": 6}  # the banding that is staged
-    again = synth_ray.run(job(tmp_path, str(out), plan=PLAN, dedup=nearer)).manifest
+    complete = synth_ray.run(job(tmp_path, str(out), plan=PLAN)).manifest
+    nearer = {"compares": ["prompt"], "threshold": 0.5, "bands": 21, "rows_per_band": 6}  # the banding of the staged chunks
+    changed = synth_ray.run(job(tmp_path, str(out), plan=PLAN, dedup=nearer)).manifest
     reader.end()
     assert reader.torn == []
-    versions = {(m["dataset_digest"], m["complete"], m["rows"]["accepted"] + m["rows"]["real"]) for m in (short, whole, again)}
+    versions = {
+        (m["dataset_digest"], m["complete"], m["rows"]["accepted"] + m["rows"]["real"]) for m in (short, complete, changed)
+    }
     assert set(reader.seen) <= versions
-    assert (whole["dataset_digest"], short["complete"], whole["complete"]) == (wanted, False, True)
+    assert (complete["dataset_digest"], short["complete"], complete["complete"]) == (wanted, False, True)
     assert len(set(reader.seen)) >= 2

@@ -1,4 +1,4 @@
-"""What README and docs show is true: the commands exist, the jobs check, the example runs."""
+"""The README and docs are right: commands exist, example jobs are valid, links resolve and the example recipe runs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def blocks(page: Path, kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def test_the_readmes_job_is_a_job() -> None:
+def test_the_readmes_job_is_valid() -> None:
     [text] = blocks(ROOT / "README.md", "yaml")
     assert job_from(yaml.safe_load(text)).recipe.options == {"n": 2}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda p: p.name)
-def test_every_job_to_copy_is_a_job_with_options_its_recipe_knows(path: Path) -> None:
+def test_every_example_job_is_valid_with_its_recipes_options(path: Path) -> None:
     from synth_ray.job.load import load_job
     from synth_ray.recipes.catalogue import options_of
 
@@ -35,24 +35,24 @@ def test_every_job_to_copy_is_a_job_with_options_its_recipe_knows(path: Path) ->
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_every_command_shown_exists(page: Path) -> None:
-    made = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+def test_every_command_in_the_docs_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for block in blocks(page, ""):
         for line in block.splitlines():
             words = line.split("#")[0].split()
             if words[:1] == ["synth-ray"]:
                 parser().parse_args(words[1:])
             elif words[:1] == ["make"]:
-                assert words[1] in made or (ROOT / "bench" / f"{words[1].removeprefix('bench-')}.py").is_file()
+                assert words[1] in targets or (ROOT / "bench" / f"{words[1].removeprefix('bench-')}.py").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_relative_link_resolves(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)", page.read_text())
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
-def test_the_recipe_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_recipe_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [text] = blocks(ROOT / "docs" / "recipes.md", "python")
     (tmp_path / "my_recipes").mkdir()
     (tmp_path / "my_recipes" / "haiku.py").write_text(text)

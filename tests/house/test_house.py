@@ -1,4 +1,4 @@
-"""Rules of the house that a test can keep."""
+"""House rules that a test can check: imports, the frozen command line, docstrings and file lengths."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ COMMANDS = {
 
 
 def imported_by(code: str) -> set[str]:
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(' '.join(sys.modules))"], capture_output=True, text=True, check=True
     )
-    return {name.split(".")[0] for name in told.stdout.splitlines()[-1].split()}
+    return {name.split(".")[0] for name in completed.stdout.splitlines()[-1].split()}
 
 
 @pytest.mark.parametrize(
@@ -48,32 +48,32 @@ def imported_by(code: str) -> set[str]:
         ("import synth_ray.drive.driver, synth_ray.workers.local_pool", {"ray", "vllm", "torch"}),
     ],
 )
-def test_what_is_light_stays_light(code: str, heavy: set[str]) -> None:
+def test_light_modules_import_no_heavy_package(code: str, heavy: set[str]) -> None:
     assert not imported_by(code) & heavy
 
 
 def test_the_command_line_is_frozen() -> None:
     commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
-    told = {
+    options = {
         name: {(a.option_strings or [a.dest])[-1] for a in command._actions if a.dest != "help"}
         for name, command in commands.items()
     }
-    assert told == COMMANDS
+    assert options == COMMANDS
 
 
-@pytest.mark.parametrize("room", sorted(p.parent for p in PACKAGE.rglob("*/__init__.py")), ids=lambda p: p.name)
-def test_every_room_says_what_goes_in_and_out_its_law_and_what_it_does_not(room: Path) -> None:
-    told = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+@pytest.mark.parametrize("package", sorted(p.parent for p in PACKAGE.rglob("*/__init__.py")), ids=lambda p: p.name)
+def test_every_package_docstring_states_its_input_output_law_and_limits(package: Path) -> None:
+    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
     for word in ("In:", "Out:", "Law:", "Not:"):
-        assert word in told, f"{room.name}: no '{word}'"
+        assert word in docstring, f"{package.name}: no '{word}'"
 
 
 def test_no_file_is_long() -> None:
-    long = {str(p.relative_to(ROOT)): n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
-    assert not long
+    too_long = {str(p.relative_to(ROOT)): n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
+    assert not too_long
 
 
-def test_the_public_names_are_the_declared_ones() -> None:
+def test_the_public_names_are_declared_in_all() -> None:
     import synth_ray
 
     assert {name for name in vars(synth_ray) if name in synth_ray.__all__} == set(synth_ray.__all__)

@@ -1,4 +1,4 @@
-"""The scrub's laws: idempotent, no network, no value in a log, nothing passed on that could not be scrubbed."""
+"""The scrub's laws: idempotent, no network access, no value in a log, and no text kept that could not be scrubbed."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def scrubber(request: pytest.FixtureRequest) -> Scrubber:
 @given(pieces=st.lists(st.sampled_from([*PLANTED, *GLUE]) | st.text(max_size=6), max_size=12))
 def test_scrubbing_twice_changes_nothing(scrubber: Scrubber, pieces: list[str]) -> None:
     once = scrubber.record({"text": "".join(pieces), "all": pieces})
-    again = scrubber.record(once.value)
-    assert again.value == once.value
-    assert again.counts == {}
+    twice = scrubber.record(once.value)
+    assert twice.value == once.value
+    assert twice.counts == {}
 
 
-def test_chats_are_at_rest_and_hold_nothing_that_was_planted(scrubber: Scrubber) -> None:
+def test_scrubbed_chats_are_stable_and_contain_no_planted_value(scrubber: Scrubber) -> None:
     for sample in SAMPLES:
         once = scrubber.record(sample.text).value
         assert scrubber.record(once).value == once
@@ -81,23 +81,23 @@ def test_chats_are_at_rest_and_hold_nothing_that_was_planted(scrubber: Scrubber)
 
 
 @pytest.fixture(scope="module")
-def patient() -> Scrubber:
+def slow_scrubber() -> Scrubber:
     return open_scrubber(Scrub(record_timeout_s=60))
 
 
 @pytest.mark.parametrize("shape", WORST)
-def test_a_hundred_thousand_characters_of_the_worst_come_to_an_end(shape: str, patient: Scrubber) -> None:
-    """Within the time a record has; the figures are in bench/results/scrub.json."""
-    assert patient.records([shape * (100_000 // len(shape))])[0].reason is None
+def test_a_hundred_thousand_characters_of_each_slow_shape_are_scrubbed_in_time(shape: str, slow_scrubber: Scrubber) -> None:
+    """Within the time limit of a record; the figures are in bench/results/scrub.json."""
+    assert slow_scrubber.records([shape * (100_000 // len(shape))])[0].reason is None
 
 
-def test_nothing_is_asked_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: Any, **__: Any) -> None:
+def test_scrubbing_opens_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a socket was opened")
 
     for name in ("connect", "connect_ex", "sendto"):
-        monkeypatch.setattr(socket.socket, name, refused)
-    monkeypatch.setattr(socket, "getaddrinfo", refused)
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
     scrubber = open_scrubber(Scrub())
     assert scrubber.record("jane@mail.com, jane [at] mail.co.uk").counts == {"EMAIL_ADDRESS": 2}
 
@@ -110,13 +110,13 @@ def test_no_value_is_logged_at_any_level(caplog: pytest.LogCaptureFixture, capfd
         for sample in SAMPLES[:20]:
             scrubber.record(sample.text)
         scrubber.record("My IBAN is DE12 3456 7890 1234 5678 90 and card 4111 1111 1111 1112")
-    told = caplog.text + "".join(capfd.readouterr())
+    output = caplog.text + "".join(capfd.readouterr())
     planted = [s.text[a:b] for s in SAMPLES[:20] for a, b, _ in s.spans]
-    assert not [value for value in [*planted, "DE12 3456", "4111 1111"] if value in told]
+    assert not [value for value in [*planted, "DE12 3456", "4111 1111"] if value in output]
 
 
-class Breaking:
-    """Finds e-mail, takes too long over "slow" and errs, with the text in its message, at "bad"."""
+class FailingDetector:
+    """Finds e-mail addresses; raises TimeoutError for "slow", and for "bad" a ValueError with the text in its message."""
 
     entities = frozenset({"EMAIL_ADDRESS"})
 
@@ -143,19 +143,19 @@ def staged(*texts: str, **more: Any) -> pa.Table:
 def test_a_row_that_cannot_be_scrubbed_is_kept_without_text(as_model: bool, caplog: pytest.LogCaptureFixture) -> None:
     from synth_ray.scrub.replace.placeholders import Placeholders
 
-    finders = {"models": [Breaking()], "finders": []} if as_model else {"finders": [Breaking()]}
-    scrubber = Scrubber(FixpointScrubber(filter_findings=lambda _, found: found, make_replacer=Placeholders, **finders))  # type: ignore[arg-type]
+    finders = {"models": [FailingDetector()], "finders": []} if as_model else {"finders": [FailingDetector()]}
+    scrubber = Scrubber(FixpointScrubber(filter_findings=lambda _, findings: findings, make_replacer=Placeholders, **finders))  # type: ignore[arg-type]
     table = staged("jane@mail is fine", "this is slow kim@mail", "this is bad lee@mail", "nothing")
-    done = scrubber.table(table).to_pylist()
-    assert [row["reason"] for row in done] == [None, "scrub_failed", "scrub_failed", None]
-    assert done[0]["prompt"] == "<EMAIL_1> is fine"
-    for row, kind in ((done[1], "time ran out"), (done[2], "ValueError")):
+    rows = scrubber.table(table).to_pylist()
+    assert [row["reason"] for row in rows] == [None, "scrub_failed", "scrub_failed", None]
+    assert rows[0]["prompt"] == "<EMAIL_1> is fine"
+    for row, kind in ((rows[1], "time ran out"), (rows[2], "ValueError")):
         assert (row["messages"], row["prompt"], row["completion"], row["fields"]) == ([], "", "", "{}")
         assert row["detail"].startswith(kind) and "prompt 2" in row["detail"]
         assert row["id"] and row["flags"] == ["scrub_failed"]
-    everything = repr(done) + caplog.text
-    assert "kim" not in everything and "lee" not in everything
-    assert done[3] == table.to_pylist()[3]
+    rows_and_log = repr(rows) + caplog.text
+    assert "kim" not in rows_and_log and "lee" not in rows_and_log
+    assert rows[3] == table.to_pylist()[3]
 
 
 def test_a_staged_row_is_one_record_and_its_findings_are_counted() -> None:
@@ -170,19 +170,19 @@ def test_a_staged_row_is_one_record_and_its_findings_are_counted() -> None:
     assert compared_text(table, ["prompt"])[0].as_py() == "I am <EMAIL_1>"
 
 
-def test_seeds_are_scrubbed_and_their_ids_say_so() -> None:
+def test_scrubbed_seeds_have_new_ids() -> None:
     seeds = [
         Seed("a", "la", "train", {"prompt": "mail jane@mail.com"}),
         Seed("b", "lb", "train", {"prompt": "nothing"}),
         Seed("c", "lc", "train", {"prompt": "mail kim@mail.com"}),
         Seed("d", "ld", "train", {"prompt": "x@mail.com y@mail.com z@mail.com"}),
     ]
-    refused: list[tuple[Reason, str]] = []
+    rejected: list[tuple[Reason, str]] = []
     scrubber = open_scrubber(Scrub(max_findings=2))
-    shown = list(scrubbed_seeds(seeds, scrubber=scrubber, refuse=lambda reason, seed: refused.append((reason, seed.id))))
-    assert [s.fields["prompt"] for s in shown] == ["mail <EMAIL_1>", "nothing"]
-    assert shown[0].id not in ("a", "c") and shown[0].lineage == "la" and shown[1] is seeds[1]
-    assert refused == [(Reason.DUPLICATE_SEED, "c"), (Reason.TOO_MUCH_PII, "d")]
+    scrubbed = list(scrubbed_seeds(seeds, scrubber=scrubber, refuse=lambda reason, seed: rejected.append((reason, seed.id))))
+    assert [s.fields["prompt"] for s in scrubbed] == ["mail <EMAIL_1>", "nothing"]
+    assert scrubbed[0].id not in ("a", "c") and scrubbed[0].lineage == "la" and scrubbed[1] is seeds[1]
+    assert rejected == [(Reason.DUPLICATE_SEED, "c"), (Reason.TOO_MUCH_PII, "d")]
 
 
 def test_seeds_are_scrubbed_before_they_are_planned_when_the_job_says_so(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_seeds_are_scrubbed_before_they_are_planned_when_the_job_says_so(tmp_pat
         "".join(json.dumps({"prompt": p}) + "\n" for p in ("mail jane@mail.com", "plain", "mail kim@mail.com"))
     )
 
-    def prepared(seeds: Any) -> Any:
+    def prepare_with(seeds: Any) -> Any:
         document = {
             "name": "x",
             "seeds": str(tmp_path / "seeds.jsonl"),
@@ -203,13 +203,13 @@ def test_seeds_are_scrubbed_before_they_are_planned_when_the_job_says_so(tmp_pat
         (tmp_path / str(seeds)).mkdir()
         return prepare(Job.model_validate(document), spool=tmp_path / str(seeds))
 
-    shown, as_they_are = prepared(True), prepared("auto")
-    assert [shown.seeds[i].fields["prompt"] for i in range(len(shown.seeds))] == ["mail <EMAIL_1>", "plain"]
-    assert (shown.count.read, shown.count.planned, dict(shown.count.rejected)) == (3, 2, {"duplicate_seed": 1})
-    assert len(as_they_are.seeds) == 3 and shown.ask_digest != as_they_are.ask_digest
+    scrubbed, unscrubbed = prepare_with(True), prepare_with("auto")
+    assert [scrubbed.seeds[i].fields["prompt"] for i in range(len(scrubbed.seeds))] == ["mail <EMAIL_1>", "plain"]
+    assert (scrubbed.count.read, scrubbed.count.planned, dict(scrubbed.count.rejected)) == (3, 2, {"duplicate_seed": 1})
+    assert len(unscrubbed.seeds) == 3 and scrubbed.ask_digest != unscrubbed.ask_digest
 
 
-def test_the_order_of_records_and_texts_beside_them_change_nothing(scrubber: Scrubber) -> None:
+def test_a_record_is_scrubbed_the_same_alone_and_in_any_batch(scrubber: Scrubber) -> None:
     values = [s.text for s in SAMPLES[:12]]
     together = [r.value for r in scrubber.records(values)]
     random.Random(3).shuffle(values)

@@ -1,4 +1,4 @@
-"""What docs/threats.md claims."""
+"""The claims of docs/threats.md."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_template_reaches_no_code_and_a_seed_is_no_template() -> None:
         render("{{ prompt.__class__.__mro__[1].__subclasses__() }}", request)
 
 
-def test_a_job_file_makes_no_objects(tmp_path: Path) -> None:
+def test_a_job_file_constructs_no_python_objects(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text("name: !!python/object/apply:os.system ['touch made']\n")
     with pytest.raises(SynthRayError):
@@ -66,12 +66,12 @@ def test_nothing_in_the_package_unpickles_writes_csv_or_loads_yaml_unsafely() ->
         assert not called & {"unsafe_load", "full_load", "write_csv", "to_csv"}, file
 
 
-def test_code_that_comes_with_a_model_is_not_run_unless_asked_for() -> None:
+def test_code_shipped_with_a_model_is_not_run_by_default() -> None:
     assert Model(model="some/model").trust_remote_code is False
 
 
 @pytest.mark.s3
-def test_credentials_are_in_nothing_that_is_written_said_or_logged(
+def test_credentials_are_not_written_raised_or_logged(
     tmp_path: Path, bucket: str, moto_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="synth_ray")
@@ -83,20 +83,20 @@ def test_credentials_are_in_nothing_that_is_written_said_or_logged(
             synth_ray.run(job(tmp_path, "", output=output))
     store = open_storage(output["path"], endpoint_url=moto_server)
     written = b"".join(store.read(e.path) for e in store.list() if e.path.endswith((".json", ".md", ".html")))
-    told = f"{caught.value!r}{caplog.text}{written.decode()}"
+    text = f"{caught.value!r}{caplog.text}{written.decode()}"
     secrets = [CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], "Signature="]
-    assert [secret for secret in secrets if secret in told] == []
+    assert [secret for secret in secrets if secret in text] == []
     with pytest.raises(SynthRayError) as refused:
         job_from({"name": "x", "seeds": "s", "recipe": "distill", "models": {"teacher": "m"}, "output": "s3://u:pw@b/p"})
     assert "pw" not in str(refused.value).replace("password", "")
 
 
-def test_the_example_jobs_hold_no_secret() -> None:
+def test_the_example_jobs_contain_no_secret() -> None:
     def keys(value: Any) -> list[str]:
         if isinstance(value, dict):
             return [*value, *(k for v in value.values() for k in keys(v))]
         return [k for v in value for k in keys(v)] if isinstance(value, list) else []
 
     for path in (PACKAGE.parent / "jobs").glob("*.yaml"):
-        named = " ".join(map(str, keys(yaml.safe_load(path.read_text())))).lower()
-        assert not any(word in named for word in ("secret", "password", "access_key"))
+        names = " ".join(map(str, keys(yaml.safe_load(path.read_text())))).lower()
+        assert not any(word in names for word in ("secret", "password", "access_key"))

@@ -1,4 +1,4 @@
-"""Laws of the store and the ledger, as properties: a store is a dictionary whose conditional writes are honest."""
+"""Laws of the store and the ledger as properties: a store is a dictionary with atomic conditional writes."""
 
 from __future__ import annotations
 
@@ -27,52 +27,52 @@ PATHS = st.sampled_from(["a", "b/x", "b/y", "b-z", "é/ü", "deep/er/still"])
 DATA = st.binary(max_size=8)
 
 
-class Break(BaseException):
-    """What interrupts an upload."""
+class Interrupt(BaseException):
+    """Interrupts an upload."""
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Every operation against a plain dictionary of path to (bytes, etag)."""
+    """Every operation is compared with a plain dictionary of path to bytes, `expected`."""
 
     make: Any = None
 
     @initialize()
     def begin(self) -> None:
         self.store: Storage = type(self).make()
-        self.held: dict[str, bytes] = {}
+        self.expected: dict[str, bytes] = {}
 
     @rule(path=PATHS, data=DATA)
     def write(self, path: str, data: bytes) -> None:
         self.store.write(path, data)
-        self.held[path] = data
+        self.expected[path] = data
 
     @rule(path=PATHS, data=DATA)
     def create(self, path: str, data: bytes) -> None:
-        if path in self.held:
+        if path in self.expected:
             with pytest.raises(Conflict):
                 self.store.create(path, data)
         else:
             assert self.store.create(path, data) == self.store.etag(path)
-            self.held[path] = data
+            self.expected[path] = data
 
     @rule(path=PATHS, data=DATA, other=DATA)
     def swap_twice(self, path: str, data: bytes, other: bytes) -> None:
-        """The second swap of one version loses, unless it is the same version again."""
-        etag = self.store.etag(path) if path in self.held else "0" * 32
-        if path not in self.held:
+        """A second swap of the same etag conflicts, unless the first swap left the etag unchanged."""
+        etag = self.store.etag(path) if path in self.expected else "0" * 32
+        if path not in self.expected:
             with pytest.raises(Conflict):
                 self.store.swap(path, data, etag)
             return
-        now = self.store.swap(path, data, etag)
-        self.held[path] = data
-        if now != etag:
+        new_etag = self.store.swap(path, data, etag)
+        self.expected[path] = data
+        if new_etag != etag:
             with pytest.raises(Conflict):
                 self.store.swap(path, other, etag)
 
     @rule(path=PATHS)
     def delete(self, path: str) -> None:
         self.store.delete(path)
-        self.held.pop(path, None)
+        self.expected.pop(path, None)
 
     @rule(path=PATHS, pieces=st.lists(DATA, max_size=3), breaks=st.booleans())
     def upload(self, path: str, pieces: list[bytes], breaks: bool) -> None:
@@ -81,43 +81,43 @@ class StoreMachine(RuleBasedStateMachine):
                 for piece in pieces:
                     out.write(piece)
                 if breaks:
-                    raise Break
-        except Break:
+                    raise Interrupt
+        except Interrupt:
             return
-        self.held[path] = b"".join(pieces)
+        self.expected[path] = b"".join(pieces)
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: self.expected)
     @rule(data=st.data(), start=st.integers(0, 9), length=st.integers(0, 9))
     def read(self, data: st.DataObject, start: int, length: int) -> None:
-        path = data.draw(st.sampled_from(sorted(self.held)))
-        assert self.store.read(path) == self.held[path]
-        assert self.store.read_range(path, start, length) == self.held[path][start : start + length]
+        path = data.draw(st.sampled_from(sorted(self.expected)))
+        assert self.store.read(path) == self.expected[path]
+        assert self.store.read_range(path, start, length) == self.expected[path][start : start + length]
 
     @rule(path=PATHS)
     def read_absent(self, path: str) -> None:
-        if path not in self.held:
+        if path not in self.expected:
             with pytest.raises(ObjectNotFound):
                 self.store.read(path)
 
     @rule(prefix=st.sampled_from(["", "b", "b/", "b/x", "deep/", "nothing"]))
     def list(self, prefix: str) -> None:
-        wanted = sorted((p for p in self.held if p.startswith(prefix)), key=str.encode)
-        assert [(e.path, e.size) for e in self.store.list(prefix)] == [(p, len(self.held[p])) for p in wanted]
+        wanted = sorted((p for p in self.expected if p.startswith(prefix)), key=str.encode)
+        assert [(e.path, e.size) for e in self.store.list(prefix)] == [(p, len(self.expected[p])) for p in wanted]
 
     @invariant()
-    def nothing_else_is_there(self) -> None:
-        if hasattr(self, "held") and isinstance(self.store.url, str) and "://" not in self.store.url:
-            assert {e.path for e in self.store.list()} == set(self.held)
+    def no_other_object_exists(self) -> None:
+        if hasattr(self, "expected") and isinstance(self.store.url, str) and "://" not in self.store.url:
+            assert {e.path for e in self.store.list()} == set(self.expected)
 
 
-def test_a_folder_is_an_honest_dictionary(tmp_path: Path) -> None:
+def test_a_folder_behaves_like_a_dictionary(tmp_path: Path) -> None:
     numbers = itertools.count()
     machine = type("Local", (StoreMachine,), {"make": staticmethod(lambda: open_storage(str(tmp_path / f"{next(numbers)}")))})
     run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=25))
 
 
 @pytest.mark.s3
-def test_a_bucket_is_an_honest_dictionary(moto_server: str, bucket: str) -> None:
+def test_a_bucket_behaves_like_a_dictionary(moto_server: str, bucket: str) -> None:
     numbers = itertools.count()
 
     def make() -> Storage:
@@ -132,16 +132,16 @@ ATTEMPTS = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 3)), max_size=10
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(attempts=ATTEMPTS)
-def test_the_first_attempt_at_a_chunk_is_what_it_is_for_ever(
+def test_the_first_commit_of_a_chunk_never_changes(
     tmp_path_factory: pytest.TempPathFactory, attempts: list[tuple[int, int]]
 ) -> None:
     ledger = Ledger(open_storage(str(tmp_path_factory.mktemp("out"))))
     first: dict[int, int] = {}
     for chunk, rows in attempts:
-        told = ledger.stage(chunk, staged_chunk(chunk, rows), {})
-        assert told.rows == first.setdefault(chunk, rows)
+        commit = ledger.stage(chunk, staged_chunk(chunk, rows), {})
+        assert commit.rows == first.setdefault(chunk, rows)
         assert list(ledger.commits()) == sorted(first)
-    losers = {(chunk, rows) for chunk, rows in attempts if rows != first[chunk]}
-    assert len(ledger.sweep(now=4e9)) == len(losers)
+    lost_attempts = {(chunk, rows) for chunk, rows in attempts if rows != first[chunk]}
+    assert len(ledger.sweep(now=4e9)) == len(lost_attempts)
     for chunk, rows in first.items():
         assert ledger.read(chunk).num_rows == rows

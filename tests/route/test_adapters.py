@@ -1,4 +1,4 @@
-"""LoRA per role: one engine, and each role asks it with its own adapter."""
+"""LoRA adapters: teachers that differ only by an adapter share one engine."""
 
 from __future__ import annotations
 
@@ -21,31 +21,33 @@ ENGINE = {"dtype": "bfloat16", "max_model_len": 256, "max_num_seqs": 16, "enforc
 
 
 def adapter(folder: Path) -> str:
-    """A random adapter of the bundled teacher, large enough to change what it says."""
+    """A random adapter of the bundled teacher, large enough to change its answers."""
     shape = json.loads((TINY_TEACHER / "config.json").read_text())
     hidden, heads, width = shape["hidden_size"], shape["num_attention_heads"], shape["head_dim"]
     draw = torch.Generator().manual_seed(1)
     weights = {}
     for layer in range(shape["num_hidden_layers"]):
         for name, out in (("q_proj", heads * width), ("v_proj", shape["num_key_value_heads"] * width)):
-            at = f"base_model.model.model.layers.{layer}.self_attn.{name}"
-            weights[f"{at}.lora_A.weight"] = torch.randn(4, hidden, generator=draw) * 0.2
-            weights[f"{at}.lora_B.weight"] = torch.randn(out, 4, generator=draw) * 0.2
-    told = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]}
+            prefix = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            weights[f"{prefix}.lora_A.weight"] = torch.randn(4, hidden, generator=draw) * 0.2
+            weights[f"{prefix}.lora_B.weight"] = torch.randn(out, 4, generator=draw) * 0.2
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]}
     folder.mkdir()
     save_file(weights, folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps(told | {"bias": "none", "base_model_name_or_path": str(TINY_TEACHER)}))
+    (folder / "adapter_config.json").write_text(
+        json.dumps(config | {"bias": "none", "base_model_name_or_path": str(TINY_TEACHER)})
+    )
     return str(folder)
 
 
 def job(folder: Path, lora: str, **more: Any) -> dict[str, Any]:
     (folder / "seeds.jsonl").write_text("".join(json.dumps({"prompt": f"seed {n}"}) + "\n" for n in range(24)))
-    bare = {"model": str(TINY_TEACHER), "engine_args": ENGINE}
+    base = {"model": str(TINY_TEACHER), "engine_args": ENGINE}
     return {
         "name": "adapters",
         "seeds": str(folder / "seeds.jsonl"),
         "recipe": {"name": "distill", "template": "Write one new customer message.\nIntent: refund\nTone: brief\nNew message:"},
-        "models": {"teacher": [bare, bare | {"lora": lora}]},
+        "models": {"teacher": [base, base | {"lora": lora}]},
         "sampling": {"temperature": 0, "max_tokens": 24},
         "check": {"drop": []},
         "split": {"fractions": {"train": 1.0}, "group_at": None},
@@ -56,24 +58,24 @@ def job(folder: Path, lora: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.vllm
 @pytest.mark.ray
-def test_two_teachers_that_differ_by_an_adapter_share_an_engine_and_say_different_things(tmp_path: Path) -> None:
+def test_two_teachers_that_differ_by_an_adapter_share_an_engine_and_answer_differently(tmp_path: Path) -> None:
     lora = adapter(tmp_path / "adapter")
     manifest = synth_ray.run(job(tmp_path, lora)).manifest
     parts = f"read_parquet('{tmp_path}/out/*/**/*.parquet', union_by_name = true)"
     rows = duckdb.sql(f"select teacher, completion, count(*) from {parts} where teacher is not null group by all").fetchall()
     assert sum(n for _, _, n in rows) == 24
-    said: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = {}
     for teacher, completion, n in rows:
-        said.setdefault(teacher, {})[completion] = n
-    assert set(said) == {str(TINY_TEACHER), f"{TINY_TEACHER} + {lora}"}
-    commonest = {teacher: max(texts, key=lambda text: texts[text]) for teacher, texts in said.items()}
-    assert len(set(commonest.values())) == 2
-    assert all(said[teacher][text] >= 0.7 * sum(said[teacher].values()) for teacher, text in commonest.items())
+        counts.setdefault(teacher, {})[completion] = n
+    assert set(counts) == {str(TINY_TEACHER), f"{TINY_TEACHER} + {lora}"}
+    most_common = {teacher: max(texts, key=lambda text: texts[text]) for teacher, texts in counts.items()}
+    assert len(set(most_common.values())) == 2
+    assert all(counts[teacher][text] >= 0.7 * sum(counts[teacher].values()) for teacher, text in most_common.items())
     first, second = manifest["engines"]["teacher"], manifest["engines"]["teacher_2"]
     assert first == second
 
 
-def test_an_adapter_that_is_not_there_or_not_for_this_engine_stops_the_job(tmp_path: Path) -> None:
+def test_a_missing_adapter_or_one_for_another_engine_stops_the_job(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"models\.lora: wanted a folder with a PEFT adapter_config"):
         preflight(job_from(job(tmp_path, str(tmp_path / "nothing"))))
     with pytest.raises(BadJob, match="wanted engine 'vllm' for a LoRA adapter"):

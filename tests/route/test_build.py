@@ -1,4 +1,4 @@
-"""A dataset of real rows, without a teacher: every shape becomes one, real stays real, and the funnel adds up."""
+"""`build`: a dataset of real rows without a teacher. Every seed shape becomes a row of origin `real`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_each_shape_becomes_one_row_of_messages(tmp_path: Path, shape: dict[str,
     assert "jo.doe" not in json.dumps(list(row["messages"]))
 
 
-def test_real_rows_need_no_other_real_rows_to_be_evaluated_on_and_duplicates_go(tmp_path: Path) -> None:
+def test_real_rows_may_be_split_for_evaluation_and_duplicates_are_rejected(tmp_path: Path) -> None:
     manifest = synth_ray.run(job(tmp_path, [*SEEDS, SEEDS[0] | {"note": "again"}])).manifest
     assert manifest["rows"]["requested"] == 31
     assert manifest["rows"]["rejected"]["exact_duplicate"] == 1
@@ -78,7 +78,7 @@ def test_a_recipe_that_asks_is_refused_without_a_teacher(tmp_path: Path) -> None
 
 
 def skewed() -> list[dict[str, Any]]:
-    """60 of one label, 25 of another, 5 of a third; every tenth says again what another said."""
+    """60 rows of one label, 25 of another and 5 of a third; every tenth repeats the row nine before it."""
     labels = ["refund"] * 60 + ["delivery"] * 25 + ["praise"] * 5
     return [
         {"question": f"Message number {n - n % 10 // 9 * 9} about parcel {(n - n % 10 // 9 * 9) * 7919 % 1009}", "answer": label}
@@ -86,13 +86,17 @@ def skewed() -> list[dict[str, Any]]:
     ]
 
 
-def balanced(folder: Path, **target: Any) -> dict[str, Any]:
-    whole = {"split": {"fractions": {"train": 1.0}, "group_at": None}, "dedup": {"near": False}, "plan": {"chunk_requests": 128}}
-    return job(folder, skewed(), target=target, **whole)
+def balanced_job(folder: Path, **target: Any) -> dict[str, Any]:
+    options = {
+        "split": {"fractions": {"train": 1.0}, "group_at": None},
+        "dedup": {"near": False},
+        "plan": {"chunk_requests": 128},
+    }
+    return job(folder, skewed(), target=target, **options)
 
 
-def test_a_class_of_which_there_is_too_much_is_cut_to_the_others_size(tmp_path: Path) -> None:
-    manifest = synth_ray.run(balanced(tmp_path, balance={"by": "answer", "up_to": 20})).manifest
+def test_a_class_with_too_many_rows_is_capped(tmp_path: Path) -> None:
+    manifest = synth_ray.run(balanced_job(tmp_path, balance={"by": "answer", "up_to": 20})).manifest
     rows = duckdb.sql(
         f"select completion, count(*) from read_parquet('{tmp_path}/out/data/**/*.parquet') group by all"
     ).fetchall()
@@ -101,8 +105,8 @@ def test_a_class_of_which_there_is_too_much_is_cut_to_the_others_size(tmp_path: 
     assert manifest["rows"]["requested"] == 45
 
 
-def test_classes_that_run_out_of_seeds_are_told(tmp_path: Path) -> None:
-    result = synth_ray.run(balanced(tmp_path, accepted=60, balance={"by": "answer", "shares": "equal"}))
+def test_classes_that_run_out_of_seeds_are_reported(tmp_path: Path) -> None:
+    result = synth_ray.run(balanced_job(tmp_path, accepted=60, balance={"by": "answer", "shares": "equal"}))
     assert result.stopped.startswith("target: 45 of 60 rows accepted, 1 of 3 cells short; 1 without more seeds")
     assert {cell["cell"]: cell["accepted"] for cell in result.manifest["target"]["cells"]} == {
         "refund": 20,

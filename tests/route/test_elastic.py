@@ -1,4 +1,4 @@
-"""On Ray: replicas join and leave while a run goes on, engines spread over nodes; the dataset is the same."""
+"""On Ray: replicas join and leave during a run and engines span several nodes; the dataset is the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A node with room for one teacher and a stager; more are added by the tests."""
+    """A node with CPUs for one teacher and one stager; the tests add more nodes."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -35,47 +35,45 @@ def cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
-def test_replicas_go_from_one_to_four_and_back_to_one_and_no_row_is_lost(local: str, cluster: Any, tmp_path: Path) -> None:
-    seen: list[int] = []
+def test_replicas_scale_from_one_to_four_and_back_and_no_row_is_lost(local: str, cluster: Any, tmp_path: Path) -> None:
+    counts: list[int] = []
     added: list[Any] = []
 
     def watch(tally: Any) -> None:
-        seen.append(tally.replicas)
+        counts.append(tally.replicas)
         if not added and tally.requests_done >= 6:
             added.append(cluster.add_node(num_cpus=3, object_store_memory=100_000_000))
         if len(added) == 1 and tally.replicas == 4:
             cluster.remove_node(added[0], allow_graceful=False)
             added.append(None)
 
-    how = {
+    changes = {
         "cluster": {"engine": "ray", "teachers": 4, "stagers": 1},
         "models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.5, "concurrency": 4}}},
         "limits": {"engine_replacements": 8, "journal_flush_s": 0.2},
     }
-    result = synth_ray.run(job(tmp_path, str(tmp_path / "out"), plan=PLAN, **how), watch=watch)
+    result = synth_ray.run(job(tmp_path, str(tmp_path / "out"), plan=PLAN, **changes), watch=watch)
     assert not result.stopped
     assert result.manifest["dataset_digest"] == local
-    up = [n for n in seen if n]
-    assert (up[0], max(up), up[-1]) == (1, 4, 1)
-    told = result.manifest["throughput"]["replicas"]
-    assert len(told) >= 4
-    assert sum(one["requests"] for one in told) >= 120
+    ready = [n for n in counts if n]
+    assert (ready[0], max(ready), ready[-1]) == (1, 4, 1)
+    replicas = result.manifest["throughput"]["replicas"]
+    assert len(replicas) >= 4
+    assert sum(replica["requests"] for replica in replicas) >= 120
 
 
-def test_an_engine_that_spreads_over_nodes_holds_a_group_of_bundles_and_gives_it_back(
-    local: str, cluster: Any, tmp_path: Path
-) -> None:
+def test_an_engine_over_several_nodes_gets_a_placement_group_and_releases_it(local: str, cluster: Any, tmp_path: Path) -> None:
     import ray
 
     for _ in range(2):
         cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100_000_000)
-    how = {
+    changes = {
         "cluster": {"engine": "ray", "gpus_per_teacher": 2},
         "models": {"teacher": {"engine_args": {"tensor_parallel_size": 2, "distributed_executor_backend": "ray"}}},
     }
     document = job(tmp_path, str(tmp_path / "out"), plan=PLAN)
-    document["models"]["teacher"] |= how["models"]["teacher"]
-    document["cluster"] |= how["cluster"]
+    document["models"]["teacher"] |= changes["models"]["teacher"]
+    document["cluster"] |= changes["cluster"]
     assert synth_ray.run(document).manifest["dataset_digest"] == local
     groups = ray.util.placement_group_table().values()
     assert [(len(g["bundles"]), g["state"]) for g in groups] == [(2, "REMOVED")]

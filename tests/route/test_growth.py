@@ -1,4 +1,4 @@
-"""A finished output that goes on: a longer plan, a second try of what failed, another threshold. Nothing is asked twice."""
+"""Growing a finished output: a longer plan, a retry of failed requests, another target. Nothing is asked twice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def commits(folder: Path) -> dict[str, bytes]:
     return {entry.path: store.read(entry.path) for entry in store.list("_synth/commits/")}
 
 
-def test_a_longer_plan_is_refused_unless_it_is_to_extend_and_then_asks_only_for_the_rest(tmp_path: Path) -> None:
+def test_a_longer_plan_needs_extend_and_then_asks_only_the_new_requests(tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     synth_ray.run(job(tmp_path, out, plan=plan(100)))
     before = commits(tmp_path)
@@ -38,32 +38,32 @@ def test_a_longer_plan_is_refused_unless_it_is_to_extend_and_then_asks_only_for_
     assert synth_ray.run(job(tmp_path, out, plan=plan(180))).manifest["dataset_digest"] == longer["dataset_digest"]
 
 
-def test_what_failed_by_its_deadline_is_asked_again_in_new_chunks_and_supersedes_by_id(tmp_path: Path) -> None:
+def test_requests_past_their_deadline_are_asked_again_in_new_chunks_and_replaced_by_id(tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     slow = {**SCRIPT, "fail_share": 0.0, "latency_s": 0.002, "slow_share": 0.05, "slow_factor": 100_000}
     quick = {**slow, "latency_s": 0.0}
 
-    def with_(script: dict[str, Any], deadline_s: float) -> dict[str, Any]:
+    def job_with(script: dict[str, Any], deadline_s: float) -> dict[str, Any]:
         models = {"models": {"teacher": {"engine": "scripted", "script": script}}}
         return job(tmp_path, out, plan=plan(100), **models, limits={"request_deadline_s": deadline_s})
 
-    first = synth_ray.run(with_(slow, 1.0)).manifest
+    first = synth_ray.run(job_with(slow, 1.0)).manifest
     failed = first["rows"]["failed"]["deadline"]
     before = commits(tmp_path)
-    again = synth_ray.run(with_(quick, 600.0), retry_failed=True).manifest
+    retried = synth_ray.run(job_with(quick, 600.0), retry_failed=True).manifest
     assert failed > 0
-    assert "deadline" not in again["rows"]["failed"]
-    assert again["rows"]["requested"] == first["rows"]["requested"] == 200
+    assert "deadline" not in retried["rows"]["failed"]
+    assert retried["rows"]["requested"] == first["rows"]["requested"] == 200
     assert before.items() < commits(tmp_path).items()
-    parts = [f"{out}/{file['path']}" for file in [*again["files"], *again["rejected_files"]]]
+    parts = [f"{out}/{file['path']}" for file in [*retried["files"], *retried["rejected_files"]]]
     ids = duckdb.sql(f"select count(*), count(distinct id) from read_parquet({parts}, union_by_name = true)").fetchall()
     assert ids == [(200, 200)]
-    # The plan is the output's own now: the plain command finds the same dataset, and a second retry has nothing to ask.
-    for how in ({}, {"retry_failed": True}):
-        assert synth_ray.run(with_(quick, 600.0), **how).manifest["dataset_digest"] == again["dataset_digest"]
+    # The output keeps its grown plan: a plain run makes the same dataset, and a second retry has nothing to ask.
+    for options in ({}, {"retry_failed": True}):
+        assert synth_ray.run(job_with(quick, 600.0), **options).manifest["dataset_digest"] == retried["dataset_digest"]
 
 
-def test_another_threshold_admits_the_same_chunks_again_and_asks_nothing(tmp_path: Path) -> None:
+def test_another_target_admits_the_same_chunks_again_and_asks_nothing(tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     first = synth_ray.run(job(tmp_path, out, plan=plan(100))).manifest
     before = commits(tmp_path)

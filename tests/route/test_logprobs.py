@@ -1,4 +1,4 @@
-"""Log-probabilities beside the answers: as long as the answer says what they spell."""
+"""Log-probabilities are stored with each answer whose text is still that of its tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import synth_ray
 ADDRESS = "write to ann.lee@example-mail.com today about {{ words }}"
 
 
-def test_logprobs_are_a_column_and_go_where_scrubbing_changed_the_answer(tmp_path: Path) -> None:
+def test_logprobs_are_a_column_and_are_dropped_where_scrubbing_changed_the_answer(tmp_path: Path) -> None:
     (tmp_path / "seeds.jsonl").write_text("".join(json.dumps({"prompt": f"question number {n}"}) + "\n" for n in range(200)))
     document: dict[str, Any] = {
         "name": "likely",
@@ -33,7 +33,7 @@ def test_logprobs_are_a_column_and_go_where_scrubbing_changed_the_answer(tmp_pat
     assert {row["completion"].startswith("all is well") for row in kept} == {True}
     assert sum("EMAIL" in row["completion"] for row in rows) == rows.num_rows - len(kept)
     for row in kept:
-        assert "".join(one["token"] for one in row["logprobs"]) == row["completion"]
-        assert all(one["top"][0] == {key: one[key] for key in ("token", "id", "logprob")} for one in row["logprobs"])
+        assert "".join(token["token"] for token in row["logprobs"]) == row["completion"]
+        assert all(token["top"][0] == {key: token[key] for key in ("token", "id", "logprob")} for token in row["logprobs"])
     for part in (tmp_path / "out").rglob("*.parquet"):
         assert "ann.lee" not in str(pq.read_table(part).to_pylist())

@@ -1,4 +1,4 @@
-"""Real rows beside synthetic ones: never given up for one, never in two splits, and as many as the job says."""
+"""Mixing in real rows: none is dropped for a synthetic row, none is in two splits, and the synthetic share is bounded."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def job(folder: Path, **more: Any) -> dict[str, Any]:
 
 def test_real_rows_come_first_are_split_by_lineage_and_keep_their_origin(tmp_path: Path) -> None:
     manifest = synth_ray.run(job(tmp_path)).manifest
-    told = manifest["mix"]
-    assert (told["read"], told["rejected"]) == (62, {"duplicate_seed": 1, "missing_field": 1})
-    assert told["accepted"] == manifest["rows"]["real"] == 60
+    mix = manifest["mix"]
+    assert (mix["read"], mix["rejected"]) == (62, {"duplicate_seed": 1, "missing_field": 1})
+    assert mix["accepted"] == manifest["rows"]["real"] == 60
     assert not manifest["synthetic_only_eval"]
     parts = f"read_parquet('{tmp_path}/out/data/**/*.parquet', hive_partitioning = true)"
     rows = duckdb.sql(f"select origin, depth, split, count(*) n from {parts} group by all").fetchall()
     real = {split: n for origin, depth, split, n in rows if origin == "real" and depth == 0}
     assert sum(real.values()) == 60
     assert set(real) == {"train", "test"}
-    [(parroted,)] = duckdb.sql(f"select count(*) from {parts} where completion = 'real answer number 3'").fetchall()
-    assert parroted == 1
-    assert told["synthetic_share"] == round(manifest["rows"]["accepted"] / (manifest["rows"]["accepted"] + 60), 4)
+    [(repeats,)] = duckdb.sql(f"select count(*) from {parts} where completion = 'real answer number 3'").fetchall()
+    assert repeats == 1
+    assert mix["synthetic_share"] == round(manifest["rows"]["accepted"] / (manifest["rows"]["accepted"] + 60), 4)
 
 
 def test_the_share_of_synthetic_rows_is_kept(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_share_of_synthetic_rows_is_kept(tmp_path: Path) -> None:
         synth_ray.run(job(tmp_path, mix=half, target={"accepted": 61}, output=str(tmp_path / "more")))
 
 
-def test_synthetic_rows_are_no_real_ones(tmp_path: Path) -> None:
+def test_synthetic_sources_are_refused_as_real_rows(tmp_path: Path) -> None:
     synthetic = {"real": {"path": str(tmp_path / "real.jsonl"), "origin": "synthetic", "depth": 1}}
     with pytest.raises(BadJob, match="wanted sources of origin real"):
         synth_ray.run(job(tmp_path, mix=synthetic))

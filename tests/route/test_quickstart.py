@@ -1,4 +1,4 @@
-"""The demo, shortened: the real engine in a Ray actor, from the command line to a dataset that loads."""
+"""The quickstart with fewer requests: the real engine in a Ray actor, from the command line to a dataset that loads."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def test_the_quickstart_makes_a_dataset_that_loads(
     assert manifest["versions"]["vllm"]
     loaded = datasets.load_dataset(out, cache_dir=str(tmp_path / "cache"))
     assert {name: len(split) for name, split in loaded.items()} == manifest["splits"]
-    # A small teacher also writes what only looks a little like an address: that is nobody's.
+    # The tiny teacher also writes text that only resembles an address, which this pattern does not match.
     address = re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}")
     assert not any(address.search(row["completion"]) for split in loaded.values() for row in split)

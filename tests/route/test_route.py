@@ -1,4 +1,4 @@
-"""The whole route with the scripted teacher: on threads, on Ray, on disk and in a bucket; always the same dataset."""
+"""Whole runs with the scripted teacher: on threads, on Ray, on disk and in a bucket, always the same dataset."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def job(folder: Path, prefix: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The manifest every other way must reproduce."""
+    """The manifest of a run on threads, whose dataset digest every other run must have."""
     folder = tmp_path_factory.mktemp("local")
     return synth_ray.run(job(folder, str(folder / "out"))).manifest | {"prefix": str(folder / "out")}
 
@@ -75,6 +75,10 @@ def test_every_slot_and_every_seed_is_accounted_for(local: dict[str, Any]) -> No
         "read": 123,
         "planned": 120,
         "rejected": {"broken_json": 1, "missing_field": 1, "duplicate_seed": 1},
+        "rejected_at": {
+            reason: [f"{Path(local['prefix']).parent / 'seeds.jsonl'}:{line}"]
+            for reason, line in (("broken_json", 121), ("missing_field", 122), ("duplicate_seed", 123))
+        },
     }
     assert local["complete"]
     assert local["tokens"]["completion"] > 0
@@ -100,9 +104,9 @@ def test_a_rejected_row_is_kept_with_its_reason_and_its_kept_witness(local: dict
 
 def test_running_again_asks_nothing_and_changes_nothing(local: dict[str, Any]) -> None:
     prefix = Path(local["prefix"])
-    again = synth_ray.run(job(prefix.parent, str(prefix))).manifest
-    assert again["dataset_digest"] == local["dataset_digest"]
-    assert again["rows"] == local["rows"]
+    second = synth_ray.run(job(prefix.parent, str(prefix))).manifest
+    assert second["dataset_digest"] == local["dataset_digest"]
+    assert second["rows"] == local["rows"]
     assert list((prefix / "_synth" / "asks").rglob("*.z")) == []
 
 
@@ -116,17 +120,17 @@ def test_a_job_that_asks_something_else_is_refused_with_the_key(local: dict[str,
 def test_the_window_and_the_number_of_workers_do_not_change_the_dataset(
     local: dict[str, Any], tmp_path: Path, window: int
 ) -> None:
-    how = {"cluster": {"teachers": 3, "stagers": 2}, "plan": {"window_chunks": window}}
-    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+    changes = {"cluster": {"teachers": 3, "stagers": 2}, "plan": {"window_chunks": window}}
+    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **changes)).manifest["dataset_digest"] == local["dataset_digest"]
 
 
 @pytest.mark.ray
 @pytest.mark.parametrize("stagers", [1, 2, 3])
-def test_on_ray_with_any_number_of_actors_it_is_the_same_dataset(
+def test_on_ray_with_any_number_of_actors_the_dataset_is_the_same(
     local: dict[str, Any], tmp_path: Path, private_ray: None, stagers: int
 ) -> None:
-    how = {"cluster": {"engine": "ray", "stagers": stagers, "teachers": 2, "cpus_per_teacher": 0.5}}
-    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+    changes = {"cluster": {"engine": "ray", "stagers": stagers, "teachers": 2, "cpus_per_teacher": 0.5}}
+    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **changes)).manifest["dataset_digest"] == local["dataset_digest"]
 
 
 @pytest.mark.ray
@@ -146,41 +150,41 @@ def test_the_command_line_joins_a_running_cluster_by_its_address(
 def test_a_teacher_that_dies_is_replaced_and_the_dataset_is_the_same(
     local: dict[str, Any], tmp_path: Path, private_ray: None
 ) -> None:
-    how = {
+    changes = {
         "cluster": {"engine": "ray", "teachers": 2, "cpus_per_teacher": 0.5},
         "models": {
             "teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.05, "concurrency": 20, "die_after": 250}}
         },
         "limits": {"engine_replacements": 8, "journal_flush_s": 0.2},
     }
-    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **changes)).manifest["dataset_digest"] == local["dataset_digest"]
 
 
 @pytest.mark.ray
-def test_with_the_index_in_shards_it_is_the_same_dataset(local: dict[str, Any], tmp_path: Path, private_ray: None) -> None:
-    how = {"cluster": {"engine": "ray", "index_shards": 2, "cpus_per_teacher": 0.5}}
-    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **how)).manifest["dataset_digest"] == local["dataset_digest"]
+def test_with_a_sharded_index_the_dataset_is_the_same(local: dict[str, Any], tmp_path: Path, private_ray: None) -> None:
+    changes = {"cluster": {"engine": "ray", "index_shards": 2, "cpus_per_teacher": 0.5}}
+    assert synth_ray.run(job(tmp_path, str(tmp_path / "out"), **changes)).manifest["dataset_digest"] == local["dataset_digest"]
 
 
-def test_a_row_that_repeats_an_earlier_runs_is_rejected_and_another_index_is_refused(
+def test_a_row_that_repeats_an_earlier_runs_is_rejected_and_an_incompatible_index_is_refused(
     local: dict[str, Any], tmp_path: Path
 ) -> None:
-    again = synth_ray.run(job(tmp_path, str(tmp_path / "out"), dedup={"against": [local["prefix"]]})).manifest
-    rejected = again["rows"]["rejected"]
-    assert again["rows"]["accepted"] == 0
+    second = synth_ray.run(job(tmp_path, str(tmp_path / "out"), dedup={"against": [local["prefix"]]})).manifest
+    rejected = second["rows"]["rejected"]
+    assert second["rows"]["accepted"] == 0
     assert rejected["exact_duplicate"] >= local["rows"]["accepted"]
-    assert rejected["cross_split"] > 0  # by long n-grams of the earlier run, whose rows have their splits
+    assert rejected["cross_split"] > 0  # by n-grams shared with rows of the earlier run in the other split
     other = job(tmp_path, str(tmp_path / "other"), dedup={"against": [local["prefix"]], "min_tokens": 7})
     nowhere = job(tmp_path, str(tmp_path / "third"), dedup={"against": [str(tmp_path / "nowhere")]})
-    for wrong, told in ((other, "min_tokens: 6 there, 7 here"), (nowhere, "keep_index")):
-        with pytest.raises(JobError, match=told):
+    for wrong, message in ((other, "min_tokens: 6 there, 7 here"), (nowhere, "keep_index")):
+        with pytest.raises(JobError, match=message):
             preflight(job_from(wrong))
-        with pytest.raises(JobError, match=told):
+        with pytest.raises(JobError, match=message):
             synth_ray.run(wrong)
 
 
 @pytest.mark.s3
-def test_in_a_bucket_it_is_the_same_dataset(local: dict[str, Any], tmp_path: Path, bucket: str, moto_server: str) -> None:
+def test_in_a_bucket_the_dataset_is_the_same(local: dict[str, Any], tmp_path: Path, bucket: str, moto_server: str) -> None:
     output = {"path": f"s3://{bucket}/route", "endpoint_url": moto_server}
     manifest = synth_ray.run(job(tmp_path, "", output=output)).manifest
     assert manifest["dataset_digest"] == local["dataset_digest"]
@@ -195,13 +199,13 @@ def test_a_target_stops_at_its_rows_and_the_rest_is_over_quota(tmp_path: Path) -
     assert manifest["rows"]["requested"] < 400
 
 
-def test_a_budget_stops_short_with_a_valid_partial_manifest_and_goes_on_from_there(local: dict[str, Any], tmp_path: Path) -> None:
+def test_a_budget_stops_a_run_with_a_valid_partial_manifest_and_the_run_resumes(local: dict[str, Any], tmp_path: Path) -> None:
     slow = {"models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.3, "concurrency": 40}}}}
     short = synth_ray.run(job(tmp_path, str(tmp_path / "out"), budget={"max_seconds": 2.0}, **slow))
     assert short.stopped.startswith("budget.max_seconds")
     assert not short.manifest["complete"]
-    whole = synth_ray.run(job(tmp_path, str(tmp_path / "out")))
-    assert whole.manifest["dataset_digest"] == local["dataset_digest"]
+    resumed = synth_ray.run(job(tmp_path, str(tmp_path / "out")))
+    assert resumed.manifest["dataset_digest"] == local["dataset_digest"]
 
 
 def test_an_evaluation_split_is_never_synthetic_only_unless_the_job_says_so(tmp_path: Path) -> None:
@@ -209,7 +213,7 @@ def test_an_evaluation_split_is_never_synthetic_only_unless_the_job_says_so(tmp_
         synth_ray.run(job(tmp_path, str(tmp_path / "out"), split={"allow_synthetic_only_eval": False}))
 
 
-def test_real_rows_are_in_the_evaluation_splits_and_their_prompts_are_never_shown(tmp_path: Path) -> None:
+def test_real_rows_are_in_the_evaluation_splits_and_their_prompts_are_never_seeds(tmp_path: Path) -> None:
     real = tmp_path / "real.jsonl"
     real.write_text(
         "\n".join(json.dumps({"prompt": f"Question {i} about the {i % 7}th thing?", "answer": "real"}) for i in range(9))

@@ -1,4 +1,4 @@
-"""A weighted list of teachers: each request has one, the same one for ever, and its rows say which."""
+"""A weighted list of teachers: each request is assigned to one, always the same, and its rows name it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def teacher(name: str, weight: float = 1.0, **more: Any) -> dict[str, Any]:
 def test_each_teacher_has_its_share_and_a_request_keeps_its_teacher(weights: list[int]) -> None:
     models = Models(teacher=[teacher(f"t{n}", weight) for n, weight in enumerate(weights)])  # type: ignore[arg-type]
     requests = [digest("request", n) for n in range(1000)]
-    drawn = [models.teacher_of(one) for one in requests]
-    assert drawn == [models.teacher_of(one) for one in requests]
-    for place, weight in enumerate(weights):
-        assert abs(drawn.count(place) / 1000 - weight / sum(weights)) < 0.08
+    assigned = [models.teacher_of(request) for request in requests]
+    assert assigned == [models.teacher_of(request) for request in requests]
+    for number, weight in enumerate(weights):
+        assert abs(assigned.count(number) / 1000 - weight / sum(weights)) < 0.08
 
 
 def job(folder: Path, **more: Any) -> dict[str, Any]:
@@ -55,9 +55,9 @@ def test_rows_name_the_teacher_that_answered_and_the_card_names_all(tmp_path: Pa
     synthetic = f"select * from {parts} where origin = 'synthetic'"
     rows = duckdb.sql(f"select teacher, split_part(completion, ' ', 1), revision, count(*) from ({synthetic}) group by all")
     assert duckdb.sql(f"select teacher from {parts} where origin = 'real'").fetchall() == [(None,)]
-    found = {teacher: (said, revision, n) for teacher, said, revision, n in rows.fetchall()}
-    assert {name: one[:2] for name, one in found.items()} == {"large": ("large", "r1"), "small": ("small", "")}
-    assert found["large"][2] > 2 * found["small"][2]
+    by_teacher = {teacher: (prefix, revision, n) for teacher, prefix, revision, n in rows.fetchall()}
+    assert {name: facts[:2] for name, facts in by_teacher.items()} == {"large": ("large", "r1"), "small": ("small", "")}
+    assert by_teacher["large"][2] > 2 * by_teacher["small"][2]
     assert (manifest["teacher"], manifest["teacher_license"]) == ("large (75%), small (25%)", "large: apache-2.0")
     assert set(manifest["engines"]) == {"teacher", "teacher_2"}
     assert "large (75%), small (25%)" in (tmp_path / "out" / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""Rows wanted, in a balance: planning goes on until they are there, and what it asks is a function of what was admitted."""
+"""Targets and balances: planning continues until the rows are admitted, and depends only on what was admitted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCRIPT = {"repeat_share": 0.1, "fail_share": 0.1, "empty_share": 0.1, "vocabular
 
 
 class Crash(Exception):
-    pass
+    """Simulates a crash of the driver."""
 
 
 def job(folder: Path, name: str = "out", **more: Any) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def balanced(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     return synth_ray.run(job(folder)).manifest, folder / "out"
 
 
-def test_every_cell_gets_its_rows_and_the_manifest_tells_each(balanced: tuple[dict[str, Any], Path]) -> None:
+def test_every_cell_gets_its_rows_and_the_manifest_lists_each(balanced: tuple[dict[str, Any], Path]) -> None:
     manifest, prefix = balanced
     assert manifest["complete"]
     assert labels(manifest, prefix) == dict.fromkeys(LABELS, 30)
@@ -67,13 +67,15 @@ def test_every_cell_gets_its_rows_and_the_manifest_tells_each(balanced: tuple[di
     assert rows["requested"] == rows["accepted"] + sum(rows["rejected"].values()) + sum(rows["failed"].values())
 
 
-@pytest.mark.parametrize("how", [{"plan": {"window_chunks": 1}}, {"cluster": {"teachers": 3, "in_flight": 5, "stagers": 2}}])
-def test_the_pace_of_the_run_changes_nothing(balanced: tuple[dict[str, Any], Path], tmp_path: Path, how: dict[str, Any]) -> None:
+@pytest.mark.parametrize("changes", [{"plan": {"window_chunks": 1}}, {"cluster": {"teachers": 3, "in_flight": 5, "stagers": 2}}])
+def test_the_pace_of_the_run_changes_nothing(
+    balanced: tuple[dict[str, Any], Path], tmp_path: Path, changes: dict[str, Any]
+) -> None:
     slow = {"models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.02, "slow_share": 0.3}}}}
-    assert synth_ray.run(job(tmp_path, **how, **slow)).manifest["dataset_digest"] == balanced[0]["dataset_digest"]
+    assert synth_ray.run(job(tmp_path, **changes, **slow)).manifest["dataset_digest"] == balanced[0]["dataset_digest"]
 
 
-def test_a_run_that_crashed_goes_on_with_the_same_plan(balanced: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+def test_a_crashed_run_resumes_with_the_same_plan(balanced: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     def crash(tally: Any) -> None:
         if tally.chunks_admitted >= 4:
             raise Crash
@@ -87,7 +89,7 @@ def test_a_run_that_crashed_goes_on_with_the_same_plan(balanced: tuple[dict[str,
     assert (manifest["dataset_digest"], manifest["rows"]) == (balanced[0]["dataset_digest"], balanced[0]["rows"])
 
 
-def test_a_higher_target_goes_on_and_a_lower_one_asks_nothing(tmp_path: Path) -> None:
+def test_a_higher_target_asks_more_and_a_lower_one_asks_nothing(tmp_path: Path) -> None:
     first = synth_ray.run(job(tmp_path)).manifest
     before = commits(tmp_path)
     lower = synth_ray.run(job(tmp_path, target={"accepted": 30})).manifest
@@ -102,14 +104,14 @@ def test_a_higher_target_goes_on_and_a_lower_one_asks_nothing(tmp_path: Path) ->
     assert synth_ray.run(job(tmp_path)).manifest["dataset_digest"] == first["dataset_digest"]
 
 
-def test_chunks_that_were_planned_for_a_target_are_no_fixed_plans(tmp_path: Path) -> None:
+def test_chunks_planned_for_a_target_are_refused_by_a_fixed_plan(tmp_path: Path) -> None:
     synth_ray.run(job(tmp_path))
     fixed = {name: value for name, value in job(tmp_path, plan={"requests": 200}).items() if name != "target"}
     with pytest.raises(JobError, match=r"chunk 0: wanted the requests of this plan, got those of another"):
         synth_ray.run(fixed)
 
 
-def test_fill_brings_every_cell_up_to_its_number_and_makes_only_what_it_lacks(tmp_path: Path) -> None:
+def test_fill_makes_only_the_rows_that_each_cell_lacks(tmp_path: Path) -> None:
     target = {"accepted": None, "balance": {"by": "label", "up_to": 25}}
     fill = {"name": "fill", "by": "label", "answer": "Reply to: {{ example }}", "shots": 1}
     manifest = synth_ray.run(job(tmp_path, target=target, recipe=fill, dedup={"compares": ["prompt"]})).manifest
@@ -133,7 +135,7 @@ def test_a_row_is_capped_by_its_own_answer_where_seeds_have_none(tmp_path: Path)
     assert manifest["rows"]["rejected"]["over_quota"] > 0
 
 
-def test_a_cell_that_cannot_be_filled_ends_the_run_short(tmp_path: Path) -> None:
+def test_a_cell_that_cannot_be_filled_stops_the_run_short(tmp_path: Path) -> None:
     script = {"answers": ["{% if 'loan' in prompt %}{% else %}{{ prompt }} and more {{ prompt }}{% endif %}"]}
     result = synth_ray.run(
         job(tmp_path, target={"max_requests": 200}, models={"teacher": {"engine": "scripted", "script": script}})
@@ -143,6 +145,6 @@ def test_a_cell_that_cannot_be_filled_ends_the_run_short(tmp_path: Path) -> None
     assert result.manifest["target"]["requests"] <= 200
 
 
-def test_a_lag_too_short_for_what_is_in_flight_stops_before_anything_is_asked(tmp_path: Path) -> None:
+def test_a_lag_shorter_than_the_requests_in_flight_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"target\.lag: wanted a lag of at least the 120 requests .* set target\.lag: 8"):
         synth_ray.run(job(tmp_path, cluster={"teachers": 3}))

@@ -1,4 +1,4 @@
-"""What scrub and admission decide, seen where a user sees it: in the manifest, in `data/` and in `rejected/`."""
+"""The decisions of scrub and admission as a user sees them: in the manifest, in `data/` and in `rejected/`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ PLAIN = "please tell the customer that parcel number is on its way and will arri
 MAIL = "write to jo.doe@mail.com or to ann.lee@mail.com about it"
 
 
-def answers() -> list[dict[str, str]]:
-    """Pairs of a prompt and its answer: `distill` with this script answers with the prompt itself."""
+def seed_rows() -> list[dict[str, str]]:
+    """Seeds whose scripted answer is the prompt itself."""
     near = [PLAIN, PLAIN.replace("please tell", "tell"), PLAIN.replace("week", "month")]
     rows = [*near, f"{EVAL} again", REAL.replace("leaves", "departs"), MAIL, "two words"]
     return [{"prompt": f"{row}"} for row in rows]
 
 
 def run(folder: Path, **more: Any) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
-    """The manifest, and what became of each refused completion."""
+    """Run the job; return its manifest and, by completion, reason, detail, witness and similarity of each rejected row."""
     for name, rows in {
-        "seeds": answers(),
+        "seeds": seed_rows(),
         "real": [{"prompt": REAL, "answer": REAL}],
         "eval": [{"prompt": EVAL, "answer": "yes"}],
     }.items():
@@ -45,9 +45,9 @@ def run(folder: Path, **more: Any) -> tuple[dict[str, Any], dict[str, tuple[Any,
         "cluster": {"engine": "local"},
     }
     manifest = synth_ray.run(document | more).manifest
-    refused = f"read_parquet('{folder}/out/rejected/*.parquet')"
-    told = duckdb.sql(f"select completion, reason, detail, witness, similarity from {refused}").fetchall()
-    return manifest, {row[0]: row[1:] for row in told}
+    rejected = f"read_parquet('{folder}/out/rejected/*.parquet')"
+    rejections = duckdb.sql(f"select completion, reason, detail, witness, similarity from {rejected}").fetchall()
+    return manifest, {row[0]: row[1:] for row in rejections}
 
 
 def accepted(folder: Path, query: str) -> list[tuple[Any, ...]]:
@@ -61,8 +61,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[
 
 
 def test_near_duplicates_name_the_kept_row_they_repeat(ran: Any) -> None:
-    manifest, refused, folder = ran
-    near = [(row[2], row[3]) for row in refused.values() if row[0] == "near_duplicate"]
+    manifest, rejected, folder = ran
+    near = [(row[2], row[3]) for row in rejected.values() if row[0] == "near_duplicate"]
     assert len(near) == manifest["rows"]["rejected"]["near_duplicate"] == 2
     [(kept,)] = accepted(folder, "select id from data where completion like '%customer%'")
     assert {witness for witness, _ in near} == {kept}
@@ -70,23 +70,23 @@ def test_near_duplicates_name_the_kept_row_they_repeat(ran: Any) -> None:
 
 
 def test_a_row_that_shares_a_long_ngram_with_an_evaluation_set_is_contaminated_by_name(ran: Any) -> None:
-    manifest, refused, _ = ran
-    assert refused[f"{EVAL} again"][:2] == ("contaminated", "foxes")
+    manifest, rejected, _ = ran
+    assert rejected[f"{EVAL} again"][:2] == ("contaminated", "foxes")
     assert manifest["contamination"] == {"foxes": 1}
 
 
-def test_a_train_row_near_a_real_evaluation_row_goes_and_the_real_row_stays(ran: Any) -> None:
-    manifest, refused, folder = ran
-    assert refused[REAL.replace("leaves", "departs")][0] == "cross_split"
+def test_a_train_row_near_a_real_evaluation_row_is_rejected_and_the_real_row_stays(ran: Any) -> None:
+    manifest, rejected, folder = ran
+    assert rejected[REAL.replace("leaves", "departs")][0] == "cross_split"
     assert manifest["rows"]["real"] == 1
     [(completion,)] = accepted(folder, "select completion from data where origin = 'real'")
     assert completion == REAL
 
 
-def test_a_seed_near_a_real_evaluation_row_is_reserved_with_it_and_never_shown(tmp_path: Path) -> None:
-    manifest, refused = run(tmp_path, split={"fractions": {"train": 1.0}, "real": str(tmp_path / "real.jsonl")})
+def test_a_seed_near_a_real_evaluation_row_is_reserved_and_never_prompted(tmp_path: Path) -> None:
+    manifest, rejected = run(tmp_path, split={"fractions": {"train": 1.0}, "real": str(tmp_path / "real.jsonl")})
     assert manifest["seeds"]["rejected"] == {"reserved_for_eval": 1}
-    assert REAL.replace("leaves", "departs") not in refused
+    assert REAL.replace("leaves", "departs") not in rejected
 
 
 def test_personal_data_is_replaced_in_prompt_and_completion_alike_and_counted(ran: Any) -> None:
@@ -94,53 +94,53 @@ def test_personal_data_is_replaced_in_prompt_and_completion_alike_and_counted(ra
     [(prompt, completion)] = accepted(folder, "select prompt, completion from data where completion like '%EMAIL%'")
     assert prompt == completion == "write to <EMAIL_1> or to <EMAIL_2> about it"
     assert manifest["pii"]["EMAIL_ADDRESS"] > 0
-    told = "".join(p.read_text(errors="replace") for p in folder.glob("out/**/*") if p.suffix in (".md", ".json", ".html"))
-    assert "doe" not in told
+    text = "".join(p.read_text(errors="replace") for p in folder.glob("out/**/*") if p.suffix in (".md", ".json", ".html"))
+    assert "doe" not in text
 
 
-def test_too_much_of_it_rejects_the_row(tmp_path: Path) -> None:
-    manifest, refused = run(tmp_path, scrub={"max_findings": 1})
+def test_too_much_personal_data_rejects_the_row(tmp_path: Path) -> None:
+    manifest, rejected = run(tmp_path, scrub={"max_findings": 1})
     assert manifest["rows"]["rejected"]["too_much_pii"] == 1
-    assert not any("doe" in completion for completion in refused)
+    assert not any("doe" in completion for completion in rejected)
 
 
 def test_a_row_that_cannot_be_scrubbed_in_time_is_kept_without_its_text(tmp_path: Path) -> None:
-    manifest, refused = run(tmp_path, scrub={"record_timeout_s": 1e-9}, split={"fractions": {"train": 1.0}})
-    assert manifest["rows"]["rejected"] == {"scrub_failed": len(answers())}
-    assert set(refused) == {""}
+    manifest, rejected = run(tmp_path, scrub={"record_timeout_s": 1e-9}, split={"fractions": {"train": 1.0}})
+    assert manifest["rows"]["rejected"] == {"scrub_failed": len(seed_rows())}
+    assert set(rejected) == {""}
 
 
-def test_a_variation_that_is_a_seed_is_a_duplicate_of_it(tmp_path: Path) -> None:
-    parrot = {"recipe": {"name": "vary", "instruct": "{{ prompt }}", "shots": 0}, "decontaminate": {}}
-    manifest, refused = run(tmp_path, **parrot, dedup={"compares": ["prompt"], "threshold": 0.9})
+def test_a_variation_equal_to_a_seed_is_a_duplicate(tmp_path: Path) -> None:
+    echo = {"recipe": {"name": "vary", "instruct": "{{ prompt }}", "shots": 0}, "decontaminate": {}}
+    manifest, rejected = run(tmp_path, **echo, dedup={"compares": ["prompt"], "threshold": 0.9})
     assert manifest["rows"]["accepted"] == 0
-    assert {row[0] for row in refused.values()} >= {"exact_duplicate"}
-    kept, _ = run(tmp_path, **parrot, dedup={"compares": ["prompt"], "threshold": 0.9, "seeds": False})
-    assert kept["rows"]["accepted"] > 0
+    assert {row[0] for row in rejected.values()} >= {"exact_duplicate"}
+    without_seeds, _ = run(tmp_path, **echo, dedup={"compares": ["prompt"], "threshold": 0.9, "seeds": False})
+    assert without_seeds["rows"]["accepted"] > 0
 
 
-def test_labels_are_held_against_those_of_people_and_weak_ones_are_called_advice(tmp_path: Path) -> None:
+def test_labels_are_compared_with_gold_labels_and_low_agreement_is_advisory(tmp_path: Path) -> None:
     seeds = [{"prompt": f"message number {n} of a customer", "kind": "refund" if n % 2 else "delivery"} for n in range(80)]
     (tmp_path / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in seeds))
     document = {
         "name": "labels",
         "seeds": str(tmp_path / "labelled.jsonl"),
         "recipe": {"name": "label", "labels": ["refund", "delivery"], "gold": "kind"},
-        "models": {"teacher": {"engine": "scripted", "license": "mit", "terms": "For tests alone."}},  # which guesses
+        "models": {"teacher": {"engine": "scripted", "license": "mit", "terms": "For tests alone."}},  # answers at random
         "dedup": {"near": False},
         "split": {"fractions": {"train": 1.0}, "group_at": None},
         "output": str(tmp_path / "labels"),
         "cluster": {"engine": "local"},
     }
-    told = synth_ray.run(document).manifest["gold"]
+    gold = synth_ray.run(document).manifest["gold"]
     rows = duckdb.sql(
         f"select avg(matches_gold::int), count(*) from read_parquet('{tmp_path}/labels/data/**/*.parquet')"
     ).fetchall()
-    assert (told["observed"], told["rows"]) == (round(rows[0][0], 4), rows[0][1]) == (pytest.approx(rows[0][0]), 80)
-    assert told["advisory"]
-    assert told["low"] < told["kappa"] < told["high"]
+    assert (gold["observed"], gold["rows"]) == (round(rows[0][0], 4), rows[0][1]) == (pytest.approx(rows[0][0]), 80)
+    assert gold["advisory"]
+    assert gold["low"] < gold["kappa"] < gold["high"]
     card = (tmp_path / "labels" / "README.md").read_text()
-    assert "80 accepted rows have one" in card
+    assert "80 accepted rows have a human label" in card
     assert "| teacher's licence | mit |" in card
     assert "| teacher's terms | For tests alone. |" in card
     assert "**Advice only:**" in card

@@ -1,4 +1,4 @@
-"""What travels between driver and teacher arrives as it was."""
+"""Requests sent between driver and teacher are unchanged by serialization."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ _REQUESTS = st.builds(
 
 
 @given(st.lists(_REQUESTS, max_size=4))
-def test_requests_arrive_as_they_were(requests: list[Request]) -> None:
+def test_requests_survive_serialization(requests: list[Request]) -> None:
     assert requests_from_tuples(pickle.loads(pickle.dumps(requests_to_tuples(requests)))) == requests

@@ -49,41 +49,41 @@ def test_a_train_row_near_a_real_evaluation_row_is_rejected_and_never_the_evalua
 
 
 @pytest.mark.parametrize(("first", "second"), [("train", "test"), ("test", "train")])
-@pytest.mark.parametrize("together", [True, False])
-def test_a_long_ngram_on_both_sides_bars_the_later_row(first: str, second: str, together: bool) -> None:
+@pytest.mark.parametrize("in_one_batch", [True, False])
+def test_an_ngram_in_train_and_evaluation_rejects_the_later_row(first: str, second: str, in_one_batch: bool) -> None:
     shared = sentence(3, 13)
     rows = [(first, f"{sentence(4)} {shared}"), (second, f"{shared} {sentence(5)}"), (first, f"{shared} {sentence(6)}")]
     admission = Admission(dedup=SECTION, real=NOTHING)
-    tables = [staged(rows)] if together else [staged([row]) for row in rows]
+    tables = [staged(rows)] if in_one_batch else [staged([row]) for row in rows]
     assert [r for t in tables for r in reasons(admission, t)] == [None, "cross_split", None]
 
 
-def test_a_long_ngram_of_an_earlier_runs_evaluation_row_bars_too() -> None:
-    shared, earlier, later = sentence(3, 13), SplitLeakGuard(), SplitLeakGuard()
-    first = Admission(dedup=SECTION, real=NOTHING, kept=KeptRows(Index(SECTION), earlier))
+def test_an_ngram_of_an_earlier_runs_evaluation_row_rejects_a_train_row() -> None:
+    shared, earlier_guard, later_guard = sentence(3, 13), SplitLeakGuard(), SplitLeakGuard()
+    first = Admission(dedup=SECTION, real=NOTHING, kept=KeptRows(Index(SECTION), earlier_guard))
     assert reasons(first, staged([("test", f"{sentence(4)} {shared}")])) == [None]
-    later.load(earlier.state())
-    second = Admission(dedup=SECTION, real=NOTHING, kept=KeptRows(Index(SECTION), later))
+    later_guard.load(earlier_guard.state())
+    second = Admission(dedup=SECTION, real=NOTHING, kept=KeptRows(Index(SECTION), later_guard))
     assert reasons(second, staged([("train", f"{shared} {sentence(5)}"), ("test", f"{shared} {sentence(6)}")])) == [
         "cross_split",
         None,
     ]
 
 
-def test_nothing_kept_crosses_splits_however_chunks_are_cut() -> None:
+def test_no_kept_ngram_crosses_splits_for_any_chunk_size() -> None:
     draw = random.Random(7)
     parts = [sentence(100 + i, 14) for i in range(30)]
     rows = [(draw.choice(SPLITS), " ".join([*draw.sample(parts, 2), sentence(1000 + i, 20)])) for i in range(200)]
     table = staged(rows)
-    whole = reasons(Admission(dedup=SECTION, real=NOTHING), table)
-    cut = Admission(dedup=SECTION, real=NOTHING)
-    assert [r for at in range(0, 200, 17) for r in reasons(cut, table.slice(at, 17))] == whole
-    kept = [(split == "train", text) for (split, text), reason in zip(rows, whole, strict=True) if reason is None]
+    unsliced = reasons(Admission(dedup=SECTION, real=NOTHING), table)
+    sliced = Admission(dedup=SECTION, real=NOTHING)
+    assert [r for at in range(0, 200, 17) for r in reasons(sliced, table.slice(at, 17))] == unsliced
+    kept = [(split == "train", text) for (split, text), reason in zip(rows, unsliced, strict=True) if reason is None]
     for part in parts:
         assert len({train for train, text in kept if part in text}) <= 1
 
 
-def test_a_row_that_quotes_evaluation_sets_is_contaminated_by_name_and_each_set_is_told_its_rows() -> None:
+def test_a_contaminated_row_names_the_evaluation_sets_it_quotes_and_each_set_counts_its_rows() -> None:
     sets = {"gold": [8], "both": [8, 7], "none": [99]}
     evals = {name: EvalTexts(*PRINTS.words(pa.array([sentence(n) for n in of])), Decontaminate()) for name, of in sets.items()}
     admission = Admission(dedup=SECTION, real=NOTHING, evals=evals)

@@ -1,4 +1,4 @@
-"""One contract for every teacher."""
+"""The contract of every teacher: scripted, vLLM in a process and in a thread, an endpoint, a batch API."""
 
 from __future__ import annotations
 
@@ -36,15 +36,17 @@ def scripted(**script: object) -> Teacher:
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[str, str]]:
     """A real `vllm serve` of the bundled tiny teacher: its URL and the model's name."""
-    with serving(str(TINY_TEACHER)) as one:
-        yield one
+    with serving(str(TINY_TEACHER)) as url_and_model:
+        yield url_and_model
 
 
 @pytest.fixture(scope="module")
 def served_teacher(served: tuple[str, str]) -> Teacher:
-    one = EndpointTeacher(Model.model_validate({"engine": "endpoint", "model": served[1], "endpoint": {"urls": served[0]}}))
-    one.open()
-    return one
+    endpoint_teacher = EndpointTeacher(
+        Model.model_validate({"engine": "endpoint", "model": served[1], "endpoint": {"urls": served[0]}})
+    )
+    endpoint_teacher.open()
+    return endpoint_teacher
 
 
 @pytest.fixture
@@ -52,24 +54,24 @@ def batched_teacher(served: tuple[str, str], monkeypatch: pytest.MonkeyPatch) ->
     """The same server behind a provider's batches."""
     monkeypatch.setenv("TEACHER_KEY", KEY)
 
-    def really(body: dict[str, Any]) -> tuple[int, Any]:
+    def forward(body: dict[str, Any]) -> tuple[int, Any]:
         reply = httpx.post(f"{served[0]}/chat/completions", json=body, timeout=60)
         return reply.status_code, reply.json()
 
-    with batches(Provider(answer=really)) as url:
-        how = {"url": url, "key_env": "TEACHER_KEY", "flavour": "vllm", "quiet_s": 0.05, "poll_s": 0.05}
-        one = BatchApiTeacher(Model.model_validate({"engine": "batch_api", "model": served[1], "batch": how}))
-        one.open()
-        yield one
+    with batches(Provider(answer=forward)) as url:
+        batch = {"url": url, "key_env": "TEACHER_KEY", "flavour": "vllm", "quiet_s": 0.05, "poll_s": 0.05}
+        batch_teacher = BatchApiTeacher(Model.model_validate({"engine": "batch_api", "model": served[1], "batch": batch}))
+        batch_teacher.open()
+        yield batch_teacher
 
 
 @pytest.fixture(scope="module")
 def threaded_teacher() -> Iterator[Teacher]:
-    """The engine on a thread of this process, as one whose workers are Ray's is."""
-    one = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=ENGINE_ARGS), host=ThreadHost())
-    one.open()
-    yield one
-    one.close()
+    """The engine on a thread of this process, as with the Ray executor backend."""
+    vllm_teacher = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=ENGINE_ARGS), host=ThreadHost())
+    vllm_teacher.open()
+    yield vllm_teacher
+    vllm_teacher.close()
 
 
 ENGINES = ("vllm_teacher", "threaded_teacher", "served_teacher", "batched_teacher")
@@ -81,21 +83,21 @@ def teacher(request: pytest.FixtureRequest) -> Iterator[Teacher]:
     yield scripted(latency_s=0.002) if request.param == "scripted" else request.getfixturevalue(request.param)
 
 
-def prompt(number: int = 0, **how: object) -> Prompt:
-    sampling = {"temperature": 1.0, "max_tokens": 24} | how.pop("sampling", {})  # type: ignore[operator]
+def prompt(number: int = 0, **options: object) -> Prompt:
+    sampling = {"temperature": 1.0, "max_tokens": 24} | options.pop("sampling", {})  # type: ignore[operator]
     return Prompt(
         [user(f"Write one new customer message.\nIntent: delivery_late\nTone: angry\nNew message {number}:")],
         digest("k", number),
         sampling=sampling,
-        **how,
+        **options,
     )  # type: ignore[arg-type]
 
 
 def ask(teacher: Teacher, *prompts: Prompt) -> list[list[Completion]]:
-    async def every() -> list[list[Completion]]:
+    async def answer_all() -> list[list[Completion]]:
         return list(await asyncio.gather(*[teacher.answer(p) for p in prompts]))
 
-    return asyncio.run(every())
+    return asyncio.run(answer_all())
 
 
 def test_many_prompts_at_once_are_all_answered_with_counted_tokens(teacher: Teacher) -> None:
@@ -106,62 +108,62 @@ def test_many_prompts_at_once_are_all_answered_with_counted_tokens(teacher: Teac
         assert 0 <= answers[0].completion_tokens <= 24
 
 
-def test_n_completions_come_together_and_are_their_own_draws(teacher: Teacher) -> None:
+def test_n_completions_of_a_prompt_are_sampled_independently(teacher: Teacher) -> None:
     [answers] = ask(teacher, prompt(n=4, sampling={"max_tokens": 20}))
     assert len(answers) == 4
     assert len({a.text for a in answers}) > 1
 
 
-def test_a_token_limit_is_kept_and_told(teacher: Teacher) -> None:
+def test_a_token_limit_holds_and_the_finish_reason_is_length(teacher: Teacher) -> None:
     [[answer]] = ask(teacher, prompt(sampling={"max_tokens": 2}))
     assert answer.completion_tokens <= 2
     assert answer.finish_reason == "length"
 
 
-def test_choices_bound_the_answer(teacher: Teacher) -> None:
+def test_choices_constrain_the_answer(teacher: Teacher) -> None:
     choices = ("refund", "delivery")
     for [answer] in ask(teacher, *[prompt(i, constraint=Constraint(choices=choices)) for i in range(8)]):
         assert answer.text in choices
 
 
-def test_a_json_schema_bounds_the_answer(teacher: Teacher) -> None:
+def test_a_json_schema_constrains_the_answer(teacher: Teacher) -> None:
     schema = {
         "type": "object",
         "properties": {"tone": {"enum": ["calm", "angry"]}, "urgent": {"type": "boolean"}},
         "required": ["tone", "urgent"],
         "additionalProperties": False,
     }
-    asked = [prompt(i, constraint=Constraint(json_schema=schema), sampling={"max_tokens": 40}) for i in range(4)]
-    for [answer] in ask(teacher, *asked):
+    prompts = [prompt(i, constraint=Constraint(json_schema=schema), sampling={"max_tokens": 40}) for i in range(4)]
+    for [answer] in ask(teacher, *prompts):
         assert set(json.loads(answer.text)) == {"tone", "urgent"}
 
 
-def test_logprobs_are_told_token_by_token_beside_the_likeliest(teacher: Teacher) -> None:
+def test_logprobs_list_each_token_and_its_most_likely_alternatives(teacher: Teacher) -> None:
     [[answer, _]] = ask(teacher, prompt(n=2, sampling={"logprobs": 3}))
     assert answer.logprobs is not None
-    spelt = "".join(one["token"] for one in answer.logprobs)
-    assert spelt.strip().startswith(answer.text.strip()), spelt  # the end of the text is a token too
-    for one in answer.logprobs:
-        assert one["logprob"] <= 0
-        assert one["token"] in [like["token"] for like in one["top"]]
-        assert one["top"] == sorted(one["top"], key=lambda like: -like["logprob"])
+    spelled = "".join(token["token"] for token in answer.logprobs)
+    assert spelled.strip().startswith(answer.text.strip()), spelled  # the end of the text is a token too
+    for token in answer.logprobs:
+        assert token["logprob"] <= 0
+        assert token["token"] in [alternative["token"] for alternative in token["top"]]
+        assert token["top"] == sorted(token["top"], key=lambda alternative: -alternative["logprob"])
     [[plain]] = ask(teacher, prompt())
     assert plain.logprobs is None
 
 
-def test_a_cancelled_ask_frees_the_engine_and_leaves_the_others_alone(teacher: Teacher) -> None:
-    async def some() -> list[Completion]:
+def test_a_cancelled_prompt_does_not_affect_the_others(teacher: Teacher) -> None:
+    async def cancel_first() -> list[Completion]:
         slow = asyncio.create_task(teacher.answer(prompt(1, sampling={"max_tokens": 200, "temperature": 1.0})))
         other = asyncio.create_task(teacher.answer(prompt(2)))
         await asyncio.sleep(0)
         slow.cancel()
         return await other
 
-    assert len(asyncio.run(some())) == 1
+    assert len(asyncio.run(cancel_first())) == 1
 
 
 @pytest.mark.parametrize("real", REAL)
-def test_a_prompt_longer_than_the_engine_takes_fails_alone(real: str, request: pytest.FixtureRequest) -> None:
+def test_a_prompt_longer_than_the_context_fails_alone(real: str, request: pytest.FixtureRequest) -> None:
     vllm_teacher = request.getfixturevalue(real)
     long = Prompt([user("late order " * 2000)], digest("long"), sampling={"max_tokens": 8})
 
@@ -174,7 +176,7 @@ def test_a_prompt_longer_than_the_engine_takes_fails_alone(real: str, request: p
     assert isinstance(answered, list)
 
 
-def test_a_chat_template_sees_the_models_own_variables_and_they_are_part_of_what_is_asked() -> None:
+def test_chat_template_kwargs_reach_the_template_the_request_body_and_the_models_identity() -> None:
     from transformers import AutoTokenizer
 
     tokenizer, messages = AutoTokenizer.from_pretrained(TINY_TEACHER), [user("When will the lamp be in stock?")]
@@ -186,12 +188,12 @@ def test_a_chat_template_sees_the_models_own_variables_and_they_are_part_of_what
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
-def test_a_scripted_teacher_repeats_itself_by_key() -> None:
-    asked = [prompt(i) for i in range(50)]
-    assert ask(scripted(), *asked) == ask(scripted(latency_s=0.001, concurrency=3), *reversed(asked))[::-1]
+def test_a_scripted_teacher_gives_the_same_answer_to_the_same_key() -> None:
+    prompts = [prompt(i) for i in range(50)]
+    assert ask(scripted(), *prompts) == ask(scripted(latency_s=0.001, concurrency=3), *reversed(prompts))[::-1]
 
 
-def test_a_scripted_teacher_fails_empties_truncates_and_dies_as_told() -> None:
+def test_a_scripted_teacher_fails_empties_truncates_and_dies_by_its_script() -> None:
     with pytest.raises(AskFailed):
         ask(scripted(fail_share=1.0), prompt())
     assert ask(scripted(empty_share=1.0), prompt())[0][0].text == ""

@@ -1,4 +1,4 @@
-"""Every flag, the policy that turns a flag into a reason, and what checks must leave alone."""
+"""Every flag, the policy that turns a flag into a reason, and rows that must not be flagged."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LONG = "Our parcels leave the store each morning and reach most towns within two
 SCHEMA = {"type": "object", "properties": {"tone": {"enum": ["calm", "angry"]}}, "required": ["tone"]}
 
 
-def checked(section: Check, *rows: dict[str, Any], schema: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+def check_rows(section: Check, *rows: dict[str, Any], schema: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     table = pa.Table.from_pylist([staged_row(n, **row) for n, row in enumerate(rows)], schema=STAGED)
     flags = open_checker(section, recipe_schema=schema).table(table)["flags"].to_pylist()
-    asked = table["reason"].to_pylist()
-    return [{"flags": f, "reason": reason or first_dropped(f, section.drop)} for f, reason in zip(flags, asked, strict=True)]
+    reasons = table["reason"].to_pylist()
+    return [{"flags": f, "reason": reason or first_dropped(f, section.drop)} for f, reason in zip(flags, reasons, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def checked(section: Check, *rows: dict[str, Any], schema: dict[str, Any] | None
     ],
 )
 def test_each_flag_is_raised_alone_and_becomes_the_reason(flag: str, section: dict[str, Any], row: dict[str, Any]) -> None:
-    [bad, good] = checked(Check(**section), row, GOOD | {"completion": _good_completion(section)})
+    [bad, good] = check_rows(Check(**section), row, GOOD | {"completion": _good_completion(section)})
     assert (bad["flags"], bad["reason"]) == ([flag], flag)
     assert (good["flags"], good["reason"]) == ([], None)
 
@@ -67,23 +67,23 @@ def _good_completion(section: dict[str, Any]) -> str:
 
 def test_an_answer_must_fit_the_recipes_schema() -> None:
     rows = [{"completion": text} for text in ('{"tone":"calm"}', '{"tone":"sad"}', '{"tone":', "[" * 100_000)]
-    assert [row["reason"] for row in checked(Check(), *rows, schema=SCHEMA)] == [None, *["schema_mismatch"] * 3]
+    assert [row["reason"] for row in check_rows(Check(), *rows, schema=SCHEMA)] == [None, *["schema_mismatch"] * 3]
 
 
 def test_a_flag_that_does_not_drop_is_recorded_and_the_first_in_order_is_the_reason() -> None:
     row = {"finish_reason": "length", "completion": "I am sorry, but I cannot say. " + "ha" * 60}
-    [kept] = checked(Check(drop=[]), row)
+    [kept] = check_rows(Check(drop=[]), row)
     assert kept["reason"] is None
     assert kept["flags"] == [flag for flag in FLAGS if flag in kept["flags"]]
     assert {"truncated", "refusal"} <= set(kept["flags"])
-    assert checked(Check(drop=["refusal"]), row)[0]["reason"] == "refusal"
+    assert check_rows(Check(drop=["refusal"]), row)[0]["reason"] == "refusal"
 
 
 def test_a_row_that_was_never_answered_keeps_its_reason_and_gets_no_flag() -> None:
-    assert checked(Check(), {"reason": "deadline", "completion": ""}) == [{"flags": [], "reason": "deadline"}]
+    assert check_rows(Check(), {"reason": "deadline", "completion": ""}) == [{"flags": [], "reason": "deadline"}]
 
 
-def test_what_a_check_needs_and_does_not_find_stops_it_before_the_run() -> None:
+def test_a_check_without_its_tokenizer_labels_or_pattern_fails_on_open() -> None:
     with pytest.raises(MissingResource, match=r"check\.tokenizer.*'no-such-encoding'"):
         open_checker(Check(tokenizer="no-such-encoding"))
     with pytest.raises(JobError, match="label set"):
@@ -101,10 +101,10 @@ def test_the_teachers_own_tokenizer_counts_the_same_in_tiktoken(texts: list[str]
 
     file = TINY_TEACHER / "tokenizer.json"
     assert tiktoken_of(file) is not None
-    theirs = Tokenizer.from_file(str(file)).encode_batch(texts, add_special_tokens=False)
-    assert open_counter(str(TINY_TEACHER))(texts) == [len(e.ids) for e in theirs]
+    encodings = Tokenizer.from_file(str(file)).encode_batch(texts, add_special_tokens=False)
+    assert open_counter(str(TINY_TEACHER))(texts) == [len(e.ids) for e in encodings]
 
 
 @given(st.lists(st.sampled_from(LONG.split()), max_size=60, unique=True))
-def test_words_that_do_not_repeat_are_no_loop(words: list[str]) -> None:
+def test_text_without_repeated_words_is_not_a_repetition_loop(words: list[str]) -> None:
     assert repetition(" ".join(words)) == 0.0

@@ -1,4 +1,4 @@
-"""Planted truth: 200 supported answers pass and 200 unsupported ones, of five kinds, are caught."""
+"""Planted truth: of 200 supported answers at most 10 are flagged, and of 34 unsupported ones of each kind at most 1 is missed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from synth_ray.check.checker import open_checker
 from synth_ray.check.grounded import unsupported
 from synth_ray.job.check import Check
-from tests.unit.check.test_checker import checked
+from tests.unit.check.test_checker import check_rows
 
 PEOPLE = ["Adaeze", "Bjorn", "Carmela", "Dmitri", "Elowen", "Farouk", "Greta", "Hiroshi", "Ingrid", "Joaquin"]
 PLACES = ["Lisbon", "Tromso", "Valencia", "Kingsport", "Nagoya", "Marrakesh", "Eastbury", "Galway", "Bruges", "Cusco"]
@@ -65,9 +65,9 @@ class Case(NamedTuple):
 
 
 def cases(kind: str, wanted: int, seed: int) -> list[Case]:
-    """`wanted` cases of one kind; the quote is left out in every second one, and then the whole passage is the witness."""
-    draw, made = random.Random(f"{kind}-{seed}"), []
-    while len(made) < wanted:
+    """`wanted` cases of one kind. Every second one has no quote: then the whole passage must support the answer."""
+    draw, results = random.Random(f"{kind}-{seed}"), []
+    while len(results) < wanted:
         people, places, things = (draw.sample(words, len(FACTS)) for words in (PEOPLE, PLACES, THINGS))
         filled = [
             {"person": p, "place": q, "thing": t, "n": draw.randint(2, 48), "year": draw.randint(1801, 1999)}
@@ -75,16 +75,16 @@ def cases(kind: str, wanted: int, seed: int) -> list[Case]:
         ]
         sentences = [fact.sentence.format(**names) for fact, names in zip(FACTS, filled, strict=True)]
         at = draw.randrange(len(FACTS))
-        answer = spoiled(kind, draw.choice(FACTS[at].answers).format(**filled[at]), sentences[at], filled, at, draw)
+        answer = falsified(kind, draw.choice(FACTS[at].answers).format(**filled[at]), sentences[at], filled, at, draw)
         if answer is None:
             continue
-        quote = sentences[at] if len(made) % 2 or kind == "distractor" else ""
-        made.append(Case(" ".join(sentences), FACTS[at].question.format(**filled[at]), quote, answer))
-    return made
+        quote = sentences[at] if len(results) % 2 or kind == "distractor" else ""
+        results.append(Case(" ".join(sentences), FACTS[at].question.format(**filled[at]), quote, answer))
+    return results
 
 
-def spoiled(kind: str, answer: str, sentence: str, filled: list[dict[str, object]], at: int, draw: random.Random) -> str | None:
-    """The answer made false in one way, or None where this way is not open to it."""
+def falsified(kind: str, answer: str, sentence: str, filled: list[dict[str, object]], at: int, draw: random.Random) -> str | None:
+    """The answer falsified as `kind` says, or None where that is impossible."""
     here, other = filled[at], filled[(at + 1) % len(filled)]
     match kind:
         case "supported":
@@ -123,7 +123,7 @@ def test_unsupported_answers_are_caught(kind: str) -> None:
     assert len(missed) <= 1, [(c.quote, c.answer) for c in missed]
 
 
-def test_a_quote_that_the_passage_does_not_hold_is_no_witness() -> None:
+def test_a_quote_that_is_not_in_the_passage_supports_nothing() -> None:
     passage = "The ferry leaves at nine. It takes two hours."
     assert unsupported("At nine.", passage, quote="the FERRY leaves at nine") == ""
     assert unsupported("At ten.", passage, quote="The ferry leaves at ten.") == "quote"
@@ -135,4 +135,4 @@ def test_an_ungrounded_completion_is_not_true() -> None:
         for text in ("It leaves at nine.", "It leaves at ten, from pier 4.")
     ]
     assert open_checker(Check(verify="grounded"))
-    assert [row["reason"] for row in checked(Check(verify="grounded"), *rows)] == [None, "not_true"]
+    assert [row["reason"] for row in check_rows(Check(verify="grounded"), *rows)] == [None, "not_true"]

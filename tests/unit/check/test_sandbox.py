@@ -1,4 +1,4 @@
-"""What a program may do: compute. Everything else is contained, and a host that cannot contain it stops the job."""
+"""A program may compute and nothing else, and a host that cannot isolate programs stops the job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SANDBOX = Sandbox(Limits(seconds=3))
 
 @pytest.fixture(autouse=True, scope="module")
 def isolating() -> None:
-    """On a host that cannot isolate, what is left to see is that it says so."""
+    """Skip these tests on a host that cannot isolate programs."""
     try:
         SANDBOX.probe()
     except MissingResource as error:
@@ -59,7 +59,7 @@ CONTAINED = {
 
 
 @pytest.mark.parametrize("program", CONTAINED.values(), ids=CONTAINED)
-def test_it_is_contained(program: str) -> None:
+def test_a_hostile_program_is_contained(program: str) -> None:
     assert not SANDBOX.passes(program, "")
 
 
@@ -77,28 +77,28 @@ def test_honest_programs_pass_their_tests_and_see_nothing_of_the_host(monkeypatc
     assert not SANDBOX.passes("def add(a, b):\n    return a - b", "assert add(1, 2) == 3")
 
 
-def test_nothing_is_left_of_a_program_that_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_program_leaves_no_process_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert not Sandbox(Limits(seconds=0.5)).passes("import time\nwhile True: time.sleep(1)  # mark 7531", "")
     assert list(tmp_path.iterdir()) == []
-    told = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert str(tmp_path) not in told
+    processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in processes
 
 
 def test_a_host_without_isolation_stops_the_job() -> None:
     code = "from synth_ray.check.sandbox import Sandbox; Sandbox().probe()"
-    without = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$0" -c "$1"'
-    told = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "sh", "-c", without, sys.executable, code],
+    without_namespaces = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$0" -c "$1"'
+    result = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "sh", "-c", without_namespaces, sys.executable, code],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert "MissingResource: check.verify: wanted a host that can isolate a program" in told.stderr
-    assert "unshare" in told.stderr
+    assert "MissingResource: check.verify: wanted a host that can isolate a program" in result.stderr
+    assert "unshare" in result.stderr
 
 
-def test_the_verifier_takes_the_code_of_an_answer_and_the_tests_of_its_row() -> None:
+def test_the_code_verifier_runs_the_code_of_an_answer_with_the_tests_of_its_row() -> None:
     assert program_in("Here:\n```python\nx = 1\n```\nDone.") == "x = 1\n"
     assert program_in("x = 1") == "x = 1"
     rows = [

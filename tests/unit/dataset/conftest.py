@@ -1,4 +1,4 @@
-"""A store of each kind for the ledger and the dataset."""
+"""The `store` fixture: a folder and an S3 bucket, for the ledger and the dataset."""
 
 from __future__ import annotations
 

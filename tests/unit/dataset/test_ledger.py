@@ -16,7 +16,7 @@ FACTS = {"ask_digest": "d0", "tokens": {"prompt": 5, "completion": 7, "cached": 
 LATER = 4e9
 
 
-def test_a_staged_chunk_comes_back_as_it_was(store: Storage) -> None:
+def test_a_staged_chunk_is_read_back_unchanged(store: Storage) -> None:
     ledger, table = Ledger(store), staged_chunk(3)
     commit = ledger.stage(3, table, FACTS)
     assert commit == ledger.commit(3)
@@ -25,7 +25,7 @@ def test_a_staged_chunk_comes_back_as_it_was(store: Storage) -> None:
     assert ledger.read(3, ["id", "split"]).equals(table.select(["id", "split"]))
 
 
-def test_an_uncommitted_chunk_is_not_there(store: Storage) -> None:
+def test_an_uncommitted_chunk_cannot_be_read(store: Storage) -> None:
     ledger = Ledger(store)
     store.write(f"{CHUNKS}00000001/0123456789abcdef.parquet", b"half")
     assert len(ledger.commits()) == 0
@@ -33,7 +33,7 @@ def test_an_uncommitted_chunk_is_not_there(store: Storage) -> None:
         ledger.read(1)
 
 
-def test_the_first_attempt_counts_and_the_second_hears_of_it(store: Storage) -> None:
+def test_the_first_commit_of_a_chunk_wins_and_a_second_attempt_gets_its_record(store: Storage) -> None:
     ledger = Ledger(store)
     first = ledger.stage(0, staged_chunk(0, rows=8), FACTS)
     second = ledger.stage(0, staged_chunk(0, rows=9), FACTS)
@@ -42,21 +42,21 @@ def test_the_first_attempt_counts_and_the_second_hears_of_it(store: Storage) -> 
     assert [entry.path != first.object for entry in ledger.orphans()] == [True]
 
 
-def test_of_many_attempts_at_once_one_is_committed_and_all_agree(store: Storage) -> None:
-    told: list[Commit] = []
+def test_one_of_many_concurrent_attempts_is_committed_and_all_get_its_record(store: Storage) -> None:
+    commits: list[Commit] = []
     barrier = threading.Barrier(6)
 
     def attempt(rows: int) -> None:
         barrier.wait()
-        told.append(Ledger(store).stage(0, staged_chunk(0, rows=rows), FACTS))
+        commits.append(Ledger(store).stage(0, staged_chunk(0, rows=rows), FACTS))
 
     threads = [threading.Thread(target=attempt, args=(n + 1,)) for n in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [c == told[0] for c in told] == [True] * 6
-    assert Ledger(store).read(0).num_rows == told[0].rows
+    assert [c == commits[0] for c in commits] == [True] * 6
+    assert Ledger(store).read(0).num_rows == commits[0].rows
 
 
 def test_the_same_chunk_staged_again_leaves_no_orphan(store: Storage) -> None:
@@ -65,7 +65,7 @@ def test_the_same_chunk_staged_again_leaves_no_orphan(store: Storage) -> None:
     assert list(ledger.orphans()) == []
 
 
-def test_sweeping_takes_orphans_and_only_old_ones(store: Storage) -> None:
+def test_sweep_deletes_only_old_orphans(store: Storage) -> None:
     ledger = Ledger(store)
     kept = ledger.stage(0, staged_chunk(0), FACTS)
     ledger.stage(0, staged_chunk(0, rows=1), FACTS)
@@ -76,7 +76,7 @@ def test_sweeping_takes_orphans_and_only_old_ones(store: Storage) -> None:
     assert ledger.read(0).num_rows == 8
 
 
-def test_committed_chunks_are_runs_from_one_listing(store: Storage) -> None:
+def test_committed_chunks_are_listed_as_ranges(store: Storage) -> None:
     for chunk in (0, 1, 2, 5, 6, 99_999_999):
         store.write(f"{COMMITS}{chunk:08d}.json", b"{}")
     store.write(f"{COMMITS}notes.txt", b"")
@@ -84,7 +84,7 @@ def test_committed_chunks_are_runs_from_one_listing(store: Storage) -> None:
 
 
 @given(st.sets(st.integers(0, 60)))
-def test_ranges_are_the_set_they_were_made_from(numbers: set[int]) -> None:
+def test_ranges_equal_the_set_they_were_built_from(numbers: set[int]) -> None:
     ranges = Ranges(sorted(numbers))
     assert list(ranges) == sorted(numbers)
     assert len(ranges) == len(numbers)
@@ -93,7 +93,7 @@ def test_ranges_are_the_set_they_were_made_from(numbers: set[int]) -> None:
 
 
 @pytest.mark.parametrize("broken", [b"", b"PAR1 torn"])
-def test_a_staged_object_that_changed_is_refused_without_its_text(store: Storage, broken: bytes) -> None:
+def test_a_staged_object_that_changed_is_refused_and_the_error_quotes_nothing(store: Storage, broken: bytes) -> None:
     ledger = Ledger(store)
     commit = ledger.stage(0, staged_chunk(0), FACTS)
     store.write(commit.object, broken)
@@ -102,7 +102,7 @@ def test_a_staged_object_that_changed_is_refused_without_its_text(store: Storage
     assert "question" not in str(caught.value)
 
 
-def test_reasons_so_far_are_in_the_record(store: Storage) -> None:
+def test_a_commit_record_counts_the_reasons_of_its_rows(store: Storage) -> None:
     commit = Ledger(store).stage(0, staged_chunk(0, rows=3, reason="refusal"), FACTS)
     assert commit.reasons == {"refusal": 3}
 
@@ -110,7 +110,7 @@ def test_reasons_so_far_are_in_the_record(store: Storage) -> None:
 PINNED = {"ask_digest": "d0", "job_digest": "j0", "keys": {"sampling.temperature": 0.8, "recipe.name": "distill"}}
 
 
-def test_the_same_job_may_come_back(store: Storage) -> None:
+def test_the_same_job_may_run_again(store: Storage) -> None:
     ledger = Ledger(store)
     assert ledger.pin_job(PINNED) == PINNED
     assert ledger.pin_job({**PINNED, "job_digest": "j1"}) == PINNED
@@ -128,21 +128,21 @@ def test_another_job_is_refused_with_the_keys_that_differ(store: Storage) -> Non
         ledger.pin_job({**PINNED, "ask_digest": "d1"})
 
 
-def test_of_two_jobs_pinned_at_once_one_is_refused(store: Storage) -> None:
-    ends: list[bool] = []
+def test_only_one_of_several_jobs_pinned_at_once_is_accepted(store: Storage) -> None:
+    accepted: list[bool] = []
     barrier = threading.Barrier(4)
 
     def pin(number: int) -> None:
         barrier.wait()
         try:
             Ledger(store).pin_job({"ask_digest": f"d{number}"})
-            ends.append(True)
+            accepted.append(True)
         except (JobError, Conflict):
-            ends.append(False)
+            accepted.append(False)
 
     threads = [threading.Thread(target=pin, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(ends) == [False, False, False, True]
+    assert sorted(accepted) == [False, False, False, True]

@@ -28,14 +28,14 @@ from tests.rows import staged_row
 CLOSED = {"label": ["a", "b"]}
 
 
-def test_a_manifest_comes_back_as_it_was(store: Storage) -> None:
+def test_a_manifest_is_read_back_unchanged(store: Storage) -> None:
     manifest = make_dataset(store, Output(path="unused", partition_by=CLOSED))
     assert read_manifest(store) == manifest
     assert {f.path for f in [*manifest.files, *manifest.rejected_files]} <= {e.path for e in store.list()}
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"rows": {"requested": 33, "accepted": 24, "rejected": {"echo": 8}}}, "slots requested 33"),
         (
@@ -48,10 +48,10 @@ def test_a_manifest_comes_back_as_it_was(store: Storage) -> None:
         ({"rejected_files": []}, "rejected/"),
     ],
 )
-def test_a_manifest_that_does_not_add_up_is_not_published(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+def test_a_manifest_that_does_not_add_up_is_not_published(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     store = open_storage(str(tmp_path))
     good = make_dataset(store, Output(path="unused"))
-    with pytest.raises(SynthRayError, match=re.escape(told)):
+    with pytest.raises(SynthRayError, match=re.escape(message)):
         write_manifest(store, Manifest(**(good.to_dict() | changes)), replaces=manifest_etag(store))
     assert read_manifest(store) == good
 
@@ -62,13 +62,13 @@ def test_pending_slots_are_counted_when_a_run_stopped_short(tmp_path: Path) -> N
     Manifest(**(manifest | {"complete": False})).check()
 
 
-def test_only_the_version_a_run_began_with_is_replaced(store: Storage) -> None:
+def test_a_manifest_is_replaced_only_if_unchanged_since_the_run_began(store: Storage) -> None:
     manifest = make_dataset(store, Output(path="unused"))
-    begun = manifest_etag(store)
-    write_manifest(store, manifest, replaces=begun)
+    etag = manifest_etag(store)
+    write_manifest(store, manifest, replaces=etag)
     store.write("manifest.json", store.read("manifest.json") + b"\n")
     with pytest.raises(Conflict, match="another driver"):
-        write_manifest(store, manifest, replaces=begun)
+        write_manifest(store, manifest, replaces=etag)
     with pytest.raises(Conflict):
         write_manifest(store, manifest, replaces="")
 
@@ -84,7 +84,7 @@ def card_head(store: Storage) -> dict[str, Any]:
     return head
 
 
-def test_an_unfinished_card_names_no_file_and_never_hides_a_finished_one(store: Storage) -> None:
+def test_an_unfinished_card_lists_no_file_and_never_overwrites_a_finished_one(store: Storage) -> None:
     write_unfinished_card(store, name="x")
     assert card_head(store)["configs"] == [{"config_name": "default", "data_files": []}]
     assert b".parquet" not in store.read("README.md")
@@ -92,8 +92,8 @@ def test_an_unfinished_card_names_no_file_and_never_hides_a_finished_one(store: 
     finished = store.read("README.md")
     write_unfinished_card(store, name="x")
     assert store.read("README.md") == finished
-    named = [path for files in card_head(store)["configs"][0]["data_files"] for path in files["path"]]
-    assert named == [file.path for file in manifest.files]
+    listed = [path for files in card_head(store)["configs"][0]["data_files"] for path in files["path"]]
+    assert listed == [file.path for file in manifest.files]
 
 
 def test_the_card_warns_in_bold(store: Storage) -> None:
@@ -103,72 +103,71 @@ def test_the_card_warns_in_bold(store: Storage) -> None:
     flags |= {"pii": {"EMAIL_ADDRESS": 3}, "pii_in_place": True}
     write_card(store, manifest.model_copy(update=flags))
     card = store.read("README.md").decode()
-    for words in (
+    for text in (
         "**The evaluation splits of this dataset are synthetic only.**",
         "stopped before its end: budget.max_usd",
         "**Found and left in place:**",
     ):
-        assert words in card
+        assert text in card
     assert "**Written without conditional writes:**" in card
 
 
 def python_block(card: str) -> str:
-    found = re.search(r"```python\n(.*?)```", card, re.DOTALL)
-    assert found
-    return found[1]
+    block = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert block
+    return block[1]
 
 
-PROOF = """
+COUNT_ROWS = """
 import json
-counts = {name: one.num_rows for name, one in rows.items()} if isinstance(rows, dict) else rows.num_rows
-first = rows["train"][0] if isinstance(rows, dict) else None
-told = {"rows": counts, "arrow": in_pyarrow.count_rows(), "polars": in_polars.collect().height}
+counts = {name: split.num_rows for name, split in rows.items()} if isinstance(rows, dict) else rows.num_rows
+result = {"rows": counts, "arrow": in_pyarrow.count_rows(), "polars": in_polars.collect().height}
 if "in_duckdb" in globals():
-    told["duckdb"] = dict(in_duckdb.aggregate("split, count(*)").fetchall())
-    told["rejected"] = datasets.load_dataset(os.getcwd(), "rejected")["rejected"].num_rows
-    told["features"] = {k: str(v) for k, v in rows["train"].features.items()}
-print("told", json.dumps(told))
+    result["duckdb"] = dict(in_duckdb.aggregate("split, count(*)").fetchall())
+    result["rejected"] = datasets.load_dataset(os.getcwd(), "rejected")["rejected"].num_rows
+    result["features"] = {k: str(v) for k, v in rows["train"].features.items()}
+print("result", json.dumps(result))
 """
 
 
 def run_card(card: str, *, cwd: Path, tmp_path: Path) -> dict[str, Any]:
-    """Run the card's own lines in a new interpreter, offline, with caches of its own."""
+    """Run the card's own code in a new interpreter, offline, with its own caches; return the row counts."""
     env = os.environ | {
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(tmp_path / "hf"),
         "HF_DATASETS_CACHE": str(tmp_path / "hfc"),
     }
-    ran = subprocess.run(
-        [sys.executable, "-c", python_block(card) + PROOF],
+    completed = subprocess.run(
+        [sys.executable, "-c", python_block(card) + COUNT_ROWS],
         cwd=cwd,
         env=env,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr
-    told: dict[str, Any] = json.loads(ran.stdout.rpartition("told ")[2])
-    return told
+    assert completed.returncode == 0, completed.stderr
+    counts: dict[str, Any] = json.loads(completed.stdout.rpartition("result ")[2])
+    return counts
 
 
-def test_the_lines_of_a_local_card_load_the_dataset(tmp_path: Path) -> None:
+def test_the_code_of_a_local_card_loads_the_dataset(tmp_path: Path) -> None:
     root = tmp_path / "out"
     manifest = make_dataset(open_storage(str(root)), Output(path="unused", partition_by=CLOSED, columns={"n": "int"}))
-    told = run_card((root / "README.md").read_text(), cwd=root, tmp_path=tmp_path)
-    assert told["rows"] == told["duckdb"] == manifest.splits
-    assert told["arrow"] == told["polars"] == manifest.rows.accepted
-    assert told["rejected"] == sum(manifest.rows.rejected.values())
-    assert list(told["features"]) == list(manifest.columns)
-    assert told["features"]["messages"] == "List({'role': Value('string'), 'content': Value('string')})"
+    counts = run_card((root / "README.md").read_text(), cwd=root, tmp_path=tmp_path)
+    assert counts["rows"] == counts["duckdb"] == manifest.splits
+    assert counts["arrow"] == counts["polars"] == manifest.rows.accepted
+    assert counts["rejected"] == sum(manifest.rows.rejected.values())
+    assert list(counts["features"]) == list(manifest.columns)
+    assert counts["features"]["messages"] == "List({'role': Value('string'), 'content': Value('string')})"
 
 
 @pytest.mark.s3
-def test_the_lines_of_a_bucket_card_load_the_dataset(moto_server: str, bucket: str, tmp_path: Path) -> None:
+def test_the_code_of_a_bucket_card_loads_the_dataset(moto_server: str, bucket: str, tmp_path: Path) -> None:
     store = open_storage(f"s3://{bucket}/some/prefix", endpoint_url=moto_server)
     manifest = make_dataset(store, Output(path="unused", partition_by=CLOSED))
     write_card(store, manifest, endpoint_url=moto_server)
-    told = run_card(store.read("README.md").decode(), cwd=tmp_path, tmp_path=tmp_path)
-    assert told["rows"] == told["arrow"] == told["polars"] == manifest.rows.accepted
+    counts = run_card(store.read("README.md").decode(), cwd=tmp_path, tmp_path=tmp_path)
+    assert counts["rows"] == counts["arrow"] == counts["polars"] == manifest.rows.accepted
 
 
 def test_an_unfinished_folder_is_refused_by_datasets(tmp_path: Path) -> None:
@@ -177,8 +176,9 @@ def test_an_unfinished_folder_is_refused_by_datasets(tmp_path: Path) -> None:
     store.write("data/split=train/part-00000-00000000.parquet", b"PAR1")
     code = "import datasets, os; datasets.load_dataset(os.getcwd())"
     env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
-    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", env=env, capture_output=True, text=True, check=False)
-    assert "DataFilesNotFoundError" in ran.stderr
+    command = [sys.executable, "-c", code]
+    completed = subprocess.run(command, cwd=tmp_path / "out", env=env, capture_output=True, text=True, check=False)
+    assert "DataFilesNotFoundError" in completed.stderr
 
 
 @pytest.mark.parametrize("values", [["a", "b"], ["a/b?", "ä ö=%"], ["a1", "true"]])

@@ -44,7 +44,7 @@ def write(place: str, table: pa.Table, *, cuts: list[int], **output: Any) -> Wri
     group_rows=st.integers(1, 40),
     part_bytes=st.integers(1024, 12_000),
 )
-def test_files_are_a_function_of_the_rows_not_of_how_they_came(
+def test_files_depend_on_the_rows_and_not_on_the_batches(
     tmp_path_factory: pytest.TempPathFactory,
     count: int,
     cuts: list[int],
@@ -55,16 +55,16 @@ def test_files_are_a_function_of_the_rows_not_of_how_they_came(
     place = str(tmp_path_factory.mktemp("out"))
     limits = {"part_rows": part_rows, "row_group_rows": group_rows, "part_bytes": part_bytes, "partition_by": CLOSED}
     table = rows(count)
-    whole = write(place, table, cuts=[], **limits)
-    pieces = write(place, table, cuts=sorted(min(c, count) for c in cuts), **limits)
-    assert pieces == whole
-    assert sum(file.rows for file in whole.files) == sum(whole.splits.values()) == count
-    for file in whole.files:
+    uncut = write(place, table, cuts=[], **limits)
+    in_batches = write(place, table, cuts=sorted(min(c, count) for c in cuts), **limits)
+    assert in_batches == uncut
+    assert sum(file.rows for file in uncut.files) == sum(uncut.splits.values()) == count
+    for file in uncut.files:
         assert file.rows <= part_rows
         assert pq.ParquetFile(f"{place}/{file.path}").metadata.num_rows == file.rows
 
 
-def test_the_digest_is_of_rows_and_order_not_of_files(tmp_path: Any) -> None:
+def test_the_dataset_digest_depends_on_rows_and_order_and_not_on_files(tmp_path: Any) -> None:
     table = rows(30)
     first = write(str(tmp_path / "1"), table, cuts=[])
     other_files = write(str(tmp_path / "2"), table, cuts=[], part_rows=7, row_group_rows=3, compression="none")
@@ -91,7 +91,7 @@ def test_a_part_has_small_row_groups_a_page_index_and_its_digest_in_its_name(sto
         assert groups[0].column(0).compression == "ZSTD"
 
 
-def test_rows_are_dealt_to_declared_folders_in_order_and_no_other(store: Storage) -> None:
+def test_rows_are_written_in_order_to_declared_partitions_and_no_others(store: Storage) -> None:
     labels = ["a", "b?/ä", "x@y.example", None, "a"]
     table = pa.Table.from_pylist(
         [staged_row(n, fields=json.dumps({"label": label, "n": n})) for n, label in enumerate(labels)], schema=STAGED
@@ -116,19 +116,19 @@ def test_a_writer_that_breaks_leaves_no_part(store: Storage) -> None:
     assert list(store.list()) == []
 
 
-def test_a_part_that_is_there_is_not_sent_again(store: Storage) -> None:
+def test_an_existing_part_is_not_uploaded_again(store: Storage) -> None:
     options = Output(path="unused")
 
-    def written() -> dict[str, float]:
+    def write_part() -> dict[str, float]:
         with DatasetWriter(store, shape_of(options), options) as writer:
             writer.write("train", rows(10))
             writer.finish()
         return {entry.path: entry.modified for entry in store.list("data/")}
 
-    assert written() == written()
+    assert write_part() == write_part()
 
 
-def test_columns_take_what_fits_and_leave_the_rest_in_fields() -> None:
+def test_values_of_the_declared_type_become_columns_and_others_stay_in_fields() -> None:
     kinds = {"s": "string", "i": "int", "f": "float", "b": "bool", "l": "strings", "j": "json"}
     shape = RowShape(PROVENANCE, kinds)
     fits = {"s": "x", "i": 3, "f": 2, "b": False, "l": ["p"], "j": {"k": [1]}}
@@ -136,26 +136,26 @@ def test_columns_take_what_fits_and_leave_the_rest_in_fields() -> None:
     staged = pa.Table.from_pylist(
         [staged_row(0, fields=json.dumps(fits)), staged_row(1, fields=json.dumps(misfits))], schema=STAGED
     )
-    good, bad = shape.accepted(staged).to_pylist()
-    assert {name: good[name] for name in kinds} == {**fits, "f": 2.0, "j": '{"k":[1]}'}
-    assert json.loads(good["fields"]) == {}
-    assert [bad[name] for name in kinds] == [None] * 6
-    assert json.loads(bad["fields"]) == misfits
+    fitting, misfitting = shape.accepted(staged).to_pylist()
+    assert {name: fitting[name] for name in kinds} == {**fits, "f": 2.0, "j": '{"k":[1]}'}
+    assert json.loads(fitting["fields"]) == {}
+    assert [misfitting[name] for name in kinds] == [None] * 6
+    assert json.loads(misfitting["fields"]) == misfits
 
 
-def test_a_column_may_not_hide_one_of_the_datasets() -> None:
+def test_a_column_may_not_have_the_name_of_a_dataset_column() -> None:
     with pytest.raises(JobError, match="completion"):
         RowShape(PROVENANCE, {"completion": "string"})
     with pytest.raises(JobError, match="partition_by"):
         RowShape(PROVENANCE, {"n": "int"}, {"n": ["1"]})
 
 
-def test_real_rows_have_no_teacher_and_refused_rows_say_why() -> None:
+def test_real_rows_have_no_teacher_and_rejected_rows_have_a_reason() -> None:
     staged = rows(2, origin="real", depth=0, reason="echo", detail="why")
     shape = RowShape(PROVENANCE)
     assert shape.accepted(staged)["teacher"].to_pylist() == [None, None]
-    refused = shape.rejected(staged.append_column("verdict", pa.array(["rejected"] * 2))).to_pylist()[0]
-    assert (refused["verdict"], refused["reason"], refused["detail"], refused["similarity"]) == (
+    rejected = shape.rejected(staged.append_column("verdict", pa.array(["rejected"] * 2))).to_pylist()[0]
+    assert (rejected["verdict"], rejected["reason"], rejected["detail"], rejected["similarity"]) == (
         "rejected",
         "echo",
         "why",
@@ -187,11 +187,11 @@ SCHEMA = pa.schema(
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ROW, max_size=6), st.integers(0, 6))
-def test_two_rows_have_one_digest_exactly_when_they_are_equal(values: list[dict[str, Any]], start: int) -> None:
+def test_two_rows_have_the_same_digest_if_and_only_if_they_are_equal(values: list[dict[str, Any]], start: int) -> None:
     table = pa.Table.from_pylist(values, schema=SCHEMA)
     digests, sizes = digests_and_sizes(table)
     assert len(digests) == len(sizes) == len(values)
-    for one, its in zip(values, digests, strict=True):
-        for other, theirs in zip(values, digests, strict=True):
-            assert (its == theirs) == (one == other)
+    for row, digest in zip(values, digests, strict=True):
+        for other, other_digest in zip(values, digests, strict=True):
+            assert (digest == other_digest) == (row == other)
     assert digests_and_sizes(table.slice(start))[0] == digests[start:]

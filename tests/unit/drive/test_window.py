@@ -57,10 +57,10 @@ def test_any_order_of_events_admits_every_chunk_once_in_order_within_the_window(
     assert window.is_idle
 
 
-def test_a_window_without_a_size_widens_and_a_given_one_does_not() -> None:
-    usual, given_one = Window(size=None), Window(size=2)
-    for window in (usual, given_one):
+def test_a_window_without_a_configured_size_grows_and_a_configured_one_does_not() -> None:
+    growing, fixed = Window(size=None), Window(size=2)
+    for window in (growing, fixed):
         window.grow_to(40)
         while window.has_room():
             window.mark_planned(window.next_chunk, requests(window.next_chunk, 1))
-    assert (usual.next_chunk, given_one.next_chunk) == (40, 2)
+    assert (growing.next_chunk, fixed.next_chunk) == (40, 2)

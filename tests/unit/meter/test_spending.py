@@ -1,4 +1,4 @@
-"""What a run costs is counted once, kept, and stops before the budget is passed; the roofline is told or it says why not."""
+"""A run's cost is counted once, kept, and stops it before the budget is exceeded; the roofline is given or says why not."""
 
 from __future__ import annotations
 
@@ -26,36 +26,38 @@ class Clock:
 
 
 @given(
-    most=st.floats(0.01, 0.5),
+    max_usd=st.floats(0.01, 0.5),
     earlier=st.floats(0, 0.3),
-    moves=st.lists(st.tuples(st.sampled_from(["ready", "gone", "answered"]), st.integers(0, 3)), max_size=30),
+    moves=st.lists(st.tuples(st.sampled_from(["ready", "lost", "answered"]), st.integers(0, 3)), max_size=30),
     turn=st.floats(0.2, 0.5),
 )
-def test_a_stopped_run_has_not_passed_its_budget(most: float, earlier: float, moves: list[tuple[str, int]], turn: float) -> None:
+def test_a_stopped_run_has_not_passed_its_budget(
+    max_usd: float, earlier: float, moves: list[tuple[str, int]], turn: float
+) -> None:
     clock = Clock()
-    spending = Spending(Budget(gpu_hour_usd=3.0, max_usd=most), clock, earlier={"usd": earlier})
+    spending = Spending(Budget(gpu_hour_usd=3.0, max_usd=max_usd), clock, earlier={"usd": earlier})
     spending.begin()
-    up: set[int] = set()
+    ready: set[int] = set()
     for _ in range(100_000):
         if spending.stop_reason():
             break
         before = spending.usd_all_runs
         move, replica = moves.pop() if moves else ("answered", 0)
-        if move == "ready" and replica not in up:
+        if move == "ready" and replica not in ready:
             spending.on_ready(replica, 0.0)
-            up.add(replica)
-        elif move == "gone" and replica in up:
+            ready.add(replica)
+        elif move == "lost" and replica in ready:
             spending.on_replica_gone(replica)
-            up.discard(replica)
+            ready.discard(replica)
         elif move == "answered":
             spending.on_answered(3)
         assert spending.usd_all_runs >= before - 1e-9
         clock.now += turn
-    joined = turn / 3600 * 3.0  # a replica that came up between two looks was not reserved for
-    assert earlier >= most or spending.usd_all_runs <= most + joined
+    unreserved = turn / 3600 * 3.0  # a replica that became ready between two checks had no cost reserved
+    assert earlier >= max_usd or spending.usd_all_runs <= max_usd + unreserved
 
 
-def test_nothing_more_is_begun_once_what_is_in_flight_would_use_up_the_rest() -> None:
+def test_a_run_winds_down_once_requests_in_flight_would_use_up_the_budget() -> None:
     clock = Clock()
     spending = Spending(Budget(gpu_hour_usd=3600.0, max_usd=1000.0), clock)
     spending.begin()
@@ -64,7 +66,7 @@ def test_nothing_more_is_begun_once_what_is_in_flight_would_use_up_the_rest() ->
     spending.on_answered(0)
     clock.now = 101.0
     spending.on_answered(1000)  # ten a second
-    assert not spending.should_wind_down(1000)  # fifty seconds' worth is begun, $899 is left
+    assert not spending.should_wind_down(1000)  # the requests in flight take 50 s more, $899 is left
     clock.now = 960.0
     assert spending.should_wind_down(1000)
     assert not spending.stop_reason()
@@ -72,7 +74,7 @@ def test_nothing_more_is_begun_once_what_is_in_flight_would_use_up_the_rest() ->
     assert "budget.max_usd" in spending.stop_reason()
 
 
-def test_what_earlier_runs_cost_is_summed_once_and_a_killed_run_keeps_what_it_wrote(tmp_path: Path) -> None:
+def test_costs_of_earlier_runs_are_summed_once_and_a_killed_run_keeps_its_last_record(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
     clock = Clock()
     first = CostRecords(storage, clock=clock)
@@ -91,18 +93,18 @@ def test_what_earlier_runs_cost_is_summed_once_and_a_killed_run_keeps_what_it_wr
 LLAMA_8B = ModelSize(parameters=8_030_000_000, weight_bytes=16_060_000_000, kv_bytes=131_072, layers=32, heads=32, head_dim=128)
 
 
-def test_the_roofline_agrees_with_a_published_case_and_says_which_side_binds() -> None:
+def test_the_roofline_agrees_with_a_published_case_and_names_the_bound() -> None:
     facts = TeacherFacts("vllm", "m", "", max_running=1333, max_model_len=4096, kv_tokens=400_000, size=LLAMA_8B)
-    told = roofline(facts, Work(1000, 220_000, 200_000, 12_553.0), peak_of("NVIDIA H100 80GB HBM3", fp8=False))
-    assert told["bound"] == "compute"
-    assert told["roof_tokens_s"] == pytest.approx(29_125, rel=0.02)
-    assert told["share"] == pytest.approx(0.43, abs=0.01)
-    few = roofline(facts, Work(1000, 220_000, 200_000, 12_553.0), Peak(989e12, 0.2e12))
-    assert few["bound"] == "memory"
+    result = roofline(facts, Work(1000, 220_000, 200_000, 12_553.0), peak_of("NVIDIA H100 80GB HBM3", fp8=False))
+    assert result["bound"] == "compute"
+    assert result["roof_tokens_s"] == pytest.approx(29_125, rel=0.02)
+    assert result["share"] == pytest.approx(0.43, abs=0.01)
+    memory_bound = roofline(facts, Work(1000, 220_000, 200_000, 12_553.0), Peak(989e12, 0.2e12))
+    assert memory_bound["bound"] == "memory"
 
 
 @pytest.mark.parametrize("device", ["", "NVIDIA GeForce RTX 9999"])
-def test_a_device_without_figures_is_not_guessed(device: str) -> None:
+def test_an_unknown_device_has_no_roofline_unless_the_job_gives_its_peaks(device: str) -> None:
     facts = TeacherFacts("vllm", "m", "", 64, 4096, kv_tokens=1000, size=LLAMA_8B, device=device)
     assert "cluster.peak_tflops" in roofline(facts, Work(1, 1, 1, 1.0), peak_of(device, fp8=False))["not_told"]
     assert peak_of(device, fp8=False, tflops=1.0, gb_s=1.0) == Peak(1e12, 1e9)

@@ -31,14 +31,14 @@ def planner(n: int, **plan: int) -> Planner:
 
 
 @given(n=st.integers(1, 40), requests=st.integers(1, 120), size=st.integers(1, 50), seed=st.integers(0, 9))
-def test_chunks_cover_every_request_once_and_each_turn_every_seed_once(n: int, requests: int, size: int, seed: int) -> None:
+def test_chunks_cover_every_request_once_and_each_epoch_every_seed_once(n: int, requests: int, size: int, seed: int) -> None:
     plan = planner(n, requests=requests, chunk_requests=size, seed=seed)
     chunks = [plan.chunk(k) for k in range(plan.chunks)]
-    asked = [r for chunk in chunks for r in chunk]
-    assert len(asked) == requests == len({r.id for r in asked})
+    planned = [r for chunk in chunks for r in chunk]
+    assert len(planned) == requests == len({r.id for r in planned})
     assert all(r.position == i and r.chunk == k for k, chunk in enumerate(chunks) for i, r in enumerate(chunk))
-    for turn in range(requests // n):
-        assert len(Counter(r.seed.id for r in asked[turn * n : (turn + 1) * n])) == n
+    for epoch in range(requests // n):
+        assert len(Counter(r.seed.id for r in planned[epoch * n : (epoch + 1) * n])) == n
     assert plan.chunk(plan.chunks) == []
 
 
@@ -49,10 +49,10 @@ def test_companions_are_other_seeds_of_the_requests_own_split(n: int, k: int) ->
         assert len({shot.id for shot in request.shots}) == len(request.shots)
 
 
-def test_a_chunk_is_planned_from_its_number_alone_and_the_order_never_changes() -> None:
-    one, other = planner(30, requests=90, chunk_requests=16), planner(30, requests=90, chunk_requests=16)
-    assert [one.chunk(k) for k in (3, 0, 2)] == [other.chunk(k) for k in (3, 0, 2)]
-    assert [r.seed.id for r in one.chunk(0)][:6] == FIRST_SIX
+def test_a_chunk_depends_on_its_number_alone_and_the_seed_order_is_fixed() -> None:
+    first, second = planner(30, requests=90, chunk_requests=16), planner(30, requests=90, chunk_requests=16)
+    assert [first.chunk(k) for k in (3, 0, 2)] == [second.chunk(k) for k in (3, 0, 2)]
+    assert [r.seed.id for r in first.chunk(0)][:6] == FIRST_SIX
 
 
 FIRST_SIX = ["s13", "s5", "s12", "s10", "s25", "s8"]

@@ -19,7 +19,7 @@ def sentence(draw: random.Random, words: int = 40) -> list[str]:
     return [f"w{draw.randrange(50_000)}" for _ in range(words)]
 
 
-def test_a_lineage_goes_with_the_group_it_joins_and_none_joins_two_splits() -> None:
+def test_a_lineage_takes_the_split_of_its_group_and_never_joins_two_splits() -> None:
     lineages = Lineages()
     lineages.place("a", [], lambda: "train")
     lineages.place("b", [], lambda: "test")

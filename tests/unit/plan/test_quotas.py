@@ -25,10 +25,10 @@ def quotas(wanted: list[int], **more: Any) -> Quotas:
 
 
 def run(wanted: list[int], rates: list[float], order: random.Random, **more: Any) -> tuple[list[list[int]], Quotas]:
-    """The whole plan, with chunks admitted in order, each at a moment of `order`'s choosing."""
+    """The whole plan; chunks are admitted in order, each at a moment that `order` draws."""
     plan = quotas(wanted, **more)
     chunks: list[list[int]] = []
-    room = np.array(wanted)
+    remaining = np.array(wanted)
     frontier = 0
     while True:
         requests = plan.next_requests(len(chunks), SIZE) if len(chunks) - frontier < 8 else None
@@ -40,9 +40,9 @@ def run(wanted: list[int], rates: list[float], order: random.Random, **more: Any
         while frontier < len(chunks) and (requests is None or order.random() < 0.5):
             draw = random.Random(frontier)
             good = [sum(draw.random() < rate for _ in range(n)) for n, rate in zip(chunks[frontier], rates, strict=True)]
-            taken = np.minimum(room, good)
-            room -= taken
-            plan.on_admitted(frontier, taken)
+            admitted = np.minimum(remaining, good)
+            remaining -= admitted
+            plan.on_admitted(frontier, admitted)
             frontier += 1
             requests = requests if requests is not None else np.zeros(1)
 
@@ -51,8 +51,8 @@ cells = st.lists(st.tuples(st.integers(0, 60), st.sampled_from([1.0, 0.7, 0.3, 0
 
 
 @given(cells, st.integers(0, 2**32))
-def test_the_plan_is_a_function_of_what_was_admitted_whenever_that_was(told: list[tuple[int, float]], seed: int) -> None:
-    wanted, rates = [w for w, _ in told], [r for _, r in told]
+def test_the_plan_depends_on_admitted_counts_and_not_on_their_timing(cells_drawn: list[tuple[int, float]], seed: int) -> None:
+    wanted, rates = [w for w, _ in cells_drawn], [r for _, r in cells_drawn]
     first, plan = run(wanted, rates, random.Random(seed), close_below=0.0)
     second, _ = run(wanted, rates, random.Random(seed + 1), close_below=0.0)
     assert first == second
@@ -62,24 +62,24 @@ def test_the_plan_is_a_function_of_what_was_admitted_whenever_that_was(told: lis
 
 
 @given(cells, st.integers(0, 2**32))
-def test_no_more_is_asked_of_a_pool_than_it_has(told: list[tuple[int, float]], seed: int) -> None:
-    wanted, rates = [w for w, _ in told], [r for _, r in told]
+def test_no_cell_is_asked_more_requests_than_its_pool_has(cells_drawn: list[tuple[int, float]], seed: int) -> None:
+    wanted, rates = [w for w, _ in cells_drawn], [r for _, r in cells_drawn]
     supply = [w // 2 * 3 for w in wanted]
     chunks, plan = run(wanted, rates, random.Random(seed), close_below=0.0, supply=supply, at_most=True)
-    asked = np.sum(chunks, axis=0) if chunks else np.zeros(len(wanted))
-    assert all(asked <= supply)
-    assert all((plan.accepted == wanted) | (asked == supply))
+    requested = np.sum(chunks, axis=0) if chunks else np.zeros(len(wanted))
+    assert all(requested <= supply)
+    assert all((plan.accepted == wanted) | (requested == supply))
     assert plan.shortfall() == ""
-    _, whole = run(wanted, rates, random.Random(seed), close_below=0.0, supply=supply)
-    assert ("without more seeds" in whole.shortfall()) == bool((whole.accepted < wanted).any())
+    _, short = run(wanted, rates, random.Random(seed), close_below=0.0, supply=supply)
+    assert ("without more seeds" in short.shortfall()) == bool((short.accepted < wanted).any())
 
 
-def test_what_is_sure_to_be_accepted_is_asked_exactly_once() -> None:
+def test_cells_that_accept_everything_are_asked_exactly_their_targets() -> None:
     chunks, _ = run([40, 0, 7], [1.0, 1.0, 1.0], random.Random(1))
     assert np.sum(chunks, axis=0).tolist() == [40, 0, 7]
 
 
-def test_a_cell_that_accepts_nothing_is_closed_and_told_and_the_others_are_filled() -> None:
+def test_a_cell_that_accepts_nothing_is_closed_and_reported_and_the_others_are_filled() -> None:
     chunks, plan = run([30, 30], [0.5, 0.0], random.Random(2))
     assert plan.closed.tolist() == [False, True]
     assert plan.accepted.tolist() == [30, 0]
@@ -89,45 +89,45 @@ def test_a_cell_that_accepts_nothing_is_closed_and_told_and_the_others_are_fille
     )
 
 
-def test_requests_end_where_the_job_says() -> None:
+def test_requests_end_at_the_configured_maximum() -> None:
     chunks, plan = run([30], [0.1], random.Random(3), max_requests=50)
     assert np.sum(chunks) == 50
     assert "target.max_requests of 50 reached" in plan.shortfall()
 
 
 @given(st.lists(st.integers(-1, 3), min_size=4, max_size=30), st.lists(st.integers(0, 5), min_size=1, max_size=8), st.data())
-def test_no_request_is_drawn_twice_and_a_resumed_plan_draws_the_same(pools: list[int], takes: list[int], data: Any) -> None:
+def test_no_request_is_drawn_twice_and_a_resumed_sampler_draws_the_same(pools: list[int], takes: list[int], data: Any) -> None:
     pool_of = np.array(pools)
-    have = [p for p in range(4) if p in pools]
+    nonempty = [p for p in range(4) if p in pools]
 
-    def order(turn: int) -> Any:
-        return np.random.default_rng(turn).permutation(len(pools))
+    def order(epoch: int) -> Any:
+        return np.random.default_rng(epoch).permutation(len(pools))
 
     def requests(take: int, at: int) -> Any:
         counts = np.zeros(4, np.int64)
-        for pool in have:
+        for pool in nonempty:
             counts[pool] = (take + at * pool) % 6
         return counts
 
-    whole = PoolSampler(order, pool_of, 4)
-    drawn = [whole.take(requests(take, at)) for at, take in enumerate(takes)]
-    flat = [number for chunk in drawn for number in chunk]
+    sampler = PoolSampler(order, pool_of, 4)
+    chunks = [sampler.take(requests(take, at)) for at, take in enumerate(takes)]
+    flat = [number for chunk in chunks for number in chunk]
     assert len(set(flat)) == len(flat)
-    for chunk, (at, take) in zip(drawn, enumerate(takes), strict=True):
+    for chunk, (at, take) in zip(chunks, enumerate(takes), strict=True):
         seeds = [order(n // len(pools))[n % len(pools)] for n in chunk]
         assert np.bincount(pool_of[seeds], minlength=4).tolist() == requests(take, at).tolist()
     cut = data.draw(st.integers(0, len(takes)))
     resumed = PoolSampler(order, pool_of, 4)
     for at in range(cut):
-        assert resumed.counts(drawn[at]).tolist() == requests(takes[at], at).tolist()
-    assert [resumed.take(requests(takes[at], at)) for at in range(cut, len(takes))] == drawn[cut:]
+        assert resumed.counts(chunks[at]).tolist() == requests(takes[at], at).tolist()
+    assert [resumed.take(requests(takes[at], at)) for at in range(cut, len(takes))] == chunks[cut:]
 
 
 def seeds(*labels: str | None) -> list[Seed]:
     return [Seed(str(i), str(i), "train", {"prompt": "?"} | ({"label": x} if x else {})) for i, x in enumerate(labels)]
 
 
-def noted(balance: Balance | None, *labels: str | None) -> Cells:
+def observed_cells(balance: Balance | None, *labels: str | None) -> Cells:
     cells = Cells(balance)
     assert len(list(cells.seeds.observe(seeds(*labels)))) == len(labels)
     return cells
@@ -135,20 +135,20 @@ def noted(balance: Balance | None, *labels: str | None) -> Cells:
 
 def test_wanted_rows_by_cell() -> None:
     labels = ("b", "a", "b", None, "b")
-    assert noted(None, *labels).wanted_rows(9) == {"": 9}
-    assert noted(Balance(by="label", shares="equal"), *labels).wanted_rows(9) == {"a": 5, "b": 4}
-    assert noted(Balance(by="label", up_to=2), *labels).wanted_rows(None) == {"a": 1, "b": 0}
-    like = noted(Balance(by="label", like={"path": "x"}), *labels)
-    assert like.wanted_rows(10, seeds("a", "b", "b", "b", None)) == {"a": 3, "b": 7}
-    assert like.seeds.cells_of_seeds(["a", "b"]).tolist() == [1, 0, 1, -1, 1]
+    assert observed_cells(None, *labels).wanted_rows(9) == {"": 9}
+    assert observed_cells(Balance(by="label", shares="equal"), *labels).wanted_rows(9) == {"a": 5, "b": 4}
+    assert observed_cells(Balance(by="label", up_to=2), *labels).wanted_rows(None) == {"a": 1, "b": 0}
+    cells = observed_cells(Balance(by="label", like={"path": "x"}), *labels)
+    assert cells.wanted_rows(10, seeds("a", "b", "b", "b", None)) == {"a": 3, "b": 7}
+    assert cells.seeds.cells_of_seeds(["a", "b"]).tolist() == [1, 0, 1, -1, 1]
     with pytest.raises(JobError, match="wanted a seed in every cell, got none in 1 of 2"):
-        noted(Balance(by="label", shares={"a": 1, "c": 1}), *labels).wanted_rows(10)
+        observed_cells(Balance(by="label", shares={"a": 1, "c": 1}), *labels).wanted_rows(10)
     with pytest.raises(JobError, match="name shares by value"):
-        noted(Balance(by="other", shares="equal"), *labels).wanted_rows(10)
+        observed_cells(Balance(by="other", shares="equal"), *labels).wanted_rows(10)
 
 
 @given(st.dictionaries(st.text(max_size=3), st.floats(0.01, 100), min_size=1), st.integers(0, 10_000))
-def test_parts_sum_to_the_whole_and_are_within_one_of_their_share(shares: dict[str, float], whole: int) -> None:
-    parts = apportion(shares, whole)
-    assert sum(parts.values()) == whole
-    assert all(abs(parts[name] - whole * share / sum(shares.values())) <= 1 for name, share in shares.items())
+def test_parts_sum_to_the_whole_and_are_within_one_of_their_share(shares: dict[str, float], total: int) -> None:
+    parts = apportion(shares, total)
+    assert sum(parts.values()) == total
+    assert all(abs(parts[name] - total * share / sum(shares.values())) <= 1 for name, share in shares.items())

@@ -23,8 +23,8 @@ def read(data: bytes, name: str = "s.jsonl", **source: Any) -> list[Seed | Rejec
     return list(read_seeds(section, paths=[name], open_file=lambda _: io.BytesIO(data), seen=set()))
 
 
-def reasons(found: list[Seed | RejectedSeed]) -> list[str]:
-    return [one.reason.value if isinstance(one, RejectedSeed) else "seed" for one in found]
+def reasons(rows: list[Seed | RejectedSeed]) -> list[str]:
+    return [row.reason.value if isinstance(row, RejectedSeed) else "seed" for row in rows]
 
 
 def test_every_kind_of_bad_row_is_rejected_with_its_file_and_line() -> None:
@@ -39,12 +39,12 @@ def test_every_kind_of_bad_row_is_rejected_with_its_file_and_line() -> None:
         b'{"prompt": "good"}',
         b"[1, 2]",
     ]
-    found = read(b"\xef\xbb\xbf" + b"\r\n".join(rows))
-    assert reasons(found) == [
+    results = read(b"\xef\xbb\xbf" + b"\r\n".join(rows))
+    assert reasons(results) == [
         "seed", "broken_json", "missing_field", "wrong_type", "empty_seed", "invalid_utf8", "duplicate_seed", "wrong_type",
     ]  # fmt: skip
-    assert [one.line for one in found] == [1, 2, 3, 4, 5, 6, 8, 9]
-    assert all("good" not in str(one) for one in found if isinstance(one, RejectedSeed))
+    assert [row.line for row in results] == [1, 2, 3, 4, 5, 6, 8, 9]
+    assert all("good" not in str(row) for row in results if isinstance(row, RejectedSeed))
 
 
 @given(
@@ -56,11 +56,11 @@ def test_every_kind_of_bad_row_is_rejected_with_its_file_and_line() -> None:
         max_size=20,
     )
 )
-def test_rows_read_are_seeds_and_rejected_seeds_whatever_the_bytes(lines: list[bytes]) -> None:
+def test_every_line_of_any_bytes_is_a_seed_or_a_rejected_seed(lines: list[bytes]) -> None:
     lines = [line.replace(b"\n", b"") for line in lines]
-    found = read(b"\n".join(lines))
-    assert len(found) == sum(bool(line.strip()) for line in lines)
-    assert all(isinstance(one, (Seed, RejectedSeed)) for one in found)
+    results = read(b"\n".join(lines))
+    assert len(results) == sum(bool(line.strip()) for line in lines)
+    assert all(isinstance(row, (Seed, RejectedSeed)) for row in results)
 
 
 @given(st.binary(max_size=200))
@@ -79,17 +79,17 @@ def test_a_json_array_is_read_element_by_element_and_a_broken_end_is_one_bad_row
     assert reasons(read(b'[{"prompt": "a"}, {"prompt": "b"', "s.json")) == ["seed", "broken_json"]
 
 
-def test_csv_cells_may_hold_newlines_and_lines_are_physical() -> None:
-    found = read(b'text,category\n"two\nlines",a\nshort\nplain,b\n', "s.csv")
-    assert reasons(found) == ["seed", "wrong_type", "seed"]
-    assert [one.line for one in found] == [2, 4, 5]
-    assert found[0].fields == {"prompt": "two\nlines", "category": "a"}  # type: ignore[union-attr]
+def test_csv_cells_may_contain_newlines_and_line_numbers_are_physical() -> None:
+    rows = read(b'text,category\n"two\nlines",a\nshort\nplain,b\n', "s.csv")
+    assert reasons(rows) == ["seed", "wrong_type", "seed"]
+    assert [row.line for row in rows] == [2, 4, 5]
+    assert rows[0].fields == {"prompt": "two\nlines", "category": "a"}  # type: ignore[union-attr]
 
 
 def test_parquet_rows_are_seeds(tmp_path: Path) -> None:
     pq.write_table(pa.table({"question": ["a?", None], "n": [1, 2]}), tmp_path / "s.parquet")
-    found = read((tmp_path / "s.parquet").read_bytes(), "s.parquet", fields={"prompt": "question"})
-    assert reasons(found) == ["seed", "missing_field"]
+    rows = read((tmp_path / "s.parquet").read_bytes(), "s.parquet", fields={"prompt": "question"})
+    assert reasons(rows) == ["seed", "missing_field"]
 
 
 @pytest.mark.parametrize(
@@ -128,21 +128,21 @@ def test_a_mapping_reaches_into_nested_rows_and_names_what_is_missing() -> None:
     assert "instances.1.output" in bad.detail
 
 
-def test_rows_of_an_earlier_run_carry_their_depth_and_deep_ones_are_refused() -> None:
+def test_synthetic_rows_keep_their_depth_and_deep_ones_are_rejected() -> None:
     rows = [{"prompt": f"p{d}", "origin": "synthetic", "depth": d} for d in (1, 2, 3)]
     data = "\n".join(map(json.dumps, rows)).encode()
     assert reasons(read(data)) == ["seed", "too_deep", "too_deep"]
     assert reasons(read(data, allow_depth=2)) == ["seed", "seed", "too_deep"]
 
 
-def test_the_same_prompt_up_to_case_and_spacing_is_one_lineage_and_a_named_group_another() -> None:
-    one, other = read(b'{"prompt": "How  Much?", "g": 1}\n{"prompt": "how much?", "g": 2}')
-    assert one.lineage == other.lineage  # type: ignore[union-attr]
-    one, other = read(b'{"prompt": "How  Much?", "g": 1}\n{"prompt": "how much?", "g": 2}', lineage="g")
-    assert one.lineage != other.lineage  # type: ignore[union-attr]
+def test_prompts_equal_up_to_case_and_spacing_share_a_lineage_unless_a_group_field_is_named() -> None:
+    first, second = read(b'{"prompt": "How  Much?", "g": 1}\n{"prompt": "how much?", "g": 2}')
+    assert first.lineage == second.lineage  # type: ignore[union-attr]
+    first, second = read(b'{"prompt": "How  Much?", "g": 1}\n{"prompt": "how much?", "g": 2}', lineage="g")
+    assert first.lineage != second.lineage  # type: ignore[union-attr]
 
 
-def test_ids_are_of_content_and_not_of_place() -> None:
+def test_ids_depend_on_content_and_not_on_file_or_line() -> None:
     [a] = read(b'{"prompt": "p", "x": 1}', "a.jsonl")
     [_, b] = read(b'{"prompt": "other"}\n{"x": 1, "prompt": "p"}', "b.jsonl")
     assert isinstance(a, Seed)
@@ -150,16 +150,16 @@ def test_ids_are_of_content_and_not_of_place() -> None:
     assert a.id == b.id
 
 
-def test_a_limit_ends_the_source_and_a_store_gives_back_what_was_written(tmp_path: Path) -> None:
+def test_a_limit_ends_the_source_and_a_seed_store_reads_back_its_seeds(tmp_path: Path) -> None:
     data = b"\n".join(json.dumps({"prompt": f"p{i}", "n": {"deep": [i]}}).encode() for i in range(9000))
-    found = [one for one in read(data, limit=8500) if isinstance(one, Seed)]
-    store = SeedStore.write(tmp_path, found)
+    seeds = [row for row in read(data, limit=8500) if isinstance(row, Seed)]
+    store = SeedStore.write(tmp_path, seeds)
     assert len(store) == 8500
-    assert [store[i] for i in (0, 4095, 4096, 8499)] == [found[i] for i in (0, 4095, 4096, 8499)]
+    assert [store[i] for i in (0, 4095, 4096, 8499)] == [seeds[i] for i in (0, 4095, 4096, 8499)]
     assert Counter(store.splits) == Counter({0: 8500})
 
 
 @pytest.mark.parametrize(("name", "data"), [("s.txt", b""), ("s.csv", b""), ("s.json", b"{}"), ("s.parquet", b"no")])
-def test_a_file_that_is_no_such_file_stops_the_job_with_what_was_wanted(name: str, data: bytes) -> None:
+def test_a_file_of_the_wrong_format_is_an_error_that_says_what_was_wanted(name: str, data: bytes) -> None:
     with pytest.raises(JobError, match="wanted"):
         read(data, name)

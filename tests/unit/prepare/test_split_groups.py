@@ -7,7 +7,7 @@ from synth_ray.prepare.split_groups import SplitAssigner
 from synth_ray.records import Seed
 
 
-def test_a_stratified_split_gives_every_value_its_fractions_and_parts_no_lineage() -> None:
+def test_a_stratified_split_gives_every_value_its_fractions_and_splits_no_lineage() -> None:
     seeds = [
         Seed(str(i), f"lineage {i // 2}", "train", {"prompt": f"p{i}", "kind": "abcdefgh"[i % 16 // 2]}) for i in range(1600)
     ]
@@ -18,8 +18,8 @@ def test_a_stratified_split_gives_every_value_its_fractions_and_parts_no_lineage
         assert isinstance(seed, Seed)
         splits.setdefault(seed.lineage, set()).add(seed.split)
         counts.setdefault(seed.fields["kind"], Counter())[seed.split] += 1
-    assert all(len(found) == 1 for found in splits.values())
-    for found in counts.values():
-        assert found.total() == 200
-        assert abs(found["test"] - 10) <= 4  # two lineages of two seeds
-        assert abs(found["validation"] - 10) <= 4
+    assert all(len(names) == 1 for names in splits.values())
+    for by_split in counts.values():
+        assert by_split.total() == 200
+        assert abs(by_split["test"] - 10) <= 4  # two lineages of two seeds
+        assert abs(by_split["validation"] - 10) <= 4

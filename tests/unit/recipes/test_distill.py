@@ -1,4 +1,4 @@
-"""The best of several, reasoning kept apart, and conversations asked whole."""
+"""`distill`: best-of-n, reasoning stored apart from the completion, and prompts that are conversations."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pytest
 
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.recipes.catalogue import find
-from tests.unit.recipes.standins import made, says, seed
+from tests.unit.recipes.fake_teacher import replying, run_recipe, seed
 
 SUMS = ["so it is\n#### 5", "hence\n#### 4", "clearly\n#### 4.", "or\n#### $4"]
 
 
 def test_the_first_sample_with_the_commonest_final_answer_is_kept_and_the_others_are_attempts() -> None:
-    outcome = made({"name": "distill", "best_of": 4}, says(lambda _prompt, n: SUMS[n]))
+    outcome = run_recipe({"name": "distill", "best_of": 4}, replying(lambda _prompt, n: SUMS[n]))
     assert [d.completion for d in outcome.drafts] == [SUMS[1]]
     assert outcome.drafts[0].fields == {"agreement": 0.75}
     assert outcome.attempts == {"not_the_best": 3}
@@ -24,8 +24,8 @@ def test_each_of_n_rows_is_the_best_of_its_own_samples_by_a_judges_rubric() -> N
         return f'{{"correct":{good},"helpful":3,"clear":3}}'
 
     choice = {"name": "distill", "n": 2, "best_of": 3, "pick": "judge"}
-    roles = {"teacher": says(lambda _prompt, n: f"number {n}"), "judge": says(judge)}
-    drafts = made(choice, roles).drafts
+    roles = {"teacher": replying(lambda _prompt, n: f"number {n}"), "judge": replying(judge)}
+    drafts = run_recipe(choice, roles).drafts
     assert [d.completion for d in drafts] == ["number 2", "number 4"]
     assert drafts[0].fields["scores"] == {"correct": 5, "helpful": 3, "clear": 3}
     recipe = find("distill")
@@ -41,27 +41,27 @@ def test_each_of_n_rows_is_the_best_of_its_own_samples_by_a_judges_rubric() -> N
         ("4", "4", None),
     ],
 )
-def test_reasoning_is_kept_apart(text: str, completion: str, reasoning: str | None) -> None:
-    [draft] = made({"name": "distill", "reasoning": ["<think>", "</think>"]}, says(text)).drafts
+def test_reasoning_is_stored_apart_from_the_completion(text: str, completion: str, reasoning: str | None) -> None:
+    [draft] = run_recipe({"name": "distill", "reasoning": ["<think>", "</think>"]}, replying(text)).drafts
     assert (draft.completion, draft.fields["reasoning"]) == (completion, reasoning)
 
 
-def test_a_conversation_is_asked_with_the_turns_before_its_last() -> None:
+def test_a_conversation_is_asked_with_its_earlier_turns() -> None:
     turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}, {"role": "user", "content": "2 + 2?"}]
-    teacher = says("4")
-    [draft] = made({"name": "distill", "system": "Be brief."}, teacher, one=seed(messages=turns)).drafts
+    teacher = replying("4")
+    [draft] = run_recipe({"name": "distill", "system": "Be brief."}, teacher, from_seed=seed(messages=turns)).drafts
     assert draft.prompt == turns
     assert teacher.asked[0].messages == [{"role": "system", "content": "Be brief."}, *turns]
-    [alone] = made({"name": "distill", "history": False}, says("4"), one=seed(messages=turns)).drafts
-    assert alone.prompt == turns[-1:]
+    [without_history] = run_recipe({"name": "distill", "history": False}, replying("4"), from_seed=seed(messages=turns)).drafts
+    assert without_history.prompt == turns[-1:]
 
 
 @pytest.mark.vllm
 def test_the_best_of_four_on_the_real_engine(vllm_teacher: Teacher) -> None:
-    outcome = made(
+    outcome = run_recipe(
         {"name": "distill", "best_of": 4},
         vllm_teacher,
-        one=seed("Felix buys 8 cups for 7 dollars each. How much does Felix pay?"),
+        from_seed=seed("Felix buys 8 cups for 7 dollars each. How much does Felix pay?"),
     )
     assert outcome.attempts == {"not_the_best": 3}
     assert 0 <= outcome.drafts[0].fields["agreement"] <= 1

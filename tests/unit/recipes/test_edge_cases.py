@@ -1,4 +1,4 @@
-"""Cases for evaluation: never for training, always beside real ones."""
+"""`edge_cases`: rows for evaluation only, and only beside real evaluation rows."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ import synth_ray
 from synth_ray.ask.teacher import Teacher
 from synth_ray.errors import JobError
 from synth_ray.records import Reason
-from tests.unit.recipes.standins import made, says, seed
+from tests.unit.recipes.fake_teacher import replying, run_recipe, seed
 
 CASE = json.dumps({"input": "pls refnd??", "expected": "Ask for the order number.", "grade": "It asks for the number."})
 
 
 def test_a_case_is_an_input_an_outcome_and_how_to_grade_it() -> None:
-    outcome = made({"name": "edge_cases", "n": 2, "attributes": {"kind": ["misspelt"]}}, says(CASE), one=seed("Refund, please."))
+    outcome = run_recipe(
+        {"name": "edge_cases", "n": 2, "attributes": {"kind": ["misspelt"]}}, replying(CASE), from_seed=seed("Refund, please.")
+    )
     for draft in outcome.drafts:
         assert (draft.prompt[0]["content"], draft.completion) == ("pls refnd??", "Ask for the order number.")
         assert draft.fields == {"attributes": {"kind": "misspelt"}, "grade": "It asks for the number."}
-    [broken] = made({"name": "edge_cases"}, says('{"input": "x"}'), one=seed("Refund, please.")).drafts
+    [broken] = run_recipe({"name": "edge_cases"}, replying('{"input": "x"}'), from_seed=seed("Refund, please.")).drafts
     assert broken.reason is Reason.SCHEMA_MISMATCH
 
 
@@ -43,7 +45,7 @@ def job(folder: Path, **split: Any) -> dict[str, Any]:
     }
 
 
-def test_no_case_is_for_training_and_none_stands_without_real_ones(tmp_path: Path) -> None:
+def test_edge_cases_are_never_in_train_and_need_real_evaluation_rows(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"split\.fractions: wanted no train share with recipe 'edge_cases'"):
         synth_ray.run(job(tmp_path))
     with pytest.raises(JobError, match=r"split\.real: wanted real rows"):
@@ -56,13 +58,13 @@ def test_no_case_is_for_training_and_none_stands_without_real_ones(tmp_path: Pat
 
 
 @pytest.mark.vllm
-def test_cases_have_their_form_on_the_real_engine(vllm_teacher: Teacher) -> None:
-    """What they say is beyond the bundled teacher; that every part is there, and no longer than it may be, is the decoder's."""
-    [*drafts] = made(
-        {"name": "edge_cases", "n": 8, "shots": 0, "part_characters": 20}, vllm_teacher, one=seed("where is my parcel?")
+def test_edge_cases_on_the_real_engine_have_every_part_within_its_length(vllm_teacher: Teacher) -> None:
+    """The bundled teacher's text is poor; constrained decoding still gives every part, within its length."""
+    [*drafts] = run_recipe(
+        {"name": "edge_cases", "n": 8, "shots": 0, "part_characters": 20}, vllm_teacher, from_seed=seed("where is my parcel?")
     ).drafts
-    whole = [draft for draft in drafts if draft.reason is None]
-    assert len(whole) >= 4
+    complete = [draft for draft in drafts if draft.reason is None]
+    assert len(complete) >= 4
     assert all(draft.finish_reason == "length" for draft in drafts if draft.reason is not None)
-    texts = [text for draft in whole for text in (draft.prompt[-1]["content"], draft.completion, draft.fields["grade"])]
+    texts = [text for draft in complete for text in (draft.prompt[-1]["content"], draft.completion, draft.fields["grade"])]
     assert all(0 < len(text) <= 20 for text in texts)

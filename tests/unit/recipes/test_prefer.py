@@ -1,4 +1,4 @@
-"""A pair is kept only when its winner wins in both orders; a judge is named, and is no kin of the teacher."""
+"""`prefer`: a pair is kept only if its winner wins in both orders, and the judge is of another model family."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from synth_ray.job.load import BadJob, job_from
 from synth_ray.recipes.contract import Completion, Constraint
 from synth_ray.recipes.judge import score_answer
 from synth_ray.records import Message, Reason
-from tests.unit.recipes.standins import Says, made, says, seed
+from tests.unit.recipes.fake_teacher import Reply, replying, run_recipe, seed
 
 
 def answers(prompt: Prompt, n: int) -> str:
     return f"answer {n} of quality {(n * 7 + len(prompt.messages[-1]['content'])) % 5}"
 
 
-def longest_first(_prompt: Prompt, _n: int) -> str:
+def prefers_first(_prompt: Prompt, _n: int) -> str:
     return "A"
 
 
@@ -33,18 +33,18 @@ def by_quality(prompt: Prompt, _n: int) -> str:
     return "tie" if a == b else "A" if a > b else "B"
 
 
-def prefer(judge: Says, **options: Any) -> list[Any]:
-    roles = {"teacher": says(answers), "judge": says(judge)}
-    return [made({"name": "prefer"} | options, roles, one=seed("why " * n)).drafts[0] for n in range(1, 60)]
+def prefer(judge: Reply, **options: Any) -> list[Any]:
+    roles = {"teacher": replying(answers), "judge": replying(judge)}
+    return [run_recipe({"name": "prefer"} | options, roles, from_seed=seed("why " * n)).drafts[0] for n in range(1, 60)]
 
 
-def test_a_judge_that_favours_a_place_keeps_no_pair() -> None:
+def test_a_judge_with_a_position_bias_keeps_no_pair() -> None:
     for n in (2, 4):
-        assert {d.reason for d in prefer(longest_first, n=n)} == {Reason.NO_AGREEMENT}
+        assert {d.reason for d in prefer(prefers_first, n=n)} == {Reason.NO_AGREEMENT}
         assert {d.reason for d in prefer(lambda *_: "B", n=n)} == {Reason.NO_AGREEMENT}
 
 
-def test_a_fair_judges_winner_is_chosen_and_its_ties_are_told() -> None:
+def test_a_fair_judges_winner_is_chosen_and_its_ties_have_a_reason() -> None:
     for draft in prefer(by_quality, n=4):
         chosen, rejected = (int(text[-1]) for text in (draft.completion, draft.fields["rejected"]))
         assert chosen > rejected
@@ -52,19 +52,21 @@ def test_a_fair_judges_winner_is_chosen_and_its_ties_are_told() -> None:
     assert prefer(lambda *_: "tie")[0].detail == "tie 1"
 
 
-def test_answers_that_say_the_same_are_a_tie_that_nobody_judges() -> None:
-    judge = says("A")
-    [draft] = made({"name": "prefer"}, {"teacher": says("same"), "judge": judge}).drafts
+def test_equal_answers_are_a_tie_without_asking_the_judge() -> None:
+    judge = replying("A")
+    [draft] = run_recipe({"name": "prefer"}, {"teacher": replying("same"), "judge": judge}).drafts
     assert (draft.reason, judge.asked) == (Reason.TIE, [])
 
 
 def test_the_judge_is_asked_at_temperature_0_and_sees_both_orders() -> None:
-    judge = says(by_quality)
-    made({"name": "prefer", "temperature": 1.5}, {"teacher": says(answers), "judge": judge}, one=seed("w{a}y {question}"))
-    there, back = (p.messages[-1]["content"] for p in judge.asked)
-    assert there.index("answer 0") < there.index("answer 1")
-    assert back.index("answer 1") < back.index("answer 0")
-    assert "Question: w{a}y {question}" in there
+    judge = replying(by_quality)
+    run_recipe(
+        {"name": "prefer", "temperature": 1.5}, {"teacher": replying(answers), "judge": judge}, from_seed=seed("w{a}y {question}")
+    )
+    forward, reversed_order = (p.messages[-1]["content"] for p in judge.asked)
+    assert forward.index("answer 0") < forward.index("answer 1")
+    assert reversed_order.index("answer 1") < reversed_order.index("answer 0")
+    assert "Question: w{a}y {question}" in forward
     assert [p.sampling["temperature"] for p in judge.asked] == [0.0, 0.0]
 
 
@@ -92,7 +94,7 @@ def test_a_judge_of_the_teachers_family_is_refused_unless_allowed(teacher: Any, 
     job_from(job(teacher=teacher, judge=judge, allow_related_judge=True))
 
 
-def test_a_job_without_the_judge_its_recipe_asks_is_refused_and_with_one_it_makes_pairs(tmp_path: Path) -> None:
+def test_a_prefer_job_without_a_judge_is_refused_and_with_a_judge_makes_pairs(tmp_path: Path) -> None:
     (tmp_path / "seeds.jsonl").write_text("".join(json.dumps({"prompt": f"question {n}"}) + "\n" for n in range(40)))
     document = job(teacher={"engine": "scripted"}) | {
         "seeds": str(tmp_path / "seeds.jsonl"),
@@ -110,10 +112,10 @@ def test_a_job_without_the_judge_its_recipe_asks_is_refused_and_with_one_it_make
 
 
 @pytest.mark.vllm
-def test_one_real_engine_in_both_roles_judges_in_the_asked_forms(vllm_teacher: Teacher) -> None:
+def test_the_real_engine_as_teacher_and_judge_makes_a_pair_or_a_reason(vllm_teacher: Teacher) -> None:
     roles = {"teacher": vllm_teacher, "judge": vllm_teacher}
-    [draft] = made(
-        {"name": "prefer", "temperature": 1.2}, roles, one=seed("Hello. When will the grey keyboard be in stock?")
+    [draft] = run_recipe(
+        {"name": "prefer", "temperature": 1.2}, roles, from_seed=seed("Hello. When will the grey keyboard be in stock?")
     ).drafts
     assert draft.reason in (None, Reason.TIE, Reason.NO_AGREEMENT)
 
@@ -121,8 +123,8 @@ def test_one_real_engine_in_both_roles_judges_in_the_asked_forms(vllm_teacher: T
 CRITERIA = {"correct": "no error of fact", "clear": "easy to follow"}
 
 
-class Rubric:
-    """A recipe's ask, as a rubric sees it."""
+class RubricAsk:
+    """The `ask` that a recipe gives to `score_answer`."""
 
     def __init__(self, teacher: Teacher) -> None:
         self._teacher = teacher
@@ -133,11 +135,11 @@ class Rubric:
 
 
 def rubric(teacher: Teacher) -> dict[str, int] | None:
-    return asyncio.run(score_answer(Rubric(teacher), "2 + 2?", "4", criteria=CRITERIA))  # type: ignore[arg-type]
+    return asyncio.run(score_answer(RubricAsk(teacher), "2 + 2?", "4", criteria=CRITERIA))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("said", "scores"),
+    ("reply", "scores"),
     [
         ('{"correct":5,"clear":2}', {"correct": 5, "clear": 2}),
         ('{"correct":6,"clear":2}', None),
@@ -146,8 +148,8 @@ def rubric(teacher: Teacher) -> dict[str, int] | None:
         ("5", None),
     ],
 )
-def test_a_rubric_gives_a_whole_score_of_1_to_5_for_each_criterion_or_none(said: str, scores: Any) -> None:
-    assert rubric(says(said)) == scores
+def test_a_rubric_gives_a_whole_score_of_1_to_5_for_each_criterion_or_none(reply: str, scores: Any) -> None:
+    assert rubric(replying(reply)) == scores
 
 
 @pytest.mark.vllm

@@ -1,4 +1,4 @@
-"""Recipes are tested without a model: a plain function stands in for the ask, as the contract allows."""
+"""The recipe contract, with a teacher that repeats its prompt instead of a model."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from synth_ray.recipes.contract import Completion, Recipe
 from synth_ray.records import Outcome, Reason, Request, Seed
 
 
-class Parrot:
-    """A teacher that answers with what it was asked, or fails where it is told to."""
+class EchoTeacher:
+    """Answers with its prompt, or fails on prompts that contain `fails_on`."""
 
     def __init__(self, *, fails_on: str = "\0", sleeps_s: float = 0.0) -> None:
         self._fails_on = fails_on
         self._sleeps_s = sleeps_s
 
     def open(self) -> TeacherFacts:
-        return TeacherFacts("parrot", "parrot", "", 1, 1000)
+        return TeacherFacts("echo", "echo", "", 1, 1000)
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
         await asyncio.sleep(self._sleeps_s)
         text = prompt.messages[-1]["content"]
         if self._fails_on in text:
-            raise AskFailed(Reason.PROMPT_TOO_LONG, "told to")
+            raise AskFailed(Reason.PROMPT_TOO_LONG, "scripted")
         return [Completion(f"{i}:{text}", "stop", 3, 5) for i in range(prompt.n)]
 
     def load(self) -> Load:
@@ -44,13 +44,13 @@ def seed(prompt: str = "2 + 2?", **more: Any) -> Seed:
     return Seed(id=prompt, lineage=prompt, split="train", fields={"prompt": prompt, **more})
 
 
-def run(choice: dict[str, Any], *, recipe: Recipe | None = None, teacher: Parrot | None = None, **request: Any) -> Outcome:
+def run(choice: dict[str, Any], *, recipe: Recipe | None = None, teacher: EchoTeacher | None = None, **request: Any) -> Outcome:
     chosen = RecipeChoice.model_validate(choice)
     recipe = recipe or find(chosen.name)
     options = recipe.options.model_validate(chosen.options)
-    asker = Asker(recipe, options=options, teachers={"teacher": teacher or Parrot()}, sampling=Sampling(), deadline_s=0.2)
-    whole = {"seed": seed(), "shots": (), "id": "r", "chunk": 0, "position": 0} | request
-    return asyncio.run(asker.run(Request(slots=recipe.slots(options), **whole)))
+    asker = Asker(recipe, options=options, teachers={"teacher": teacher or EchoTeacher()}, sampling=Sampling(), deadline_s=0.2)
+    fields = {"seed": seed(), "shots": (), "id": "r", "chunk": 0, "position": 0} | request
+    return asyncio.run(asker.run(Request(slots=recipe.slots(options), **fields)))
 
 
 def test_distill_makes_one_row_per_completion_and_keeps_fields() -> None:
@@ -69,20 +69,20 @@ def test_vary_asks_for_an_instruction_and_then_for_its_answer() -> None:
     assert (outcome.prompt_tokens, outcome.completion_tokens) == (6, 10)
 
 
-def test_a_failed_second_ask_fails_its_row_and_not_its_siblings() -> None:
-    outcome = run({"name": "vary", "instruct": "x", "n": 2}, teacher=Parrot(fails_on="1:"))
+def test_a_failed_second_prompt_fails_its_row_and_not_its_siblings() -> None:
+    outcome = run({"name": "vary", "instruct": "x", "n": 2}, teacher=EchoTeacher(fails_on="1:"))
     assert [d.reason for d in outcome.drafts] == [None, Reason.PROMPT_TOO_LONG]
 
 
 @pytest.mark.parametrize(
     ("choice", "teacher", "reason"),
     [
-        ({"name": "distill", "template": "{{ absent }}"}, Parrot(), Reason.RECIPE_ERROR),
-        ({"name": "distill", "n": 2}, Parrot(fails_on="2 + 2"), Reason.PROMPT_TOO_LONG),
-        ({"name": "distill"}, Parrot(sleeps_s=5.0), Reason.DEADLINE),
+        ({"name": "distill", "template": "{{ absent }}"}, EchoTeacher(), Reason.RECIPE_ERROR),
+        ({"name": "distill", "n": 2}, EchoTeacher(fails_on="2 + 2"), Reason.PROMPT_TOO_LONG),
+        ({"name": "distill"}, EchoTeacher(sleeps_s=5.0), Reason.DEADLINE),
     ],
 )
-def test_every_slot_of_a_request_that_fails_is_accounted(choice: dict[str, Any], teacher: Parrot, reason: Reason) -> None:
+def test_every_slot_of_a_request_that_fails_is_accounted(choice: dict[str, Any], teacher: EchoTeacher, reason: Reason) -> None:
     outcome = run(choice, teacher=teacher)
     assert {d.reason for d in outcome.drafts} == {reason}
     assert len(outcome.drafts) == choice.get("n", 1)

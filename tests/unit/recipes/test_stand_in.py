@@ -1,4 +1,4 @@
-"""Stand-ins keep the table's marginals and its constraints, and draw nothing rare."""
+"""`stand_in`: synthetic records keep the table's marginals and constraints and contain no rare values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from synth_ray.job.models import Sampling
 from synth_ray.recipes.marginals import learn_marginals, sample_record
 from synth_ray.recipes.stand_in import RECIPE, StandIn, learn
 from synth_ray.records import Draft, Request, Seed, digest
-from tests.unit.recipes.standins import says, seed
+from tests.unit.recipes.fake_teacher import replying, seed
 
 
 def table(draw: random.Random, n: int = 400) -> list[dict[str, Any]]:
@@ -40,42 +40,42 @@ def table(draw: random.Random, n: int = 400) -> list[dict[str, Any]]:
     return rows
 
 
-def learned(rows: list[dict[str, Any]], **options: Any) -> StandIn:
+def learned_options(rows: list[dict[str, Any]], **options: Any) -> StandIn:
     chosen = StandIn.model_validate(options)
     seeds = [Seed(digest(n), digest(n), "train", {"prompt": "a record", **row}) for n, row in enumerate(rows)]
     return chosen.model_copy(update=learn(chosen, seeds))
 
 
-def made(options: StandIn, teacher: Teacher, requests: int = 1) -> list[Draft]:
+def drafts_of(options: StandIn, teacher: Teacher, requests: int = 1) -> list[Draft]:
     asker = Asker(RECIPE, options=options, teachers={"teacher": teacher}, sampling=Sampling(max_tokens=64), deadline_s=60)
-    asked = [Request(digest("r", n), 0, n, seed(), options.n) for n in range(requests)]
+    planned = [Request(digest("r", n), 0, n, seed(), options.n) for n in range(requests)]
 
-    async def all_of_them() -> list[Draft]:
-        return [draft for outcome in await asyncio.gather(*map(asker.run, asked)) for draft in outcome.drafts]
+    async def run_all() -> list[Draft]:
+        return [draft for outcome in await asyncio.gather(*map(asker.run, planned)) for draft in outcome.drafts]
 
-    return asyncio.run(all_of_them())
+    return asyncio.run(run_all())
 
 
 @given(st.integers(0, 2**32))
-def test_marginals_are_kept_and_nothing_rare_is_drawn(number: int) -> None:
+def test_marginals_are_kept_and_rare_values_are_not_drawn(number: int) -> None:
     draw = random.Random(number)
     rows = table(draw)
-    options = learned(rows, together=[["plan", "region"]])
-    found = [sample_record(options.table, random.Random(digest(number, n))) for n in range(1500)]
-    pairs, real = (Counter((one["plan"], one["region"]) for one in some) for some in (found, rows))
+    options = learned_options(rows, together=[["plan", "region"]])
+    sampled = [sample_record(options.table, random.Random(digest(number, n))) for n in range(1500)]
+    pairs, real = (Counter((row["plan"], row["region"]) for row in table_rows) for table_rows in (sampled, rows))
     assert set(pairs) <= {("basic", "north"), ("basic", "south"), ("pro", "east")}
     for pair, n in pairs.items():
         assert abs(n / 1500 - real[pair] / len(rows)) < 0.06
-    assert max(one["age"] for one in found) < 90
+    assert max(row["age"] for row in sampled) < 90
     for name, spread in (("age", 60), ("cost", 120)):
-        mean, truth = (sum(one[name] for one in some) / len(some) for some in (found, rows))
+        mean, truth = (sum(row[name] for row in table_rows) / len(table_rows) for table_rows in (sampled, rows))
         assert abs(mean - truth) < 0.06 * spread
-    assert {one["seen"][:4] for one in found} == {"2025"}
+    assert {row["seen"][:4] for row in sampled} == {"2025"}
 
 
-def test_texts_are_the_teachers_and_the_rest_is_drawn() -> None:
-    options = learned(table(random.Random(1)), n=2, shots=0)
-    drafts = made(options, says("a new note"), requests=3)
+def test_text_fields_are_generated_and_the_others_are_sampled() -> None:
+    options = learned_options(table(random.Random(1)), n=2, shots=0)
+    drafts = drafts_of(options, replying("a new note"), requests=3)
     assert len({draft.completion for draft in drafts}) == 6
     assert {draft.fields["note"] for draft in drafts} == {"a new note"}
     assert RECIPE.columns(options) == {
@@ -86,31 +86,31 @@ def test_texts_are_the_teachers_and_the_rest_is_drawn() -> None:
         "seen": "string",
         "note": "string",
     }
-    two = learned([row | {"advice": f"advice {n}, and more"} for n, row in enumerate(table(random.Random(1)))])
-    [draft] = made(two, says('{"advice":"rest","note":"was here"}'))
+    two_texts = learned_options([row | {"advice": f"advice {n}, and more"} for n, row in enumerate(table(random.Random(1)))])
+    [draft] = drafts_of(two_texts, replying('{"advice":"rest","note":"was here"}'))
     assert (draft.fields["advice"], draft.fields["note"]) == ("rest", "was here")
-    [broken] = made(two, says('{"advice":"rest"}'))
+    [broken] = drafts_of(two_texts, replying('{"advice":"rest"}'))
     assert broken.reason == "schema_mismatch"
 
 
 def test_a_constraint_and_a_schema_hold_for_every_row() -> None:
     rows = table(random.Random(2))
-    options = learned(rows, constraints=["age >= 50"], schema={"properties": {"age": {"type": "integer", "maximum": 70}}})
-    drafts = made(options, says("a note"), requests=200)
+    options = learned_options(rows, constraints=["age >= 50"], schema={"properties": {"age": {"type": "integer", "maximum": 70}}})
+    drafts = drafts_of(options, replying("a note"), requests=200)
     kept = [draft.fields["age"] for draft in drafts if draft.reason is None]
     assert 30 < len(kept) < 150
     assert all(50 <= age <= 70 for age in kept)
     assert {draft.detail for draft in drafts if draft.reason} == {"breaks age >= 50", "does not fit recipe.schema"}
 
 
-def test_tables_that_cannot_be_stood_in_for_are_refused() -> None:
+def test_unsuitable_tables_and_options_are_refused() -> None:
     rows = table(random.Random(3))
     with pytest.raises(JobError, match="wanted a field of free text"):
-        learned([{"plan": row["plan"]} for row in rows])
+        learned_options([{"plan": row["plan"]} for row in rows])
     with pytest.raises(JobError, match="wanted values that at least 5 records hold"):
-        learned(rows[:6])
+        learned_options(rows[:6])
     with pytest.raises(JobError, match="wanted fields of few values, got cost"):
-        learned(rows, together=[["plan", "cost"]])
+        learned_options(rows, together=[["plan", "cost"]])
     with pytest.raises(ValidationError, match="wanted a valid Jinja expression"):
         StandIn.model_validate({"constraints": ["age >"]})
     assert (
@@ -120,10 +120,10 @@ def test_tables_that_cannot_be_stood_in_for_are_refused() -> None:
 
 
 @pytest.mark.vllm
-def test_two_texts_at_once_on_the_real_engine(vllm_teacher: Teacher) -> None:
+def test_two_text_fields_at_once_on_the_real_engine(vllm_teacher: Teacher) -> None:
     rows = [row | {"advice": f"advice {n}, and more"} for n, row in enumerate(table(random.Random(1)))]
-    options = learned(rows, n=4)
-    drafts = made(options, vllm_teacher)
+    options = learned_options(rows, n=4)
+    drafts = drafts_of(options, vllm_teacher)
     assert len(drafts) == 4
     assert {draft.reason for draft in drafts} <= {None, "schema_mismatch"}
     assert all(draft.fields["plan"] in ("basic", "pro") for draft in drafts)

@@ -1,4 +1,4 @@
-"""Each rule of the policy, on and off."""
+"""Each rule of the scrub policy, on and off."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ ALL = [
 ]
 
 
-class Looking:
+class PolicyScan:
     def __init__(self, **section: object) -> None:
         self.section = Scrub(**{"entities": ALL, **section})  # type: ignore[arg-type]
         self._finder, self._choose = PatternFinder(self.section), finding_filter(self.section)
 
     def __call__(self, text: str) -> list[tuple[str, str]]:
-        found = self._choose(text, self._finder.find([text], deadline=1e18)[0])
-        return [(s.entity, text[s.start : s.end]) for s in spans_of(found)]
+        findings = self._choose(text, self._finder.find([text], deadline=1e18)[0])
+        return [(s.entity, text[s.start : s.end]) for s in spans_of(findings)]
 
 
 @pytest.fixture(scope="module")
-def on() -> Looking:
-    return Looking()
+def on() -> PolicyScan:
+    return PolicyScan()
 
 
 @pytest.fixture(scope="module")
-def off() -> Looking:
-    return Looking(policy=Policy(**dict.fromkeys(Policy.model_fields, False)), secrets=Secrets(find=False))
+def off() -> PolicyScan:
+    return PolicyScan(policy=Policy(**dict.fromkeys(Policy.model_fields, False)), secrets=Secrets(find=False))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def off() -> Looking:
         ("account number 9384756102", "9384756102", "US_BANK_NUMBER"),
     ],
 )
-def test_the_policy_finds_what_stock_misses(on: Looking, off: Looking, text: str, value: str, entity: str) -> None:
+def test_the_policy_finds_what_stock_misses(on: PolicyScan, off: PolicyScan, text: str, value: str, entity: str) -> None:
     assert (entity, value) in on(text)
     assert (entity, value) not in off(text)
 
@@ -78,7 +78,7 @@ def test_the_policy_finds_what_stock_misses(on: Looking, off: Looking, text: str
         "look at example dot",
     ],
 )
-def test_what_is_nobodys_is_left_alone(on: Looking, text: str) -> None:
+def test_values_that_only_look_personal_are_left_alone(on: PolicyScan, text: str) -> None:
     assert on(text) == []
 
 
@@ -93,36 +93,36 @@ def test_what_is_nobodys_is_left_alone(on: Looking, text: str) -> None:
         ("context", "account number 9384756102"),
     ],
 )
-def test_each_rule_can_be_switched_off(on: Looking, rule: str, text: str) -> None:
-    alone = Looking(policy=Policy(**{rule: False}))
+def test_each_rule_can_be_switched_off(on: PolicyScan, rule: str, text: str) -> None:
+    alone = PolicyScan(policy=Policy(**{rule: False}))
     assert alone(text) != on(text)
 
 
-def test_public_addresses_only_unless_switched_off(on: Looking) -> None:
+def test_only_public_ip_addresses_are_found_unless_switched_off(on: PolicyScan) -> None:
     text = "login from 10.0.0.7 and 93.184.216.34"
     assert on(text) == [("IP_ADDRESS", "93.184.216.34")]
-    assert len(Looking(policy=Policy(public_ips=False))(text)) == 2
+    assert len(PolicyScan(policy=Policy(public_ips=False))(text)) == 2
 
 
 def test_a_context_word_counts_as_a_whole_word_only() -> None:
-    looking = Looking(entities=["US_SSN"])
-    assert looking("my ssn 536904399") == [("US_SSN", "536904399")]
-    assert looking("a passnote 536904399") == []
+    scan = PolicyScan(entities=["US_SSN"])
+    assert scan("my ssn 536904399") == [("US_SSN", "536904399")]
+    assert scan("a passnote 536904399") == []
 
 
-def test_url_date_and_uuid_are_found_when_they_are_named() -> None:
+def test_url_date_and_uuid_are_found_only_if_the_job_names_them() -> None:
     text = "see https://jane-roe.com/me since 1987-03-04 as 550e8400-e29b-41d4-a716-446655440000"
-    assert Looking(entities=None)(text) == []
-    assert [e for e, _ in Looking(entities=["URL", "DATE_TIME", "UUID"])(text)] == ["URL", "DATE_TIME", "UUID"]
+    assert PolicyScan(entities=None)(text) == []
+    assert [e for e, _ in PolicyScan(entities=["URL", "DATE_TIME", "UUID"])(text)] == ["URL", "DATE_TIME", "UUID"]
 
 
-def test_thresholds_hold_for_single_entities() -> None:
+def test_a_threshold_applies_to_its_entity_alone() -> None:
     text = "my ssn is 536-90-4399, mail jane@mail.com"
-    assert [e for e, _ in Looking(thresholds={"US_SSN": 1.0})(text)] == ["EMAIL_ADDRESS"]
+    assert [e for e, _ in PolicyScan(thresholds={"US_SSN": 1.0})(text)] == ["EMAIL_ADDRESS"]
 
 
 def test_deny_and_allow_lists_and_recognizers_of_the_job() -> None:
-    looking = Looking(
+    scan = PolicyScan(
         entities=["EMAIL_ADDRESS"],
         allow=["Support@Mail.com"],
         deny={"CODENAME": ["blue heron", "blue", "Ü-9"]},
@@ -131,28 +131,28 @@ def test_deny_and_allow_lists_and_recognizers_of_the_job() -> None:
             {"entity": "SHIFT", "regex": "[0-9]{3}", "score": 0.2, "context": ["shift"]},
         ],
     )
-    found = looking("support@mail.com, jane@mail.com: Blue Heron and ü-9, not blueish; badge QX1234")
-    assert found == [("EMAIL_ADDRESS", "jane@mail.com"), ("CODENAME", "Blue Heron"), ("CODENAME", "ü-9"), ("BADGE", "QX1234")]
-    assert looking("some blue herons") == [("CODENAME", "blue")]
-    assert looking("shift 412") == [("SHIFT", "412")]
-    assert looking("room 412") == []
+    findings = scan("support@mail.com, jane@mail.com: Blue Heron and ü-9, not blueish; badge QX1234")
+    assert findings == [("EMAIL_ADDRESS", "jane@mail.com"), ("CODENAME", "Blue Heron"), ("CODENAME", "ü-9"), ("BADGE", "QX1234")]
+    assert scan("some blue herons") == [("CODENAME", "blue")]
+    assert scan("shift 412") == [("SHIFT", "412")]
+    assert scan("room 412") == []
 
 
-def test_recall_and_precision_stay_where_they_are(on: Looking) -> None:
-    looking = Looking(entities=None)
-    held = hit = found = right = traps = trapped = 0
+def test_recall_and_precision_stay_above_their_floors(on: PolicyScan) -> None:
+    scan = PolicyScan(entities=None)
+    planted = hit = findings = right = traps = trapped = 0
     for sample in corpus(150, seed=81):
         text = sample.text
-        spans = spans_of(looking._choose(text, looking._finder.find([text], deadline=1e18)[0]))
+        spans = spans_of(scan._choose(text, scan._finder.find([text], deadline=1e18)[0]))
         covered = bytearray(len(text))
         for start, end, _ in spans:
             covered[start:end] = b"\1" * (end - start)
-            found += 1
+            findings += 1
             right += any(start < b and end > a for a, b, _ in sample.spans)
-        held += len(sample.spans)
+        planted += len(sample.spans)
         hit += sum(sum(covered[a:b]) >= 0.9 * (b - a) for a, b, _ in sample.spans)
         traps += len(sample.traps)
         trapped += sum(any(covered[a:b]) for a, b, _ in sample.traps)
-    assert hit / held >= 0.97
-    assert right / found >= 0.97
+    assert hit / planted >= 0.97
+    assert right / findings >= 0.97
     assert trapped / traps <= 0.03

@@ -29,19 +29,19 @@ CHAT = {
 
 
 def test_a_value_has_one_placeholder_in_every_string_of_a_record(placeholders: Scrubber) -> None:
-    done = placeholders.record(CHAT)
-    assert done.value["messages"][0]["content"] == "I am <EMAIL_1>, call me on <PHONE_1>."
-    assert done.value["messages"][1]["content"] == "Noted <EMAIL_1> and <PHONE_1>; also <EMAIL_2>."
-    assert done.value["meta"] == {"ssn": "<SSN_1>", "tags": ["x", "<EMAIL_1>"], "n": 3, "none": None}
-    assert done.counts == {"EMAIL_ADDRESS": 4, "PHONE_NUMBER": 2, "US_SSN": 1}
+    scrubbed = placeholders.record(CHAT)
+    assert scrubbed.value["messages"][0]["content"] == "I am <EMAIL_1>, call me on <PHONE_1>."
+    assert scrubbed.value["messages"][1]["content"] == "Noted <EMAIL_1> and <PHONE_1>; also <EMAIL_2>."
+    assert scrubbed.value["meta"] == {"ssn": "<SSN_1>", "tags": ["x", "<EMAIL_1>"], "n": 3, "none": None}
+    assert scrubbed.counts == {"EMAIL_ADDRESS": 4, "PHONE_NUMBER": 2, "US_SSN": 1}
 
 
-def test_edits_tell_old_and_new_places_and_no_value(placeholders: Scrubber) -> None:
-    done = placeholders.record(CHAT)
+def test_edits_have_old_and_new_spans_and_no_value(placeholders: Scrubber) -> None:
+    scrubbed = placeholders.record(CHAT)
     replaced = []
-    for path, start, end, new_start, new_end, _ in done.edits:
+    for path, start, end, new_start, new_end, _ in scrubbed.edits:
         old: Any = CHAT
-        new = done.value
+        new = scrubbed.value
         for step in path:
             old, new = old[step], new[step]
         assert PLACEHOLDER.fullmatch(new[new_start:new_end])
@@ -49,14 +49,14 @@ def test_edits_tell_old_and_new_places_and_no_value(placeholders: Scrubber) -> N
     assert sorted(replaced, key=str.lower) == [
         "(212) 867-5309", "212.867.5309", "536904399", "bob@mail.com", "jane@mail.com", "JANE@MAIL.COM", "jane@mail.com",
     ]  # fmt: skip
-    assert not any(isinstance(field, str) and "@" in field for edit in done.edits for field in edit)
+    assert not any(isinstance(field, str) and "@" in field for edit in scrubbed.edits for field in edit)
 
 
 def test_a_key_that_is_personal_is_replaced_too(placeholders: Scrubber) -> None:
     assert placeholders.record({"jane@mail.com": "hello"}).value == {"<EMAIL_1>": "hello"}
 
 
-def test_a_placeholder_that_is_there_already_is_not_given_again(placeholders: Scrubber) -> None:
+def test_a_placeholder_already_in_the_text_is_not_reused(placeholders: Scrubber) -> None:
     assert placeholders.record("<EMAIL_1> wrote to jane@mail.com").value == "<EMAIL_1> wrote to <EMAIL_2>"
 
 
@@ -65,8 +65,8 @@ def test_surrogates_are_stable_per_key_and_lie_in_reserved_ranges(surrogates: Sc
         SELF_TEST_TEXTS[e]
         for e in ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS", "MAC_ADDRESS")
     ]
-    first, again = surrogates.record(texts).value, surrogates.record({"other": list(reversed(texts))}).value
-    assert first == list(reversed(again["other"]))
+    first, repeated = surrogates.record(texts).value, surrogates.record({"other": list(reversed(texts))}).value
+    assert first == list(reversed(repeated["other"]))
     another = open_scrubber(Scrub(replace="surrogate"), environment={"SYNTH_RAY_SCRUB_KEY": "another key for tests"})
     assert all(a != b for a, b in zip(first, another.record(texts).value, strict=True))
     assert all(SURROGATE.search(text) for text in first)
@@ -76,7 +76,7 @@ def test_surrogates_are_stable_per_key_and_lie_in_reserved_ranges(surrogates: Sc
     assert not ipaddress.ip_address(ip.split()[5]).is_global
 
 
-def test_two_spellings_of_a_value_have_one_surrogate_and_entities_differ() -> None:
+def test_spellings_of_a_value_share_a_surrogate_and_entities_differ() -> None:
     make = Surrogates(b"0123456789abcdef")
     assert make("EMAIL_ADDRESS", "Jane@Mail.com") == make("EMAIL_ADDRESS", "jane@mail.com ")
     assert make("PERSON", "Jane") != make("SECRET", "Jane")
@@ -85,17 +85,17 @@ def test_two_spellings_of_a_value_have_one_surrogate_and_entities_differ() -> No
 
 def test_surrogates_without_a_key_or_with_a_short_one_stop_the_job() -> None:
     for environment in ({}, {"SYNTH_RAY_SCRUB_KEY": "short"}):
-        with pytest.raises(MissingResource, match="SYNTH_RAY_SCRUB_KEY") as told:
+        with pytest.raises(MissingResource, match="SYNTH_RAY_SCRUB_KEY") as caught:
             open_scrubber(Scrub(replace="surrogate"), environment=environment)
-        assert "short" not in str(told.value)
+        assert "short" not in str(caught.value)
     open_scrubber(Scrub(replace="surrogate", key_env="OTHER"), environment={"OTHER": KEY["SYNTH_RAY_SCRUB_KEY"]})
 
 
 def test_detect_only_counts_and_lists_and_changes_nothing() -> None:
-    done = open_scrubber(Scrub(replace="nothing")).record(CHAT)
-    assert done.value == CHAT
-    assert done.counts == {"EMAIL_ADDRESS": 4, "PHONE_NUMBER": 2, "US_SSN": 1}
-    assert all((e.start, e.end) == (e.new_start, e.new_end) for e in done.edits)
+    scrubbed = open_scrubber(Scrub(replace="nothing")).record(CHAT)
+    assert scrubbed.value == CHAT
+    assert scrubbed.counts == {"EMAIL_ADDRESS": 4, "PHONE_NUMBER": 2, "US_SSN": 1}
+    assert all((e.start, e.end) == (e.new_start, e.new_end) for e in scrubbed.edits)
 
 
 def test_a_record_over_the_limit_is_too_much_pii() -> None:
@@ -104,11 +104,11 @@ def test_a_record_over_the_limit_is_too_much_pii() -> None:
     assert scrubber.record("jane@mail.com bob@mail.com").reason is Reason.TOO_MUCH_PII
 
 
-def test_what_is_nested_too_deep_is_refused_without_its_text(placeholders: Scrubber) -> None:
+def test_a_value_nested_too_deep_fails_and_its_error_has_no_text(placeholders: Scrubber) -> None:
     value: object = "jane@mail.com"
     for _ in range(5000):
         value = [value]
-    with pytest.raises(ScrubFailed, match="nested too deep") as told:
+    with pytest.raises(ScrubFailed, match="nested too deep") as caught:
         placeholders.record(value)
-    assert "jane" not in str(told.value)
+    assert "jane" not in str(caught.value)
     assert placeholders.records([value, "x"])[0].reason is Reason.SCRUB_FAILED

@@ -1,4 +1,4 @@
-"""Secrets: recognisable tokens, what words beside a value give away, and rules of one's own."""
+"""Secrets: tokens of known form, values after words such as `password`, and rules of the job's own file."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_secrets_are_found_whole(text: str, secret: str) -> None:
         "primary_key: user_account_identifier_2",
     ],
 )
-def test_what_stands_for_a_secret_is_none(text: str) -> None:
+def test_placeholders_for_secrets_are_not_findings(text: str) -> None:
     assert secrets(text) == []
 
 
@@ -78,7 +78,7 @@ def test_secrets_and_entropy_can_be_switched_off() -> None:
     assert secrets(text, find=False) == []
 
 
-def test_rules_in_the_gitleaks_format_are_obeyed(tmp_path: Path) -> None:
+def test_rules_in_the_gitleaks_format_are_applied(tmp_path: Path) -> None:
     file = tmp_path / "rules.toml"
     file.write_text(RULES)
     text = "bdg_a1b2c3d4e5 é bdg_f6g7h8i9j0 bdg_aaaaaaaaaa bdg_testa1b2c3 bdg_ignored000"
@@ -86,7 +86,7 @@ def test_rules_in_the_gitleaks_format_are_obeyed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "told"),
+    ("rules", "message"),
     [
         ("rules = 3", "wanted"),
         ("not toml [", "TOMLDecodeError"),
@@ -97,12 +97,12 @@ def test_rules_in_the_gitleaks_format_are_obeyed(tmp_path: Path) -> None:
         ("[extend]\nuseDefault = true\n[[rules]]\nid='x'\nregex='a'", "stands alone"),
     ],
 )
-def test_a_bad_rules_file_stops_the_job(tmp_path: Path, rules: str, told: str) -> None:
+def test_a_bad_rules_file_stops_the_job(tmp_path: Path, rules: str, message: str) -> None:
     file = tmp_path / "rules.toml"
     file.write_text(rules)
     with pytest.raises(JobError, match=r"scrub\.secrets\.rules_file") as refused:
         open_scrubber(Scrub(secrets=Secrets(rules_file=str(file))))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_an_absent_rules_file_stops_the_job() -> None:

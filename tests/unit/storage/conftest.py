@@ -1,4 +1,4 @@
-"""One store of each kind, over which the contract runs."""
+"""The `store` fixture: a store of each kind, for the contract tests."""
 
 from __future__ import annotations
 

@@ -47,16 +47,16 @@ with open_storage(sys.argv[1]).upload("big/x") as out:
 """
 
 
-def test_a_writer_killed_in_mid_upload_shows_nothing_and_is_swept(tmp_path: Path) -> None:
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
-    assert ended.returncode == -9
+def test_a_killed_upload_is_invisible_and_is_swept(tmp_path: Path) -> None:
+    completed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert completed.returncode == -9
     store = open_storage(str(tmp_path))
     assert list(store.list()) == []
     assert store.sweep_uploads(older_than_s=3600) == 0
     assert store.sweep_uploads(older_than_s=-1) == 1
 
 
-def test_a_file_where_a_folder_should_be_is_told_apart_from_an_absent_one(tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder_is_not_reported_as_a_missing_object(tmp_path: Path) -> None:
     store = open_storage(str(tmp_path))
     store.write("a", b"1")
     with pytest.raises(StorageError, match="Not a directory") as caught:
@@ -64,7 +64,7 @@ def test_a_file_where_a_folder_should_be_is_told_apart_from_an_absent_one(tmp_pa
     assert not isinstance(caught.value, ObjectNotFound)
 
 
-def test_an_exception_of_the_caller_is_not_taken_for_one_of_the_store(tmp_path: Path) -> None:
+def test_an_exception_of_the_caller_is_not_translated(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), open_storage(str(tmp_path)).upload("x"):
         raise FileNotFoundError("the caller's own")
 
@@ -78,7 +78,7 @@ def test_an_exception_of_the_caller_is_not_taken_for_one_of_the_store(tmp_path: 
         ("s3://bucket/a/b/", ("s3", "bucket", "a/b")),
     ],
 )
-def test_addresses_are_taken_apart(url: str, parts: tuple[str, str, str]) -> None:
+def test_urls_are_split_into_scheme_bucket_and_path(url: str, parts: tuple[str, str, str]) -> None:
     assert split_url(url) == parts
 
 
@@ -86,7 +86,7 @@ def test_addresses_are_taken_apart(url: str, parts: tuple[str, str, str]) -> Non
     "url",
     ["", "gs://bucket/x", "s3://", "s3://Bucket", "s3://key:secret@bucket/x", "s3://bucket/a/../b", "s3://bucket/a//b"],
 )
-def test_another_address_is_refused_without_repeating_it(url: str) -> None:
+def test_an_invalid_url_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(StorageError) as caught:
         split_url(url)
     assert "secret" not in str(caught.value)
@@ -99,7 +99,7 @@ def test_an_endpoint_with_credentials_is_refused(endpoint: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_seed_file_is_opened_wherever_it_is(tmp_path: Path) -> None:
+def test_a_seed_file_is_opened_by_its_path_or_url(tmp_path: Path) -> None:
     (tmp_path / "seeds.jsonl").write_bytes(b"one\ntwo\n")
     with open_file(str(tmp_path / "seeds.jsonl")) as file:
         assert file.read(3) == b"one"

@@ -22,24 +22,24 @@ with open_storage(sys.argv[1], endpoint_url=sys.argv[2]).upload("big/x") as out:
 """
 
 
-def test_a_writer_killed_in_mid_upload_shows_nothing_and_is_swept(moto_server: str, bucket: str) -> None:
+def test_a_killed_upload_is_invisible_and_is_swept(moto_server: str, bucket: str) -> None:
     url = f"s3://{bucket}/out"
     assert subprocess.run([sys.executable, "-c", KILLED, url, moto_server], check=False).returncode == -9
     store = open_storage(url, endpoint_url=moto_server)
     assert list(store.list()) == []
-    # moto says of every upload that it began in 2010; that younger ones stay is shown for folders.
+    # moto dates every upload to 2010; test_local.py covers that recent uploads are kept.
     assert store.sweep_uploads(older_than_s=-60) == 1
     assert store.sweep_uploads(older_than_s=-60) == 0
 
 
 def test_a_prefix_is_a_folder_and_not_the_start_of_a_name(moto_server: str, bucket: str) -> None:
-    near = open_storage(f"s3://{bucket}/out2", endpoint_url=moto_server)
-    near.write("x", b"1")
+    sibling = open_storage(f"s3://{bucket}/out2", endpoint_url=moto_server)
+    sibling.write("x", b"1")
     assert list(open_storage(f"s3://{bucket}/out", endpoint_url=moto_server).list()) == []
     assert [e.path for e in open_storage(f"s3://{bucket}", endpoint_url=moto_server).list()] == ["out2/x"]
 
 
-def test_a_listing_goes_over_its_pages(moto_server: str, bucket: str) -> None:
+def test_a_listing_follows_its_pages(moto_server: str, bucket: str) -> None:
     client = client_for(moto_server, None, 60.0)
     store = S3Storage(bucket, "many", client=client, retry=Retry(), page_keys=7)
     names = [f"commits/{n:08d}.json" for n in range(30)]
@@ -48,7 +48,7 @@ def test_a_listing_goes_over_its_pages(moto_server: str, bucket: str) -> None:
     assert [entry.path for entry in store.list("commits/")] == names
 
 
-def test_a_file_replaced_while_it_is_read_is_not_mixed(moto_server: str, bucket: str) -> None:
+def test_a_file_replaced_during_a_read_is_an_error(moto_server: str, bucket: str) -> None:
     store = open_storage(f"s3://{bucket}", endpoint_url=moto_server)
     store.write("x", b"a" * 12 * 2**20)
     with store.open_input("x") as file:
@@ -59,14 +59,14 @@ def test_a_file_replaced_while_it_is_read_is_not_mixed(moto_server: str, bucket:
             file.read(10)
 
 
-def test_a_bucket_that_is_not_there_is_told(moto_server: str) -> None:
+def test_a_missing_bucket_is_a_clear_error(moto_server: str) -> None:
     store = open_storage("s3://no-such-bucket-here/x", endpoint_url=moto_server)
     for act in (lambda: store.read("a"), lambda: store.write("a", b""), lambda: list(store.list())):
         with pytest.raises(StorageError, match="no such bucket"):
             act()
 
 
-def test_a_seed_file_is_opened_wherever_it_is(moto_server: str, bucket: str) -> None:
+def test_a_seed_file_is_opened_by_its_path_or_url(moto_server: str, bucket: str) -> None:
     open_storage(f"s3://{bucket}/seeds", endpoint_url=moto_server).write("a.jsonl", b"one\ntwo\n")
     with open_file(f"s3://{bucket}/seeds/a.jsonl", endpoint_url=moto_server) as file:
         assert file.seekable()
@@ -98,7 +98,7 @@ try:
 except StorageError as error:
     assert "no credentials; set them by the standard AWS chain" in str(error), error
 else:
-    raise SystemExit("nothing was refused")
+    raise SystemExit("no error was raised")
 """
 
 
@@ -108,7 +108,7 @@ def test_no_credentials_is_a_clean_error(moto_server: str, bucket: str, tmp_path
     subprocess.run([sys.executable, "-c", WITHOUT_CREDENTIALS, f"s3://{bucket}/x", moto_server], env=env, check=True)
 
 
-def test_a_server_that_is_not_there_is_given_up_within_the_budget() -> None:
+def test_an_unreachable_server_fails_within_the_retry_budget() -> None:
     waits: list[float] = []
     retry = Retry(budget_s=3.0, first_s=1.0, clock=lambda: sum(waits), sleep=waits.append, uniform=lambda low, high: high)
     store = open_storage("s3://some-bucket/x", endpoint_url="http://127.0.0.1:9", retry=retry)

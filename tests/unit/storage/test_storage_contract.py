@@ -1,4 +1,4 @@
-"""What every store promises: one suite, run over a folder and over a real S3 server."""
+"""The contract of every store: one suite, run on a folder and on a real S3 server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def paths(store: Storage, prefix: str = "") -> list[str]:
     return [entry.path for entry in store.list(prefix)]
 
 
-def test_what_is_written_is_read(store: Storage) -> None:
+def test_a_written_object_is_read_back(store: Storage) -> None:
     store.write("a/b c/é.bin", b"one")
     assert store.read("a/b c/é.bin") == b"one"
     store.write("a/b c/é.bin", b"two")
@@ -27,7 +27,7 @@ def test_what_is_written_is_read(store: Storage) -> None:
     assert store.read_with_etag("a/b c/é.bin") == (b"two", store.etag("a/b c/é.bin"))
 
 
-def test_an_absent_object_is_not_there(store: Storage) -> None:
+def test_a_missing_object_is_an_error(store: Storage) -> None:
     store.write("folder/x", b"")
     for path in ("nothing", "folder/y", "folder"):
         for act in (store.read, store.open_input, store.etag):
@@ -45,7 +45,7 @@ def test_a_range_ends_where_the_object_ends(store: Storage) -> None:
     assert store.read_range("x", 0, 0) == b""
 
 
-def test_create_lets_only_the_first_in(store: Storage) -> None:
+def test_create_succeeds_only_once(store: Storage) -> None:
     etag = store.create("c/x", b"first")
     with pytest.raises(Conflict):
         store.create("c/x", b"first")
@@ -53,7 +53,7 @@ def test_create_lets_only_the_first_in(store: Storage) -> None:
     assert store.etag("c/x") == etag
 
 
-def test_swap_replaces_only_the_version_it_was_given(store: Storage) -> None:
+def test_swap_replaces_only_the_version_of_its_etag(store: Storage) -> None:
     first = store.create("x", b"1")
     second = store.swap("x", b"2", first)
     with pytest.raises(Conflict):
@@ -66,8 +66,8 @@ def test_swap_replaces_only_the_version_it_was_given(store: Storage) -> None:
 
 
 def _race(writers: int, write: Callable[[int], Any]) -> list[int]:
-    """The writers that won when all start at once."""
-    won: list[int] = []
+    """Start all writers at once; return the numbers of those that succeeded."""
+    winners: list[int] = []
     barrier = threading.Barrier(writers)
 
     def run(number: int) -> None:
@@ -76,30 +76,30 @@ def _race(writers: int, write: Callable[[int], Any]) -> list[int]:
             write(number)
         except Conflict:
             return
-        won.append(number)
+        winners.append(number)
 
     threads = [threading.Thread(target=run, args=(n,)) for n in range(writers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return won
+    return winners
 
 
-def test_of_many_racing_creators_exactly_one_wins(store: Storage) -> None:
-    for turn in range(5):
-        won = _race(8, lambda n, path=f"race/{turn}": store.create(path, b"%d" % n))  # type: ignore[misc]
-        assert len(won) == 1
-        assert store.read(f"race/{turn}") == b"%d" % won[0]
+def test_exactly_one_of_many_concurrent_creators_wins(store: Storage) -> None:
+    for attempt in range(5):
+        winners = _race(8, lambda n, path=f"race/{attempt}": store.create(path, b"%d" % n))  # type: ignore[misc]
+        assert len(winners) == 1
+        assert store.read(f"race/{attempt}") == b"%d" % winners[0]
 
 
-def test_of_many_racing_swappers_exactly_one_wins(store: Storage) -> None:
+def test_exactly_one_of_many_concurrent_swappers_wins(store: Storage) -> None:
     etag = store.create("x", b"start")
     for _ in range(5):
-        won = _race(8, lambda n, etag=etag: store.swap("x", b"%d %s" % (n, etag.encode()), etag))  # type: ignore[misc]
-        assert len(won) == 1
+        winners = _race(8, lambda n, etag=etag: store.swap("x", b"%d %s" % (n, etag.encode()), etag))  # type: ignore[misc]
+        assert len(winners) == 1
         data, etag = store.read_with_etag("x")
-        assert data.startswith(b"%d " % won[0])
+        assert data.startswith(b"%d " % winners[0])
 
 
 def test_a_listing_is_by_prefix_and_in_byte_order(store: Storage) -> None:
@@ -114,7 +114,7 @@ def test_a_listing_is_by_prefix_and_in_byte_order(store: Storage) -> None:
     assert sizes["b/é"] == len("b/é".encode())
 
 
-def test_a_deleted_object_is_gone(store: Storage) -> None:
+def test_a_deleted_object_no_longer_exists(store: Storage) -> None:
     store.write("a/x", b"1")
     store.delete("a/x")
     assert not store.exists("a/x")
@@ -122,7 +122,7 @@ def test_a_deleted_object_is_gone(store: Storage) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 10, PART_BYTES, 2 * PART_BYTES + 17])
-def test_an_upload_shows_when_its_block_ends(store: Storage, size: int) -> None:
+def test_an_upload_is_visible_only_after_its_block_ends(store: Storage, size: int) -> None:
     data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     with store.upload("up/x") as out:
         for start in range(0, len(data), 1_000_003):
@@ -133,13 +133,13 @@ def test_an_upload_shows_when_its_block_ends(store: Storage, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [10, 2 * PART_BYTES])
-def test_an_upload_that_breaks_leaves_nothing(store: Storage, size: int) -> None:
-    class Broken(BaseException):
+def test_a_failed_upload_leaves_nothing(store: Storage, size: int) -> None:
+    class UploadError(BaseException):
         pass
 
-    with pytest.raises(Broken), store.upload("up/x") as out:
+    with pytest.raises(UploadError), store.upload("up/x") as out:
         out.write(b"x" * size)
-        raise Broken
+        raise UploadError
     assert paths(store) == []
     assert store.sweep_uploads(older_than_s=-60) == 0
 
@@ -152,7 +152,7 @@ def test_an_upload_replaces_only_when_it_ends(store: Storage) -> None:
     assert store.read("x") == b"old"
 
 
-def test_parquet_goes_out_and_comes_in(store: Storage) -> None:
+def test_parquet_is_written_and_read_back(store: Storage) -> None:
     table = pa.table({"id": list(range(10_000)), "text": [f"row {i}" for i in range(10_000)]})
     with store.upload("t.parquet") as out:
         pq.write_table(table, out, row_group_size=1000)
@@ -161,7 +161,7 @@ def test_parquet_goes_out_and_comes_in(store: Storage) -> None:
         assert pq.read_table(file, columns=["text"]).equals(table.select(["text"]))
 
 
-def test_a_parquet_writer_that_breaks_publishes_nothing(store: Storage) -> None:
+def test_a_failed_parquet_writer_publishes_nothing(store: Storage) -> None:
     with pytest.raises(pa.ArrowInvalid), store.upload("t.parquet") as out:
         writer = pq.ParquetWriter(out, pa.schema([("a", pa.int64())]))
         writer.write_table(pa.table({"a": [1]}))
@@ -195,7 +195,7 @@ UNSAFE = [
 
 @pytest.mark.parametrize("path", UNSAFE, ids=range(len(UNSAFE)))
 def test_a_path_that_leaves_the_root_is_refused(store: Storage, path: str) -> None:
-    acts: list[Callable[[], Any]] = [
+    operations: list[Callable[[], Any]] = [
         lambda: store.read(path),
         lambda: store.read_range(path, 0, 1),
         lambda: store.open_input(path),
@@ -208,6 +208,6 @@ def test_a_path_that_leaves_the_root_is_refused(store: Storage, path: str) -> No
         lambda: store.upload(path).__enter__(),
         lambda: list(store.list(path)) if path else store.read(path),
     ]
-    for act in acts:
+    for operation in operations:
         with pytest.raises(StorageError, match="relative path"):
-            act()
+            operation()

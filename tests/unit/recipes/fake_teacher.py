@@ -1,4 +1,4 @@
-"""Stands in for a model in recipe tests: answers are what a plain function of the prompt says."""
+"""A fake teacher for recipe tests, whose answers a plain function of the prompt makes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from synth_ray.recipes.catalogue import find
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Outcome, Request, Seed
 
-Says = Callable[[Prompt, int], str]
+Reply = Callable[[Prompt, int], str]
 
 
-class Speaker:
-    """A teacher whose n-th completion of a prompt is `says(prompt, n)`; keeps what it was asked."""
+class FakeTeacher:
+    """A teacher whose n-th completion of a prompt is `reply(prompt, n)`; `asked` lists its prompts."""
 
-    def __init__(self, says: Says) -> None:
-        self._says = says
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
         self.asked: list[Prompt] = []
 
     def open(self) -> TeacherFacts:
-        return TeacherFacts("says", "says", "", 1, 1000)
+        return TeacherFacts("fake", "fake", "", 1, 1000)
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
         self.asked.append(prompt)
         await asyncio.sleep(0)
-        return [Completion(self._says(prompt, n), "stop", 3, 5) for n in range(prompt.n)]
+        return [Completion(self._reply(prompt, n), "stop", 3, 5) for n in range(prompt.n)]
 
     def load(self) -> Load:
         return Load()
@@ -38,22 +38,22 @@ class Speaker:
         pass
 
 
-def says(function: Says | str) -> Speaker:
-    return Speaker(function if callable(function) else lambda _prompt, _n: function)
+def replying(reply: Reply | str) -> FakeTeacher:
+    return FakeTeacher(reply if callable(reply) else lambda _prompt, _n: reply)
 
 
 def seed(prompt: str = "2 + 2?", **more: Any) -> Seed:
     return Seed(id=prompt, lineage=prompt, split="train", fields={"prompt": prompt, **more})
 
 
-def made(
-    choice: dict[str, Any], teachers: Mapping[str, Teacher] | Teacher, *, one: Seed | None = None, number: int = 0
+def run_recipe(
+    choice: dict[str, Any], teachers: Mapping[str, Teacher] | Teacher, *, from_seed: Seed | None = None, number: int = 0
 ) -> Outcome:
-    """What a recipe makes of one seed."""
+    """Run a recipe on one request; `from_seed` is its seed."""
     chosen = RecipeChoice.model_validate(choice)
     recipe = find(chosen.name)
     options = recipe.options.model_validate(chosen.options)
     roles = teachers if isinstance(teachers, Mapping) else {"teacher": teachers}
     asker = Asker(recipe, options=options, teachers=roles, sampling=Sampling(max_tokens=64), deadline_s=60)
-    whole = Request(f"r{number}", 0, number, one or seed(), recipe.slots(options), random_seed=number)
-    return asyncio.run(asker.run(whole))
+    request = Request(f"r{number}", 0, number, from_seed or seed(), recipe.slots(options), random_seed=number)
+    return asyncio.run(asker.run(request))

@@ -1,4 +1,4 @@
-"""A store whose user dies: at the n-th effect, just before it or just after, as a killed process does."""
+"""A store that simulates a process killed at its n-th write, just before or just after it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from synth_ray.storage import Entry, Storage
 
 
 class Killed(BaseException):
-    """No except clause of the program may catch it."""
+    """The simulated kill: a BaseException, so that no `except Exception` of the program catches it."""
 
 
 class DyingStorage:
-    """Passes everything on to a real store until effect number `at`; a dead writer has no effect any more."""
+    """Forwards to a real store. Write number `at` raises Killed, before it or `after` it, and so does every later write."""
 
     def __init__(self, inner: Storage, *, at: int | None, after: bool = False) -> None:
         self._inner = inner
@@ -22,21 +22,21 @@ class DyingStorage:
         self._after = after
         self._dead = False
         self.url = inner.url
-        self.effects: list[str] = []
+        self.writes: list[str] = []
 
     @contextmanager
-    def _effect(self, what: str) -> Iterator[None]:
-        mine = self._at == len(self.effects)
-        self.effects.append(what)
-        if self._dead or (mine and not self._after):
+    def _write_attempt(self, write_name: str) -> Iterator[None]:
+        is_fatal = self._at == len(self.writes)
+        self.writes.append(write_name)
+        if self._dead or (is_fatal and not self._after):
             self._dead = True
-            raise Killed(what)
+            raise Killed(write_name)
         try:
             yield
         finally:
-            if mine:
+            if is_fatal:
                 self._dead = True
-                raise Killed(what)
+                raise Killed(write_name)
 
     def read(self, path: str) -> bytes:
         return self._inner.read(path)
@@ -63,26 +63,26 @@ class DyingStorage:
         return self._inner.probe_conditional()
 
     def write(self, path: str, data: bytes) -> None:
-        with self._effect(f"write {path}"):
+        with self._write_attempt(f"write {path}"):
             self._inner.write(path, data)
 
     def create(self, path: str, data: bytes) -> str:
-        with self._effect(f"create {path}"):
+        with self._write_attempt(f"create {path}"):
             return self._inner.create(path, data)
 
     def swap(self, path: str, data: bytes, etag: str) -> str:
-        with self._effect(f"swap {path}"):
+        with self._write_attempt(f"swap {path}"):
             return self._inner.swap(path, data, etag)
 
     def delete(self, path: str) -> None:
-        with self._effect(f"delete {path}"):
+        with self._write_attempt(f"delete {path}"):
             self._inner.delete(path)
 
     @contextmanager
     def upload(self, path: str) -> Iterator[Any]:
-        with self._effect(f"upload {path}"), self._inner.upload(path) as out:
+        with self._write_attempt(f"upload {path}"), self._inner.upload(path) as out:
             yield out
 
     def sweep_uploads(self, *, older_than_s: float) -> int:
-        with self._effect("sweep"):
+        with self._write_attempt("sweep"):
             return self._inner.sweep_uploads(older_than_s=older_than_s)

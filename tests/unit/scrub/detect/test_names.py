@@ -1,4 +1,4 @@
-"""NER engines: the real code with tiny models made here, and what happens without one."""
+"""NER engines with tiny models trained here, and the errors without a usable model."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def spacy_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def transformers_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A model of two hundred thousand numbers that has learnt four sentences by heart."""
+    """A tiny model, trained here on four sentences until it knows them by heart."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertConfig, BertForTokenClassification, PreTrainedTokenizerFast
 
-    told = [
+    labelled = [
         ("My name is John Smith .", "O O O B-PER I-PER O"),
         ("She lives in Paris , France .", "O O O B-LOC O B-LOC O"),
         ("John Smith lives in Paris .", "B-PER I-PER O O B-LOC O"),
         ("My mail is in France , she lives .", "O O O O B-LOC O O O O"),
     ]
-    words = sorted({w for text, _ in told for w in text.split()})
+    words = sorted({w for text, _ in labelled for w in text.split()})
     vocabulary = {w: i for i, w in enumerate(["[PAD]", "[UNK]", *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -56,7 +56,7 @@ def transformers_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     )  # fmt: skip
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(60):
-        for text, wanted in told:
+        for text, wanted in labelled:
             batch = fast([text], return_tensors="pt")
             loss = model(**batch, labels=torch.tensor([[labels.index(w) for w in wanted.split()]])).loss
             loss.backward()
@@ -68,11 +68,11 @@ def transformers_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return folder
 
 
-def test_a_spacy_model_and_the_patterns_are_united(spacy_folder: str) -> None:
+def test_findings_of_a_spacy_model_and_of_the_patterns_are_merged(spacy_folder: str) -> None:
     scrubber = open_scrubber(Scrub(engine="spacy", model=spacy_folder))
-    done = scrubber.record({"note": "John Smith of Paris: jane@mail.com", "again": "ask John Smith"})
-    assert done.value == {"note": "<PERSON_1> of <LOCATION_1>: <EMAIL_1>", "again": "ask <PERSON_1>"}
-    assert done.counts == {"EMAIL_ADDRESS": 1, "LOCATION": 1, "PERSON": 2}
+    record = scrubber.record({"note": "John Smith of Paris: jane@mail.com", "other": "ask John Smith"})
+    assert record.value == {"note": "<PERSON_1> of <LOCATION_1>: <EMAIL_1>", "other": "ask <PERSON_1>"}
+    assert record.counts == {"EMAIL_ADDRESS": 1, "LOCATION": 1, "PERSON": 2}
 
 
 def test_a_transformers_model_reads_every_part_of_a_long_text(transformers_folder: str) -> None:
@@ -81,10 +81,10 @@ def test_a_transformers_model_reads_every_part_of_a_long_text(transformers_folde
     assert value == "My name is <PERSON_1> . " * 40
 
 
-def test_a_batch_of_texts_gives_each_its_own_findings(transformers_folder: str) -> None:
+def test_each_text_of_a_batch_has_its_own_findings(transformers_folder: str) -> None:
     finder = open_names(Scrub(engine="transformers", model=transformers_folder))
-    found = finder.find(["She lives in Paris , France .", "", "John Smith lives in Paris ."], deadline=1e18)
-    assert [[(f.entity, f.start, f.end) for f in each] for each in found] == [
+    findings = finder.find(["She lives in Paris , France .", "", "John Smith lives in Paris ."], deadline=1e18)
+    assert [[(f.entity, f.start, f.end) for f in text_findings] for text_findings in findings] == [
         [("LOCATION", 13, 18), ("LOCATION", 21, 27)],
         [],
         [("PERSON", 0, 10), ("LOCATION", 20, 25)],
@@ -99,14 +99,14 @@ def test_a_model_without_the_wanted_entities_is_refused(tmp_path: Path) -> None:
         open_scrubber(Scrub(engine="spacy", model=str(tmp_path / "blank")))
 
 
-def test_a_model_that_finds_nothing_is_refused_by_its_canary(tmp_path: Path) -> None:
+def test_a_model_that_finds_nothing_fails_the_self_test(tmp_path: Path) -> None:
     import spacy
 
     nlp = spacy.blank("en")
     nlp.add_pipe("entity_ruler").add_patterns([{"label": "PERSON", "pattern": "X"}, {"label": "GPE", "pattern": "Y"}])
-    nlp.to_disk(tmp_path / "deaf")
+    nlp.to_disk(tmp_path / "blind")
     with pytest.raises(MissingResource, match="none of LOCATION, PERSON"):
-        open_scrubber(Scrub(engine="spacy", model=str(tmp_path / "deaf")))
+        open_scrubber(Scrub(engine="spacy", model=str(tmp_path / "blind")))
 
 
 @pytest.mark.parametrize("engine", ["spacy", "transformers", "gliner"])
@@ -129,7 +129,7 @@ def test_a_broken_model_stops_the_job(tmp_path: Path, engine: str) -> None:
         open_scrubber(Scrub(engine=engine, model=str(tmp_path)))  # type: ignore[arg-type]
 
 
-def test_an_error_of_a_model_is_never_nothing_found(placeholders: object) -> None:
+def test_an_error_of_a_model_is_raised_and_not_an_empty_result(placeholders: object) -> None:
     def broken(texts: object) -> list[list[Mention]]:
         raise RuntimeError("out of memory")
 

@@ -1,7 +1,7 @@
-"""Runs in processes of their own, which the kernel kills (SIGKILL) just before the n-th thing they do.
+"""Runs in forked processes that are killed (SIGKILL) just before their n-th write or n-th event.
 
-A nursery is one process that has everything imported and forks a child for each run. What a child does is counted by
-Python's audit events: nothing of the program is replaced, and the child dies as a machine's power cut would end it.
+The fork server is one process with everything imported that forks a child for each run. A child's events are counted by
+Python's audit hook: no code of the program is replaced, and the child dies as in a power cut.
 """
 
 from __future__ import annotations
@@ -17,25 +17,28 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 _CHANGES = ("os.rename", "os.link", "os.remove")
-_UNSEEN = "/.tmp/"
+_TEMPORARY = "/.tmp/"
 _REQUESTS = (b"PUT ", b"POST ", b"DELETE ")
 KILLED = -signal.SIGKILL
 
 
-class Nursery:
-    """Asks the nursery's process for runs, one after another."""
+class ForkServer:
+    """The client of the fork server: asks it for runs, one after another."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "tests.nursery"]
+        command = [sys.executable, "-m", "tests.fork_server"]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
         )
 
-    def run(self, job: dict[str, Any], *, at: int | None = None, counts: str = "writes", **how: Any) -> dict[str, Any]:
-        """The child's exit code, the number of things it did (unless killed), and its error. `how` goes to `synth_ray.run`."""
+    def run(self, job: dict[str, Any], *, at: int | None = None, counts: str = "writes", **run_options: Any) -> dict[str, Any]:
+        """Return the child's exit code `code`, its number of counted events `did` (unless killed) and its `error`.
+
+        `run_options` are passed to `synth_ray.run`.
+        """
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"job": job, "at": at, "counts": counts, "how": how}) + "\n")
+        self._process.stdin.write(json.dumps({"job": job, "at": at, "counts": counts, "options": run_options}) + "\n")
         self._process.stdin.flush()
         return dict(json.loads(self._process.stdout.readline()))
 
@@ -51,7 +54,7 @@ def _counter(at: int | None, counts: str, root: str) -> tuple[Callable[[str, tup
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if not (counts == "anything" or _is_write(event, arguments, root)):
             return
-        done[0] += 1  # first, for the kill is an event too
+        done[0] += 1  # before the kill, which is an event as well
         if done[0] - 1 == at:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -59,31 +62,31 @@ def _counter(at: int | None, counts: str, root: str) -> tuple[Callable[[str, tup
 
 
 def _is_write(event: str, arguments: tuple[Any, ...], root: str) -> bool:
-    """A change of the output: a rename, link or removal under its folder, or a request that changes a bucket."""
+    """Whether the event changes the output: a rename, link or removal in its folder, or a request that changes a bucket."""
     if event == "http.client.send":
         return isinstance(arguments[1], bytes) and arguments[1].startswith(_REQUESTS)
     if event not in _CHANGES or not any(str(a).startswith(root) for a in arguments[:2]):
         return False
-    return event != "os.remove" or _UNSEEN not in str(arguments[0])
+    return event != "os.remove" or _TEMPORARY not in str(arguments[0])
 
 
-def _child(ask: dict[str, Any], told: int) -> None:
-    hook, done = _counter(ask["at"], ask["counts"], str(ask["job"]["output"]["path"]))
+def _child(request: dict[str, Any], result_fd: int) -> None:
+    hook, done = _counter(request["at"], request["counts"], str(request["job"]["output"]["path"]))
     sys.addaudithook(hook)
-    found: dict[str, Any] = {"error": ""}
+    outcome: dict[str, Any] = {"error": ""}
     try:
         import synth_ray
 
-        result = synth_ray.run(ask["job"], **ask["how"])
-        found["stopped"] = result.stopped
+        result = synth_ray.run(request["job"], **request["options"])
+        outcome["stopped"] = result.stopped
     except Exception as error:
-        found["error"] = f"{type(error).__name__}: {error}"
-    os.write(told, json.dumps(found | {"did": done[0]}).encode())
-    os._exit(1 if found["error"] else 0)
+        outcome["error"] = f"{type(error).__name__}: {error}"
+    os.write(result_fd, json.dumps(outcome | {"did": done[0]}).encode())
+    os._exit(1 if outcome["error"] else 0)
 
 
 def _warm() -> None:
-    """Load here, once, what every child would load for itself: models, kernels, word lists."""
+    """Load once what every child would otherwise load: models, kernels, word lists."""
     from synth_ray.job.load import job_from
     from synth_ray.prepare.seed_rows import real_rows
     from synth_ray.records import Seed
@@ -98,16 +101,16 @@ def _warm() -> None:
 def _serve() -> None:
     _warm()
     for line in sys.stdin:
-        hear, told = os.pipe()
+        read_fd, write_fd = os.pipe()
         child = os.fork()
         if child == 0:
-            os.close(hear)
-            _child(json.loads(line), told)
-        os.close(told)
-        with os.fdopen(hear, "rb") as pipe:
-            found = pipe.read()
+            os.close(read_fd)
+            _child(json.loads(line), write_fd)
+        os.close(write_fd)
+        with os.fdopen(read_fd, "rb") as pipe:
+            data = pipe.read()
         _, status = os.waitpid(child, 0)
-        answer = json.loads(found) if found else {}
+        answer = json.loads(data) if data else {}
         sys.stdout.write(json.dumps(answer | {"code": os.waitstatus_to_exitcode(status)}) + "\n")
         sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""The fast path finds what stock Presidio finds: type, span, score and order."""
+"""The exact path returns stock Presidio's findings: entity, span, score and order."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def stock_findings(analyzer: object, text: str) -> list[Finding]:
     return [Finding(r.entity_type, r.start, r.end, r.score) for r in analyzer.analyze(text, "en")]  # type: ignore[attr-defined]
 
 
-def test_findings_are_stock_presidios_on_generated_chats(analyzer: object, fast: ExactPatterns) -> None:
+def test_findings_equal_stock_presidios_on_generated_chats(analyzer: object, fast: ExactPatterns) -> None:
     for sample in [*corpus(250, seed=71), *corpus(150, seed=72, dense=False)]:
         assert fast.find([sample.text], deadline=NEVER)[0] == stock_findings(analyzer, sample.text)
 
 
-def test_findings_are_stock_presidios_on_a_thousand_mangled_texts(analyzer: object, fast: ExactPatterns) -> None:
+def test_findings_equal_stock_presidios_on_a_thousand_mangled_texts(analyzer: object, fast: ExactPatterns) -> None:
     draw = random.Random(73)
     planted = fragments(corpus(120, seed=74))
     for _ in range(1000):
@@ -45,7 +45,7 @@ def test_findings_are_stock_presidios_on_a_thousand_mangled_texts(analyzer: obje
         assert fast.find([text], deadline=NEVER)[0] == stock_findings(analyzer, text), repr(text)
 
 
-def test_with_every_rule_of_the_policy_off_the_engine_is_stock(analyzer: object) -> None:
+def test_with_every_policy_rule_off_findings_equal_stock_presidios(analyzer: object) -> None:
     off = Policy(**dict.fromkeys(Policy.model_fields, False))
     entities = analyzer.get_supported_entities("en")  # type: ignore[attr-defined]
     finder = PatternFinder(Scrub(entities=entities, policy=off, secrets=Secrets(find=False)))
@@ -53,17 +53,21 @@ def test_with_every_rule_of_the_policy_off_the_engine_is_stock(analyzer: object)
         assert finder.find([sample.text], deadline=NEVER)[0] == stock_findings(analyzer, sample.text)
 
 
-def test_a_presidio_that_was_not_read_runs_unaided_and_finds_the_same(
+def test_an_unknown_presidio_version_runs_without_prefilters_and_finds_the_same(
     analyzer: object, monkeypatch: pytest.MonkeyPatch, fast: ExactPatterns
 ) -> None:
     monkeypatch.setitem(known_sources.ENGINE, "presidio_analyzer.pattern_recognizer", "another digest")
-    unaided = ExactPatterns()
-    assert {job.gate for job in unaided._detectors} == {None}
+    without_prefilters = ExactPatterns()
+    assert {detector.gate for detector in without_prefilters._detectors} == {None}
     open_scrubber(Scrub())
     for sample in corpus(10, seed=76):
-        assert unaided.find([sample.text], deadline=NEVER) == fast.find([sample.text], deadline=NEVER)
+        assert without_prefilters.find([sample.text], deadline=NEVER) == fast.find([sample.text], deadline=NEVER)
 
 
-def test_a_regex_that_was_not_read_has_no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_regex_has_no_prefilter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "GATES", {})
-    assert all(job.gate is None for job in ExactPatterns()._detectors if job.entity in ("EMAIL_ADDRESS", "US_SSN", "IP_ADDRESS"))
+    assert all(
+        detector.gate is None
+        for detector in ExactPatterns()._detectors
+        if detector.entity in ("EMAIL_ADDRESS", "US_SSN", "IP_ADDRESS")
+    )

@@ -1,4 +1,4 @@
-"""A real engine in a process of its own: how it starts, counts, ends and dies."""
+"""A real engine in its own process: how it starts, reports its load, ends and dies."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ def process_of(teacher: Any) -> subprocess.Popen[bytes]:
     return teacher._host._process  # type: ignore[no-any-return]
 
 
-async def until(told: Callable[[], bool]) -> None:
-    """The engine's own process tells it so within twenty seconds."""
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Poll until the condition holds; fail after 20 seconds."""
     async with asyncio.timeout(20):
-        while not told():  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.vllm
-def test_a_killed_process_is_told_to_all_who_wait_and_all_who_come_later() -> None:
+def test_a_killed_engine_process_fails_pending_and_later_prompts() -> None:
     teacher = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=SMALL))
     teacher.open()
 
-    async def killed() -> list[Any]:
-        asked = [asyncio.create_task(teacher.answer(prompt(i, sampling=LONG))) for i in range(20)]
-        await until(lambda: teacher.load().running == 8)
+    async def ask_and_kill() -> list[Any]:
+        tasks = [asyncio.create_task(teacher.answer(prompt(i, sampling=LONG))) for i in range(20)]
+        await wait_until(lambda: teacher.load().running == 8)
         process_of(teacher).send_signal(signal.SIGKILL)
-        return list(await asyncio.gather(*asked, return_exceptions=True))
+        return list(await asyncio.gather(*tasks, return_exceptions=True))
 
-    deaths = asyncio.run(killed())
-    assert {type(one) for one in deaths} == {EngineDied}
+    deaths = asyncio.run(ask_and_kill())
+    assert {type(error) for error in deaths} == {EngineDied}
     assert "signal 9" in str(deaths[0])
     with pytest.raises(EngineDied):
         ask(teacher, prompt())
@@ -59,68 +59,70 @@ def test_a_killed_process_is_told_to_all_who_wait_and_all_who_come_later() -> No
 
 
 @pytest.mark.vllm
-def test_load_counts_what_runs_and_what_waits_and_a_cancelled_ask_is_neither(vllm_teacher: Any) -> None:
-    async def cancelled() -> None:
-        asked = [asyncio.create_task(vllm_teacher.answer(prompt(i, n=2, sampling=LONG))) for i in range(50)]
+def test_load_counts_running_and_waiting_prompts_and_no_cancelled_ones(vllm_teacher: Any) -> None:
+    async def ask_and_cancel() -> None:
+        tasks = [asyncio.create_task(vllm_teacher.answer(prompt(i, n=2, sampling=LONG))) for i in range(50)]
         await asyncio.sleep(0)
-        assert vllm_teacher.load().running + vllm_teacher.load().waiting == 100  # nothing is lost sight of on its way
-        await until(lambda: (vllm_teacher.load().running, vllm_teacher.load().waiting) == (64, 36))
-        for one in asked:
-            one.cancel()
-        await asyncio.gather(*asked, return_exceptions=True)
-        await until(lambda: vllm_teacher.load().running == vllm_teacher.load().waiting == 0)
+        assert vllm_teacher.load().running + vllm_teacher.load().waiting == 100  # prompts in transit to the process count
+        await wait_until(lambda: (vllm_teacher.load().running, vllm_teacher.load().waiting) == (64, 36))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await wait_until(lambda: vllm_teacher.load().running == vllm_teacher.load().waiting == 0)
 
-    asyncio.run(cancelled())
+    asyncio.run(ask_and_cancel())
 
 
 @pytest.mark.vllm
-def test_many_event_loops_ask_one_engine(vllm_teacher: Any) -> None:
-    found: list[int] = []
+def test_many_event_loops_share_one_engine(vllm_teacher: Any) -> None:
+    counts: list[int] = []
 
-    def some(first: int) -> None:
-        found.append(len(ask(vllm_teacher, *[prompt(first + i, sampling={"max_tokens": 4}) for i in range(50)])))
+    def ask_fifty(first: int) -> None:
+        counts.append(len(ask(vllm_teacher, *[prompt(first + i, sampling={"max_tokens": 4}) for i in range(50)])))
 
-    threads = [threading.Thread(target=some, args=[first]) for first in (0, 100, 200)]
+    threads = [threading.Thread(target=ask_fifty, args=[first]) for first in (0, 100, 200)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert found == [50, 50, 50]
+    assert counts == [50, 50, 50]
 
 
 @pytest.mark.vllm
-def test_an_ask_that_the_engine_refuses_fails_alone(vllm_teacher: Any) -> None:
+def test_a_prompt_that_the_engine_refuses_fails_alone(vllm_teacher: Any) -> None:
     wrong = (prompt(1, constraint=Constraint(json_schema={"type": "no such type"})), prompt(2, sampling={"no_such_key": 1}))
 
     async def both() -> list[Any]:
         return list(await asyncio.gather(*[vllm_teacher.answer(p) for p in (*wrong, prompt())], return_exceptions=True))
 
     *refused, answered = asyncio.run(both())
-    assert [type(one) for one in refused] == [AskFailed, AskFailed]
-    assert ["refused by the engine" in str(one) for one in refused] == [True, True]
+    assert [type(error) for error in refused] == [AskFailed, AskFailed]
+    assert ["refused by the engine" in str(error) for error in refused] == [True, True]
     assert len(answered) == 1
 
 
 @pytest.mark.vllm
-def test_a_text_is_the_same_whoever_spells_it(vllm_teacher: Any) -> None:
-    """The engine where it looks for stop strings, else the process that asked."""
+def test_a_text_is_the_same_whether_the_engine_or_the_client_detokenizes_it(vllm_teacher: Any) -> None:
+    """The engine detokenizes when there are stop strings, else the client process does."""
     for limits in ({"max_tokens": 7}, {"max_tokens": 60}, {"max_tokens": 60, "skip_special_tokens": False}):
         sampling = {"temperature": 0.0, **limits}
-        here = ask(vllm_teacher, *[prompt(i, sampling=sampling) for i in range(5)])
-        there = ask(vllm_teacher, *[prompt(i, sampling={**sampling, "stop": ["no answer says this"]}) for i in range(5)])
-        assert [[one.text for one in some] for some in here] == [[one.text for one in some] for some in there]
-        assert all(one.text for [one] in here)
+        in_client = ask(vllm_teacher, *[prompt(i, sampling=sampling) for i in range(5)])
+        in_engine = ask(vllm_teacher, *[prompt(i, sampling={**sampling, "stop": ["no answer says this"]}) for i in range(5)])
+        assert [[answer.text for answer in answers] for answers in in_client] == [
+            [answer.text for answer in answers] for answers in in_engine
+        ]
+        assert all(answer.text for [answer] in in_client)
 
 
 @pytest.mark.vllm
-def test_the_process_ends_with_whoever_started_it() -> None:
+def test_the_engine_process_ends_when_its_parent_dies() -> None:
     code = (
         "import os; from synth_ray.ask.vllm.teacher import VllmTeacher; from synth_ray.job.models import Model\n"
         f"teacher = VllmTeacher(Model(model={str(TINY_TEACHER)!r}, engine_args={SMALL!r})); teacher.open()\n"
         "print(teacher._host._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
-    told = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
-    status = Path(f"/proc/{int(told.stdout.splitlines()[-1])}/status")
+    owner = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
+    status = Path(f"/proc/{int(owner.stdout.splitlines()[-1])}/status")
     for _ in range(1000):
         if not status.exists() or "State:\tZ" in status.read_text():
             return
@@ -130,7 +132,7 @@ def test_the_process_ends_with_whoever_started_it() -> None:
 
 @pytest.mark.vllm
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_whole_group_is_not_the_engines(vllm_teacher: Any, number: int) -> None:
+def test_the_engine_process_ignores_signals_to_the_process_group(vllm_teacher: Any, number: int) -> None:
     interrupt = threading.Timer(0.05, process_of(vllm_teacher).send_signal, [number])
     interrupt.start()
     assert len(ask(vllm_teacher, prompt(sampling=LONG))) == 1
@@ -138,7 +140,7 @@ def test_a_signal_to_the_whole_group_is_not_the_engines(vllm_teacher: Any, numbe
 
 
 @pytest.mark.vllm
-def test_a_start_that_fails_says_what_the_engine_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_failed_start_reports_the_engines_own_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wrong = VllmTeacher(Model(model="models/none-such", engine_args={"no_such": 1}))
     with pytest.raises(JobError, match="no_such"):
         wrong.open()
@@ -154,7 +156,7 @@ def test_a_start_that_fails_says_what_the_engine_said(monkeypatch: pytest.Monkey
     assert f"{CUDA_VISIBLE_DEVICES}=5,6\n" in (tmp_path / "environment").read_text()
 
 
-def test_each_engine_of_a_replica_sees_its_own_accelerators_where_there_are_enough() -> None:
+def test_each_engine_of_a_replica_gets_its_own_accelerators_if_there_are_enough() -> None:
     small, large = Model(model="a"), Model(model="b", engine_args={"tensor_parallel_size": 2})
     served = Model.model_validate({"engine": "endpoint", "model": "c", "endpoint": {"urls": "http://127.0.0.1:1/v1"}})
     assert assign_devices([small, served, large], "4,5,6") == ["4", "", "5,6"]
@@ -163,7 +165,7 @@ def test_each_engine_of_a_replica_sees_its_own_accelerators_where_there_are_enou
 
 
 @pytest.mark.parametrize(("gpus", "fits"), [(0, True), (2, True), (3, True), (1, False), (0.5, False), (4, False)])
-def test_a_replicas_accelerators_are_shared_by_its_engines_or_each_ones_own(gpus: float, fits: bool) -> None:
+def test_gpus_per_teacher_fits_shared_or_separate_engines_or_is_refused(gpus: float, fits: bool) -> None:
     judge = {"model": "b", "engine_args": {"tensor_parallel_size": 2}}
     job = {"name": "gpus", "seeds": "s.jsonl", "recipe": "distill", "models": {"teacher": "a", "judge": judge}, "output": "out"}
     if fits:

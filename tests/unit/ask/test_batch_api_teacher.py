@@ -1,4 +1,4 @@
-"""A provider's batches at their worst: what was paid for is collected, and nothing is paid for twice."""
+"""The batch API under faults: every paid answer is collected, and none is paid for twice."""
 
 from __future__ import annotations
 
@@ -42,34 +42,34 @@ def key(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def section(url: str, **batch: Any) -> dict[str, Any]:
-    how = {"url": url, "key_env": "TEACHER_KEY", "quiet_s": 0.05, "poll_s": 0.02, "timeout_s": 5} | batch
-    return {"engine": "batch_api", "model": "some-model", "batch": how}
+    section_of_batch = {"url": url, "key_env": "TEACHER_KEY", "quiet_s": 0.05, "poll_s": 0.02, "timeout_s": 5} | batch
+    return {"engine": "batch_api", "model": "some-model", "batch": section_of_batch}
 
 
 def teacher(url: str, storage: Storage | None = None, **batch: Any) -> BatchApiTeacher:
-    one = BatchApiTeacher(Model.model_validate(section(url, **batch)), storage)
-    one.open()
-    return one
+    batch_teacher = BatchApiTeacher(Model.model_validate(section(url, **batch)), storage)
+    batch_teacher.open()
+    return batch_teacher
 
 
 def prompt(number: int, text: str = "question", n: int = 1) -> Prompt:
     return Prompt([user(f"{text} {number}")], digest("ask", number), n=n, sampling={"temperature": 0.5, "max_tokens": 8})
 
 
-def ask(one: BatchApiTeacher, *prompts: Prompt, give_up_s: float = 60) -> list[list[Completion] | BaseException]:
-    async def every() -> list[Any]:
-        tasks = [asyncio.ensure_future(one.answer(p)) for p in prompts]
+def ask(batch_teacher: BatchApiTeacher, *prompts: Prompt, give_up_s: float = 60) -> list[list[Completion] | BaseException]:
+    async def answer_all() -> list[Any]:
+        tasks = [asyncio.ensure_future(batch_teacher.answer(p)) for p in prompts]
         await asyncio.wait(tasks, timeout=give_up_s)
         for task in tasks:
             if not task.done():
                 task.cancel()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
-    return asyncio.run(every())
+    return asyncio.run(answer_all())
 
 
-def ends(how: list[str]) -> Callable[[int], str]:
-    return lambda number: how[number] if number < len(how) else "completed"
+def status_of_batch(statuses: list[str]) -> Callable[[int], str]:
+    return lambda number: statuses[number] if number < len(statuses) else "completed"
 
 
 @settings(max_examples=8)
@@ -80,14 +80,14 @@ def ends(how: list[str]) -> Callable[[int], str]:
     st.integers(0, 2),
     st.lists(st.sampled_from(["completed", "expired", "failed", "cancelled"]), max_size=3),
 )
-def test_whatever_goes_wrong_every_ask_ends_once_and_is_paid_for_once(
-    busy: float, broken: float, torn: float, lost: int, how: list[str]
+def test_every_prompt_ends_once_and_is_paid_for_once_for_any_faults(
+    busy: float, broken: float, torn: float, lost: int, statuses: list[str]
 ) -> None:
-    provider = Provider(busy=busy, broken=broken, torn=torn, lost=lost, ends=ends(how))
+    provider = Provider(busy=busy, broken=broken, torn=torn, lost=lost, ends=status_of_batch(statuses))
     with batches(provider) as url:
         answers = ask(teacher(url, part_requests=6, retries=4), *[prompt(i, n=1 + i % 2) for i in range(18)])
-    assert all(isinstance(one, list) and len(one) == 1 + i % 2 for i, one in enumerate(answers)), answers
-    assert all(one[-1].text.startswith(f"answer {len(one) - 1} of ") for one in answers if isinstance(one, list))
+    assert all(isinstance(answer, list) and len(answer) == 1 + i % 2 for i, answer in enumerate(answers)), answers
+    assert all(answer[-1].text.startswith(f"answer {len(answer) - 1} of ") for answer in answers if isinstance(answer, list))
     unanswered = provider.sent - provider.answered
     assert set(provider.sent) == {prompt(i).key for i in range(18)}
     assert max(provider.answered.values()) == 1
@@ -95,19 +95,19 @@ def test_whatever_goes_wrong_every_ask_ends_once_and_is_paid_for_once(
     assert all(len(batch["lines"]) <= 6 for batch in provider.batches)
 
 
-def test_requests_at_one_step_go_up_together_and_a_large_one_fills_a_part_alone() -> None:
+def test_prompts_asked_together_share_a_batch_and_an_oversized_prompt_has_its_own() -> None:
     provider = Provider()
     with batches(provider) as url:
         ask(teacher(url, part_bytes=20_000), *[prompt(i) for i in range(40)], prompt(99, "x" * 30_000))
     assert sorted(len(batch["lines"]) for batch in provider.batches) == [1, 40]
 
 
-def test_what_no_other_batch_mends_fails_with_its_reason_and_without_its_text() -> None:
+def test_a_prompt_that_every_batch_fails_has_a_reason_and_no_text_in_its_error() -> None:
     provider = Provider(ends=lambda _: "failed")
     with batches(provider) as url:
-        [none] = ask(teacher(url, retries=1), prompt(1))
-        assert isinstance(none, AskFailed)
-        assert (none.reason, none.detail) == ("engine_error", "no answer in 2 batches")
+        [failure] = ask(teacher(url, retries=1), prompt(1))
+        assert isinstance(failure, AskFailed)
+        assert (failure.reason, failure.detail) == ("engine_error", "no answer in 2 batches")
         provider.ends = lambda _: "completed"
         [long] = ask(teacher(url), prompt(2, "TOO LONG"))
     assert isinstance(long, AskFailed)
@@ -115,49 +115,49 @@ def test_what_no_other_batch_mends_fails_with_its_reason_and_without_its_text() 
     assert "SECRET" not in str(long)
 
 
-def test_a_provider_that_refuses_or_is_not_there_is_a_dead_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_refuses_the_key_or_is_unreachable_is_a_dead_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEACHER_KEY", "another-secret")
     with batches(Provider()) as url:
-        one = teacher(url)
-        found = ask(one, prompt(1), prompt(2))
-        assert all(isinstance(error, EngineDied) and "another-secret" not in str(error) for error in found)
-        assert all(isinstance(error, EngineDied) for error in ask(one, prompt(3)))
-    gone = teacher(f"http://127.0.0.1:{free_port()}/v1", dead_after_s=0.3)
-    assert all(isinstance(error, EngineDied) for error in ask(gone, prompt(1)))
+        refused_teacher = teacher(url)
+        errors = ask(refused_teacher, prompt(1), prompt(2))
+        assert all(isinstance(error, EngineDied) and "another-secret" not in str(error) for error in errors)
+        assert all(isinstance(error, EngineDied) for error in ask(refused_teacher, prompt(3)))
+    unreachable = teacher(f"http://127.0.0.1:{free_port()}/v1", dead_after_s=0.3)
+    assert all(isinstance(error, EngineDied) for error in ask(unreachable, prompt(1)))
     monkeypatch.delenv("TEACHER_KEY")
     with pytest.raises(MissingResource, match=r"models\.batch\.key_env"):
         teacher("http://127.0.0.1:1/v1")
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_second_run_adopts_what_the_first_had_sent(tmp_path: Path, lost: int) -> None:
-    """With `lost` the first run dies between creating a batch and hearing of it: its record has no id."""
-    provider, storage = Provider(takes_s=3.0, ends=ends(["expired"])), LocalStorage(tmp_path)
+def test_a_second_run_adopts_the_batches_that_the_first_sent(tmp_path: Path, lost: int) -> None:
+    """With `lost`, the first run dies after creating a batch and before storing its id: its record has no id."""
+    provider, storage = Provider(takes_s=3.0, ends=status_of_batch(["expired"])), LocalStorage(tmp_path)
     with batches(provider) as url:
         ask(teacher(url, storage), *[prompt(i) for i in range(10)], give_up_s=1.5)
         assert provider.sent.total() == 10
         [record] = storage.list(BATCHES)
         if lost:
-            told = json.loads(storage.read(record.path))
-            storage.write(record.path, json.dumps(told | {"batch": ""}).encode())
+            content = json.loads(storage.read(record.path))
+            storage.write(record.path, json.dumps(content | {"batch": ""}).encode())
         answers = ask(teacher(url, storage), *[prompt(i) for i in range(12)])
-    assert all(isinstance(one, list) for one in answers)
+    assert all(isinstance(answer, list) for answer in answers)
     assert provider.answered.total() == 12
-    assert provider.sent.total() == 10 + 2 + 5  # the two that are new, and the half that the expired batch left
-    assert "question" not in "".join(storage.read(one.path).decode() for one in storage.list(BATCHES))
+    assert provider.sent.total() == 10 + 2 + 5  # two new prompts, and the half that the expired batch did not answer
+    assert "question" not in "".join(storage.read(entry.path).decode() for entry in storage.list(BATCHES))
 
 
-def test_what_one_run_gave_up_on_another_asks_again(tmp_path: Path) -> None:
-    provider, storage = Provider(ends=ends(["failed"])), LocalStorage(tmp_path)
+def test_a_prompt_that_failed_in_one_run_is_asked_again_by_the_next(tmp_path: Path) -> None:
+    provider, storage = Provider(ends=status_of_batch(["failed"])), LocalStorage(tmp_path)
     with batches(provider) as url:
-        [given_up] = ask(teacher(url, storage, retries=0), prompt(1))
+        [failure] = ask(teacher(url, storage, retries=0), prompt(1))
         [answer] = ask(teacher(url, storage, retries=0), prompt(1))
-    assert isinstance(given_up, AskFailed)
+    assert isinstance(failure, AskFailed)
     assert isinstance(answer, list)
     assert provider.sent.total() == 2
 
 
-def test_a_record_of_a_batch_that_was_never_created_is_forgotten(tmp_path: Path) -> None:
+def test_a_record_of_a_batch_that_was_never_created_is_deleted(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     storage.write(f"{BATCHES}abc.json", json.dumps({"batch": "", "ids": [prompt(1).key]}).encode())
     provider = Provider()
@@ -187,7 +187,7 @@ def job(folder: Path, url: str, **more: Any) -> dict[str, Any]:
     return document | more
 
 
-def test_a_killed_run_goes_on_with_the_batches_it_had_paid_for(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_with_the_batches_it_paid_for(tmp_path: Path) -> None:
     provider = Provider(takes_s=1.5)
     with batches(provider) as url:
         file = tmp_path / "job.yaml"
@@ -208,7 +208,7 @@ def test_a_killed_run_goes_on_with_the_batches_it_had_paid_for(tmp_path: Path) -
     assert manifest["cost"]["usd"] == pytest.approx((tokens["prompt"] * 10 + tokens["completion"] * 100) / 1e6 / 2, abs=1e-4)
 
 
-def test_a_job_that_would_wait_for_days_is_refused(tmp_path: Path) -> None:
+def test_a_job_whose_limits_do_not_fit_batches_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"limits\.request_deadline_s: wanted at least the 86,400 s"):
         preflight(job_from(job(tmp_path, "http://127.0.0.1:1/v1", limits={"request_deadline_s": 600})))
     with pytest.raises(JobError, match=r"cluster\.teachers: wanted one replica"):

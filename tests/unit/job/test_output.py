@@ -8,12 +8,12 @@ from pydantic import ValidationError
 from synth_ray.job.output import Output
 
 
-def test_a_path_alone_is_a_whole_section() -> None:
+def test_a_path_alone_is_a_valid_output_section() -> None:
     assert Output.model_validate("out/demo") == Output(path="out/demo")
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"path": "s3://user:secret@bucket/x"}, "AWS chain"),
         ({"endpoint_url": "http://key:secret@host:9000"}, "AWS chain"),
@@ -27,7 +27,7 @@ def test_a_path_alone_is_a_whole_section() -> None:
         ({"partition_by": {"label": [f"v{n}" for n in range(256)]}}, "at most 256 folders"),
     ],
 )
-def test_what_would_leak_break_out_or_not_be_read_back_is_refused(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told) as caught:
+def test_secrets_unsafe_names_and_ambiguous_partitions_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message) as caught:
         Output(**({"path": "out"} | wrong))
     assert "secret" not in caught.value.errors()[0]["msg"]

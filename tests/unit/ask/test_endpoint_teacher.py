@@ -1,4 +1,4 @@
-"""A server elsewhere, at its worst: every ask is answered in the end or fails for a reason of its own."""
+"""A remote endpoint under faults: every prompt is answered in the end or fails with a reason of its own."""
 
 from __future__ import annotations
 
@@ -34,53 +34,53 @@ def key(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def teacher(*urls: str, **endpoint: Any) -> EndpointTeacher:
-    how = {"urls": list(urls), "key_env": "TEACHER_KEY", "timeout_s": 0.5} | endpoint
-    return EndpointTeacher(Model.model_validate({"engine": "endpoint", "model": MODEL, "endpoint": how}))
+    section = {"urls": list(urls), "key_env": "TEACHER_KEY", "timeout_s": 0.5} | endpoint
+    return EndpointTeacher(Model.model_validate({"engine": "endpoint", "model": MODEL, "endpoint": section}))
 
 
-def prompt(number: int, **how: Any) -> Prompt:
-    return Prompt([user(f"question {number}")], f"{number:08x}", sampling={"temperature": 0.5, "max_tokens": 8}, **how)
+def prompt(number: int, **options: Any) -> Prompt:
+    return Prompt([user(f"question {number}")], f"{number:08x}", sampling={"temperature": 0.5, "max_tokens": 8}, **options)
 
 
-def ask(one: EndpointTeacher, *prompts: Prompt) -> list[list[Completion]]:
-    async def every() -> list[list[Completion]]:
-        return list(await asyncio.gather(*[one.answer(p) for p in prompts]))
+def ask(endpoint_teacher: EndpointTeacher, *prompts: Prompt) -> list[list[Completion]]:
+    async def answer_all() -> list[list[Completion]]:
+        return list(await asyncio.gather(*[endpoint_teacher.answer(p) for p in prompts]))
 
-    return asyncio.run(every())
+    return asyncio.run(answer_all())
 
 
-def test_every_ask_is_answered_through_bursts_faults_and_a_dead_url() -> None:
-    faults = Faults(ALL, most=24)
+def test_every_prompt_is_answered_despite_overload_faults_and_a_dead_url() -> None:
+    faults = Faults(ALL, max_in_flight=24)
     with faulty_server(faults) as url:
-        one = teacher(url, f"http://127.0.0.1:{free_port()}/v1")
-        assert one.open().max_model_len == 4096
-        answers = ask(one, *[prompt(i) for i in range(300)])
+        endpoint_teacher = teacher(url, f"http://127.0.0.1:{free_port()}/v1")
+        assert endpoint_teacher.open().max_model_len == 4096
+        answers = ask(endpoint_teacher, *[prompt(i) for i in range(300)])
     assert len({a.text for [a] in answers}) == 300
     assert {(a.prompt_tokens, a.completion_tokens, a.cached_tokens) for [a] in answers} == {(7, 5, 3)}
     assert all(faults.counts[kind] for kind in ALL)
-    assert faults.most_in_flight < 100
+    assert faults.peak_in_flight < 100
 
 
-def test_choices_come_in_their_own_order_and_share_the_tokens() -> None:
+def test_choices_are_sorted_by_index_and_share_the_token_count() -> None:
     with faulty_server(Faults()) as url:
-        one = teacher(url)
-        one.open()
-        [answers] = ask(one, prompt(1, n=3))
+        endpoint_teacher = teacher(url)
+        endpoint_teacher.open()
+        [answers] = ask(endpoint_teacher, prompt(1, n=3))
     assert [a.text.split()[1] for a in answers] == ["0", "1", "2"]
     assert sum(a.completion_tokens for a in answers) == 15
 
 
-def test_a_prompt_that_is_too_long_is_its_own_fault_and_quotes_nothing() -> None:
+def test_a_prompt_that_is_too_long_fails_alone_and_its_error_quotes_nothing() -> None:
     with faulty_server(Faults()) as url:
-        one = teacher(url)
-        one.open()
+        endpoint_teacher = teacher(url)
+        endpoint_teacher.open()
         with pytest.raises(AskFailed) as failed:
-            ask(one, Prompt([user("TOO LONG")], "0" * 8, sampling={}))
+            ask(endpoint_teacher, Prompt([user("TOO LONG")], "0" * 8, sampling={}))
     assert failed.value.reason == "prompt_too_long"
     assert "SECRET" not in str(failed.value)
 
 
-def test_a_wrong_key_an_unknown_model_and_nobody_there_stop_the_job_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_an_unknown_model_and_an_unreachable_server_fail_on_open(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingResource, match="wanted a server that answers, got none of 1"):
         teacher(f"http://127.0.0.1:{free_port()}/v1").open()
     with faulty_server(Faults(key="another")) as url:
@@ -96,72 +96,72 @@ def test_a_wrong_key_an_unknown_model_and_nobody_there_stop_the_job_first(monkey
         teacher("http://127.0.0.1:1/v1").open()
 
 
-def test_what_a_server_cannot_do_is_never_left_out_in_silence() -> None:
+def test_an_option_that_the_server_does_not_support_is_an_error() -> None:
     with faulty_server(Faults()) as url:
-        one = teacher(url)
-        one.open()
+        endpoint_teacher = teacher(url)
+        endpoint_teacher.open()
         with pytest.raises(EngineDied, match="wanted a server that takes choices and patterns"):
-            ask(one, prompt(1, constraint=Constraint(choices=("a", "b"))))
+            ask(endpoint_teacher, prompt(1, constraint=Constraint(choices=("a", "b"))))
         with pytest.raises(EngineDied, match=r"sampling\.top_k: wanted a server that takes it"):
-            ask(one, Prompt([user("?")], "0" * 8, sampling={"top_k": 5}))
-        where = {"urls": [url], "key_env": "TEACHER_KEY"}
-        fields = {"engine": "endpoint", "model": MODEL, "endpoint": where, "chat_template_kwargs": {"enable_thinking": False}}
-        thinker = EndpointTeacher(Model.model_validate(fields))
-        thinker.open()
+            ask(endpoint_teacher, Prompt([user("?")], "0" * 8, sampling={"top_k": 5}))
+        section = {"urls": [url], "key_env": "TEACHER_KEY"}
+        fields = {"engine": "endpoint", "model": MODEL, "endpoint": section, "chat_template_kwargs": {"enable_thinking": False}}
+        with_template_kwargs = EndpointTeacher(Model.model_validate(fields))
+        with_template_kwargs.open()
         with pytest.raises(EngineDied, match=r"models\.chat_template_kwargs: wanted a server that takes them"):
-            ask(thinker, prompt(2))
+            ask(with_template_kwargs, prompt(2))
 
 
-def test_servers_that_answer_nobody_are_a_dead_engine_and_too_many_tries_are_the_asks_end() -> None:
+def test_an_unreachable_server_is_a_dead_engine_and_exhausted_retries_fail_the_prompt() -> None:
     with faulty_server(Faults({"500": 1.0})) as url:
-        one = teacher(url, retries=0)
-        one.open()
+        no_retries = teacher(url, retries=0)
+        no_retries.open()
         with pytest.raises(AskFailed, match="no answer in 1 tries"):
-            ask(one, prompt(1))
+            ask(no_retries, prompt(1))
     with faulty_server(Faults()) as url:
-        gone = teacher(url, dead_after_s=0.2)
-        gone.open()
+        unreachable = teacher(url, dead_after_s=0.2)
+        unreachable.open()
     with pytest.raises(EngineDied, match="wanted an answer, got none"):
-        ask(gone, prompt(2))
+        ask(unreachable, prompt(2))
 
 
-def test_a_cancelled_ask_frees_its_place() -> None:
+def test_a_cancelled_prompt_frees_its_slot() -> None:
     async def cancelled() -> int:
-        task = asyncio.create_task(one.answer(prompt(3)))
+        task = asyncio.create_task(endpoint_teacher.answer(prompt(3)))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return one.load().running
+        return endpoint_teacher.load().running
 
     with faulty_server(Faults({"hang": 1.0})) as url:
-        one = teacher(url)
-        one.open()
+        endpoint_teacher = teacher(url)
+        endpoint_teacher.open()
         assert asyncio.run(cancelled()) == 0
 
 
 @given(st.integers(0, 10_000), st.lists(st.text(max_size=20), min_size=1, max_size=8))
-def test_shared_tokens_sum_to_what_the_server_told(tokens: int, texts: list[str]) -> None:
+def test_split_token_counts_sum_to_the_servers_count(tokens: int, texts: list[str]) -> None:
     assert sum(split_tokens_by_length(tokens, texts)) == tokens
     assert min(split_tokens_by_length(tokens, texts)) >= 0
 
 
 @given(st.lists(st.sampled_from(["on_success", "on_overload", "on_connect_error"]), max_size=200), st.integers(1, 64))
-def test_a_limit_is_between_one_and_the_most(events: list[str], most: int) -> None:
+def test_a_limit_stays_between_one_and_its_maximum(events: list[str], max_limit: int) -> None:
     now = 0.0
-    lanes = EndpointLimiter(["a", "b"], max_limit=most, clock=lambda: now)
+    limiter = EndpointLimiter(["a", "b"], max_limit=max_limit, clock=lambda: now)
     for event in events:
         now += 1.0
-        lane = lanes.endpoints[0]
-        lane.running = int(lane.limit)
+        endpoint = limiter.endpoints[0]
+        endpoint.running = int(endpoint.limit)
         if event == "on_success":
-            lanes.on_success(lane, 0.1)
+            limiter.on_success(endpoint, 0.1)
         else:
-            getattr(lanes, event)(lane)
-        assert 1 <= lane.limit <= most
+            getattr(limiter, event)(endpoint)
+        assert 1 <= endpoint.limit <= max_limit
 
 
-def test_through_the_route_faults_change_no_row_and_no_secret_is_written(tmp_path: Path) -> None:
+def test_in_a_whole_run_faults_change_no_row_and_the_key_is_not_written(tmp_path: Path) -> None:
     seeds = tmp_path / "seeds.jsonl"
     seeds.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(120)))
     digests = []
@@ -192,10 +192,10 @@ def test_through_the_route_faults_change_no_row_and_no_secret_is_written(tmp_pat
     assert digests[0] == digests[1]
 
 
-def test_a_job_says_where_and_holds_no_password() -> None:
+def test_a_job_has_an_endpoint_url_without_a_password() -> None:
     with pytest.raises(ValidationError, match="wanted `endpoint` and engine 'endpoint' together"):
         Model.model_validate({"engine": "endpoint", "model": "m"})
     with pytest.raises(ValidationError, match="hold no password"):
         Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://me:secret@host/v1"}})
-    one = Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://host/v1"}})
-    assert one.sends_prompts_out
+    model = Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://host/v1"}})
+    assert model.sends_prompts_out
