@@ -22,6 +22,8 @@ def status_lines(status: OutputStatus) -> Iterator[str]:
     yield f"chunks    {len(status.chunks)} committed{_run_lines(status)}, {status.staged_bytes:,} bytes"
     ended = ", ".join(f"{reason} {n}" for reason, n in status.reasons.items() if reason) or "none"
     yield f"rows      {status.rows} committed; ended before admission: {ended}"
+    if status.manifest is not None:
+        yield from (f"seeds     rejected {line}" for line in status.manifest.seeds.rejected_lines())
     size = f"{status.orphan_bytes:,} bytes"
     yield f"orphans   {status.orphans}, {size} (removed by the next run once they are an hour old, or by gc)"
     yield f"journal   {status.journalled_bytes:,} bytes of finished asks, of chunks that are not committed"

@@ -165,6 +165,8 @@ def _funnel(m: Manifest) -> list[str]:
     text = _table(("slot", "reason", "rows"), rows)
     text += ["", f"Seeds: {m.seeds.read:,} read, {m.seeds.planned:,} planned"]
     text[-1] += "".join(f", {n:,} rejected ({reason})" for reason, n in sorted(m.seeds.rejected.items())) + "."
+    if m.seeds.rejected:
+        text += ["", "Rejected seeds, by file and line:", "", *(f"- {line}" for line in m.seeds.rejected_lines()), ""]
     text += ["Rejected and failed rows are kept, with their reasons: configuration `rejected`."] if m.rejected_files else []
     return text
 

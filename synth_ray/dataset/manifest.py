@@ -39,6 +39,14 @@ class Seeds(_Facts):
     rejected: dict[str, int] = {}
     rejected_at: dict[str, list[str]] = {}
 
+    def rejected_lines(self) -> list[str]:
+        """For people: each reason, how many seeds it rejected, and where the first of them are."""
+        return [f"{reason} {n:,}: {self._places(reason, n)}" for reason, n in sorted(self.rejected.items())]
+
+    def _places(self, reason: str, n: int) -> str:
+        places = self.rejected_at.get(reason, [])
+        return (", ".join(places) or "not recorded") + (" …" if 0 < len(places) < n else "")
+
 
 class File(_Facts):
     """One part file. `path` is relative to the dataset's root."""

@@ -31,7 +31,8 @@ Run the same command again to continue.</p>{% endif %}
 <td class="bar"><div class="b {{ s.verdict }}" style="width:{{ "%.1f"|format(100 * s.share) }}%"></div></td></tr>{% endfor %}</table>
 <h2>Splits</h2><table>{% for name, n in m.splits.items() %}<tr><td>{{ name }}</td><td class="n">{{ "{:,}".format(n) }}</td></tr>{% endfor %}</table>
 <h2>Seeds</h2><table><tr><td>read</td><td class="n">{{ m.seeds.read }}</td></tr><tr><td>planned</td><td class="n">{{ m.seeds.planned }}</td></tr>
-{% for reason, n in m.seeds.rejected.items() %}<tr><td>rejected: {{ reason }}</td><td class="n">{{ n }}</td></tr>{% endfor %}</table>
+{% for reason, n in m.seeds.rejected.items() %}<tr><td>rejected: {{ reason }}
+<div class="dim">{{ (m.seeds.rejected_at or {}).get(reason, []) | join(", ") }}</div></td><td class="n">{{ n }}</td></tr>{% endfor %}</table>
 {% if m.pii %}<h2>Scrubbed</h2><table>{% for entity, n in m.pii.items() %}<tr><td>{{ entity }}</td><td class="n">{{ n }}</td></tr>{% endfor %}</table>{% endif %}
 {% if m.judge %}<h2>The judge</h2><table><tr><td>answers scored</td><td class="n">{{ "{:,}".format(m.judge.judged) }}</td></tr>
 {% for name in ("gold", "observed", "kappa", "low", "high") if name in m.judge %}<tr><td>{{ name }}</td><td class="n">{{ m.judge[name] }}</td></tr>

@@ -73,6 +73,20 @@ def test_no_file_is_long() -> None:
     assert not too_long
 
 
+def test_no_function_is_long_or_wide() -> None:
+    """At most 45 lines and 7 parameters: beyond that a function is split, or given a value to carry."""
+    large = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = node.end_lineno - node.lineno + 1  # type: ignore[operator]
+                names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+                parameters = len([name for name in names if name not in ("self", "cls")])
+                if lines > 45 or parameters > 7:
+                    large.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {lines} lines, {parameters} parameters")
+    assert not large
+
+
 def test_the_public_names_are_declared_in_all() -> None:
     import synth_ray
 

@@ -200,3 +200,24 @@ def test_chunks_that_gc_removed_are_not_asked_again(tmp_path: Path, capsys: pyte
     assert code == 1
     assert "gc --what chunks" in err
     assert (tmp_path / "out" / "manifest.json").read_bytes() == published
+
+
+def test_rejected_seeds_are_listed_by_file_and_line_twenty_a_reason_in_status_card_and_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = job_file(tmp_path)
+    seeds = tmp_path / "seeds.jsonl"
+    seeds.write_text(seeds.read_text() + '{"prompt": 7}\n' + "{broken\n" * 25)
+    assert run_cli(capsys, "run", path, "--quiet")[0] == 0
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["seeds"]["rejected"] == {"broken_json": 25, "wrong_type": 1}
+    assert manifest["seeds"]["rejected_at"] == {
+        "broken_json": [f"{seeds}:{line}" for line in range(14, 34)],
+        "wrong_type": [f"{seeds}:13"],
+    }
+    status = run_cli(capsys, "status", str(tmp_path / "out"))[1]
+    card = (tmp_path / "out" / "README.md").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"wrong_type 1: {seeds}:13\n" in status and f"- wrong_type 1: {seeds}:13\n" in card
+    for text in (status, card, page):
+        assert f"{seeds}:33" in text and f"{seeds}:34" not in text
