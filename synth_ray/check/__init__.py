@@ -2,4 +2,7 @@
 
 In: a staged table. Out: the same with `flags`, and a `reason` where the policy rejects. Law: flag first; a flag is a function of
 the row's own columns, so that staged text can be checked again. Not: comparing rows with each other.
+
+Public: `checker.open_checker`, `checker.Checker`, `judging.JudgeReliability`, `agreement.agreement_of`, `disclosure.disclosure`,
+`sandbox.Sandbox`.
 """

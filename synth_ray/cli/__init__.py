@@ -2,4 +2,6 @@
 
 In: arguments. Out: text for people on stdout, one error on stderr, an exit code. Law: `--help` imports neither Ray nor vLLM. Not:
 anything that a Python caller cannot do with `synth_ray.run` and the rooms.
+
+Public: `main.main`, `main.parser`.
 """

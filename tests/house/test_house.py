@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
+import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +69,19 @@ def test_every_package_docstring_states_its_input_output_law_and_limits(package:
     docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
     for word in ("In:", "Out:", "Law:", "Not:"):
         assert word in docstring, f"{package.name}: no '{word}'"
+
+
+@pytest.mark.parametrize("room", sorted(p.parent for p in PACKAGE.rglob("*/__init__.py")), ids=lambda p: p.name)
+def test_the_public_names_of_a_room_are_there(room: Path) -> None:
+    package = ".".join(room.relative_to(ROOT).parts)
+    docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+    _, _, public = docstring.partition("Public: ")
+    names = re.findall(r"`([A-Za-z_.]+)`", public)
+    assert names, f"{package}: its docstring names nothing public"
+    for name in names:
+        module, _, attribute = f"{package}.{name}".rpartition(".")
+        imported = importlib.import_module(module)
+        assert hasattr(imported, attribute) or importlib.util.find_spec(f"{module}.{attribute}"), f"{package}: no {name}"
 
 
 def test_no_file_is_long() -> None:
