@@ -49,7 +49,7 @@ class EndpointLimiter:
 
     @property
     def running(self) -> int:
-        return sum(lane.running for lane in self.endpoints)
+        return sum(endpoint.running for endpoint in self.endpoints)
 
     @property
     def waiting(self) -> int:
@@ -58,7 +58,7 @@ class EndpointLimiter:
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[EndpointState]:
         """Context manager: waits for a free place and yields the least loaded endpoint; the place is freed on exit."""
-        while (lane := self._choose_free()) is None:
+        while (endpoint := self._choose_free()) is None:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             try:
@@ -68,21 +68,23 @@ class EndpointLimiter:
             finally:
                 if turn in self._waiting:
                     self._waiting.remove(turn)
-        lane.running += 1
+        endpoint.running += 1
         try:
-            yield lane
+            yield endpoint
         finally:
-            lane.running -= 1
+            endpoint.running -= 1
             self._wake()
 
     def _choose_free(self) -> EndpointState | None:
         now = self._clock()
-        open_ = [lane for lane in self.endpoints if lane.running < max(1, int(lane.limit)) and lane.retry_at <= now]
-        return min(open_, key=lambda lane: (lane.running / lane.limit, lane.url), default=None)
+        open_ = [
+            endpoint for endpoint in self.endpoints if endpoint.running < max(1, int(endpoint.limit)) and endpoint.retry_at <= now
+        ]
+        return min(open_, key=lambda endpoint: (endpoint.running / endpoint.limit, endpoint.url), default=None)
 
     def _next_retry_s(self) -> float | None:
         now = self._clock()
-        cooling = [lane.retry_at - now for lane in self.endpoints if lane.retry_at > now]
+        cooling = [endpoint.retry_at - now for endpoint in self.endpoints if endpoint.retry_at > now]
         return max(0.01, min(cooling)) if cooling else None
 
     def _wake(self) -> None:

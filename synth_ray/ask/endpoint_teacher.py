@@ -94,8 +94,8 @@ class EndpointTeacher:
         body = request_body(self._model, prompt, is_vllm=self._is_vllm)
         tried = failed = 0
         while True:
-            async with self._limiter_on_loop().acquire() as lane:
-                got = await self._try(lane, body, prompt.n)
+            async with self._limiter_on_loop().acquire() as endpoint:
+                got = await self._try(endpoint, body, prompt.n)
             if isinstance(got, list):
                 self._retries += self._endpoint.retry_share
                 return got
@@ -121,41 +121,41 @@ class EndpointTeacher:
         return self._limiter
 
     def _refuse_dead(self) -> None:
-        lanes = self._limiter_on_loop()
-        if time.monotonic() - lanes.last_success > self._endpoint.dead_after_s:
+        limiter = self._limiter_on_loop()
+        if time.monotonic() - limiter.last_success > self._endpoint.dead_after_s:
             raise EngineDied(
                 f"endpoint: wanted an answer, got none from {len(self._urls)} servers in {self._endpoint.dead_after_s:g} s"
             )
 
     async def _try(self, endpoint: EndpointState, body: Mapping[str, Any], n: int) -> list[Completion] | RetryLater:
         """The answers, or RetryLater. Raises AskFailed or EngineDied for errors that no retry mends."""
-        lanes, client = self._limiter_on_loop(), self._client
+        limiter, client = self._limiter_on_loop(), self._client
         assert client is not None
         began = time.monotonic()
         try:
             reply = await client.post(f"{endpoint.url}/{path_of(self._model)}", json=body)
         except (httpx.ConnectError, httpx.ConnectTimeout):
-            lanes.on_connect_error(endpoint)
+            limiter.on_connect_error(endpoint)
             return RetryLater(uses_retry=False)
         except httpx.HTTPError:
-            lanes.on_overload(endpoint)
+            limiter.on_overload(endpoint)
             return RetryLater()
         if reply.status_code == 429 or reply.status_code >= 500:
             retry = RetryLater(_retry_after(reply), uses_retry=reply.status_code != 429)
-            lanes.on_overload(endpoint, wait_s=retry.wait_s)
+            limiter.on_overload(endpoint, wait_s=retry.wait_s)
             return retry
         if reply.status_code != 200:
             raise error_for_status(reply.status_code, reply.text)
         answers = completions_in(_read(reply), n)
         if answers is None:
-            lanes.on_overload(endpoint)
+            limiter.on_overload(endpoint)
             return RetryLater()
-        lanes.on_success(endpoint, time.monotonic() - began)
+        limiter.on_success(endpoint, time.monotonic() - began)
         return answers
 
     def load(self) -> Load:
-        lanes = self._limiter
-        return Load(running=lanes.running, waiting=lanes.waiting) if lanes is not None else Load()
+        limiter = self._limiter
+        return Load(running=limiter.running, waiting=limiter.waiting) if limiter is not None else Load()
 
     def close(self) -> None:
         pass  # connections are closed with the event loop that owns them

@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from synth_ray.job.document import Job
 
 
-def start_teacher(actor: type, job: Job) -> tuple[Any, PlacementGroup | None]:
+def start_replica(actor: type, job: Job) -> tuple[Any, PlacementGroup | None]:
     """The actor's handle and its placement group, if any. The caller ends both.
 
     An engine that spans nodes (`engine_args.distributed_executor_backend: ray`) finds its GPUs in the placement group of the

@@ -18,7 +18,7 @@ from synth_ray.ask.worker import JournalledAnswers
 from synth_ray.cluster.actors import StagerActor, TeacherActor
 from synth_ray.cluster.draining import DrainTracker
 from synth_ray.cluster.index import RayShards
-from synth_ray.cluster.placement import release_group, start_teacher
+from synth_ray.cluster.placement import release_group, start_replica
 from synth_ray.cluster.ray_session import start_ray
 from synth_ray.dedup.shards import ShardedTable
 from synth_ray.errors import JobError, SynthRayError
@@ -101,7 +101,7 @@ class RayPool:
         self._started_ray = start_ray(self._job.cluster) or self._started_ray
 
     def _start_replica(self, replica: int) -> None:
-        actor, self._groups[replica] = start_teacher(TeacherActor, self._job)
+        actor, self._groups[replica] = start_replica(TeacherActor, self._job)
         self._replicas[replica] = actor
         self._refs[actor.open.remote()] = ("open", replica)
 
@@ -221,19 +221,19 @@ class RayPool:
             self._replacements += 1
         self._isolating.discard(number)
         replaced = self._replacements <= self._job.limits.engine_replacements
-        log.error("teacher %d is gone (%s); %s", number, why, "replacing it" if replaced else "no replacement left")
+        log.error("replica %d is gone (%s); %s", number, why, "replacing it" if replaced else "no replacement left")
         if replaced:
             self._restarts_due.append((self._clock() + _BACKOFF_S * 2 ** (self._consecutive_deaths - 1), number))
         return [ReplicaLost(number, why, replaced)]
 
     def _handle_drains(self) -> list[Event]:
         noticed = self._draining.new_notices()
-        for teacher in noticed:
-            log.warning("teacher %d: its node is being taken away; another starts elsewhere", teacher)
+        for number in noticed:
+            log.warning("replica %d: its node is being taken away; another starts elsewhere", number)
             self._start_replica(next(self._numbers))
-        for teacher in self._draining.due_to_return():
-            self._refs[self._replicas[teacher].flush_for_drain.remote()] = ("drain", teacher)
-        return [ReplicaDraining(teacher) for teacher in noticed]
+        for number in self._draining.due_to_return():
+            self._refs[self._replicas[number].flush_for_drain.remote()] = ("drain", number)
+        return [ReplicaDraining(number) for number in noticed]
 
     def _on_drained(self, replica: int) -> ReplicaLost:
         self._draining.forget(replica)
@@ -255,15 +255,15 @@ class RayPool:
 
     def _replace_due(self) -> None:
         now = self._clock()
-        for due, teacher in [d for d in self._restarts_due if d[0] <= now]:
-            self._restarts_due.remove((due, teacher))
-            self._start_replica(teacher)
+        for due, number in [d for d in self._restarts_due if d[0] <= now]:
+            self._restarts_due.remove((due, number))
+            self._start_replica(number)
 
     def close(self) -> None:
         if not ray.is_initialized():
             return
-        for teacher in list(self._replicas):
-            self.release(teacher)
+        for number in list(self._replicas):
+            self.release(number)
         if self._closing:
             self._reap_closed(10)
         for actor in self._stagers.values():

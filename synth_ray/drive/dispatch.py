@@ -111,7 +111,7 @@ class Dispatcher:
 
     def idle_replicas(self) -> Iterator[int]:
         """Replicas without requests in flight."""
-        return (teacher for teacher, replica in self._replicas.items() if not replica.in_flight)
+        return (number for number, replica in self._replicas.items() if not replica.in_flight)
 
     def _capacity(self, replica: Replica) -> int:
         return 0 if replica.is_draining else self._in_flight_limit or IN_FLIGHT_PER_SEQUENCE * replica.max_sequences
@@ -133,21 +133,21 @@ class Dispatcher:
         """
         reserved = self._isolation_replica()
         share = -(-(len(self._queue) + self.in_flight) // max(1, len(self._replicas)))
-        for teacher, replica in sorted(self._replicas.items(), key=lambda item: len(item[1].in_flight)):
-            if teacher == reserved:
+        for number, replica in sorted(self._replicas.items(), key=lambda item: len(item[1].in_flight)):
+            if number == reserved:
                 if not replica.in_flight:
-                    self._submit(teacher, self._poison.next_group(), alone=True)
+                    self._submit(number, self._poison.next_group(), isolated=True)
                 continue
             limit = min(self._capacity(replica), share)
-            room = limit - len(replica.in_flight)
+            free = limit - len(replica.in_flight)
             # Every submission costs a message; below an eighth of the capacity it is not worth one.
-            if room >= max(1, limit // 8):
-                self._submit(teacher, self._next_batch(teacher, room, only=only_chunk, full=buffer_full), alone=False)
+            if free >= max(1, limit // 8):
+                self._submit(number, self._next_batch(number, free, only=only_chunk, full=buffer_full), isolated=False)
         if not (self._queue or buffer_full):
             self._rebalance(share)
 
-    def _next_batch(self, teacher: int, limit: int, *, only: int | None, full: bool) -> list[Request]:
-        return self._queue.take_from_chunk(only, limit) if full else self._queue.take(teacher, limit)
+    def _next_batch(self, number: int, limit: int, *, only: int | None, full: bool) -> list[Request]:
+        return self._queue.take_from_chunk(only, limit) if full else self._queue.take(number, limit)
 
     def _rebalance(self, share: int) -> None:
         """The queue is empty and an engine runs less than it could: withdraw requests from replicas that have more than their
@@ -160,11 +160,11 @@ class Dispatcher:
         ]
         if not starved:
             return
-        for teacher, replica in self._replicas.items():
+        for number, replica in self._replicas.items():
             above = len(replica.in_flight) - max(share, replica.max_sequences)
             if above > 0 and not (replica.is_isolating or replica.withdraw_sent):
                 replica.withdraw_sent = True
-                self._pool.withdraw(teacher, above)
+                self._pool.withdraw(number, above)
 
     def on_draining(self, event: ReplicaDraining) -> None:
         """The replica's node is about to go: withdraw what it has not started; the rest ends as answered or lost."""
@@ -184,39 +184,39 @@ class Dispatcher:
 
     def withdraw_all(self) -> None:
         """Withdraw what replicas have not started, except from those that isolate suspects."""
-        for teacher, replica in self._replicas.items():
+        for number, replica in self._replicas.items():
             if replica.in_flight and not replica.is_isolating:
                 replica.withdraw_sent = True
-                self._pool.withdraw(teacher, len(replica.in_flight))
+                self._pool.withdraw(number, len(replica.in_flight))
 
     def _isolation_replica(self) -> int | None:
         """The replica reserved for poison suspects: the one that has a group of them, else the one with the fewest requests in
         flight.
         """
-        alone = [
+        isolated = [
             t for t, replica in self._replicas.items() if replica.is_isolating and replica.in_flight and not replica.is_draining
         ]
-        if alone or not self._poison.has_groups:
-            return alone[0] if alone else None
-        staying = [teacher for teacher, replica in self._replicas.items() if not replica.is_draining]
+        if isolated or not self._poison.has_groups:
+            return isolated[0] if isolated else None
+        staying = [number for number, replica in self._replicas.items() if not replica.is_draining]
         return min(staying, key=lambda t: len(self._replicas[t].in_flight), default=None)
 
-    def _submit(self, teacher: int, batch: list[Request], *, alone: bool) -> None:
+    def _submit(self, number: int, batch: list[Request], *, isolated: bool) -> None:
         if not batch:
             return
-        replica = self._replicas[teacher]
-        if alone != replica.is_isolating:
-            self._pool.set_isolating(teacher, on=alone)
-        replica.is_isolating, replica.withdraw_sent = alone, False
+        replica = self._replicas[number]
+        if isolated != replica.is_isolating:
+            self._pool.set_isolating(number, on=isolated)
+        replica.is_isolating, replica.withdraw_sent = isolated, False
         replica.in_flight.update(((r.chunk, r.position), r) for r in batch)
         known = {r.id: self._journalled_answers[r.id] for r in batch if r.id in self._journalled_answers}
-        self._pool.submit(teacher, batch, known)
+        self._pool.submit(number, batch, known)
 
     def on_ready(self, event: ReplicaReady) -> None:
         facts = dict(event.facts)
         self.facts = self.facts or facts
         self._replicas[event.replica] = Replica(facts)
-        log.info("teacher %d is ready: %s", event.replica, dict(facts["teacher"].engine_args))
+        log.info("replica %d is ready: %s", event.replica, dict(facts["teacher"].engine_args))
 
     def on_answered(self, event: ReplicaAnswered) -> None:
         """Remove the answered requests from the replica, and learn from their lengths."""
@@ -262,8 +262,8 @@ class Dispatcher:
             log.error("request %d of chunk %d kills engines: it is not asked again", request.position, request.chunk)
         return guilty
 
-    def release(self, teacher: int) -> None:
+    def release(self, number: int) -> None:
         """End the replica: nothing is left for it, or the run is at its end."""
-        del self._replicas[teacher]
-        self._queue.on_replica_gone(teacher)
-        self._pool.release(teacher)
+        del self._replicas[number]
+        self._queue.on_replica_gone(number)
+        self._pool.release(number)

@@ -221,7 +221,7 @@ class Driver:
         for request in self.dispatcher.on_lost(event):
             self._accept_answers(engine_failure(request, POISON_DETAIL))
         if not event.replaced and not self.dispatcher.replica_count:
-            self.stop(f"no teacher is left and none may be replaced (limits.engine_replacements): {event.cause}")
+            self.stop(f"no replica is left and none may be replaced (limits.engine_replacements): {event.cause}")
 
     def _admit(self) -> None:
         while (chunk := self._window.next_admittable()) is not None:

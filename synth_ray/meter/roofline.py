@@ -1,4 +1,4 @@
-"""How fast a model could be on an accelerator, and how near a run came: told only where every number is known.
+"""How fast a model could be on an accelerator, and how near a run came; reported only where every number is known.
 
 With I prompt tokens that were computed (cached ones are not) and O completion tokens a sequence, P parameters, W bytes of
 weights, k bytes of KV cache a token, L layers with n query heads of width d, and B sequences at once:

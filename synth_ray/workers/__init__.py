@@ -1,4 +1,4 @@
-"""Workers: the seam to whoever does the work, the work of one CPU worker, and the pool on threads.
+"""Workers: the seam to the workers, the work of one CPU worker, and the pool on threads.
 
 In: requests for a replica; a chunk's answers for a stager. Out: events (`pool.Event`): answered rows, committed chunks, losses.
 Law: a call never waits, news comes as events; every row is checked, scrubbed and fingerprinted before it is staged.

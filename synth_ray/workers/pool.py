@@ -1,4 +1,4 @@
-"""The seam to whoever does the work: replicas that ask, stagers that stage. Calls never wait; results arrive as events."""
+"""The seam to the workers: replicas that ask, stagers that stage. Calls never wait; results arrive as events."""
 
 from __future__ import annotations
 
