@@ -98,7 +98,7 @@ class SimulatedPool:
         self.released[replica] = self.steps
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
-        self._events.append(ChunkStaged(chunk, 0, 0.0))
+        self._events.append(ChunkStaged(chunk))
 
     def stage_capacity(self) -> int:
         return 8

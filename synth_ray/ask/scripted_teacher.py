@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -42,7 +41,6 @@ class ScriptedTeacher:
         self._waiting = 0
         self._slots = asyncio.Semaphore(self._script.concurrency)
         self._dead = False
-        self._opened = time.monotonic()
 
     def open(self) -> TeacherFacts:
         return TeacherFacts(

@@ -245,7 +245,7 @@ class RayPool:
         stager, actor, work = self._stages.pop(chunk)
         self._stage_deaths[chunk] = self._stage_deaths.get(chunk, 0) + 1
         if self._stage_deaths[chunk] > _STAGE_RETRIES:
-            return [StageFailed(chunk, f"{_STAGE_RETRIES} workers died staging it; the last: {cause}", fatal=True)]
+            return [StageFailed(chunk, f"{_STAGE_RETRIES} workers died staging it; the last: {cause}")]
         log.error("stager %d is gone (%s); staging chunk %d again", stager, cause, chunk)
         if self._stagers[stager] is actor:  # another of its chunks may have replaced it already
             ray.kill(actor)

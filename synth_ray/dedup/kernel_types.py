@@ -26,7 +26,6 @@ INLINED = {"forceinline": True, "_nrt": False}
 """Options of a function that such a kernel calls in its loops: a real call would copy every field of its tuples."""
 
 U8S = nb.types.Array(nb.u1, 1, "C", readonly=True)
-U16S = nb.types.Array(nb.u2, 1, "C", readonly=True)
 U32S = nb.types.Array(nb.u4, 1, "C", readonly=True)
 U64S = nb.types.Array(nb.u8, 1, "C", readonly=True)
 I64S = nb.types.Array(nb.i8, 1, "C", readonly=True)

@@ -100,7 +100,3 @@ class Window:
     def is_idle(self) -> bool:
         """Whether no chunk is open, being staged, or waiting for admission."""
         return not self._open and not self._staging and not self._staged
-
-    @property
-    def waiting_chunks(self) -> int:
-        return len(self._staged)

@@ -105,12 +105,17 @@ def _lines(node: Any, where: Where) -> Iterator[tuple[Where, int]]:
             yield from _lines(value, (*where, index))
 
 
+_SHORT_FORMS = {"recipe": "name", "teacher": "model", "judge": "model"} | dict.fromkeys(
+    ("seeds", "output", "real", "gold", "like"), "path"
+)
+"""What a text in place of a section stands for: `recipe: distill`, `output: out/x`."""
+
+
 def _set(document: dict[str, Any], path: list[str], value: Any) -> None:
     for name in path[:-1]:
         inner = document.get(name)
-        if isinstance(inner, str):
-            # Expand a short form (`recipe: distill`) before setting a key in it.
-            inner = {"name" if name == "recipe" else "model": inner}
+        if isinstance(inner, str) and name in _SHORT_FORMS:
+            inner = {_SHORT_FORMS[name]: inner}
         document[name] = inner = dict(inner) if isinstance(inner, dict) else {}
         document = inner
     document[path[-1]] = value

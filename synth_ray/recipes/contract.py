@@ -127,7 +127,6 @@ class Recipe:
     copies: bool = False
     novel: bool = False
     evaluates: bool = False
-    needs: tuple[str, ...] = ("prompt",)
     columns: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
     learn: Callable[[Any, Iterable[Seed]], Mapping[str, Any]] | None = None
     shield: Callable[[Any], Shield | None] = lambda _: None

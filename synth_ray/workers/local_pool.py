@@ -111,7 +111,7 @@ class LocalPool:
             try:
                 event: Event = stager.stage(*work)
             except SynthRayError as error:
-                event = StageFailed(work[0], f"{type(error).__name__}: {error}", fatal=True)
+                event = StageFailed(work[0], f"{type(error).__name__}: {error}")
             self._events.put(event)
 
     def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:

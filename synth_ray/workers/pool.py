@@ -65,17 +65,14 @@ class ChunkStaged:
     """A chunk is committed; from here on it is never asked again."""
 
     chunk: int
-    rows: int
-    took_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class StageFailed:
-    """Staging failed. `fatal` means no other worker could do better."""
+    """Staging failed, and no other worker could do better."""
 
     chunk: int
     cause: str
-    fatal: bool
 
 
 Event = ReplicaReady | ReplicaAnswered | ReplicaReturned | ReplicaDraining | ReplicaLost | ChunkStaged | StageFailed

@@ -221,3 +221,10 @@ def test_rejected_seeds_are_listed_by_file_and_line_twenty_a_reason_in_status_ca
     assert f"wrong_type 1: {seeds}:13\n" in status and f"- wrong_type 1: {seeds}:13\n" in card
     for text in (status, card, page):
         assert f"{seeds}:33" in text and f"{seeds}:34" not in text
+
+
+def test_an_override_goes_into_a_section_that_is_written_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = job_file(tmp_path)  # `seeds`, `recipe` and `output` are texts in it
+    overrides = ["--set", "seeds.limit=5", "--set", "recipe.n=2", "--output", str(tmp_path / "elsewhere")]
+    assert run_cli(capsys, "run", path, "--quiet", *overrides)[0] == 0
+    assert json.loads((tmp_path / "elsewhere" / "manifest.json").read_text())["rows"]["requested"] == 10
