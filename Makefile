@@ -27,6 +27,9 @@ demo: $(STAMP)  ## run jobs/quickstart.yaml: a real engine, a tiny teacher, a da
 test: $(STAMP)  ## run the whole suite
 	$(BIN)/python -m pytest
 
+test-fast: $(STAMP)  ## the part of the suite that needs no engine, no Ray and no S3
+	$(BIN)/python -m pytest -m "not vllm and not ray and not s3 and not slow"
+
 check: $(STAMP)  ## lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,4 +57,4 @@ lock: $(STAMP)  ## resolve requirements/cpu.lock again from pyproject.toml
 	  --no-emit-package torch --no-emit-package torchvision --no-emit-package torchaudio \
 	  --no-emit-package torchcodec --no-emit-package triton --output-file requirements/cpu.lock
 
-.PHONY: help env demo test check chaos docs docs-reference lock
+.PHONY: help env demo test test-fast check chaos docs docs-reference lock

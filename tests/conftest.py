@@ -35,3 +35,14 @@ def vllm_teacher() -> Iterator[object]:
     teacher.open()
     yield teacher
     teacher.close()
+
+
+SERVERS = {"vllm_teacher": "vllm", "moto_server": "s3", "bucket": "s3"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that asks for a server's fixture has the server's marker, so that `make test-fast` leaves none in by mistake."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in SERVERS:
+                item.add_marker(SERVERS[fixture])
