@@ -56,7 +56,7 @@ class Soak:
             output.job["limits"] = output.job["limits"] | {"engine_replacements": 20}
         for attempt in range(_ATTEMPTS):
             at = self._draw.randrange(self._did) if attempt < _ATTEMPTS - 1 else None
-            committed, before = set(Ledger(output.store).commits()), len(output.asked_chunks())
+            committed, before = set(Ledger(output.store).committed_chunks()), len(output.asked_chunks())
             code = self._fork_server.run(output.job, at=at, counts="anything")["code"]
             self.count["kills"] += code == KILLED
             self.count["stops"] += code not in (0, KILLED)

@@ -51,9 +51,9 @@ def measure_resume(root: Path, rows: int, seeds: Path) -> dict[str, Any]:
         prepared = prepare(job, spool=Path(spool))
         plan = load_or_grow_plan(storage, prepared.planner, chunk_requests=CHUNK, extend=False, retry_failed=False)
         list(Ledger(storage).orphans())
-        chunks = Ledger(storage).commits()
+        chunks = Ledger(storage).committed_chunks()
         assert list(journalled_chunks(storage)) == []
-        window = Window(size=job.plan.window_chunks, staged=chunks)
+        window = Window(size=job.plan.window_chunks, committed=chunks)
         requests = plan.chunk(window.next_chunk)
     seconds = time.monotonic() - began
     assert len(requests) == CHUNK

@@ -30,7 +30,7 @@ from synth_ray.scrub.scrubber import open_scrubber
 NEVER = 1e18
 Find = Callable[[str], list[Finding]]
 Row = dict[str, Any]
-STRUCTURED = frozenset(Scrub().wanted())
+STRUCTURED = frozenset(Scrub().entities_to_find())
 
 
 class Engines:

@@ -24,7 +24,7 @@ from synth_ray.meter.spending import Spending
 from synth_ray.meter.tally import Tally
 from synth_ray.meter.throughput import Throughput
 from synth_ray.records import Draft, Outcome, Request, Seed
-from synth_ray.workers.pool import ChunkStaged, Event, ReplicaAnswered, ReplicaReady, ReplicaReturned
+from synth_ray.workers.pool import ChunkCommitted, Event, ReplicaAnswered, ReplicaReady, ReplicaReturned
 
 STEPS_A_TURN = 4  # decode steps per driver turn: a tenth of a second at 25 ms a step
 
@@ -98,7 +98,7 @@ class SimulatedPool:
         self.released[replica] = self.steps
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
-        self._events.append(ChunkStaged(chunk))
+        self._events.append(ChunkCommitted(chunk))
 
     def stage_capacity(self) -> int:
         return 8
@@ -141,7 +141,7 @@ class FixedSchedule:
     def __init__(self, seeds: Sequence[Seed], *, chunk: int) -> None:
         self._seeds, self._chunk = seeds, chunk
 
-    def next_requests(self, chunk: int, *, frontier: int) -> list[Request]:
+    def next_requests(self, chunk: int) -> list[Request]:
         start = chunk * self._chunk
         seeds = self._seeds[start : start + self._chunk]
         return [Request(f"r{start + i}", chunk, i, seed, slots=1) for i, seed in enumerate(seeds)]

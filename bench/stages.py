@@ -85,11 +85,11 @@ def count_stages() -> StageTimes:
     spent.count("plan", Planner, "numbered")
     spent.count("ask", Asker, "run")
     spent.count("rows", worker, "rows_by_chunk")
-    spent.count("check", Checker, "table")
-    spent.count("scrub", Scrubber, "table")
+    spent.count("check", Checker, "flag_rows")
+    spent.count("scrub", Scrubber, "scrub_rows")
     spent.count("compare", row_stages, "compared_text")
-    spent.count("fingerprint", Fingerprinter, "table")
-    spent.count("store", Ledger, "stage")
+    spent.count("fingerprint", Fingerprinter, "fingerprint_rows")
+    spent.count("store", Ledger, "commit_chunk")
     spent.count("admit", Publisher, "admit")
     return spent
 

@@ -9,7 +9,7 @@ SynthRayError                       exit 1   the job failed
 ├── TeacherError                    exit 1   the engine could not start or answer
 │   ├── EngineDied                  exit 1   the engine died; its actor must end its process
 │   └── AskFailed                   (data)   one ask failed; the row is recorded as failed(reason)
-├── GateFailed                      exit 3   a quality gate failed
+├── GateFailed                      exit 3   a quality gate failed (reserved: nothing raises it yet)
 └── StoppedShort                    exit 4   budget, target or limit reached; a valid partial manifest exists
 
 Errors carry strings only, so that they can be pickled between actors, and never the text of a data row.

@@ -236,9 +236,9 @@ STAGED = pa.schema(
         ("finish_reason", pa.string()),
         ("prompt_tokens", pa.int32()),
         ("completion_tokens", pa.int32()),
-        ("reason", pa.string()),  # set by ask; the first flag that drops the row is chosen later
+        ("reason", pa.string()),  # set by ask or scrub; admission turns a flag into a reason later
         ("detail", pa.string()),
-        ("flags", pa.list_(pa.string())),  # every flag that a check raised, whether or not it drops the row
+        ("flags", pa.list_(pa.string())),  # every flag that check or scrub raised, whether or not it drops the row
         ("pii", pa.map_(pa.string(), pa.int32())),
         ("digest", pa.binary(16)),  # digest of the compared text, for exact duplicates
         ("bands", pa.binary()),  # packed little-endian uint64, one per LSH band

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -75,13 +76,15 @@ class Provider:
         lines = self.draw.sample(batch["lines"], len(batch["lines"]))
         done = {"completed": len(lines), "expired": len(lines) // 2}.get(status, 0)
         results = {"output_file_id": [], "error_file_id": []}
+        with ThreadPoolExecutor(8) as workers:
+            answers = list(workers.map(self.answer, [line["body"] for line in lines[:done]]))
         for number, line in enumerate(lines):
             if number >= done:
                 if status == "expired":
                     error = {"code": "batch_expired", "message": "SECRET"}
                     results["error_file_id"].append({"custom_id": line["custom_id"], "response": None, "error": error})
                 continue
-            code, body = self.answer(line["body"])
+            code, body = answers[number]
             self.answered[line["custom_id"]] += code == 200
             file = "output_file_id" if code == 200 else "error_file_id"
             results[file].append({"custom_id": line["custom_id"], "response": {"status_code": code, "body": body}, "error": None})

@@ -28,10 +28,10 @@ ENGINE_ARGS = {"dtype": "bfloat16", "max_num_seqs": 64, "max_model_len": 512, "e
 @pytest.fixture(scope="session")
 def vllm_teacher() -> Iterator[object]:
     """The real engine with the bundled tiny teacher, opened as a job opens it, shared by every test that needs one."""
-    from synth_ray.ask.engines import open_teacher
+    from synth_ray.ask.engines import make_teacher
     from synth_ray.job.models import Model
 
-    teacher = open_teacher(Model(model=str(TINY_TEACHER), engine_args=ENGINE_ARGS))
+    teacher = make_teacher(Model(model=str(TINY_TEACHER), engine_args=ENGINE_ARGS))
     teacher.open()
     yield teacher
     teacher.close()

@@ -68,10 +68,10 @@ def make_dataset(
     replaces = manifest_etag(storage)
     write_unfinished_card(storage, name="a small dataset")
     for chunk in chunks:
-        if chunk not in ledger.commits():
-            ledger.stage(chunk, staged_chunk(chunk, rows), {})
+        if chunk not in ledger.committed_chunks():
+            ledger.commit_chunk(chunk, staged_chunk(chunk, rows), {})
     with DatasetWriter(storage, shape, output) as writer:
-        rejected = sum(write_rows(writer, ledger.read(chunk)) for chunk in chunks)
+        rejected = sum(write_rows(writer, ledger.read_chunk(chunk)) for chunk in chunks)
         manifest = manifest_of(writer.finish(), shape, rejected=rejected, **changes)
     write_manifest(storage, manifest, replaces=replaces)
     write_card(storage, manifest)

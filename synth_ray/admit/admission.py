@@ -1,9 +1,9 @@
-"""Verdicts in chunk order: rejected are rows with a flag, rows that repeat or quote another text, and rows beyond a quota."""
+"""Verdicts in chunk order. A row is rejected for a flag, for repeating or quoting another text, or for a full quota."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,9 @@ import pyarrow.compute as pc
 
 from synth_ray.admit.copies import CopyDetector
 from synth_ray.admit.guard import SplitLeakGuard
-from synth_ray.check.checker import first_dropped
 from synth_ray.dedup.columns import runs_in
 from synth_ray.dedup.datasketch_parameters import banding_of
-from synth_ray.dedup.decontaminate import EvalTexts
+from synth_ray.dedup.decontaminate import QuotedTexts
 from synth_ray.dedup.embedding import vectors_in
 from synth_ray.dedup.hashing import U32, Array
 from synth_ray.dedup.index import BLOCKED, EXACT, NEAR, NEW, OVER_QUOTA, Batch, Blockers, Decisions, Index
@@ -69,7 +68,7 @@ class Admission:
         drop: Collection[str] = (),
         real: pa.Table,
         remaining_rows: Array | None = None,
-        evals: Mapping[str, EvalTexts] | None = None,
+        evals: Mapping[str, QuotedTexts] | None = None,
         kept: KeptRows | None = None,
         copy_detector: CopyDetector | None = None,
     ) -> None:
@@ -157,6 +156,11 @@ class Admission:
                     decided.reasons[row] = Reason.CROSS_SPLIT.value
                 decided.witness[row] = self._index.ids.array[kept].tobytes().hex()
                 decided.similarity[row] = float(decisions.similarity[place]) if not is_leak else None
+
+
+def first_dropped(flags: Iterable[str] | None, drop: Collection[str]) -> str | None:
+    """The policy: the first of a row's flags that is in `drop`, and so rejects the row."""
+    return next((flag for flag in flags or () if flag in drop), None)
 
 
 class _VerdictBuilder:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from synth_ray.dedup.decontaminate import EvalTexts
+from synth_ray.dedup.decontaminate import QuotedTexts
 from synth_ray.dedup.normalise import words
 from synth_ray.job.dedup import Decontaminate
 from synth_ray.recipes.contract import Shield
@@ -71,8 +71,8 @@ class CopyDetector:
         return copies
 
 
-def _texts(texts: Sequence[str], section: Decontaminate, hash_words: HashWords) -> EvalTexts:
-    return EvalTexts(*hash_words(pa.array(list(texts), pa.large_string())), section)
+def _texts(texts: Sequence[str], section: Decontaminate, hash_words: HashWords) -> QuotedTexts:
+    return QuotedTexts(*hash_words(pa.array(list(texts), pa.large_string())), section)
 
 
 def _identity(record: Mapping[str, Any], names: Iterable[str]) -> str:

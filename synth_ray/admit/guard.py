@@ -16,7 +16,7 @@ LEAK_NGRAM = 13
 """Words in an n-gram that a training row and an evaluation row must not share."""
 
 _TRAIN = SPLITS.index(TRAIN)
-_NOT_KEPT = 2**62
+_KEPT_ROW_OF_UNKNOWN_NUMBER = 2**62
 _BATCH_PAIRS = 1 << 22
 
 
@@ -46,23 +46,23 @@ class SplitLeakGuard:
         """The blockers of each row: a kept row of the other side, or an earlier row of this batch, if that one is kept."""
         hashes, rows, _ = ngrams(words, ends, LEAK_NGRAM)
         train = splits[rows] == _TRAIN
-        by_kept = self._by_kept(hashes, rows, train)
+        by_kept = self._blocked_by_kept(hashes, rows, train)
         # A row blocked by a kept row is never kept, so it blocks no other: leave it out of the pairs.
         free = ~np.isin(rows, by_kept[0])
-        barred = [by_kept, _by_batch(hashes[free], rows[free], train[free])]
+        barred = [by_kept, _blocked_within_batch(hashes[free], rows[free], train[free])]
         row, by = (np.concatenate(parts) for parts in zip(*barred, strict=True))
         order = np.lexsort((by, row))
         counts = np.bincount(row, minlength=len(splits))
         return Blockers(np.concatenate(([0], np.cumsum(counts))), by[order], np.zeros(len(order)))
 
-    def _by_kept(self, hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
+    def _blocked_by_kept(self, hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
         pairs = []
         for side, table in self._sides.items():
             positions = np.flatnonzero(train != side)
             if len(table) and len(positions):
                 pairs.append(rows[positions][np.unique(table.lookup(hashes[positions])[0])])
         barred = np.unique(np.concatenate(pairs)) if pairs else np.zeros(0, np.int64)
-        return barred, np.full(len(barred), _NOT_KEPT)
+        return barred, np.full(len(barred), _KEPT_ROW_OF_UNKNOWN_NUMBER)
 
     def keep(self, words: Array, ends: Array, splits: Array, kept: Array) -> None:
         hashes, rows, _ = ngrams(words, ends, LEAK_NGRAM)
@@ -75,7 +75,7 @@ def _array_name(side: bool) -> str:
     return "long_of_train" if side else "long_of_evaluation"
 
 
-def _by_batch(hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
+def _blocked_within_batch(hashes: Array, rows: Array, train: Array) -> tuple[Array, Array]:
     """(row, -1 - earlier row) of every pair of rows of different sides that share an n-gram.
 
     A sentence that many rows share gives many n-grams with the same set of rows: each set is paired once.

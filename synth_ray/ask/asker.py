@@ -32,7 +32,7 @@ class RoleRules:
     `prices`: US dollars per million prompt and completion tokens, by role.
     """
 
-    teacher_of: Callable[[str], str] = lambda _: "teacher"
+    teacher_role_of: Callable[[str], str] = lambda _: "teacher"
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
@@ -71,7 +71,7 @@ class Asker:
             sampling=job.sampling,
             deadline_s=job.limits.request_deadline_s,
             roles=RoleRules(
-                teacher_of=lambda request: teacher_role(job.models.teacher_of(request)),
+                teacher_role_of=lambda request: teacher_role(job.models.teacher_index_of(request)),
                 prices={role: model.usd_per_1m for role, model in job.models.by_role().items()},
             ),
             record=record,
@@ -82,7 +82,7 @@ class Asker:
 
         An ask whose key is in `journalled` was answered before an interruption and is not sent again.
         """
-        role = self._roles.teacher_of(request.id)
+        role = self._roles.teacher_role_of(request.id)
         ask = _RequestAsks(request, self._teachers, role, self._sampling, journalled, self._record, self._roles.prices)
         try:
             async with asyncio.timeout(self._deadline_s):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from synth_ray.ask.batch_provider import BatchProvider
-from synth_ray.ask.batch_records import BatchRecord, BatchRecords, name_of
+from synth_ray.ask.batch_records import BatchRecord, BatchRecords, batch_name
 from synth_ray.ask.openai_protocol import completions_in, error_for_status, headers_of, path_of, request_body
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import AskFailed, EngineDied, SynthRayError
@@ -49,10 +49,10 @@ class BatchApiTeacher:
         assert model.batch is not None
         self._model, self._section = model, model.batch
         self._records = BatchRecords(storage)
-        self._sent: dict[str, list[BatchRecord]] = {}
-        self._ended: dict[str, asyncio.Task[Lines | None]] = {}
-        self._waiting: set[_PendingAsk] = set()
-        self._gathering: deque[_PendingAsk] = deque()
+        self._sent_earlier: dict[str, list[BatchRecord]] = {}
+        self._line_tasks: dict[str, asyncio.Task[Lines | None]] = {}
+        self._unanswered: set[_PendingAsk] = set()
+        self._unsent: deque[_PendingAsk] = deque()
         self._bytes = 0
         self._last_asked = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -69,7 +69,7 @@ class BatchApiTeacher:
         records = list(self._records.all())
         for record in records:
             for key in record.ids:
-                self._sent.setdefault(key, []).append(record)
+                self._sent_earlier.setdefault(key, []).append(record)
         return TeacherFacts(
             engine="batch_api",
             model=self._model.model,
@@ -84,15 +84,15 @@ class BatchApiTeacher:
             raise EngineDied(self._failure)
         self._bind_to_loop(asyncio.get_running_loop())
         pending = _PendingAsk(prompt.key, prompt.n, self._line(prompt), asyncio.get_running_loop().create_future())
-        self._waiting.add(pending)
+        self._unanswered.add(pending)
         try:
-            if prompt.key in self._sent:
+            if prompt.key in self._sent_earlier:
                 self._start(self._resume_sent(pending))
             else:
                 self._gather(pending)
             reply = await pending.reply
         finally:
-            self._waiting.discard(pending)
+            self._unanswered.discard(pending)
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -108,7 +108,7 @@ class BatchApiTeacher:
             self._loop, self._provider = loop, BatchProvider(self._model)
 
     @property
-    def _require_provider(self) -> BatchProvider:
+    def _open_provider(self) -> BatchProvider:
         assert self._provider is not None
         return self._provider
 
@@ -124,47 +124,47 @@ class BatchApiTeacher:
             await work
         except Exception as error:
             self._failure = str(error) if isinstance(error, SynthRayError) else f"models.batch: {type(error).__name__}"
-            for pending in self._waiting:
+            for pending in self._unanswered:
                 _resolve(pending, EngineDied(self._failure))
 
     # Sending.
 
     def _gather(self, pending: _PendingAsk) -> None:
-        self._gathering.append(pending)
+        self._unsent.append(pending)
         self._bytes += len(pending.line)
         self._last_asked = time.monotonic()
         if self._sender is None or self._sender.done():
             self._sender = self._start(self._send_when_quiet())
 
     async def _send_when_quiet(self) -> None:
-        while self._gathering:
+        while self._unsent:
             quiet_s = self._last_asked + self._section.quiet_s - time.monotonic()
             if quiet_s <= 0 or self._is_full:
-                self._start(self._send(self._part()))
+                self._start(self._send(self._take_batch()))
             else:
                 await asyncio.sleep(min(quiet_s, self._section.quiet_s / 10))
 
     @property
     def _is_full(self) -> bool:
-        return len(self._gathering) >= self._section.part_requests or self._bytes >= self._section.part_bytes
+        return len(self._unsent) >= self._section.part_requests or self._bytes >= self._section.part_bytes
 
-    def _part(self) -> list[_PendingAsk]:
+    def _take_batch(self) -> list[_PendingAsk]:
         """The pending asks for the next batch, up to its size limits."""
         part: list[_PendingAsk] = []
         size = 0
-        while self._gathering and len(part) < self._section.part_requests:
-            size += len(self._gathering[0].line)
+        while self._unsent and len(part) < self._section.part_requests:
+            size += len(self._unsent[0].line)
             if part and size > self._section.part_bytes:
                 break
-            part.append(self._gathering.popleft())
+            part.append(self._unsent.popleft())
             self._bytes -= len(part[-1].line)
         return part
 
     async def _send(self, part: list[_PendingAsk]) -> None:
         keys = tuple(pending.key for pending in part)
-        record = BatchRecord(name_of(keys, [pending.tries for pending in part]), keys)
+        record = BatchRecord(batch_name(keys, [pending.tries for pending in part]), keys)
         self._records.keep(record)
-        batch = await self._require_provider.create(record.name, b"".join(pending.line for pending in part))
+        batch = await self._open_provider.create(record.name, b"".join(pending.line for pending in part))
         record = replace(record, batch=batch)
         self._records.keep(record)
         lines = await self._lines(record)
@@ -175,7 +175,9 @@ class BatchApiTeacher:
 
     async def _resume_sent(self, pending: _PendingAsk) -> None:
         """Resolve an ask that an earlier run sent, with the answer of whichever of its batches has one."""
-        answers = [lines for record in self._sent[pending.key] if (lines := await self._wait_until_ended(record)) is not None]
+        answers = [
+            lines for record in self._sent_earlier[pending.key] if (lines := await self._wait_until_ended(record)) is not None
+        ]
         replies = [reply for lines in answers if (reply := _reply(lines.get(pending.key), pending.n)) is not None]
         if replies:
             _resolve(pending, replies[-1])
@@ -185,14 +187,14 @@ class BatchApiTeacher:
 
     async def _wait_until_ended(self, record: BatchRecord) -> Lines | None:
         """One task per batch polls for its end; every ask of the batch awaits that task."""
-        if record.name not in self._ended:
-            self._ended[record.name] = asyncio.get_running_loop().create_task(self._find_or_forget(record))
-        return await self._ended[record.name]
+        if record.name not in self._line_tasks:
+            self._line_tasks[record.name] = asyncio.get_running_loop().create_task(self._lines_of_earlier_batch(record))
+        return await self._line_tasks[record.name]
 
-    async def _find_or_forget(self, record: BatchRecord) -> Lines | None:
+    async def _lines_of_earlier_batch(self, record: BatchRecord) -> Lines | None:
         """The state of a batch of an earlier run; None where the provider does not know it, because it was never created."""
         if not record.batch:
-            record = replace(record, batch=await self._require_provider.find(record.name))
+            record = replace(record, batch=await self._open_provider.find(record.name))
             if not record.batch:
                 self._records.forget(record)
                 return None
@@ -201,8 +203,8 @@ class BatchApiTeacher:
 
     async def _lines(self, record: BatchRecord) -> Lines:
         """Result lines of an ended batch, however it ended, by custom id."""
-        provider = self._require_provider
-        batch = await provider.ended(record.batch)
+        provider = self._open_provider
+        batch = await provider.wait_until_ended(record.batch)
         lines = [*await provider.lines(batch.get("error_file_id")), *await provider.lines(batch.get("output_file_id"))]
         return {line["custom_id"]: line for line in lines}
 
@@ -218,12 +220,12 @@ class BatchApiTeacher:
             self._gather(pending)
 
     def load(self) -> Load:
-        return Load(running=len(self._waiting))
+        return Load(running=len(self._unanswered))
 
     def close(self) -> None:
         """Batches at the provider continue; the next run collects them."""
         if self._loop is not None and self._loop.is_running():
-            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in [*self._tasks, *self._ended.values()]])
+            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in [*self._tasks, *self._line_tasks.values()]])
 
 
 def _reply(line: dict[str, Any] | None, n: int) -> Reply | None:

@@ -54,19 +54,19 @@ class BatchProvider:
             if (created := await self._try_call("POST", "/batches", json=body)) is not None:
                 return str(created["id"])
             # Without a reply the batch may exist all the same: look for it before creating another.
-            await self._pause(tried)
+            await self._pause_or_give_up(tried)
             if existing := await self.find(name):
                 return existing
             tried += 1
 
     async def find(self, name: str) -> str:
         """The id of the batch that carries this name; empty if there is none."""
-        async for batch in self._listed():
+        async for batch in self._list_batches():
             if (batch.get("metadata") or {}).get(METADATA_KEY) == name:
                 return str(batch["id"])
         return ""
 
-    async def _listed(self) -> AsyncIterator[dict[str, Any]]:
+    async def _list_batches(self) -> AsyncIterator[dict[str, Any]]:
         after = ""
         while True:
             page = await self._call("GET", "/batches", params={"limit": _PAGE} | ({"after": after} if after else {}))
@@ -76,7 +76,7 @@ class BatchProvider:
                 return
             after = page["data"][-1]["id"]
 
-    async def ended(self, batch: str) -> dict[str, Any]:
+    async def wait_until_ended(self, batch: str) -> dict[str, Any]:
         """Poll until the batch has ended; returns its status."""
         pause = self._section.poll_s
         while True:
@@ -95,7 +95,7 @@ class BatchProvider:
             lines = [line for line in map(_parsed, data.splitlines()) if line is not None]
             if len(data) == (size or len(data)) and len(lines) == len(data.splitlines()):
                 break
-            await self._pause(tried)
+            await self._pause_or_give_up(tried)
         return lines
 
     async def _content(self, file: str) -> bytes:
@@ -108,7 +108,7 @@ class BatchProvider:
             reply = await self._try_call(method, path, plain=plain, **options)
             if reply is not None:
                 return reply
-            await self._pause(tried)
+            await self._pause_or_give_up(tried)
             tried += 1
 
     async def _try_call(self, method: str, path: str, *, plain: bool = False, **options: Any) -> Any:
@@ -132,7 +132,7 @@ class BatchProvider:
         except ValueError:
             return None
 
-    async def _pause(self, tried: int) -> None:
+    async def _pause_or_give_up(self, tried: int) -> None:
         if time.monotonic() - self._last_reply > self._section.dead_after_s:
             raise EngineDied(f"models.batch: wanted a reply, got none in {self._section.dead_after_s:g} s")
         first = min(_WAIT_S, self._section.poll_s)

@@ -27,7 +27,7 @@ class BatchRecord:
     batch: str = ""
 
 
-def name_of(ids: Iterable[str], tries: Iterable[int]) -> str:
+def batch_name(ids: Iterable[str], tries: Iterable[int]) -> str:
     """The same requests in the same try have the same name, in whichever run they are sent."""
     return digest("batch", sorted(zip(ids, tries, strict=True)))
 

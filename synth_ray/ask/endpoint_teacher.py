@@ -62,13 +62,12 @@ class EndpointTeacher:
                 f"models.model: wanted a model that the server has, got '{self._model.model}', which it has not"
             )
         self._is_vllm = matching[0].get("owned_by") == "vllm" or self._endpoint.flavour == "vllm"
-        self._max_len = int(matching[0].get("max_model_len") or 1 << 20)
         return TeacherFacts(
             engine="endpoint",
             model=self._model.model,
             revision=self._model.revision,
             max_running=self._endpoint.concurrency * len(self._urls),
-            max_model_len=self._max_len,
+            max_model_len=int(matching[0].get("max_model_len") or 1 << 20),
             engine_args={"flavour": "vllm" if self._is_vllm else "openai", "urls": len(self._urls)},
             start_s=time.monotonic() - began,
         )

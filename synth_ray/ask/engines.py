@@ -18,7 +18,7 @@ CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class RoleEngine:
     """What answers for a role: its teacher, the engine behind it (roles may share one), and the engine's facts."""
 
     teacher: Teacher
@@ -26,7 +26,7 @@ class Engine:
     facts: TeacherFacts
 
 
-def open_engines(models: Mapping[str, Model], storage: Storage | None = None) -> dict[str, Engine]:
+def open_engines(models: Mapping[str, Model], storage: Storage | None = None) -> dict[str, RoleEngine]:
     """Start an engine for every role. `storage` is the output's store, for engines that keep records there."""
     alike: dict[str, list[Model]] = {}
     for model in models.values():
@@ -35,7 +35,7 @@ def open_engines(models: Mapping[str, Model], storage: Storage | None = None) ->
         [models_of_engine[0] for models_of_engine in alike.values()], os.environ.get(CUDA_VISIBLE_DEVICES, "")
     )
     teachers = [
-        open_teacher(
+        make_teacher(
             models_of_engine[0], storage, adapters=sorted({model.lora for model in models_of_engine if model.lora}), devices=own
         )
         for models_of_engine, own in zip(alike.values(), devices, strict=True)
@@ -46,10 +46,10 @@ def open_engines(models: Mapping[str, Model], storage: Storage | None = None) ->
         facts_of = dict(
             zip(alike, zip(teachers, starting.map(lambda teacher: teacher.open(), teachers), strict=True), strict=True)
         )
-    opened: dict[str, Engine] = {}
+    opened: dict[str, RoleEngine] = {}
     for role, model in models.items():
         engine, facts = facts_of[model.engine_key]
-        opened[role] = Engine(LoraTeacher(engine, model.lora) if model.lora else engine, engine, facts)
+        opened[role] = RoleEngine(LoraTeacher(engine, model.lora) if model.lora else engine, engine, facts)
     return opened
 
 
@@ -63,12 +63,12 @@ def assign_devices(models: Sequence[Model], visible: str) -> list[str]:
     return [",".join(accelerators[end - span : end]) for span, end in zip(spans, ends, strict=True)]
 
 
-def unique_engines(engines: Mapping[str, Engine]) -> list[Engine]:
+def unique_engines(engines: Mapping[str, RoleEngine]) -> list[RoleEngine]:
     """Each engine once, however many roles use it."""
     return list({id(engine.engine): engine for engine in engines.values()}.values())
 
 
-def open_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = (), devices: str = "") -> Teacher:
+def make_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = (), devices: str = "") -> Teacher:
     """The teacher of a model section; not opened yet.
 
     `storage` is the output's store, for a teacher that keeps records there. `adapters` are all LoRA adapters that roles of this

@@ -54,7 +54,7 @@ class ScriptedTeacher:
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
         if self._dead:
-            raise EngineDied("scripted teacher: dead as told by script.die_after")
+            raise EngineDied("scripted teacher: dead, as script.die_after says")
         if self._script.latency_s > 0:
             await self._take_time(prompt.key)
         self._count_towards_death()
@@ -82,12 +82,12 @@ class ScriptedTeacher:
         self._answered += 1
         if self._script.die_after is not None and self._answered > self._script.die_after:
             self._dead = True
-            raise EngineDied(f"scripted teacher: died after {self._script.die_after} answers, as told")
+            raise EngineDied(f"scripted teacher: died after {self._script.die_after} answers, as script.die_after says")
 
     def _die_if_poisoned(self, prompt: Prompt) -> None:
         if self._script.poison and any(self._script.poison in m["content"] for m in prompt.messages):
             self._dead = True
-            raise EngineDied("scripted teacher: died of a prompt, as told by script.poison")
+            raise EngineDied("scripted teacher: died of a prompt, as script.poison says")
 
     def _completion(self, prompt: Prompt, draw: random.Random) -> Completion:
         text, finish = self._text(prompt, draw), "stop"

@@ -12,8 +12,8 @@ from synth_ray.records import Message
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One ask. `key` is a digest of the request and the ask's number, and seeds what must be repeatable. `adapter` is a LoRA
-    folder.
+    """One ask. `key` is a digest of the request and everything asked; repeats of an ask have keys of their own. It seeds what
+    must be repeatable. `adapter` is a LoRA folder.
     """
 
     messages: list[Message]

@@ -39,8 +39,8 @@ class AskWorker:
     A request starts, and its deadline with it, once no engine has more sequences queued than it can run at once: enough for a
     step in which everything that runs ends. Requests that have not started can be withdrawn.
 
-    An engine that dies ends the worker: once the finished requests are collected, `collect` raises EngineDied. The caller asks
-    the requests that were submitted and not collected elsewhere.
+    An engine that dies ends the worker: once the finished requests are collected, `collect` raises EngineDied. Requests
+    that were submitted and not collected must be asked on another replica.
     """
 
     def __init__(self, job: Job, *, journal: Journal | None = None, storage: Storage | None = None) -> None:
@@ -87,8 +87,8 @@ class AskWorker:
         if self._journal is not None:
             self._journal.drop(chunk)
 
-    def _enqueue(self, requests: list[Request], recalled: JournalledAnswers) -> None:
-        self._backlog.extend((request, recalled.get(request.id, {})) for request in requests)
+    def _enqueue(self, requests: list[Request], journalled: JournalledAnswers) -> None:
+        self._backlog.extend((request, journalled.get(request.id, {})) for request in requests)
         self._start_ready()
 
     def _start_ready(self) -> None:
@@ -110,9 +110,9 @@ class AskWorker:
         if self._backlog and not self._engine_death:
             self._start_ready()
 
-    async def _run_request(self, request: Request, recalled: Answers) -> None:
+    async def _run_request(self, request: Request, journalled: Answers) -> None:
         try:
-            self._done.put(await self._asker.run(request, recalled))
+            self._done.put(await self._asker.run(request, journalled))
         except EngineDied as death:
             self._done.put(death)
 

@@ -1,10 +1,10 @@
-"""Runs all checks over one staged table. They only flag; `first_dropped` is the policy that turns a flag into a reason."""
+"""Runs all checks over one staged table. They only flag; admission turns a flag into a reason."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,13 @@ from jsonschema import Draft202012Validator
 
 from synth_ray.check.arithmetic import final_answer, number, wrong_step
 from synth_ray.check.grounded import unsupported
-from synth_ray.check.judging import passes
+from synth_ray.check.judge_reliability import passes
 from synth_ray.check.quality import echo_share, is_refusal, refusal_pattern, repetition, script_share
 from synth_ray.check.sandbox import Limits, Sandbox, program_in
 from synth_ray.check.tokens import TokenCounter, open_counter
 from synth_ray.errors import JobError
 from synth_ray.job.check import FLAGS, Check
-from synth_ray.recipes.judged import SCORE
+from synth_ray.recipes.with_judge import SCORE
 from synth_ray.records import fields_of
 
 
@@ -44,11 +44,6 @@ def _sandbox(section: Check) -> Sandbox:
     return sandbox
 
 
-def first_dropped(flags: Iterable[str] | None, drop: Collection[str]) -> str | None:
-    """The policy: the first of a row's flags that is in `drop`, and so rejects the row."""
-    return next((flag for flag in flags or () if flag in drop), None)
-
-
 class Checker:
     """Flags rows as `job.check.Check` configures. Law: the flags are a function of the rows alone."""
 
@@ -63,8 +58,8 @@ class Checker:
         self._sandbox = sandbox
         self._labels = frozenset(label.strip().casefold() for label in section.labels)
 
-    def table(self, staged: pa.Table) -> pa.Table:
-        """Fill `flags`. Rows that already have a reason get none. Which flags reject a row is policy: see `first_dropped`."""
+    def flag_rows(self, staged: pa.Table) -> pa.Table:
+        """Fill `flags`. Rows that already have a reason get none. Which flags reject a row is decided at admission."""
         has_answer = np.asarray(pc.is_null(staged["reason"]))
         flags = {flag: np.asarray(flagged, bool) & has_answer for flag, flagged in self._flags(staged).items()}
         empty = flags["empty_completion"]

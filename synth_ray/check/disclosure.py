@@ -62,7 +62,7 @@ def disclosure(
         return {}
     pooled = [*shown[:records], *held_out[:records]]
     nearest = _nearest(rows, [record for _, record in pooled], kinds)
-    to_shown, to_held_out = (int(n) for n in _share_nearer(nearest, np.arange(2 * records)[:, None] < records))
+    to_shown, to_held_out = (int(n) for n in _count_nearer(nearest, np.arange(2 * records)[:, None] < records))
     return {
         "rows": len(rows),
         "records": records,
@@ -80,12 +80,12 @@ def _p_value(nearest: Array, lineages: Sequence[str], observed: int) -> float:
     draw, at_least_observed = np.random.default_rng(0), 1
     for _ in range(_DRAWS // _BATCH_DRAWS):
         sides = draw.permuted(np.repeat(is_shown[:, None], _BATCH_DRAWS, axis=1), axis=0)[of]
-        to_shown, to_held = _share_nearer(nearest, sides)
+        to_shown, to_held = _count_nearer(nearest, sides)
         at_least_observed += int(np.count_nonzero(to_shown - to_held >= observed))
     return at_least_observed / (1 + _DRAWS)
 
 
-def _share_nearer(nearest: Array, sides: Array) -> tuple[Array, Array]:
+def _count_nearer(nearest: Array, sides: Array) -> tuple[Array, Array]:
     """For each draw: the number of rows whose nearest records are all on the shown side, and of rows with none of them there."""
     nearer = nearest @ sides.astype(np.float32)
     return np.count_nonzero(nearer == nearest.sum(1)[:, None], axis=0), np.count_nonzero(nearer == 0, axis=0)

@@ -5,8 +5,8 @@
 isolation.
 
 The isolation: a user, mount, process, network, IPC and host-name namespace of its own; a root in memory that contains the
-interpreter, read-only, and /box; no /proc, no device, an empty environment; limits on CPU time, memory, file size and open files;
-no capability, no new privileges; and a filter of system calls that allows no new process and no socket.
+readable folders, read-only, and /box; no /proc, no device, an empty environment; limits on CPU time, memory, file size and open
+files; no capability, no new privileges; and a filter of system calls that allows no new process and no socket.
 """
 
 from __future__ import annotations

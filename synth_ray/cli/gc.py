@@ -6,7 +6,7 @@ import argparse
 import time
 from collections import Counter
 
-from synth_ray.dataset.garbage import HARMLESS, LOST_WITH, Kind, garbage
+from synth_ray.dataset.garbage import DEFAULT_KINDS, LOST_WITH, GarbageKind, garbage
 from synth_ray.dataset.lease import Lease
 from synth_ray.dataset.process import driver_name, is_dead
 from synth_ray.storage import Storage, open_storage
@@ -14,7 +14,7 @@ from synth_ray.storage import Storage, open_storage
 
 def main(arguments: argparse.Namespace) -> int:
     storage = open_storage(arguments.prefix)
-    kinds: list[Kind] = list(dict.fromkeys(arguments.what or HARMLESS))
+    kinds: list[GarbageKind] = list(dict.fromkeys(arguments.what or DEFAULT_KINDS))
     if not arguments.delete:
         _sweep(storage, kinds, arguments)
         print("nothing was removed; --delete removes it")
@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _sweep(storage: Storage, kinds: list[Kind], arguments: argparse.Namespace) -> None:
+def _sweep(storage: Storage, kinds: list[GarbageKind], arguments: argparse.Namespace) -> None:
     count: Counter[str] = Counter()
     size: Counter[str] = Counter()
     for kind, entry in list(garbage(storage, kinds, now=time.time(), older_than_s=arguments.older_than_hours * 3600)):

@@ -8,22 +8,23 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from synth_ray.cli.machine import KEY, Kind, kind_of_machine
-from synth_ray.cli.starters import FIRST, starter
+from synth_ray.cli.machine import OPENAI_KEY_VARIABLE, MachineKind, kind_of_machine
+from synth_ray.cli.starters import DEFAULT_RECIPE, starter
 from synth_ray.errors import JobError
 from synth_ray.job.bundled import bundled_teacher_path
 
-_WHY = {
-    Kind.GPU: "Qwen/Qwen3-8B in vLLM, because this machine has a GPU",
-    Kind.ENDPOINT: f"gpt-4.1-mini at OpenAI, because {KEY} is set and no GPU was found",
-    Kind.TINY: f"the bundled tiny teacher in vLLM on the CPU, because no GPU was found and {KEY} is not set",
+_TEACHER_BY_MACHINE = {
+    MachineKind.GPU: "Qwen/Qwen3-8B in vLLM, because this machine has a GPU",
+    MachineKind.ENDPOINT: f"gpt-4.1-mini at OpenAI, because {OPENAI_KEY_VARIABLE} is set and no GPU was found",
+    MachineKind.TINY: "the bundled tiny teacher in vLLM on the CPU, because no GPU was found and "
+    f"{OPENAI_KEY_VARIABLE} is not set",
 }
 _TOO_HARD = ("rewrite", "prefer")
 """Recipes at which the tiny teacher fails on every row, as the checks should find."""
 
 
 def main(arguments: argparse.Namespace) -> int:
-    folder, recipe = Path(arguments.folder), arguments.recipe or FIRST
+    folder, recipe = Path(arguments.folder), arguments.recipe or DEFAULT_RECIPE
     kind = kind_of_machine(os.environ)
     files = {folder / name: text for name, text in starter(recipe, kind, teacher=bundled_teacher_path()).items()}
     existing = [str(path) for path in files if path.exists()]
@@ -40,13 +41,13 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _teacher(recipe: str, kind: Kind) -> str:
+def _teacher(recipe: str, kind: MachineKind) -> str:
     """The teacher of the job, and why this one."""
     if recipe == "build":
         return "none, because this recipe asks no model"
-    if kind is Kind.TINY and recipe in _TOO_HARD:
-        return f"{_WHY[kind]}; {recipe} is too hard for it: expect no accepted rows"
-    return _WHY[kind]
+    if kind is MachineKind.TINY and recipe in _TOO_HARD:
+        return f"{_TEACHER_BY_MACHINE[kind]}; {recipe} is too hard for it: expect no accepted rows"
+    return _TEACHER_BY_MACHINE[kind]
 
 
 def _next(folder: Path) -> Iterator[str]:

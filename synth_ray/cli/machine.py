@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-KEY = "OPENAI_API_KEY"
+OPENAI_KEY_VARIABLE = "OPENAI_API_KEY"
 _DEVICES = Path("/dev")
 
 
-class Kind(StrEnum):
+class MachineKind(StrEnum):
     """Kinds of machine, by the teacher that suits each."""
 
     GPU = "gpu"
@@ -20,11 +20,11 @@ class Kind(StrEnum):
     TINY = "tiny"
 
 
-def kind_of_machine(environment: Mapping[str, str], *, devices: Path = _DEVICES) -> Kind:
+def kind_of_machine(environment: Mapping[str, str], *, devices: Path = _DEVICES) -> MachineKind:
     """A GPU comes before a key, because its tokens cost nothing extra. Imports no framework, so it is quick."""
     if _has_gpu(environment, devices):
-        return Kind.GPU
-    return Kind.ENDPOINT if environment.get(KEY) else Kind.TINY
+        return MachineKind.GPU
+    return MachineKind.ENDPOINT if environment.get(OPENAI_KEY_VARIABLE) else MachineKind.TINY
 
 
 def _has_gpu(environment: Mapping[str, str], devices: Path) -> bool:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from synth_ray.cli.machine import Kind
+from synth_ray.cli.machine import MachineKind
 from synth_ray.errors import JobError
 
-FIRST = "distill"
+DEFAULT_RECIPE = "distill"
 """The recipe of a plain `init`."""
 
 SEEDS_OF = {
@@ -37,21 +37,21 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _HELD_OUT = "held_out.jsonl"
 
 
-def starter(recipe: str, kind: Kind, *, teacher: Path) -> dict[str, str]:
+def starter(recipe: str, kind: MachineKind, *, teacher: Path) -> dict[str, str]:
     """Text by file name. `teacher` is the bundled teacher's folder, named by jobs for a machine that has no other.
 
     Raises JobError that names the nearest recipe for one that is not known.
     """
     if recipe not in SEEDS_OF:
         near = get_close_matches(recipe, SEEDS_OF, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"`--recipe {FIRST}` is the simplest"
+        hint = f"did you mean '{near[0]}'?" if near else f"`--recipe {DEFAULT_RECIPE}` is the simplest"
         raise JobError(f"init --recipe: wanted one of {', '.join(SEEDS_OF)}, got '{recipe}'; {hint}")
     job = _job(recipe, kind, teacher)
     names = {"seeds.jsonl": SEEDS_OF[recipe]} | ({_HELD_OUT: "held_out"} if _HELD_OUT in job else {})
     return {"job.yaml": job} | {name: _seeds(source) for name, source in names.items()}
 
 
-def _job(recipe: str, kind: Kind, teacher: Path) -> str:
+def _job(recipe: str, kind: MachineKind, teacher: Path) -> str:
     environment = Environment(
         variable_start_string="<<",
         variable_end_string=">>",
@@ -65,7 +65,7 @@ def _job(recipe: str, kind: Kind, teacher: Path) -> str:
         undefined=StrictUndefined,
         loader=FileSystemLoader(_TEMPLATES),
     )
-    is_kind = {member.value: member is kind for member in Kind}
+    is_kind = {member.value: member is kind for member in MachineKind}
     values = {"models": f"models/{kind.value}.yaml", "teacher": json.dumps(str(teacher)), "judge": False}
     return environment.get_template(f"jobs/{recipe}.yaml").render(**is_kind, **values)
 

@@ -18,8 +18,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def status_lines(status: OutputStatus) -> Iterator[str]:
-    yield f"dataset   {_published_lines(status)}"
-    yield f"chunks    {len(status.chunks)} committed{_run_lines(status)}, {status.staged_bytes:,} bytes"
+    yield f"dataset   {_published_text(status)}"
+    yield f"chunks    {len(status.chunks)} committed{_chunk_runs_text(status)}, {status.staged_bytes:,} bytes"
     ended = ", ".join(f"{reason} {n}" for reason, n in status.reasons.items() if reason) or "none"
     yield f"rows      {status.rows} committed; ended before admission: {ended}"
     if status.manifest is not None:
@@ -27,10 +27,10 @@ def status_lines(status: OutputStatus) -> Iterator[str]:
     size = f"{status.orphan_bytes:,} bytes"
     yield f"orphans   {status.orphans}, {size} (removed by the next run once they are an hour old, or by gc)"
     yield f"journal   {status.journalled_bytes:,} bytes of finished asks, of chunks that are not committed"
-    yield f"driver    {_driver_lines(status)}"
+    yield f"driver    {_driver_text(status)}"
 
 
-def _published_lines(status: OutputStatus) -> str:
+def _published_text(status: OutputStatus) -> str:
     if status.manifest is None:
         return "nothing is published yet"
     accepted = (
@@ -39,13 +39,13 @@ def _published_lines(status: OutputStatus) -> str:
     return f"complete: {accepted}" if status.manifest.complete else f"partial ({status.manifest.stopped}): {accepted}"
 
 
-def _run_lines(status: OutputStatus) -> str:
+def _chunk_runs_text(status: OutputStatus) -> str:
     runs = [f"{start}–{end - 1}" if end - start > 1 else str(start) for start, end in status.chunks.runs]
     more = f" and {len(runs) - 8} more runs" if len(runs) > 8 else ""
     return f" ({', '.join(runs[:8])}{more})" if runs else ""
 
 
-def _driver_lines(status: OutputStatus) -> str:
+def _driver_text(status: OutputStatus) -> str:
     if not status.driver:
         return "none"
     if is_dead(status.driver):

@@ -16,9 +16,9 @@ from synth_ray.cli.job import job_of
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.models import RESULT_ENGINE_ARGS
-from synth_ray.meter.engine_sweep import DEFAULT_SWEEP, Measurement, best_of, measure, sweep
 from synth_ray.prepare.preparation import prepare
 from synth_ray.records import Request
+from synth_ray.route.engine_sweep import DEFAULT_SWEEP, Measurement, best_of, measure, sweep
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from synth_ray.errors import EngineDied
 from synth_ray.job.document import Job
 from synth_ray.records import requests_from_tuples
 from synth_ray.storage.job_files import open_output
-from synth_ray.workers.pool import ChunkStaged
+from synth_ray.workers.pool import ChunkCommitted
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class TeacherActor:
         gc_tuning.freeze_startup_objects()
         return facts, ray.get_runtime_context().get_node_id()
 
-    def submit(self, requests: Sequence[tuple[Any, ...]], recalled: JournalledAnswers) -> None:
-        self._worker.submit(requests_from_tuples(requests), recalled)
+    def submit(self, requests: Sequence[tuple[Any, ...]], journalled: JournalledAnswers) -> None:
+        self._worker.submit(requests_from_tuples(requests), journalled)
 
     def withdraw(self, limit: int) -> list[tuple[int, int]]:
         return self._worker.withdraw(limit)
@@ -89,5 +89,5 @@ class StagerActor:
         self._stager = Stager(job)
         gc_tuning.freeze_startup_objects()
 
-    def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> ChunkStaged:
+    def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> ChunkCommitted:
         return self._stager.stage(chunk, batches, facts)

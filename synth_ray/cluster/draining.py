@@ -33,7 +33,7 @@ class DrainTracker:
         self._node_of: dict[int, str] = {}
         self._in_flight: Counter[int] = Counter()
         self._deadline: dict[int, float] = {}
-        self._asked_to_return: set[int] = set()
+        self._asked_to_end: set[int] = set()
 
     def on_placed(self, replica: int, node: str) -> None:
         self._node_of[replica] = node
@@ -45,7 +45,7 @@ class DrainTracker:
         """Forget the replica; returns whether it was draining."""
         self._node_of.pop(replica, None)
         self._in_flight.pop(replica, None)
-        self._asked_to_return.discard(replica)
+        self._asked_to_end.discard(replica)
         return self._deadline.pop(replica, None) is not None
 
     def __contains__(self, replica: int) -> bool:
@@ -63,13 +63,11 @@ class DrainTracker:
             self._deadline[replica] = now + max(0.0, min(left[self._node_of[replica]], _NOTICE_S) - _MARGIN_S)
         return new
 
-    def due_to_return(self) -> list[int]:
+    def due_to_end(self) -> list[int]:
         """Replicas that must return their requests now."""
         now = self._clock()
         due = [
-            t
-            for t, until in self._deadline.items()
-            if t not in self._asked_to_return and (until <= now or self._in_flight[t] <= 0)
+            t for t, until in self._deadline.items() if t not in self._asked_to_end and (until <= now or self._in_flight[t] <= 0)
         ]
-        self._asked_to_return.update(due)
+        self._asked_to_end.update(due)
         return due

@@ -39,7 +39,7 @@ class ShardActor:
 
 
 class RayShards:
-    """See `dedup.shards.Host`. `folder` must be visible to every node that may run a shard."""
+    """See `dedup.shards.ShardHost`. `folder` must be visible to every node that may run a shard."""
 
     def __init__(self, shards: int, *, folder: str, cap: int) -> None:
         self.shards = shards

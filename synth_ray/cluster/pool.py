@@ -26,7 +26,7 @@ from synth_ray.job.document import Job
 from synth_ray.records import Request, requests_to_tuples
 from synth_ray.workers.pool import (
     MAX_ISOLATION_DEATHS,
-    ChunkStaged,
+    ChunkCommitted,
     Event,
     ReplicaAnswered,
     ReplicaDraining,
@@ -197,7 +197,7 @@ class RayPool:
             return [ReplicaReturned(number, result)]
         if kind == "stage":
             del self._stages[number]
-            return [result] if isinstance(result, ChunkStaged) else []
+            return [result] if isinstance(result, ChunkCommitted) else []
         self._refs[self._replicas[number].collect.remote(_COLLECT_WAIT_S)] = ("collect", number)
         if kind == "open":
             self._draining.on_placed(number, result[1])
@@ -207,9 +207,9 @@ class RayPool:
         self._consecutive_deaths = 0 if answered else self._consecutive_deaths
         return [ReplicaAnswered(number, answered, load)] if answered else []
 
-    def _on_death(self, call: str, number: int, error: RayError) -> list[Event]:
+    def _on_death(self, call_kind: str, number: int, error: RayError) -> list[Event]:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if call == "stage":
+        if call_kind == "stage":
             return self._on_stager_death(number, why)
         if number in self._draining:
             return [self._on_drained(number)]
@@ -231,7 +231,7 @@ class RayPool:
         for number in noticed:
             log.warning("replica %d: its node is being taken away; another starts elsewhere", number)
             self._start_replica(next(self._numbers))
-        for number in self._draining.due_to_return():
+        for number in self._draining.due_to_end():
             self._refs[self._replicas[number].flush_for_drain.remote()] = ("drain", number)
         return [ReplicaDraining(number) for number in noticed]
 

@@ -19,7 +19,7 @@ from synth_ray.job.running import Cluster
 
 
 @contextmanager
-def _handlers_kept() -> Iterator[None]:
+def _restoring_sigterm_handler() -> Iterator[None]:
     """Ray installs a SIGTERM handler that exits at once; restore ours, which stops cleanly."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -31,7 +31,7 @@ def _handlers_kept() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-@_handlers_kept()
+@_restoring_sigterm_handler()
 def start_ray(cluster: Cluster) -> bool:
     """Returns whether Ray was started or joined here, so that the caller must leave it. Raises SynthRayError without one."""
     if ray.is_initialized():

@@ -150,7 +150,7 @@ def _call(body: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not isinstance(value.get("arguments"), dict):
-        raise NotRepresentable("a tool call that is none")
+        raise NotRepresentable("a malformed tool call")
     return value
 
 

@@ -12,11 +12,11 @@ from synth_ray.dataset.writer import DATA, REJECTED
 from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.storage import Entry, Storage
 
-Kind = Literal["orphans", "parts", "asks", "batches", "chunks"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-HARMLESS: tuple[Kind, ...] = ("orphans", "parts", "asks", "batches")
+GarbageKind = Literal["orphans", "parts", "asks", "batches", "chunks"]
+KINDS: tuple[GarbageKind, ...] = get_args(GarbageKind)
+DEFAULT_KINDS: tuple[GarbageKind, ...] = ("orphans", "parts", "asks", "batches")
 
-LOST_WITH: dict[Kind, str] = {
+LOST_WITH: dict[GarbageKind, str] = {
     "orphans": "nothing: no commit record counts them",
     "parts": "earlier versions of the dataset, for readers that still open their files by name",
     "asks": "nothing: their chunks are committed",
@@ -27,7 +27,9 @@ LOST_WITH: dict[Kind, str] = {
 """What is lost for good when a kind is removed."""
 
 
-def garbage(storage: Storage, kinds: Sequence[Kind], *, now: float, older_than_s: float) -> Iterator[tuple[Kind, Entry]]:
+def garbage(
+    storage: Storage, kinds: Sequence[GarbageKind], *, now: float, older_than_s: float
+) -> Iterator[tuple[GarbageKind, Entry]]:
     """Objects of these kinds that are at least `older_than_s` seconds old. Claim the output's lease before removing any of them.
 
     Commit records always stay: they prevent a finished chunk from being asked again. Raises JobError for `chunks` when the
@@ -56,7 +58,7 @@ def _parts(storage: Storage) -> Iterator[Entry]:
 
 
 def _asks(storage: Storage) -> Iterator[Entry]:
-    committed = Ledger(storage).commits()
+    committed = Ledger(storage).committed_chunks()
     for entry in storage.list(f"{ROOT}asks/"):
         if int(entry.path.split("/")[2]) in committed:
             yield entry

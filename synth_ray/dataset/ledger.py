@@ -63,7 +63,7 @@ class Ledger:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def pin_job(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+    def pin_or_compare(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Record the job of this output, or compare with the job recorded first. Returns the facts recorded first.
 
         `facts["ask_digest"]` and every entry of the mapping `facts["keys"]` must be unchanged. Raises JobError that names the
@@ -78,7 +78,7 @@ class Ledger:
             return pinned
         return dict(json.loads(data))
 
-    def pinned(self, ask_digest: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    def read_pinned_keys(self, ask_digest: str, keys: Mapping[str, Any]) -> dict[str, Any]:
         """The job keys recorded by the run that made these chunks. Raises JobError if there are none or `keys` differ."""
         try:
             record: dict[str, Any] = json.loads(self._storage.read(JOB))
@@ -104,7 +104,7 @@ class Ledger:
             "check, scrub and dedup differ, `synth-ray curate` decides again without asking"
         )
 
-    def stage(self, chunk: int, table: pa.Table, facts: Mapping[str, Any]) -> Commit:
+    def commit_chunk(self, chunk: int, table: pa.Table, facts: Mapping[str, Any]) -> Commit:
         """Commit the chunk. Returns its record, or that of an attempt that committed it first: our object is then an orphan."""
         data = _parquet(table)
         sha256 = hashlib.sha256(data).hexdigest()
@@ -114,22 +114,22 @@ class Ledger:
         try:
             self._storage.create(_record_of(chunk), commit.record())
         except Conflict:
-            return self.commit(chunk)
+            return self.read_commit(chunk)
         return commit
 
-    def commits(self) -> Ranges:
+    def committed_chunks(self) -> Ranges:
         """The numbers of the committed chunks, from one listing."""
         return Ranges(chunk for chunk, _ in self._listed(COMMITS, _RECORD))
 
-    def commit(self, chunk: int) -> Commit:
+    def read_commit(self, chunk: int) -> Commit:
         """Raises ObjectNotFound for a chunk that is not committed."""
         return Commit.of(self._storage.read(_record_of(chunk)))
 
-    def read(self, chunk: int, columns: Sequence[str] | None = None) -> pa.Table:
+    def read_chunk(self, chunk: int, columns: Sequence[str] | None = None) -> pa.Table:
         """The committed rows, verified against the record's sha256. Raises ObjectNotFound, StorageError."""
-        return self.open(self.commit(chunk), columns)
+        return self.read_rows(self.read_commit(chunk), columns)
 
-    def open(self, commit: Commit, columns: Sequence[str] | None = None) -> pa.Table:
+    def read_rows(self, commit: Commit, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a commit record that was already read."""
         data = self._read_verified(commit)
         return pq.read_table(pa.BufferReader(data), columns=list(columns) if columns is not None else None)
@@ -154,18 +154,18 @@ class Ledger:
 
     def orphans(self) -> Iterator[Entry]:
         """Staged objects that no commit record names: their attempts died, lost the race, or are still running."""
-        committed = self.commits()
+        committed = self.committed_chunks()
         for chunk, entries in groupby(self._listed(CHUNKS, _STAGED), key=itemgetter(0)):
-            yield from self._uncounted(chunk, [entry for _, entry in entries], committed)
+            yield from self._unnamed_entries(chunk, [entry for _, entry in entries], committed)
 
-    def _uncounted(self, chunk: int, entries: list[Entry], committed: Ranges) -> Iterator[Entry]:
+    def _unnamed_entries(self, chunk: int, entries: list[Entry], committed: Ranges) -> Iterator[Entry]:
         if chunk not in committed:
             yield from entries
         elif len(entries) > 1:
-            counts = self.commit(chunk).object
+            counts = self.read_commit(chunk).object
             yield from (entry for entry in entries if entry.path != counts)
 
-    def sweep(self, *, now: float, older_than_s: float = _ORPHAN_GRACE_S) -> list[str]:
+    def delete_orphans(self, *, now: float, older_than_s: float = _ORPHAN_GRACE_S) -> list[str]:
         """Delete orphans and unfinished uploads that are at least this old; younger ones may still be committed.
 
         Returns the deleted paths. `now` is in seconds since 1970.

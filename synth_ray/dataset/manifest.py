@@ -1,4 +1,4 @@
-"""`manifest.json`: the dataset's description for programs. It is written last; a run is done when its `complete` is true."""
+"""`manifest.json`: the dataset's description for programs. Written after all parts; a run is done when it is `complete`."""
 
 from __future__ import annotations
 

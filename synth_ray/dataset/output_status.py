@@ -36,9 +36,9 @@ class OutputStatus:
 def read_status(storage: Storage, *, now: float) -> OutputStatus:
     """`now` is in seconds since 1970. Raises StorageError."""
     ledger = Ledger(storage)
-    chunks = ledger.commits()
+    chunks = ledger.committed_chunks()
     rows, staged, reasons = 0, 0, Counter[str]()
-    for commit in map(ledger.commit, chunks):
+    for commit in map(ledger.read_commit, chunks):
         rows, staged = rows + commit.rows, staged + commit.size_bytes
         reasons.update(commit.reasons)
     orphans = list(ledger.orphans()) if next(iter(storage.list(CHUNKS)), None) else []

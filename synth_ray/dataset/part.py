@@ -20,7 +20,7 @@ from synth_ray.errors import StorageError
 from synth_ray.storage import Storage
 
 _COPY_BLOCK_BYTES = 8 * 2**20
-_SHORT = frozenset(
+_DICTIONARY_COLUMNS = frozenset(
     {"origin", "depth", "teacher", "revision", "recipe", "ask_digest", "finish_reason", "split", "verdict", "reason"}
 )
 """Columns with few distinct values, which a dictionary compresses; in the others it would not pay."""
@@ -116,12 +116,12 @@ class PartWriter:
         self._pending, self._group = [], _Count()
 
     def _options(self) -> Mapping[str, Any]:
-        short = [name for name in self._schema.names if name in _SHORT] + ["messages.list.element.role"]
+        short = [name for name in self._schema.names if name in _DICTIONARY_COLUMNS] + ["messages.list.element.role"]
         zstd = {"compression_level": 3} if self._limits.compression == "zstd" else {}
         return {
             "compression": self._limits.compression,
             "use_dictionary": short,
-            "write_statistics": [n for n in self._schema.names if n not in _UNSORTED],
+            "write_statistics": [n for n in self._schema.names if n not in _COLUMNS_WITHOUT_STATISTICS],
             "write_page_index": True,
             "use_content_defined_chunking": True,
             **zstd,
@@ -134,11 +134,11 @@ class PartWriter:
         with self._file as file:
             with _translating_disk_errors():
                 self._writer.close()
-            self.files.append(self._publish(file))
+            self.files.append(self._upload(file))
         self._file = self._writer = None
         self._part = _Count()
 
-    def _publish(self, file: BinaryIO) -> FileEntry:
+    def _upload(self, file: BinaryIO) -> FileEntry:
         file.seek(0)
         sha256 = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
         size = file.tell()
@@ -162,7 +162,7 @@ def _translating_disk_errors() -> Iterator[None]:
         ) from None
 
 
-_UNSORTED = frozenset({"messages", "prompt", "completion", "fields", "detail"})
+_COLUMNS_WITHOUT_STATISTICS = frozenset({"messages", "prompt", "completion", "fields", "detail"})
 """Long texts: minimum and maximum of such a column help no reader, and would bloat every file's footer."""
 
 

@@ -108,16 +108,18 @@ class RowShape:
         return self._shaped(staged, self.rejected_schema)
 
     def _shaped(self, staged: pa.Table, schema: pa.Schema) -> pa.Table:
-        columns = self._from_fields(staged) | self._constants(staged)
+        columns = self._from_fields(staged) | self._provenance_columns(staged)
         return pa.table([_column(name, columns, staged).cast(schema.field(name).type) for name in schema.names], schema=schema)
 
-    def _constants(self, staged: pa.Table) -> dict[str, Any]:
+    def _provenance_columns(self, staged: pa.Table) -> dict[str, Any]:
         """Columns that are the same for a whole run. The teacher's are null for real rows; `ask_digest` is set in every row."""
         synthetic = pc.equal(staged["origin"], Origin.SYNTHETIC.value)
         null = pa.scalar(None, pa.string())
         facts, teachers = self.provenance, self.provenance.models.teachers
         constants = {"recipe": pa.scalar(facts.recipe, pa.string())}
-        answered = [facts.models.teacher_of(request) for request in staged["request"].to_pylist()] if len(teachers) > 1 else None
+        answered = (
+            [facts.models.teacher_index_of(request) for request in staged["request"].to_pylist()] if len(teachers) > 1 else None
+        )
         for name, values in (
             ("teacher", [teacher.name for teacher in teachers]),
             ("revision", [teacher.revision for teacher in teachers]),

@@ -17,7 +17,7 @@ from synth_ray.storage import Storage
 def trace(storage: Storage, id: str) -> dict[str, Any]:
     """The row's staged columns, overridden by its published ones. Raises ObjectNotFound."""
     ledger = Ledger(storage)
-    staged = _find_row(storage, id, (ledger.commit(chunk).object for chunk in ledger.commits()))
+    staged = _find_row(storage, id, (ledger.read_commit(chunk).object for chunk in ledger.committed_chunks()))
     published = _published(storage, id)
     if not staged and not published:
         raise ObjectNotFound(

@@ -13,7 +13,7 @@ from synth_ray.dedup.ngrams import ngrams
 from synth_ray.job.dedup import Decontaminate
 
 
-class EvalTexts:
+class QuotedTexts:
     """One evaluation set. Texts shorter than the shorter n-gram count only where a row's prompt or completion equals the text."""
 
     def __init__(self, words: Array, ends: Array, section: Decontaminate) -> None:

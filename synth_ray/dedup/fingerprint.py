@@ -84,7 +84,7 @@ class Fingerprinter:
         shingles, offsets = self._shingles(words, ends)
         return Fingerprints(digests, self._bands(shingles, offsets), shingles, offsets)
 
-    def table(self, staged: pa.Table, texts: Texts) -> pa.Table:
+    def fingerprint_rows(self, staged: pa.Table, texts: Texts) -> pa.Table:
         """The staged rows with `digest`, `bands`, `shingles` and `ngrams` filled. `texts` are the compared texts."""
         prints = self(texts)
         banded = np.diff(prints.offsets) > 0

@@ -1,6 +1,6 @@
 """The constants and mixing functions of every fingerprint. Frozen: a change is a new `normalise.VERSION`.
 
-One primitive hashes bytes, `mixed` in the kernels and in `reference`:
+One hash of bytes, computed by `reading_kernels._word` and `_digest`, and by `reference.hash_texts`:
     h(bytes, seed) = sum over 8-byte chunks j of fmix64(chunk_j + (j + 1) * STEP + length * LENGTH + seed)
 with the last chunk padded by zeros, everything mod 2**64. It is no match for an adversary, and needs none: what it
 proposes as near is verified, and 128 bits of it are an exact digest.

@@ -95,7 +95,7 @@ class Blockers:
         )
         return Blockers(self.ends + other.ends, by, similarity)
 
-    def part(self, start: int, end: int) -> Blockers:
+    def of_rows(self, start: int, end: int) -> Blockers:
         """A part's blockers. Blockers among rows of an earlier part are decided by then: `Index` has resolved them."""
         first, last = self.ends[start], self.ends[end]
         return Blockers(self.ends[start : end + 1] - first, self.blocker[first:last], self.similarity[first:last])
@@ -281,7 +281,7 @@ def _rows_of(batch: Batch, cell: Array, blockers: Blockers, answers: index_kerne
 
 def _resolve_earlier_rows(blockers: Blockers, start: int, end: int, decisions: Decisions) -> Blockers:
     """The blockers of a part: rows of earlier parts are decided, so kept ones become numbers and others are left out."""
-    part = blockers.part(start, end)
+    part = blockers.of_rows(start, end)
     earlier = -1 - part.blocker
     decided = (part.blocker < 0) & (earlier < start)
     row = np.where(decided, earlier, 0)

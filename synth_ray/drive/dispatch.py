@@ -94,7 +94,7 @@ class Dispatcher:
         return len(self._queue) + self._poison.count
 
     @property
-    def target_queue_length(self) -> int:
+    def target_open_requests(self) -> int:
         """Requests the replicas can have in flight, plus those that should be queued beside them."""
         return (1 + _QUEUED_PER_IN_FLIGHT) * sum(map(self._capacity, self._replicas.values()))
 
@@ -142,12 +142,14 @@ class Dispatcher:
             free = limit - len(replica.in_flight)
             # Every submission costs a message; below an eighth of the capacity it is not worth one.
             if free >= max(1, limit // 8):
-                self._submit(number, self._next_batch(number, free, only=only_chunk, full=buffer_full), isolated=False)
+                self._submit(
+                    number, self._next_batch(number, free, only_chunk=only_chunk, buffer_full=buffer_full), isolated=False
+                )
         if not (self._queue or buffer_full):
             self._rebalance(share)
 
-    def _next_batch(self, number: int, limit: int, *, only: int | None, full: bool) -> list[Request]:
-        return self._queue.take_from_chunk(only, limit) if full else self._queue.take(number, limit)
+    def _next_batch(self, number: int, limit: int, *, only_chunk: int | None, buffer_full: bool) -> list[Request]:
+        return self._queue.take_from_chunk(only_chunk, limit) if buffer_full else self._queue.take(number, limit)
 
     def _rebalance(self, share: int) -> None:
         """The queue is empty and an engine runs less than it could: withdraw requests from replicas that have more than their

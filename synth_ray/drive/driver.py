@@ -20,7 +20,7 @@ from synth_ray.prepare.plan_record import plan_facts
 from synth_ray.prepare.schedule import Schedule
 from synth_ray.records import Request
 from synth_ray.workers.pool import (
-    ChunkStaged,
+    ChunkCommitted,
     Event,
     Pool,
     ReplicaAnswered,
@@ -115,7 +115,7 @@ class Driver:
             self._handle(event)
         self._admit()
         self._measure()
-        self._watch_limits()
+        self._stop_at_limits()
         self._hooks.watch(self._tally)
 
     def _done(self) -> bool:
@@ -142,7 +142,7 @@ class Driver:
     def _plan(self) -> None:
         while not self._plan_ended and self.dispatcher.needs_planning and self._window.has_room():
             chunk = self._window.next_chunk
-            requests = self._schedule.next_requests(chunk, frontier=self._window.frontier)
+            requests = self._schedule.next_requests(chunk)
             if requests is None:
                 return
             if not requests:
@@ -175,7 +175,7 @@ class Driver:
         match event:
             case ReplicaReady():
                 self.dispatcher.on_ready(event)
-                self._window.grow_to(-(-self.dispatcher.target_queue_length // self._chunk_requests) + 1)
+                self._window.grow_to(-(-self.dispatcher.target_open_requests // self._chunk_requests) + 1)
                 self.spending.on_ready(event.replica, event.facts["teacher"].start_s)
                 self.throughput.on_ready(event.replica, event.facts["teacher"])
             case ReplicaReturned():
@@ -190,7 +190,7 @@ class Driver:
                 self.dispatcher.on_draining(event)
             case ReplicaLost():
                 self._on_lost(event)
-            case ChunkStaged():
+            case ChunkCommitted():
                 self._on_committed(event.chunk)
             case StageFailed():
                 raise SynthRayError(f"chunk {event.chunk} could not be staged: {event.cause}")
@@ -198,7 +198,7 @@ class Driver:
 
     def _on_committed(self, chunk: int) -> None:
         self._buffer.drop(chunk)
-        self._window.mark_staged(chunk)
+        self._window.mark_committed(chunk)
         self._pool.drop_journal(chunk)
 
     def _accept_answers(self, answered: AnsweredRows) -> None:
@@ -229,16 +229,16 @@ class Driver:
             self._window.mark_admitted(chunk)
             self._tally.chunks_admitted += 1
 
-    def _watch_limits(self) -> None:
+    def _stop_at_limits(self) -> None:
         if spent := self.spending.stop_reason():
             self.stop(spent)
-        self._wind_down()
+        self._wind_down_if_budget_is_short()
         slots, failed = self._tally.slots, self._tally.failed.total()
         max_share = self._limits.max_failed_share
         if slots >= _MIN_SLOTS_FOR_FAILED_SHARE and failed > max_share * slots:
             self.stop(f"limits.max_failed_share: {failed} of {slots} slots failed, at most {max_share:.0%} may")
 
-    def _wind_down(self) -> None:
+    def _wind_down_if_budget_is_short(self) -> None:
         """When the rest of the budget covers only the requests in flight: withdraw the queued ones, and stop once the rest is
         committed.
         """

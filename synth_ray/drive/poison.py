@@ -9,7 +9,7 @@ from math import isqrt
 from synth_ray.records import Request
 
 _DEATHS_TO_SUSPECT = 2
-_SINGLE_BELOW = 8
+_MAX_SPLIT_INTO_SINGLES = 8
 
 
 class PoisonIsolation:
@@ -72,5 +72,5 @@ class PoisonIsolation:
 
 
 def _split_group(requests: list[Request]) -> list[list[Request]]:
-    size = 1 if len(requests) <= _SINGLE_BELOW else isqrt(len(requests))
+    size = 1 if len(requests) <= _MAX_SPLIT_INTO_SINGLES else isqrt(len(requests))
     return [requests[i : i + size] for i in range(0, len(requests), size)]

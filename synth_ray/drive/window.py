@@ -25,7 +25,7 @@ class Window:
     chunks are admitted in order, each once; a position counts as answered once, however often it is delivered.
     """
 
-    def __init__(self, *, size: int | None, frontier: int = 0, staged: Iterable[int] = ()) -> None:
+    def __init__(self, *, size: int | None, frontier: int = 0, committed: Iterable[int] = ()) -> None:
         """Without `size` it starts at DEFAULT_CHUNKS and may grow."""
         self._is_fixed = size is not None
         self._size = DEFAULT_CHUNKS if size is None else size
@@ -33,12 +33,12 @@ class Window:
         self._next = frontier
         self._open: dict[int, OpenChunk] = {}
         self._staging: set[int] = set()
-        self._staged: set[int] = {k for k in staged if k >= frontier}
+        self._committed: set[int] = {k for k in committed if k >= frontier}
 
     @property
     def next_chunk(self) -> int:
         """The chunk to plan next; chunks that are staged already are skipped."""
-        while self._next in self._staged:
+        while self._next in self._committed:
             self._next += 1
         return self._next
 
@@ -82,21 +82,21 @@ class Window:
         self._staging.add(chunk)
         return list(self._open.pop(chunk).requests)
 
-    def mark_staged(self, chunk: int) -> None:
+    def mark_committed(self, chunk: int) -> None:
         self._staging.discard(chunk)
-        self._staged.add(chunk)
+        self._committed.add(chunk)
 
     def next_admittable(self) -> int | None:
-        return self.frontier if self.frontier in self._staged else None
+        return self.frontier if self.frontier in self._committed else None
 
     def mark_admitted(self, chunk: int) -> None:
         if chunk != self.frontier:
             raise ValueError(f"chunk {chunk} admitted out of order, {self.frontier} is next")
-        self._staged.remove(chunk)
+        self._committed.remove(chunk)
         self.frontier += 1
         self._next = max(self._next, self.frontier)
 
     @property
     def is_idle(self) -> bool:
         """Whether no chunk is open, being staged, or waiting for admission."""
-        return not self._open and not self._staging and not self._staged
+        return not self._open and not self._staging and not self._committed

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import field_validator
 
-from synth_ray.job.judging import Judging
+from synth_ray.job.judge import Judging
 from synth_ray.job.section import Section, key
 
 Flag = Literal[
@@ -23,19 +23,7 @@ Flag = Literal[
     "not_true",
     "poorly_judged",
 ]
-FLAGS: tuple[Flag, ...] = (
-    "empty_completion",
-    "truncated",
-    "too_few_tokens",
-    "too_many_tokens",
-    "schema_mismatch",
-    "repetition_loop",
-    "refusal",
-    "echo",
-    "wrong_language",
-    "not_true",
-    "poorly_judged",
-)
+FLAGS: tuple[Flag, ...] = get_args(Flag)
 """In order of precedence: the first flag of a row that is in `drop` becomes its reason."""
 
 

@@ -64,12 +64,12 @@ class Job(Section):
         choice = self.scrub.seeds
         return any(model.sends_prompts_out for model in self.models.by_role().values()) if choice == "auto" else choice is True
 
-    def keys_that_change(self, change: Changes) -> dict[str, Any]:
+    def keys_by_cost(self, cost: Changes) -> dict[str, Any]:
         """The keys, by dotted name, whose change has the cost `change`. Of each model, only its `identity` counts for `ask`."""
-        keys = _keys(self, change, "")
-        if change == "admit":
+        keys = _keys(self, cost, "")
+        if cost == "admit":
             return keys | {k: v for k, v in _keys(self, "ask", "").items() if k.startswith(_UNSEEN_BY_MODELS)}
-        if change != "ask":
+        if cost != "ask":
             return keys
         keys = {k: v for k, v in keys.items() if not k.startswith(("models.", "seeds.", *_UNSEEN_BY_MODELS))}
         keys |= {f"models.{role}": m.identity() for role, m in self.models.by_role().items()}
@@ -77,24 +77,24 @@ class Job(Section):
 
     def ask_digest(self, seeds_digest: str) -> str:
         """The digest of everything that is asked: seed contents, recipe, models, sampling, plan. Each row records it."""
-        return digest("ask", seeds_digest, self.keys_that_change("ask"))
+        return digest("ask", seeds_digest, self.keys_by_cost("ask"))
 
     def job_digest(self, seeds_digest: str) -> str:
         """The digest of everything that is asked and of how answers are curated."""
-        curated = [self.keys_that_change("stage"), self.keys_that_change("admit")]
+        curated = [self.keys_by_cost("stage"), self.keys_by_cost("admit")]
         return digest("job", self.ask_digest(seeds_digest), curated)
 
 
-def _keys(section: BaseModel, change: Changes, prefix: str) -> dict[str, Any]:
+def _keys(section: BaseModel, cost: Changes, prefix: str) -> dict[str, Any]:
     keys: dict[str, Any] = {}
     for name, info in type(section).model_fields.items():
         value = getattr(section, name)
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         if isinstance(value, BaseModel):
-            keys |= _keys(value, change, f"{prefix}{name}.")
+            keys |= _keys(value, cost, f"{prefix}{name}.")
         elif isinstance(value, list) and value and all(isinstance(v, BaseModel) for v in value):
             for index, item in enumerate(value):
-                keys |= _keys(item, change, f"{prefix}{name}.{index}.")
-        elif extra.get("changes", "ask") == change:
+                keys |= _keys(item, cost, f"{prefix}{name}.{index}.")
+        elif extra.get("changes", "ask") == cost:
             keys[prefix + name] = value
     return keys

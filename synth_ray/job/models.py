@@ -58,7 +58,7 @@ class Model(Section):
 
     engine: Literal["vllm", "endpoint", "batch_api", "scripted", "none"] = key(
         "vllm",
-        "What serves the model: vLLM in the actor (vllm), a server elsewhere (endpoint), a provider's batch API (batch_api), a "
+        "What serves the model: vLLM run by the job (vllm), a server elsewhere (endpoint), a provider's batch API (batch_api), a "
         "script for tests (scripted), or nothing, for a recipe that asks no model (none).",
     )
     model: str = key("", "A model name or a local folder, as vLLM takes it.")
@@ -226,14 +226,14 @@ class Models(Section):
             return ", ".join(f"{teacher.name} ({teacher.weight / total:.0%})" for teacher in self.teachers)
         return "; ".join(f"{teacher.name}: {text}" for teacher in self.teachers if (text := getattr(teacher, field)))
 
-    def teacher_of(self, request: str) -> int:
+    def teacher_index_of(self, request_id: str) -> int:
         """The index of the teacher that answers this request: chosen in proportion to the weights by the request's id alone.
 
         A real row has no request; its index is 0.
         """
-        if not self.others or not request:
+        if not self.others or not request_id:
             return 0
-        point = int(request[:12], 16) / 16**12 * sum(teacher.weight for teacher in self.teachers)
+        point = int(request_id[:12], 16) / 16**12 * sum(teacher.weight for teacher in self.teachers)
         for place, teacher in enumerate(self.teachers):
             point -= teacher.weight
             if point < 0:

@@ -1,4 +1,4 @@
-"""How a job runs: chunk size, limits, budget, cluster. None of it changes the text of a row."""
+"""How a job runs: plan, limits, budget, cluster. Only the plan is part of what models are asked."""
 
 from __future__ import annotations
 

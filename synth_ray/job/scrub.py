@@ -143,7 +143,7 @@ class Scrub(Section):
             raise ValueError("wanted words in `deny`, got an empty one")
         return value
 
-    def wanted(self) -> tuple[str, ...]:
+    def entities_to_find(self) -> tuple[str, ...]:
         """The entities to find, sorted, without those that the job's recognizers and deny lists add."""
         named = NAMED if self.engine != "patterns" else ()
         return tuple(sorted(self.entities if self.entities is not None else STRUCTURED + named))

@@ -1,9 +1,7 @@
 """Meter: what was counted, how fast it was, what it cost.
 
-In: events of the driver and figures of engines. Out: the tally, replica-seconds and dollars, tokens per second, the roofline, and
-the best engine arguments of a sweep. Law: it observes and never steers a row; a budget is the one thing it may stop a run by.
-Not: drawing any of it (report).
+In: events of the driver and figures of engines. Out: the tally, replica-seconds and dollars, tokens per second and the roofline.
+Law: it observes and never steers a row; a budget is the one thing it may stop a run by. Not: drawing any of it (report).
 
-Public: `tally.Tally`, `spending.Spending`, `costs.CostRecords`, `throughput.Throughput`, `roofline.roofline`,
-`engine_sweep.sweep`.
+Public: `tally.Tally`, `spending.Spending`, `costs.CostRecords`, `throughput.Throughput`, `roofline.roofline`.
 """

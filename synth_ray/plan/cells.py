@@ -80,11 +80,11 @@ class Cells:
 
     def __init__(self, balance: Balance | None) -> None:
         self.balance = balance
-        self.seeds = FieldCodes(balance.by if balance is not None else ())
+        self.seed_codes = FieldCodes(balance.by if balance is not None else ())
 
     @property
     def is_directed(self) -> bool:
-        return self.seeds.has_codes
+        return self.seed_codes.has_codes
 
     def wanted_rows(self, accepted: int | None, like: Iterable[Seed] = (), *, copies: bool = False) -> dict[str, int]:
         """Rows wanted in each cell, sorted by cell. Raises JobError for a cell without seeds.
@@ -96,7 +96,7 @@ class Cells:
             assert accepted is not None
             return {"": accepted}
         if balance.up_to is not None:
-            up_to, have = balance.up_to, self.seeds.counts
+            up_to, have = balance.up_to, self.seed_codes.counts
             return {name: min(up_to, seeds) if copies else max(0, up_to - seeds) for name, seeds in have.items()}
         assert accepted is not None
         wanted = apportion(self._shares(like), accepted)
@@ -112,7 +112,7 @@ class Cells:
                 raise JobError(
                     "target.balance.shares: wanted seeds with the field for `equal`, got none that has it; name shares by value"
                 )
-            return dict.fromkeys(self.seeds.counts, 1.0)
+            return dict.fromkeys(self.seed_codes.counts, 1.0)
         counts = Counter(cell_of(seed.fields, self.balance.by) for seed in like)
         known = {name: float(n) for name, n in counts.items() if name is not None}
         if not known:
@@ -120,7 +120,7 @@ class Cells:
         return dict(sorted(known.items()))
 
     def _refuse_unknown(self, wanted: Mapping[str, int]) -> None:
-        known = self.seeds.counts
+        known = self.seed_codes.counts
         lost = [name for name, rows in wanted.items() if rows and name not in known]
         if self.is_directed and lost:
             raise JobError(

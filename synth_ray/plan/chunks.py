@@ -72,10 +72,10 @@ class Planner:
     def slots(self) -> int:
         return self.requests * self._slots
 
-    def chunk(self, number: int, *, last: int | None = None) -> list[Request]:
-        """The requests of one chunk. `last` is the number of requests in the whole plan; left out, `requests`."""
+    def chunk(self, number: int) -> list[Request]:
+        """The requests of one chunk."""
         size = self._plan.chunk_requests
-        end = min((number + 1) * size, self.requests if last is None else last)
+        end = min((number + 1) * size, self.requests)
         return self.numbered(number, range(number * size, end))
 
     def numbered(self, chunk: int, numbers: Sequence[int]) -> list[Request]:

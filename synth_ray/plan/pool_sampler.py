@@ -28,7 +28,7 @@ class PoolSampler:
         self._passes: OrderedDict[int, tuple[Array, Array]] = OrderedDict()
         self._cursor = np.zeros(pools, np.int64)
 
-    def counts(self, numbers: Sequence[int]) -> Array:
+    def skip(self, numbers: Sequence[int]) -> Array:
         """How many of these requests each pool has. From now on `take` draws only later requests."""
         epochs, places = np.divmod(np.array(numbers, np.int64), len(self._pool_of))
         counts = np.zeros_like(self._sizes)

@@ -23,7 +23,7 @@ class Estimate:
 
 
 def estimate(prepared: Prepared, job: Job) -> Estimate:
-    """Asks are exact; prompt tokens are a quarter of the characters of the first rendered prompts."""
+    """Asks as the recipe declares them; prompt tokens are a quarter of the characters of the first rendered prompts."""
     requests = prepared.planner.chunk(0)[:_SAMPLE_REQUESTS]
     characters = [_rendered_characters(prepared, request) for request in requests]
     planned = prepared.max_requests if job.target.is_set else prepared.planner.requests

@@ -70,11 +70,11 @@ def _numbers(segments: list[dict[str, Any]]) -> list[range | list[int]]:
 
 def _retryable_numbers(ledger: Ledger, plan: GrownPlan) -> Iterator[int]:
     """The numbers of requests with a failed slot that may succeed when asked again. Poison requests are not among them."""
-    for chunk in ledger.commits():
-        commit = ledger.commit(chunk)
+    for chunk in ledger.committed_chunks():
+        commit = ledger.read_commit(chunk)
         if not any(commit.reasons.get(reason) for reason in RETRYABLE_REASONS):
             continue
-        rows = ledger.open(commit, ["position", "reason", "detail"])
+        rows = ledger.read_rows(commit, ["position", "reason", "detail"])
         chosen = rows.filter(pc.is_in(rows["reason"], value_set=pa.array(RETRYABLE_REASONS, pa.string()))).to_pylist()
         numbers, superseded = plan.numbers(chunk), plan.superseded(chunk)
         for position in {row["position"] for row in chosen if row["detail"] != POISON_DETAIL} - superseded:

@@ -79,7 +79,7 @@ class Prepared:
     @property
     def _supply(self) -> list[int]:
         """Seeds for each pool: a recipe that copies uses up a seed with every row."""
-        seeds = self.cells.seeds.counts
+        seeds = self.cells.seed_codes.counts
         return [seeds.get(name, 0) for name in self.wanted_rows] if self.cells.is_directed else [len(self.seeds)]
 
 

@@ -33,7 +33,7 @@ class Schedule(Protocol):
 
     remaining_rows: Array
 
-    def next_requests(self, chunk: int, *, frontier: int) -> list[Request] | None:
+    def next_requests(self, chunk: int) -> list[Request] | None:
         """Requests of this chunk; None while it must wait for admission; empty when the plan has ended."""
         ...
 
@@ -69,7 +69,7 @@ class FixedSchedule:
         self._plan = plan
         self.remaining_rows: Array = np.array([_UNLIMITED_ROWS], np.int64)
 
-    def next_requests(self, chunk: int, *, frontier: int) -> list[Request] | None:
+    def next_requests(self, chunk: int) -> list[Request] | None:
         return self._plan.chunk(chunk)
 
     def superseded_positions(self, chunk: int) -> frozenset[int]:
@@ -115,13 +115,15 @@ class TargetSchedule:
     ) -> None:
         self._planner, self._quotas, self._cells, self._names = planner, quotas, cells, list(wanted_rows)
         self._size, self._committed, self._recorded_numbers = chunk_requests, committed, recorded_numbers
-        self._cell_of_seed = cells.seeds.cells_of_seeds(self._names) if cells.is_directed else np.zeros(planner.seeds, np.int32)
+        self._cell_of_seed = (
+            cells.seed_codes.cells_of_seeds(self._names) if cells.is_directed else np.zeros(planner.seeds, np.int32)
+        )
         self._sampler = PoolSampler(planner.order, self._cell_of_seed, quotas.pools)
         self._replayed_until = 0
         self._committed_ahead: frozenset[int] | None = None
         self.remaining_rows: Array = np.array([*wanted_rows.values(), 0], np.int64)
 
-    def next_requests(self, chunk: int, *, frontier: int) -> list[Request] | None:
+    def next_requests(self, chunk: int) -> list[Request] | None:
         self._replay_committed(chunk)
         counts = self._quotas.next_requests(chunk, self._size)
         if counts is None or not counts.any():
@@ -134,7 +136,7 @@ class TargetSchedule:
     def _replay_committed(self, chunk: int) -> None:
         """Replay committed chunks before this one into the quota state, from their commit records."""
         for committed in range(self._replayed_until, chunk):
-            self._quotas.on_planned(committed, self._sampler.counts(self._recorded_numbers(committed)))
+            self._quotas.on_planned(committed, self._sampler.skip(self._recorded_numbers(committed)))
         self._replayed_until = max(self._replayed_until, chunk)
 
     def _asked_ahead(self, chunk: int) -> frozenset[int]:
@@ -184,7 +186,7 @@ def _per_cell(of_pools: list[Any], cells: list[int]) -> list[Any]:
 def open_schedule(job: Job, prepared: Prepared, storage: Storage, *, extend: bool, retry_failed: bool) -> Schedule:
     """The output's plan in its present state. Call under the lease. Raises JobError where the output has another plan."""
     ledger = Ledger(storage)
-    committed = ledger.commits()
+    committed = ledger.committed_chunks()
     _refuse_other_version(ledger, committed, prepared.planner)
     if not job.target.is_set:
         size = job.plan.chunk_requests
@@ -202,7 +204,7 @@ def open_schedule(job: Job, prepared: Prepared, storage: Storage, *, extend: boo
         wanted_rows=prepared.wanted_rows,
         chunk_requests=job.plan.chunk_requests,
         committed=committed,
-        recorded_numbers=lambda chunk: numbers_of(ledger.commit(chunk)),
+        recorded_numbers=lambda chunk: numbers_of(ledger.read_commit(chunk)),
     )
 
 
@@ -210,7 +212,7 @@ def _refuse_other_version(ledger: Ledger, committed: Ranges, planner: Planner) -
     """Raises JobError where this version plans differently from the one that committed the first and the last chunk."""
     runs = committed.runs
     for chunk in sorted({runs[0][0], runs[-1][1] - 1}) if runs else []:
-        commit = ledger.commit(chunk)
+        commit = ledger.read_commit(chunk)
         planned = planner.numbered(chunk, numbers_of(commit))
         if (now := plan_facts(planned)["plan"]) != commit.facts["plan"]:
             raise JobError(

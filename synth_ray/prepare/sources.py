@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.dedup.decontaminate import EvalTexts
+from synth_ray.dedup.decontaminate import QuotedTexts
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.seeds import Source
@@ -75,7 +75,7 @@ def read_all(job: Job, recipe: Recipe, options: Any, *, spool: Path) -> Sources:
     held_out: list[Seed] = []
     assigned = hold_out_and_plant(splits.assign(read_sources(job, job.seeds)), recipe.shield(options), held_out)
     shown = _scrubbed_if_remote(job, _planned_seeds(assigned, count), count)
-    seeds = SeedStore.write(spool, similar.observe(cells.seeds.observe(shown)))
+    seeds = SeedStore.write(spool, similar.observe(cells.seed_codes.observe(shown)))
     if not len(seeds):
         raise JobError(
             f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.summary()}; fix the source"
@@ -103,7 +103,7 @@ def evaluation_ids(job: Job) -> list[list[str]]:
     ]
 
 
-def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> dict[str, EvalTexts]:
+def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> dict[str, QuotedTexts]:
     """Each evaluation set by name, prompts and answers alike. `words` is the fingerprinter's."""
     sets = {}
     for source in job.decontaminate.against:
@@ -113,7 +113,7 @@ def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> d
                 f"decontaminate.against: {source.name}: wanted rows to stay clear of, got none; fix the path or fields"
             )
         texts = [str(row.fields.get(name) or "") for row in rows for name in ("prompt", "answer")]
-        sets[source.name] = EvalTexts(*words(pa.array(texts, pa.large_string())), job.decontaminate)
+        sets[source.name] = QuotedTexts(*words(pa.array(texts, pa.large_string())), job.decontaminate)
     return sets
 
 

@@ -8,11 +8,11 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from synth_ray.admit.splits import StratifiedSplits, split_of
 from synth_ray.dedup.neighbours import Neighbours
 from synth_ray.job.split import Split
 from synth_ray.plan.lineage import Lineages
 from synth_ray.plan.seeds import RejectedSeed
+from synth_ray.plan.splits import StratifiedSplits, split_of
 from synth_ray.records import TRAIN, Reason, Seed
 
 _BATCH_SEEDS = 1024

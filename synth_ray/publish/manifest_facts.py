@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from synth_ray.check.agreement import agreement_of
-from synth_ray.check.judging import JudgeReliability
+from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.dataset.manifest import Rows, Seeds, written_facts
 from synth_ray.dataset.schema import RowShape
 from synth_ray.dataset.writer import Written
@@ -103,7 +103,7 @@ def _gold(pairs: Mapping[tuple[str, str], int]) -> Facts:
     return {"rows": agreement.n, **agreement.summary()}
 
 
-def of_run(run_facts: RunFacts) -> Facts:
+def run_facts_of(run_facts: RunFacts) -> Facts:
     return {
         "cost": dict(run_facts.cost),
         "throughput": dict(run_facts.throughput),
@@ -112,7 +112,7 @@ def of_run(run_facts: RunFacts) -> Facts:
     }
 
 
-def origins(job: Job) -> Facts:
+def provenance(job: Job) -> Facts:
     """Who made the rows, of what, and under which terms."""
     sources = (*job.seeds, *(job.mix.real if job.mix is not None else ()))
     return {

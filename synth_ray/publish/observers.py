@@ -9,7 +9,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from synth_ray.check.disclosure import DigestSample
-from synth_ray.check.judging import JudgeReliability
+from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.records import Reason, fields_of
 
 
@@ -32,7 +32,7 @@ class JudgeObserver:
         self._stop_rejecting_on = stop_rejecting_on
 
     def on_staged(self, staged: pa.Table, attempts: Mapping[str, int]) -> None:
-        self._judge.add_gold(attempts)
+        self._judge.add_judge_gold(attempts)
         self._judge.add_rows(staged)
         if self._judge.is_advisory:
             self._stop_rejecting_on(Reason.POORLY_JUDGED)
@@ -40,7 +40,7 @@ class JudgeObserver:
     def on_accepted(self, accepted: pa.Table) -> None: ...
 
 
-class GoldObserver:
+class LabelAgreementObserver:
     """Of the accepted rows with a gold label: how often each label was given for each gold label, as `pairs`."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from synth_ray.admit.admission import Admission
 from synth_ray.admit.copies import CopyDetector
 from synth_ray.check.disclosure import DigestSample
-from synth_ray.check.judging import JudgeReliability
+from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.dataset.card import write_card
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, write_manifest
@@ -29,7 +29,7 @@ from synth_ray.publish import manifest_facts as facts
 from synth_ray.publish.copy_protection import disclosure_report, open_copy_detector
 from synth_ray.publish.indexing import index_seeds, open_index, save_index
 from synth_ray.publish.manifest_facts import RunFacts
-from synth_ray.publish.observers import GoldObserver, JudgeObserver, RowObserver, SampleObserver
+from synth_ray.publish.observers import JudgeObserver, LabelAgreementObserver, RowObserver, SampleObserver
 from synth_ray.publish.publisher import Publisher
 from synth_ray.report.page import page
 from synth_ray.scrub.scrubber import open_scrubber
@@ -43,7 +43,7 @@ Restage = Callable[[pa.Table], pa.Table]
 class _Measured:
     """What a version's rows are measured with, for its manifest."""
 
-    gold: GoldObserver
+    gold: LabelAgreementObserver
     judge: JudgeReliability | None
     sample: DigestSample | None
 
@@ -103,7 +103,7 @@ class Publication:
     def _observers(self, admission: Admission) -> Iterator[RowObserver]:
         gate = self._job.check.judge
         self._measured = measured = _Measured(
-            gold=GoldObserver(),
+            gold=LabelAgreementObserver(),
             judge=JudgeReliability(gate) if gate is not None else None,
             sample=DigestSample() if self._copy_detector is not None else None,
         )
@@ -133,7 +133,7 @@ class Publication:
         write_card(self._storage, manifest, endpoint_url=self._job.output.endpoint_url)
         self._storage.write("report.html", page(manifest.to_dict()).encode())
 
-    def manifest(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str) -> Manifest:
+    def finish(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str) -> Manifest:
         """Finish the files and describe this version."""
         written = self._writer.finish()
         return Manifest(
@@ -142,8 +142,8 @@ class Publication:
             **facts.measures(self._publisher, self._measured.gold.pairs, self._measured.judge),
             disclosure=self._disclosure_report(),
             target=open_scrubber(self._job.scrub).record(schedule.target_summary()).value,
-            **facts.of_run(run_facts),
-            **facts.origins(self._job),
+            **facts.run_facts_of(run_facts),
+            **facts.provenance(self._job),
             **facts.layout(self._prepared, self._shape, self._publisher, written),
         )
 

@@ -17,7 +17,7 @@ from synth_ray.meter.tally import Tally
 from synth_ray.prepare.plan_record import numbers_of
 from synth_ray.prepare.schedule import Schedule
 from synth_ray.publish.observers import RowObserver
-from synth_ray.recipes.judged import GOLD
+from synth_ray.recipes.with_judge import GOLD
 from synth_ray.records import SPLITS, Verdict
 from synth_ray.scrub.counts import pii_counts
 
@@ -76,8 +76,8 @@ class Publisher:
 
     def admit(self, chunk: int) -> None:
         """Decide every row of a committed chunk and write it to its split or to `rejected/`."""
-        commit = self._ledger.commit(chunk)
-        staged = self._ledger.open(commit)
+        commit = self._ledger.read_commit(chunk)
+        staged = self._ledger.read_rows(commit)
         if superseded := self._schedule.superseded_positions(chunk):
             staged = staged.filter(pc.invert(pc.is_in(staged["position"], value_set=pa.array(sorted(superseded), pa.int32()))))
         if self._restage is not None:

@@ -14,7 +14,7 @@ from synth_ray.job.load import Where, bad_job, problems_of
 from synth_ray.job.models import Models, RecipeChoice
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Recipe
-from synth_ray.recipes.judged import with_judge
+from synth_ray.recipes.with_judge import with_judge
 
 BUILT_IN = ("distill", "vary", "fill", "label", "evolve", "rewrite", "prefer", "converse", "edge_cases", "stand_in", "build")
 

@@ -89,14 +89,14 @@ async def _step(
         operator = draw.choice(options.operators)
         text = render(options.rewrite, request, instruction=instruction, operator=operator, how=OPERATORS[operator])
         answer = await ask(conversation(options.system, text), **sampling)
-        why = eliminated(instruction, answer, options)
+        why = elimination_of(instruction, answer, options)
         if why is None:
             return operator, answer.text.strip()
         ask.attempt(why)
     return None
 
 
-def eliminated(before: str, answer: Completion, options: Evolve) -> Elimination | None:
+def elimination_of(before: str, answer: Completion, options: Evolve) -> Elimination | None:
     """Why a rewrite is not a valid evolution of `before`, or None if it is."""
     text = answer.text.strip()
     words = _WORD.findall(text.casefold())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -11,8 +10,6 @@ from jsonschema import Draft202012Validator
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.json_schema import JsonSchema
 from synth_ray.records import canonical_json
-
-_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 
 
 class Tool(Section):
@@ -42,15 +39,3 @@ def arguments_of(text: str, tool: Tool) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and Draft202012Validator(tool.parameters).is_valid(value) else None
-
-
-def calls_in(text: str) -> list[dict[str, Any]]:
-    """The calls in a turn's text. A call that is not a JSON object becomes {}."""
-    calls = []
-    for body in _CALL.findall(text):
-        try:
-            value = json.loads(body)
-        except (ValueError, RecursionError):
-            value = {}
-        calls.append(value if isinstance(value, dict) else {})
-    return calls

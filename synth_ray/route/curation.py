@@ -22,7 +22,7 @@ from synth_ray.prepare.preparation import prepare
 from synth_ray.prepare.schedule import Schedule, open_schedule
 from synth_ray.publish.manifest_facts import RunFacts
 from synth_ray.publish.publication import Publication
-from synth_ray.route.fence import hold_lease, refuse_unconditional_store
+from synth_ray.route.output_lease import hold_lease, require_conditional_writes
 from synth_ray.route.run import Result
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
@@ -37,11 +37,11 @@ def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _a
     Raises JobError for a job that would ask something else, or whose scrub would find less than the chunks' own.
     """
     storage = open_output(job.output)
-    refuse_unconditional_store(job, storage)
+    require_conditional_writes(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
         ledger = Ledger(storage)
-        restage = _restage_function(prepared.job, ledger.pinned(prepared.ask_digest, prepared.job.keys_that_change("ask")))
+        restage = _restage_function(prepared.job, ledger.read_pinned_keys(prepared.ask_digest, prepared.job.keys_by_cost("ask")))
         plans = open_schedule(prepared.job, prepared, storage, extend=False, retry_failed=False)
         replaces, before = manifest_etag(storage), _published_manifest(storage)
         publication = Publication(prepared, storage)
@@ -49,17 +49,17 @@ def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _a
             chunks = _contiguous_chunks(ledger)
             for chunk in range(chunks):
                 publisher.admit(chunk)
-                fence.check()
+                fence.raise_if_lost()
                 watch(chunk + 1, chunks)
             publication.save_index()
-            manifest = publication.manifest(plans, _facts_of_run(before), stopped=_stop_reason(before, plans, chunks))
+            manifest = publication.finish(plans, _facts_of_run(before), stopped=_stop_reason(before, plans, chunks))
         publication.publish(manifest, replaces=replaces)
         return Result(job.output.path.rstrip("/"), manifest.to_dict(), manifest.stopped)
 
 
 def _contiguous_chunks(ledger: Ledger) -> int:
     """The number of committed chunks from the first on without a gap: later ones cannot be admitted."""
-    runs = ledger.commits().runs
+    runs = ledger.committed_chunks().runs
     if not runs or runs[0][0] != 0:
         raise JobError("curate: wanted committed chunks from the first on, got none; run the job first")
     return runs[0][1]
@@ -85,7 +85,7 @@ def _stop_reason(before: Manifest | None, plans: Schedule, chunks: int) -> str:
         return shortfall
     if before is not None and before.stopped and not before.stopped.startswith("target: "):
         return before.stopped
-    if before is None or plans.next_requests(chunks, frontier=chunks) != []:
+    if before is None or plans.next_requests(chunks) != []:
         return "curated before its run had ended"
     return ""
 
@@ -94,8 +94,8 @@ def _restage_function(job: Job, pinned: Mapping[str, Any]) -> Callable[[pa.Table
     """How chunks are staged again where this job stages differently from their run; else None. Raises JobError for a looser
     scrub.
     """
-    now = job.keys_that_change("stage")
-    ask_keys = job.keys_that_change("ask")
+    now = job.keys_by_cost("stage")
+    ask_keys = job.keys_by_cost("ask")
     before = {name: value for name, value in pinned.items() if name.split(".")[0] in _STAGE_SECTIONS and name not in ask_keys}
     changed = {name for name in {*before, *now} if before.get(name) != now.get(name)}
     if not changed:
@@ -108,11 +108,11 @@ def _refuse_looser(scrub: Scrub, changed: Mapping[str, Any], before: Mapping[str
     """Staged text is scrubbed: what was replaced cannot come back, so only a scrub that finds more is possible."""
     if before.get("scrub.replace") == "nothing":
         return
-    staged_entities = set(Scrub(entities=before.get("scrub.entities"), engine="patterns").wanted())
+    staged_entities = set(Scrub(entities=before.get("scrub.entities"), engine="patterns").entities_to_find())
     wider = {
         "scrub.max_findings": True,
-        "scrub.entities": set(scrub.wanted()) >= staged_entities,
-        "scrub.engine": before.get("scrub.engine") == "patterns" and set(scrub.wanted()) >= staged_entities,
+        "scrub.entities": set(scrub.entities_to_find()) >= staged_entities,
+        "scrub.engine": before.get("scrub.engine") == "patterns" and set(scrub.entities_to_find()) >= staged_entities,
         "scrub.model": before.get("scrub.engine") == "patterns",
         "scrub.labels": before.get("scrub.engine") == "patterns",
         "scrub.threshold": scrub.threshold <= (before.get("scrub.threshold") or 1.0),

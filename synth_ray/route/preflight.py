@@ -44,10 +44,10 @@ def preflight(job: Job, *, file: str = "job") -> Preflight:
             problems.append(f"{file}: {error}")
 
     prepared_jobs: list[Prepared] = []
-    probe(lambda: _templates(job, file))
+    probe(lambda: _check_templates(job, file))
     for role, model in job.models.by_role().items():
-        probe(lambda role=role, model=model: _model(role, model))  # type: ignore[misc]
-    probe(lambda: _curation(job))
+        probe(lambda role=role, model=model: _check_model(role, model))  # type: ignore[misc]
+    probe(lambda: _check_stages_and_evaluation_sets(job))
     with tempfile.TemporaryDirectory() as spool:
         probe(lambda: prepared_jobs.append(prepare(job, spool=Path(spool), file=file)))
     if prepared_jobs:
@@ -58,7 +58,7 @@ def preflight(job: Job, *, file: str = "job") -> Preflight:
     return Preflight(count.planned, count.rejected.total(), prepared_jobs[0].real.num_rows)
 
 
-def _templates(job: Job, file: str) -> None:
+def _check_templates(job: Job, file: str) -> None:
     recipe, options = find(job.recipe.name), options_of(job.recipe, file=file)
     for name, source in recipe.templates(options).items():
         try:
@@ -67,7 +67,7 @@ def _templates(job: Job, file: str) -> None:
             raise JobError(f"recipe.{name}: {error}") from None
 
 
-def _model(role: str, model: Model) -> None:
+def _check_model(role: str, model: Model) -> None:
     """Checks of a model that need no loading."""
     if model.engine != "vllm":
         return
@@ -80,5 +80,5 @@ def _model(role: str, model: Model) -> None:
         raise MissingResource(f"models.{role}.model: wanted a model folder with config.json, got '{model.model}', which has none")
 
 
-def _curation(job: Job) -> None:
+def _check_stages_and_evaluation_sets(job: Job) -> None:
     evaluation_sets(job, RowStages(job).fingerprinter.words)

@@ -33,7 +33,7 @@ from synth_ray.publish.manifest_facts import RunFacts
 from synth_ray.publish.publication import Publication
 from synth_ray.publish.publisher import Publisher
 from synth_ray.records import Request
-from synth_ray.route.fence import Fence, hold_lease, refuse_unconditional_store
+from synth_ray.route.output_lease import HeldLease, hold_lease, require_conditional_writes
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.pool import Pool
@@ -60,7 +60,7 @@ def run_job(
 ) -> Result:
     """Run the job, or resume an earlier run of it. See `synth_ray.run`."""
     storage = open_output(job.output)
-    refuse_unconditional_store(job, storage)
+    require_conditional_writes(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
         with gc_tuning.frozen_during_run():
@@ -72,7 +72,7 @@ def run_job(
 class _Run:
     """The parts of one run, made once and wired together."""
 
-    def __init__(self, job: Job, prepared: Prepared, storage: Storage, fence: Fence) -> None:
+    def __init__(self, job: Job, prepared: Prepared, storage: Storage, fence: HeldLease) -> None:
         self._job = job
         self._prepared = prepared
         self._storage = storage
@@ -85,13 +85,13 @@ class _Run:
         self, make_pool: Callable[[Job], Pool], watch: Callable[[Tally], None], *, extend: bool, retry_failed: bool
     ) -> Result:
         job, storage = self._job, self._storage
-        keys = job.keys_that_change("ask") | job.keys_that_change("stage")
-        self._ledger.pin_job({"ask_digest": self._prepared.ask_digest, "keys": keys})
+        keys = job.keys_by_cost("ask") | job.keys_by_cost("stage")
+        self._ledger.pin_or_compare({"ask_digest": self._prepared.ask_digest, "keys": keys})
         schedule = open_schedule(job, self._prepared, storage, extend=extend, retry_failed=retry_failed)
-        self._ledger.sweep(now=time.time())
+        self._ledger.delete_orphans(now=time.time())
         replaces = manifest_etag(storage)
         write_unfinished_card(storage, name=job.name)
-        self._journalled = self._forget_committed(self._ledger.commits())
+        self._journalled = self._delete_committed_journals(self._ledger.committed_chunks())
         self._costs = CostRecords(storage)
         pool = make_pool(job)
         with self._publication.open_publisher(schedule, shards=pool.shards) as publisher:
@@ -99,11 +99,11 @@ class _Run:
             self._fence.on_lost = driver.stop
             with _stopped_by_signals(driver.stop):
                 driver.run()
-            self._fence.check()
+            self._fence.raise_if_lost()
             driver.stop(schedule.shortfall())
-            manifest = self._publication.manifest(schedule, self._run_facts(driver), stopped=driver.stop_reason)
+            manifest = self._publication.finish(schedule, self._run_facts(driver), stopped=driver.stop_reason)
         self._publication.publish(manifest, replaces=replaces)
-        self._forget_committed(self._ledger.commits())
+        self._delete_committed_journals(self._ledger.committed_chunks())
         return Result(job.output.path.rstrip("/"), manifest.to_dict(), driver.stop_reason)
 
     def _driver(self, schedule: Schedule, pool: Pool, publisher: Publisher, watch: Callable[[Tally], None]) -> Driver:
@@ -113,7 +113,7 @@ class _Run:
             job,
             schedule=schedule,
             pool=pool,
-            window=Window(size=job.plan.window_chunks, staged=self._ledger.commits()),
+            window=Window(size=job.plan.window_chunks, committed=self._ledger.committed_chunks()),
             hooks=Hooks(
                 admit=publisher.admit,
                 watch=lambda tally: self._on_tick(spending, watch),
@@ -148,7 +148,7 @@ class _Run:
         """Reads a chunk's journal: of earlier runs or, when a replica is lost, of this one."""
         return lambda chunk: read_journal(self._storage, chunk) if self._job.limits.journal_flush_s else {}
 
-    def _forget_committed(self, committed: Any) -> set[int]:
+    def _delete_committed_journals(self, committed: Any) -> set[int]:
         """Delete the journal of committed chunks. Returns the chunks that are journalled and not committed."""
         chunks = set(journalled_chunks(self._storage))
         for chunk in sorted(chunk for chunk in chunks if chunk in committed):

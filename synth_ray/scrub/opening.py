@@ -99,7 +99,7 @@ def finding_filter(section: Scrub) -> FindingFilter:
 
 def _refuse_unknown(section: Scrub, finders: Sequence[Finder]) -> None:
     known = frozenset[str]().union(*(f.entities for f in finders))
-    unknown = sorted(set(section.wanted()) - known)
+    unknown = sorted(set(section.entities_to_find()) - known)
     if unknown:
         raise JobError(
             f"scrub.entities: wanted entities that engine '{section.engine}' finds, got {', '.join(unknown)}; leave them out, "
@@ -109,7 +109,7 @@ def _refuse_unknown(section: Scrub, finders: Sequence[Finder]) -> None:
 
 def _self_test(section: Scrub, finders: Sequence[Finder], filter_findings: FindingFilter) -> None:
     """Raise MissingResource if a wanted entity is not found in its sample sentence."""
-    wanted = [*section.wanted(), *(["SECRET"] if section.secrets.find else [])]
+    wanted = [*section.entities_to_find(), *(["SECRET"] if section.secrets.find else [])]
     missing = [e for e in wanted if e in SELF_TEST_TEXTS and not _is_found(e, finders, filter_findings)]
     if missing:
         raise MissingResource(

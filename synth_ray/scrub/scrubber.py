@@ -57,7 +57,7 @@ class Scrubber:
         new = rebuild(record.value, _recording_replace(record, edits)) if record.counts else record.value
         return Scrubbed(new, record.counts, edits, Reason.TOO_MUCH_PII if self._exceeds_limit(record) else None)
 
-    def table(self, staged: pa.Table) -> pa.Table:
+    def scrub_rows(self, staged: pa.Table) -> pa.Table:
         """Scrub `messages`, `prompt`, `completion` and `fields` of each row as one record, and add its findings to `pii`.
 
         A row with more than `max_findings` findings gets the reason too_much_pii; one that cannot be scrubbed gets scrub_failed

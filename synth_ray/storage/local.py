@@ -56,7 +56,7 @@ class LocalStorage:
     def write(self, path: str, data: bytes) -> None:
         with self._translating_errors(path, writing=True), self._temporary(path) as file:
             file.write(data)
-            self._publish(file, self._place(path))
+            self._rename_into_place(file, self._place(path))
 
     def create(self, path: str, data: bytes) -> str:
         with self._translating_errors(path, writing=True), self._temporary(path) as file:
@@ -71,7 +71,7 @@ class LocalStorage:
             if not place.is_file() or _etag(place.read_bytes()) != etag:
                 raise Conflict(f"{self._name(path)}: wanted the version read before, got another; another writer won")
             file.write(data)
-            self._publish(file, place)
+            self._rename_into_place(file, place)
         return _etag(data)
 
     def etag(self, path: str) -> str:
@@ -102,7 +102,7 @@ class LocalStorage:
             finally:
                 upload.closed = True
             with self._translating_errors(path, writing=True):
-                self._publish(file, self._place(path))
+                self._rename_into_place(file, self._place(path))
 
     def sweep_uploads(self, *, older_than_s: float) -> int:
         oldest = time.time() - older_than_s
@@ -162,10 +162,10 @@ class LocalStorage:
         with self._lock():
             if self.exists(path):
                 return False
-            self._publish(file, self._place(path))
+            self._rename_into_place(file, self._place(path))
             return True
 
-    def _publish(self, file: IO[bytes], place: Path) -> None:
+    def _rename_into_place(self, file: IO[bytes], place: Path) -> None:
         _sync(file)
         _make_folder(place.parent)
         os.replace(file.name, place)

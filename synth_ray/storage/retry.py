@@ -35,20 +35,22 @@ class Retry:
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[float, float], float] = random.uniform
 
-    def call(self, act: Callable[[int], T], *, what: str) -> T:
-        """Call `act(attempt)`, attempt counted from 0, until it raises no Transient. Raises StorageError past the budget."""
+    def call(self, operation: Callable[[int], T], *, name: str) -> T:
+        """Call `operation(attempt)`, attempt counted from 0, until it raises no Transient. Raises StorageError past the
+        budget.
+        """
         start = self.clock()
         attempt = 0
         while True:
             try:
-                return act(attempt)
+                return operation(attempt)
             except Transient as fault:
                 wait = self.uniform(0.0, min(self.longest_s, self.first_s * 2.0 ** min(attempt, 30)))
                 if self.clock() - start + wait > self.budget_s:
                     raise StorageError(
-                        f"{what}: wanted an answer within {self.budget_s:g} s, got {attempt + 1} failed tries, the "
+                        f"{name}: wanted an answer within {self.budget_s:g} s, got {attempt + 1} failed tries, the "
                         f"last: {fault}; see that the store is up and not throttled, then run the same command again"
                     ) from None
                 attempt += 1
-                log.warning("%s: %s; try %d in %.1f s", what, fault, attempt + 1, wait)
+                log.warning("%s: %s; try %d in %.1f s", name, fault, attempt + 1, wait)
             self.sleep(wait)

@@ -89,7 +89,7 @@ class S3Storage:
             except Exception as error:
                 raise translate_error(error, name) from None
 
-        return self._retry.call(cleaned_act, what=name)
+        return self._retry.call(cleaned_act, name=name)
 
     def read(self, path: str) -> bytes:
         return self.read_with_etag(path)[0]
@@ -223,7 +223,7 @@ class S3Storage:
         store = S3Storage(self._bucket, self._prefix[:-1], client=self._client, retry=self._retry)
         try:
             etag = store.create(path, b"1")
-            if not _refused(lambda: store.create(path, b"2")) or not _refused(lambda: store.swap(path, b"3", "0" * 32)):
+            if not _is_refused(lambda: store.create(path, b"2")) or not _is_refused(lambda: store.swap(path, b"3", "0" * 32)):
                 return False
             return store.swap(path, b"4", etag) != etag
         except (Conflict, Unsupported):
@@ -232,7 +232,7 @@ class S3Storage:
             self.delete(path)
 
 
-def _refused(write: Callable[[], Any]) -> bool:
+def _is_refused(write: Callable[[], Any]) -> bool:
     try:
         write()
     except Conflict:

@@ -25,7 +25,7 @@ _BUSY = {
 }
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
 _UNKNOWN_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthorizationHeaderMalformed", "401"}
-_BARE = {"400"}  # S3's answer to a HEAD with bad credentials: a response to HEAD has no body with details
+_BAD_REQUEST = {"400"}  # S3's answer to a HEAD with bad credentials: a response to HEAD has no body with details
 _DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem"}
 _ADVICE = {
     "expired": "credentials that expired; renew them, then run the same command: it goes on where it stopped",
@@ -69,9 +69,9 @@ def translate_error(error: Exception, name: str) -> Exception:
     if isinstance(error, boto.ClientError):
         return _of_server(error, name)
     if isinstance(error, (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)):
-        return _message_for(name, "none")
+        return _error_for(name, "none")
     if isinstance(error, (boto.TokenRetrievalError, boto.UnauthorizedSSOTokenError, boto.SSOTokenLoadError)):
-        return _message_for(name, "expired")
+        return _error_for(name, "expired")
     if isinstance(error, _RETRYABLE) and not isinstance(error, boto.SSLError):
         return Transient(type(error).__name__)
     if isinstance(error, boto.BotoCoreError):
@@ -83,7 +83,7 @@ def _of_server(error: boto.ClientError, name: str) -> Exception:
     code = str(error.response.get("Error", {}).get("Code", ""))[:60]
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code == "NoSuchBucket":
-        return _message_for(name, "bucket")
+        return _error_for(name, "bucket")
     if code == "InvalidRange":
         return PastTheEnd(f"{name}: wanted a range of the object, got its end")
     if code in _NOT_FOUND:
@@ -93,24 +93,24 @@ def _of_server(error: boto.ClientError, name: str) -> Exception:
     if status == 501:
         return Unsupported(f"{name}: wanted a store that offers this request, got {code} (501); use another store")
     if status == 507:
-        return _message_for(name, "full")
+        return _error_for(name, "full")
     if code in _BUSY or status == 429 or status >= 500:
         return Transient(f"{code} ({status})")
-    return _refused(code, status, name)
+    return _error_of_refusal(code, status, name)
 
 
-def _refused(code: str, status: int, name: str) -> StorageError:
-    for codes, kind in ((_EXPIRED, "expired"), (_UNKNOWN_KEY, "unknown"), (_BARE, "bare"), (_DENIED, "denied")):
+def _error_of_refusal(code: str, status: int, name: str) -> StorageError:
+    for codes, kind in ((_EXPIRED, "expired"), (_UNKNOWN_KEY, "unknown"), (_BAD_REQUEST, "bare"), (_DENIED, "denied")):
         if code in codes:
-            return _message_for(name, kind)
+            return _error_for(name, kind)
     if code in ("PermanentRedirect", "301", "IllegalLocationConstraintException"):
-        return _message_for(name, "region")
+        return _error_for(name, "region")
     if code in ("QuotaExceeded", "XMinioStorageFull"):
-        return _message_for(name, "full")
+        return _error_for(name, "full")
     if code == "RequestTimeTooSkewed":
-        return _message_for(name, "clock")
+        return _error_for(name, "clock")
     return StorageError(f"{name}: wanted S3 to accept the request, got {code or 'an error'} ({status}); see the store's log")
 
 
-def _message_for(name: str, kind: str) -> StorageError:
+def _error_for(name: str, kind: str) -> StorageError:
     return StorageError(f"{name}: wanted to reach it, got {_ADVICE[kind]}")

@@ -18,7 +18,7 @@ from synth_ray.records import Request
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.pool import (
     MAX_ISOLATION_DEATHS,
-    ChunkStaged,
+    ChunkCommitted,
     Event,
     ReplicaAnswered,
     ReplicaLost,
@@ -153,7 +153,7 @@ class LocalPool:
     def _raise_or_count(self, event: Event | BaseException) -> Event:
         if isinstance(event, BaseException):
             raise event
-        if isinstance(event, (ChunkStaged, StageFailed)):
+        if isinstance(event, (ChunkCommitted, StageFailed)):
             self._staging -= 1
         return event
 

@@ -61,7 +61,7 @@ class ReplicaLost:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkStaged:
+class ChunkCommitted:
     """A chunk is committed; from here on it is never asked again."""
 
     chunk: int
@@ -75,7 +75,7 @@ class StageFailed:
     cause: str
 
 
-Event = ReplicaReady | ReplicaAnswered | ReplicaReturned | ReplicaDraining | ReplicaLost | ChunkStaged | StageFailed
+Event = ReplicaReady | ReplicaAnswered | ReplicaReturned | ReplicaDraining | ReplicaLost | ChunkCommitted | StageFailed
 
 
 MAX_ISOLATION_DEATHS = 6
@@ -118,7 +118,9 @@ class Pool(Protocol):
         ...
 
     def set_isolating(self, replica: int, *, on: bool) -> None:
-        """Whether this replica's requests are poison suspects: its death then counts less."""
+        """Whether this replica's requests are poison suspects: its death then does not count as a replacement, up to
+        MAX_ISOLATION_DEATHS in a row.
+        """
         ...
 
     def events(self, wait_s: float) -> list[Event]: ...

@@ -30,7 +30,7 @@ class RowStages:
 
     def run_all(self, table: pa.Table) -> pa.Table:
         """Check, scrub and fingerprint every row, whatever its verdict so far."""
-        return self.scrub_and_fingerprint(self._checker.table(table))
+        return self.scrub_and_fingerprint(self._checker.flag_rows(table))
 
     def run_again(self, table: pa.Table) -> pa.Table:
         """All stages again, from staged text: for a curation whose job stages differently from its run."""
@@ -52,9 +52,9 @@ class RowStages:
 
     def scrub_and_fingerprint(self, table: pa.Table) -> pa.Table:
         """The stages of a real row, which is not checked."""
-        table = self._scrubber.table(table)
+        table = self._scrubber.scrub_rows(table)
         text = compared_text(table, self._compared_columns, mask=self._mask)
-        table = self.fingerprinter.table(table, text)
+        table = self.fingerprinter.fingerprint_rows(table, text)
         if self._embedder is None:
             return table
         return table.set_column(table.schema.get_field_index("embedding"), "embedding", embedding_column(self._embedder, text))

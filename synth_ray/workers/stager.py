@@ -11,7 +11,7 @@ from synth_ray.dataset.ledger import Ledger
 from synth_ray.job.document import Job
 from synth_ray.records import STAGED
 from synth_ray.storage.job_files import open_output
-from synth_ray.workers.pool import ChunkStaged
+from synth_ray.workers.pool import ChunkCommitted
 from synth_ray.workers.row_stages import RowStages
 
 
@@ -22,11 +22,11 @@ class Stager:
         self._stages = RowStages(job)
         self._ledger = Ledger(open_output(job.output))
 
-    def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, Any]) -> ChunkStaged:
+    def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, Any]) -> ChunkCommitted:
         """Commit the chunk. Its rows are put in (position, slot) order, whatever order they were answered in."""
         table = self._stages.run_all(_in_plan_order(batches))
-        self._ledger.stage(chunk, table, dict(facts))
-        return ChunkStaged(chunk)
+        self._ledger.commit_chunk(chunk, table, dict(facts))
+        return ChunkCommitted(chunk)
 
 
 def _in_plan_order(batches: Sequence[pa.RecordBatch]) -> pa.Table:

@@ -42,7 +42,7 @@ def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 def run(storage: Storage, chunks: Iterable[int]) -> None:
     """All of a driver's writes: claim the lease, pin the job, stage, publish, release."""
     lease = Lease.claim(storage, "driver", now=0.0, is_dead=lambda _: True)
-    Ledger(storage).pin_job({"ask_digest": "ask0", "keys": {}})
+    Ledger(storage).pin_or_compare({"ask_digest": "ask0", "keys": {}})
     make_dataset(storage, OUTPUT, chunks=chunks)
     lease.release()
 
@@ -145,6 +145,6 @@ def test_a_run_killed_repeatedly_ends_with_the_same_dataset(new_store: Any) -> N
             assert digest_by_manifest(store) in (None, wanted)
     run(store, NEW)
     assert digest_by_manifest(store) == digest_by_card(store) == wanted
-    Ledger(store).sweep(now=4e9)
+    Ledger(store).delete_orphans(now=4e9)
     assert len(list(store.list(CHUNKS))) == len(NEW)
-    assert [Ledger(store).read(chunk).num_rows for chunk in NEW] == [16, 16]
+    assert [Ledger(store).read_chunk(chunk).num_rows for chunk in NEW] == [16, 16]

@@ -26,7 +26,9 @@ ENGINE_ARGS = {"dtype": "bfloat16", "max_num_seqs": 8, "max_model_len": 512, "en
 def committed_bytes(out: Path) -> dict[str, str]:
     """The sha256 of every commit record and every committed chunk, by path."""
     ledger = Ledger(open_storage(str(out)))
-    paths = [p for chunk in ledger.commits() for p in (f"_synth/commits/{chunk:08d}.json", ledger.commit(chunk).object)]
+    paths = [
+        p for chunk in ledger.committed_chunks() for p in (f"_synth/commits/{chunk:08d}.json", ledger.read_commit(chunk).object)
+    ]
     return {path: hashlib.sha256((out / path).read_bytes()).hexdigest() for path in paths}
 
 

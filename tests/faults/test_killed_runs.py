@@ -74,7 +74,7 @@ def new_output(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str]
 
 def run_once(fork_server: ForkServer, output: RunOutput, wanted: str, **run_options: Any) -> int:
     """Run until the end or a kill. Then readers see nothing or the complete dataset, and no committed chunk was asked again."""
-    committed, before = list(Ledger(output.store).commits()), len(output.asked_chunks())
+    committed, before = list(Ledger(output.store).committed_chunks()), len(output.asked_chunks())
     outcome = fork_server.run(output.job, **run_options)
     code = int(outcome["code"])
     assert code in (0, KILLED), outcome["error"]

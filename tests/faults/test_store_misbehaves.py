@@ -109,13 +109,13 @@ def test_a_multipart_upload_survives_a_fault_at_each_step(proxy: Proxy, bucket: 
 def test_a_truncated_or_failed_read_is_retried(proxy: Proxy, bucket: str, fault: str) -> None:
     store = behind(proxy, bucket)
     ledger, table = Ledger(store), staged_chunk(0, 50)
-    ledger.stage(0, table, {})
+    ledger.commit_chunk(0, table, {})
     for part in ("commits", "chunks"):
         proxy.plan = fault_once(fault, method="GET", part=part)
-        assert ledger.read(0).equals(table)
+        assert ledger.read_chunk(0).equals(table)
     proxy.plan = fault_once(fault, method="GET", part="chunks")
-    with store.open_input(ledger.commit(0).object) as file:
-        assert len(file.read()) == ledger.commit(0).size_bytes
+    with store.open_input(ledger.read_commit(0).object) as file:
+        assert len(file.read()) == ledger.read_commit(0).size_bytes
     assert len(proxy.faults) == 3
 
 
@@ -158,9 +158,9 @@ def test_a_permanent_fault_stops_a_run_cleanly_and_the_next_run_resumes(
 def test_a_stale_listing_repeats_work_but_loses_no_row(proxy: Proxy, bucket: str) -> None:
     """A chunk that the listing hides is staged again, and the first commit still counts."""
     ledger = Ledger(behind(proxy, bucket))
-    first = ledger.stage(0, staged_chunk(0, 5), {})
-    assert ledger.stage(0, staged_chunk(0, 6), {}) == first
-    assert ledger.read(0).num_rows == 5
+    first = ledger.commit_chunk(0, staged_chunk(0, 5), {})
+    assert ledger.commit_chunk(0, staged_chunk(0, 6), {}) == first
+    assert ledger.read_chunk(0).num_rows == 5
 
 
 def test_a_lease_whose_renewal_response_was_lost_stays_valid(proxy: Proxy, bucket: str) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from synth_ray.cli.machine import KEY, Kind, kind_of_machine
+from synth_ray.cli.machine import OPENAI_KEY_VARIABLE, MachineKind, kind_of_machine
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "first-dataset.md"
@@ -49,9 +49,9 @@ def is_printed(shown: str, lines: list[str]) -> bool:
 
 @pytest.mark.vllm
 def test_the_tutorial_works_as_it_stands(tmp_path: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if k != KEY}
+    environment = {k: v for k, v in os.environ.items() if k != OPENAI_KEY_VARIABLE}
     environment |= {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable, "HF_DATASETS_CACHE": str(tmp_path / "cache")}
-    if kind_of_machine(environment) is Kind.GPU:
+    if kind_of_machine(environment) is MachineKind.GPU:
         pytest.skip("the page shows a machine without a GPU")
     folder, place = tmp_path / "empty", tmp_path / "place"
     folder.mkdir()

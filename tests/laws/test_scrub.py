@@ -146,7 +146,7 @@ def test_a_row_that_cannot_be_scrubbed_is_kept_without_text(as_model: bool, capl
     finders = {"models": [FailingDetector()], "finders": []} if as_model else {"finders": [FailingDetector()]}
     scrubber = Scrubber(FixpointScrubber(filter_findings=lambda _, findings: findings, make_replacer=Placeholders, **finders))  # type: ignore[arg-type]
     table = staged("jane@mail is fine", "this is slow kim@mail", "this is bad lee@mail", "nothing")
-    rows = scrubber.table(table).to_pylist()
+    rows = scrubber.scrub_rows(table).to_pylist()
     assert [row["reason"] for row in rows] == [None, "scrub_failed", "scrub_failed", None]
     assert rows[0]["prompt"] == "<EMAIL_1> is fine"
     for row, kind in ((rows[1], "time ran out"), (rows[2], "ValueError")):
@@ -160,13 +160,13 @@ def test_a_row_that_cannot_be_scrubbed_is_kept_without_text(as_model: bool, capl
 
 def test_a_staged_row_is_one_record_and_its_findings_are_counted() -> None:
     scrubber = open_scrubber(Scrub(max_findings=5))
-    table = scrubber.table(staged("I am jane@mail.com", "plain", " ".join(f"{c}@mail.com" for c in "abcdef")))
+    table = scrubber.scrub_rows(staged("I am jane@mail.com", "plain", " ".join(f"{c}@mail.com" for c in "abcdef")))
     first, second, third = table.to_pylist()
     assert first["messages"][0]["content"] == "I am <EMAIL_1>" and first["completion"] == "re: I am <EMAIL_1>"
     assert json.loads(first["fields"]) == {"of": "I am <EMAIL_1>"}
     assert second["pii"] == [] and third["reason"] == Reason.TOO_MUCH_PII.value
     assert pii_counts(table) == {"EMAIL_ADDRESS": dict(first["pii"])["EMAIL_ADDRESS"] + dict(third["pii"])["EMAIL_ADDRESS"]}
-    assert scrubber.table(table).equals(table)
+    assert scrubber.scrub_rows(table).equals(table)
     assert compared_text(table, ["prompt"])[0].as_py() == "I am <EMAIL_1>"
 
 

@@ -138,10 +138,10 @@ def test_the_first_commit_of_a_chunk_never_changes(
     ledger = Ledger(open_storage(str(tmp_path_factory.mktemp("out"))))
     first: dict[int, int] = {}
     for chunk, rows in attempts:
-        commit = ledger.stage(chunk, staged_chunk(chunk, rows), {})
+        commit = ledger.commit_chunk(chunk, staged_chunk(chunk, rows), {})
         assert commit.rows == first.setdefault(chunk, rows)
-        assert list(ledger.commits()) == sorted(first)
+        assert list(ledger.committed_chunks()) == sorted(first)
     lost_attempts = {(chunk, rows) for chunk, rows in attempts if rows != first[chunk]}
-    assert len(ledger.sweep(now=4e9)) == len(lost_attempts)
+    assert len(ledger.delete_orphans(now=4e9)) == len(lost_attempts)
     for chunk, rows in first.items():
-        assert ledger.read(chunk).num_rows == rows
+        assert ledger.read_chunk(chunk).num_rows == rows

@@ -28,8 +28,8 @@ def teacher(name: str, weight: float = 1.0, **more: Any) -> dict[str, Any]:
 def test_each_teacher_has_its_share_and_a_request_keeps_its_teacher(weights: list[int]) -> None:
     models = Models(teacher=[teacher(f"t{n}", weight) for n, weight in enumerate(weights)])  # type: ignore[arg-type]
     requests = [digest("request", n) for n in range(1000)]
-    assigned = [models.teacher_of(request) for request in requests]
-    assert assigned == [models.teacher_of(request) for request in requests]
+    assigned = [models.teacher_index_of(request) for request in requests]
+    assert assigned == [models.teacher_index_of(request) for request in requests]
     for number, weight in enumerate(weights):
         assert abs(assigned.count(number) / 1000 - weight / sum(weights)) < 0.08
 

@@ -47,7 +47,7 @@ class EngineLoop:
             while self._receive():
                 self._step()
         except (EOFError, ConnectionError):
-            log.info("whoever asked is gone")
+            log.info("the asking process is gone")
         except Exception as error:
             # A failed step leaves the engine unusable: send the error, so that every pending ask fails.
             log.error("vllm engine died: %s", type(error).__name__)

@@ -125,7 +125,7 @@ class VllmTeacher:
         except (EOFError, OSError):
             death = f"the engine is gone: {self._host.wait_exit_reason()}"
         finally:
-            self._replies.fail_all(death or "what the engine said could not be read")
+            self._replies.fail_all(death or "the engine's reply could not be read")
 
 
 def chat_tokens(tokenizer: Any, messages: list[Message], template_kwargs: Mapping[str, Any]) -> list[int]:

@@ -17,7 +17,7 @@ from synth_ray.scrub.text_view import TextView, seconds_left
 
 @dataclass(frozen=True, slots=True)
 class Allowlist:
-    """Matches that are not secrets. `every`: both the regexes and the stopwords must match, else either is enough."""
+    """Matches that are not secrets. `require_all`: regexes and stopwords must both match; else either is enough."""
 
     regexes: tuple[Any, ...]
     stopwords: tuple[str, ...]

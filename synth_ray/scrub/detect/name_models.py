@@ -21,7 +21,7 @@ def open_names(section: Scrub) -> NameFinder:
     if not section.model:
         raise MissingResource(f"scrub.model: wanted the local folder of a model for engine '{section.engine}', got none; name it")
     load = {"spacy": spacy_model, "gliner": gliner_model, "transformers": transformers_model}[section.engine]
-    return NameFinder(load(section), labels=section.labels, wanted=section.wanted(), batch_texts=section.batch_texts)
+    return NameFinder(load(section), labels=section.labels, wanted=section.entities_to_find(), batch_texts=section.batch_texts)
 
 
 def spacy_model(section: Scrub) -> NameModel:
@@ -56,10 +56,11 @@ def gliner_model(section: Scrub) -> NameModel:
         ) from None
     with _loading(section), _no_hub():
         model = GLiNER.from_pretrained(section.model, local_files_only=True, map_location=_device(section))
-    named_labels = {label for label, entity in section.labels.items() if entity in section.wanted()}
+    named_labels = {label for label, entity in section.labels.items() if entity in section.entities_to_find()}
     covered_entities = {section.labels[label] for label in named_labels}
     labels = sorted(
-        named_labels | {e.lower().replace("_", " ") for e in section.wanted() if e in _BY_MODEL and e not in covered_entities}
+        named_labels
+        | {e.lower().replace("_", " ") for e in section.entities_to_find() if e in _BY_MODEL and e not in covered_entities}
     )
 
     def read(texts: Sequence[str]) -> list[list[Mention]]:

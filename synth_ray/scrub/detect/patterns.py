@@ -47,7 +47,7 @@ class PatternFinder:
         self._analyzer = stock.analyzer()
         known = frozenset(self._analyzer.get_supported_entities(stock.LANGUAGE))
         self.entities = known | {SECRET, *section.deny} | {r.entity for r in section.recognizers}
-        wanted = set(section.wanted()) & known
+        wanted = set(section.entities_to_find()) & known
         self._detectors_by_gates = lru_cache(_MAX_COMBINATIONS)(self._detectors_for_gates)
         self._detectors = [
             *self._stock_detectors(wanted),

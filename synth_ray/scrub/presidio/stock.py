@@ -43,7 +43,7 @@ LOG_BLOCKER = _LogBlocker()
 _FRAMEWORKS = frozenset({"torch", "transformers"})
 
 
-class _NotFound(MetaPathFinder):
+class _FrameworkBlocker(MetaPathFinder):
     """Makes imports of the frameworks fail on one thread, as if they were not installed; other threads import them as ever."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ def without_frameworks() -> Iterator[None]:
     No pattern recognizer needs them, and they take five of the six seconds of processor time. In this process spaCy then has no
     torch: import spaCy first where a pipeline needs it. Frameworks that are loaded already stay.
     """
-    finder = _NotFound()
+    finder = _FrameworkBlocker()
     sys.meta_path.insert(0, finder)
     try:
         yield

@@ -10,7 +10,7 @@ import pytest
 from synth_ray.admit.admission import Admission, KeptRows
 from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.dedup.compared import compared_text
-from synth_ray.dedup.decontaminate import EvalTexts
+from synth_ray.dedup.decontaminate import QuotedTexts
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.dedup.index import Index
 from synth_ray.job.dedup import Decontaminate, Dedup
@@ -28,7 +28,7 @@ def staged(texts: list[tuple[str, str]], **changes: Any) -> pa.Table:
     for row, (_, text) in zip(rows, texts, strict=True):
         row["id"] = digest("row", row["position"], text, changes)
     table = pa.Table.from_pylist(rows, schema=STAGED)
-    return PRINTS.table(table, compared_text(table, ["completion"]))
+    return PRINTS.fingerprint_rows(table, compared_text(table, ["completion"]))
 
 
 def sentence(seed: int, words: int = 40) -> str:
@@ -85,7 +85,7 @@ def test_no_kept_ngram_crosses_splits_for_any_chunk_size() -> None:
 
 def test_a_contaminated_row_names_the_evaluation_sets_it_quotes_and_each_set_counts_its_rows() -> None:
     sets = {"gold": [8], "both": [8, 7], "none": [99]}
-    evals = {name: EvalTexts(*PRINTS.words(pa.array([sentence(n) for n in of])), Decontaminate()) for name, of in sets.items()}
+    evals = {name: QuotedTexts(*PRINTS.words(pa.array([sentence(n) for n in of])), Decontaminate()) for name, of in sets.items()}
     admission = Admission(dedup=SECTION, real=NOTHING, evals=evals)
     quoting = [f"{sentence(9)} {sentence(8)}", f"{sentence(7)} and more", sentence(10)]
     verdicts = admission.decide(staged([("train", text) for text in quoting]))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.check.checker import first_dropped, open_checker
+from synth_ray.admit.admission import first_dropped
+from synth_ray.check.checker import open_checker
 from synth_ray.check.quality import repetition
 from synth_ray.check.tokens import open_counter, tiktoken_of
 from synth_ray.errors import JobError, MissingResource
@@ -24,7 +25,7 @@ SCHEMA = {"type": "object", "properties": {"tone": {"enum": ["calm", "angry"]}},
 
 def check_rows(section: Check, *rows: dict[str, Any], schema: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     table = pa.Table.from_pylist([staged_row(n, **row) for n, row in enumerate(rows)], schema=STAGED)
-    flags = open_checker(section, recipe_schema=schema).table(table)["flags"].to_pylist()
+    flags = open_checker(section, recipe_schema=schema).flag_rows(table)["flags"].to_pylist()
     reasons = table["reason"].to_pylist()
     return [{"flags": f, "reason": reason or first_dropped(f, section.drop)} for f, reason in zip(flags, reasons, strict=True)]
 

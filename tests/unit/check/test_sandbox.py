@@ -105,5 +105,5 @@ def test_the_code_verifier_runs_the_code_of_an_answer_with_the_tests_of_its_row(
         staged_row(n, completion=f"Sure!\n```python\ndef f(x):\n    return {body}\n```", fields='{"tests":"assert f(2) == 4"}')
         for n, body in enumerate(("x * x", "x + 3"))
     ]
-    flags = open_checker(Check(verify="code")).table(pa.Table.from_pylist(rows, schema=STAGED))["flags"].to_pylist()
+    flags = open_checker(Check(verify="code")).flag_rows(pa.Table.from_pylist(rows, schema=STAGED))["flags"].to_pylist()
     assert flags == [[], ["not_true"]]

@@ -13,9 +13,9 @@ import duckdb
 import pytest
 import yaml
 
-from synth_ray.cli.machine import KEY, Kind, kind_of_machine
+from synth_ray.cli.machine import OPENAI_KEY_VARIABLE, MachineKind, kind_of_machine
 from synth_ray.cli.main import main, parser
-from synth_ray.cli.starters import FIRST, SEEDS_OF, starter
+from synth_ray.cli.starters import DEFAULT_RECIPE, SEEDS_OF, starter
 from synth_ray.job.bundled import bundled_teacher_path
 from synth_ray.job.load import load_job
 from synth_ray.recipes.catalogue import BUILT_IN, options_of
@@ -26,7 +26,7 @@ SCRIPTED = {"engine": "scripted", "script": {"answers": ["{{ words }}"]}}
 OVERRIDES = {"rewrite": ["check.verify=none"], "label": ["recipe.min_agreement=0.2"]}
 
 
-def write_job(folder: Path, recipe: str, kind: Kind) -> Path:
+def write_job(folder: Path, recipe: str, kind: MachineKind) -> Path:
     folder.mkdir(parents=True)
     for name, text in starter(recipe, kind, teacher=TINY_TEACHER).items():
         (folder / name).write_text(text)
@@ -41,19 +41,19 @@ def without_gpu(tmp_path: Path, **more: str) -> dict[str, str]:
 def test_every_job_passes_check_on_every_kind_of_machine(
     tmp_path: Path, recipe: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for kind in Kind:
+    for kind in MachineKind:
         monkeypatch.chdir(write_job(tmp_path / kind, recipe, kind))
         job = load_job("job.yaml")
         options_of(job.recipe)
         assert main(["check", "job.yaml"]) == 0, capsys.readouterr().err
         assert "nothing wrong" in capsys.readouterr().out
         if recipe != "build":
-            assert job.models.teacher.engine == ("endpoint" if kind is Kind.ENDPOINT else "vllm")
+            assert job.models.teacher.engine == ("endpoint" if kind is MachineKind.ENDPOINT else "vllm")
 
 
 @pytest.mark.parametrize("recipe", SEEDS_OF)
 def test_every_recipes_job_runs_to_a_dataset(tmp_path: Path, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(write_job(tmp_path / recipe, recipe, Kind.TINY))
+    monkeypatch.chdir(write_job(tmp_path / recipe, recipe, MachineKind.TINY))
     models: Any = {"teacher": SCRIPTED, "judge": SCRIPTED} if recipe == "prefer" else {"teacher": SCRIPTED}
     overrides = [] if recipe == "build" else [f"models={json.dumps(models)}", *OVERRIDES.get(recipe, [])]
     assert (
@@ -74,7 +74,7 @@ def test_every_recipes_job_runs_to_a_dataset(tmp_path: Path, recipe: str, monkey
 def test_the_first_job_of_a_machine_without_gpu_or_key_gets_rows_from_the_tiny_teacher(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(write_job(tmp_path / "first", FIRST, Kind.TINY))
+    monkeypatch.chdir(write_job(tmp_path / "first", DEFAULT_RECIPE, MachineKind.TINY))
     assert main(["run", "job.yaml", "--quiet", "--engine", "local", "--set", "plan.requests=12"]) == 0
     manifest = json.loads(Path("out/my-first-dataset/manifest.json").read_text())
     assert manifest["rows"]["accepted"] > 12
@@ -93,14 +93,16 @@ def test_a_gpu_comes_before_a_key_and_a_key_before_the_tiny_teacher(tmp_path: Pa
     full.mkdir()
     (empty / "nvidiactl").touch()  # the driver without a device
     (full / "nvidia0").touch()
-    assert kind_of_machine(without_gpu(tmp_path), devices=empty) is Kind.TINY
-    assert kind_of_machine(without_gpu(tmp_path, **{KEY: ""}), devices=empty) is Kind.TINY
-    assert kind_of_machine(without_gpu(tmp_path, **{KEY: "k"}), devices=empty) is Kind.ENDPOINT
-    assert kind_of_machine(without_gpu(tmp_path, **{KEY: "k"}), devices=full) is Kind.GPU
+    assert kind_of_machine(without_gpu(tmp_path), devices=empty) is MachineKind.TINY
+    assert kind_of_machine(without_gpu(tmp_path, **{OPENAI_KEY_VARIABLE: ""}), devices=empty) is MachineKind.TINY
+    assert kind_of_machine(without_gpu(tmp_path, **{OPENAI_KEY_VARIABLE: "k"}), devices=empty) is MachineKind.ENDPOINT
+    assert kind_of_machine(without_gpu(tmp_path, **{OPENAI_KEY_VARIABLE: "k"}), devices=full) is MachineKind.GPU
 
 
-@pytest.mark.parametrize(("script", "kind"), [("echo 'GPU 0: a card'", Kind.GPU), ("echo 'No devices'; exit 6", Kind.TINY)])
-def test_nvidia_smi_is_believed_where_devices_have_other_names(tmp_path: Path, script: str, kind: Kind) -> None:
+@pytest.mark.parametrize(
+    ("script", "kind"), [("echo 'GPU 0: a card'", MachineKind.GPU), ("echo 'No devices'; exit 6", MachineKind.TINY)]
+)
+def test_nvidia_smi_is_believed_where_devices_have_other_names(tmp_path: Path, script: str, kind: MachineKind) -> None:
     tool = tmp_path / "nvidia-smi"
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
@@ -138,7 +140,7 @@ def test_the_command_line_names_the_recipes_there_are_and_the_nearest_to_one_the
 
 
 def test_a_teachers_path_may_hold_what_yaml_would_read_otherwise() -> None:
-    text = starter("distill", Kind.TINY, teacher=Path('/home/a "b": #c/tiny'))["job.yaml"]
+    text = starter("distill", MachineKind.TINY, teacher=Path('/home/a "b": #c/tiny'))["job.yaml"]
     assert yaml.safe_load(text)["models"]["teacher"]["model"] == '/home/a "b": #c/tiny'
 
 

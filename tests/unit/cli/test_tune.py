@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth_ray.cli.main import main
-from synth_ray.meter.engine_sweep import MIN_SPEEDUP, Measurement, best_of, sweep
+from synth_ray.route.engine_sweep import MIN_SPEEDUP, Measurement, best_of, sweep
 from tests.route.test_route import job
 
 

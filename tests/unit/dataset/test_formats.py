@@ -209,5 +209,5 @@ def test_an_export_without_rows_is_an_error_that_gives_the_cause(
 @pytest.mark.parametrize("body", ["{", "[]", '{"name": "x"}', '{"name": 1, "arguments": {}}'])
 def test_a_row_with_an_invalid_tool_call_is_left_out(body: str) -> None:
     row = {"messages": as_messages([("user", "x"), ("assistant", f"<tool_call>{body}</tool_call>")]), "fields": "{}"}
-    with pytest.raises(formats.NotRepresentable, match="a tool call that is none"):
+    with pytest.raises(formats.NotRepresentable, match="a malformed tool call"):
         formats.openai_sft(row)

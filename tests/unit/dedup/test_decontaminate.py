@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pyarrow as pa
 
-from synth_ray.dedup.decontaminate import EvalTexts
+from synth_ray.dedup.decontaminate import QuotedTexts
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.job.dedup import Decontaminate, Dedup
 
@@ -18,7 +18,7 @@ def sentences(seed: int, n: int, least: int = 15, most: int = 80) -> list[str]:
 
 
 def quoted(evals: list[str], prompts: list[str], completions: list[str]) -> list[bool]:
-    texts = EvalTexts(*PRINTS.words(pa.array(evals)), Decontaminate())
+    texts = QuotedTexts(*PRINTS.words(pa.array(evals)), Decontaminate())
     return list(map(bool, texts.overlapping_rows(*PRINTS.word_hashes(pa.array(prompts), pa.array(completions)))))
 
 

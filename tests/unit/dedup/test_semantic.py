@@ -58,7 +58,7 @@ def staged(model: Path, texts: list[tuple[str, str]]) -> pa.Table:
     rows = [staged_row(i, split=s, prompt="", completion=t, id=digest(i, t)) for i, (s, t) in enumerate(texts)]
     table = pa.Table.from_pylist(rows, schema=STAGED)
     text = compared_text(table, ["completion"])
-    table = Fingerprinter(Dedup(ngram=3)).table(table, text)
+    table = Fingerprinter(Dedup(ngram=3)).fingerprint_rows(table, text)
     column = embedding_column(open_embedder(Semantic(model=str(model))), text)
     return table.set_column(table.schema.get_field_index("embedding"), "embedding", column)
 

@@ -24,7 +24,7 @@ def test_any_order_of_events_admits_every_chunk_once_in_order_within_the_window(
 ) -> None:
     total = len(lengths)
     staged = {k for k in staged if k < total}
-    window = Window(size=size, staged=staged)
+    window = Window(size=size, committed=staged)
     answers: list[tuple[int, int]] = []
     staging: list[int] = []
     planned: list[int] = []
@@ -51,7 +51,7 @@ def test_any_order_of_events_admits_every_chunk_once_in_order_within_the_window(
                     window.begin_staging(k)
                     staging.append(k)
             case "stage":
-                window.mark_staged(staging.pop(data.draw(st.integers(0, len(staging) - 1))))
+                window.mark_committed(staging.pop(data.draw(st.integers(0, len(staging) - 1))))
     assert admitted == list(range(total))
     assert sorted([*planned, *staged]) == list(range(total))
     assert window.is_idle

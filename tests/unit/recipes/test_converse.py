@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.job.load import BadJob
 from synth_ray.job.models import RecipeChoice
 from synth_ray.recipes.catalogue import options_of
-from synth_ray.recipes.tools import Tool, arguments_of, calls_in
+from synth_ray.recipes.tools import Tool, arguments_of
 from synth_ray.records import Reason
 from tests.unit.recipes.fake_teacher import replying, run_recipe, seed
 
@@ -25,6 +26,10 @@ TRACK = {
         "additionalProperties": False,
     },
 }
+
+
+def calls_in(text: str) -> list[dict[str, Any]]:
+    return [json.loads(body) for body in re.findall(r"<tool_call>(.*?)</tool_call>", text, re.DOTALL)]
 
 
 def dialogue_teacher(*, ends_after: int = 99, arguments: str = '{"order":"KZ-48802"}') -> Any:

@@ -6,7 +6,7 @@ import pytest
 
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.recipes.contract import Completion
-from synth_ray.recipes.evolve import Elimination, Evolve, eliminated
+from synth_ray.recipes.evolve import Elimination, Evolve, elimination_of
 from synth_ray.records import Reason
 from tests.unit.recipes.fake_teacher import replying, run_recipe, seed
 
@@ -67,7 +67,7 @@ def test_a_step_that_keeps_failing_ends_the_evolution_and_its_tries_are_counted(
     ],
 )
 def test_each_failed_evolution_has_its_elimination_reason(text: str, finish: str, why: Elimination | None) -> None:
-    assert eliminated(SEED, Completion(text, finish, 1, 1), Evolve()) == why
+    assert elimination_of(SEED, Completion(text, finish, 1, 1), Evolve()) == why
 
 
 @pytest.mark.vllm

@@ -22,7 +22,7 @@ def test_waits_are_jittered_bounded_and_within_the_budget(faults: int, budget_s:
         return attempt
 
     try:
-        assert retry.call(act, what="x") == faults
+        assert retry.call(act, name="x") == faults
     except StorageError as error:
         assert "busy" in str(error)
         assert len(waits) < faults
@@ -38,5 +38,5 @@ def test_any_other_error_is_not_retried() -> None:
         raise KeyError
 
     with pytest.raises(KeyError):
-        Retry().call(act, what="x")
+        Retry().call(act, name="x")
     assert attempts == [0]

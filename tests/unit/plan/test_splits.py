@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.admit.splits import StratifiedSplits
+from synth_ray.plan.splits import StratifiedSplits
 from synth_ray.records import SPLITS
 
 shares = st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 20))

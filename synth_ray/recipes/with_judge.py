@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from synth_ray.errors import AskFailed
-from synth_ray.job.judging import Judging
+from synth_ray.job.judge import Judging
 from synth_ray.recipes.contract import Ask, Recipe
 from synth_ray.recipes.judge import RUBRIC, score_answer
 from synth_ray.records import Draft, Message, Request

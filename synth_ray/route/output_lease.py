@@ -16,7 +16,7 @@ from synth_ray.storage import Storage
 _LEASE_S = 60.0
 
 
-class Fence:
+class HeldLease:
     """Holds the output's lease and renews it. A driver that lost it stops, and `check` raises before it publishes."""
 
     def __init__(self, lease: Lease) -> None:
@@ -26,7 +26,7 @@ class Fence:
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self.on_lost: Callable[[str], None] = lambda _: None
 
-    def __enter__(self) -> Fence:
+    def __enter__(self) -> HeldLease:
         self._thread.start()
         return self
 
@@ -46,22 +46,22 @@ class Fence:
                 self.on_lost(f"the lease on the output is lost: {error}")
                 return
 
-    def check(self) -> None:
+    def raise_if_lost(self) -> None:
         if self._error is not None:
             raise self._error
 
 
 @contextmanager
-def hold_lease(storage: Storage) -> Iterator[Fence]:
+def hold_lease(storage: Storage) -> Iterator[HeldLease]:
     lease = Lease.claim(storage, driver_name(), now=time.time(), lease_s=_LEASE_S, is_dead=is_dead)
     try:
-        with Fence(lease) as fence:
+        with HeldLease(lease) as fence:
             yield fence
     finally:
         mark_ended(lease.driver)
 
 
-def refuse_unconditional_store(job: Job, storage: Storage) -> None:
+def require_conditional_writes(job: Job, storage: Storage) -> None:
     if job.output.single_writer or storage.probe_conditional():
         return
     raise JobError(

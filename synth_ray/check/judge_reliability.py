@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from synth_ray.check.agreement import Agreement, agreement_of, corrected_rate
-from synth_ray.job.judging import Judging
-from synth_ray.recipes.judged import GOLD, SCORE
+from synth_ray.job.judge import Judging
+from synth_ray.recipes.with_judge import GOLD, SCORE
 from synth_ray.records import fields_of
 
 Pair = tuple[bool, bool]
@@ -32,7 +32,7 @@ class JudgeReliability:
         self._gold: Counter[Pair] = Counter()
         self._judged: Counter[bool] = Counter()
 
-    def add_gold(self, attempts: Mapping[str, int]) -> None:
+    def add_judge_gold(self, attempts: Mapping[str, int]) -> None:
         """Add gold rows from the attempts counter, whose keys are written by `recipes.judged`."""
         for name, n in attempts.items():
             word, _, verdict = name.partition(" ")
