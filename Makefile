@@ -27,8 +27,8 @@ demo: $(STAMP)  ## run jobs/quickstart.yaml: a real engine, a tiny teacher, a da
 test: $(STAMP)  ## run the whole suite
 	$(BIN)/python -m pytest
 
-test-fast: $(STAMP)  ## the part of the suite that needs no engine, no Ray and no S3
-	$(BIN)/python -m pytest -m "not vllm and not ray and not s3 and not slow"
+test-fast: $(STAMP)  ## house, laws and units without an engine, Ray or S3, on two processes
+	$(BIN)/python -m pytest -n 2 -m "not vllm and not ray and not s3 and not slow" tests/house tests/laws tests/unit
 
 check: $(STAMP)  ## lint, types, import contracts
 	$(BIN)/ruff check .

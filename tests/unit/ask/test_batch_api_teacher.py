@@ -72,6 +72,7 @@ def status_of_batch(statuses: list[str]) -> Callable[[int], str]:
     return lambda number: statuses[number] if number < len(statuses) else "completed"
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(
     st.floats(0, 0.2),

@@ -96,6 +96,7 @@ def test_a_check_without_its_tokenizer_labels_or_pattern_fails_on_open() -> None
 _NO_SPECIAL_TOKENS = st.text(st.characters(exclude_characters="<", exclude_categories=("Cs",)), max_size=80)
 
 
+@pytest.mark.slow
 @given(st.lists(_NO_SPECIAL_TOKENS, min_size=1, max_size=8))
 def test_the_teachers_own_tokenizer_counts_the_same_in_tiktoken(texts: list[str]) -> None:
     from tokenizers import Tokenizer

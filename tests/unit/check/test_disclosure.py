@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,7 @@ def with_lineages(records: list[dict[str, Any]]) -> list[tuple[str, dict[str, An
     return [(row["note"], row) for row in records]  # each its own lineage
 
 
+@pytest.mark.slow
 def test_disclosure_seldom_accuses_an_innocent_teacher_and_always_finds_a_copying_one() -> None:
     accused, caught = 0, 0
     for seed in range(60):

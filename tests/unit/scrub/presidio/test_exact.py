@@ -37,6 +37,7 @@ def test_findings_equal_stock_presidios_on_generated_chats(analyzer: object, fas
         assert fast.find([sample.text], deadline=NEVER)[0] == stock_findings(analyzer, sample.text)
 
 
+@pytest.mark.slow
 def test_findings_equal_stock_presidios_on_a_thousand_mangled_texts(analyzer: object, fast: ExactPatterns) -> None:
     draw = random.Random(73)
     planted = fragments(corpus(120, seed=74))
