@@ -74,6 +74,7 @@ class Publication:
         with DatasetWriter(self._storage, self._shape, self._job.output) as self._writer:
             self._kept = open_index(self._job, shards())
             self._copy_detector = self._open_copy_detector()
+            self._measured = self._new_measures()
             admission = Admission(
                 dedup=self._job.dedup,
                 drop=self._job.check.drop,
@@ -100,13 +101,16 @@ class Publication:
         words = stages.fingerprinter.words
         return open_copy_detector(self._prepared, scrub_and_fingerprint=stages.scrub_and_fingerprint, hash_words=words)
 
-    def _observers(self, admission: Admission) -> Iterator[RowObserver]:
+    def _new_measures(self) -> _Measured:
         gate = self._job.check.judge
-        self._measured = measured = _Measured(
+        return _Measured(
             gold=LabelAgreementObserver(),
             judge=JudgeReliability(gate) if gate is not None else None,
             sample=DigestSample() if self._copy_detector is not None else None,
         )
+
+    def _observers(self, admission: Admission) -> Iterator[RowObserver]:
+        measured = self._measured
         if measured.judge is not None:
             yield JudgeObserver(measured.judge, admission.stop_rejecting_on)
         if "matches_gold" in self._prepared.recipe.columns(self._prepared.options):
@@ -167,6 +171,5 @@ def _cap_synthetic_share(job: Job, schedule: Schedule, real: int) -> None:
             f"mix.max_synthetic_share: wanted at most {synthetic:,} synthetic rows beside {real:,} real ones, got a target of "
             f"{wanted:,}; lower the target, mix in more real rows, or allow a larger share"
         )
-    schedule.remaining_rows[0] = (
-        min(int(schedule.remaining_rows[0]), synthetic) if not job.target.is_set else schedule.remaining_rows[0]
-    )
+    if not job.target.is_set:
+        schedule.remaining_rows[0] = min(int(schedule.remaining_rows[0]), synthetic)
