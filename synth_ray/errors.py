@@ -8,6 +8,7 @@ SynthRayError                       exit 1   the job failed
 │   └── Conflict                    exit 1   a conditional write lost: another driver owns this output
 ├── TeacherError                    exit 1   the engine could not start or answer
 │   ├── EngineDied                  exit 1   the engine died; its actor must end its process
+│   ├── ServiceRefused              exit 4   the service refuses every ask: key, credit, quota or model; nothing is lost
 │   └── AskFailed                   (data)   one ask failed; the row is recorded as failed(reason)
 ├── GateFailed                      exit 3   a quality gate failed (reserved: nothing raises it yet)
 └── StoppedShort                    exit 4   budget, target or limit reached; a valid partial manifest exists
@@ -49,6 +50,15 @@ class TeacherError(SynthRayError):
 
 class EngineDied(TeacherError):
     pass
+
+
+class ServiceRefused(TeacherError):
+    """Every ask is refused for a reason that only a person can mend: a key, credit, a quota, a model that is not there.
+
+    Law: the run stops, resumable; no row fails, no request is suspected, and no engine is replaced.
+    """
+
+    exit_code = 4
 
 
 class AskFailed(TeacherError):

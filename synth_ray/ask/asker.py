@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synth_ray.ask.teacher import Prompt, Teacher
-from synth_ray.errors import AskFailed, EngineDied
+from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.document import Job
 from synth_ray.job.models import Sampling, teacher_role
 from synth_ray.recipes.catalogue import options_of, recipe_of
@@ -78,7 +78,7 @@ class Asker:
         )
 
     async def run(self, request: Request, journalled: Mapping[str, list[Completion]] = NO_ANSWERS) -> Outcome:
-        """The outcome of one request. Raises only EngineDied: every other failure is recorded in the outcome.
+        """The outcome of one request. Raises only EngineDied and ServiceRefused: every other failure is recorded in the outcome.
 
         An ask whose key is in `journalled` was answered before an interruption and is not sent again.
         """
@@ -92,7 +92,7 @@ class Asker:
             drafts, reason, detail = [], Reason(error.reason), error.detail
         except TimeoutError:
             drafts, reason, detail = [], Reason.DEADLINE, f"not done after {self._deadline_s:g} s"
-        except EngineDied:
+        except (EngineDied, ServiceRefused):
             raise
         except Exception as error:
             # A recipe is user code: an exception costs this request's rows and is counted; its message may quote the row, so only

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
-from synth_ray.errors import AskFailed, EngineDied
+from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion
 from synth_ray.recipes.templates import compile_template
@@ -57,7 +57,7 @@ class ScriptedTeacher:
             raise EngineDied("scripted teacher: dead, as script.die_after says")
         if self._script.latency_s > 0:
             await self._take_time(prompt.key)
-        self._count_towards_death()
+        self._count_answer()
         self._die_if_poisoned(prompt)
         draw = random.Random(prompt.key)
         if draw.random() < self._script.fail_share:
@@ -78,8 +78,12 @@ class ScriptedTeacher:
             self._running -= 1
             self._slots.release()
 
-    def _count_towards_death(self) -> None:
+    def _count_answer(self) -> None:
         self._answered += 1
+        if self._script.refuse_after is not None and self._answered > self._script.refuse_after:
+            raise ServiceRefused(
+                f"scripted teacher: refuses after {self._script.refuse_after} answers, as script.refuse_after says"
+            )
         if self._script.die_after is not None and self._answered > self._script.die_after:
             self._dead = True
             raise EngineDied(f"scripted teacher: died after {self._script.die_after} answers, as script.die_after says")

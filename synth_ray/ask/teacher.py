@@ -85,8 +85,9 @@ class Teacher(Protocol):
     """Something that answers. `open` may take minutes and is called once, in the process where the engine runs.
 
     `answer` returns `prompt.n` completions in a stable order. It raises AskFailed when only this prompt is at fault, and
-    EngineDied when the engine is gone: then no later call will be answered either. Cancelling an `answer` frees what it occupied
-    in the engine.
+    EngineDied when the engine is gone: then no later call will be answered either. It raises ServiceRefused when the service
+    refuses every prompt, so that another engine would change nothing. Cancelling an `answer` frees what it occupied in
+    the engine.
     """
 
     def open(self) -> TeacherFacts: ...

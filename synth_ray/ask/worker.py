@@ -17,7 +17,7 @@ from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.journal import Answers, Journal
 from synth_ray.ask.rows import AnsweredRows, rows_by_chunk
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts
-from synth_ray.errors import EngineDied
+from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.document import Job
 from synth_ray.records import Outcome, Request
 from synth_ray.storage import Storage
@@ -39,21 +39,21 @@ class AskWorker:
     A request starts, and its deadline with it, once no engine has more sequences queued than it can run at once: enough for a
     step in which everything that runs ends. Requests that have not started can be withdrawn.
 
-    An engine that dies ends the worker: once the finished requests are collected, `collect` raises EngineDied. Requests
-    that were submitted and not collected must be asked on another replica.
+    An engine that dies, or a service that refuses every ask, ends the worker: once the finished requests are collected,
+    `collect` raises EngineDied or ServiceRefused. Requests that were submitted and not collected must be asked again.
     """
 
     def __init__(self, job: Job, *, journal: Journal | None = None, storage: Storage | None = None) -> None:
         self._job = job
         self._storage = storage
         self._journal = journal
-        self._done: queue.SimpleQueue[Outcome | EngineDied] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Outcome | EngineDied | ServiceRefused] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="recipes", daemon=True)
         self._backlog: deque[tuple[Request, Answers]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._engines: list[tuple[Teacher, int]] = []
-        self._engine_death: EngineDied | None = None
+        self._ended_by: EngineDied | ServiceRefused | None = None
         self._teachers: dict[str, Teacher] = {}
 
     def open(self) -> dict[str, TeacherFacts]:
@@ -107,24 +107,24 @@ class AskWorker:
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._backlog and not self._engine_death:
+        if self._backlog and not self._ended_by:
             self._start_ready()
 
     async def _run_request(self, request: Request, journalled: Answers) -> None:
         try:
             self._done.put(await self._asker.run(request, journalled))
-        except EngineDied as death:
-            self._done.put(death)
+        except (EngineDied, ServiceRefused) as end:
+            self._done.put(end)
 
     def collect(self, wait_s: float) -> list[AnsweredRows]:
         """Finished requests, by chunk; empty when none finished within `wait_s` seconds."""
         outcomes: list[Outcome] = []
         try:
-            item = self._done.get(timeout=0 if self._engine_death else wait_s)
+            item = self._done.get(timeout=0 if self._ended_by else wait_s)
             self._coalesce()
             while True:
-                if isinstance(item, EngineDied):
-                    self._engine_death = item
+                if isinstance(item, (EngineDied, ServiceRefused)):
+                    self._ended_by = item
                 else:
                     outcomes.append(item)
                 if len(outcomes) == _MAX_PER_COLLECT:
@@ -132,13 +132,13 @@ class AskWorker:
                 item = self._done.get_nowait()
         except queue.Empty:
             pass
-        if self._engine_death is not None and not outcomes:
-            raise self._engine_death
+        if self._ended_by is not None and not outcomes:
+            raise self._ended_by
         return rows_by_chunk(outcomes)
 
     def _coalesce(self) -> None:
         until = time.monotonic() + _COALESCE_S
-        while self._tasks and self._done.qsize() < _COALESCE_ROWS and time.monotonic() < until and not self._engine_death:
+        while self._tasks and self._done.qsize() < _COALESCE_ROWS and time.monotonic() < until and not self._ended_by:
             time.sleep(_COALESCE_S / 10)
 
     def flush(self) -> None:

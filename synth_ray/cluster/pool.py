@@ -21,11 +21,12 @@ from synth_ray.cluster.index import RayShards
 from synth_ray.cluster.placement import release_group, start_replica
 from synth_ray.cluster.ray_session import start_ray
 from synth_ray.dedup.shards import ShardedTable
-from synth_ray.errors import JobError, SynthRayError
+from synth_ray.errors import JobError, ServiceRefused, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request, requests_to_tuples
 from synth_ray.workers.pool import (
     MAX_ISOLATION_DEATHS,
+    AsksRefused,
     ChunkCommitted,
     Event,
     ReplicaAnswered,
@@ -186,6 +187,8 @@ class RayPool:
         try:
             result = ray.get(ref)
         except RayTaskError as error:
+            if isinstance(error.cause, ServiceRefused):
+                return [AsksRefused(number, str(error.cause))]
             raise _to_synth_ray_error(error) from None
         except RayError as error:
             # Its process or node is gone, or the node that held its reply: in either case the requests must be asked again.

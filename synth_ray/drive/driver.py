@@ -20,6 +20,7 @@ from synth_ray.prepare.plan_record import plan_facts
 from synth_ray.prepare.schedule import Schedule
 from synth_ray.records import Request
 from synth_ray.workers.pool import (
+    AsksRefused,
     ChunkCommitted,
     Event,
     Pool,
@@ -186,6 +187,8 @@ class Driver:
                 self.dispatcher.on_answered(event)
                 for answered in event.answered:
                     self._accept_answers(answered)
+            case AsksRefused():
+                self.stop(event.cause)
             case ReplicaDraining():
                 self.dispatcher.on_draining(event)
             case ReplicaLost():

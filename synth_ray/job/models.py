@@ -51,6 +51,9 @@ class Script(Section):
     truncate_share: float = key(0.0, "Share of asks cut off by their token limit.", ge=0, le=1)
     poison: str = key("", "An ask whose prompt contains this text kills the engine; empty means none.")
     die_after: int | None = key(None, "The engine dies after this many answers.", ge=1, changes="nothing")
+    refuse_after: int | None = key(
+        None, "Every ask after this many answers is refused, as by a provider whose credit is used up.", ge=0, changes="nothing"
+    )
 
 
 class Model(Section):
@@ -165,7 +168,7 @@ class Model(Section):
         return facts
 
 
-SPEED_OF_SCRIPT = {"latency_s", "slow_share", "slow_factor", "concurrency", "die_after"}
+SPEED_OF_SCRIPT = {"latency_s", "slow_share", "slow_factor", "concurrency", "die_after", "refuse_after"}
 
 
 class Models(Section):

@@ -12,12 +12,13 @@ import pyarrow as pa
 from synth_ray.ask.journal import open_journal
 from synth_ray.ask.teacher import TeacherFacts
 from synth_ray.ask.worker import AskWorker, JournalledAnswers
-from synth_ray.errors import EngineDied, SynthRayError
+from synth_ray.errors import EngineDied, ServiceRefused, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.pool import (
     MAX_ISOLATION_DEATHS,
+    AsksRefused,
     ChunkCommitted,
     Event,
     ReplicaAnswered,
@@ -77,6 +78,9 @@ class LocalPool:
                 self._collect_from(replica, worker)
             except EngineDied as death:
                 self._on_death(replica, death)
+            except ServiceRefused as refusal:
+                self._events.put(AsksRefused(replica, str(refusal)))
+                return
             finally:
                 worker.close()
 

@@ -61,6 +61,14 @@ class ReplicaLost:
 
 
 @dataclass(frozen=True, slots=True)
+class AsksRefused:
+    """The service refuses every ask of a replica, and would refuse another replica's: see `errors.ServiceRefused`."""
+
+    replica: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkCommitted:
     """A chunk is committed; from here on it is never asked again."""
 
@@ -75,7 +83,9 @@ class StageFailed:
     cause: str
 
 
-Event = ReplicaReady | ReplicaAnswered | ReplicaReturned | ReplicaDraining | ReplicaLost | ChunkCommitted | StageFailed
+Event = (
+    ReplicaReady | ReplicaAnswered | ReplicaReturned | ReplicaDraining | ReplicaLost | AsksRefused | ChunkCommitted | StageFailed
+)
 
 
 MAX_ISOLATION_DEATHS = 6

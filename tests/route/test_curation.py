@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from synth_ray.cli.main import main
 from synth_ray.errors import JobError
 from synth_ray.job.load import job_from
+from synth_ray.meter.tally import Tally
 from synth_ray.route.curation import curate_job
 from synth_ray.storage import open_storage
 from tests.route.test_growth import commits
@@ -137,10 +139,14 @@ def test_an_interrupted_curation_leaves_the_previous_version(folder: Path) -> No
 
 
 def test_curation_of_a_stopped_run_publishes_its_committed_chunks_as_incomplete(tmp_path: Path) -> None:
-    slow = {"models": {"teacher": {"engine": "scripted", "script": {"latency_s": 0.3, "concurrency": 40}}}}
-    short = synth_ray.run(small_job(tmp_path, budget={"max_seconds": 1.5}, **slow))
-    assert short.stopped
-    curated = curate_job(job_from(small_job(tmp_path, check={"drop": []}, **slow)))
+    def stop_after_first_chunk(tally: Tally) -> None:
+        if tally.chunks_admitted:
+            signal.raise_signal(signal.SIGTERM)
+
+    one_by_one = job(tmp_path, str(tmp_path / "out"), plan={**PLAN["plan"], "window_chunks": 1})
+    short = synth_ray.run(one_by_one, watch=stop_after_first_chunk)
+    assert (short.stopped, short.manifest["rows"]["requested"]) == ("got SIGTERM", 80)
+    curated = curate_job(job_from(small_job(tmp_path, check={"drop": []})))
     assert curated.stopped == short.stopped
     assert not curated.manifest["complete"]
 
