@@ -51,13 +51,10 @@ def has_reasoning(row: Row) -> bool:
 
 def tools_of(row: Row) -> list[Any]:
     """The row's tools. Raises NotRepresentable where they are no JSON list."""
-    try:
-        value = json.loads(row.get("tools") or "[]")
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, list):
+    tools = _parsed(row.get("tools") or [])
+    if not isinstance(tools, list):
         raise NotRepresentable("tools that are no JSON list")
-    return value
+    return tools
 
 
 def split_or_refuse(text: str) -> tuple[list[str], list[str]]:
@@ -69,16 +66,24 @@ def split_or_refuse(text: str) -> tuple[list[str], list[str]]:
 
 
 def field_of(row: Row, name: str) -> Any:
-    """A field by its name: of the row's fields, or of the column that a job made of it, where it may be JSON text."""
+    """A field by its name: of the row's fields, or of the column that a job made of it."""
     value = row.get(name)
     return json.loads(row.get("fields") or "{}").get(name) if value is None else value
 
 
 def _more(row: Row, length: int) -> list[dict[str, Any]]:
     """What each message has beside role and text, and the last one's reasoning, which is a field of the row."""
-    turns, reasoning = field_of(row, "turn_fields"), field_of(row, "reasoning")
-    turns = json.loads(turns) if isinstance(turns, str) else turns or []
-    more = [dict(turn) for turn in turns[:length]] + [{} for _ in range(length - len(turns))]
+    turns, reasoning = _parsed(field_of(row, "turn_fields")), field_of(row, "reasoning")
+    turns = turns[:length] if isinstance(turns, list) else []
+    more = [dict(turn) if isinstance(turn, Mapping) else {} for turn in turns] + [{} for _ in range(length - len(turns))]
     if more and isinstance(reasoning, str) and reasoning.strip():
         more[-1]["reasoning_content"] = reasoning
     return more
+
+
+def _parsed(value: Any) -> Any:
+    """A value that may be there as its JSON; None for text that is no JSON."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return None

@@ -146,8 +146,8 @@ def _tools_text(row: Row) -> dict[str, Any]:
     """In a dataset with tools every row has the `tools` column, as `[]` where it has no tools."""
     if "tools" not in row:
         return {}
-    tools_of(row)
-    return {"tools": row["tools"] or "[]"}
+    tools = tools_of(row)
+    return {"tools": row["tools"] if tools and isinstance(row["tools"], str) else json.dumps(tools)}
 
 
 def _sharegpt_turn(message: Message) -> dict[str, str]:

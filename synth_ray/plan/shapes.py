@@ -51,6 +51,8 @@ def canonical_fields(row: Any, *, shape: str, mapping: Mapping[str, str]) -> dic
 
 def _mapped(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
     fields = {name: _value_at(row, path) for name, path in mapping.items()}
+    if "tool_turns" in fields:
+        fields["tool_turns"] = [turn.message for turn in read_turns(fields["tool_turns"])]
     if "messages" not in fields:
         return fields
     turns = read_turns(fields.pop("messages"))
@@ -170,7 +172,7 @@ def _conversation_in(*columns: str) -> Callable[[Mapping[str, Any]], dict[str, A
         turns = read_turns(row[column])
         if turns and turns[0].role != "system":
             turns = [*_system_turn(others), *turns]
-        if turns and turns[-1].role == "user":
+        if turns and turns[-1].role in ("user", "tool"):
             turns += _ending(others, _ENDINGS)
         return _dialogue(turns, others, column)
 
@@ -184,7 +186,7 @@ def _is_in_parts(row: Mapping[str, Any]) -> bool:
     if any(has_turns(row.get(name)) for name in ("chosen", "completion")):
         return True
     is_pair = all(isinstance(row.get(name), str) for name in ("chosen", "rejected"))
-    return is_pair and "instruction" not in row and _first_filled(row, _ANSWERS) is None
+    return is_pair and "instruction" not in row and all(row.get(name) is None for name in _ANSWERS)
 
 
 def _parts(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from synth_ray.dataset import formats
@@ -49,6 +49,10 @@ def published(draw: st.DrawFn) -> dict[str, Any]:
     return row | ({"rejected": draw(FILLED)} if draw(st.integers(0, 3)) else {})
 
 
+ROLES = ("user", "assistant", "tool", "assistant")
+CALLED = [{"role": r, "content": t} for r, t in zip(ROLES, ("When?", call_text("tide", {}), "6", "At six."), strict=True)]
+
+
 def meaning(text: str) -> Any:
     """A text, and apart from it its calls: how a call is spaced and spelled says nothing."""
     try:
@@ -77,6 +81,7 @@ def as_in_a_table(value: Any) -> Any:
 
 @pytest.mark.parametrize("name", formats.FORMATS)
 @given(row=published())
+@example(row={"id": "0", "messages": CALLED, "fields": "{}", "rejected": "Five."})
 def test_what_is_exported_is_read_back_equal(name: str, row: dict[str, Any]) -> None:
     try:
         record = formats.FORMATS[name](row)
@@ -108,8 +113,7 @@ def test_what_is_exported_is_read_back_equal(name: str, row: dict[str, Any]) -> 
     ],
 )
 def test_what_a_format_cannot_hold_is_refused_with_the_reason(turns: list[str], refusing: str, reason: str) -> None:
-    roles = ["assistant", "tool", "assistant"]
-    said = [{"role": "user", "content": "When?"}, *({"role": r, "content": t} for r, t in zip(roles, turns, strict=False))]
+    said = [{"role": role, "content": text} for role, text in zip(ROLES, ["When?", *turns], strict=False)]
     for name in refusing.split():
         with pytest.raises(NotRepresentable, match=reason):
             formats.FORMATS[name]({"messages": said, "fields": "{}"})
