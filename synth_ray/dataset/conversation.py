@@ -12,6 +12,7 @@ Row = Mapping[str, Any]
 Message = dict[str, Any]
 Trained = Literal["last", "all", "weight", "train"]
 
+_ROLES = ("system", "user", "assistant", "tool")
 _FLAGS = ("weight", "train", "training", "loss")
 _EXCLUDING: dict[str, Any] = {"weight": 0, "train": False}
 
@@ -27,7 +28,9 @@ def conversation_of(row: Row, *, trained: Trained = "last", thoughts: bool = Fal
     does not exclude. `thoughts` adds `reasoning_content`, `names` the speaker's `name`. Raises NotRepresentable where the row
     has no answer, or one that is not to be learnt and would be.
     """
-    messages: list[Message] = [{"role": m["role"], "content": m["content"]} for m in row["messages"] or []]
+    messages: list[Message] = [{"role": m["role"], "content": m["content"] or ""} for m in row["messages"] or []]
+    if not all(message["role"] in _ROLES for message in messages):
+        raise NotRepresentable("a turn of an unknown role")
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
         raise NotRepresentable("no answer at the end")
     for place, (message, more) in enumerate(zip(messages, _more(row, len(messages)), strict=True)):

@@ -199,8 +199,10 @@ def _parts(row: Mapping[str, Any]) -> dict[str, Any]:
     if row.get("label") is False and "completion" in others:
         others["rejected"] = others.pop("completion")  # TRL's unpaired preference
     ending = _ending(others, (*_ENDINGS, *_ANSWERS))
-    if any(turn.role == "user" for turn in ending):
-        turns = _before_whole(ending, turns, others)
+    if _is_whole(ending, turns, prompt):
+        if isinstance(prompt, str) and not any(turn.content == prompt for turn in ending):
+            others["prompt"] = prompt
+        turns = []
     if not turns or turns[0].role != "system":
         turns = [*_system_turn(others), *turns]
     fields = _dialogue([*turns, *ending], others, "prompt")
@@ -209,15 +211,11 @@ def _parts(row: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _before_whole(ending: list[Turn], turns: list[Turn], others: dict[str, Any]) -> list[Turn]:
-    """What to put before an answer that is a whole conversation: nothing, if its prompt is in it."""
-    said = [turn.message for turn in ending]
-    if [turn.message for turn in turns] == said[: len(turns)]:
-        return []
-    if len(turns) == 1 and turns[0].message not in said:
-        others["prompt"] = turns[0].content
-        return []
-    return [] if len(turns) == 1 else turns
+def _is_whole(ending: list[Turn], turns: list[Turn], prompt: Any) -> bool:
+    """Whether an answer is a whole conversation, its prompt included, and not what comes behind the prompt."""
+    if not any(turn.role == "user" for turn in ending) or ending[0].role in ("assistant", "tool"):
+        return False
+    return isinstance(prompt, str) or all(asked.message == said.message for asked, said in zip(turns, ending, strict=False))
 
 
 def _prompt_of(others: dict[str, Any]) -> Any:

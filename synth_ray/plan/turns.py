@@ -116,7 +116,8 @@ def _assembled(role: str, content: Any, calls: list[tuple[Any, str, str]], rest:
     if media:
         raise WrongType(f"turns of text alone, got one with '{media[0]}'")
     text, thought = _text_of(content)
-    thought += "".join(rest.pop(name) for name in _THOUGHTS if isinstance(rest.get(name), str) and not thought)
+    thought = thought or next((rest[name] for name in _THOUGHTS if isinstance(rest.get(name), str)), "")
+    rest = {name: value for name, value in rest.items() if name not in _THOUGHTS or value != thought}
     if isinstance(rest.get("refusal"), str) and not text:
         text = rest.pop("refusal")
     answers = _identity(rest.pop("tool_call_id", None)) if role == "tool" else None
@@ -174,7 +175,7 @@ def _listed(calls: Any) -> list[Any]:
             calls = parse_json(calls)
         except ValueError:
             raise WrongType("calls as JSON, got text that is not") from None
-    return calls if isinstance(calls, list) else [calls]
+    return calls if isinstance(calls, list) else [] if calls is None else [calls]
 
 
 def _call(call: Any) -> tuple[Any, str, str]:

@@ -139,3 +139,11 @@ def test_tools_that_are_no_list_are_refused(tools: str) -> None:
         if name not in formats.AS_THEY_ARE and "dpo" not in name:
             with pytest.raises(NotRepresentable, match="tools"):
                 formats.FORMATS[name](row)
+
+
+def test_a_role_that_no_trainer_knows_is_refused() -> None:
+    said = [{"role": "narrator", "content": "Once"}, {"role": "assistant", "content": "upon"}]
+    for name in formats.FORMATS:
+        if name not in formats.AS_THEY_ARE:
+            with pytest.raises(NotRepresentable, match="unknown role"):
+                formats.FORMATS[name]({"messages": said, "fields": "{}", "rejected": "x"})

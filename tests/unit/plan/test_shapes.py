@@ -136,6 +136,8 @@ def test_a_turn_of_weight_0_keeps_its_weight_and_is_never_the_answer() -> None:
 def test_the_thought_of_the_answer_is_a_field_and_that_of_earlier_turns_stays_with_them() -> None:
     thoughtful = {"role": A, "content": "Hm.", "reasoning_content": "first"}
     read = fields(openai(thoughtful, {"role": U, "content": "So?"}, LAST | {"reasoning_content": "second"}))
+    both = fields(openai(LAST | {"reasoning_content": "second", "reasoning": "second"}))
+    assert (both["reasoning"], "turn_fields" in both) == ("second", False)
     assert (read["reasoning"], read["turn_fields"][1]) == ("second", {"reasoning_content": "first"})
 
 
@@ -164,6 +166,10 @@ def test_speakers_of_sharegpt_have_many_names(asker: str, speaker: str) -> None:
         ({"instruction": "Do", "input": None, "output": None, "response": "done"}, [(U, "Do"), (A, "done")]),
         ({"instruction": "Do", "input": "this", "chosen": "done", "rejected": "no"}, [(U, "Do\n\nthis"), (A, "done")]),
         ({"prompt": [{"role": U, "content": "u"}], "completion": [{"role": A, "content": "a"}]}, [(U, "u"), (A, "a")]),
+        (
+            {"prompt": [{"role": U, "content": "u"}], "completion": [LAST, {"role": U, "content": "v"}, LAST]},
+            [(U, "u"), (A, "It is pier 4."), (U, "v"), (A, "It is pier 4.")],
+        ),
         ({"prompt": [{"role": U, "content": "u"}], "answer": "a"}, [(U, "u"), (A, "a")]),
         ({"prompt": [{"role": S, "content": "s"}, {"role": U, "content": "u"}]}, [(S, "s"), (U, "u")]),
         ({"prompt": None, "question": "q", "answer": None, "response": "r"}, [(U, "q"), (A, "r")]),
@@ -187,6 +193,7 @@ ASKED, BETTER, WORSE = {"role": U, "content": "u"}, {"role": A, "content": "good
         {"prompt": [ASKED], "chosen": [BETTER], "rejected": [WORSE]},
         {"prompt": "u", "chosen": [ASKED, BETTER], "rejected": [ASKED, WORSE]},
         {"chosen": [ASKED, BETTER], "rejected": [ASKED, WORSE]},
+        {"prompt": [ASKED], "chosen": [ASKED, BETTER], "rejected": [ASKED, WORSE]},
         {"messages": [ASKED, BETTER], "rejected": [ASKED, WORSE]},
         {"input": {"messages": [ASKED]}, "preferred_output": [BETTER], "non_preferred_output": [WORSE]},
         {
@@ -282,3 +289,8 @@ def test_any_value_is_read_or_refused_and_never_breaks_the_reader(value: Any) ->
                 canonical_fields(row | {name: value, "rejected": value}, shape="auto", mapping={})
             except (NoField, WrongType):
                 continue
+
+
+def test_a_prompt_that_is_not_in_the_chosen_conversation_is_kept_beside_it() -> None:
+    row = {"prompt": "another", "chosen": [ASKED, BETTER], "rejected": [ASKED, WORSE]}
+    assert (turns(row), fields(row)["other_prompt"]) == ([(U, "u"), (A, "good")], "another")
