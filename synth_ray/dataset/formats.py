@@ -130,7 +130,7 @@ def _dataset_info(path: str, first: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _require_rejected_answer(row: Row) -> Message:
-    text = row.get("rejected")
+    text = field_of(row, "rejected")
     if not isinstance(text, str) or not text.strip():
         raise NotRepresentable("no rejected answer")
     return {"role": "assistant", "content": text}

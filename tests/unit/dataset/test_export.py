@@ -89,6 +89,13 @@ def test_tools_among_the_fields_of_any_row_are_a_column_of_all(tmp_path: Path) -
     assert [record.get("tools") for record in lines(tmp_path / "o", "train")] == [None, None, None, tools]
 
 
+def test_a_pair_among_the_fields_is_a_pair(tmp_path: Path) -> None:
+    storage, manifest = publish(tmp_path / "d", [("train", [*PLAIN, row("r", "Low?", "At six.", rejected="Never.")])])
+    counts = export_dataset(storage, manifest, open_storage(str(tmp_path / "x")), "trl-dpo")["train"]
+    assert (counts.rows, counts.left_out) == (1, {"no rejected answer": 3})
+    assert lines(tmp_path / "x", "train")[0]["rejected"] == [{"role": "assistant", "content": "Never."}]
+
+
 @pytest.mark.parametrize("name", ["trl-sft", "webdataset", "axolotl"])
 def test_an_export_that_fails_midway_leaves_nothing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synth_ray.dataset.samples.SHARD_ROWS", 1)
