@@ -13,13 +13,12 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from pydantic import field_validator
 
 from synth_ray.errors import AskFailed, JobError
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import CANARY, Ask, Recipe, Shield, conversation, user
-from synth_ray.recipes.json_schema import JsonSchema
+from synth_ray.recipes.json_schema import JsonSchema, validator_of
 from synth_ray.recipes.marginals import learn_marginals, sample_record
 from synth_ray.recipes.parts import LONGEST_PART, parts_of, parts_schema
 from synth_ray.recipes.templates import compile_expression, holds, render
@@ -73,9 +72,7 @@ class StandIn(Section):
         """Kinds of fields by the schema, where it defines them."""
         kinds: dict[str, str] = {}
         for name, schema in ((self.schema_ or {}).get("properties") or {}).items():
-            kind = (
-                "category" if "enum" in schema else "date" if schema.get("format") == "date" else _KINDS.get(schema.get("type"))
-            )
+            kind = _kind_by_schema(schema) if isinstance(schema, dict) else None
             kinds |= {name: kind} if kind is not None else {}
         return kinds
 
@@ -87,6 +84,16 @@ class StandIn(Section):
     def texts(self) -> list[str]:
         """The fields that the teacher writes."""
         return [name for name, field in self.table.get("fields", {}).items() if field["kind"] == "text"]
+
+
+def _kind_by_schema(schema: dict[str, Any]) -> str | None:
+    if "enum" in schema:
+        return "category"
+    if schema.get("format") == "date":
+        return "date"
+    types = schema.get("type")
+    known = [str(name) for name in (types if isinstance(types, list) else [types]) if name != "null"]
+    return _KINDS.get(known[0]) if len(known) == 1 else None
 
 
 def learn(options: StandIn, seeds: Iterable[Seed]) -> dict[str, Any]:
@@ -132,7 +139,7 @@ def _parse_texts(answer: str, texts: list[str]) -> dict[str, str] | None:
 
 def _violation(record: dict[str, Any], options: StandIn) -> str:
     """What the record violates, without its values; empty if nothing."""
-    if options.schema_ is not None and not Draft202012Validator(options.schema_).is_valid(record):
+    if options.schema_ is not None and not validator_of(options.schema_).is_valid(record):
         return "does not fit recipe.schema"
     broken = [source for source in options.constraints if not holds(source, record)]
     return f"breaks {broken[0]}" if broken else ""
