@@ -14,7 +14,7 @@ from synth_ray.job.texts import Labels, compile_pattern
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
 from synth_ray.recipes.json_schema import JsonSchema
 from synth_ray.recipes.judge import score_answer
-from synth_ray.recipes.templates import render
+from synth_ray.recipes.templates import JinjaTemplate, render
 from synth_ray.recipes.votes import majority
 from synth_ray.records import Draft, Message, Request
 
@@ -22,7 +22,7 @@ from synth_ray.records import Draft, Message, Request
 class Distill(Section):
     """Options of `distill`."""
 
-    template: str = key("{{ prompt }}", "Jinja template of what the teacher is asked; sees the seed's fields.")
+    template: JinjaTemplate = key("{{ prompt }}", "Jinja template of what the teacher is asked; sees the seed's fields.")
     system: str = key("", "System message of the ask.")
     history: bool = key(True, "Send a conversation's earlier turns with its last one; off, only the last.")
     n: int = key(1, "Completions per prompt, each its own row.", ge=1, le=64)

@@ -16,7 +16,7 @@ from synth_ray.job.section import Section, key
 from synth_ray.job.texts import distinct_labels, refuse_other_than_text
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
 from synth_ray.recipes.json_schema import JsonSchema, embedded, validator_of
-from synth_ray.recipes.templates import render
+from synth_ray.recipes.templates import JinjaTemplate, render
 from synth_ray.recipes.votes import Majority, majority
 from synth_ray.records import Draft, Reason, Request, canonical_json
 
@@ -29,7 +29,7 @@ TEMPLATE = """{% if labels %}Classify the text. Answer with one of: {{ labels | 
 class Label(Section):
     """Options of `label`. Exactly one of `labels`, `scale` and `schema` defines the answers."""
 
-    template: str = key(
+    template: JinjaTemplate = key(
         TEMPLATE, "Jinja template of the question; sees the seed's fields, `labels` and their `descriptions`.", min_length=1
     )
     system: str = key("", "System message of the ask.")

@@ -21,7 +21,7 @@ from synth_ray.recipes.contract import CANARY, Ask, Recipe, Shield, conversation
 from synth_ray.recipes.json_schema import JsonSchema, validator_of
 from synth_ray.recipes.marginals import learn_marginals, sample_record
 from synth_ray.recipes.parts import LONGEST_PART, parts_of, parts_schema
-from synth_ray.recipes.templates import compile_expression, holds, render
+from synth_ray.recipes.templates import JinjaTemplate, compile_expression, holds, render
 from synth_ray.records import Draft, Reason, Request, Seed, canonical_json, digest
 
 TEMPLATE = """Here are records:
@@ -46,7 +46,9 @@ class StandIn(Section):
     constraints: list[str] = key(list, "Jinja expressions over the record that must hold, as `discharged >= admitted`.")
     together: list[list[str]] = key(list, "Groups of fields drawn as one, so that only combinations of the seeds occur.")
     rarer_than: int = key(5, "Values and combinations that fewer records hold are never drawn.", ge=1)
-    template: str = key(TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots`, `record`, `drawn` and `texts`.")
+    template: JinjaTemplate = key(
+        TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots`, `record`, `drawn` and `texts`."
+    )
     system: str = key("", "System message of the ask.")
     shots: int = key(3, "Real records shown as examples; with 0, the teacher learns nothing of their style.", ge=0, le=32)
     n: int = key(1, "Records per request, each its own row.", ge=1, le=64)

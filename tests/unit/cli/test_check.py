@@ -72,6 +72,20 @@ def test_a_wrong_document_hides_neither_the_recipes_options_nor_the_missing_file
     assert found[4].startswith(f"{path}:")
 
 
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"name": "distill", "template": "{{ prompt "}, "recipe.template: wanted valid Jinja, got"),
+        ({"name": "converse", "tools": [], "result": "{% if %}"}, "recipe.result: wanted valid Jinja"),
+        ({"name": "fill", "by": "kind", "answer": "a\n{{ b }"}, "in its line 2; fix the template"),
+    ],
+)
+def test_every_template_of_a_recipe_compiles(
+    recipe: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in problems(capsys, job_file(tmp_path, recipe=recipe))[0]
+
+
 @pytest.mark.parametrize("command", ["check", "plan", "preview", "run", "curate"])
 def test_every_command_refuses_a_wrong_recipe_with_its_line_before_it_writes(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
