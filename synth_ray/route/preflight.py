@@ -29,10 +29,13 @@ from synth_ray.recipes.catalogue import find, options_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.templates import compile_template
 from synth_ray.scrub.scrubber import open_scrubber
-from synth_ray.storage import split_url
-from synth_ray.storage.job_files import files_at, open_input, open_output
+from synth_ray.storage import Retry, open_storage, split_url
+from synth_ray.storage.job_files import files_at, open_input
 
 T = TypeVar("T")
+
+_SHORT_RETRY = Retry(budget_s=20.0)
+"""A store that is down is told soon, since nothing is lost by trying again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +209,8 @@ def _check_output(output: Output) -> None:
         if scheme == "file":
             _check_folder(Path(path).absolute())
         else:
-            next(iter(open_output(output).list("_synth/job")), None)
+            store = open_storage(output.path, endpoint_url=output.endpoint_url, region=output.region, retry=_SHORT_RETRY)
+            next(iter(store.list("_synth/job")), None)
     except StorageError as error:
         raise JobError(f"output.path: {error}") from None
 

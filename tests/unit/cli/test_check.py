@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+import synth_ray
+from synth_ray.errors import JobError
 from tests.unit.cli.test_cli import job_file, run_cli
 
 NO_CREDENTIALS = {
@@ -94,6 +96,13 @@ def test_every_command_refuses_a_wrong_recipe_with_its_line_before_it_writes(
     code, _, err = run_cli(capsys, command, path)
     assert code == 2
     assert f"{path}:5: recipe.schema: wanted a type of JSON Schema" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_from_python_refuses_it_too_before_it_writes(tmp_path: Path) -> None:
+    path = job_file(tmp_path, recipe={"name": "build", "schema": {"$ref": "#/$defs/gone"}}, models="none")
+    with pytest.raises(JobError, match=r"recipe.schema: .* leads nowhere"):
+        synth_ray.run(path)
     assert not (tmp_path / "out").exists()
 
 

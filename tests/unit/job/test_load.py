@@ -44,6 +44,8 @@ def error_of(path: Path, content: str | bytes, **overrides: Any) -> str:
         (f"{JOB}plan: {'[' * 4000}{']' * 4000}\n", "YAML of some hundred levels"),
         (f"{JOB}12: x\n", "wanted a key that is text"),
         (f"{JOB}dedup:\n", "job.yaml:6: dedup: wanted a mapping of keys, got nothing behind it"),
+        (f"{JOB}split: {{fractions: {{train: .nan}}}}\n", "split.fractions.train: wanted a finite number, got nan"),
+        (f"{JOB}limits: {{request_deadline_s: .inf}}\n", "limits.request_deadline_s: wanted a finite number, got inf"),
         (f"{JOB}check: {{labels: yes}}\n", "check.labels: wanted a list, as [a, b], got True"),
     ],
 )
