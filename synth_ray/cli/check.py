@@ -16,6 +16,8 @@ from synth_ray.job.load import BadJob, Problem
 from synth_ray.job.overrides import with_overrides
 from synth_ray.job.yaml_file import read_yaml
 
+_STAGES = ("check", "scrub", "dedup", "decontaminate")
+
 
 def main(arguments: argparse.Namespace) -> int:
     if arguments.schema:
@@ -53,7 +55,9 @@ def _missing(document: dict[str, Any], problems: tuple[Problem, ...], file: str)
         return []  # what is wrong cannot be left out
     from synth_ray.route.preflight import missing_resources
 
-    return missing_resources(job, file=file)
+    # a stage whose section is wrong itself would only miss what was left out
+    stages = all(problem.key.split(".")[0] not in _STAGES for problem in problems)
+    return missing_resources(job, file=file, stages=stages)
 
 
 def _leave_out(value: Any, path: list[str]) -> None:

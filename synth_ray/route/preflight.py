@@ -89,12 +89,14 @@ def preflight(job: Job, *, file: str = "job") -> Preflight:
     return Preflight(prepared.count.planned, prepared.count.rejected.total(), prepared.real.num_rows)
 
 
-def missing_resources(job: Job, *, file: str) -> list[str]:
-    """The problems of what the job names, a line each: sources, models, output. For a job that is wrong in other places, of which
-    nothing else can be said.
+def missing_resources(job: Job, *, file: str, stages: bool) -> list[str]:
+    """The problems of what the job names, a line each: sources, models, output and, with `stages`, what its checks and its scrub
+    need. For a job that is wrong in other places, of which nothing else can be said.
     """
     findings = _Findings(file)
     _probe_sources(job, findings)
+    if stages:
+        _probe_stages(job, None, findings)
     _probe_places(job, findings)
     return findings.problems
 
