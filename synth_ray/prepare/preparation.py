@@ -89,7 +89,7 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     recipe, options = recipe_of(job), options_of(job.recipe, file=file)
     refuse_missing_roles(recipe, options, job.models)
     refuse_short_lag(job)
-    _refuse_train_share(recipe, job)
+    refuse_train_share(recipe, job)
     sources = read_all(job, recipe, options, spool=spool)
     if not recipe.copies:
         _refuse_synthetic_only_eval(job, sources)
@@ -129,7 +129,8 @@ def _job_digest(job: Job, content_digest: str, sources: Sources) -> str:
     return digest(job.job_digest(content_digest), real, mixed, *evaluation_ids(job))
 
 
-def _refuse_train_share(recipe: Recipe, job: Job) -> None:
+def refuse_train_share(recipe: Recipe, job: Job) -> None:
+    """Raises JobError where rows that are for evaluation alone would be split into train."""
     if recipe.evaluates and job.split.fractions["train"] > 0:
         raise JobError(
             f"split.fractions: wanted no train share with recipe '{recipe.name}', whose rows are for evaluation alone, got "

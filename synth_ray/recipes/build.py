@@ -12,6 +12,7 @@ from pydantic import field_validator
 
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Recipe, user
+from synth_ray.recipes.json_schema import JsonSchema
 from synth_ray.recipes.passages import counter
 from synth_ray.records import Draft, Message, Reason, Request
 
@@ -21,7 +22,7 @@ class Build(Section):
 
     system: str = key("", "System message put before conversations that have none.")
     keep: list[str] | None = key(None, "Fields of the seed that are copied to the row; left out, all of them.")
-    schema_: dict[str, Any] | None = key(None, "JSON Schema the completion must fit.", alias="schema")
+    schema_: JsonSchema | None = key(None, "JSON Schema the completion must fit.", alias="schema")
     tokenizer: str = key("", "Local tokenizer.json to count by; left out, a token is four characters.")
 
     @field_validator("tokenizer")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from synth_ray.job.section import Section, key
-from synth_ray.recipes.json_schema import JsonSchema
+from synth_ray.recipes.json_schema import JsonSchema, validator_of
 
 
 class Tool(Section):
@@ -32,4 +30,4 @@ def arguments_of(text: str, tool: Tool) -> dict[str, Any] | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) and Draft202012Validator(tool.parameters).is_valid(value) else None
+    return value if isinstance(value, dict) and validator_of(tool.parameters).is_valid(value) else None

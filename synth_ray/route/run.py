@@ -31,6 +31,7 @@ from synth_ray.prepare.schedule import Schedule, open_schedule
 from synth_ray.publish.manifest_facts import RunFacts
 from synth_ray.publish.publication import Publication
 from synth_ray.publish.publisher import Publisher
+from synth_ray.recipes.catalogue import options_of
 from synth_ray.records import Request
 from synth_ray.route.ending import Result, result_of
 from synth_ray.route.output_lease import HeldLease, hold_lease, require_conditional_writes
@@ -50,6 +51,7 @@ def run_job(
     retry_failed: bool = False,
 ) -> Result:
     """Run the job, or resume an earlier run of it. See `synth_ray.run`."""
+    options_of(job.recipe)  # wrong options are told before the output is touched
     storage = open_output(job.output)
     require_conditional_writes(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
