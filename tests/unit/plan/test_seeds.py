@@ -159,7 +159,7 @@ def test_a_limit_ends_the_source_and_a_seed_store_reads_back_its_seeds(tmp_path:
     assert Counter(store.splits) == Counter({0: 8500})
 
 
-@pytest.mark.parametrize(("name", "data"), [("s.txt", b""), ("s.csv", b""), ("s.json", b"{}"), ("s.parquet", b"no")])
+@pytest.mark.parametrize(("name", "data"), [("s.txt", b""), ("s.csv", b""), ("s.json", b"7"), ("s.parquet", b"no")])
 def test_a_file_of_the_wrong_format_is_an_error_that_says_what_was_wanted(name: str, data: bytes) -> None:
     with pytest.raises(JobError, match="wanted"):
         read(data, name)

@@ -1,0 +1,49 @@
+"""Rows of Parquet. A value that cannot be read costs its row; a page that cannot be read ends the reading, and is named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from synth_ray.errors import JobError
+from synth_ray.plan.arrow_values import values_of
+from synth_ray.plan.plain import Rows, plain_row
+
+_BATCH = 1024
+
+
+def parquet_rows(file: BinaryIO, path: str) -> Rows:
+    """Every row, by its number. Raises JobError for a file that is broken, with the row group that is."""
+    with _readable(path, "in its footer"):
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        names = parquet.schema_arrow.names
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise JobError(f"{path}: wanted a name for each column, got '{twice[0][:60]}' twice; rename one of them")
+    number = 0
+    for batch in _batches(parquet, path):
+        columns = [values_of(column) for column in batch.columns]
+        for i in range(batch.num_rows):
+            number += 1
+            yield plain_row(number, {name: column[i] for name, column in zip(names, columns, strict=True)})
+
+
+def _batches(parquet: pq.ParquetFile, path: str) -> Iterator[pa.RecordBatch]:
+    for group in range(parquet.num_row_groups):
+        with _readable(path, f"in row group {group} (of {parquet.num_row_groups}, counted from 0)"):
+            yield from parquet.iter_batches(batch_size=_BATCH, row_groups=[group])
+
+
+@contextmanager
+def _readable(path: str, place: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError):  # ValueError: a name that is not UTF-8
+        raise JobError(
+            f"{path}: wanted a whole Parquet file, got one that is broken {place}; copy it or write it again"
+        ) from None
