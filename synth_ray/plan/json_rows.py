@@ -13,7 +13,7 @@ from synth_ray.records import Reason
 
 _BLOCK = 1 << 20
 _LONGEST_64_BIT = 20
-_SPACE = " \t\r\n"
+_SPACES, _BETWEEN = re.compile(r"[ \t\r\n]*"), re.compile(r"[ \t\r\n,]*")
 _NEAR_THE_END = 16  # characters that a token may lack at the end of a block: `-Infinity`, `\\ud83d\\ude00`
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
 _NEXT_VALUE = re.compile(r"[\r\n][ \t]*(?=[\[{])")
@@ -61,36 +61,34 @@ def json_rows(file: BinaryIO, path: str) -> Rows:
 
 
 class _Text:
-    """The text of a file from the place that is read next; more of it is read when needed."""
+    """A part of a file's text: `buffer` from `at` on is not used yet. More of it is read when needed."""
 
     def __init__(self, source: io.TextIOBase) -> None:
         self._source = source
         self.buffer = ""
+        self.at = 0
         self.ended = False
 
     def more(self) -> bool:
-        block = "" if self.ended else self._source.read(max(_BLOCK, len(self.buffer)))
-        self.ended = not block
-        self.buffer += block
+        rest = self.buffer[self.at :]
+        block = "" if self.ended else self._source.read(max(_BLOCK, len(rest)))
+        self.buffer, self.at, self.ended = rest + block, 0, not block
         return not self.ended
 
-    def first(self, skipped: str = _SPACE) -> str:
-        """The next character that is none of these, or "" at the end. What is skipped is dropped."""
-        while not (rest := self.buffer.lstrip(skipped)) and not self.ended:
-            self.buffer = rest
-            self.more()
-        self.buffer = rest
-        return rest[:1]
-
-    def drop(self, length: int) -> None:
-        self.buffer = self.buffer[length:]
+    def first(self, skipped: re.Pattern[str] = _SPACES) -> str:
+        """The next character that is none of these, or "" at the end. What is skipped is used up."""
+        while True:
+            found = skipped.match(self.buffer, self.at)
+            self.at = found.end() if found else self.at
+            if self.at < len(self.buffer) or not self.more():
+                return self.buffer[self.at : self.at + 1]
 
 
 def _values(text: _Text) -> Rows:
     number, in_array, row = 0, False, None
-    while first := text.first(_SPACE + ","):
+    while first := text.first(_BETWEEN):
         if first == ("]" if in_array else "["):
-            text.drop(1)
+            text.at += 1
             in_array = not in_array
             continue
         number += 1
@@ -103,7 +101,7 @@ def _values(text: _Text) -> Rows:
 def _row(text: _Text, number: int) -> Row | BadRow:
     while True:
         try:
-            value, end = _DECODER.raw_decode(text.buffer)
+            value, end = _DECODER.raw_decode(text.buffer, text.at)
         except json.JSONDecodeError as error:
             cut_off = error.msg.startswith("Unterminated") or error.pos >= len(text.buffer) - _NEAR_THE_END
             if not (cut_off and text.more()):
@@ -112,32 +110,32 @@ def _row(text: _Text, number: int) -> Row | BadRow:
             return _skipped(text, number, in_array=True)
         else:
             if end < len(text.buffer) or not text.more():  # a number at the end of a block may go on
-                text.drop(end)
+                text.at = end
                 return plain_row(number, value)
 
 
 def _skipped(text: _Text, number: int, in_array: bool) -> BadRow:
     """Skip what cannot be read: up to where its brackets close, else up to a line that begins with a bracket."""
-    while (end := _end_of_value(text.buffer) if in_array else _next_value(text.buffer)) is None and text.more():
+    while (end := _end_of_value(text) if in_array else _next_value(text)) is None and text.more():
         pass
     if end is None:
-        end = _next_value(text.buffer) or len(text.buffer)
-    text.drop(end)
-    return BadRow(number, Reason.BROKEN_JSON, f"{end} characters that are not JSON")
+        end = _next_value(text) or len(text.buffer)
+    length, text.at = end - text.at, end
+    return BadRow(number, Reason.BROKEN_JSON, f"{length} characters that are not JSON")
 
 
-def _end_of_value(text: str) -> int | None:
+def _end_of_value(text: _Text) -> int | None:
     depth = 0
-    for token in _TOKEN.finditer(text):
+    for token in _TOKEN.finditer(text.buffer, text.at):
         mark = token[0]
         if depth == 0 and mark in "]},":
-            return max(token.start(), 1)
+            return max(token.start(), text.at + 1)
         depth += (mark in "[{") - (mark in "]}")
         if depth == 0 and mark in "]}":
             return token.end()
     return None
 
 
-def _next_value(text: str) -> int | None:
-    found = _NEXT_VALUE.search(text)
+def _next_value(text: _Text) -> int | None:
+    found = _NEXT_VALUE.search(text.buffer, text.at)
     return found.end() if found else None

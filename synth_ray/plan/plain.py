@@ -85,6 +85,8 @@ def _plain(value: Any, levels: int) -> Any:
 
 
 def _text(value: str) -> str:
+    if value.isascii():  # known without a look at the characters
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:
