@@ -22,6 +22,7 @@ def parquet_rows(file: BinaryIO, path: str) -> Rows:
     with _readable(path, "in its footer"):
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
         names = parquet.schema_arrow.names
+        _require_all_rows(parquet.metadata)
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise JobError(f"{path}: wanted a name for each column, got '{twice[0][:60]}' twice; rename one of them")
@@ -33,17 +34,27 @@ def parquet_rows(file: BinaryIO, path: str) -> Rows:
             yield plain_row(number, {name: column[i] for name, column in zip(names, columns, strict=True)})
 
 
+def _require_all_rows(footer: pq.FileMetaData) -> None:
+    if sum(footer.row_group(i).num_rows for i in range(footer.num_row_groups)) != footer.num_rows:
+        raise ValueError("the rows of the groups do not add up")
+
+
 def _batches(parquet: pq.ParquetFile, path: str) -> Iterator[pa.RecordBatch]:
     for group in range(parquet.num_row_groups):
+        missing = parquet.metadata.row_group(group).num_rows
         with _readable(path, f"in row group {group} (of {parquet.num_row_groups}, counted from 0)"):
-            yield from parquet.iter_batches(batch_size=_BATCH, row_groups=[group])
+            for batch in parquet.iter_batches(batch_size=_BATCH, row_groups=[group]):
+                missing -= batch.num_rows
+                yield batch
+            if missing:
+                raise ValueError("fewer rows, or more, than the footer says")
 
 
 @contextmanager
 def _readable(path: str, place: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError):  # ValueError: a name that is not UTF-8
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is not UTF-8
         raise JobError(
-            f"{path}: wanted a whole Parquet file, got one that is broken {place}; copy it or write it again"
+            f"{path}: wanted a whole Parquet file, got one that is broken {place} ({type(error).__name__}); copy or write it again"
         ) from None

@@ -58,7 +58,8 @@ def read_seeds(source: Source, *, paths: Iterable[str], open_file: OpenFile, see
     read = 0
     for path in paths:
         kind = format_of(path) if source.format == "auto" else source.format
-        folders, name = fields_of_folders(path), _shown(path)
+        name = _shown(path)
+        folders = fields_of_folders(name)
         with open_file(path) as file:
             for row in rows_of(file, kind=kind, path=name, delimiter=source.delimiter):
                 if source.limit is not None and read >= source.limit:

@@ -38,12 +38,10 @@ def files_at(path: str, *, is_data: Callable[[str], bool], **where: Any) -> list
     """
     if _is_web(path):
         return [validate_web_address(path)]
-    if path.startswith("hf://"):
-        paths = _listed_paths(path, is_data, hub_files)
-    elif split_url(path)[0] == "s3":
-        paths = _listed_paths(path, is_data, lambda folder: _objects_below(folder, where))
-    else:
-        paths = _local_paths(split_url(path)[2], is_data)
+    try:
+        paths = _paths(path, is_data, where)
+    except StorageError as error:
+        raise JobError(str(error)) from None
     if not paths:
         raise JobError(f"wanted files at '{path}', got none that match; fix the path")
     return paths
@@ -57,13 +55,26 @@ def open_input(path: str, **where: Any) -> BinaryIO:
         return open_hub_file(path)
     try:
         return cast(BinaryIO, io.BufferedReader(open_file(path, **where), 1 << 20))
+    except ObjectNotFound:
+        raise JobError(f"wanted to read '{path}', got none; is it there, and may you read it?") from None
     except StorageError as error:
-        got = "none" if isinstance(error, ObjectNotFound) else type(error).__name__
-        raise JobError(f"wanted to read '{path}', got {got}; is it there, and may you read it?") from None
+        raise JobError(str(error)) from None
 
 
 def _is_web(path: str) -> bool:
     return path.startswith(("http://", "https://"))
+
+
+def _paths(path: str, is_data: Callable[[str], bool], where: dict[str, Any]) -> list[str]:
+    scheme = path.partition("://")[0] if "://" in path else "file"
+    if scheme == "hf":
+        return _listed_paths(path, is_data, hub_files)
+    if scheme == "s3":
+        split_url(path)
+        return _listed_paths(path, is_data, lambda folder: _objects_below(folder, where))
+    if scheme == "file":
+        return _local_paths(split_url(path)[2], is_data)
+    raise JobError(f"wanted a local path, s3://, hf:// or https://, got scheme '{scheme[:20]}'; copy the files to one of these")
 
 
 def _local_paths(path: str, is_data: Callable[[str], bool]) -> list[str]:
@@ -77,7 +88,12 @@ def _local_paths(path: str, is_data: Callable[[str], bool]) -> list[str]:
 
 
 def _files_below(folder: str) -> list[str]:
-    return [os.path.join(root, name) for root, _, names in os.walk(folder) for name in names]
+    walk = os.walk(folder, followlinks=True, onerror=_refuse)
+    return [os.path.join(root, name) for root, _, names in walk for name in names]
+
+
+def _refuse(error: OSError) -> None:
+    raise JobError(f"wanted to list '{error.filename}', got '{error.strerror}'; may you read it?")
 
 
 def _listed_paths(path: str, is_data: Callable[[str], bool], files_below: Callable[[str], Iterable[str]]) -> list[str]:
@@ -91,10 +107,7 @@ def _listed_paths(path: str, is_data: Callable[[str], bool], files_below: Callab
 
 
 def _objects_below(folder: str, where: dict[str, Any]) -> list[str]:
-    try:
-        return [f"{folder}/{entry.path}" for entry in open_storage(folder, **where).list()]
-    except StorageError as error:
-        raise JobError(str(error)) from None
+    return [f"{folder}/{entry.path}" for entry in open_storage(folder, **where).list()]
 
 
 def _plain_start(pattern: str) -> str:

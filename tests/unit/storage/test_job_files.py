@@ -79,6 +79,14 @@ def test_nothing_there_is_an_error(tmp_path: Path, end: str) -> None:
         files_at(f"{tmp_path}/{end}", is_data=is_data)
 
 
+def test_a_place_that_cannot_be_reached_is_an_error_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(JobError, match="hf:// or https://, got scheme 'gs'"):
+        files_at("gs://bucket/a.jsonl", is_data=is_data)
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    with pytest.raises(JobError, match="AWS_PROFILE"):
+        open_input("s3://bucket/a.jsonl")
+
+
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="got none; is it there"):
         open_input(str(tmp_path / "no.jsonl"))
