@@ -14,22 +14,22 @@ from synth_ray.records import Reason
 
 _MAX_FIELD_BYTES = 1 << 27
 _MAX_LINES = 10_000  # of one row: beyond it a quote is taken for a stray one
-_SEPARATORS = {";": "';'", "\t": "'\\t'", "|": "'|'"}
+_SEPARATORS = {",": '","', ";": '";"', "\t": '"\\t"', "|": '"|"'}
 _SHOWN_NAMES = 12
 
 
-def csv_rows(file: BinaryIO, path: str, delimiter: str) -> Rows:
-    """One row for every record; cells are text. `delimiter` "" means a comma, and that another separator is an error."""
+def csv_rows(file: BinaryIO, path: str, delimiter: str, usual: str = ",") -> Rows:
+    """One row for every record; cells are text. `delimiter` "" is the usual one, and another in the header is an error."""
     csv.field_size_limit(_MAX_FIELD_BYTES)
     lines = _Lines(io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline=""))
-    header = _header(lines, path, delimiter)
+    header = _header(lines, path, delimiter, usual)
     astray = False
     while (line := lines.peek()) is not None:
         number = lines.number
-        cells, count = _record(lines, delimiter or ",")
+        cells, count = _record(lines, delimiter or usual)
         if cells is None:
             astray = True
-            yield BadRow(number, Reason.WRONG_TYPE, f"a stray quote, looked for over {count} lines; read on at the next")
+            yield BadRow(number, Reason.WRONG_TYPE, f"a stray quote, its end sought in {count} lines; read on at the next")
         elif astray and count == 1 and line.count('"') % 2:
             yield BadRow(number, Reason.WRONG_TYPE, "what a stray quote left over")
         elif cells:
@@ -75,32 +75,36 @@ def _record(lines: _Lines, delimiter: str) -> tuple[list[str] | None, int]:
         return None, len(taken)
 
 
-def _header(lines: _Lines, path: str, delimiter: str) -> list[str]:
-    first = lines.peek()
+def _header(lines: _Lines, path: str, delimiter: str, usual: str) -> list[str]:
+    while (first := lines.peek()) is not None and not first.strip("\r\n"):
+        _record(lines, usual)
     if first is None:
         raise JobError(f"{path}: wanted a CSV file with a header line, got an empty file")
-    header, _ = _record(lines, delimiter or ",")
+    if not delimiter:
+        _refuse_other_separator(first, path, usual)
+    header, _ = _record(lines, delimiter or usual)
     if header is None:
         raise JobError(f"{path}: wanted a CSV file with a header line, got a first line whose quotes do not close")
     if any("\ud800" <= c <= "\udfff" for name in header for c in name):
         raise JobError(f"{path}: wanted a header line in UTF-8, got another encoding; convert the file to UTF-8")
-    if not header:
-        raise JobError(f"{path}: wanted a CSV file with a header line, got an empty line")
-    if not delimiter:
-        _refuse_other_separator(first, header, path)
     twice = [name for name, n in Counter(header).items() if n > 1]
     if twice:
         raise JobError(f"{path}: wanted a name for each column, got '{_shown(twice)}' twice in the header; rename one of them")
     return header
 
 
-def _refuse_other_separator(first: str, header: list[str], path: str) -> None:
-    other = max(_SEPARATORS, key=first.count)
-    if first.count(other) > first.count(","):
+def _refuse_other_separator(first: str, path: str, usual: str) -> None:
+    columns = {separator: _columns(first, separator) for separator in _SEPARATORS}
+    other = max(columns, key=lambda separator: (len(columns[separator]), separator == usual))
+    if other != usual:
         raise JobError(
-            f"{path}: wanted columns separated by ',', got {len(header)} in the header: '{_shown(header)}'; for "
-            f"{_SEPARATORS[other]} between them set delimiter: \"{_SEPARATORS[other][1:-1]}\", or ',' if this is right"
+            f"{path}: wanted columns separated by {_SEPARATORS[usual]}, got a header with more of another separator, and the "
+            f"columns '{_shown(columns[other])}'; set delimiter: {_SEPARATORS[other]}, or {_SEPARATORS[usual]} if it is that"
         )
+
+
+def _columns(first: str, separator: str) -> list[str]:
+    return next(csv.reader([first], delimiter=separator), [])
 
 
 def _shown(names: list[str]) -> str:

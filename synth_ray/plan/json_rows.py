@@ -16,6 +16,7 @@ _LONGEST_64_BIT = 20
 _SPACES, _BETWEEN = re.compile(r"[ \t\r\n]*"), re.compile(r"[ \t\r\n,]*")
 _NEAR_THE_END = 16  # characters that a token may lack at the end of a block: `-Infinity`, `\\ud83d\\ude00`
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
+_BEGINS_JSON = re.compile(rb"\s*(?:[\[{]\s*$|\[\s*\{)")
 _NEXT_VALUE = re.compile(r"[\r\n][ \t]*(?=[\[{])")
 
 
@@ -34,10 +35,15 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole_number, 
 
 
 def jsonl_rows(file: BinaryIO, path: str) -> Rows:
-    """One row for every line that is not blank."""
+    """One row for every line that is not blank. Raises JobError where the first line begins another layout."""
+    begun = False
     for line, data in enumerate(file, 1):
-        if data.strip():
-            yield _row_of_line(line, data)
+        if not data.strip():
+            continue
+        if not begun and _BEGINS_JSON.match(data):
+            raise JobError(f"{path}: wanted one JSON object per line, got an array or longer objects; set format: json")
+        begun = True
+        yield _row_of_line(line, data)
 
 
 def _row_of_line(line: int, data: bytes) -> Row | BadRow:

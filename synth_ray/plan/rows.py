@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
@@ -36,13 +37,16 @@ def is_data(path: str) -> bool:
     return _ending(path) in _FORMATS
 
 
-def rows_of(file: BinaryIO, *, kind: str, path: str, delimiter: str = "") -> Rows:
-    """Read one open file in bounded memory, except for a single huge row. Every row is of plain values."""
+def rows_of(file: BinaryIO, *, kind: str, path: str, delimiter: str = "", columns: Collection[str] = ()) -> Rows:
+    """Read one open file in bounded memory, except for a single huge row. Every row is of plain values.
+
+    `columns`, if any, are all that the reader of a row looks at: others need not be read.
+    """
     if kind == "parquet":
-        return parquet_rows(unpacked_file(file, path), path)
+        return parquet_rows(unpacked_file(file, path), path, columns)
     text = unpacked_text(file, path)
     if kind == "csv":
-        return csv_rows(text, path, delimiter or ("\t" if _ending(path) == "tsv" else ""))
+        return csv_rows(text, path, delimiter, "\t" if _ending(path) == "tsv" else ",")
     return json_rows(text, path) if kind == "json" else jsonl_rows(text, path)
 
 

@@ -61,11 +61,18 @@ def read_seeds(source: Source, *, paths: Iterable[str], open_file: OpenFile, see
         name = _shown(path)
         folders = fields_of_folders(name)
         with open_file(path) as file:
-            for row in rows_of(file, kind=kind, path=name, delimiter=source.delimiter):
+            for row in rows_of(file, kind=kind, path=name, delimiter=source.delimiter, columns=_columns(source)):
                 if source.limit is not None and read >= source.limit:
                     return
                 read += 1
                 yield _seed(with_folders(row, folders) if folders else row, source, name, seen)
+
+
+def _columns(source: Source) -> set[str]:
+    """The columns that a mapping needs; none named where there is no mapping. A dotted path may be a column's whole name."""
+    paths = source.fields.values()
+    more = {"origin", "depth", *([source.lineage] if source.lineage else [])}
+    return {name for path in paths for name in (path, path.split(".")[0])} | more if paths else set()
 
 
 def _shown(path: str) -> str:

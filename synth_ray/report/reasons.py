@@ -32,7 +32,8 @@ _SEEDS: dict[Reason, Entry] = {
     Reason.INVALID_UTF8: Entry(
         ("seed",),
         "A row holds bytes that are not UTF-8, or a lone surrogate.",
-        "Convert the file to UTF-8; the job has no key for another encoding. A column of bytes, such as images: leave it out.",
+        "Convert the file to UTF-8; the job has no key for another encoding. Bytes such as images are not read where "
+        "`seeds.fields` names the columns that are wanted.",
     ),
     Reason.MISSING_FIELD: Entry(
         ("seed", "recipe"),

@@ -153,6 +153,17 @@ def test_one_text_that_is_not_utf8_costs_its_row_alone(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_mapping_reads_its_columns_alone(tmp_path: Path) -> None:
+    table = {"q": ["a?", "b?"], "image": [b"\xff\xd8", b"\xff\xd9"], "meta": [{"x": 1, "a": "yes"}] * 2, "g.h": ["1", "2"]}
+    pq.write_table(pa.table(table), tmp_path / "s")
+    data = (tmp_path / "s").read_bytes()
+    assert {row.reason.value for row in seeds(data, "s.parquet") if isinstance(row, RejectedSeed)} == {"invalid_utf8"}
+    fields = {"prompt": "q", "answer": "meta.a", "group": "g.h"}
+    assert [row.fields for row in seeds(data, "s.parquet", fields=fields) if isinstance(row, Seed)] == [
+        {"prompt": "a?", "answer": "yes", "group": "1"}, {"prompt": "b?", "answer": "yes", "group": "2"},
+    ]  # fmt: skip
+
+
 def test_a_page_that_breaks_in_the_middle_names_file_and_row_group(tmp_path: Path) -> None:
     table = pa.table({"prompt": [f"question number {i * 7919 % 10_007}" for i in range(4000)]})
     pq.write_table(table, tmp_path / "s", row_group_size=1000, use_dictionary=False, compression="zstd", write_page_checksum=True)
@@ -178,7 +189,7 @@ _json = st.recursive(
 @given(st.lists(_json, max_size=6), st.sampled_from([None, 1]))
 def test_every_json_value_is_one_row_in_each_layout(values: list[Any], indent: int | None) -> None:
     objects = [{"x": value} for value in values]
-    for items in (values, objects):
+    for items in ([None, *values], objects):  # not a first line that begins an array of objects
         array = json.dumps(items, indent=indent).encode()
         by_line = told(rows("\n".join(map(json.dumps, items)).encode(), "s.jsonl"))
         assert len(by_line) == len(items)
@@ -270,7 +281,12 @@ def test_a_row_of_several_lines_with_the_wrong_number_of_cells_says_which() -> N
     ("name", "data", "told"),
     [
         ("s.csv", b"prompt,answer,prompt\n1,2,3\n", "'prompt' twice"),
-        ("s.csv", b"prompt;answer\n1;2\n", r"'prompt;answer'; .*delimiter: \";\""),
+        ("s.csv", b"prompt;answer\n1;2\n", r"'prompt', 'answer'; set delimiter: \";\""),
+        ("s.csv", b'"prompt";"answer"\n1;2\n', r"'prompt', 'answer'; set delimiter: \";\""),
+        ("s.tsv", b"prompt,answer\n1,2\n", r"set delimiter: \",\""),
+        ("s.jsonl", b'[\n{"prompt": "p"}\n]\n', "format: json"),
+        ("s.jsonl", b'\n[{"prompt": "p"}]', "format: json"),
+        ("s.jsonl", b'{\n"prompt": "p"\n}\n', "format: json"),
         ("s.csv", b"prompt\tanswer\n1\t2\n", r"delimiter: \"\\t\""),
         ("s.csv", b"pr\xe9mpt,answer\n1,2\n", "UTF-8"),
         ("s.jsonl", b"PAR1....", "format: parquet"),
@@ -285,6 +301,7 @@ def test_a_file_that_would_be_misread_is_an_error_with_the_next_move(name: str, 
 
 def test_a_delimiter_is_taken_from_the_job_or_the_ending() -> None:
     assert told(rows(b"a;b\n1;2\n", "s.csv", delimiter=";")) == [{"a": "1", "b": "2"}]
+    assert told(rows(b'\n"a;b;c",d\n1,2\n', "s.csv")) == [{"a;b;c": "1", "d": "2"}]
     assert told(rows(b"a\tb\n1\t2\n", "s.tsv")) == [{"a": "1", "b": "2"}]
     assert told(rows(b"a;b\n1;2\n", "s.csv", delimiter=",")) == [{"a;b": "1;2"}]
     with pytest.raises(ValueError, match="one character"):
