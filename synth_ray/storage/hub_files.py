@@ -9,14 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import BinaryIO
 from urllib.parse import unquote
+
+import httpx
 
 from synth_ray.errors import JobError
 
 _ADDRESS = re.compile(
     r"hf://datasets/(?P<dataset>[^/@]+/[^/@]+)(?:@(?P<revision>refs/(?:convert|pr)/[^/]+|[^/]+))?(?:/(?P<path>.*))?", re.DOTALL
 )
+_TIMEOUT_S = 10.0
 _OFFLINE = "go online (HF_ENDPOINT names a mirror), or download the dataset elsewhere and name the copy"
 
 
@@ -26,6 +30,8 @@ def hub_files(folder: str) -> list[str]:
 
     dataset, revision, path = _parts(folder)
     with _explained(folder):
+        if not _is_reachable():
+            raise ConnectionError
         files = HfApi().list_repo_files(dataset, revision=revision, repo_type="dataset")
     start = f"{path}/" if path else ""
     return [f"{folder.rstrip('/')}/{name[len(start) :]}" for name in files if name.startswith(start)]
@@ -37,7 +43,22 @@ def open_hub_file(url: str) -> BinaryIO:
 
     dataset, revision, path = _parts(url)
     with _explained(url):
-        return open(hf_hub_download(dataset, path, revision=revision, repo_type="dataset"), "rb")
+        local = hf_hub_download(dataset, path, revision=revision, repo_type="dataset", local_files_only=not _is_reachable())
+        return open(local, "rb")
+
+
+@cache
+def _is_reachable() -> bool:
+    """Whether the Hub answers, asked once: huggingface_hub would try for half a minute before it looks into its cache."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return True  # it asks nothing, and says why
+    try:
+        httpx.head(constants.ENDPOINT, timeout=_TIMEOUT_S)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError):  # ValueError, OSError: what names a proxy or certificates
+        return False
+    return True
 
 
 def _parts(url: str) -> tuple[str, str | None, str]:
@@ -73,4 +94,4 @@ def _explanation(error: Exception) -> str:
     ):
         if isinstance(error, kind):
             return text
-    return f"{type(error).__name__}; {_OFFLINE}"
+    return f"no connection ({type(error).__name__}); {_OFFLINE}"

@@ -60,10 +60,10 @@ def _download(url: str, name: str, file: BinaryIO) -> None:
                 file.write(block)
     except (httpx.ReadError, httpx.RemoteProtocolError, httpx.TimeoutException) as error:
         raise Transient(type(error).__name__) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:  # ValueError: a proxy's address
         raise JobError(
-            f"{name}: wanted to download it, got {type(error).__name__}; see that this machine is online and the address is "
-            "right, or download the file elsewhere and name the copy"
+            f"{name}: wanted to download it, got {type(error).__name__}; see that this machine is online and the address "
+            "right (HTTPS_PROXY and SSL_CERT_FILE, too, if set), or download the file elsewhere and name the copy"
         ) from None
 
 
