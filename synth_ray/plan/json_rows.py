@@ -13,7 +13,8 @@ from synth_ray.records import Reason
 
 _BLOCK = 1 << 20
 _LONGEST_64_BIT = 20
-_SPACES, _BETWEEN = re.compile(r"[ \t\r\n]*"), re.compile(r"[ \t\r\n,]*")
+_MARK = "\ufeff"  # the byte order mark of a file that was appended to another
+_SPACES, _BETWEEN = re.compile(rf"[ \t\r\n{_MARK}]*"), re.compile(rf"[ \t\r\n,{_MARK}]*")
 _NEAR_THE_END = 16  # characters that a token may lack at the end of a block: `-Infinity`, `\\ud83d\\ude00`
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
 _BEGINS_JSON = re.compile(rb"\s*(?:[\[{]\s*$|\[\s*\{)")
@@ -48,7 +49,7 @@ def jsonl_rows(file: BinaryIO, path: str) -> Rows:
 
 def _row_of_line(line: int, data: bytes) -> Row | BadRow:
     try:
-        return plain_row(line, _DECODER.decode(data.decode("utf-8")))
+        return plain_row(line, _DECODER.decode(data.decode("utf-8").removeprefix(_MARK)))
     except UnicodeDecodeError as error:
         return BadRow(line, Reason.INVALID_UTF8, f"{len(data)} bytes, not UTF-8 at byte {error.start}")
     except (ValueError, RecursionError):

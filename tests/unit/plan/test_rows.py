@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -224,6 +225,12 @@ def test_repeated_keys_deep_nesting_and_lone_surrogates_cost_their_row_alone() -
     [row] = rows(bad[1], "s.jsonl")
     assert isinstance(row, BadRow)
     assert row.detail == "an object of 3 keys, 1 of them repeated"
+
+
+def test_files_appended_to_each_other_with_their_byte_order_marks_are_one() -> None:
+    one, two = [codecs.BOM_UTF8 + f'{{"a": {i}}}\n'.encode() for i in (1, 2)]
+    for name in ("s.jsonl", "s.json"):
+        assert told(rows(one + two, name)) == [{"a": 1}, {"a": 2}]
 
 
 def test_what_follows_an_array_is_read_or_told() -> None:
