@@ -94,10 +94,16 @@ def read_sources(job: Job, sources: Iterable[Source], *, key: str) -> Iterator[S
     where = {"endpoint_url": job.output.endpoint_url, "region": job.output.region}
     for source in sources:
         try:
-            paths = files_at(source.path, is_data=is_data if source.format == "auto" else _any_file, **where)
-            yield from read_seeds(source, paths=paths, open_file=lambda path: open_input(path, **where), seen=seen)
+            yield from read_seeds(
+                source, paths=files_of(source, **where), open_file=lambda path: open_input(path, **where), seen=seen
+            )
         except JobError as error:
             raise type(error)(f"{key}: {error}") from None
+
+
+def files_of(source: Source, **where: Any) -> list[str]:
+    """The files of a source, in order. Raises JobError, without the job key that names it."""
+    return files_at(source.path, is_data=is_data if source.format == "auto" else _any_file, **where)
 
 
 def _any_file(path: str) -> bool:

@@ -23,14 +23,14 @@ from synth_ray.job.section import Section
 from synth_ray.job.seeds import Source
 from synth_ray.prepare.feasibility import refuse_short_lag
 from synth_ray.prepare.preparation import prepare, refuse_train_share
-from synth_ray.prepare.sources import evaluation_sets
+from synth_ray.prepare.sources import evaluation_sets, files_of
 from synth_ray.publish.indexing import refuse_missing_index, refuse_other_indexes
 from synth_ray.recipes.catalogue import find, options_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.templates import compile_template
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.storage import Retry, open_storage, split_url
-from synth_ray.storage.job_files import files_at, open_input
+from synth_ray.storage.job_files import open_input
 
 T = TypeVar("T")
 
@@ -150,9 +150,9 @@ def _sources(job: Job) -> Iterator[tuple[str, Source]]:
 
 def _files_of(key: str, source: Source, output: Output) -> list[str]:
     try:
-        return files_at(source.path, endpoint_url=output.endpoint_url, region=output.region)
+        return files_of(source, endpoint_url=output.endpoint_url, region=output.region)
     except SynthRayError as error:
-        raise JobError(f"{key}: {str(error).removeprefix('seeds: ')}") from None
+        raise JobError(f"{key}: {error}") from None
 
 
 def _open(key: str, path: str, output: Output) -> None:
@@ -160,7 +160,7 @@ def _open(key: str, path: str, output: Output) -> None:
         open_input(path, endpoint_url=output.endpoint_url, region=output.region).close()
     except SynthRayError as error:
         # the store's own error, which names what it refused, is the cause of the general one
-        told = error.__context__ if isinstance(error.__context__, StorageError) else str(error).removeprefix("seeds: ")
+        told = error.__context__ if isinstance(error.__context__, StorageError) else error
         raise JobError(f"{key}: {told}") from None
 
 
