@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from synth_ray.scrub.findings import Finding
 from synth_ray.scrub.text_view import TextView, seconds_left
 
-GATE = r"[0-9](?:[ -]?[0-9]){11}"
-_RUN = re.compile(r"(?<![0-9A-Za-z._\-])[0-9]+(?:([ \-])[0-9]+(?:\1[0-9]+){0,12})?(?![0-9A-Za-z_]|[.\-][0-9A-Za-z])")
+GATE = r"[0-9](?:[ .-]?[0-9]){11}"
+_RUN = re.compile(r"(?<![0-9A-Za-z._\-])[0-9]+(?:([ .\-])[0-9]+(?:\1[0-9]+){0,12})?(?![0-9A-Za-z_]|[.\-][0-9A-Za-z])")
 _MIN_DIGITS = 12
 _GROUPS = re.compile("[0-9]+")
 _GROUPINGS = frozenset({(4, 6, 5), (4, 6, 4), (6, 13), (4, 5, 6), (4, 4, 5), (4, 4, 4)})
