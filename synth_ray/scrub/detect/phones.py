@@ -35,6 +35,7 @@ _LIKE_OTHERS = re.compile(
     r"[0-9]{1,4}\.[0-9]{3,}|[0-9]{1,3}\.[0-9]{3}(?: [0-9]{3})*(?: [0-9]{1,4})?|"  # a decimal number
     r"[0-9]{1,4}(?:\.[0-9]{1,4}){3}(?<!\.[0-9]{4})|"  # an IP address or a version
     r"[0-9]{5}-[0-9]{4}|"  # a ZIP code
+    r"\((?:19|20)[0-9]{2}\) ?[0-9]+-[0-9]+|"  # a year and pages
     r"1[4-9][0-9]{8}(?:[0-9]{3})?"  # a Unix timestamp
 )
 _GROUPS = re.compile("[0-9]+")
@@ -47,10 +48,8 @@ _AMERICAN = re.compile(
     re.IGNORECASE,
 )
 """The form of an American number, whether or not its area code is assigned."""
-_AREA_CODE = re.compile(
-    r"\((?!(?:19|20)[0-9]{2}\))[0-9]{2,4}\) ?[0-9]{3,5}-[0-9]{3,4}|\(0[0-9]{1,4}\) ?(?:[0-9]{5,8}|[0-9]{3,4} [0-9]{3,4})"
-)
-"""An area code in brackets, which is no year: (2019) 575-607 is a volume and its pages."""
+_AREA_CODE = re.compile(r"\([0-9]{2,4}\) ?[0-9]{3,5}-[0-9]{3,4}|\(0[0-9]{1,4}\) ?(?:[0-9]{5,8}|[0-9]{3,4} [0-9]{3,4})")
+"""A number with its area code in brackets."""
 _SUM = re.compile(r"\s?=")
 _ROUND = re.compile(r".*000$")
 _LIKE_COUNT = re.compile(r"[0-9]+000|[0-9]\.[0-9]{3,}")
@@ -132,13 +131,19 @@ def _score(text: str, start: int, end: int) -> float:
     after = is_explained(text, end)
     if after and not _LIKE_OTHERS.fullmatch(value) and (end - start > _MIN_DIGITS or not value.isdigit()):
         return 0.6
-    if _LIKE_OTHERS.fullmatch(value) or not (_is_grouped(value) or ends_address(text, start, end)):
+    if _LIKE_OTHERS.fullmatch(value) or not (_is_grouped(value) or _is_bare_line(text, start, end)):
         return 0.0
     is_other = is_another(text, start)
     has_form = bool(_AMERICAN.fullmatch(value) or _AREA_CODE.fullmatch(value)) or is_line(text, start, end)
     return 0.6 if (not is_other and (has_form or has_phone_word(text, start))) or _has_trunk_prefix(value) else 0.0
 
 
+def _is_bare_line(text: str, start: int, end: int) -> bool:
+    """Whether an ungrouped number is the last line of an address, or begins with a trunk prefix and is a line of its own."""
+    return ends_address(text, start, end) or bool(_BARE_TRUNK.fullmatch(text[start:end]) and is_line(text, start, end))
+
+
+_BARE_TRUNK = re.compile("0[1-9][0-9]{8,9}")
 _PLUS_IN_QUERY = "%2B"
 _NEVER_BEFORE_PLUS = frozenset("0123456789)]")
 
