@@ -58,6 +58,8 @@ def find(view: TextView, deadline: float) -> Iterator[Finding]:
             continue
         seconds_left(deadline)
         groups = [g.span() for g in _GROUPS.finditer(m[0])]
+        if m[1] == "." and not _is_card_grouping(tuple(end - start for start, end in groups)):
+            continue  # a decimal number
         for start, end in _cards(m[0], groups):
             if end - start != 16 and len(groups) == 1 and _NOT_CARD.search(text[max(0, m.start() - 40) : m.start()]):
                 continue

@@ -15,8 +15,9 @@ _VERSION_BEFORE = re.compile(
     r"\b[\s:=\"'(]{0,3}(?:is\s|to\s|number\s|no\.?\s)?|[=<>~^]=\s?|\bv\.?\s?|[A-Za-z]/)$"
 )
 _ADDRESS_BEFORE = re.compile(
-    r"(?i)(?<![a-z0-9])(?:ip|ips|ipv4|host|hosts|server|address|addr|login|logins|from|client|gateway|router|dns|ping|ssh|connect|"
-    r"connected|traffic|request|requests|blocked|banned|subnet|proxy|vpn|node|endpoint|inet|dst|src|peer|https?)(?![a-z0-9])"
+    r"(?i)(?<![a-z0-9])(?:ip|ips|ipv4|host|client|src|dst|addr)(?![a-z0-9])|"
+    r"\b(?:hosts|server|address|login|logins|from|gateway|router|dns|ping|ssh|connect|"
+    r"connected|traffic|request|requests|blocked|banned|subnet|proxy|vpn|node|endpoint|inet|peer|https?)\b"
 )
 _ROUTED = ipaddress.ip_network("2000::/3")
 _VERSION_LIMIT = 31

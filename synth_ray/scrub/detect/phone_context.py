@@ -15,8 +15,8 @@ _PHONE = (
     r"helpline|landline|voicemail|handy"
 )
 _CONTEXT = (
-    rf"(?i)(?:^|[^0-9a-z])(?:{_PHONE}|phones|t[ée]l|wa|viber|signal|text|texts|texted|calls?|called|calling|ring|dial|dialed|reach|"
-    rf"contact|desk|numbers?|line|nr|no)(?:$|[^0-9a-z])|{PHONE_WORD}"
+    rf"(?i)(?:^|[^0-9a-z])(?:{_PHONE}|phones|t[ée]l)(?:$|[^0-9a-z])|{PHONE_WORD}|"
+    r"\b(?:wa|viber|signal|text|texts|texted|calls?|called|calling|ring|dial|dialed|reach|contact|desk|numbers?|line|nr|no)\b"
 )
 _NOT_PHONE = (
     r"(?i)\b(?:orders?|invoice|tickets?|case|ref|reference|tracking|serial|part|sku|isbn|issn|doi|build|version|commit|model|ids?|"
@@ -28,27 +28,29 @@ _NOT_PHONE = (
 _BETWEEN = r"(?:$|[\s:.=#*\"'\[(,>|\\\x01]{1,4}(?:(?:is|was|are|at|on|now|to|via|under|still|also|:|-|–)[\s:\"']{1,3}){0,3}$)"
 _CALL = r"call|text|ring|dial|phone|reach|sms|whatsapp|fax|message|contact"
 _ADJACENT = (
-    rf"(?i)(?:(?:^|[^0-9a-z])((?:{_PHONE})(?:[\s_-]?(?:number|no|nr|num|line|#))?|"
-    r"(?:contact|daytime|evening|work|home|office|emergency|direct|callback|registered|my|our|his|her|their|your|whose|which|new|old)"
-    rf"[\s_](?:number|line)|(?:{_CALL})(?:\s(?:me|us|him|her|them|back|now|mom|dad|\w{{1,20}}))?(?:\s(?:directly|back|anytime|"
-    r"any\stime|today|tonight))?\s(?:on|at|via|under|to)|(?:call|dial|ring|phone|text)(?:ed|ing|s)?(?:\s(?:me|us|him|her|them))?|"
+    rf"(?i)(?:(?:^|[^0-9a-z])(?:{_PHONE})(?:[\s_-]?(?:number|no|nr|num|line|#))?|"
+    r"(?-i:[a-z](?:Tel|Telephone|Phone|Mobile|Cell|Fax)(?:Number|No|Num)?)|(?-i:(?:^|[\n,;|(])\s?[TMPFC]:)|"
+    r"\b(?:(?:contact|daytime|evening|work|home|office|emergency|direct|callback|registered|my|our|his|her|their|your|whose|which|new|"
+    rf"old)[\s_](?:number|line)|(?:{_CALL})(?:\s(?:me|us|him|her|them|back|now|mom|dad|\w{{1,20}}))?(?:\s(?:directly|back|anytime|"
+    r"any\stime|today|tonight))?\s(?:on|at|via|under|to)|"
     r"(?:messages?|texts?|calls?|sms|phoned)\s(?:to|from|on|at)(?:\s(?:my|our|this|the))?|answer(?:s|ed|ing)?\s(?:at|on)|"
-    r"registered|(?:line|number)\s(?:has\s)?(?:changed|moved)\sto)|"
-    r"(?-i:[a-z]((?:Tel|Telephone|Phone|Mobile|Cell|Fax)(?:Number|No|Num)?))|(?-i:(?:^|[\n,;|(])\s?([TMPFC]):))"
-    rf"{_BETWEEN}|{PHONE_WORD}{_BETWEEN}"
+    rf"registered|(?:line|number)\s(?:has\s)?(?:changed|moved)\sto)|{PHONE_WORD}){_BETWEEN}|"
+    r"\b(?:call|dial|ring|phone|text)(?:ed|ing|s)?(?:\s(?:me|us|him|her|them))?:?\s$"
 )
 KIND = r"mobile|cell|work|home|fax|office|phone|direct|tel|desk"
 _WHOSE = r"(?:my|his|her|our|their|your|the)"
+_IS = r"(?:(?:that|which|this)?['’\s]{0,1}(?:is|was|s))?\s?(?:now\s|still\s|also\s)?"
 _AFTER = re.compile(
-    rf"(?i)^[\s,;)\"'–—-]{{0,4}}(?:\(?(?:(?:that|which|this)?['’\s]{{0,1}}(?:is|was|s))?\s?(?:now\s|still\s|also\s)?{_WHOSE}\s(?:\w{{1,12}}\s){{0,2}}(?:phone|cell|mobile|number|"
-    r"line|fax)\b|(?:is|was)\s(?:the\s(?:best|right|easiest|only|quickest)?\s?(?:way|number|line)|(?:where|how)\s(?:you|to)\s)|"
-    rf"a\s(?:\w{{1,12}}\s)?number\b)|^[\s,]{{0,2}}[(\[-]?(?:{KIND})\b(?!\s(?:phones|calls|numbers|lines|users))"
+    rf"(?i)^[\s,;)\"'–—-]{{0,4}}(?:\(?{_IS}{_WHOSE}\s(?:\w{{1,12}}\s){{0,2}}(?:phone|cell|mobile|number|line|fax)\b|"
+    r"(?:is|was)\s(?:the\s(?:best|right|easiest|only|quickest)?\s?(?:way|number|line)|(?:where|how)\s(?:you|to)\s)|"
+    r"a\s(?:\w{1,12}\s)?number\b)|"
+    rf"^[\s,]{{0,2}}[(\[-]?(?:{KIND})\b(?!\s(?:phones|calls|numbers|lines|users))"
 )
 _NUMBERS_ONLY = re.compile(r"[^A-Za-z]*")
 _FIELD_BEFORE = re.compile(r"[^\W\d_]{2}[,;|]\s?$")
 _FIELD_AFTER = re.compile(r"\.?\s*$|[,;|]\s?[^\W\d_]")
 _LIKE_AMOUNT = re.compile(r"[0-9]{1,2}(?: [0-9]{3})+")
-_ADDRESS_LINE = re.compile(r"(?=.*[^\W\d_]{2}).*[0-9][^:=?]*")
+_ADDRESS_LINE = re.compile(r"(?=.*[^\W\d_]{2})[\w .,'#/&>\-]*[0-9][\w .,'#/&\-]*")
 _REACH = 160
 """Characters on either side in which the lines of an address are looked for."""
 
@@ -109,4 +111,4 @@ def ends_address(text: str, start: int, end: int) -> bool:
     """Whether it is a line of its own below one with a word and a number, as a street or a town with its postal code."""
     above, _, left = text[max(0, start - _REACH) : start].rpartition("\n")
     above = above.rstrip().rpartition("\n")[2]
-    return not left.strip(" >|*") and bool(_ADDRESS_LINE.fullmatch(above)) and is_line(text, start, end)
+    return not left.strip("> ") and bool(_ADDRESS_LINE.fullmatch(above)) and is_line(text, start, end)

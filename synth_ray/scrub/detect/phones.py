@@ -125,7 +125,7 @@ def _score(text: str, start: int, end: int) -> float:
     if is_introduced(text, start) and not _LIKE_COUNT.fullmatch(value):
         return 0.75
     if value[0] == "+" and text[max(0, start - 1) : start] not in _NEVER_BEFORE_PLUS:
-        return 0.6 if _is_international(value) else 0.0
+        return 0.6 if _is_international(value) and not _LIKE_OTHERS.fullmatch(value[1:]) else 0.0
     if text[start - 1 : start] in _REFUSED_NEAR and start:
         return 0.0
     after = is_explained(text, end)
