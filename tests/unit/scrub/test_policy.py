@@ -166,7 +166,7 @@ def test_recall_and_precision_stay_above_their_floors(on: PolicyScan) -> None:
 
 
 def test_recall_and_coverage_on_records_of_many_countries_stay_above_their_floors() -> None:
-    """The part of the records that no rule was tuned on; bench/results/scrub.json has its figures."""
+    """The part of the records that no rule was tuned on; `bench.scrub` prints its figures."""
     scan = PolicyScan(entities=[*ALL, "URL"])
     found = figures(scan.spans, records("kept_back", 600, seed=82))
     assert found["recall"] >= 0.96
