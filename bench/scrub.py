@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import pii_records
 from bench.pii_corpus import Sample
 from bench.pii_fuzz import WORST, fragments, fuzzed
 from bench.pii_texts import corpus
@@ -119,6 +120,19 @@ def qualities(engines: Engines, samples: Sequence[Sample]) -> Iterator[Row]:
         yield row(figure, f"{own[figure]:.4f}", "", f"{peer[figure]:.4f}", "", to_reach.get(figure, ""))
 
 
+def of_records(engines: Engines) -> Iterator[Row]:
+    """The figures on records of many countries, of the part that no rule was tuned on. URLs are found here, too."""
+    section = Scrub(entities=[*STRUCTURED, "URL"])
+    finder, choose = PatternFinder(section), finding_filter(section)
+    samples = pii_records.records("kept_back", 4000, seed=35)
+    own = pii_records.figures(lambda t: spans_of(choose(t, finder.find([t], deadline=NEVER)[0])), samples)
+    peer = pii_records.figures(
+        lambda t: spans_of(f for f in choose(t, engines.stock(t)) if f.entity in {*STRUCTURED, "URL"}), samples
+    )
+    for figure in own:
+        yield row(f"{figure}, records kept back", f"{own[figure]:.4f}", "", f"{peer[figure]:.4f}")
+
+
 def hostile(engines: Engines, *, size: int) -> Row:
     """The slowest of the known shapes, through the whole scrub: find, replace, check again."""
     scrubber = open_scrubber(Scrub(record_timeout_s=120))
@@ -173,6 +187,7 @@ def main() -> None:
         speed("sparse chat", engines, [s.text for s in sparse], "≥ 7,000 and ≥ × 19"),
         *replacement_speed(corpus(1000, seed=34)),
         *qualities(engines, corpus(3000, seed=33)),
+        *of_records(engines),
         hostile(engines, size=1_000_000),
         *identity(engines, records=14_000, cases=17_000),
     ]

@@ -41,12 +41,22 @@ class Policy(Section):
     )
     ibans: bool = key(True, "An IBAN needs its country's length in the registry and valid check digits.", changes="stage")
     wallets: bool = key(True, "Find Ethereum and other wallet addresses in addition to Bitcoin.", changes="stage")
-    written_emails: bool = key(True, "Find addresses written as 'jane [at] mail [dot] com'.", changes="stage")
+    written_emails: bool = key(
+        True,
+        "Find addresses written as 'jane [at] mail [dot] com', and end each where it ends, as in 'to=jane@mail.com&x'.",
+        changes="stage",
+    )
     phones: bool = key(
         True, "A phone number needs separators, a country code or a word such as 'call'; never a bare number.", changes="stage"
     )
     public_ips: bool = key(
         True, "Find only IP addresses that are routed on the internet, and no version numbers.", changes="stage"
+    )
+    plain_form: bool = key(
+        True,
+        "Read full-width characters, special spaces and the escapes \\n, \\t and \\r as what they stand for, and letters of "
+        "scripts without spaces, such as Chinese, as the border of a value.",
+        changes="stage",
     )
     context: bool = key(
         True,

@@ -1,11 +1,15 @@
-"""A text with indexes shared by all detectors: UTF-8 bytes, offsets, and windows in which a match is possible."""
+"""A text with indexes shared by all detectors: UTF-8 bytes, offsets, and windows in which a match is possible. And the plain
+form of a text, in which the detectors read it.
+"""
 
 from __future__ import annotations
 
 import bisect
 import re
 import time
+import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 TextRange = tuple[int, int]
@@ -99,3 +103,62 @@ def seconds_left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError
     return min(left, 3600.0)
+
+
+_ESCAPES = ((r"\n", " \n"), (r"\r", " \n"), (r"\t", "  "))
+_ESCAPED_CODE = re.compile(r"\\u(?:00(?:2[0267]|3[cdeCDE]|[aA]0|0[9aAdD])|20(?:0[0-9abAB]|2[89fF]))")
+"""As JSON writes spaces, line breaks, and the signs that enclose an address: < > = & and quotes."""
+_ESCAPED_SIGNS = {"003c": "<", "003e": ">", "003d": "=", "0026": "&", "0027": "'", "0022": '"'}
+_SCRIPTS = (
+    r"\u0590-\u06ff\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff\u3005-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+    r"\uff66-\uff9f"
+)
+"""Scripts that write words without spaces, or join particles to what is before or after: Hebrew and Arabic to Chinese."""
+_SIGNS = r"\u00a0\u1680\u2000-\u2015\u2028\u2029\u202f\u205f\u2060\u2212\u3000\ufeff\ufe50-\ufe6b\uff01-\uff5e"
+"""Special spaces and hyphens, and the full-width and small forms of ASCII signs."""
+_UNUSUAL = re.compile(
+    rf"(?P<letters>(?<=@)[{_SCRIPTS}][{_SCRIPTS}.\-]*|(?:(?!\d)[{_SCRIPTS}])+)|(?P<sign>[{_SIGNS}]|(?![0-9])\d)"
+)
+_PHONE_WORDS = re.compile("(电话|電話|手机|手機|携帯|전화번호|전화|휴대폰|טלפון|هاتف|โทร)")
+_LETTER = "\x01"
+"""Stands for such a letter: no part of a word to any detector, and neither a space nor a sign within a number."""
+PHONE_WORD = "\x02"
+"""Stands for each letter of a word for telephone in such a script."""
+
+
+def plain_form(text: str) -> str:
+    r"""The text as detectors read it, character for character: full-width characters and special spaces, hyphens and digits as
+    ASCII; a literal \n, \t or \r as white space; letters of scripts without spaces, such as Chinese, as no letters.
+
+    Law: it is as long as the text, so that the spans found in it are spans of the text.
+    """
+    if "\\" in text:
+        for escape, space in _ESCAPES:
+            text = text.replace(escape, space)
+        if "\\u" in text:
+            text = _ESCAPED_CODE.sub(_unescaped, text)
+    return text if text.isascii() else _UNUSUAL.sub(_plain, text)
+
+
+def _unescaped(m: re.Match[str]) -> str:
+    return _ESCAPED_SIGNS.get(m[0][-4:].lower(), " ").rjust(len(m[0]))
+
+
+def _plain(m: re.Match[str]) -> str:
+    if m.lastgroup == "sign":
+        return _plain_sign(m[0])
+    if "@" in (m.string[m.start() - 1 : m.start()], m.string[m.end() : m.end() + 1]):
+        return m[0]  # part of an address in that script
+    pieces = _PHONE_WORDS.split(m[0])
+    return "".join((PHONE_WORD if i % 2 else _LETTER) * len(piece) for i, piece in enumerate(pieces))
+
+
+@lru_cache(maxsize=4096)
+def _plain_sign(sign: str) -> str:
+    digit = unicodedata.decimal(sign, None)
+    if digit is not None:
+        return str(digit)
+    if "\u2010" <= sign <= "\u2013" or sign == "\u2212":
+        return "-"
+    plain = unicodedata.normalize("NFKC", sign)
+    return plain if len(plain) == 1 and plain.isascii() else " "

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from synth_ray.scrub.findings import Finding
 from synth_ray.scrub.text_view import TextView, seconds_left
 
-GATE = r"[0-9](?:[ -]?[0-9]){11}"
-_RUN = re.compile(r"(?<![0-9A-Za-z._\-])[0-9]+(?:([ \-])[0-9]+(?:\1[0-9]+){0,12})?(?![0-9A-Za-z_]|[.\-][0-9A-Za-z])")
+GATE = r"[0-9](?:[ .-]?[0-9]){11}"
+_RUN = re.compile(r"(?<![0-9A-Za-z._\-])[0-9]+(?:([ .\-])[0-9]+(?:\1[0-9]+){0,12})?(?![0-9A-Za-z_]|[.\-][0-9A-Za-z])")
 _MIN_DIGITS = 12
 _GROUPS = re.compile("[0-9]+")
 _GROUPINGS = frozenset({(4, 6, 5), (4, 6, 4), (6, 13), (4, 5, 6), (4, 4, 5), (4, 4, 4)})
@@ -58,6 +58,8 @@ def find(view: TextView, deadline: float) -> Iterator[Finding]:
             continue
         seconds_left(deadline)
         groups = [g.span() for g in _GROUPS.finditer(m[0])]
+        if m[1] == "." and not _is_card_grouping(tuple(end - start for start, end in groups)):
+            continue  # a decimal number
         for start, end in _cards(m[0], groups):
             if end - start != 16 and len(groups) == 1 and _NOT_CARD.search(text[max(0, m.start() - 40) : m.start()]):
                 continue

@@ -15,8 +15,9 @@ _VERSION_BEFORE = re.compile(
     r"\b[\s:=\"'(]{0,3}(?:is\s|to\s|number\s|no\.?\s)?|[=<>~^]=\s?|\bv\.?\s?|[A-Za-z]/)$"
 )
 _ADDRESS_BEFORE = re.compile(
-    r"(?i)\b(?:ip|ips|ipv4|host|hosts|server|address|addr|login|logins|from|client|gateway|router|dns|ping|ssh|connect|"
-    r"connected|traffic|request|requests|blocked|banned|subnet|proxy|vpn|node|endpoint|inet|dst|src|peer|https?)\b"
+    r"(?i)(?<![a-z0-9])(?:ip|ips|ipv4|host|client|src|dst|addr)(?![a-z0-9])|"
+    r"\b(?:hosts|server|address|login|logins|from|gateway|router|dns|ping|ssh|connect|"
+    r"connected|traffic|request|requests|blocked|banned|subnet|proxy|vpn|node|endpoint|inet|peer|https?)\b"
 )
 _ROUTED = ipaddress.ip_network("2000::/3")
 _VERSION_LIMIT = 31
@@ -68,13 +69,13 @@ def _is_version(text: str, finding: Finding) -> bool:
     return bool(_VERSION_BEFORE.search(before))
 
 
-_HEX_NEIGHBOUR = re.compile(r"[:-][0-9A-Fa-f]{2}")
+_HEX_NEIGHBOUR = re.compile(r"[:-][0-9A-Fa-f]{2}|\.[0-9A-Fa-f]{4}")
 
 
 def is_device_mac(text: str, finding: Finding) -> bool:
-    """Whether a stock MAC finding is a device's: not one hex digit repeated, and not part of a longer fingerprint."""
+    """Whether a stock MAC finding is a device's: not one hex digit repeated, and not part of a longer fingerprint or number."""
     value = text[finding.start : finding.end]
-    before, after = text[max(0, finding.start - 3) : finding.start], text[finding.end : finding.end + 3]
+    before, after = text[max(0, finding.start - 5) : finding.start], text[finding.end : finding.end + 5]
     if len(set(re.sub("[^0-9A-Fa-f]", "", value).lower())) < 2:
         return False
-    return not re.search(r"[0-9A-Fa-f]{2}[:-]$", before) and not _HEX_NEIGHBOUR.match(after)
+    return not re.search(r"[0-9A-Fa-f]{2}[:-]$|[0-9A-Fa-f]{4}\.$", before) and not _HEX_NEIGHBOUR.match(after)

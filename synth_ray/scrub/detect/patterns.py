@@ -9,26 +9,42 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from synth_ray.job.scrub import Scrub
-from synth_ray.scrub.detect import cards, context_words, custom, emails, gitleaks, ibans, ips, passwords, phones, tokens, wallets
+from synth_ray.scrub.detect import (
+    cards,
+    context_words,
+    custom,
+    emails,
+    gitleaks,
+    ibans,
+    ips,
+    passwords,
+    phones,
+    ssns,
+    tokens,
+    wallets,
+)
 from synth_ray.scrub.detect.context_words import ContextWords, boosted_score
 from synth_ray.scrub.findings import Finding
 from synth_ray.scrub.presidio import stock
 from synth_ray.scrub.presidio.exact import Detector, Find, detectors_of, without_duplicates
 from synth_ray.scrub.presidio.prefilter import FOLDS_TO_ASCII, Prefilter
-from synth_ray.scrub.text_view import TextView, seconds_left
+from synth_ray.scrub.text_view import TextView, plain_form, seconds_left
 
 SECRET = "SECRET"
 Accept = Callable[[str, Finding], bool]
 
 
 class GatedDetector(NamedTuple):
-    """A detector with its accept rule and the context words it needs to pass its threshold."""
+    """A detector with its accept rule and the context words it needs to pass its threshold. `as_written`: it reads the text as it
+    is, not its plain form.
+    """
 
     detector: Detector
     accept: Accept | None = None
     context: ContextWords | None = None
     context_gate: int | None = None
     needs_context: bool = False
+    as_written: bool = False
 
 
 _MAX_COMBINATIONS = 4096  # distinct sets of gates that a text can open; few of them are common
@@ -55,18 +71,27 @@ class PatternFinder:
             *self._secret_detectors(),
             *self._custom_detectors(),
         ]
+        self._reads_as_written = any(gated.as_written for gated in self._detectors)
 
     def find(self, texts: Sequence[str], *, deadline: float) -> list[list[Finding]]:
         return [self._find(text, deadline) for text in texts]
 
     def _find(self, text: str, deadline: float) -> list[Finding]:
-        detectors = self._detectors_for(text)
+        plain = plain_form(text) if self._section.policy.plain_form else text
+        if plain == text or not self._reads_as_written:
+            findings = self._findings(plain, self._detectors_for(plain), deadline)
+        else:
+            of_plain = [gated for gated in self._detectors_for(plain) if not gated.as_written]
+            of_text = [gated for gated in self._detectors_for(text) if gated.as_written]
+            findings = self._findings(plain, of_plain, deadline) + self._findings(text, of_text, deadline)
+        return without_duplicates(findings) if findings else findings
+
+    def _findings(self, text: str, detectors: Sequence[GatedDetector], deadline: float) -> list[Finding]:
         if not detectors:
             return []
         seconds_left(deadline)
         view = TextView(text)
-        findings = [f for gated in detectors for f in self._accepted_findings(gated, view, deadline)]
-        return without_duplicates(findings) if findings else findings
+        return [f for gated in detectors for f in self._accepted_findings(gated, view, deadline)]
 
     def _detectors_for(self, text: str) -> Sequence[GatedDetector]:
         if not text.isascii() and FOLDS_TO_ASCII.search(text):
@@ -98,14 +123,15 @@ class PatternFinder:
 
     def _stock_detectors(self, wanted: set[str]) -> Iterator[GatedDetector]:
         policy = self._section.policy
-        replaced = {e for e, on in (("CREDIT_CARD", policy.cards), ("IBAN_CODE", policy.ibans)) if on}
+        rules = (("CREDIT_CARD", policy.cards), ("IBAN_CODE", policy.ibans), ("EMAIL_ADDRESS", policy.written_emails))
+        replaced = {e for e, on in rules if on}
         accepts: dict[str, Accept] = {}
         if policy.phones:
             accepts["PHONE_NUMBER"] = phones.accept
         if policy.public_ips:
             accepts |= {"IP_ADDRESS": ips.is_public_ip, "MAC_ADDRESS": ips.is_device_mac}
         if policy.written_emails:
-            accepts["EMAIL_ADDRESS"] = emails.is_personal_address
+            accepts["URL"] = emails.is_no_mail_domain
         is_candidate = phones.is_candidate if policy.phones else None
         for detector in detectors_of(self._analyzer, self._prefilter, entities=wanted - replaced, is_candidate=is_candidate):
             yield self._with_context(detector, accepts.get(detector.entity))
@@ -124,13 +150,15 @@ class PatternFinder:
 
     def _policy_detectors(self, wanted: set[str]) -> Iterator[GatedDetector]:
         policy = self._section.policy
-        is_domain = _domain_check()
+        find_address, find_written_address = emails.finders(_domain_check())
         rules: tuple[tuple[bool, str, str, Find], ...] = (
             (policy.cards, "CREDIT_CARD", cards.GATE, cards.find),
             (policy.ibans, "IBAN_CODE", ibans.GATE, ibans.find),
             (policy.wallets, "CRYPTO", wallets.GATE, wallets.find),
-            (policy.written_emails, "EMAIL_ADDRESS", emails.GATE, emails.finder(is_domain)),
+            (policy.written_emails, "EMAIL_ADDRESS", emails.GATE, find_address),
+            (policy.written_emails, "EMAIL_ADDRESS", emails.WRITTEN_GATE, find_written_address),
             (policy.phones, "PHONE_NUMBER", phones.GATE, phones.finder()),
+            (policy.context, "US_SSN", ssns.GATE, ssns.find),
         )
         for is_enabled, entity, gate, find in rules:
             if is_enabled and entity in wanted:
@@ -154,10 +182,12 @@ class PatternFinder:
 
     def _custom_detectors(self) -> Iterator[GatedDetector]:
         for i, section in enumerate(self._section.recognizers):
-            yield self._detector(section.entity, None, custom.recognizer(section, where=f"scrub.recognizers.{i}.regex"))
+            find = custom.recognizer(section, where=f"scrub.recognizers.{i}.regex")
+            yield self._detector(section.entity, None, find)._replace(as_written=True)
         for entity, values in self._section.deny.items():
             if values:
-                yield self._detector(entity, custom.gate(values), custom.deny_list_finder(entity, values))
+                find = custom.deny_list_finder(entity, values)
+                yield self._detector(entity, custom.gate(values), find)._replace(as_written=True)
 
     def _detector(self, entity: str, gate: str | None, find: Find) -> GatedDetector:
         return GatedDetector(Detector(entity, 1.0, None if gate is None else self._prefilter.add(gate), find))

@@ -6,6 +6,16 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from synth_ray.scrub.detect.phone_context import (
+    KIND,
+    ends_address,
+    has_phone_word,
+    is_another,
+    is_explained,
+    is_introduced,
+    is_line,
+    re2_of,
+)
 from synth_ray.scrub.findings import Finding
 from synth_ray.scrub.text_view import TextView, seconds_left
 
@@ -15,48 +25,36 @@ _NUMBER = (
     r"(?:\s?(?:x|ext\.?|extension)\s?[0-9]{1,6})?"
 )
 _MIN_DIGITS = 6
-_SENTENCE = re.compile(r"[.!?;]\s+(?=[A-Z])|\n\n")
-_LONG_NUMBER = re.compile(r"[0-9]{4,}")
-_CONTEXT = re.compile(
-    r"(?i)\b(?:phones?|telephone|tel|telefon[oe]?|t[ée]l(?:[ée]phone)?|mobile?|mob|m[óo]vil|cell|cellphone|celular|handy|fax|"
-    r"whatsapp|wa|viber|signal|sms|text|texts|texted|call|calls|called|calling|ring|dial|dialed|reach|contact|hotline|helpline|"
-    r"landline|desk|numbers?|line|voicemail|ph|nr|no)\b"
-)
-_NOT_PHONE = re.compile(
-    r"(?i)\b(?:orders?|invoice|tickets?|case|ref|reference|tracking|serial|part|sku|isbn|issn|doi|build|version|commit|model|ids?|"
-    r"uid|pin|zip|epoch|timestamp|pages?|chapter|section|item|lot|batch|po|row|lines?|port|error|code|account|acct|confirmation|"
-    r"booking|flight|policy|claim|member|student|employee|patient|customer|rfc|issue|pr|equals|total|sum|product|result|prime|"
-    r"random|integer|value|ssn|passport|license|licence|card|iban|routing|nhs|itin|figure|fig|table|equation|eq|theorem|exercise|"
-    r"question|problem|step|level)\b[\s\w]{0,14}[\s:#.=(\-]{0,4}$"
-)
-_ADJACENT = re.compile(
-    r"(?i)\b(?:(?:tel|telephone|t[ée]l[ée]phone|telefon[oe]?|phone|ph|mobile?|m[óo]vil|mob|cell|cellphone|celular|fax|whatsapp|sms|"
-    r"hotline|helpline|landline|voicemail|handy)(?:[\s_-]?(?:number|no|nr|num|line|#))?|(?:contact|daytime|evening|work|home|office|"
-    r"emergency|direct|callback|my|our|his|her|their|your)[\s_](?:number|line)|(?:call|text|ring|dial|phone|reach|sms|whatsapp|fax|"
-    r"message)(?:\s(?:me|us|him|her|them|back|now|mom|dad|\w{1,20}))?(?:\s(?:directly|back|anytime|any\stime|today|tonight))?\s"
-    r"(?:on|at|via|under|to))\b[\s:.=#*\"'\[,>|\\]{0,4}(?:(?:is|was|are|at|on|now|via|under|still|also|:|-|–)[\s:\"']{1,3}){0,3}$"
-)
-_AFTER = re.compile(
-    r"(?i)^[\s,;)\"']{0,3}(?:is|was)\s(?:the\s(?:best|right|easiest|only|quickest)?\s?(?:way|number|line)|(?:my|his|her|our|their)"
-    r"\s(?:\w{1,12}\s)?(?:phone|cell|mobile|number|line|fax)|(?:where|how)\s(?:you|to)\s)|^[\s,]{0,2}\(?(?:mobile|cell|work|home|"
-    r"fax|office|phone|direct|tel)\b"
-)
-_ENDS = re.compile(r"[0-9A-Za-z_%]|[.\-/:][0-9A-Za-z]")
+_ENDS = re.compile(rf"(?!-(?i:{KIND})\b)(?:[0-9A-Za-z_%]|[.\-/:][0-9A-Za-z])")
 _LIKE_DATE = re.compile(
     r"(?:[0-9]{1,2}[. ]{1,2})?(?:19|20)[0-9]{2}[-/. ](?:0?[1-9]|1[0-2])[-/. ](?:0?[1-9]|[12][0-9]|3[01])\b|"
     r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:19|20)[0-9]{2}\b"
 )
 _LIKE_OTHERS = re.compile(
     r"(?:1[5-9]|20)[0-9]{2} ?[-/ ] ?(?:1[5-9]|20)[0-9]{2}|"  # years
-    r"[0-9]{1,4}\.[0-9]{3,}|"  # a decimal number
+    r"[0-9]{1,4}\.[0-9]{3,}|[0-9]{1,3}\.[0-9]{3}(?: [0-9]{3})*(?: [0-9]{1,4})?|"  # a decimal number
     r"[0-9]{1,4}(?:\.[0-9]{1,4}){3}(?<!\.[0-9]{4})|"  # an IP address or a version
     r"[0-9]{5}-[0-9]{4}|"  # a ZIP code
+    r"\((?:19|20)[0-9]{2}\) ?[0-9]+-[0-9]+|"  # a year and pages
     r"1[4-9][0-9]{8}(?:[0-9]{3})?"  # a Unix timestamp
 )
 _GROUPS = re.compile("[0-9]+")
 _EXTENSION = re.compile("(?i)x|ext")
 _REFUSED_BEFORE = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _REFUSED_NEAR = frozenset(".$€£#/\\^*=-")
+_AMERICAN = re.compile(
+    r"(?:(?:\+?|00)1[-. ]?)?(?:\([0-9]{3}\) ?[0-9]{3}[-. ][0-9]{4}|[0-9]{3}([-.])[0-9]{3}\1[0-9]{4})(?:\s?(?:x|ext).*)?|"
+    r"[0-9]{3}[-.][0-9]{3}[-.][0-9]{4}\s?(?:x|ext).*",
+    re.IGNORECASE,
+)
+"""The form of an American number, whether or not its area code is assigned."""
+_AREA_CODE = re.compile(r"\([0-9]{2,4}\) ?[0-9]{3,5}-[0-9]{3,4}|\(0[0-9]{1,4}\) ?(?:[0-9]{5,8}|[0-9]{3,4} [0-9]{3,4})")
+"""A number with its area code in brackets."""
+_SUM = re.compile(r"\s?=")
+_ROUND = re.compile(r".*000$")
+_LIKE_COUNT = re.compile(r"[0-9]+000|[0-9]\.[0-9]{3,}")
+_MIN_INTERNATIONAL = 9
+"""Digits of a number with a country code, without an extension."""
 
 
 def is_candidate(text: str, start: int, end: int) -> bool:
@@ -66,7 +64,7 @@ def is_candidate(text: str, start: int, end: int) -> bool:
         if sum(map(str.isdigit, candidate)) < _MIN_DIGITS:
             return False
         return not (_LIKE_OTHERS.fullmatch(candidate) or _LIKE_DATE.fullmatch(candidate))
-    return _has_context_before(text, start) or bool(_AFTER.match(text[end : end + 40]))
+    return has_phone_word(text, start) or is_explained(text, end)
 
 
 def accept(text: str, finding: Finding) -> bool:
@@ -78,20 +76,18 @@ def accept(text: str, finding: Finding) -> bool:
         value, before = value[1:], "["
     if value[0] == "+":
         return not before or not (before[-1].isalnum() or before[-1] in "_.")
-    if _is_inside_another(before, text[end : end + 2]) or _LIKE_DATE.match(value):
+    if _is_inside_another(before, text[end : end + 8]) or _LIKE_DATE.match(value):
         return False
-    if _is_introduced(text, start) or _AFTER.match(text[end : end + 40]):
+    if is_introduced(text, start) or is_explained(text, end):
         return True
-    if _LIKE_OTHERS.fullmatch(value) or (value[0] != "(" and _NOT_PHONE.search(text[max(0, start - 40) : start])):
+    if _LIKE_OTHERS.fullmatch(value) or (value[0] != "(" and is_another(text, start)):
         return False
-    return _is_grouped(value) or _has_context_before(text, start)
+    return _is_grouped(value) or has_phone_word(text, start)
 
 
 def finder() -> Callable[[TextView, float], Iterator[Finding]]:
     """Numbers that context makes phones, whether or not libphonenumber finds them valid in any region."""
-    import re2
-
-    number = re2.compile(_NUMBER.encode())
+    number = re2_of(_NUMBER)
 
     def find(view: TextView, deadline: float) -> Iterator[Finding]:
         seconds_left(deadline)
@@ -112,6 +108,9 @@ def _numbers(number: Any, view: TextView) -> Iterator[tuple[int, int]]:
         begin, at = m.span()
         start, end = view.char_offset(begin), view.char_offset(at)
         if text[start - 1 : start] in _REFUSED_BEFORE and start:
+            if text[start - 3 : start].upper() == _PLUS_IN_QUERY and _has_digit_count(text[start:end]):
+                yield start - 3, end
+                continue
             at = begin + len(_GROUPS.match(text, start)[0]) if text[start].isdigit() else begin + 1  # type: ignore[index]
         elif not _ENDS.match(text, end) and _has_digit_count(text[start:end]):
             yield start, end
@@ -119,24 +118,43 @@ def _numbers(number: Any, view: TextView) -> Iterator[tuple[int, int]]:
 
 def _score(text: str, start: int, end: int) -> float:
     value = text[start:end]
-    if _LIKE_DATE.match(value):
+    if value.upper().startswith(_PLUS_IN_QUERY):
+        value = "+" + value[len(_PLUS_IN_QUERY) :]
+    if _LIKE_DATE.match(value) or _SUM.match(text, end):
         return 0.0
-    if _is_introduced(text, start):
+    if is_introduced(text, start) and not _LIKE_COUNT.fullmatch(value):
         return 0.75
+    if value[0] == "+" and text[max(0, start - 1) : start] not in _NEVER_BEFORE_PLUS:
+        return 0.6 if _is_international(value) and not _LIKE_OTHERS.fullmatch(value[1:]) else 0.0
     if text[start - 1 : start] in _REFUSED_NEAR and start:
         return 0.0
-    after = bool(_AFTER.match(text[end : end + 40]))
-    if not (_is_grouped(value) or after) or _LIKE_OTHERS.fullmatch(value):
+    after = is_explained(text, end)
+    if after and not _LIKE_OTHERS.fullmatch(value) and (end - start > _MIN_DIGITS or not value.isdigit()):
+        return 0.6
+    if _LIKE_OTHERS.fullmatch(value) or not (_is_grouped(value) or _is_bare_line(text, start, end)):
         return 0.0
-    has_context = _has_context_before(text, start) and not _NOT_PHONE.search(text[max(0, start - 40) : start])
-    return 0.6 if has_context or after or _has_trunk_prefix(value) else 0.0
+    is_other = is_another(text, start)
+    has_form = bool(_AMERICAN.fullmatch(value) or _AREA_CODE.fullmatch(value)) or is_line(text, start, end)
+    return 0.6 if (not is_other and (has_form or has_phone_word(text, start))) or _has_trunk_prefix(value) else 0.0
 
 
-def _is_introduced(text: str, start: int) -> bool:
-    """Whether the words directly before introduce a phone number, and no word before those says otherwise."""
-    before = text[max(0, start - 80) : start]
-    m = _ADJACENT.search(before)
-    return bool(m) and not _NOT_PHONE.search(before[max(0, m.start() - 20) : m.start()])  # type: ignore[union-attr]
+def _is_bare_line(text: str, start: int, end: int) -> bool:
+    """Whether an ungrouped number is the last line of an address, or begins with a trunk prefix and is a line of its own."""
+    return ends_address(text, start, end) or bool(_BARE_TRUNK.fullmatch(text[start:end]) and is_line(text, start, end))
+
+
+_BARE_TRUNK = re.compile("0[1-9][0-9]{8,9}")
+_PLUS_IN_QUERY = "%2B"
+_NEVER_BEFORE_PLUS = frozenset("0123456789)]")
+
+
+def _is_international(value: str) -> bool:
+    """Whether it begins with a country code that exists, and has the digits of a whole number."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
+
+    digits = "".join(_GROUPS.findall(_EXTENSION.split(value)[0]))
+    has_code = any(int(digits[:n]) in COUNTRY_CODE_TO_REGION_CODE for n in (1, 2, 3))
+    return has_code and _MIN_INTERNATIONAL <= len(digits) <= 15 and not _ROUND.match(digits)
 
 
 def _has_digit_count(value: str) -> bool:
@@ -157,14 +175,9 @@ def _has_trunk_prefix(value: str) -> bool:
     return usual and value.lstrip("(").startswith("0")
 
 
-def _has_context_before(text: str, start: int) -> bool:
-    before = _SENTENCE.split(text[max(0, start - 45) : start])[-1]
-    return bool(_CONTEXT.search(_LONG_NUMBER.split(before)[-1]))
-
-
 _INSIDE_BEFORE = re.compile(r"[\w$€£#\\^*_][-./,]?$|[0-9][,.]$|[=+*/^]\s?$|\.$")
 _NOT_INSIDE = re.compile(r"[A-Za-z]\.$|:$|[A-Za-z]=$")
-_INSIDE_AFTER = re.compile(r"[\w%°]|[.,:][0-9]|[-/][0-9A-Za-z]|\s?[=*^]|[eE][-+0-9]")
+_INSIDE_AFTER = re.compile(rf"(?!-(?i:{KIND})\b)(?:[\w%°]|[.,:][0-9]|[-/][0-9A-Za-z]|\s?[=*^]|[eE][-+0-9])")
 
 
 def _is_inside_another(before: str, after: str) -> bool:

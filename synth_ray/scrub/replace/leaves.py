@@ -1,4 +1,4 @@
-"""The strings of a nested value, and the value rebuilt with its strings replaced."""
+"""The strings and long numbers of a nested value, and the value rebuilt with those that hold a finding replaced."""
 
 from __future__ import annotations
 
@@ -9,24 +9,33 @@ Path = tuple[str | int, ...]
 
 
 class Leaf(NamedTuple):
-    """One string to scan. `key_words` are the words of the key it is under; they are scanned with it: `ssn: 536904399`."""
+    """One string, or number as text, to scan. `key_words` are the words of the key it is under; they are scanned with it:
+    `ssn: 536904399`.
+    """
 
     key_words: str
     text: str
 
 
 _TEXT_KEYS = frozenset({"content", "role", "text", "prompt", "completion", "response", "instruction", "input", "output"})
+_MIN_NUMBER, _MAX_NUMBER = 10**3, 10**19
+"""A PIN has four digits and a payment card at most nineteen: other numbers identify nobody and are not read."""
 Replace = Callable[[Leaf, Path], str]
 
 
 def leaves_of(value: Any) -> Iterator[Leaf]:
-    """Every string of the value in document order, keys included, each as often as it occurs."""
+    """Every string and every whole number of 4 to 19 digits of the value in document order, keys included, each as often as it
+    occurs.
+    """
     yield from _leaves(value, "")
 
 
 def _leaves(value: Any, key_words: str) -> Iterator[Leaf]:
     if isinstance(value, str):
         yield Leaf(key_words, value)
+    elif isinstance(value, (int, float)):
+        if digits := _digits_of(value):
+            yield Leaf(key_words, digits)
     elif isinstance(value, dict):
         for name, inner in value.items():
             if isinstance(name, str):
@@ -37,13 +46,23 @@ def _leaves(value: Any, key_words: str) -> Iterator[Leaf]:
             yield from _leaves(inner, key_words)
 
 
+def _digits_of(number: float) -> str:
+    """The digits of a whole number that may identify someone, else an empty string. 14155550123.0 is 14155550123."""
+    return str(int(number)) if _MIN_NUMBER <= number < _MAX_NUMBER and number == int(number) else ""
+
+
 def rebuild(value: Any, replace: Replace, path: Path = (), key_words: str = "") -> Any:
-    """The value with each string replaced, keys included. A path contains the replaced key, never the original one.
+    """The value with each string replaced, keys included, and each number that `replace` changes as the text it becomes. A path
+    contains the replaced key, never the original one.
 
     The i-th key of a mapping is replaced under the path (…, "*", i).
     """
     if isinstance(value, str):
         return replace(Leaf(key_words, value), path)
+    if isinstance(value, (int, float)):
+        digits = _digits_of(value)
+        new = replace(Leaf(key_words, digits), path) if digits else ""
+        return value if new == digits else new
     if isinstance(value, dict):
         return _rebuild_mapping(value, replace, path)
     if isinstance(value, (list, tuple)):
@@ -60,8 +79,10 @@ def _rebuild_mapping(value: dict[Any, Any], replace: Replace, path: Path) -> dic
 
 
 def words_of_key(name: Any) -> str:
-    """The words of a key: `phone_number` and `phoneNumber` both become "phone number". Chat keys such as `content` become ""."""
+    """The words of a key: `phone_number`, `phoneNumber` and `phone_number2` become "phone number", chat keys such as `content`
+    "".
+    """
     if not isinstance(name, str) or name in _TEXT_KEYS or len(name) > 60:
         return ""
     spaced = "".join(f" {c}" if c.isupper() and i and name[i - 1].islower() else c for i, c in enumerate(name))
-    return " ".join(spaced.replace("_", " ").replace("-", " ").lower().split())
+    return " ".join(spaced.rstrip("0123456789").replace("_", " ").replace("-", " ").lower().split())

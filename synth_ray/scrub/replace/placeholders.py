@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from synth_ray.scrub.text_view import plain_form
+
 LABELS = {
     "EMAIL_ADDRESS": "EMAIL",
     "PHONE_NUMBER": "PHONE",
@@ -66,6 +68,7 @@ _NOT_WORD = re.compile(r"[\W_]+")
 
 def normal_form(entity: str, value: str) -> str:
     """A form that different spellings of a value share: only the digits of a phone number, an address in lower case."""
+    value = value if value.isascii() else plain_form(value)
     if entity in _DIGITS_ONLY:
         return _NOT_DIGIT.sub("", value) or value
     if entity == "IBAN_CODE":

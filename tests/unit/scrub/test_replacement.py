@@ -56,6 +56,30 @@ def test_a_key_that_is_personal_is_replaced_too(placeholders: Scrubber) -> None:
     assert placeholders.record({"jane@mail.com": "hello"}).value == {"<EMAIL_1>": "hello"}
 
 
+def test_numbers_are_read_as_the_text_they_would_be(placeholders: Scrubber) -> None:
+    record = {
+        "phone": 14155550123,
+        "ssn": [536904399, 78051120],
+        "order": {"card2": 5105105105105100, "mobile_phone": 4155550188.0},
+        "ids": [5105105105105100, 1234567890123],
+        "year": 2024, "share": 0.25, "ok": True, "none": None, "big": 10**400, "nan": float("inf"), "below": -536904399,
+    }  # fmt: skip
+    scrubbed = placeholders.record(record)
+    assert scrubbed.value == {
+        **record,
+        "phone": "<PHONE_1>",
+        "ssn": ["<SSN_1>", "<SSN_2>"],
+        "order": {"card2": "<CARD_1>", "mobile_phone": "<PHONE_2>"},
+        "ids": ["<CARD_1>", 1234567890123],
+    }
+    assert scrubbed.counts == {"CREDIT_CARD": 2, "PHONE_NUMBER": 2, "US_SSN": 2}
+    assert placeholders.record(scrubbed.value).counts == {}
+
+
+def test_a_value_in_full_width_digits_has_the_placeholder_of_its_plain_form(placeholders: Scrubber) -> None:
+    assert placeholders.record("ssn 536-90-4399 und ssn ５３６９０４３９９").value == "ssn <SSN_1> und ssn <SSN_1>"
+
+
 def test_a_placeholder_already_in_the_text_is_not_reused(placeholders: Scrubber) -> None:
     assert placeholders.record("<EMAIL_1> wrote to jane@mail.com").value == "<EMAIL_1> wrote to <EMAIL_2>"
 
