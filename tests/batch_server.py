@@ -175,8 +175,8 @@ class Handler(BaseHTTPRequestHandler):
             start = [batch["id"] for batch in listed].index(after[1]) + 1 if after else 0
             self._json({"data": listed[start : start + provider.page], "has_more": start + provider.page < len(listed)})
         else:
-            [batch] = [candidate for candidate in provider.batches if candidate["id"] == path.split("/")[2]]
-            self._json(provider.poll(batch))
+            batch = next((candidate for candidate in provider.batches if candidate["id"] == name), None)
+            self._json(provider.poll(batch)) if batch else self._send(404, b"{}")
 
     def _json(self, value: Any) -> None:
         self._send(200, json.dumps(value).encode())

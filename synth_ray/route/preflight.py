@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from synth_ray.ask.teacher import PLAIN_USE, TemplateUse
+from synth_ray.ask.vllm.chat_template import inspect_template, local_renderer
 from synth_ray.ask.vllm.start import lora_rank
 from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.document import Job
@@ -20,6 +23,8 @@ from synth_ray.publish.indexing import refuse_other_indexes
 from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.recipes.templates import compile_template
 from synth_ray.workers.row_stages import RowStages
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ def preflight(job: Job, *, file: str = "job") -> Preflight:
     probe(lambda: _check_templates(job, file))
     for role, model in job.models.by_role().items():
         probe(lambda role=role, model=model: _check_model(role, model))  # type: ignore[misc]
+        probe(lambda role=role, model=model: _check_chat_template(role, model, job))  # type: ignore[misc]
     probe(lambda: _check_stages_and_evaluation_sets(job))
     with tempfile.TemporaryDirectory() as spool:
         probe(lambda: prepared_jobs.append(prepare(job, spool=Path(spool), file=file)))
@@ -78,6 +84,15 @@ def _check_model(role: str, model: Model) -> None:
     looks_local = model.model.startswith((".", "/", "~", "models/")) or model.model.count("/") > 1
     if looks_local and not (Path(os.path.expanduser(model.model)) / "config.json").is_file():
         raise MissingResource(f"models.{role}.model: wanted a model folder with config.json, got '{model.model}', which has none")
+
+
+def _check_chat_template(role: str, model: Model, job: Job) -> None:
+    """What a local folder tells of its template; of any other model the engine tells when it opens."""
+    render = local_renderer(model) if model.engine == "vllm" and model.chat else None
+    if render is not None:
+        use = PLAIN_USE if role == "judge" else TemplateUse.of(options_of(job.recipe))
+        for notice in inspect_template(render, model, where=f"models.{role}", use=use):
+            log.warning("%s", notice)
 
 
 def _check_stages_and_evaluation_sets(job: Job) -> None:
