@@ -64,7 +64,7 @@ def open_engines(
 def assign_devices(models: Sequence[Model], visible: str) -> list[str]:
     """The accelerators each engine sees: its own where there are enough for all, else all engines see the same."""
     accelerators = [name for name in visible.split(",") if name]
-    spans = [model.devices if model.engine == "vllm" else 0 for model in models]
+    spans = [model.devices for model in models]
     if sum(spans) > len(accelerators):
         return [visible] * len(models)
     ends = list(accumulate(spans))

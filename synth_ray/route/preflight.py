@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synth_ray.ask.teacher import PLAIN_USE, TemplateUse
+from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.ask.vllm.chat_template import inspect_template, local_renderer
 from synth_ray.ask.vllm.start import lora_rank
 from synth_ray.errors import JobError, MissingResource
@@ -52,6 +53,7 @@ def preflight(job: Job, *, file: str = "job") -> Preflight:
     probe(lambda: _check_templates(job, file))
     for role, model in job.models.by_role().items():
         probe(lambda role=role, model=model: _check_model(role, model))  # type: ignore[misc]
+        probe(lambda role=role, model=model: _check_engine_args(role, model))  # type: ignore[misc]
         probe(lambda role=role, model=model: _check_chat_template(role, model, job))  # type: ignore[misc]
     probe(lambda: _check_stages_and_evaluation_sets(job))
     with tempfile.TemporaryDirectory() as spool:
@@ -84,6 +86,11 @@ def _check_model(role: str, model: Model) -> None:
     looks_local = model.model.startswith((".", "/", "~", "models/")) or model.model.count("/") > 1
     if looks_local and not (Path(os.path.expanduser(model.model)) / "config.json").is_file():
         raise MissingResource(f"models.{role}.model: wanted a model folder with config.json, got '{model.model}', which has none")
+
+
+def _check_engine_args(role: str, model: Model) -> None:
+    if model.engine == "vllm":
+        refuse_bad_arguments(model.engine_args, where=f"models.{role}")
 
 
 def _check_chat_template(role: str, model: Model, job: Job) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import synth_ray
 from synth_ray.ask.batch_errors import ProviderError, errors_in
 from synth_ray.ask.batch_results import by_custom_id, lines_in, reply_in
+from synth_ray.errors import ServiceRefused
 from synth_ray.storage.local import LocalStorage
 from tests.batch_server import Provider, batches, default_answer
 from tests.endpoint_server import KEY
@@ -103,12 +104,20 @@ ASKED_AGAIN: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
 
 
 @pytest.mark.parametrize("name", ASKED_AGAIN)
-def test_what_has_no_answer_is_asked_again_and_nothing_else_is(name: str, tmp_path: Path) -> None:
+def test_what_has_no_answer_is_asked_again_and_nothing_else_is(name: str) -> None:
     faults, keys, sent = ASKED_AGAIN[name]
     provider = Provider(**faults)
-    manifest = run_against(provider, tmp_path, **keys).manifest
-    assert (manifest["rows"]["accepted"], manifest["complete"]) == (SEEDS, True)
+    with batches(provider) as url:
+        answers = ask(teacher(url, dead_after_s=20, **keys), *[prompt(number) for number in range(SEEDS)])
+    assert all(isinstance(answer, list) for answer in answers), answers
     assert provider.sent.total() == sent
+
+
+@pytest.mark.parametrize("name", ["no room, told by a failed batch", "result files gone", "batch gone", "lines with 503"])
+def test_a_run_with_such_a_provider_is_complete(name: str, tmp_path: Path) -> None:
+    faults, keys, _ = ASKED_AGAIN[name]
+    manifest = run_against(Provider(**faults), tmp_path, **keys).manifest
+    assert (manifest["rows"]["accepted"], manifest["complete"]) == (SEEDS, True)
 
 
 def test_a_wait_for_room_is_told_with_its_length_and_without_a_prompt(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -154,6 +163,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_of_every_batch_refuses_every_ask_with_the_providers_code(name: str) -> None:
+    faults, code = REFUSED[name]
+    with batches(Provider(**faults)) as url:
+        refusals = ask(teacher(url), *[prompt(number) for number in range(SEEDS)])
+    assert all(isinstance(refusal, ServiceRefused) and code in str(refusal) for refusal in refusals), refusals
+
+
+@pytest.mark.parametrize("name", ["the model, in validation", "the quota", "the quota, in the results"])
 def test_a_refusal_of_every_batch_stops_the_run_with_the_providers_code_and_the_next_run_goes_on(
     name: str, tmp_path: Path
 ) -> None:
