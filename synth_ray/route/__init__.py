@@ -5,6 +5,6 @@ In: a job, and a factory of its worker pool. Out: a finished dataset (`run_job`)
 one driver per output at a time; generated out of order, staged whole, admitted in chunk order, published last. Not: how any step
 works; those are the rooms below.
 
-Public: `run.run_job`, `run.Result`, `curation.curate_job`, `preflight.preflight`, `engine_sweep.sweep`,
+Public: `run.run_job`, `ending.Result`, `curation.curate_job`, `preflight.preflight`, `engine_sweep.sweep`,
 `output_lease.hold_lease`.
 """
