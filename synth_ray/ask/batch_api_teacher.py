@@ -166,7 +166,7 @@ class BatchApiTeacher:
         shown = "; ".join(dict.fromkeys(error.shown(texts) for error in others[:_SHOWN_ERRORS]))
         meaning = meaning_of(others)
         if meaning == "refused":
-            raise ServiceRefused(f"models.batch: wanted the provider to take a batch, got {shown}; mend that, then run again")
+            raise ServiceRefused(f"models.batch: wanted the provider to take a batch, got {shown}")
         if meaning == "wait":
             is_alone = not self._at_provider and all(task.done() for task in self._end_tasks.values())
             pause = self._unsent.on_no_room(len(part), alone=is_alone)

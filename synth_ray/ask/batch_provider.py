@@ -202,7 +202,7 @@ def _failure(method: str, path: str, reply: httpx.Response) -> TryLater:
         return TryLater(wait_s=_retry_after(reply))
     raise ServiceRefused(
         f"models.batch: wanted {method} /{path.split('/')[1]} to be taken, got HTTP {status}{f', {code}' if code else ''}; "
-        "check url, key_env and model, and the account's limits, then run again"
+        "check url, key_env and model, and the account"
     )
 
 

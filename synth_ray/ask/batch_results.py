@@ -67,7 +67,7 @@ def reply_in(line: Line | None, n: int) -> Reply | None:
             return error
     if unpaid := next((error for error in errors if error.is_unpaid), None):
         return ServiceRefused(
-            f"models.batch: wanted answers, got {unpaid.code} in the results; settle the account, then run again"
+            f"models.batch: wanted answers, got {unpaid.code} in the results; settle the account"
         )
     if own := next((failure for error in errors if (failure := error.of_one_prompt())), None):
         return own
