@@ -52,6 +52,8 @@ class ProviderError:
 
     def of_one_prompt(self) -> AskFailed | None:
         """The failure of the one prompt that is at fault, such as one that is too long; None where it is not a prompt's own."""
+        if self.meaning == "wait" or self.is_unpaid:
+            return None
         failure = error_for_status(400, json.dumps({"error": {"code": self.code, "message": self.message}}))
         return failure if isinstance(failure, AskFailed) and failure.reason != Reason.ENGINE_ERROR else None
 

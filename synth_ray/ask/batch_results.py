@@ -66,9 +66,7 @@ def reply_in(line: Line | None, n: int) -> Reply | None:
         except TeacherError as error:
             return error
     if unpaid := next((error for error in errors if error.is_unpaid), None):
-        return ServiceRefused(
-            f"models.batch: wanted answers, got {unpaid.code} in the results; settle the account"
-        )
+        return ServiceRefused(f"models.batch: wanted answers, got {unpaid.code} in the results; settle the account")
     if own := next((failure for error in errors if (failure := error.of_one_prompt())), None):
         return own
     if 400 <= status < 500 and status not in _PASSING_STATUSES:

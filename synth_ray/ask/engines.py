@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from synth_ray.ask.data_parallel import DataParallelTeacher, split_devices, split_model
 from synth_ray.ask.teacher import PLAIN_USE, Load, Prompt, Teacher, TeacherFacts, TemplateUse
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
@@ -110,8 +111,14 @@ def make_teacher(
     from synth_ray.ask.vllm.host import ProcessHost, ThreadHost
     from synth_ray.ask.vllm.teacher import VllmTeacher
 
-    host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: devices} if devices else {})
-    return VllmTeacher(model, adapters=adapters, host=host, role=role, use=use)
+    def engine(model: Model, own: str) -> Teacher:
+        host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: own} if own else {})
+        return VllmTeacher(model, adapters=adapters, host=host, role=role, use=use)
+
+    models = split_model(model)
+    if len(models) == 1:
+        return engine(model, devices)
+    return DataParallelTeacher([engine(one, own) for one, own in zip(models, split_devices(devices, models), strict=True)])
 
 
 class LoraTeacher:

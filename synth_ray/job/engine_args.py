@@ -47,6 +47,7 @@ def refuse_contradictions(engine_args: Mapping[str, Any], *, has_adapter: bool) 
     if not isinstance(share, (int, float)) or isinstance(share, bool) or not 0 < share <= 1:
         raise ValueError(f"wanted a share above 0 and up to 1 as engine_args.gpu_memory_utilization, got {share!r}")
     _refuse_small_batches(engine_args)
+    _refuse_shared_ranks(engine_args)
     if has_adapter and engine_args.get("enable_lora") is False:
         raise ValueError("wanted engine_args.enable_lora left out beside `lora`, got false; remove one of the two")
     if devices_of(engine_args) > 1 and engine_args.get("distributed_executor_backend") == "uni":
@@ -76,4 +77,18 @@ def _refuse_small_batches(engine_args: Mapping[str, Any]) -> None:
         raise ValueError(
             f"wanted engine_args.max_num_batched_tokens of at least max_model_len ({longest}) without chunked prefill, got "
             f"{batched}; raise it, lower max_model_len, or leave enable_chunked_prefill out"
+        )
+
+
+def _refuse_shared_ranks(engine_args: Mapping[str, Any]) -> None:
+    """Data parallelism is ours: equal engines side by side, which know nothing of each other."""
+    if (engine_args.get("data_parallel_size") or 1) == 1:
+        return
+    others = [name for name in engine_args if name.startswith("data_parallel_") and name != "data_parallel_size"]
+    others += ["enable_expert_parallel"] if engine_args.get("enable_expert_parallel") else []
+    others += ["distributed_executor_backend"] if engine_args.get("distributed_executor_backend") == "ray" else []
+    if others:
+        raise ValueError(
+            f"wanted engine_args.data_parallel_size without {others[0]}, got both: its engines are independent, on one "
+            "machine; leave one of the two out, or set cluster.teachers"
         )

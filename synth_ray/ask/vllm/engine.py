@@ -82,7 +82,7 @@ class VllmEngine:
             versions={"vllm": _vllm_version()},
             kv_tokens=int(config.cache_config.kv_cache_size_tokens or 0),
             device=_device(),
-            devices=int(config.parallel_config.world_size) * int(config.parallel_config.data_parallel_size),
+            devices=int(config.parallel_config.world_size),
             size=size_of(self._engine),
         )
 

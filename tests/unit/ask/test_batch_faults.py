@@ -80,6 +80,7 @@ ASKED_AGAIN: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "no room, told at creation": ({"refusal": first_batches(3, (400, {"error": FULL["data"][0]}, {}))}, {"retries": 0}, SEEDS),
     "too many calls": ({"refusal": first_batches(2, (429, {}, {"Retry-After": "0.2"}))}, {"retries": 0}, SEEDS),
     "a busy queue": ({"refusal": first_batches(2, (429, {"error": {"code": "rate_limit_exceeded"}}, {}))}, {}, SEEDS),
+    "no room, told of a line": ({"errors_of": first_batches(1, errors("token_limit_exceeded", line=1))}, {"retries": 0}, SEEDS),
     "the provider's own fault": ({"errors_of": first_batches(1, errors("server_error"))}, {"retries": 1}, SEEDS),
     "expired": ({"ends": status_of_batch(["expired"])}, {"retries": 1}, SEEDS + HALF),
     "cancelled": ({"ends": status_of_batch(["cancelled"])}, {"retries": 1}, 2 * SEEDS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,13 +12,16 @@ from typing import Any
 import pytest
 import ray
 
+from synth_ray.ask.data_parallel import DataParallelTeacher, split_devices, split_model
+from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.vllm import arguments
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.cluster.placement import gpus_per_replica, start_replica
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
-from synth_ray.job.models import Model
+from synth_ray.job.models import Model, Script
 from synth_ray.route.preflight import preflight
+from tests.unit.ask.test_teachers import prompt
 
 GOOD: dict[str, Any] = {
     "dtype": "bfloat16",
@@ -99,6 +103,11 @@ def test_check_names_every_bad_argument_of_every_role(tmp_path: Path) -> None:
             {"max_num_batched_tokens": 2048, "max_model_len": 8192, "enable_chunked_prefill": False},
             r"at least max_model_len \(8192\) without chunked prefill",
         ),
+        (
+            {"data_parallel_size": 2, "enable_expert_parallel": True},
+            "data_parallel_size without enable_expert_parallel, got both",
+        ),
+        ({"data_parallel_size": 2, "data_parallel_rank": 1}, "data_parallel_size without data_parallel_rank"),
         ({"tensor_parallel_size": 2, "distributed_executor_backend": "uni"}, "wanted an executor for 2 accelerators"),
     ],
 )
@@ -130,6 +139,28 @@ def test_a_replica_requests_what_its_engines_span_unless_the_job_says_otherwise(
     assert gpus_per_replica(scripted, 8) == 0
     with pytest.raises(ValueError, match=r"gpus_per_teacher: wanted 12, .* data_parallel_size of the model, got 4"):
         job(tmp_path, spread, gpus_per_teacher=4)
+
+
+def test_data_parallel_engines_have_their_own_gpus_share_the_asks_and_count_as_one(tmp_path: Path) -> None:
+    spread = Model(model="m", engine_args={"tensor_parallel_size": 2, "data_parallel_size": 2, "max_num_seqs": 8})
+    assert [one.engine_args for one in split_model(spread)] == [{"tensor_parallel_size": 2, "max_num_seqs": 8}] * 2
+    assert split_devices("4,5,6,7", split_model(spread)) == ["4,5", "6,7"]
+    assert split_devices("", split_model(spread)) == ["0,1", "2,3"]
+    assert split_model(Model(model="m")) == [Model(model="m")]
+    engines = [ScriptedTeacher(Model(engine="scripted", script=Script(concurrency=4, latency_s=0.05))) for _ in range(3)]
+    teacher = DataParallelTeacher(engines)
+    facts = teacher.open()
+    assert (facts.max_running, facts.devices, facts.engine_args["data_parallel_size"]) == (12, 3, 3)
+
+    async def ask_all() -> list[Any]:
+        asks = [asyncio.create_task(teacher.answer(prompt(number))) for number in range(9)]
+        await asyncio.sleep(0.01)
+        assert [engine.load().running for engine in engines] == [3, 3, 3]
+        assert teacher.load().running == 9
+        return await asyncio.gather(*asks)
+
+    assert all(len(answers) == 1 for answers in asyncio.run(ask_all()))
+    teacher.close()
 
 
 @pytest.mark.ray
