@@ -64,7 +64,7 @@ class DataParallelTeacher:
 
     def load(self) -> Load:
         loads = [asdict(engine.load()) for engine in self._engines]
-        sums = {name: sum(load[name] for load in loads) for name in loads[0]}
+        sums = {name: sum(load[name] for load in loads) for name, value in loads[0].items() if isinstance(value, (int, float))}
         return Load(**sums | {name: type(sums[name])(sums[name] / len(loads)) for name in _PER_ENGINE})
 
     def close(self) -> None:

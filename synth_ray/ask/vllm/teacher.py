@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from synth_ray.ask.teacher import PLAIN_USE, Load, Prompt, TeacherFacts, TemplateUse
-from synth_ray.ask.vllm.chat_template import chat_tokens, inspect_template, renderer_of
+from synth_ray.ask.vllm.chat_template import Render, chat_tokens, inspect_template, local_renderer, renderer_of
 from synth_ray.ask.vllm.engine import EngineRequest, detokenize, guess_tokenizer_args, load_tokenizer
 from synth_ray.ask.vllm.host import EngineHost, ProcessHost
 from synth_ray.ask.vllm.loop import Command
@@ -56,6 +56,7 @@ class VllmTeacher:
     def open(self) -> TeacherFacts:
         """Raises MissingResource or JobError, besides what the engine raises, for a chat template that cannot serve the job."""
         began = time.monotonic()
+        self._inspect_template(local_renderer(self._model))  # before minutes are spent on a model that cannot serve the job
         with ThreadPoolExecutor(1) as meanwhile:
             likely = guess_tokenizer_args(self._model)
             loading = meanwhile.submit(load_tokenizer, likely)
@@ -63,20 +64,20 @@ class VllmTeacher:
         known = names == likely and loading.exception() is None
         self._tokenizer = loading.result() if known else load_tokenizer(names)
         self._max_len = facts.max_model_len
-        notices = self._inspect_template()
-        for work in (self._send_loop, self._receive_loop):
-            threading.Thread(target=work, name=f"engine{work.__name__}", daemon=True).start()
-        return replace(facts, start_s=time.monotonic() - began, notices=notices)
-
-    def _inspect_template(self) -> list[str]:
-        if not self._model.chat:
-            return []
         try:
-            return inspect_template(renderer_of(self._tokenizer), self._model, where=f"models.{self._role}", use=self._use)
+            notices = self._inspect_template(renderer_of(self._tokenizer))
         except JobError:
             self._connection.close()
             self._host.close()
             raise
+        for work in (self._send_loop, self._receive_loop):
+            threading.Thread(target=work, name=f"engine{work.__name__}", daemon=True).start()
+        return replace(facts, start_s=time.monotonic() - began, notices=notices)
+
+    def _inspect_template(self, render: Render | None) -> list[str]:
+        if render is None or not self._model.chat:
+            return []
+        return inspect_template(render, self._model, where=f"models.{self._role}", use=self._use)
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
         tokens = self._tokens(prompt.messages)

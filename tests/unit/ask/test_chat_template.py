@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 
 from synth_ray.ask.teacher import PLAIN_USE, TemplateUse
 from synth_ray.ask.vllm.chat_template import inspect_template, local_renderer, renderer_of
+from synth_ray.ask.vllm.host import ProcessHost
 from synth_ray.ask.vllm.teacher import VllmTeacher
 from synth_ray.errors import AskFailed, JobError, MissingResource
 from synth_ray.job.load import job_from
@@ -129,9 +130,17 @@ def test_check_names_what_a_local_template_cannot_do_and_tells_that_it_thinks(
     preflight(job_from(job(tmp_path, model.model_copy(update={"chat": False}), system="Be brief.")))
 
 
+def test_a_folder_whose_template_cannot_serve_the_job_starts_no_engine(tmp_path: Path) -> None:
+    teacher = VllmTeacher(model_with(tmp_path, None), role="judge", host=ProcessHost())
+    with pytest.raises(MissingResource, match=r"models\.judge\.chat"):
+        teacher.open()
+    assert teacher._host._process is None  # type: ignore[attr-defined]
+
+
 @pytest.mark.vllm
 def test_an_engine_opens_with_a_template_that_serves_the_job_and_a_row_that_it_refuses_fails_alone(tmp_path: Path) -> None:
-    model = model_with(tmp_path, NO_SYSTEM)
+    model = model_with(tmp_path, NO_SYSTEM + "{% generation %}{% endgeneration %}")
+    assert local_renderer(model) is None
     teacher = VllmTeacher(model, use=SYSTEM)
     with pytest.raises(JobError, match=r"recipe\.system"):
         teacher.open()
