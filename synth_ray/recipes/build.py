@@ -37,6 +37,7 @@ async def make(request: Request, ask: Ask, options: Build) -> list[Draft]:
     answer = seed.fields.get("answer")
     others = {name: value for name, value in seed.fields.items() if name not in ("prompt", "answer", "messages", "tool_turns")}
     fields = others if options.keep is None else {name: seed.fields.get(name) for name in options.keep}
+    fields = fields | _turn_fields(seed.fields, prompt)
     if not isinstance(answer, str):
         detail = "no 'answer'" if answer is None else f"wanted text in 'answer', got {type(answer).__name__}"
         reason = Reason.MISSING_FIELD if answer is None else Reason.WRONG_TYPE
@@ -44,6 +45,13 @@ async def make(request: Request, ask: Ask, options: Build) -> list[Draft]:
     count = counter(options.tokenizer)
     prompt_tokens = sum(count(turn["content"]) for turn in prompt)
     return [Draft(prompt, answer, fields, "", prompt_tokens, count(answer), copied=True)]
+
+
+def _turn_fields(fields: dict[str, Any], prompt: list[Message]) -> dict[str, Any]:
+    """What turns have beside role and text, one object for each turn of the row; kept always: a weight says what is learnt."""
+    more = fields.get("turn_fields")
+    added = len(prompt) - len(fields.get("messages") or []) - len(fields.get("tool_turns") or [])
+    return {"turn_fields": [{}] * added + more} if isinstance(more, list) else {}
 
 
 def _prompt(fields: dict[str, Any], system: str) -> list[Message]:

@@ -13,8 +13,9 @@ from pydantic import field_validator
 
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation
+from synth_ray.recipes.markup import call_text
 from synth_ray.recipes.templates import render
-from synth_ray.recipes.tools import Tool, arguments_of, call_text
+from synth_ray.recipes.tools import Tool, arguments_of
 from synth_ray.records import Draft, Message, Reason, Request
 
 NO_TOOL = "none"

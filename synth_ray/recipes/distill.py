@@ -86,6 +86,13 @@ def _turns_before(request: Request) -> list[Message]:
     return [{"role": str(m["role"]), "content": str(m["content"])} for m in messages[:-1]] if isinstance(messages, list) else []
 
 
+def _turn_fields(request: Request, before: list[Message]) -> dict[str, Any]:
+    """What the turns before have beside role and text, such as a weight of 0: the row keeps it with them."""
+    more = request.seed.fields.get("turn_fields")
+    kept = more[: len(before)] if isinstance(more, list) else []
+    return {"turn_fields": kept} if any(kept) else {}
+
+
 async def _best(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[Completion, dict[str, Any]]:
     """The best sample and the fields that describe the choice. Each other sample counts as an attempt."""
     chosen, fields = await (_by_judge if options.pick == "judge" else _by_vote)(request, ask, options, answers)
@@ -118,7 +125,7 @@ async def _by_judge(request: Request, ask: Ask, options: Distill, answers: list[
 
 
 def _draft(request: Request, options: Distill, before: list[Message], answer: Completion, extra: dict[str, Any]) -> Draft:
-    fields = {name: request.seed.fields.get(name) for name in options.keep} | extra
+    fields = {name: request.seed.fields.get(name) for name in options.keep} | _turn_fields(request, before) | extra
     text, reasoning = _split_reasoning(answer.text, options.reasoning)
     if options.reasoning is not None:
         fields["reasoning"] = reasoning

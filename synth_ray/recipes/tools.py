@@ -9,7 +9,6 @@ from jsonschema import Draft202012Validator
 
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.json_schema import JsonSchema
-from synth_ray.records import canonical_json
 
 
 class Tool(Section):
@@ -25,11 +24,6 @@ class Tool(Section):
         """As an entry of the `tools` of a chat template."""
         function = {"name": self.name, "description": self.description, "parameters": self.parameters}
         return {"type": "function", "function": function}
-
-
-def call_text(name: str, arguments: Any) -> str:
-    """A call as the text of a turn, in the format of the Hermes and Qwen templates."""
-    return f"<tool_call>{canonical_json({'name': name, 'arguments': arguments}).decode()}</tool_call>"
 
 
 def arguments_of(text: str, tool: Tool) -> dict[str, Any] | None:
