@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from synth_ray import errors
 from synth_ray.cli.main import parser
 from synth_ray.job.document import Job
-from synth_ray.job.models import RESULT_ENGINE_ARGS
+from synth_ray.job.engine_args import RESULT_ENGINE_ARGS
 from synth_ray.job.section import OneOrMore, Section
 from synth_ray.recipes.catalogue import BUILT_IN, find
 from synth_ray.records import Reason, verdict_of

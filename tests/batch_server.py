@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from typing import Any
 from synth_ray.records import digest
 from tests.endpoint_server import KEY, Server
 
+NO_HEADERS: Mapping[str, str] = {}
 Answer = Callable[[dict[str, Any]], tuple[int, Any]]
 
 
@@ -36,7 +37,9 @@ class Provider:
     """`busy` and `broken` are shares of calls that get a 429 or a 500, `torn` of downloads that end half-way.
 
     The first `lost` creations of a batch succeed without a response. `ends(i)` is the final status of batch i; an expired
-    batch has half of its answers.
+    batch has half of its answers. `errors_of(i, lines)` are the errors with which it fails in validation, and `refusal(i)` the
+    status, body and headers with which the i-th creation is refused. `rewrite(i, lines)` changes the lines of a result file.
+    `knows(path, i)`: whether the provider still has what a path names, a file by the number of its batch.
     """
 
     answer: Answer = default_answer
@@ -47,6 +50,12 @@ class Provider:
     takes_s: float = 0.05
     page: int = 2
     ends: Callable[[int], str] = lambda _: "completed"
+    errors_of: Callable[[int, list[Any]], Any] = lambda _, __: None
+    refusal: Callable[[int], tuple[int, Any, dict[str, str]] | None] = lambda _: None
+    rewrite: Callable[[int, list[dict[str, Any]]], list[Any]] = lambda _, lines: lines
+    knows: Callable[[str, int], bool] = lambda _, __: True
+    created: int = 0
+    numbers: dict[str, int] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     batches: list[dict[str, Any]] = field(default_factory=list)
     sent: Counter[str] = field(default_factory=Counter)
@@ -63,8 +72,11 @@ class Provider:
             "created_at": time.monotonic(),
         }
         batch |= {"lines": lines, "number": len(self.batches), "output_file_id": None, "error_file_id": None}
-        self.sent.update(line["custom_id"] for line in lines)
         self.batches.append(batch)
+        if errors := self.errors_of(batch["number"], lines):
+            batch |= {"status": "failed", "errors": errors}
+        else:
+            self.sent.update(line["custom_id"] for line in lines)
         return batch
 
     def poll(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -89,8 +101,10 @@ class Provider:
             file = "output_file_id" if code == 200 else "error_file_id"
             results[file].append({"custom_id": line["custom_id"], "response": {"status_code": code, "body": body}, "error": None})
         for name, lines_of_file in results.items():
-            if lines_of_file:
-                batch[name] = self.add_file("\n".join(map(json.dumps, lines_of_file)).encode() + b"\n")
+            if lines_of_file and (lines_of_file := self.rewrite(batch["number"], lines_of_file)):
+                texts = [line if isinstance(line, str) else json.dumps(line) for line in lines_of_file]
+                batch[name] = self.add_file("\n".join(texts).encode() + b"\n")
+                self.numbers[batch[name]] = batch["number"]
         batch["status"] = status
 
     def add_file(self, data: bytes) -> str:
@@ -127,6 +141,10 @@ class Handler(BaseHTTPRequestHandler):
                 content = re.split(rb"\r\n\r\n", re.split(rb'filename="', data)[1], maxsplit=1)[1]
                 self._json({"id": self.provider.add_file(content[: content.rindex(b"\r\n--")])})
                 return
+            self.provider.created += 1
+            if refusal := self.provider.refusal(self.provider.created - 1):
+                self._send(refusal[0], json.dumps(refusal[1]).encode(), refusal[2])
+                return
             batch = self.provider.create(json.loads(data))
             if self.provider.lost > 0:
                 self.provider.lost -= 1
@@ -141,26 +159,32 @@ class Handler(BaseHTTPRequestHandler):
 
     def _get(self, path: str) -> None:
         provider = self.provider
-        if path.startswith("/files/"):
+        name = path.split("/")[2] if path.count("/") > 1 else ""
+        if name and not provider.knows(path, provider.numbers.get(name, int(name.partition("_")[2] or 0))):
+            self._send(404, b'{"error": {"message": "No such object", "code": null}}')
+        elif path.startswith("/files/"):
             data = provider.files[path.split("/")[2]]
             if not path.endswith("/content"):
                 self._json({"id": path.split("/")[2], "bytes": len(data)})
                 return
             self._send(200, data[: len(data) // 2] if provider.draw.random() < provider.torn else data)
         elif path == "/batches":
-            listed = [provider.poll(batch) for batch in reversed(provider.batches)]
+            known = [batch for batch in provider.batches if provider.knows(f"/batches/{batch['id']}", batch["number"])]
+            listed = [provider.poll(batch) for batch in reversed(known)]
             after = re.search(r"after=([^&]+)", self.path)
             start = [batch["id"] for batch in listed].index(after[1]) + 1 if after else 0
             self._json({"data": listed[start : start + provider.page], "has_more": start + provider.page < len(listed)})
         else:
-            [batch] = [candidate for candidate in provider.batches if candidate["id"] == path.split("/")[2]]
-            self._json(provider.poll(batch))
+            batch = next((candidate for candidate in provider.batches if candidate["id"] == name), None)
+            self._json(provider.poll(batch)) if batch else self._send(404, b"{}")
 
     def _json(self, value: Any) -> None:
         self._send(200, json.dumps(value).encode())
 
-    def _send(self, status: int, data: bytes) -> None:
+    def _send(self, status: int, data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

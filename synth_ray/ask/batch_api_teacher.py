@@ -4,45 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections import deque
-from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
+from synth_ray.ask.batch_errors import errors_in, meaning_of, prompt_texts
 from synth_ray.ask.batch_provider import BatchProvider
-from synth_ray.ask.batch_records import BatchRecord, BatchRecords, batch_name
-from synth_ray.ask.openai_protocol import completions_in, error_for_status, headers_of, path_of, request_body
+from synth_ray.ask.batch_queue import PendingAsk, UnsentAsks
+from synth_ray.ask.batch_records import BATCHES, BatchRecord, BatchRecords, batch_name
+from synth_ray.ask.batch_results import EndedBatch, Line, Reply, by_custom_id, code_in, failures_in, reply_in
+from synth_ray.ask.openai_protocol import headers_of, path_of, request_body
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
-from synth_ray.errors import AskFailed, EngineDied, SynthRayError
+from synth_ray.errors import AskFailed, EngineDied, ServiceRefused, SynthRayError, TeacherError
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Reason
 from synth_ray.storage import Storage
 
+log = logging.getLogger(__name__)
+
 _MAX_MODEL_LEN = 1 << 20
-Reply = list[Completion] | AskFailed | EngineDied
-Lines = dict[str, dict[str, Any]]
-
-
-@dataclass(eq=False, slots=True)
-class _PendingAsk:
-    """One pending ask: its line of the batch file, and how many batches ended without answering it, `earlier_tries` of them in
-    earlier runs.
-    """
-
-    key: str
-    n: int
-    line: bytes
-    reply: asyncio.Future[Reply]
-    tries: int = 0
-    earlier_tries: int = 0
+_SHOWN_ERRORS = 3
+_GONE = "models.batch: %s is gone at the provider (its record is %s): what it held of %d requests is asked again"
 
 
 class BatchApiTeacher:
     """Law: an ask is sent again only when the batch that held it ended without its answer; whatever was sent before a crash is
     found at the provider and collected. Custom ids are the asks' keys, the same in every run. A batch is sent when it is full, or
     when nothing was asked for `batch.quiet_s`, so that requests at one step of a recipe go together.
+
+    A batch that the provider had no room for was no try; one that it refuses for what is the same in all stops the run.
     """
 
     def __init__(self, model: Model, storage: Storage | None = None) -> None:
@@ -50,16 +42,15 @@ class BatchApiTeacher:
         self._model, self._section = model, model.batch
         self._records = BatchRecords(storage)
         self._sent_earlier: dict[str, list[BatchRecord]] = {}
-        self._line_tasks: dict[str, asyncio.Task[Lines | None]] = {}
-        self._unanswered: set[_PendingAsk] = set()
-        self._unsent: deque[_PendingAsk] = deque()
-        self._bytes = 0
-        self._last_asked = 0.0
+        self._end_tasks: dict[str, asyncio.Task[EndedBatch | None]] = {}
+        self._unanswered: set[PendingAsk] = set()
+        self._unsent = UnsentAsks(self._section)
+        self._at_provider = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sender: asyncio.Task[Any] | None = None
         self._provider: BatchProvider | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._failure = ""
+        self._failure: TeacherError | None = None
 
     def open(self) -> TeacherFacts:
         """Load the records of batches that earlier runs sent. Raises MissingResource without the key. The provider is called at
@@ -80,10 +71,10 @@ class BatchApiTeacher:
         )
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
-        if self._failure:
-            raise EngineDied(self._failure)
+        if self._failure is not None:
+            raise type(self._failure)(str(self._failure))
         self._bind_to_loop(asyncio.get_running_loop())
-        pending = _PendingAsk(prompt.key, prompt.n, self._line(prompt), asyncio.get_running_loop().create_future())
+        pending = PendingAsk(prompt.key, prompt.n, self._line(prompt), asyncio.get_running_loop().create_future())
         self._unanswered.add(pending)
         try:
             if prompt.key in self._sent_earlier:
@@ -123,100 +114,122 @@ class BatchApiTeacher:
         try:
             await work
         except Exception as error:
-            self._failure = str(error) if isinstance(error, SynthRayError) else f"models.batch: {type(error).__name__}"
+            why = str(error) if isinstance(error, SynthRayError) else f"models.batch: {type(error).__name__}"
+            kind = ServiceRefused if isinstance(error, ServiceRefused) else EngineDied
+            self._failure = kind(why)
             for pending in self._unanswered:
-                _resolve(pending, EngineDied(self._failure))
+                pending.resolve(kind(why))
 
     # Sending.
 
-    def _gather(self, pending: _PendingAsk) -> None:
-        self._unsent.append(pending)
-        self._bytes += len(pending.line)
-        self._last_asked = time.monotonic()
+    def _gather(self, pending: PendingAsk) -> None:
+        self._unsent.add(pending)
         if self._sender is None or self._sender.done():
-            self._sender = self._start(self._send_when_quiet())
+            self._sender = self._start(self._send_when_due())
 
-    async def _send_when_quiet(self) -> None:
+    async def _send_when_due(self) -> None:
         while self._unsent:
-            quiet_s = self._last_asked + self._section.quiet_s - time.monotonic()
-            if quiet_s <= 0 or self._is_full:
-                self._start(self._send(self._take_batch()))
-            else:
-                await asyncio.sleep(min(quiet_s, self._section.quiet_s / 10))
+            due_s = self._unsent.due_in()
+            if due_s > 0:
+                await asyncio.sleep(min(due_s, self._section.quiet_s / 10))
+            elif part := self._unsent.take():
+                self._start(self._send(part))
 
-    @property
-    def _is_full(self) -> bool:
-        return len(self._unsent) >= self._section.part_requests or self._bytes >= self._section.part_bytes
-
-    def _take_batch(self) -> list[_PendingAsk]:
-        """The pending asks for the next batch, up to its size limits."""
-        part: list[_PendingAsk] = []
-        size = 0
-        while self._unsent and len(part) < self._section.part_requests:
-            size += len(self._unsent[0].line)
-            if part and size > self._section.part_bytes:
-                break
-            part.append(self._unsent.popleft())
-            self._bytes -= len(part[-1].line)
-        return part
-
-    async def _send(self, part: list[_PendingAsk]) -> None:
+    async def _send(self, part: list[PendingAsk]) -> None:
         keys = tuple(pending.key for pending in part)
         record = BatchRecord(batch_name(keys, [pending.tries for pending in part]), keys)
         self._records.keep(record)
-        batch = await self._open_provider.create(record.name, b"".join(pending.line for pending in part))
-        record = replace(record, batch=batch)
-        self._records.keep(record)
-        lines = await self._lines(record)
+        self._at_provider += 1
+        try:
+            batch = await self._open_provider.create(record.name, b"".join(pending.line for pending in part))
+            record = replace(record, batch=batch)
+            self._records.keep(record)
+            ended = await self._end_of(record, self._unsent.on_accepted)
+        finally:
+            self._at_provider -= 1
+        own, is_try = self._read_failure(ended, part)
         for pending in part:
-            self._resolve_or_retry(pending, lines.get(pending.key))
+            line = ended.lines.get(pending.key)
+            why = code_in(line) or next((error.code for error in ended.errors), "")
+            self._resolve_or_retry(pending, reply_in(line, pending.n) or own.get(pending.key), is_try=is_try, why=why)
+
+    def _read_failure(self, ended: EndedBatch, part: list[PendingAsk]) -> tuple[dict[str, AskFailed], bool]:
+        """The failures of prompts that a failed batch names, and whether the batch was a try for the others.
+
+        Raises ServiceRefused where every batch would fail in the same way.
+        """
+        own, others = failures_in(ended.errors if ended.status == "failed" else [], [pending.key for pending in part])
+        if not others:
+            self._unsent.on_accepted()
+            return own, not own
+        texts = prompt_texts(pending.line for pending in part)
+        shown = "; ".join(dict.fromkeys(error.shown(texts) for error in others[:_SHOWN_ERRORS]))
+        meaning = meaning_of(others)
+        if meaning == "refused":
+            raise ServiceRefused(f"models.batch: wanted the provider to take a batch, got {shown}")
+        if meaning == "wait":
+            is_alone = not self._at_provider and all(task.done() for task in self._end_tasks.values())
+            pause = self._unsent.on_no_room(len(part), alone=is_alone)
+            log.warning("models.batch: no room for %d requests (%s): waiting %.1f s to send them again", len(part), shown, pause)
+            return own, False
+        self._unsent.on_accepted()
+        log.warning("models.batch: a batch of %d requests failed (%s)", len(part), shown)
+        return own, True
 
     # Receiving.
 
-    async def _resume_sent(self, pending: _PendingAsk) -> None:
+    async def _resume_sent(self, pending: PendingAsk) -> None:
         """Resolve an ask that an earlier run sent, with the answer of whichever of its batches has one."""
-        answers = [
-            lines for record in self._sent_earlier[pending.key] if (lines := await self._wait_until_ended(record)) is not None
-        ]
-        replies = [reply for lines in answers if (reply := _reply(lines.get(pending.key), pending.n)) is not None]
+        ended = [end for record in self._sent_earlier[pending.key] if (end := await self._wait_until_ended(record)) is not None]
+        replies = [reply for end in ended if (reply := reply_in(end.lines.get(pending.key), pending.n)) is not None]
         if replies:
-            _resolve(pending, replies[-1])
+            pending.resolve(replies[-1])
         else:
-            pending.tries = pending.earlier_tries = len(answers)
+            pending.tries = pending.uncounted = len(ended)
             self._gather(pending)
 
-    async def _wait_until_ended(self, record: BatchRecord) -> Lines | None:
+    async def _wait_until_ended(self, record: BatchRecord) -> EndedBatch | None:
         """One task per batch polls for its end; every ask of the batch awaits that task."""
-        if record.name not in self._line_tasks:
-            self._line_tasks[record.name] = asyncio.get_running_loop().create_task(self._lines_of_earlier_batch(record))
-        return await self._line_tasks[record.name]
+        if record.name not in self._end_tasks:
+            self._end_tasks[record.name] = asyncio.get_running_loop().create_task(self._end_of_earlier(record))
+        return await self._end_tasks[record.name]
 
-    async def _lines_of_earlier_batch(self, record: BatchRecord) -> Lines | None:
-        """The state of a batch of an earlier run; None where the provider does not know it, because it was never created."""
+    async def _end_of_earlier(self, record: BatchRecord) -> EndedBatch | None:
+        """The end of a batch of an earlier run; None where the provider does not know it, because it was never created."""
         if not record.batch:
             record = replace(record, batch=await self._open_provider.find(record.name))
             if not record.batch:
                 self._records.forget(record)
                 return None
             self._records.keep(record)
-        return await self._lines(record)
+        return await self._end_of(record)
 
-    async def _lines(self, record: BatchRecord) -> Lines:
-        """Result lines of an ended batch, however it ended, by custom id."""
+    async def _end_of(self, record: BatchRecord, on_begun: Callable[[], None] = lambda: None) -> EndedBatch:
+        """Wait for a batch's end and read its results. What is gone at the provider has no lines: its asks are sent again."""
         provider = self._open_provider
-        batch = await provider.wait_until_ended(record.batch)
-        lines = [*await provider.lines(batch.get("error_file_id")), *await provider.lines(batch.get("output_file_id"))]
-        return {line["custom_id"]: line for line in lines}
+        batch = await provider.wait_until_ended(record.batch, record.name, on_begun)
+        if batch is None:
+            log.warning(_GONE, f"batch {record.batch}", f"{BATCHES}{record.name}.json", len(record.ids))
+            return EndedBatch("gone")
+        lines: list[Line] = []
+        for name in ("error_file_id", "output_file_id"):
+            found = await provider.lines(str(batch[name])) if batch.get(name) else []
+            if found is None:
+                log.warning(_GONE, f"{name} of batch {record.batch}", f"{BATCHES}{record.name}.json", len(record.ids))
+            lines += found or []
+        return EndedBatch(batch["status"], errors_in(batch), by_custom_id(lines))
 
-    def _resolve_or_retry(self, pending: _PendingAsk, line: dict[str, Any] | None) -> None:
-        """Resolve the ask with its result line; without one, send it again in a later batch, as often as the job allows."""
-        reply = _reply(line, pending.n)
+    def _resolve_or_retry(self, pending: PendingAsk, reply: Reply | None, *, is_try: bool, why: str) -> None:
+        """Resolve the ask with its reply; without one, send it again in a later batch, as often as the job allows."""
+        tried = pending.tries - pending.uncounted
         if reply is not None:
-            _resolve(pending, reply)
-        elif pending.tries - pending.earlier_tries >= self._section.retries:
-            _resolve(pending, AskFailed(Reason.ENGINE_ERROR, f"no answer in {pending.tries - pending.earlier_tries + 1} batches"))
+            pending.resolve(reply)
+        elif is_try and tried >= self._section.retries:
+            last = f"; the last: {why}" if why else ""
+            pending.resolve(AskFailed(Reason.ENGINE_ERROR, f"no answer in {tried + 1} batches{last}"))
         elif not pending.reply.done():
             pending.tries += 1
+            pending.uncounted += not is_try
             self._gather(pending)
 
     def load(self) -> Load:
@@ -225,18 +238,4 @@ class BatchApiTeacher:
     def close(self) -> None:
         """Batches at the provider continue; the next run collects them."""
         if self._loop is not None and self._loop.is_running():
-            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in [*self._tasks, *self._line_tasks.values()]])
-
-
-def _reply(line: dict[str, Any] | None, n: int) -> Reply | None:
-    """The reply in a result line; None where there is none or where a retry may succeed."""
-    response = (line or {}).get("response") or {}
-    status = int(response.get("status_code") or 0)
-    if status == 200:
-        return completions_in(response.get("body"), n)
-    return error_for_status(status, json.dumps(response.get("body"))) if 400 <= status < 500 and status != 429 else None
-
-
-def _resolve(pending: _PendingAsk, reply: Reply) -> None:
-    if not pending.reply.done():
-        pending.reply.set_result(reply)
+            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in [*self._tasks, *self._end_tasks.values()]])

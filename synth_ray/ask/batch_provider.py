@@ -3,30 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
+from synth_ray.ask.batch_errors import errors_in, meaning_of
+from synth_ray.ask.batch_results import Line, lines_in
 from synth_ray.ask.openai_protocol import headers_of, path_of
-from synth_ray.errors import EngineDied
+from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.models import Model
 
+log = logging.getLogger(__name__)
+
 ENDED = ("completed", "failed", "expired", "cancelled")
+NOT_BEGUN = ("validating", "failed")
 METADATA_KEY = "synth_ray"
 """Metadata key under which a batch carries the name of its record."""
 
 _WAIT_S, _MAX_WAIT_S = 0.5, 60.0
 _PAGE = 100
 _DOWNLOADS = 12
+_LOOKS = 3
+_UNKNOWN_STATUSES = (400, 404, 410)
+
+
+@dataclass(frozen=True, slots=True)
+class TryLater:
+    """A failure that may pass. `code` is the provider's word where it was asked for too much at once, and empty where it failed
+    or was out of reach; it wants to be left alone for `wait_s`. `replied`: it is alive.
+    """
+
+    code: str = ""
+    wait_s: float = 0.0
+    replied: bool = False
 
 
 class BatchProvider:
-    """Law: a call is retried until it is answered; a refused key or model, or no reply for `dead_after_s`, is a dead engine.
-    Creating a batch is never simply retried: the reply may be lost although the batch exists.
+    """Law: a call is repeated until it is answered; a refused key, account or model raises ServiceRefused, no reply for
+    `dead_after_s` EngineDied. Creating a batch is never simply repeated: the reply may be lost although the batch exists.
     """
 
     def __init__(self, model: Model) -> None:
@@ -38,7 +58,6 @@ class BatchProvider:
             timeout=model.batch.timeout_s,
             follow_redirects=True,
         )
-        self._last_reply = time.monotonic()
 
     async def create(self, name: str, lines: bytes) -> str:
         """Upload the requests and create their batch; returns its id."""
@@ -49,15 +68,17 @@ class BatchProvider:
             "completion_window": f"{self._section.window_hours}h",
             "metadata": {METADATA_KEY: name},
         }
-        tried = 0
+        patience = _Patience(self._section.dead_after_s, self._section.poll_s)
         while True:
-            if (created := await self._try_call("POST", "/batches", json=body)) is not None:
-                return str(created["id"])
+            created = await self._try_call("POST", "/batches", json=body)
+            if not isinstance(created, TryLater):
+                if created.get("id"):
+                    return str(created["id"])
+                created = TryLater()
+            await patience.pause(created)
             # Without a reply the batch may exist all the same: look for it before creating another.
-            await self._pause_or_give_up(tried)
-            if existing := await self.find(name):
+            if not created.code and (existing := await self.find(name)):
                 return existing
-            tried += 1
 
     async def find(self, name: str) -> str:
         """The id of the batch that carries this name; empty if there is none."""
@@ -70,78 +91,137 @@ class BatchProvider:
         after = ""
         while True:
             page = await self._call("GET", "/batches", params={"limit": _PAGE} | ({"after": after} if after else {}))
-            for batch in page["data"]:
+            batches = page.get("data") or []
+            for batch in batches:
                 yield batch
-            if not page.get("has_more") or not page["data"]:
+            if not page.get("has_more") or not batches or batches[-1]["id"] == after:
                 return
-            after = page["data"][-1]["id"]
+            after = batches[-1]["id"]
 
-    async def wait_until_ended(self, batch: str) -> dict[str, Any]:
-        """Poll until the batch has ended; returns its status."""
-        pause = self._section.poll_s
-        while True:
-            status: dict[str, Any] = await self._call("GET", f"/batches/{batch}")
-            if status["status"] in ENDED:
-                return status
+    async def wait_until_ended(self, batch: str, name: str, on_begun: Callable[[], None]) -> dict[str, Any] | None:
+        """Poll until the batch has ended; returns its status, or None for a batch that the provider does not know any more.
+
+        It must say so several times, and not list the batch under its name: what was just made may not be everywhere at once.
+        """
+        pause, unknown = self._section.poll_s, 0
+        while unknown < _LOOKS:
+            status = await self._call("GET", f"/batches/{batch}", may_be_unknown=True)
+            if status is None:
+                unknown += 1
+                batch = await self.find(name) or batch
+            else:
+                state, unknown = str(status.get("status")).casefold(), 0
+                if state not in NOT_BEGUN:
+                    on_begun()
+                if state in ENDED:
+                    return {**status, "status": state}
             await asyncio.sleep(pause)
             pause = min(1.3 * pause, 10 * self._section.poll_s)
+        return None
 
-    async def lines(self, file: str | None) -> list[dict[str, Any]]:
-        """The lines of a result file. A truncated download is fetched again: its answers are paid for."""
-        size = (await self._call("GET", f"/files/{file}")).get("bytes") if file else None
-        lines: list[dict[str, Any]] = []
-        for tried in range(_DOWNLOADS if file else 0):
-            data = await self._content(str(file))
-            lines = [line for line in map(_parsed, data.splitlines()) if line is not None]
-            if len(data) == (size or len(data)) and len(lines) == len(data.splitlines()):
-                break
-            await self._pause_or_give_up(tried)
-        return lines
+    async def lines(self, file: str) -> list[Line] | None:
+        """The lines of a result file; None for a file that is gone. A torn download is repeated: its answers are paid for."""
+        facts = await self._call("GET", f"/files/{file}", may_be_unknown=True) or {}
+        size = facts.get("bytes")
+        patience, unknown = _Patience(self._section.dead_after_s, self._section.poll_s), 0
+        before: bytes | None = None
+        lines: list[Line | None] = []
+        for _ in range(_DOWNLOADS):
+            reply = await self._call("GET", f"/files/{file}/content", plain=True, may_be_unknown=True)
+            if reply is None:
+                unknown += 1
+                if unknown == _LOOKS:
+                    return None
+            else:
+                data: bytes = reply.content
+                lines = lines_in(data)
+                is_whole = len(data) == (size or len(data)) and None not in lines
+                if is_whole or (data == before and len(data) == size):  # else the file itself is torn, not its download
+                    break
+                before = data
+            await patience.pause(TryLater(replied=True))
+        return [line for line in lines if line is not None]
 
-    async def _content(self, file: str) -> bytes:
-        reply: httpx.Response = await self._call("GET", f"/files/{file}/content", plain=True)
-        return reply.content
-
-    async def _call(self, method: str, path: str, *, plain: bool = False, **options: Any) -> Any:
-        tried = 0
+    async def _call(self, method: str, path: str, *, plain: bool = False, may_be_unknown: bool = False, **options: Any) -> Any:
+        """The reply; None where the provider does not know what `path` names, if `may_be_unknown`."""
+        patience = _Patience(self._section.dead_after_s, self._section.poll_s)
         while True:
-            reply = await self._try_call(method, path, plain=plain, **options)
-            if reply is not None:
+            reply = await self._try_call(method, path, plain=plain, may_be_unknown=may_be_unknown, **options)
+            if not isinstance(reply, TryLater):
                 return reply
-            await self._pause_or_give_up(tried)
-            tried += 1
+            await patience.pause(reply)
 
-    async def _try_call(self, method: str, path: str, *, plain: bool = False, **options: Any) -> Any:
-        """The reply; None for a failure that may pass."""
+    async def _try_call(
+        self, method: str, path: str, *, plain: bool = False, may_be_unknown: bool = False, **options: Any
+    ) -> Any:
         try:
             reply = await self._client.request(method, path, **options)
         except httpx.HTTPError:
+            return TryLater()
+        if may_be_unknown and reply.status_code in _UNKNOWN_STATUSES:
             return None
-        if reply.status_code == 429 or reply.status_code >= 500:
-            return None
-        if reply.status_code >= 400:
-            raise EngineDied(
-                f"models.batch: wanted {method} {path.split('/')[1]} to be taken, got HTTP {reply.status_code}; check url and "
-                "key_env, and the provider's limits"
-            )
-        self._last_reply = time.monotonic()
+        if reply.status_code >= 300:
+            return _failure(method, path, reply)
         if plain:
             return reply
-        try:
-            return reply.json()
-        except ValueError:
-            return None
-
-    async def _pause_or_give_up(self, tried: int) -> None:
-        if time.monotonic() - self._last_reply > self._section.dead_after_s:
-            raise EngineDied(f"models.batch: wanted a reply, got none in {self._section.dead_after_s:g} s")
-        first = min(_WAIT_S, self._section.poll_s)
-        await asyncio.sleep(min(_MAX_WAIT_S, first * 2 ** min(tried, 9)) * (0.5 + random.random()))
+        value = _json(reply)
+        return value if isinstance(value, dict) else TryLater()
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+class _Patience:
+    """Pauses of one call, which grow. What the provider asks for is waited, and told; without any reply, the provider is dead."""
+
+    def __init__(self, dead_after_s: float, poll_s: float) -> None:
+        self._dead_after_s = dead_after_s
+        self._first_s = min(_WAIT_S, poll_s)
+        self._tried = 0
+        self._last_reply = time.monotonic()
+
+    async def pause(self, failure: TryLater) -> None:
+        if failure.replied:
+            self._last_reply = time.monotonic()
+        elif time.monotonic() - self._last_reply > self._dead_after_s:
+            raise EngineDied(f"models.batch: wanted a reply, got none in {self._dead_after_s:g} s")
+        growing = min(_MAX_WAIT_S, self._first_s * 2 ** min(self._tried, 9)) * (0.5 + random.random())
+        seconds = max(failure.wait_s, growing)
+        self._tried += 1
+        if failure.code:
+            log.warning("models.batch: the provider takes no more at present (%s): waiting %.1f s", failure.code, seconds)
+        await asyncio.sleep(seconds)
+
+
+def _failure(method: str, path: str, reply: httpx.Response) -> TryLater:
+    """What a status says. Raises ServiceRefused for one that no later call mends."""
+    status, errors = reply.status_code, errors_in(_json(reply))
+    code = next((error.code for error in errors if error.code), "")
+    is_unpaid = status == 402 or any(error.is_unpaid for error in errors)
+    no_room = status == 429 or (status == 400 and bool(errors) and meaning_of(errors) == "wait")
+    if no_room and not is_unpaid:
+        return TryLater(code or f"HTTP {status}", _retry_after(reply), replied=True)
+    if not is_unpaid and (status in (408, 409, 425) or status >= 500):
+        return TryLater(wait_s=_retry_after(reply))
+    raise ServiceRefused(
+        f"models.batch: wanted {method} /{path.split('/')[1]} to be taken, got HTTP {status}{f', {code}' if code else ''}; "
+        "check url, key_env and model, and the account"
+    )
+
+
+def _json(reply: httpx.Response) -> Any:
+    """The body; None where it is no JSON."""
     try:
-        value = json.loads(line)
-    except ValueError:
+        return reply.json()
+    except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) and "custom_id" in value else None
+
+
+def _retry_after(reply: httpx.Response) -> float:
+    """Seconds that the provider wants to be left alone: it says a number, or a date."""
+    text = reply.headers.get("retry-after", "")
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return 0.0

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from synth_ray.ask.teacher import Load, Prompt, Teacher, TeacherFacts
+from synth_ray.ask.data_parallel import DataParallelTeacher, split_devices, split_model
+from synth_ray.ask.teacher import PLAIN_USE, Load, Prompt, Teacher, TeacherFacts, TemplateUse
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.storage import Storage
@@ -26,19 +27,27 @@ class RoleEngine:
     facts: TeacherFacts
 
 
-def open_engines(models: Mapping[str, Model], storage: Storage | None = None) -> dict[str, RoleEngine]:
-    """Start an engine for every role. `storage` is the output's store, for engines that keep records there."""
-    alike: dict[str, list[Model]] = {}
-    for model in models.values():
-        alike.setdefault(model.engine_key, []).append(model)
-    devices = assign_devices(
-        [models_of_engine[0] for models_of_engine in alike.values()], os.environ.get(CUDA_VISIBLE_DEVICES, "")
-    )
+def open_engines(
+    models: Mapping[str, Model], storage: Storage | None = None, *, use: TemplateUse = PLAIN_USE
+) -> dict[str, RoleEngine]:
+    """Start an engine for every role. `storage` is the output's store, for engines that keep records there. `use` is how the job
+    asks its teachers.
+    """
+    alike: dict[str, dict[str, Model]] = {}
+    for role, model in models.items():
+        alike.setdefault(model.engine_key, {})[role] = model
+    firsts = [next(iter(by_role.items())) for by_role in alike.values()]
+    devices = assign_devices([model for _, model in firsts], os.environ.get(CUDA_VISIBLE_DEVICES, ""))
     teachers = [
         make_teacher(
-            models_of_engine[0], storage, adapters=sorted({model.lora for model in models_of_engine if model.lora}), devices=own
+            model,
+            storage,
+            adapters=sorted({model.lora for model in by_role.values() if model.lora}),
+            devices=own,
+            role=role,
+            use=PLAIN_USE if role == "judge" else use,
         )
-        for models_of_engine, own in zip(alike.values(), devices, strict=True)
+        for (role, model), by_role, own in zip(firsts, alike.values(), devices, strict=True)
     ]
     # On accelerators of their own the engines start in parallel; on shared ones in turn, for each sizes its cache by what is
     # free.
@@ -56,7 +65,7 @@ def open_engines(models: Mapping[str, Model], storage: Storage | None = None) ->
 def assign_devices(models: Sequence[Model], visible: str) -> list[str]:
     """The accelerators each engine sees: its own where there are enough for all, else all engines see the same."""
     accelerators = [name for name in visible.split(",") if name]
-    spans = [model.devices if model.engine == "vllm" else 0 for model in models]
+    spans = [model.devices for model in models]
     if sum(spans) > len(accelerators):
         return [visible] * len(models)
     ends = list(accumulate(spans))
@@ -68,12 +77,20 @@ def unique_engines(engines: Mapping[str, RoleEngine]) -> list[RoleEngine]:
     return list({id(engine.engine): engine for engine in engines.values()}.values())
 
 
-def make_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequence[str] = (), devices: str = "") -> Teacher:
+def make_teacher(
+    model: Model,
+    storage: Storage | None = None,
+    *,
+    adapters: Sequence[str] = (),
+    devices: str = "",
+    role: str = "teacher",
+    use: TemplateUse = PLAIN_USE,
+) -> Teacher:
     """The teacher of a model section; not opened yet.
 
     `storage` is the output's store, for a teacher that keeps records there. `adapters` are all LoRA adapters that roles of this
-    engine use; `devices` the accelerators it may see, all by default. vLLM runs in a process of its own (docs/decisions/0014),
-    unless Ray starts its workers: Ray finds those from an actor only.
+    engine use; `devices` the accelerators it may see, all by default. `role` and `use`: see `VllmTeacher`. vLLM runs in a process
+    of its own (docs/decisions/0014), unless Ray starts its workers: Ray finds those from an actor only.
     """
     if model.engine == "scripted":
         from synth_ray.ask.scripted_teacher import ScriptedTeacher
@@ -94,8 +111,14 @@ def make_teacher(model: Model, storage: Storage | None = None, *, adapters: Sequ
     from synth_ray.ask.vllm.host import ProcessHost, ThreadHost
     from synth_ray.ask.vllm.teacher import VllmTeacher
 
-    host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: devices} if devices else {})
-    return VllmTeacher(model, adapters=adapters, host=host)
+    def engine(model: Model, own: str) -> Teacher:
+        host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: own} if own else {})
+        return VllmTeacher(model, adapters=adapters, host=host, role=role, use=use)
+
+    models = split_model(model)
+    if len(models) == 1:
+        return engine(model, devices)
+    return DataParallelTeacher([engine(one, own) for one, own in zip(models, split_devices(devices, models), strict=True)])
 
 
 class LoraTeacher:

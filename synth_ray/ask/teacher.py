@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,6 +25,22 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateUse:
+    """How a job uses its teachers' chat templates: whether it sends a system message, and cuts the model's thoughts out."""
+
+    system: bool = False
+    cuts_thoughts: bool = False
+
+    @classmethod
+    def of(cls, options: Any) -> TemplateUse:
+        """From the options of the job's recipe."""
+        return cls(bool(getattr(options, "system", "")), bool(getattr(options, "reasoning", None)))
+
+
+PLAIN_USE = TemplateUse()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSize:
     """What the roofline needs to know of a model, as counted by the engine. Bytes are as loaded."""
 
@@ -42,6 +58,7 @@ class TeacherFacts:
 
     `kv_tokens` is the size of its KV cache in tokens, 0 if unknown. `device` is the accelerator's name as its driver reports it,
     `devices` how many of them the teacher spans. `size` is None where the roofline's formula does not apply.
+    `notices` are for the person who runs the job: what was found that may not be meant.
     """
 
     engine: str
@@ -56,6 +73,7 @@ class TeacherFacts:
     device: str = ""
     devices: int = 1
     size: ModelSize | None = None
+    notices: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import yaml
 from synth_ray.cli.job import job_of
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
-from synth_ray.job.models import RESULT_ENGINE_ARGS
+from synth_ray.job.engine_args import RESULT_ENGINE_ARGS
 from synth_ray.job.overrides import with_overrides
 from synth_ray.job.yaml_file import read_yaml
 from synth_ray.prepare.preparation import prepare

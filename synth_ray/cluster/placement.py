@@ -10,23 +10,43 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from synth_ray.job.document import Job
 
+_NO_ACCELERATORS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+"""Without it Ray leaves all accelerators of a node visible to an actor that requests none (ray issue 54868)."""
+
+
+def gpus_per_replica(job: Job, gpus_in_cluster: float) -> float:
+    """The GPUs that a replica requests: what the job says, or what its engines span, each its own or, where the cluster has too
+    few, all the same. An engine that runs elsewhere spans none.
+    """
+    if job.cluster.gpus_per_teacher is not None:
+        return job.cluster.gpus_per_teacher
+    spans = [model.devices for model in job.models.engines]
+    if not gpus_in_cluster:
+        return 0
+    return sum(spans) if sum(spans) <= gpus_in_cluster else max(spans)
+
 
 def start_replica(actor: type, job: Job) -> tuple[Any, PlacementGroup | None]:
     """The actor's handle and its placement group, if any. The caller ends both.
 
     An engine that spans nodes (`engine_args.distributed_executor_backend: ray`) finds its GPUs in the placement group of the
     actor that starts it: one bundle per GPU, packed on as few nodes as possible. Any other engine's actor holds all its GPUs
-    itself.
+    itself, and sees no other.
     """
     cluster, devices = job.cluster, job.models.teacher.devices
+    gpus_in_cluster = ray.cluster_resources().get("GPU", 0.0)
+    gpus = gpus_per_replica(job, gpus_in_cluster)
+    limits: dict[str, Any] = {"max_concurrency": 4, "max_restarts": 0}
+    if gpus_in_cluster and not gpus:
+        limits["runtime_env"] = {"env_vars": _NO_ACCELERATORS}
     if not job.models.teacher.spans_nodes:
-        remote = ray.remote(num_cpus=cluster.cpus_per_teacher, num_gpus=cluster.gpus_per_teacher)(actor)
-        return remote.options(max_concurrency=4, max_restarts=0).remote(job), None
-    bundle = {"CPU": max(cluster.cpus_per_teacher / devices, 0.01)} | ({"GPU": 1.0} if cluster.gpus_per_teacher else {})
+        remote = ray.remote(num_cpus=cluster.cpus_per_teacher, num_gpus=gpus)(actor)
+        return remote.options(**limits).remote(job), None
+    bundle = {"CPU": max(cluster.cpus_per_teacher / devices, 0.01)} | ({"GPU": 1.0} if gpus else {})
     group = placement_group([bundle] * devices, strategy="PACK")
     where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True)
     remote = ray.remote(num_cpus=0)(actor)
-    return remote.options(scheduling_strategy=where, max_concurrency=4, max_restarts=0).remote(job), group
+    return remote.options(scheduling_strategy=where, **limits).remote(job), group
 
 
 def release_group(group: PlacementGroup | None) -> None:

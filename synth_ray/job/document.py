@@ -56,9 +56,9 @@ class Job(Section):
     def _gpus_fit_the_engines(self) -> Job:
         gpus = self.cluster.gpus_per_teacher
         spans = [model.devices for model in self.models.engines if model.engine == "vllm"]
-        if not spans or gpus in (0, max(spans), sum(spans)) or gpus < max(spans) == 1:
+        if gpus is None or not spans or gpus in (0, max(spans), sum(spans)) or gpus < max(spans) == 1:
             return self
-        together = f"{max(spans)}, tensor_parallel_size × pipeline_parallel_size of the model"
+        together = f"{max(spans)}, tensor_parallel_size × pipeline_parallel_size × data_parallel_size of the model"
         raise ValueError(
             f"cluster.gpus_per_teacher: wanted {together}"
             + (f", which its engines share, or {sum(spans)}, each engine its own" if len(spans) > 1 else "")

@@ -6,24 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from synth_ray.job.engine_args import RESULT_ENGINE_ARGS, devices_of, refuse_contradictions
 from synth_ray.job.section import Section, key
 from synth_ray.job.served import BatchApi, Endpoint
-
-RESULT_ENGINE_ARGS = frozenset(
-    {
-        "dtype",
-        "quantization",
-        "kv_cache_dtype",
-        "speculative_config",
-        "enable_lora",
-        "rope_scaling",
-        "rope_theta",
-        "hf_overrides",
-        "tokenizer_mode",
-    }
-)
-"""Engine arguments that can change an answer. All others only change speed."""
-
 
 FAMILIES = (
     "claude", "command", "deepseek", "falcon", "gemini", "gemma", "glm", "gpt", "granite", "internlm", "kimi", "llama", "minimax",
@@ -90,13 +75,15 @@ class Model(Section):
     )
 
     @model_validator(mode="after")
-    def _names_a_model(self) -> Model:
+    def _fits_its_engine(self) -> Model:
         if self.engine in ("vllm", "endpoint", "batch_api") and not self.model:
             raise ValueError(f"wanted a model name or folder for engine '{self.engine}', got none; add `model: …`")
         if self.lora and self.engine != "vllm":
             raise ValueError(
                 f"wanted engine 'vllm' for a LoRA adapter, got '{self.engine}'; a server names its adapters as models"
             )
+        if self.engine == "vllm":
+            refuse_contradictions(self.engine_args, has_adapter=bool(self.lora))
         elsewhere = {"endpoint": ("endpoint", self.endpoint, "urls"), "batch_api": ("batch", self.batch, "url")}
         for engine, (name, section, first) in elsewhere.items():
             if (self.engine == engine) != (section is not None):
@@ -125,8 +112,8 @@ class Model(Section):
 
     @property
     def devices(self) -> int:
-        """Accelerators that one engine of this model uses."""
-        return int(self.engine_args.get("tensor_parallel_size", 1)) * int(self.engine_args.get("pipeline_parallel_size", 1))
+        """Accelerators that one engine of this model uses: none where the model is served elsewhere."""
+        return devices_of(self.engine_args) if self.engine == "vllm" else 0
 
     @property
     def spans_nodes(self) -> bool:

@@ -93,7 +93,13 @@ class Cluster(Section):
         "Folder for the shards' snapshots, which every node can access; empty uses a folder of this machine.",
         changes="nothing",
     )
-    gpus_per_teacher: float = key(0.0, "GPUs that each teacher actor requests from Ray.", ge=0, changes="nothing")
+    gpus_per_teacher: float | None = key(
+        None,
+        "GPUs that each teacher actor requests from Ray; left out, what its engines span where the cluster has GPUs. 0 hides "
+        "all GPUs from it.",
+        ge=0,
+        changes="nothing",
+    )
     cpus_per_teacher: float = key(1.0, "CPUs that each teacher actor requests from Ray.", ge=0, changes="nothing")
     in_flight: int | None = key(
         None,

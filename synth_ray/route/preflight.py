@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,14 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from synth_ray.ask.vllm.start import lora_rank
 from synth_ray.check.checker import open_checker
 from synth_ray.dedup.embedding import open_embedder
 from synth_ray.dedup.fingerprint import Fingerprinter
-from synth_ray.errors import JobError, MissingResource, StorageError, SynthRayError
+from synth_ray.errors import JobError, StorageError, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.job.load import BadJob
-from synth_ray.job.models import Model
 from synth_ray.job.output import Output
 from synth_ray.job.section import Section
 from synth_ray.job.seeds import Source
@@ -28,6 +25,7 @@ from synth_ray.publish.indexing import refuse_missing_index, refuse_other_indexe
 from synth_ray.recipes.catalogue import find, options_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.templates import compile_template
+from synth_ray.route.model_preflight import model_checks
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.storage import Retry, open_storage, split_url
 from synth_ray.storage.job_files import open_input
@@ -185,23 +183,11 @@ def _check_evaluation_set(job: Job, source: Source) -> None:
 
 def _probe_places(job: Job, findings: _Findings) -> None:
     for role, model in job.models.by_role().items():
-        findings.probe(lambda role=role, model=model: _check_model(role, model))  # type: ignore[misc]
+        for check in model_checks(role, model, job):
+            findings.probe(check)
     for prefix in job.dedup.against:
         findings.probe(lambda prefix=prefix: refuse_missing_index(job, prefix))  # type: ignore[misc]
     findings.probe(lambda: _check_output(job.output))
-
-
-def _check_model(role: str, model: Model) -> None:
-    """Checks of a model that need no loading."""
-    if model.engine != "vllm":
-        return
-    if model.lora:
-        lora_rank(model.lora)
-    if importlib.util.find_spec("vllm") is None:
-        raise MissingResource(f"models.{role}.engine: wanted vLLM installed, got none; install synth-ray[cpu] or synth-ray[gpu]")
-    looks_local = model.model.startswith((".", "/", "~", "models/")) or model.model.count("/") > 1
-    if looks_local and not (Path(os.path.expanduser(model.model)) / "config.json").is_file():
-        raise MissingResource(f"models.{role}.model: wanted a model folder with config.json, got '{model.model}', which has none")
 
 
 def _check_output(output: Output) -> None:

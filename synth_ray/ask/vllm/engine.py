@@ -15,6 +15,7 @@ from typing import Any
 
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.vllm import internals
+from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.ask.vllm.outputs import RawCompletion, completions_of
 from synth_ray.ask.vllm.start import hidden_module, lora_rank
 from synth_ray.ask.vllm.stats import EngineStats, resolved_arguments, size_of
@@ -205,6 +206,7 @@ def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
     known = dict(model.engine_args)
     unknown = [k for k in known if k not in EngineArgs.__dataclass_fields__]
     if unknown:
+        refuse_bad_arguments(known, where="models.teacher")
         raise JobError(f"models.teacher.engine_args: wanted arguments of vLLM's EngineArgs, got {', '.join(unknown)}")
     known.setdefault("structured_outputs_config", {"backend": "xgrammar", "disable_any_whitespace": True})
     known.setdefault("disable_log_stats", True)
@@ -212,7 +214,7 @@ def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
         rank = max(map(lora_rank, adapters))
         # On the CPU a request without an adapter reads the last slot (index -1), so one slot stays empty.
         known = {"enable_lora": True, "max_loras": len(adapters) + 1, "max_lora_rank": rank} | known
-    if int(known.get("tensor_parallel_size", 1)) * int(known.get("pipeline_parallel_size", 1)) == 1:
+    if model.devices == 1:
         known.setdefault("distributed_executor_backend", "uni")
     return EngineArgs(
         model=model.model,
@@ -227,7 +229,8 @@ def _start(engine_args: Any, model: Model) -> Any:
     try:
         with hidden_module("llvmlite.binding.ffi"):
             return internals.start_engine(engine_args)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        refuse_bad_arguments(model.engine_args, where="models.teacher")
         raise TeacherError(
             f"models.teacher: wanted vLLM to start '{model.model}', got {type(error).__name__}: {str(error)[:500]}; "
             "check the model's name, the revision and engine_args"

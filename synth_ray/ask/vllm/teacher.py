@@ -6,20 +6,23 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
+from jinja2 import TemplateError
+
+from synth_ray.ask.teacher import PLAIN_USE, Load, Prompt, TeacherFacts, TemplateUse
+from synth_ray.ask.vllm.chat_template import Render, chat_tokens, inspect_template, local_renderer, renderer_of
 from synth_ray.ask.vllm.engine import EngineRequest, detokenize, guess_tokenizer_args, load_tokenizer
 from synth_ray.ask.vllm.host import EngineHost, ProcessHost
 from synth_ray.ask.vllm.loop import Command
 from synth_ray.ask.vllm.outputs import RawCompletion
 from synth_ray.ask.vllm.pending_replies import PendingReplies
-from synth_ray.errors import AskFailed, EngineDied
+from synth_ray.errors import AskFailed, EngineDied, JobError
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Message, Reason
@@ -30,8 +33,18 @@ _MAX_TOKENS = 512  # used where neither the recipe nor the job sets max_tokens
 class VllmTeacher:
     """One engine. When it dies, every pending and every later ask raises EngineDied."""
 
-    def __init__(self, model: Model, *, adapters: Sequence[str] = (), host: EngineHost | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        adapters: Sequence[str] = (),
+        host: EngineHost | None = None,
+        role: str = "teacher",
+        use: TemplateUse = PLAIN_USE,
+    ) -> None:
+        """`role` is the job's role of this model, for messages; `use` is how the job asks it."""
         self._model, self._adapters = model, list(adapters)
+        self._role, self._use = role, use
         self._host = host or ProcessHost()
         self._replies = PendingReplies()
         self._outbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
@@ -41,7 +54,9 @@ class VllmTeacher:
         self._load = Load()
 
     def open(self) -> TeacherFacts:
+        """Raises MissingResource or JobError, besides what the engine raises, for a chat template that cannot serve the job."""
         began = time.monotonic()
+        self._inspect_template(local_renderer(self._model))  # before minutes are spent on a model that cannot serve the job
         with ThreadPoolExecutor(1) as meanwhile:
             likely = guess_tokenizer_args(self._model)
             loading = meanwhile.submit(load_tokenizer, likely)
@@ -49,9 +64,20 @@ class VllmTeacher:
         known = names == likely and loading.exception() is None
         self._tokenizer = loading.result() if known else load_tokenizer(names)
         self._max_len = facts.max_model_len
+        try:
+            notices = self._inspect_template(renderer_of(self._tokenizer))
+        except JobError:
+            self._connection.close()
+            self._host.close()
+            raise
         for work in (self._send_loop, self._receive_loop):
             threading.Thread(target=work, name=f"engine{work.__name__}", daemon=True).start()
-        return replace(facts, start_s=time.monotonic() - began)
+        return replace(facts, start_s=time.monotonic() - began, notices=notices)
+
+    def _inspect_template(self, render: Render | None) -> list[str]:
+        if render is None or not self._model.chat:
+            return []
+        return inspect_template(render, self._model, where=f"models.{self._role}", use=self._use)
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
         tokens = self._tokens(prompt.messages)
@@ -81,7 +107,13 @@ class VllmTeacher:
         with self._lock:  # a tokenizer must not be used by two threads at once
             if not self._model.chat:
                 return list(self._tokenizer.encode("\n".join(m["content"] for m in messages)))
-            return chat_tokens(self._tokenizer, messages, self._model.chat_template_kwargs)
+            try:
+                return chat_tokens(self._tokenizer, messages, self._model.chat_template_kwargs)
+            except (TemplateError, ValueError, TypeError, KeyError) as error:
+                roles = ", ".join(dict.fromkeys(message["role"] for message in messages))
+                raise AskFailed(
+                    Reason.ENGINE_ERROR, f"the chat template refuses messages of {roles} ({type(error).__name__})"
+                ) from None
 
     def _enqueue(self, number: int, ask: EngineRequest | None) -> None:
         with self._lock:
@@ -126,13 +158,6 @@ class VllmTeacher:
             death = f"the engine is gone: {self._host.wait_exit_reason()}"
         finally:
             self._replies.fail_all(death or "the engine's reply could not be read")
-
-
-def chat_tokens(tokenizer: Any, messages: list[Message], template_kwargs: Mapping[str, Any]) -> list[int]:
-    """Messages as the model's chat template renders them. `template_kwargs` win over the template's own variables."""
-    variables = {"add_generation_prompt": True, **template_kwargs}
-    text = tokenizer.apply_chat_template(messages, tokenize=False, **variables)
-    return list(tokenizer.encode(text, add_special_tokens=False))
 
 
 def _sampling(prompt: Prompt, room: int) -> dict[str, Any]:

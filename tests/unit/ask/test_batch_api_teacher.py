@@ -22,7 +22,7 @@ import synth_ray
 from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 from synth_ray.ask.batch_records import BATCHES
 from synth_ray.ask.teacher import Prompt
-from synth_ray.errors import AskFailed, EngineDied, JobError, MissingResource
+from synth_ray.errors import AskFailed, EngineDied, JobError, MissingResource, ServiceRefused
 from synth_ray.job.load import job_from
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, user
@@ -116,13 +116,15 @@ def test_a_prompt_that_every_batch_fails_has_a_reason_and_no_text_in_its_error()
     assert "SECRET" not in str(long)
 
 
-def test_a_provider_that_refuses_the_key_or_is_unreachable_is_a_dead_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_refuses_the_key_refuses_every_ask_and_an_unreachable_one_is_a_dead_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("TEACHER_KEY", "another-secret")
     with batches(Provider()) as url:
         refused_teacher = teacher(url)
         errors = ask(refused_teacher, prompt(1), prompt(2))
-        assert all(isinstance(error, EngineDied) and "another-secret" not in str(error) for error in errors)
-        assert all(isinstance(error, EngineDied) for error in ask(refused_teacher, prompt(3)))
+        assert all(isinstance(error, ServiceRefused) and "another-secret" not in str(error) for error in errors)
+        assert all(isinstance(error, ServiceRefused) for error in ask(refused_teacher, prompt(3)))
     unreachable = teacher(f"http://127.0.0.1:{free_port()}/v1", dead_after_s=0.3)
     assert all(isinstance(error, EngineDied) for error in ask(unreachable, prompt(1)))
     monkeypatch.delenv("TEACHER_KEY")

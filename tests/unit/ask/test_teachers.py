@@ -15,8 +15,9 @@ from synth_ray.ask.endpoint_teacher import EndpointTeacher
 from synth_ray.ask.openai_protocol import request_body
 from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.teacher import Prompt, Teacher
+from synth_ray.ask.vllm.chat_template import chat_tokens
 from synth_ray.ask.vllm.host import ThreadHost
-from synth_ray.ask.vllm.teacher import VllmTeacher, chat_tokens
+from synth_ray.ask.vllm.teacher import VllmTeacher
 from synth_ray.errors import AskFailed, EngineDied
 from synth_ray.job.models import Model, Script
 from synth_ray.recipes.contract import Completion, Constraint, user
