@@ -14,14 +14,14 @@ from synth_ray.ask.batch_provider import BatchProvider
 from synth_ray.ask.batch_records import BatchRecord, BatchRecords, batch_name
 from synth_ray.ask.openai_protocol import completions_in, error_for_status, headers_of, path_of, request_body
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
-from synth_ray.errors import AskFailed, EngineDied, SynthRayError
+from synth_ray.errors import AskFailed, EngineDied, ServiceRefused, SynthRayError
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Reason
 from synth_ray.storage import Storage
 
 _MAX_MODEL_LEN = 1 << 20
-Reply = list[Completion] | AskFailed | EngineDied
+Reply = list[Completion] | AskFailed | EngineDied | ServiceRefused
 Lines = dict[str, dict[str, Any]]
 
 

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 import synth_ray
 from synth_ray.ask.adaptive_limit import EndpointLimiter
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
-from synth_ray.ask.openai_protocol import split_tokens_by_length
+from synth_ray.ask.openai_replies import split_tokens_by_length
 from synth_ray.ask.teacher import Prompt
-from synth_ray.errors import AskFailed, EngineDied, MissingResource
+from synth_ray.errors import AskFailed, EngineDied, MissingResource, ServiceRefused
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, Constraint, user
 from tests.endpoint_server import KEY, MODEL, Faults, faulty_server
@@ -100,15 +100,15 @@ def test_an_option_that_the_server_does_not_support_is_an_error() -> None:
     with faulty_server(Faults()) as url:
         endpoint_teacher = teacher(url)
         endpoint_teacher.open()
-        with pytest.raises(EngineDied, match="wanted a server that takes choices and patterns"):
+        with pytest.raises(ServiceRefused, match="wanted a server that takes choices and patterns"):
             ask(endpoint_teacher, prompt(1, constraint=Constraint(choices=("a", "b"))))
-        with pytest.raises(EngineDied, match=r"sampling\.top_k: wanted a server that takes it"):
+        with pytest.raises(ServiceRefused, match=r"sampling\.top_k: wanted a server that takes it"):
             ask(endpoint_teacher, Prompt([user("?")], "0" * 8, sampling={"top_k": 5}))
         section = {"urls": [url], "key_env": "TEACHER_KEY"}
         fields = {"engine": "endpoint", "model": MODEL, "endpoint": section, "chat_template_kwargs": {"enable_thinking": False}}
         with_template_kwargs = EndpointTeacher(Model.model_validate(fields))
         with_template_kwargs.open()
-        with pytest.raises(EngineDied, match=r"models\.chat_template_kwargs: wanted a server that takes them"):
+        with pytest.raises(ServiceRefused, match=r"models\.chat_template_kwargs: wanted a server that takes them"):
             ask(with_template_kwargs, prompt(2))
 
 
