@@ -125,7 +125,8 @@ class EndpointLimiter:
         """
         now = self._clock()
         self.is_only_busy = is_busy
-        self._told_until = max(self._told_until, now + wait_s)
+        if wait_s > 0:
+            self._told_until = max(self._told_until, now + wait_s)
         endpoint.left_slow_start = True
         # at most one decrease for all requests that were in flight at that moment
         if now - endpoint.decreased_at >= max(0.5, endpoint.latency):

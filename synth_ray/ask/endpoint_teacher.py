@@ -95,7 +95,8 @@ class EndpointTeacher:
 
     def _trial_body(self) -> dict[str, Any]:
         trial = Prompt(_TRIAL, "", sampling={LIMITS[0]: _TRIAL_TOKENS})
-        return self._dialect.apply(request_body(self._model, trial, is_vllm=self._is_vllm))
+        plain = self._model.model_copy(update={"chat_template_kwargs": {}})
+        return self._dialect.apply(request_body(plain, trial, is_vllm=self._is_vllm))
 
     def _headers(self) -> dict[str, str]:
         return headers_of("endpoint", self._endpoint.key_env)
@@ -219,7 +220,7 @@ class EndpointTeacher:
             return
         if limiter.is_only_busy:
             busy = f"models.endpoint: wanted an answer, got HTTP 429 alone from {', '.join(self._urls[:3])} for {limit_s:g} s"
-            raise self._stop(ServiceRefused(f"{busy}; wait, or have the rate limit raised, then run the same command"))
+            raise self._stop(ServiceRefused(f"{busy}; wait, or have the rate limit raised"))
         raise EngineDied(f"endpoint: wanted an answer, got none from {len(self._urls)} servers in {limit_s:g} s")
 
     def _stop(self, refusal: ServiceRefused) -> ServiceRefused:

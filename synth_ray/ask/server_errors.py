@@ -59,11 +59,12 @@ class ServerError:
 
 _CREDIT = re.compile(
     r"insufficient[ _](?:quota|balance|credit|fund)|exceeded your current quota|out of credits?|credit balance is|"
-    r"credits? (?:is |are |has |have )?(?:been )?(?:exhausted|used up|depleted)|payment required|arrearage"
+    r"credits? (?:is |are |has |have )?(?:been )?(?:exhausted|used up|depleted)|payment required|arrearage|"
+    r"account (?:is |has been |was )?(?:not active|inactive|suspended|deactivated|disabled|blocked|flagged|terminated)"
 )
 _CREDIT_BEYOND_A_PROMPT = re.compile(
-    r"billing|no (?:more )?credits?|quota[ _]?exceeded|budget[ _]?(?:has been )?exceeded|(?:spend|spending|usage) limit|"
-    r"account (?:is |has been |was )?(?:not active|inactive|suspended|deactivated|disabled|blocked|flagged|terminated)"
+    r"billing|no (?:more )?credits? (?:left|remain|avail)|quota[ _]?exceeded|budget[ _]?(?:has been )?exceeded|"
+    r"(?:spend|spending|usage) limit"
 )
 """Words that a prompt may hold too, so they count only in errors that quote none."""
 _RATE = re.compile(r"per[ _-]?(?:minute|second|hour|day)|rate[ _-]?limit|\b[rt]p[md]\b|requests per")
@@ -108,16 +109,17 @@ def error_in(status: int, text: str, *, sent: Collection[str] = (), headers: Map
 
 
 def _meaning(status: int, codes: str, says: str, *, told_wait: bool, parameter: str) -> Meaning:
-    if status == 402 or _has(codes, _CREDIT_CODES) or _tells_of_credit(status, says, told_wait=told_wait):
+    only_busy = status == 429 and (told_wait or _RATE.search(says))
+    if status == 402 or _has(codes, _CREDIT_CODES) or (_CREDIT.search(says) and not only_busy):
         return Meaning.CREDIT
-    if status == 429:
-        return Meaning.BUSY
     if status in (401, 407):
         return Meaning.KEY
     if status in (400, 403, 422, 451) and _is_moderation(status, codes, says, parameter):
         return Meaning.MODERATED
-    if status == 403:
-        return Meaning.FORBIDDEN
+    if status in (403, 429) and _CREDIT_BEYOND_A_PROMPT.search(says) and not only_busy:
+        return Meaning.CREDIT
+    if status in (403, 429):
+        return Meaning.FORBIDDEN if status == 403 else Meaning.BUSY
     if _has(codes, _MODEL_CODES):
         return Meaning.MODEL
     if status in (404, 405, 410) or 300 <= status < 400:
@@ -127,12 +129,6 @@ def _meaning(status: int, codes: str, says: str, *, told_wait: bool, parameter: 
     if status in (408, 409, 425) or status >= 500:
         return Meaning.BUSY if told_wait else Meaning.RETRY
     return _meaning_of_bad_request(codes, says, parameter)
-
-
-def _tells_of_credit(status: int, says: str, *, told_wait: bool) -> bool:
-    if status == 429 and (told_wait or _RATE.search(says)):
-        return False
-    return bool(_CREDIT.search(says) or (status in (403, 429) and _CREDIT_BEYOND_A_PROMPT.search(says)))
 
 
 def _is_moderation(status: int, codes: str, says: str, parameter: str) -> bool:
@@ -186,7 +182,7 @@ def refusal_of(error: ServerError, *, key_env: str = "") -> ServiceRefused:
     said = f": {error.meaning}" if error.meaning in REFUSES_ALL else ""
     place = f" from {error.place}" if error.place else ""
     return ServiceRefused(
-        f"models: wanted a service that answers, got HTTP {error.status}{place}{said}; {advice}{key}, then run the same command"
+        f"models: wanted a service that answers, got HTTP {error.status}{place}{said}; {advice}{key}"
     )
 
 
