@@ -45,17 +45,18 @@ class EndpointLimiter:
         self._clock = clock
         self.endpoints = [EndpointState(url, min(_START_LIMIT, max_limit)) for url in urls]
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._last_reply = self._told_until = clock()
+        self._last_reply = clock()
+        self._longest_wait_s = 0.0
         self.is_only_busy = False
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the last reply that was not a failure, or since the end of the pause that a server asked for."""
-        return self._clock() - max(self._last_reply, self._told_until)
+        """Seconds since the last reply that was no failure, without the longest pause that a server asked for since."""
+        return self._clock() - self._last_reply - self._longest_wait_s
 
     def restart_clock(self) -> None:
         """Count silence from now: nothing was asked before."""
-        self._last_reply = self._clock()
+        self._last_reply, self._longest_wait_s = self._clock(), 0.0
 
     @property
     def running(self) -> int:
@@ -117,7 +118,8 @@ class EndpointLimiter:
     def on_reply(self, endpoint: EndpointState) -> None:
         """The server is up and serves: it answered, or refused one ask for a reason of that ask."""
         endpoint.failures, endpoint.retry_at = 0, 0.0
-        self._last_reply, self.is_only_busy = self._clock(), False
+        self.is_only_busy = False
+        self.restart_clock()
 
     def on_overload(self, endpoint: EndpointState, *, wait_s: float = 0.0, is_busy: bool = False) -> None:
         """The server reported overload (429, 5xx, a timeout): lower its limit, and send nothing before the `wait_s` seconds have
@@ -125,8 +127,7 @@ class EndpointLimiter:
         """
         now = self._clock()
         self.is_only_busy = is_busy
-        if wait_s > 0:
-            self._told_until = max(self._told_until, now + wait_s)
+        self._longest_wait_s = max(self._longest_wait_s, wait_s)
         endpoint.left_slow_start = True
         # at most one decrease for all requests that were in flight at that moment
         if now - endpoint.decreased_at >= max(0.5, endpoint.latency):

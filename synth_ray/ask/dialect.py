@@ -34,8 +34,8 @@ class Dialect:
     def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The request as this server takes it."""
         renamed = {self._limit if name == LIMITS[0] else name: value for name, value in body.items()}
-        if renamed.get("n") == 1:
-            del renamed["n"]  # some servers refuse it, and all give one answer without it
+        if self.asks_one_by_one or renamed.get("n") == 1:
+            renamed.pop("n", None)  # some servers refuse it, and all give one answer without it
         return {name: value for name, value in renamed.items() if name not in self._left_out}
 
     def adapt(self, error: ServerError, sent: Mapping[str, Any]) -> None:

@@ -165,6 +165,8 @@ class EndpointTeacher:
                 self._dialect.adapt(error, sent)
             except ServiceRefused as refusal:
                 raise self._stop(refusal) from None
+            if self._body(ask) == sent:
+                raise failure_of(error)
             return None
         if error.meaning is Meaning.TOO_LONG:
             _clip(ask, error, sent)

@@ -181,9 +181,7 @@ def refusal_of(error: ServerError, *, key_env: str = "") -> ServiceRefused:
     key = f" ({key_env})" if key_env else ""
     said = f": {error.meaning}" if error.meaning in REFUSES_ALL else ""
     place = f" from {error.place}" if error.place else ""
-    return ServiceRefused(
-        f"models: wanted a service that answers, got HTTP {error.status}{place}{said}; {advice}{key}"
-    )
+    return ServiceRefused(f"models: wanted a service that answers, got HTTP {error.status}{place}{said}; {advice}{key}")
 
 
 def template_refusal(error: ServerError) -> ServiceRefused:
