@@ -197,7 +197,7 @@ def test_a_job_has_an_endpoint_url_without_a_password() -> None:
         Model.model_validate({"engine": "endpoint", "model": "m"})
     with pytest.raises(ValidationError, match="hold no password"):
         Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://me:secret@host/v1"}})
-    with pytest.raises(ValidationError, match="wanted the base URL, .*got one that ends in chat/completions"):
+    with pytest.raises(ValidationError, match=r"wanted the base URL, .*got one that ends in chat/completions"):
         Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://host/v1/chat/completions"}})
     model = Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://host/v1/"}})
     assert model.sends_prompts_out
