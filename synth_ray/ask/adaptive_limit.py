@@ -117,7 +117,8 @@ class EndpointLimiter:
 
     def on_reply(self, endpoint: EndpointState) -> None:
         """The server is up and serves: it answered, or refused one ask for a reason of that ask."""
-        endpoint.failures, endpoint.retry_at = 0, 0.0
+        if endpoint.failures:  # its pause was our own; one that the server asked for goes on
+            endpoint.failures, endpoint.retry_at = 0, 0.0
         self.is_only_busy = False
         self.restart_clock()
 

@@ -161,6 +161,26 @@ def test_a_limit_stays_between_one_and_its_maximum(events: list[str], max_limit:
         assert 1 <= endpoint.limit <= max_limit
 
 
+def test_a_pause_that_a_server_asks_for_outlasts_answers_that_were_on_their_way() -> None:
+    now = 0.0
+    limiter = EndpointLimiter(["a"], max_limit=4, clock=lambda: now)
+    [endpoint] = limiter.endpoints
+    limiter.on_overload(endpoint, wait_s=3600.0, is_busy=True)
+    limiter.on_success(endpoint, 0.1)
+
+    async def is_free() -> bool:
+        try:
+            async with asyncio.timeout(0.01), limiter.acquire():
+                return True
+        except TimeoutError:
+            return False
+
+    now = 3599.0
+    assert not asyncio.run(is_free())
+    now = 3601.0
+    assert asyncio.run(is_free())
+
+
 def test_in_a_whole_run_faults_change_no_row_and_the_key_is_not_written(tmp_path: Path) -> None:
     seeds = tmp_path / "seeds.jsonl"
     seeds.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(120)))
