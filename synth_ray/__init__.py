@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from synth_ray.job.document import Job
     from synth_ray.meter.tally import Tally
-    from synth_ray.route.run import Result
+    from synth_ray.route.ending import Result
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "run"]

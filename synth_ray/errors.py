@@ -10,7 +10,7 @@ SynthRayError                       exit 1   the job failed
 │   ├── EngineDied                  exit 1   the engine died; its actor must end its process
 │   ├── ServiceRefused              exit 4   the service refuses every ask: key, credit, quota or model; nothing is lost
 │   └── AskFailed                   (data)   one ask failed; the row is recorded as failed(reason)
-├── GateFailed                      exit 3   a quality gate failed (reserved: nothing raises it yet)
+├── GateFailed                      exit 3   a quality gate failed (returned in `Result.exit_code`: the dataset is published)
 └── StoppedShort                    exit 4   budget, target or limit reached; a valid partial manifest exists
 
 Errors carry strings only, so that they can be pickled between actors, and never the text of a data row.

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jsonschema import Draft202012Validator
 
 from synth_ray.check.arithmetic import final_answer, number, wrong_step
 from synth_ray.check.grounded import unsupported
@@ -20,6 +19,7 @@ from synth_ray.check.sandbox import Limits, Sandbox, program_in
 from synth_ray.check.tokens import TokenCounter, open_counter
 from synth_ray.errors import JobError
 from synth_ray.job.check import FLAGS, Check
+from synth_ray.recipes.json_schema import validator_of
 from synth_ray.recipes.with_judge import SCORE
 from synth_ray.records import fields_of
 
@@ -53,7 +53,7 @@ class Checker:
         self._section = section
         self._counter = counter
         self._refusal = refusal_pattern(section.refusals)
-        self._validator = Draft202012Validator(dict(schema)) if schema is not None else None
+        self._validator = validator_of(schema) if schema is not None else None
         self._pattern = re.compile(section.pattern)
         self._sandbox = sandbox
         self._labels = frozenset(label.strip().casefold() for label in section.labels)

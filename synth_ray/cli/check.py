@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
+from typing import Any
 
 from pydantic import ValidationError
 
-from synth_ray.cli.job import job_of
+from synth_ray.cli.job import job_in, overrides_of
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
-from synth_ray.job.load import BadJob, Problem, bad_job, read_yaml
-from synth_ray.job.models import RecipeChoice
-from synth_ray.recipes.catalogue import options_of
+from synth_ray.job.load import BadJob, Problem
+from synth_ray.job.overrides import with_overrides
+from synth_ray.job.yaml_file import read_yaml
+
+_STAGES = ("check", "scrub", "dedup", "decontaminate")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -30,19 +34,38 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _job(arguments: argparse.Namespace) -> Job:
-    """The job. If its document is wrong, the recipe's options are checked as well, so that all problems are reported at once."""
+    """The job. If its document is wrong, the files and places that it names are opened all the same."""
+    overrides = overrides_of(arguments)
+    document, lines = read_yaml(arguments.job)
+    document = with_overrides(document, overrides)
     try:
-        return job_of(arguments)
+        return job_in(document, overrides, arguments.job, lines)
     except BadJob as error:
-        raise bad_job([*error.problems, *_recipe_problems(arguments.job)]) from None
+        raise BadJob("\n".join([str(error), *_missing(document, error.problems, arguments.job)])) from None
 
 
-def _recipe_problems(path: str) -> tuple[Problem, ...]:
+def _missing(document: dict[str, Any], problems: tuple[Problem, ...], file: str) -> list[str]:
+    """What the part of the document that can be read names, and is not there."""
+    rest = copy.deepcopy(document)
+    for problem in problems:
+        _leave_out(rest, problem.key.split("."))
     try:
-        document, lines = read_yaml(path)
-        options_of(RecipeChoice.model_validate(document.get("recipe")), file=path, lines=lines)
-    except BadJob as error:
-        return error.problems
-    except (ValidationError, JobError):
-        return ()  # the recipe section itself is wrong, and the document's problems include that
-    return ()
+        job = Job.model_validate({"name": "unnamed", **rest})
+    except ValidationError:
+        return []  # what is wrong cannot be left out
+    from synth_ray.route.preflight import missing_resources
+
+    # a stage whose section is wrong itself would only miss what was left out
+    stages = all(problem.key.split(".")[0] not in _STAGES for problem in problems)
+    return missing_resources(job, file=file, stages=stages)
+
+
+def _leave_out(value: Any, path: list[str]) -> None:
+    """Remove the value at this path or, where the path leads into a list, the list."""
+    name, *rest = path
+    if not isinstance(value, dict) or name not in value:
+        return
+    if rest and isinstance(value[name], dict) and rest[0] in value[name]:
+        _leave_out(value[name], rest)
+    else:
+        del value[name]

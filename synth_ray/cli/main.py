@@ -30,13 +30,18 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--quiet", action="store_true", help="no progress, only the result")
     _with_job(commands, "curate", "decide again about committed rows, by changed keys; ask no model")
     _of_prefix(commands, "status", "show what is published, committed and orphaned in an output, and which driver owns it")
-    show = _of_prefix(commands, "show", "trace one row: its seed, asks, checks, verdict and witness")
-    show.add_argument("id", help="the row's id")
-    show.add_argument("--text", action="store_true", help="show its scrubbed text too")
+    _show(commands)
     _gc(commands)
     _report(commands)
     _export(commands)
     return top
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number from 1 on, got {number}")
+    return number
 
 
 def _with_job(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
@@ -67,14 +72,14 @@ def _check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _preview(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _with_job(commands, "preview", "show the first rendered prompts and a few answers; write nothing")
-    command.add_argument("--rows", type=int, default=5, help="answers to show (5)")
+    command.add_argument("--rows", type=_count, default=5, help="answers to show (5)")
     command.add_argument("--prompts-only", action="store_true", help="render prompts without starting the teacher")
     command.add_argument("--raw", action="store_true", help="show text before it is scrubbed")
 
 
 def _tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _with_job(commands, "tune", "measure engine arguments on the job's own prompts and write a job with the best")
-    command.add_argument("--requests", type=int, default=1024, help="requests of the plan to measure with (1,024)")
+    command.add_argument("--requests", type=_count, default=1024, help="requests of the plan to measure with (1,024)")
     tried = "values of one engine argument to try, as max_num_seqs=128,256; a short list of the usual ones when left out"
     command.add_argument("--try", dest="tried", action="append", default=[], metavar="ARGUMENT=VALUE,VALUE", help=tried)
     command.add_argument("--write", metavar="FILE", help="where to write the job with the best (JOB.tuned.yaml)")
@@ -84,6 +89,15 @@ def _of_prefix(commands: argparse._SubParsersAction[argparse.ArgumentParser], na
     command = commands.add_parser(name, help=text, description=text)
     command.add_argument("prefix", help="the dataset's output prefix, local or s3://")
     return command
+
+
+def _show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "trace one row: its seed, asks, checks, verdict and witness; or list rows that ended for a reason"
+    command = _of_prefix(commands, "show", text)
+    command.add_argument("id", nargs="?", help="the row's id, or as much of its beginning as no other row has")
+    command.add_argument("--text", action="store_true", help="show its scrubbed text too")
+    command.add_argument("--reason", help="list rows, and rejected seeds, that ended for this reason")
+    command.add_argument("-n", type=_count, default=10, metavar="ROWS", help="rows to list (10)")
 
 
 def _gc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -121,6 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     command = importlib.import_module(f"synth_ray.cli.{arguments.command}")
     try:
+        if "prefix" in arguments:
+            require = importlib.import_module("synth_ray.cli.prefix").require_output
+            require(arguments.prefix, published=arguments.command in ("report", "export"))
         return int(command.main(arguments))
     except SynthRayError as error:
         print(f"synth-ray: {error}", file=sys.stderr)

@@ -1,20 +1,32 @@
-"""`synth-ray preview`: the first rendered prompts and a few answers, to look at before a run."""
+"""`synth-ray preview`: the first rendered prompts, and the records that would be made of the answers."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.cli.job import job_of
 from synth_ray.job.document import Job
-from synth_ray.prepare.preparation import prepare
-from synth_ray.records import Draft, Outcome, Request
-from synth_ray.scrub.scrubber import open_scrubber
+from synth_ray.prepare.preparation import Prepared, prepare
+from synth_ray.records import Outcome, Request
+from synth_ray.route.preview import MAX_COMPARED, PreviewedRow, first_requests, is_compared, preview_rows
+from synth_ray.scrub.scrubber import Scrubber, open_scrubber
+
+_LONGEST_TEXT = 4000
+_SHOWN_APART = ("id", "messages", "prompt", "completion", "verdict", "reason", "detail", "logprobs", "fields")
+_PROVENANCE = ("split", "origin", "depth", "teacher", "revision", "prompt_tokens", "completion_tokens", "finish_reason")
+_DIGESTS = ("seed", "lineage", "recipe", "prompt_digest", "ask_digest", "witness", "similarity")
+
+Asked = list[tuple[Outcome, list[Prompt]]]
 
 
 class RecordingTeacher:
@@ -33,13 +45,13 @@ def main(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
     with tempfile.TemporaryDirectory() as spool:
         prepared = prepare(job, spool=Path(spool), file=arguments.job)
-        requests, job = prepared.planner.chunk(0)[: arguments.rows], prepared.job
+        requests = first_requests(prepared, arguments.rows, folder=Path(spool) / "plan")
         if arguments.prompts_only:
-            job = _without_a_model(job)
-        outcomes = _ask(job, requests)
-    printer = _Printer(job, raw=arguments.raw)
-    for outcome, prompts in outcomes:
-        printer.print_request(outcome, prompts, answers=not arguments.prompts_only)
+            asked, rows = _ask(_without_a_model(prepared.job), requests), []
+        else:
+            asked = _ask(prepared.job, requests)
+            rows = preview_rows(prepared, [outcome for outcome, _ in asked], raw=arguments.raw)
+    _print(prepared, asked, rows, raw=arguments.raw)
     return 0
 
 
@@ -50,7 +62,7 @@ def _without_a_model(job: Job) -> Job:
     return job.model_copy(update={"models": job.models.model_copy(update={"teacher": scripted, "others": [], "judge": judge})})
 
 
-def _ask(job: Job, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]]:
+def _ask(job: Job, requests: list[Request]) -> Asked:
     engines = open_engines(job.models.by_role())
 
     async def ask_one(request: Request) -> tuple[Outcome, list[Prompt]]:
@@ -59,7 +71,7 @@ def _ask(job: Job, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]
         outcome = await asker.run(request)
         return outcome, [p for recorder in recorders.values() for p in recorder.first.values()]
 
-    async def ask_all() -> list[tuple[Outcome, list[Prompt]]]:
+    async def ask_all() -> Asked:
         return list(await asyncio.gather(*[ask_one(request) for request in requests]))
 
     try:
@@ -69,33 +81,85 @@ def _ask(job: Job, requests: list[Request]) -> list[tuple[Outcome, list[Prompt]]
             opened.engine.close()
 
 
-class _Printer:
-    """Prints requests and their answers; the text is scrubbed unless `raw`."""
-
-    def __init__(self, job: Job, *, raw: bool) -> None:
-        self._scrubber = None if raw else open_scrubber(job.scrub)
-
-    def _text(self, text: str) -> str:
-        return text if self._scrubber is None else str(self._scrubber.record(text).value)
-
-    def print_request(self, outcome: Outcome, prompts: list[Prompt], *, answers: bool) -> None:
-        seed = outcome.request.seed
-        print(f"━━ request {outcome.request.position} · seed {seed.source}:{seed.line} · split {seed.split}")
+def _print(prepared: Prepared, asked: Asked, rows: Sequence[PreviewedRow], *, raw: bool) -> None:
+    """Print each request with its prompts and its rows. Rows are scrubbed already, as a run would; prompts are scrubbed here."""
+    scrubber = None if raw else open_scrubber(prepared.job.scrub)
+    for outcome, prompts in asked:
+        request = outcome.request
+        seed = request.seed
+        print(f"━━ request {request.number} · seed {seed.source}:{seed.line} · split {seed.split}")
         for number, prompt in enumerate(prompts):
             for message in prompt.messages:
-                print(f"ask {number} · {message['role']}:\n{_indented(self._text(message['content']))}")
-        for slot, draft in enumerate(outcome.drafts if answers else []):
-            self._print_draft(slot, draft)
+                print("\n".join(_message_lines(f"ask {number} · ", _scrubbed(dict(message), scrubber))))
+        if rows and outcome.attempts:
+            print(f"discarded · {', '.join(f'{reason} {n}' for reason, n in sorted(outcome.attempts.items()))}")
+        for row in rows:
+            if row.request == request.id:
+                print("\n".join(_row_lines(row)))
         print()
+    if rows:
+        print("\n".join(_summary(prepared, rows)))
 
-    def _print_draft(self, slot: int, draft: Draft) -> None:
-        if draft.reason is not None:
-            print(f"slot {slot} · failed: {draft.reason} {draft.detail}")
-            return
-        print(
-            f"slot {slot} · {draft.completion_tokens} tokens, {draft.finish_reason}:\n{_indented(self._text(draft.completion))}"
-        )
+
+def _summary(prepared: Prepared, rows: Sequence[PreviewedRow]) -> Iterator[str]:
+    counts = Counter(_verdict(row.columns) for row in rows)
+    yield f"rows      {len(rows):,}: {', '.join(f'{n:,} {verdict}' for verdict, n in sorted(counts.items()))}"
+    if not is_compared(prepared):
+        yield f"          not compared with the seeds and the real rows, which are more than {MAX_COMPARED:,}: a run does"
+
+
+def _verdict(columns: Mapping[str, Any]) -> str:
+    return f"{columns['verdict']}({columns['reason']})" if columns["reason"] else str(columns["verdict"])
+
+
+def _row_lines(row: PreviewedRow) -> Iterator[str]:
+    """A record: its verdict, then everything that would be published of it."""
+    columns = row.columns
+    why = f" · {columns['detail']}" if columns["detail"] else ""
+    like = f" · like {columns['witness']} ({columns['similarity'] or 0:.3f})" if columns["witness"] else ""
+    yield f"slot {row.slot} · {_verdict(columns)}{why}{like} · flags {', '.join(row.flags) or 'none'}"
+    yield f"  {', '.join(f'{name} {columns[name]}' for name in _PROVENANCE if columns[name] not in (None, ''))}"
+    messages = columns["messages"] or []
+    for message in messages:
+        yield from _message_lines("  ", message)
+    for name in ("prompt", "completion"):
+        if columns[name] and columns[name] not in [message.get("content") for message in messages]:
+            yield f"  {name}:\n{_indented(columns[name])}"
+    for name, value in _fields(columns).items():
+        yield f"  {name}: {_bounded(_text(value))}"
+
+
+def _message_lines(before: str, message: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{before}{message['role']}:\n{_indented(_text(message.get('content') or ''))}"
+    for name, value in message.items():
+        if name not in ("role", "content") and value not in (None, "", [], {}):
+            yield f"    {name}: {_bounded(_text(value))}"
+
+
+def _scrubbed(message: dict[str, Any], scrubber: Scrubber | None) -> dict[str, Any]:
+    if scrubber is None:
+        return message
+    scrubbed = scrubber.records([message])[0].value
+    return dict(scrubbed) if scrubbed is not None else {"role": message["role"], "content": "(it could not be scrubbed)"}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _fields(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the recipe and the seed: those that became columns, and the rest."""
+    known = {*_SHOWN_APART, *_PROVENANCE, *_DIGESTS}
+    promoted = {name: value for name, value in columns.items() if name not in known and value is not None}
+    rest = json.loads(columns["fields"] or "{}")
+    return promoted | {f"fields.{name}": value for name, value in rest.items()}
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines() or [""])
+    return "\n".join(f"    {line}" for line in _bounded(text).splitlines() or [""])
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    return f"{text[:_LONGEST_TEXT]} … ({len(text) - _LONGEST_TEXT:,} of {len(text):,} characters are not shown)"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from synth_ray.errors import StoppedShort
 from synth_ray.report.funnel import funnel_text
-from synth_ray.route.run import Result
+from synth_ray.route.ending import Result
 
 
 def print_result(result: Result, *, stopped: str) -> int:
@@ -15,7 +14,7 @@ def print_result(result: Result, *, stopped: str) -> int:
     print(f"dataset   {result.prefix}")
     for name, file in (("card", "README.md"), ("manifest", "manifest.json"), ("report", "report.html")):
         print(f"{name:<9} {result.prefix}/{file}")
-    if not result.stopped:
-        return 0
-    print(f"synth-ray: {stopped.format(why=result.stopped)}", file=sys.stderr)
-    return StoppedShort.exit_code
+    explained = [stopped.format(why=result.stopped)] if result.stopped and not result.problems else result.problems
+    for sentence in explained:
+        print(f"synth-ray: {sentence}", file=sys.stderr)
+    return result.exit_code

@@ -16,6 +16,8 @@ from synth_ray.cli.job import job_of
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.models import RESULT_ENGINE_ARGS
+from synth_ray.job.overrides import with_overrides
+from synth_ray.job.yaml_file import read_yaml
 from synth_ray.prepare.preparation import prepare
 from synth_ray.records import Request
 from synth_ray.route.engine_sweep import DEFAULT_SWEEP, Measurement, best_of, measure, sweep
@@ -77,11 +79,8 @@ def _print_best(job: Job, arguments: argparse.Namespace, measurements: list[Meas
     if ask_keys := sorted(RESULT_ENGINE_ARGS & changed.keys()):
         print(f"          {', '.join(ask_keys)} can change answers: an output that was begun without it refuses the job")
     path = arguments.write or f"{Path(arguments.job).with_suffix('')}.tuned.yaml"
-    document = yaml.safe_load(Path(arguments.job).read_text(encoding="utf-8"))
-    teacher = document["models"]["teacher"]
-    document["models"]["teacher"] = ({"model": teacher} if isinstance(teacher, str) else teacher) | {
-        "engine_args": best.arguments
-    }
+    document, _ = read_yaml(arguments.job)
+    document = with_overrides(document, {"models.teacher.engine_args": best.arguments})
     Path(path).write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), encoding="utf-8")
     print(f"job       {path}")
     return 0

@@ -137,6 +137,12 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
 
 def _warnings(m: Manifest) -> list[str]:
     warnings = []
+    if not m.splits:
+        warnings += [
+            "**This dataset has no rows.** Its `train` split is one file with the columns and no row, which `datasets` loads "
+            "only with `streaming=True`.",
+            "",
+        ]
     if not m.complete:
         why = f": {m.stopped}" if m.stopped else ""
         warnings += [

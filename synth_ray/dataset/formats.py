@@ -1,65 +1,76 @@
 """Trainer formats as projections of one published row.
 
-Law: a projection is a function of the row alone, and has no column that a trainer would take for a second format. A row that the
-format cannot represent is left out with a reason, which the caller counts. The layouts follow the trainers' own documentation:
-TRL (dataset formats), OpenAI (fine-tuning), LLaMA-Factory (data/README), Axolotl (chat_template), Stanford Alpaca. Formats that
-are read as a table (TRL, ShareGPT, LLaMA-Factory) have the same columns in every row: `tools` is JSON text, and tool calls stay
-inside the text of their turn, as Hermes and Qwen templates write them. As a struct column, arguments would get the keys of every
-other row's arguments.
+Law: a projection is a function of the row alone, and has no column that a trainer would take for a second format. It has all text
+and every call of the row; a row that the format cannot represent is left out with a reason, which the caller counts. What is
+written, `plan.shapes` reads back as the same messages. The layouts follow the trainers' own documentation: TRL (dataset formats),
+OpenAI (fine-tuning), LLaMA-Factory (data/README), Axolotl (chat_template), Stanford Alpaca. Formats that are read as a table
+(TRL, ShareGPT, LLaMA-Factory) have the same columns in every row: `tools` is JSON text, and tool calls stay inside the text of
+their turn, as Hermes and Qwen templates write them. As a struct column, arguments would get the keys of every other row's
+arguments.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Row = Mapping[str, Any]
-Message = dict[str, Any]
+from synth_ray.dataset.conversation import (
+    Message,
+    NotRepresentable,
+    Row,
+    conversation_of,
+    field_of,
+    split_or_refuse,
+    tools_of,
+)
+from synth_ray.dataset.openai_calls import openai_message, openai_messages
 
-_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
 
-class NotRepresentable(Exception):
-    """The format cannot represent this row. The argument is the reason, without text of the row, so that it can be counted."""
-
-
 def trl_sft(row: Row) -> dict[str, Any]:
-    return {"messages": _require_answer(row)} | _tools_text(row)
+    return {"messages": conversation_of(row, trained="all", thoughts=True)} | _tools_text(row)
 
 
 def trl_prompt_completion(row: Row) -> dict[str, Any]:
-    *prompt, last = _require_answer(row)
+    *prompt, last = conversation_of(row, thoughts=True)
     return {"prompt": prompt, "completion": [last]} | _tools_text(row)
 
 
 def trl_dpo(row: Row) -> dict[str, Any]:
-    *prompt, chosen = _require_answer(row)
+    *prompt, chosen = conversation_of(row, thoughts=True)
     return {"prompt": prompt, "chosen": [chosen], "rejected": [_require_rejected_answer(row)]} | _tools_text(row)
 
 
 def alpaca(row: Row) -> dict[str, Any]:
-    messages = _require_answer(row)
+    messages = conversation_of(row)
     if [m["role"] for m in messages] != ["user", "assistant"]:
         raise NotRepresentable("more than one question and its answer")
+    if tools_of(row):
+        raise NotRepresentable("tools")
     return {"instruction": messages[0]["content"], "input": "", "output": messages[1]["content"]}
 
 
 def sharegpt(row: Row) -> dict[str, Any]:
-    turns = [_sharegpt_turn(m) for m in _require_answer(row)]
+    turns = [_sharegpt_turn(m) for m in conversation_of(row, trained="all")]
     return {"conversations": turns} | _tools_text(row)
 
 
 def openai_sft(row: Row) -> dict[str, Any]:
-    return {"messages": _openai(_require_answer(row))} | _tools(row)
+    return {"messages": openai_messages(conversation_of(row, trained="weight", names=True))} | _tools(row)
+
+
+def axolotl(row: Row) -> dict[str, Any]:
+    """OpenAI's messages, with what a turn was thought with, and `train: false` where it is not to be learnt."""
+    return {"messages": openai_messages(conversation_of(row, trained="train", thoughts=True, names=True))} | _tools(row)
 
 
 def openai_dpo(row: Row) -> dict[str, Any]:
-    *before, chosen = _openai(_require_answer(row))
+    *before, chosen = openai_messages(conversation_of(row, names=True))
     prompt = {"messages": before} | _tools(row)
-    return {"input": prompt, "preferred_output": [chosen], "non_preferred_output": [_require_rejected_answer(row)]}
+    rejected = openai_message(_require_rejected_answer(row), "call_rejected")
+    return {"input": prompt, "preferred_output": [chosen], "non_preferred_output": [rejected]}
 
 
 def llama_factory(row: Row) -> dict[str, Any]:
@@ -72,7 +83,7 @@ def llama_factory(row: Row) -> dict[str, Any]:
     if "rejected" not in row:
         return record
     chosen = turns.pop()
-    return record | {"chosen": chosen, "rejected": {"from": "gpt", "value": _require_rejected_answer(row)["content"]}}
+    return record | {"chosen": chosen, "rejected": _sharegpt_turn(_require_rejected_answer(row))}
 
 
 def jsonl(row: Row) -> dict[str, Any]:
@@ -87,11 +98,16 @@ FORMATS: dict[str, Callable[[Row], dict[str, Any]]] = {
     "sharegpt": sharegpt,
     "openai-sft": openai_sft,
     "openai-dpo": openai_dpo,
-    "axolotl": openai_sft,
+    "axolotl": axolotl,
     "llama-factory": llama_factory,
     "jsonl": jsonl,
     "webdataset": jsonl,
 }
+
+
+AS_THEY_ARE = ("jsonl", "webdataset")
+WITHOUT_REASONING = ("alpaca", "sharegpt", "openai-sft", "openai-dpo", "llama-factory")
+"""Formats that have no place for what the assistant thought: they have the answer without it, which the caller tells."""
 
 
 def sidecar_files(name: str, files: Mapping[str, str], first: Mapping[str, Any]) -> dict[str, str]:
@@ -101,7 +117,9 @@ def sidecar_files(name: str, files: Mapping[str, str], first: Mapping[str, Any])
         return {"dataset_info.json": json.dumps(entries, indent=2)}
     if name == "axolotl":
         train = files.get("train", next(iter(files.values()), ""))
-        return {"axolotl.yml": f"datasets:\n  - path: {train}\n    type: chat_template\n    field_messages: messages\n"}
+        keys = {"path": train, "type": "chat_template", "field_messages": "messages", "message_field_training": "train"}
+        lines = "".join(f"    {key}: {value}\n" for key, value in keys.items())
+        return {"axolotl.yml": "datasets:\n" + lines.replace("   ", "  -", 1)}
     return {}
 
 
@@ -112,68 +130,32 @@ def _dataset_info(path: str, first: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _require_rejected_answer(row: Row) -> Message:
-    text = row.get("rejected")
+    text = field_of(row, "rejected")
     if not isinstance(text, str) or not text.strip():
         raise NotRepresentable("no rejected answer")
     return {"role": "assistant", "content": text}
 
 
 def _tools(row: Row) -> dict[str, Any]:
-    value = json.loads(row.get("tools") or "[]")
-    return {"tools": value} if value else {}
+    value, is_parallel = tools_of(row), field_of(row, "parallel_tool_calls")
+    parallel = {"parallel_tool_calls": is_parallel} if isinstance(is_parallel, bool) else {}
+    return {"tools": value} | parallel if value else {}
 
 
 def _tools_text(row: Row) -> dict[str, Any]:
     """In a dataset with tools every row has the `tools` column, as `[]` where it has no tools."""
-    return {"tools": row["tools"] or "[]"} if "tools" in row else {}
-
-
-def _require_answer(row: Row) -> list[Message]:
-    """The messages of the row. Raises NotRepresentable unless the last one is the assistant's answer."""
-    messages = [{"role": m["role"], "content": m["content"]} for m in row["messages"] or []]
-    if len(messages) < 2 or messages[-1]["role"] != "assistant":
-        raise NotRepresentable("no answer at the end")
-    return messages
-
-
-def _with_calls(message: Message) -> Message:
-    calls = [_call(body) for body in _CALL.findall(message["content"])]
-    if not calls:
-        return message
-    tool_calls = [{"type": "function", "function": {"name": c["name"], "arguments": json.dumps(c["arguments"])}} for c in calls]
-    return {"role": "assistant", "content": _CALL.sub("", message["content"]).strip(), "tool_calls": tool_calls}
-
-
-def _call(body: str) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not isinstance(value.get("arguments"), dict):
-        raise NotRepresentable("a malformed tool call")
-    return value
-
-
-def _openai(messages: list[Message]) -> list[Message]:
-    """Convert tool calls to OpenAI's form: calls have ids, arguments are JSON text, and each result names the call it answers."""
-    converted: list[Message] = []
-    waiting: list[str] = []
-    for message in messages:
-        if message["role"] == "assistant":
-            message = _with_calls(message)
-            for number, call in enumerate(message.get("tool_calls", [])):
-                call["id"] = f"call_{len(converted)}_{number}"
-                waiting.append(call["id"])
-        elif message["role"] == "tool":
-            if not waiting:
-                raise NotRepresentable("a tool's result without its call")
-            message = message | {"tool_call_id": waiting.pop(0)}
-        converted.append(message)
-    return converted
+    if "tools" not in row:
+        return {}
+    tools = tools_of(row)
+    return {"tools": row["tools"] if tools and isinstance(row["tools"], str) else json.dumps(tools)}
 
 
 def _sharegpt_turn(message: Message) -> dict[str, str]:
-    calls = _CALL.findall(message["content"]) if message["role"] == "assistant" else []
-    if calls:
-        return {"from": "function_call", "value": calls[0] if len(calls) == 1 else f"[{', '.join(calls)}]"}
-    return {"from": _SHAREGPT[message["role"]], "value": message["content"]}
+    if message["role"] != "assistant":
+        return {"from": _SHAREGPT[message["role"]], "value": message["content"]}
+    texts, calls = split_or_refuse(message["content"])
+    if not calls:
+        return {"from": "gpt", "value": message["content"]}
+    if "".join(texts).strip():
+        raise NotRepresentable("text beside a tool call")
+    return {"from": "function_call", "value": calls[0] if len(calls) == 1 else f"[{', '.join(calls)}]"}

@@ -98,6 +98,13 @@ class PartWriter:
             self._close_part()
         return self.files
 
+    def write_empty(self) -> FileEntry:
+        """A part with the columns and no row."""
+        with _translating_disk_errors():
+            self._open_file()
+        self._close_part()
+        return self.files[0]
+
     def abort(self) -> None:
         """Discard the open part; none of it was visible."""
         self._pending = []
@@ -109,11 +116,14 @@ class PartWriter:
     def _close_group(self) -> None:
         with _translating_disk_errors():
             if self._file is None:
-                self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="synth-ray-part-"))  # noqa: SIM115
-                self._writer = pq.ParquetWriter(self._file, self._schema, **self._options())
+                self._open_file()
             table = pa.concat_tables(self._pending).combine_chunks()
             self._writer.write_table(table, row_group_size=table.num_rows)
         self._pending, self._group = [], _Count()
+
+    def _open_file(self) -> None:
+        self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="synth-ray-part-"))  # noqa: SIM115
+        self._writer = pq.ParquetWriter(self._file, self._schema, **self._options())
 
     def _options(self) -> Mapping[str, Any]:
         short = [name for name in self._schema.names if name in _DICTIONARY_COLUMNS] + ["messages.list.element.role"]

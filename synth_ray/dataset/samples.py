@@ -1,4 +1,4 @@
-"""Writes the rows of one split as one JSONL file, or as WebDataset tar shards."""
+"""Writes the files of an export: for each split one JSONL file, or WebDataset tar shards."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any, Protocol
 
-from synth_ray.storage import Storage
+from synth_ray.errors import StorageError
+from synth_ray.storage import Storage, Upload
+from synth_ray.storage.contract import RESERVED
 
 SHARD_ROWS = 10_000
 
@@ -20,11 +23,51 @@ class Samples(Protocol):
         ...
 
 
+class ExportFiles:
+    """The files of one export. A file is opened with its first row, so that a split without rows has none."""
+
+    def __init__(self, storage: Storage, stack: ExitStack) -> None:
+        self._storage, self._stack = storage, stack
+        self.finished: list[str] = []
+
+    def samples(self, split: str, *, tar: bool) -> Samples:
+        """A writer for a split's rows."""
+        return _Tar(self, split, self._stack) if tar else _Jsonl(self, split, self._stack)
+
+    def write(self, path: str, text: str) -> None:
+        self._storage.write(path, text.encode())
+        self.finished.append(path)
+
+    @contextmanager
+    def upload(self, path: str) -> Iterator[Upload]:
+        with self._storage.upload(path) as out:
+            yield out
+        self.finished.append(path)
+
+
 @contextmanager
-def open_samples(storage: Storage, split: str, *, tar: bool) -> Iterator[Samples]:
-    """A writer for a split's rows. A file becomes visible only when it is complete."""
-    with ExitStack() as stack:
-        yield _Tar(storage, split, stack) if tar else _Jsonl(storage, split, stack)
+def open_export(storage: Storage) -> Iterator[ExportFiles]:
+    """Files of which none is left if the block fails. The JSONL files become visible when it ends."""
+    made = _missing_folders(storage)
+    stack = ExitStack()
+    files = ExportFiles(storage, stack)
+    try:
+        with stack:
+            yield files
+    except BaseException:
+        with suppress(StorageError):  # the first error is the one to tell
+            for path in files.finished:
+                storage.delete(path)
+        for folder in made:
+            with suppress(OSError):  # not made, or not empty
+                folder.rmdir()
+        raise
+
+
+def _missing_folders(storage: Storage) -> list[Path]:
+    """The folders that writing to a disk would make, from the innermost."""
+    root = Path(storage.url)
+    return [] if "://" in storage.url else [folder for folder in (root / RESERVED, root, *root.parents) if not folder.exists()]
 
 
 def json_line(row: dict[str, Any]) -> bytes:
@@ -32,18 +75,21 @@ def json_line(row: dict[str, Any]) -> bytes:
 
 
 class _Jsonl:
-    def __init__(self, storage: Storage, split: str, stack: ExitStack) -> None:
-        self._out = stack.enter_context(storage.upload(f"{split}.jsonl"))
+    def __init__(self, files: ExportFiles, split: str, stack: ExitStack) -> None:
+        self._files, self._path, self._stack = files, f"{split}.jsonl", stack
+        self._out: Upload | None = None
 
     def add(self, name: str, row: dict[str, Any]) -> None:
+        if self._out is None:
+            self._out = self._stack.enter_context(self._files.upload(self._path))
         self._out.write(json_line(row) + b"\n")
 
 
 class _Tar:
     """`train-000000.tar` with `<id>.json` members. The same rows always give the same bytes."""
 
-    def __init__(self, storage: Storage, split: str, stack: ExitStack) -> None:
-        self._storage, self._split, self._outer = storage, split, stack
+    def __init__(self, files: ExportFiles, split: str, stack: ExitStack) -> None:
+        self._files, self._split, self._outer = files, split, stack
         self._rows = self._shards = 0
         self._open: ExitStack | None = None
 
@@ -60,6 +106,6 @@ class _Tar:
         if self._open is not None:
             self._open.close()
         self._open = self._outer.enter_context(ExitStack())
-        out = self._open.enter_context(self._storage.upload(f"{self._split}-{self._shards:06d}.tar"))
+        out = self._open.enter_context(self._files.upload(f"{self._split}-{self._shards:06d}.tar"))
         self._tar = self._open.enter_context(tarfile.open(mode="w|", fileobj=out))  # type: ignore[call-overload]  # noqa: SIM115
         self._shards += 1

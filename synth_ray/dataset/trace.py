@@ -1,23 +1,24 @@
-"""Finds one row by its id, in the staged chunks and in the published dataset."""
+"""Finds rows by id or by reason, in the staged chunks and in the published dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synth_ray.dataset.ledger import Ledger
-from synth_ray.dataset.manifest import read_manifest
+from synth_ray.dataset.manifest import Manifest, read_manifest
 from synth_ray.errors import ObjectNotFound
 from synth_ray.storage import Storage
 
 
 def trace(storage: Storage, id: str) -> dict[str, Any]:
     """The row's staged columns, overridden by its published ones. Raises ObjectNotFound."""
-    ledger = Ledger(storage)
-    staged = _find_row(storage, id, (ledger.read_commit(chunk).object for chunk in ledger.committed_chunks()))
+    staged = _find_row(storage, id, _staged_paths(storage))
     published = _published(storage, id)
     if not staged and not published:
         raise ObjectNotFound(
@@ -26,10 +27,73 @@ def trace(storage: Storage, id: str) -> dict[str, Any]:
     return staged | {k: v for k, v in published.items() if v is not None}
 
 
-def _published(storage: Storage, id: str) -> dict[str, Any]:
+def ids_that_begin(storage: Storage, start: str, *, limit: int) -> list[str]:
+    """Ids of rows that begin with this text, in their order, `limit` at most. Only ids are read."""
+    found: set[str] = set()
+    for path in _paths(storage):
+        for ids in _columns(storage, path, ["id"]):
+            found.update(ids.filter(pc.starts_with(ids["id"], start))["id"].to_pylist())
+            if len(found) >= limit:
+                return sorted(found)[:limit]
+    return sorted(found)
+
+
+def rows_with_reason(storage: Storage, reason: str, *, limit: int) -> list[dict[str, Any]]:
+    """The first rows that ended for this reason: of the published version or, where there is none, of the staged chunks."""
+    manifest = _manifest(storage)
+    names = ["id", "split", "reason", "detail"]
+    names += ["witness", "similarity"] if manifest is not None else []
+    paths = [file.path for file in manifest.rejected_files] if manifest is not None else _staged_paths(storage)
+    tables = (table for path in paths for table in _columns(storage, path, names))
+    rows = (row for table in tables for row in table.filter(pc.equal(table["reason"], reason)).to_pylist())
+    return list(islice(rows, limit))
+
+
+def count_of_reason(storage: Storage, reason: str) -> int:
+    """How many rows ended for this reason, counted where `rows_with_reason` looks."""
+    manifest = _manifest(storage)
+    if manifest is not None:
+        return manifest.rows.rejected.get(reason, 0) + manifest.rows.failed.get(reason, 0)
+    ledger = Ledger(storage)
+    return sum(ledger.read_commit(chunk).reasons.get(reason, 0) for chunk in ledger.committed_chunks())
+
+
+def _paths(storage: Storage) -> Iterator[str]:
+    """Files that hold every row between them: those of a complete dataset, else also the staged chunks."""
+    manifest = _manifest(storage)
+    if manifest is not None:
+        yield from (file.path for file in (*manifest.rejected_files, *manifest.files))
+    if manifest is None or not manifest.complete:
+        yield from _staged_paths(storage)
+
+
+def _staged_paths(storage: Storage) -> Iterator[str]:
+    ledger = Ledger(storage)
+    return (ledger.read_commit(chunk).object for chunk in ledger.committed_chunks())
+
+
+def _columns(storage: Storage, path: str, names: list[str]) -> Iterator[pa.Table]:
+    """These columns, a row group at a time. Nothing for a chunk that `synth-ray gc` removed."""
     try:
-        manifest = read_manifest(storage)
+        source = storage.open_input(path)
     except ObjectNotFound:
+        return
+    with source:
+        file = pq.ParquetFile(source)
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=names)
+
+
+def _manifest(storage: Storage) -> Manifest | None:
+    try:
+        return read_manifest(storage)
+    except ObjectNotFound:
+        return None
+
+
+def _published(storage: Storage, id: str) -> dict[str, Any]:
+    manifest = _manifest(storage)
+    if manifest is None:
         return {}
     for files, verdict in ((manifest.rejected_files, {}), (manifest.files, {"verdict": "accepted"})):
         if row := _find_row(storage, id, (file.path for file in files)):

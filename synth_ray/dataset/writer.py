@@ -18,7 +18,7 @@ from synth_ray.dataset.part import FileEntry, FileLimits, PartWriter
 from synth_ray.dataset.row_digest import digests_and_sizes
 from synth_ray.dataset.schema import RowShape
 from synth_ray.job.output import Output
-from synth_ray.records import SPLITS
+from synth_ray.records import SPLITS, TRAIN
 from synth_ray.storage import Storage
 
 DATA = "data"
@@ -81,12 +81,20 @@ class DatasetWriter:
 
     def finish(self) -> Written:
         """Close every part file. Files are ordered by split, partition and number."""
-        files = [file for key in self._order() for file in self._parts[key].close()]
+        files = [file for key in self._order() for file in self._parts[key].close()] or self._empty_part()
         dataset_hash = hashlib.blake2b(digest_size=16)
         for split in SPLITS:
             dataset_hash.update(f"{split}:{self._rows[split]}:{self._digests[split].hexdigest()};".encode())
         splits = {split: rows for split, rows in self._rows.items() if rows}
         return Written(files, self._rejected.close(), splits, dataset_hash.hexdigest())
+
+    def _empty_part(self) -> list[FileEntry]:
+        """One file without rows: a reader of an empty dataset finds its columns, and the card its other configurations."""
+        return [
+            PartWriter(
+                self._storage, f"{DATA}/split={TRAIN}", self._shape.accepted_schema, self._limits, split=TRAIN
+            ).write_empty()
+        ]
 
     def _folders(self, rows: pa.Table) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
         """Each folder's partition values, with the indices of its rows in ascending order."""

@@ -5,5 +5,5 @@ flight on one replica, or queued, or isolated as a suspect; at most `plan.window
 (the next chunk to admit) and the newest request; a request that kills engines is found and ends as failed. Scheduling decides
 speed, never a row. Not: planning, asking, staging, admission; it only says who does what next.
 
-Public: `driver.Driver`, `dispatch.Dispatcher`, `window.Window`.
+Public: `driver.Driver`, `dispatch.Dispatcher`, `window.Window`, `failed_share.FailedShare`.
 """

@@ -10,6 +10,7 @@ from synth_ray.ask.rows import POISON_DETAIL, AnsweredRows, engine_failure, keep
 from synth_ray.ask.teacher import Load
 from synth_ray.drive.answer_buffer import AnswerBuffer
 from synth_ray.drive.dispatch import NOTHING_TO_RESUME, Dispatcher, Resume
+from synth_ray.drive.failed_share import FailedShare
 from synth_ray.drive.window import Window
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
@@ -33,7 +34,6 @@ from synth_ray.workers.pool import (
 )
 
 _EVENT_WAIT_S = 0.25
-_MIN_SLOTS_FOR_FAILED_SHARE = 512  # with fewer slots a share of failures means nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class Driver:
         self._to_stage: deque[int] = deque()
         self._plan_ended = False
         self.dispatcher = Dispatcher(pool, in_flight=job.cluster.in_flight, resume=resume)
+        self.failed_share = FailedShare(job.limits.max_failed_share)
         self._is_winding_down = False
         self.stop_reason = ""
 
@@ -153,6 +154,7 @@ class Driver:
             requests = [*requests, *self._hooks.extra_requests(chunk, len(requests))]
             self._window.mark_planned(chunk, requests)
             self.dispatcher.add(chunk, requests)
+            self.failed_share.on_planned(chunk, requests)
             self._tally.chunks_planned += 1
 
     def _dispatch(self) -> None:
@@ -212,6 +214,7 @@ class Driver:
         if len(new) < len(answered.positions):
             answered = keep_positions(answered, new)
         self._buffer.add(answered)
+        self.failed_share.on_answered(answered)
         self._tally.requests_done += len(new)
         self._tally.tokens.update(answered.tokens)
         self.dispatcher.clear_answered(answered)
@@ -236,10 +239,8 @@ class Driver:
         if spent := self.spending.stop_reason():
             self.stop(spent)
         self._wind_down_if_budget_is_short()
-        slots, failed = self._tally.slots, self._tally.failed.total()
-        max_share = self._limits.max_failed_share
-        if slots >= _MIN_SLOTS_FOR_FAILED_SHARE and failed > max_share * slots:
-            self.stop(f"limits.max_failed_share: {failed} of {slots} slots failed, at most {max_share:.0%} may")
+        if self.failed_share.is_above_limit:
+            self.stop(self.failed_share.message())
 
     def _wind_down_if_budget_is_short(self) -> None:
         """When the rest of the budget covers only the requests in flight: withdraw the queued ones, and stop once the rest is

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Literal, get_args
-
-from pydantic import field_validator
+from typing import Literal, get_args
 
 from synth_ray.job.judge import Judging
 from synth_ray.job.section import Section, key
+from synth_ray.job.texts import Alternatives, Labels, Pattern
 
 Flag = Literal[
     "empty_completion",
@@ -43,8 +41,8 @@ class Check(Section):
     max_repetition: float = key(
         0.6, "Largest share of a completion that one repeated passage may fill.", gt=0, le=1, changes="stage"
     )
-    refusals: list[str] = key(
-        list, "Regular expressions (RE2) for beginnings of refusals, in addition to the built-in ones.", changes="stage"
+    refusals: Alternatives = key(
+        list, "Regular expressions for beginnings of refusals, in addition to the built-in ones.", changes="stage"
     )
     echo: float = key(
         0.9, "Largest share of its own prompt that a completion may repeat word for word.", gt=0, le=1, changes="stage"
@@ -75,30 +73,5 @@ class Check(Section):
     code_seconds: float = key(10.0, "Seconds a program and its tests may take.", gt=0, le=600, changes="stage")
     code_memory_bytes: int = key(512_000_000, "Memory a program may take.", ge=64_000_000, changes="stage")
     judge: Judging | None = key(None, "Scoring of every answer by the judge; left out, no answer is scored.")
-    labels: list[str] = key(list, "The label set of `verify: label`.", changes="stage")
-    pattern: str = key("", "Regular expression (RE2) of `verify: regex`; it must match the whole completion.", changes="stage")
-
-    @field_validator("refusals")
-    @classmethod
-    def _compile(cls, value: list[str]) -> list[str]:
-        for pattern in value:
-            _must_compile(pattern)
-        return value
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, value: str) -> str:
-        _must_compile(value)
-        return value
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _texts(cls, value: Any) -> Any:
-        return [str(v) for v in value] if isinstance(value, list) else value
-
-
-def _must_compile(pattern: str) -> None:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"wanted a regular expression, got one that does not compile: {error}") from None
+    labels: Labels = key(list, "The label set of `verify: label`.", changes="stage")
+    pattern: Pattern = key("", "Regular expression of `verify: regex`; it must match the whole completion.", changes="stage")

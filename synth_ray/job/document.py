@@ -8,6 +8,7 @@ from pydantic import BaseModel, model_validator
 
 from synth_ray.job.check import Check
 from synth_ray.job.dedup import Decontaminate, Dedup
+from synth_ray.job.gates import GateText
 from synth_ray.job.mix import Mix
 from synth_ray.job.models import Models, RecipeChoice, Sampling
 from synth_ray.job.output import Output
@@ -41,6 +42,12 @@ class Job(Section):
     mix: Mix | None = key(None, "Real rows to publish beside the synthetic ones.", changes="admit")
     target: Target = key(Target, "How many accepted rows, and their balance.", changes="admit")
     output: Output = key(..., "Where the dataset goes, and its files.", changes="nothing")
+    gates: list[GateText] = key(
+        list,
+        "Conditions on the numbers of the manifest, as `accepted_share >= 0.6` or `rows.rejected.refusal < 100`: a dataset that "
+        "fails one is published, and the command exits with 3. `accepted >= 1` holds unless a gate names `accepted`.",
+        changes="nothing",
+    )
     limits: Limits = key(Limits, "When to give up.", changes="nothing")
     budget: Budget = key(Budget, "What the run may cost.", changes="nothing")
     cluster: Cluster = key(Cluster, "Where the work runs.", changes="nothing")

@@ -29,7 +29,11 @@ class Limits(Section):
         600.0, "Seconds from a request's start to its end as failed(deadline).", gt=0, changes="nothing"
     )
     max_failed_share: float = key(
-        0.5, "Stop early, resumable, when more than this share of the slots has failed.", gt=0, le=1, changes="nothing"
+        0.5,
+        "Stop early, resumable, when more than this share of the slots fails, and chance cannot explain it: from 20 slots on.",
+        gt=0,
+        le=1,
+        changes="nothing",
     )
     journal_flush_s: float = key(
         20.0,

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from synth_ray.job.section import Section, key
+from synth_ray.job.texts import Re2Pattern
 
 STRUCTURED = (
     "EMAIL_ADDRESS",
@@ -66,7 +67,9 @@ class Recognizer(Section):
     """A recognizer that the job adds."""
 
     entity: str = key(..., "The entity it finds, in capitals.", pattern=_ENTITY, changes="stage")
-    regex: str = key(..., "A regular expression in RE2 syntax; its first group, if any, is what is replaced.", changes="stage")
+    regex: Re2Pattern = key(
+        ..., "A regular expression in RE2 syntax; its first group, if any, is what is replaced.", changes="stage"
+    )
     score: float = key(0.85, "How sure a match is.", ge=0, le=1, changes="stage")
     context: list[str] = key(list, "Words before a match that raise its score by 0.35.", changes="stage")
 

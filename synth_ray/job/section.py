@@ -15,7 +15,7 @@ OneOrMore = BeforeValidator(lambda value: value if isinstance(value, list) else 
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 def key(default: Any = ..., doc: str = "", *, changes: Changes = "ask", **constraints: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from synth_ray.job.section import Section, key
 
@@ -15,8 +15,18 @@ Shape = Literal["auto", "plain", "alpaca", "sharegpt", "messages", "record"]
 class Source(Section):
     """One place to read rows from. `seeds: data.jsonl` is short for `seeds: {path: data.jsonl}`."""
 
-    path: str = key(..., "A local file, a glob, or s3://bucket/key.", min_length=1, changes="nothing")
+    path: str = key(
+        ...,
+        "A file, a folder or a glob, here or under s3:// or hf://datasets/owner/name; or one file at https://.",
+        min_length=1,
+        changes="nothing",
+    )
     format: Format = key("auto", "The file format; auto goes by the extension.", changes="nothing")
+    delimiter: str = key(
+        "",
+        'What separates the columns of a CSV file, such as ";" or "\\t"; left out, a comma, or a tab in .tsv.',
+        changes="nothing",
+    )
     shape: Shape = key("auto", "The layout of a row; auto recognises it row by row.")
     fields: dict[str, str] = key(
         dict,
@@ -34,6 +44,14 @@ class Source(Section):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, value: str) -> str:
+        value = "\t" if value in ("\\t", "tab") else value
+        if len(value) > 1 or value in ('"', "\n", "\r", "\0") or not value.isascii():
+            raise ValueError('wanted one character such as ";", "|" or "\\t", got something else')
+        return value
 
     @model_validator(mode="after")
     def _depth_fits_origin(self) -> Source:

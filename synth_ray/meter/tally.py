@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+Cause = tuple[str, str]
+"""Reason and detail of a slot that failed."""
+
+_MAX_CAUSES = 100
 
 
 @dataclass(slots=True)
@@ -15,6 +21,7 @@ class Tally:
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+    failure_causes: Counter[Cause] = field(default_factory=Counter)
     pii: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
     committed_tokens: Counter[str] = field(default_factory=Counter)
@@ -32,3 +39,15 @@ class Tally:
     def slots(self) -> int:
         """Slots of the admitted chunks."""
         return self.accepted + self.rejected.total() + self.failed.total()
+
+
+def count_causes(causes: Counter[Cause], more: Iterable[Cause] | dict[Cause, int]) -> None:
+    """Count more failures. Their details are few in practice; where each has its own, the first hundred stand for all."""
+    if len(causes) < _MAX_CAUSES:
+        causes.update(more)
+
+
+def commonest(causes: Counter[Cause]) -> str:
+    """The commonest cause, as 'engine_error (HTTP 400)'."""
+    reason, detail = max(causes, key=lambda cause: (causes[cause], cause))
+    return f"{reason} ({detail})" if detail else reason

@@ -15,7 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from synth_ray.job.seeds import Source
-from synth_ray.plan.rows import BadRow, Row, format_of, rows_of
+from synth_ray.plan.folders import fields_of_folders, with_folders
+from synth_ray.plan.plain import BadRow, Row
+from synth_ray.plan.rows import format_of, rows_of
 from synth_ray.plan.shapes import NoField, WrongType, canonical_fields
 from synth_ray.records import SPLITS, Origin, Reason, Seed, canonical_json, digest
 
@@ -44,28 +46,44 @@ class RejectedSeed:
     file: str
     line: int
     detail: str = ""
+    lines: int = 1
 
 
 def read_seeds(source: Source, *, paths: Iterable[str], open_file: OpenFile, seen: set[str]) -> Iterator[Seed | RejectedSeed]:
     """Stream every row of the source's files, as a seed or a rejected seed.
 
     `seen` has the ids so far and grows: a row with the content of an earlier one is rejected(duplicate_seed). Raises JobError for
-    a file that is not in its format.
+    a file that is not in its format, without the job key that names it.
     """
     read = 0
     for path in paths:
         kind = format_of(path) if source.format == "auto" else source.format
+        name = _shown(path)
+        folders = fields_of_folders(name)
         with open_file(path) as file:
-            for row in rows_of(file, kind=kind, path=path):
+            for row in rows_of(file, kind=kind, path=name, delimiter=source.delimiter, columns=_columns(source)):
                 if source.limit is not None and read >= source.limit:
                     return
                 read += 1
-                yield _seed(row, source, path, seen)
+                yield _seed(with_folders(row, folders) if folders else row, source, name, seen)
+
+
+def _columns(source: Source) -> set[str]:
+    """The columns that a mapping needs; none named where there is no mapping. A dotted path may be a column's whole name."""
+    paths = source.fields.values()
+    more = {"origin", "depth", *([source.lineage] if source.lineage else [])}
+    return {name for path in paths for name in (path, path.split(".")[0])} | more if paths else set()
+
+
+def _shown(path: str) -> str:
+    """A path for people: without a URL's query, where signatures are, and always Unicode text."""
+    bare = path.partition("?")[0] if path.startswith(("http://", "https://")) else path
+    return bare.encode("utf-8", "backslashreplace").decode()
 
 
 def _seed(row: Row | BadRow, source: Source, path: str, seen: set[str]) -> Seed | RejectedSeed:
     if isinstance(row, BadRow):
-        return RejectedSeed(row.reason, path, row.line, row.detail)
+        return RejectedSeed(row.reason, path, row.line, row.detail, row.lines)
     try:
         fields = canonical_fields(row.value, shape=source.shape, mapping=source.fields)
         _require_prompt(fields)
@@ -91,8 +109,11 @@ class _EmptySeed(Exception):
 
 
 def _require_prompt(fields: dict[str, Any]) -> None:
-    if "prompt" not in fields:
+    """Law: a seed has a prompt of text. A prompt that is null is missing, as in the rows of an outer join."""
+    if fields.get("prompt") is None:
         raise NoField("prompt")
+    if not isinstance(fields["prompt"], str):
+        raise WrongType(f"text in 'prompt', got {type(fields['prompt']).__name__}")
     if not fields["prompt"].strip():
         raise _EmptySeed
 
@@ -104,20 +125,7 @@ def _depth(value: Any, source: Source) -> int:
 
 
 def _id(fields: dict[str, Any]) -> str:
-    return blake2b(canonical_json(fields) if _is_plain(fields) else canonical_json(_textual(fields)), digest_size=16).hexdigest()
-
-
-def _is_plain(fields: dict[str, Any]) -> bool:
-    return all(isinstance(v, (str, int, float, bool, list, dict, type(None))) for v in fields.values())
-
-
-def _textual(value: Any) -> Any:
-    """Values of types that JSON lacks (Parquet's dates, decimals, bytes) become their text."""
-    if isinstance(value, dict):
-        return {str(k): _textual(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_textual(v) for v in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+    return blake2b(canonical_json(fields), digest_size=16).hexdigest()
 
 
 def _lineage(value: Any, source: Source, fields: dict[str, Any]) -> str:
@@ -182,7 +190,7 @@ def _row(seed: Seed) -> dict[str, Any]:
         "id": seed.id,
         "lineage": seed.lineage,
         "split": SPLITS.index(seed.split),
-        "fields": canonical_json(_textual(seed.fields)).decode(),
+        "fields": canonical_json(seed.fields).decode(),
         "source": seed.source,
         "line": seed.line,
         "origin": seed.origin.value,

@@ -89,12 +89,13 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     recipe, options = recipe_of(job), options_of(job.recipe, file=file)
     refuse_missing_roles(recipe, options, job.models)
     refuse_short_lag(job)
-    _refuse_train_share(recipe, job)
+    refuse_train_share(recipe, job)
     sources = read_all(job, recipe, options, spool=spool)
     if not recipe.copies:
         _refuse_synthetic_only_eval(job, sources)
     job, options = _with_learned_options(job, recipe, options, chain(sources.seeds, sources.held_out))
-    gold = gold_rows(job, read_sources(job, job.check.judge.gold if job.check.judge is not None else []))
+    judged = job.check.judge.gold if job.check.judge is not None else []
+    gold = gold_rows(job, read_sources(job, judged, key="check.judge.gold"))
     wanted_rows = _wanted_rows(job, sources.cells, recipe)
     refuse_slow_batches(job, requests=-(-sum(wanted_rows.values()) // recipe.slots(options)))
     content_digest = _content_digest(sources.seeds, gold)
@@ -129,7 +130,8 @@ def _job_digest(job: Job, content_digest: str, sources: Sources) -> str:
     return digest(job.job_digest(content_digest), real, mixed, *evaluation_ids(job))
 
 
-def _refuse_train_share(recipe: Recipe, job: Job) -> None:
+def refuse_train_share(recipe: Recipe, job: Job) -> None:
+    """Raises JobError where rows that are for evaluation alone would be split into train."""
     if recipe.evaluates and job.split.fractions["train"] > 0:
         raise JobError(
             f"split.fractions: wanted no train share with recipe '{recipe.name}', whose rows are for evaluation alone, got "
@@ -155,7 +157,8 @@ def _wanted_rows(job: Job, cells: Cells, recipe: Recipe) -> dict[str, int]:
     if not job.target.is_set:
         return {}
     like = job.target.balance.like if job.target.balance is not None else None
-    rows = (seed for seed in read_sources(job, [like] if like is not None else []) if isinstance(seed, Seed))
+    read = read_sources(job, [like] if like is not None else [], key="target.balance.like")
+    rows = (seed for seed in read if isinstance(seed, Seed))
     return cells.wanted_rows(job.target.accepted, rows, copies=recipe.copies)
 
 

@@ -16,6 +16,7 @@ from synth_ray.job.document import Job
 from synth_ray.job.seeds import Source
 from synth_ray.plan.cells import Cells, FieldCodes
 from synth_ray.plan.hold_out import hold_out_and_plant
+from synth_ray.plan.rows import is_data
 from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
 from synth_ray.prepare.split_groups import SplitAssigner
 from synth_ray.recipes.contract import Recipe
@@ -31,7 +32,8 @@ _MAX_PLACES = 20
 class SeedCount:
     """Counts of one source. Law: read = planned + rejected.
 
-    `rejected_at`: by reason, file and line ("seeds.jsonl:7") of the first 20 rejected seeds.
+    `rejected_at`: by reason, file and line ("seeds.jsonl:7", or "seeds.csv:7-9" for a row of several) of the first 20 rejected
+    seeds.
     """
 
     read: int = 0
@@ -39,11 +41,11 @@ class SeedCount:
     rejected: Counter[str] = field(default_factory=Counter)
     rejected_at: dict[str, list[str]] = field(default_factory=dict)
 
-    def reject(self, reason: Reason, file: str, line: int) -> None:
+    def reject(self, reason: Reason, file: str, line: int, lines: int = 1) -> None:
         self.rejected[reason.value] += 1
         places = self.rejected_at.setdefault(reason.value, [])
         if len(places) < _MAX_PLACES:
-            places.append(f"{file}:{line}")
+            places.append(f"{file}:{line}" if lines == 1 else f"{file}:{line}-{line + lines - 1}")
 
     def summary(self) -> str:
         return ", ".join(f"{reason} {n}" for reason, n in sorted(self.rejected.items())) or "none"
@@ -73,7 +75,7 @@ def read_all(job: Job, recipe: Recipe, options: Any, *, spool: Path) -> Sources:
     mixed = list(_planned_seeds(splits.assign(_mixed_seeds(job)), mix_count))
     cells, similar = Cells(job.target.balance), FieldCodes(recipe.alike(options))
     held_out: list[Seed] = []
-    assigned = hold_out_and_plant(splits.assign(read_sources(job, job.seeds)), recipe.shield(options), held_out)
+    assigned = hold_out_and_plant(splits.assign(read_sources(job, job.seeds, key="seeds")), recipe.shield(options), held_out)
     shown = _scrubbed_if_remote(job, _planned_seeds(assigned, count), count)
     seeds = SeedStore.write(spool, similar.observe(cells.seed_codes.observe(shown)))
     if not len(seeds):
@@ -83,22 +85,30 @@ def read_all(job: Job, recipe: Recipe, options: Any, *, spool: Path) -> Sources:
     return Sources(seeds, held_out, count, real, mixed, mix_count, cells, similar)
 
 
-def read_sources(job: Job, sources: Iterable[Source]) -> Iterator[Seed | RejectedSeed]:
-    """Every row of the sources, in order. Seeds on S3 are read with the output's endpoint and region."""
+def read_sources(job: Job, sources: Iterable[Source], *, key: str) -> Iterator[Seed | RejectedSeed]:
+    """Every row of the sources, in order. Seeds on S3 are read with the output's endpoint and region.
+
+    `key` is the job key that names the sources: an error begins with it.
+    """
     seen: set[str] = set()
+    where = {"endpoint_url": job.output.endpoint_url, "region": job.output.region}
     for source in sources:
-        yield from read_seeds(
-            source,
-            paths=files_at(source.path, endpoint_url=job.output.endpoint_url, region=job.output.region),
-            open_file=lambda path: open_input(path, endpoint_url=job.output.endpoint_url, region=job.output.region),
-            seen=seen,
-        )
+        try:
+            paths = files_at(source.path, is_data=is_data if source.format == "auto" else _any_file, **where)
+            yield from read_seeds(source, paths=paths, open_file=lambda path: open_input(path, **where), seen=seen)
+        except JobError as error:
+            raise type(error)(f"{key}: {error}") from None
+
+
+def _any_file(path: str) -> bool:
+    """Where the job names the format, every file of a folder is one of data, whatever its ending."""
+    return True
 
 
 def evaluation_ids(job: Job) -> list[list[str]]:
     """The ids of each evaluation set's rows: another version of a set rejects other rows, so they are in the job digest."""
     return [
-        [source.name, *(row.id for row in read_sources(job, [source]) if isinstance(row, Seed))]
+        [source.name, *(row.id for row in read_sources(job, [source], key="decontaminate.against") if isinstance(row, Seed))]
         for source in job.decontaminate.against
     ]
 
@@ -107,7 +117,7 @@ def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> d
     """Each evaluation set by name, prompts and answers alike. `words` is the fingerprinter's."""
     sets = {}
     for source in job.decontaminate.against:
-        rows = [seed for seed in read_sources(job, [source]) if isinstance(seed, Seed)]
+        rows = [seed for seed in read_sources(job, [source], key="decontaminate.against") if isinstance(seed, Seed)]
         if not rows:
             raise JobError(
                 f"decontaminate.against: {source.name}: wanted rows to stay clear of, got none; fix the path or fields"
@@ -119,7 +129,7 @@ def evaluation_sets(job: Job, words: Callable[[pa.Array], tuple[Any, Any]]) -> d
 
 def _real_seeds(job: Job) -> Iterator[Seed]:
     """Real rows for the evaluation splits. A bad row is an error: nobody should evaluate on less than they think."""
-    for row in read_sources(job, job.split.real):
+    for row in read_sources(job, job.split.real, key="split.real"):
         if isinstance(row, RejectedSeed):
             if row.reason is Reason.DUPLICATE_SEED:
                 continue
@@ -133,7 +143,7 @@ def _real_seeds(job: Job) -> Iterator[Seed]:
 
 def _mixed_seeds(job: Job) -> Iterator[Seed | RejectedSeed]:
     """Real rows to mix in. A row without an answer is rejected."""
-    for row in read_sources(job, job.mix.real if job.mix is not None else []):
+    for row in read_sources(job, job.mix.real if job.mix is not None else [], key="mix.real"):
         if isinstance(row, Seed) and not isinstance(row.fields.get("answer"), str):
             yield RejectedSeed(Reason.MISSING_FIELD, row.source, row.line, "no 'answer'")
         else:
@@ -144,7 +154,7 @@ def _planned_seeds(placed: Iterable[Seed | RejectedSeed], count: SeedCount) -> I
     for row in placed:
         count.read += 1
         if isinstance(row, RejectedSeed):
-            count.reject(row.reason, row.file, row.line)
+            count.reject(row.reason, row.file, row.line, row.lines)
         else:
             count.planned += 1
             yield row

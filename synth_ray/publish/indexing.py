@@ -45,6 +45,11 @@ def refuse_other_indexes(job: Job) -> None:
         snapshot.refuse_mismatch(snapshot.header(_open_snapshot(job, prefix)) or {}, _header(job), where=prefix)
 
 
+def refuse_missing_index(job: Job, prefix: str) -> None:
+    """Raises JobError where there is no index of a run at this prefix."""
+    _open_snapshot(job, prefix).close()
+
+
 def _header(job: Job) -> dict[str, Any]:
     return snapshot.header_of(job.dedup, *comparison_of_job(job))
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from synth_ray.admit.admission import Admission
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.writer import DatasetWriter
-from synth_ray.meter.tally import Tally
+from synth_ray.meter.tally import Tally, count_causes
 from synth_ray.prepare.plan_record import numbers_of
 from synth_ray.prepare.schedule import Schedule
 from synth_ray.publish.observers import RowObserver
@@ -117,6 +117,9 @@ class Publisher:
             else:
                 counter = tally.rejected if group["verdict"] == Verdict.REJECTED.value else tally.failed
                 counter[group["reason"]] += count
+        failed = rows.filter(pc.equal(rows["verdict"], Verdict.FAILED.value))
+        for group in failed.group_by(["reason", "detail"]).aggregate([([], "count_all")]).to_pylist():
+            count_causes(tally.failure_causes, {(group["reason"], group["detail"] or ""): group["count_all"]})
         tally.pii.update(pii_counts(rows))
         tally.committed_tokens.update(facts.get("tokens", {}))
         attempts = facts.get("attempts", {})

@@ -12,6 +12,7 @@ from pydantic import field_validator
 
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Recipe, user
+from synth_ray.recipes.json_schema import JsonSchema
 from synth_ray.recipes.passages import counter
 from synth_ray.records import Draft, Message, Reason, Request
 
@@ -21,7 +22,7 @@ class Build(Section):
 
     system: str = key("", "System message put before conversations that have none.")
     keep: list[str] | None = key(None, "Fields of the seed that are copied to the row; left out, all of them.")
-    schema_: dict[str, Any] | None = key(None, "JSON Schema the completion must fit.", alias="schema")
+    schema_: JsonSchema | None = key(None, "JSON Schema the completion must fit.", alias="schema")
     tokenizer: str = key("", "Local tokenizer.json to count by; left out, a token is four characters.")
 
     @field_validator("tokenizer")
@@ -37,6 +38,7 @@ async def make(request: Request, ask: Ask, options: Build) -> list[Draft]:
     answer = seed.fields.get("answer")
     others = {name: value for name, value in seed.fields.items() if name not in ("prompt", "answer", "messages", "tool_turns")}
     fields = others if options.keep is None else {name: seed.fields.get(name) for name in options.keep}
+    fields = fields | _turn_fields(seed.fields, prompt)
     if not isinstance(answer, str):
         detail = "no 'answer'" if answer is None else f"wanted text in 'answer', got {type(answer).__name__}"
         reason = Reason.MISSING_FIELD if answer is None else Reason.WRONG_TYPE
@@ -44,6 +46,13 @@ async def make(request: Request, ask: Ask, options: Build) -> list[Draft]:
     count = counter(options.tokenizer)
     prompt_tokens = sum(count(turn["content"]) for turn in prompt)
     return [Draft(prompt, answer, fields, "", prompt_tokens, count(answer), copied=True)]
+
+
+def _turn_fields(fields: dict[str, Any], prompt: list[Message]) -> dict[str, Any]:
+    """What turns have beside role and text, one object for each turn of the row; kept always: a weight says what is learnt."""
+    more = fields.get("turn_fields")
+    added = len(prompt) - len(fields.get("messages") or []) - len(fields.get("tool_turns") or [])
+    return {"turn_fields": [{}] * added + more} if isinstance(more, list) else {}
 
 
 def _prompt(fields: dict[str, Any], system: str) -> list[Message]:

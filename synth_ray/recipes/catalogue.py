@@ -14,6 +14,7 @@ from synth_ray.job.load import Where, bad_job, problems_of
 from synth_ray.job.models import Models, RecipeChoice
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Recipe
+from synth_ray.recipes.json_schema import require_schema
 from synth_ray.recipes.with_judge import with_judge
 
 BUILT_IN = ("distill", "vary", "fill", "label", "evolve", "rewrite", "prefer", "converse", "edge_cases", "stand_in", "build")
@@ -57,8 +58,20 @@ def refuse_missing_roles(recipe: Recipe, options: Section, models: Models) -> No
 
 def options_of(choice: RecipeChoice, *, file: str = "job", lines: Mapping[Where, int] | None = None) -> Section:
     """The job's options, validated by the recipe's section. Raises BadJob."""
-    section = find(choice.name).options
+    recipe = find(choice.name)
+    section = recipe.options
     try:
-        return section.model_validate(choice.options)
+        options = section.model_validate(choice.options)
     except ValidationError as error:
         raise bad_job(problems_of(error, section, file=file, lines=lines or {}, prefix=("recipe",))) from None
+    if choice.name not in BUILT_IN:  # whose options are declared as JsonSchema
+        _refuse_wrong_schema(recipe, options)
+    return options
+
+
+def _refuse_wrong_schema(recipe: Recipe, options: Section) -> None:
+    schema = recipe.schema(options)
+    try:
+        require_schema(dict(schema)) if schema is not None else None
+    except ValueError as error:
+        raise JobError(f"recipe.name: the schema of '{recipe.name}': {error}") from None

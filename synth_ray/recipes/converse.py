@@ -13,8 +13,9 @@ from pydantic import field_validator
 
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation
-from synth_ray.recipes.templates import render
-from synth_ray.recipes.tools import Tool, arguments_of, call_text
+from synth_ray.recipes.markup import call_text
+from synth_ray.recipes.templates import JinjaTemplate, render
+from synth_ray.recipes.tools import Tool, arguments_of
 from synth_ray.records import Draft, Message, Reason, Request
 
 NO_TOOL = "none"
@@ -35,15 +36,17 @@ class Converse(Section):
     """Options of `converse`."""
 
     turns: int = key(3, "Most user turns, the first included.", ge=1, le=32)
-    opening: str = key("{{ prompt }}", "Jinja template of the user's first message; sees the seed's fields.")
+    opening: JinjaTemplate = key("{{ prompt }}", "Jinja template of the user's first message; sees the seed's fields.")
     system: str = key("", "System message of the assistant; it stays in the row.")
-    persona: str = key("", "Jinja template of who the user is; sees the seed's fields.")
-    user: str = key(USER, "Jinja template that asks for the user's next message; sees `transcript`, `persona` and `stop`.")
+    persona: JinjaTemplate = key("", "Jinja template of who the user is; sees the seed's fields.")
+    user: JinjaTemplate = key(
+        USER, "Jinja template that asks for the user's next message; sees `transcript`, `persona` and `stop`."
+    )
     stop: str = key("[END]", "What the simulated user writes to end the conversation.", min_length=1)
     tools: list[Tool] = key(lambda: [], "Tools the assistant may call.")
-    choice: str = key(CHOICE, "Jinja template that asks which tool is needed; sees `tools`.")
-    arguments: str = key(ARGUMENTS, "Jinja template that asks for a tool's arguments; sees `tool`.")
-    result: str = key(RESULT, "Jinja template that asks for what a tool returns; sees `tool` and `arguments`.")
+    choice: JinjaTemplate = key(CHOICE, "Jinja template that asks which tool is needed; sees `tools`.")
+    arguments: JinjaTemplate = key(ARGUMENTS, "Jinja template that asks for a tool's arguments; sees `tool`.")
+    result: JinjaTemplate = key(RESULT, "Jinja template that asks for what a tool returns; sees `tool` and `arguments`.")
     tries: int = key(2, "Times the arguments of one call are asked for before the row is rejected(bad_tool_call).", ge=1, le=8)
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
 

@@ -10,9 +10,11 @@ from pydantic import field_validator, model_validator
 
 from synth_ray.job.judge import CRITERIA
 from synth_ray.job.section import Section, key
+from synth_ray.job.texts import Labels, compile_pattern
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
+from synth_ray.recipes.json_schema import JsonSchema
 from synth_ray.recipes.judge import score_answer
-from synth_ray.recipes.templates import render
+from synth_ray.recipes.templates import JinjaTemplate, render
 from synth_ray.recipes.votes import majority
 from synth_ray.records import Draft, Message, Request
 
@@ -20,7 +22,7 @@ from synth_ray.records import Draft, Message, Request
 class Distill(Section):
     """Options of `distill`."""
 
-    template: str = key("{{ prompt }}", "Jinja template of what the teacher is asked; sees the seed's fields.")
+    template: JinjaTemplate = key("{{ prompt }}", "Jinja template of what the teacher is asked; sees the seed's fields.")
     system: str = key("", "System message of the ask.")
     history: bool = key(True, "Send a conversation's earlier turns with its last one; off, only the last.")
     n: int = key(1, "Completions per prompt, each its own row.", ge=1, le=64)
@@ -31,8 +33,8 @@ class Distill(Section):
     final: str = key(r"####\s*(.+)", "Regular expression whose first group is the final answer, by which votes are counted.")
     criteria: dict[str, str] = key(lambda: dict(CRITERIA), "The judge's rubric: criterion and its meaning.", min_length=1)
     reasoning: tuple[str, str] | None = key(None, "Marks around the reasoning, as ['<think>', '</think>']; column `reasoning`.")
-    schema_: dict[str, Any] | None = key(None, "JSON Schema the completion must fit; decoding is guided by it.", alias="schema")
-    choices: list[str] | None = key(None, "Closed list of allowed completions; decoding is guided by it.")
+    schema_: JsonSchema | None = key(None, "JSON Schema the completion must fit; decoding is guided by it.", alias="schema")
+    choices: Labels | None = key(None, "Closed list of allowed completions; decoding is guided by it.")
     top_logprobs: int | None = key(
         None,
         "Keep, in column `logprobs`, the log-probability of every token of the answer, reasoning included, and of this many of "
@@ -45,11 +47,7 @@ class Distill(Section):
     @field_validator("final")
     @classmethod
     def _has_a_group(cls, value: str) -> str:
-        try:
-            groups = re.compile(value).groups
-        except re.error as error:
-            raise ValueError(f"wanted a regular expression, got one that does not compile: {error}") from None
-        if not groups:
+        if not compile_pattern(value).groups:
             raise ValueError("wanted a regular expression with a group around the final answer, got none; add parentheses")
         return value
 
@@ -86,6 +84,13 @@ def _turns_before(request: Request) -> list[Message]:
     return [{"role": str(m["role"]), "content": str(m["content"])} for m in messages[:-1]] if isinstance(messages, list) else []
 
 
+def _turn_fields(request: Request, before: list[Message]) -> dict[str, Any]:
+    """What the turns before have beside role and text, such as a weight of 0: the row keeps it with them."""
+    more = request.seed.fields.get("turn_fields")
+    kept = more[: len(before)] if isinstance(more, list) else []
+    return {"turn_fields": kept} if any(kept) else {}
+
+
 async def _best(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[Completion, dict[str, Any]]:
     """The best sample and the fields that describe the choice. Each other sample counts as an attempt."""
     chosen, fields = await (_by_judge if options.pick == "judge" else _by_vote)(request, ask, options, answers)
@@ -118,7 +123,7 @@ async def _by_judge(request: Request, ask: Ask, options: Distill, answers: list[
 
 
 def _draft(request: Request, options: Distill, before: list[Message], answer: Completion, extra: dict[str, Any]) -> Draft:
-    fields = {name: request.seed.fields.get(name) for name in options.keep} | extra
+    fields = {name: request.seed.fields.get(name) for name in options.keep} | _turn_fields(request, before) | extra
     text, reasoning = _split_reasoning(answer.text, options.reasoning)
     if options.reasoning is not None:
         fields["reasoning"] = answer.reasoning or reasoning

@@ -14,7 +14,7 @@ from synth_ray.job.section import Section, key
 from synth_ray.recipes.attributes import DOC, Grid, sample_attributes
 from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, user
 from synth_ray.recipes.parts import LONGEST_PART, parts_of, parts_schema
-from synth_ray.recipes.templates import render
+from synth_ray.recipes.templates import JinjaTemplate, render
 from synth_ray.records import Draft, Message, Reason, Request
 
 TEMPLATE = """Here are real cases:
@@ -32,7 +32,7 @@ _PARTS = ("input", "expected", "grade")
 class EdgeCases(Section):
     """Options of `edge_cases`."""
 
-    template: str = key(TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots` and `attributes`.")
+    template: JinjaTemplate = key(TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots` and `attributes`.")
     system: str = key("", "System message of the ask.")
     shots: int = key(3, "Seeds of the same split shown beside the request's own.", ge=0, le=32)
     n: int = key(1, "Cases per request, each its own row.", ge=1, le=64)

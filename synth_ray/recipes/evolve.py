@@ -14,7 +14,7 @@ from typing import Any, Literal
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, drafted
-from synth_ray.recipes.templates import render
+from synth_ray.recipes.templates import JinjaTemplate, render
 from synth_ray.records import Draft, Reason, Request
 
 Operator = Literal["harder", "deeper", "constrained", "broader"]
@@ -52,8 +52,10 @@ class Evolve(Section):
     operators: list[Operator] = key(lambda: list(OPERATORS), "What a step may do; one is drawn for each.", min_length=1)
     tries: int = key(2, "Rewrites tried for one step before the evolution ends there.", ge=1, le=10)
     every: bool = key(False, "Make every step its own row; off, only the last.")
-    rewrite: str = key(REWRITE, "Jinja template of a step; sees the seed's fields, `instruction`, `operator` and `how`.")
-    answer: str = key("{{ instruction }}", "Jinja template that asks for the answer; sees `instruction`.")
+    rewrite: JinjaTemplate = key(
+        REWRITE, "Jinja template of a step; sees the seed's fields, `instruction`, `operator` and `how`."
+    )
+    answer: JinjaTemplate = key("{{ instruction }}", "Jinja template that asks for the answer; sees `instruction`.")
     system: str = key("", "System message of all asks.")
     max_similarity: float = key(0.9, "Share of words in common from which a rewrite counts as unchanged.", gt=0, le=1)
     max_words: int = key(300, "Words from which a rewrite counts as too long.", ge=5)

@@ -13,7 +13,7 @@ from synth_ray.errors import AskFailed
 from synth_ray.job.section import OneOrMore, Section, key
 from synth_ray.recipes.attributes import DOC, Grid, sample_attributes
 from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, drafted, user
-from synth_ray.recipes.templates import render
+from synth_ray.recipes.templates import JinjaTemplate, render
 from synth_ray.records import Draft, Reason, Request
 
 TEMPLATE = """Here are examples{% for name, value in cell.items() %}, {{ name }}: {{ value }}{% endfor %}:
@@ -29,14 +29,14 @@ class Fill(Section):
     by: Annotated[list[str], OneOrMore] = key(
         ..., "Field or fields of the seed whose values define its cell, as in target.balance.", min_length=1
     )
-    template: str = key(
+    template: JinjaTemplate = key(
         TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots` of the same cell, `cell` and `attributes`."
     )
     system: str = key("", "System message of the asks.")
     shots: int = key(4, "Seeds of the same cell and split shown beside the request's own.", ge=0, le=32)
     n: int = key(1, "New examples per request, each its own row.", ge=1, le=64)
     attributes: Grid = key(dict, DOC)
-    answer: str | None = key(
+    answer: JinjaTemplate | None = key(
         None,
         "Jinja template that asks for the new example's answer; sees `example`. Left out, the seed's own `answer`, its label.",
     )

@@ -8,15 +8,15 @@ its label.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from pydantic import field_validator, model_validator
 
 from synth_ray.job.section import Section, key
+from synth_ray.job.texts import distinct_labels, refuse_other_than_text
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
-from synth_ray.recipes.templates import render
+from synth_ray.recipes.json_schema import JsonSchema, embedded, validator_of
+from synth_ray.recipes.templates import JinjaTemplate, render
 from synth_ray.recipes.votes import Majority, majority
 from synth_ray.records import Draft, Reason, Request, canonical_json
 
@@ -29,13 +29,13 @@ TEMPLATE = """{% if labels %}Classify the text. Answer with one of: {{ labels | 
 class Label(Section):
     """Options of `label`. Exactly one of `labels`, `scale` and `schema` defines the answers."""
 
-    template: str = key(
+    template: JinjaTemplate = key(
         TEMPLATE, "Jinja template of the question; sees the seed's fields, `labels` and their `descriptions`.", min_length=1
     )
     system: str = key("", "System message of the ask.")
     labels: dict[str, str] = key(dict, "The closed label set: a list, or a mapping from label to what it means.")
     scale: tuple[int, int] | None = key(None, "A score instead of a label: the lowest and the highest whole number.")
-    schema_: dict[str, Any] | None = key(None, "Fields to extract instead of a label, as a JSON Schema.", alias="schema")
+    schema_: JsonSchema | None = key(None, "Fields to extract instead of a label, as a JSON Schema.", alias="schema")
     votes: int = key(1, "Independent votes per row; more than one needs a temperature.", ge=1, le=64)
     temperature: float | None = key(None, "Temperature of a vote; left out, 0 for one vote and 0.7 for several.", ge=0, le=5)
     min_agreement: float = key(0.5, "Share of votes the winner needs; below it the row is rejected(no_agreement).", ge=0, le=1)
@@ -47,7 +47,10 @@ class Label(Section):
     @field_validator("labels", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        return {str(label): "" for label in value} if isinstance(value, list) else value
+        if isinstance(value, (list, dict)):
+            refuse_other_than_text(value)
+            distinct_labels(list(value))
+        return dict.fromkeys(value, "") if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _one_kind(self) -> Label:
@@ -76,11 +79,18 @@ class Label(Section):
     @property
     def answer_schema(self) -> dict[str, Any]:
         """With a rationale, the reason comes before the label, so that the label can follow from it."""
-        answer: Mapping[str, Any] = {"enum": list(self.allowed)} if self.allowed else self.schema_ or {}
+        answer: dict[str, Any] = {"enum": list(self.allowed)} if self.allowed else dict(self.schema_ or {})
         if not self.rationale:
-            return dict(answer)
-        properties = {"rationale": {"type": "string", "maxLength": self.rationale_characters}, "answer": answer}
-        return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+            return answer
+        dialect = {"$schema": answer.pop("$schema")} if "$schema" in answer else {}
+        rationale = {"type": "string", "maxLength": self.rationale_characters}
+        properties = {"rationale": rationale, "answer": embedded(answer, "#/properties/answer")}
+        return dialect | {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
 
     @property
     def effective_temperature(self) -> float:
@@ -122,7 +132,7 @@ def _parse(answer: Completion, options: Label) -> tuple[str | None, str]:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None, ""
-    if not Draft202012Validator(options.answer_schema).is_valid(value):
+    if not validator_of(options.answer_schema).is_valid(value):
         return None, ""
     label, rationale = (value["answer"], value["rationale"]) if options.rationale else (value, "")
     return label if options.allowed else canonical_json(label).decode(), str(rationale)

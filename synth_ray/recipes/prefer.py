@@ -14,14 +14,14 @@ from typing import Any
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, drafted
 from synth_ray.recipes.judge import PAIR, PairVerdict, compare_pair
-from synth_ray.recipes.templates import render
+from synth_ray.recipes.templates import JinjaTemplate, render
 from synth_ray.records import Draft, Reason, Request
 
 
 class Prefer(Section):
     """Options of `prefer`. Needs `models.judge`."""
 
-    template: str = key("{{ prompt }}", "Jinja template of what the teacher is asked; sees the seed's fields.")
+    template: JinjaTemplate = key("{{ prompt }}", "Jinja template of what the teacher is asked; sees the seed's fields.")
     system: str = key("", "System message of the teacher.")
     n: int = key(2, "Answers per prompt; every pair of them is judged twice.", ge=2, le=8)
     temperature: float | None = key(None, "Temperature of the answers; left out, the job's.", ge=0, le=5)

@@ -17,7 +17,7 @@ from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import Ask, Recipe, conversation, drafted
 from synth_ray.recipes.parts import LONGEST_PART, parts_of, parts_schema
 from synth_ray.recipes.passages import counter, passages
-from synth_ray.recipes.templates import constants_of, render
+from synth_ray.recipes.templates import JinjaTemplate, constants_of, render
 from synth_ray.records import Draft, Reason, Request
 
 REPHRASE = """Rewrite the text below {{ style }}. Keep every fact; add none.
@@ -42,7 +42,7 @@ class Rewrite(Section):
     document: str = key("prompt", "Field of the seed that holds the document.")
     passage_tokens: int = key(512, "Most tokens of a passage.", ge=16)
     tokenizer: str = key("", "Local tokenizer.json to count by; left out, a token is four characters.")
-    template: str = key(
+    template: JinjaTemplate = key(
         "", "Jinja template of the ask; sees the seed's fields, `passage` and `style`. Left out, the built-in one."
     )
     system: str = key("", "System message of the ask.")

@@ -13,16 +13,15 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from pydantic import field_validator
 
 from synth_ray.errors import AskFailed, JobError
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.contract import CANARY, Ask, Recipe, Shield, conversation, user
-from synth_ray.recipes.json_schema import JsonSchema
+from synth_ray.recipes.json_schema import JsonSchema, validator_of
 from synth_ray.recipes.marginals import learn_marginals, sample_record
 from synth_ray.recipes.parts import LONGEST_PART, parts_of, parts_schema
-from synth_ray.recipes.templates import compile_expression, holds, render
+from synth_ray.recipes.templates import JinjaTemplate, compile_expression, holds, render
 from synth_ray.records import Draft, Reason, Request, Seed, canonical_json, digest
 
 TEMPLATE = """Here are records:
@@ -47,7 +46,9 @@ class StandIn(Section):
     constraints: list[str] = key(list, "Jinja expressions over the record that must hold, as `discharged >= admitted`.")
     together: list[list[str]] = key(list, "Groups of fields drawn as one, so that only combinations of the seeds occur.")
     rarer_than: int = key(5, "Values and combinations that fewer records hold are never drawn.", ge=1)
-    template: str = key(TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots`, `record`, `drawn` and `texts`.")
+    template: JinjaTemplate = key(
+        TEMPLATE, "Jinja template of the ask; sees the seed's fields, `shots`, `record`, `drawn` and `texts`."
+    )
     system: str = key("", "System message of the ask.")
     shots: int = key(3, "Real records shown as examples; with 0, the teacher learns nothing of their style.", ge=0, le=32)
     n: int = key(1, "Records per request, each its own row.", ge=1, le=64)
@@ -73,9 +74,7 @@ class StandIn(Section):
         """Kinds of fields by the schema, where it defines them."""
         kinds: dict[str, str] = {}
         for name, schema in ((self.schema_ or {}).get("properties") or {}).items():
-            kind = (
-                "category" if "enum" in schema else "date" if schema.get("format") == "date" else _KINDS.get(schema.get("type"))
-            )
+            kind = _kind_by_schema(schema) if isinstance(schema, dict) else None
             kinds |= {name: kind} if kind is not None else {}
         return kinds
 
@@ -87,6 +86,16 @@ class StandIn(Section):
     def texts(self) -> list[str]:
         """The fields that the teacher writes."""
         return [name for name, field in self.table.get("fields", {}).items() if field["kind"] == "text"]
+
+
+def _kind_by_schema(schema: dict[str, Any]) -> str | None:
+    if "enum" in schema:
+        return "category"
+    if schema.get("format") == "date":
+        return "date"
+    types = schema.get("type")
+    known = [str(name) for name in (types if isinstance(types, list) else [types]) if name != "null"]
+    return _KINDS.get(known[0]) if len(known) == 1 else None
 
 
 def learn(options: StandIn, seeds: Iterable[Seed]) -> dict[str, Any]:
@@ -132,7 +141,7 @@ def _parse_texts(answer: str, texts: list[str]) -> dict[str, str] | None:
 
 def _violation(record: dict[str, Any], options: StandIn) -> str:
     """What the record violates, without its values; empty if nothing."""
-    if options.schema_ is not None and not Draft202012Validator(options.schema_).is_valid(record):
+    if options.schema_ is not None and not validator_of(options.schema_).is_valid(record):
         return "does not fit recipe.schema"
     broken = [source for source in options.constraints if not holds(source, record)]
     return f"breaks {broken[0]}" if broken else ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.nodes import TemplateData
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import AfterValidator
 
 from synth_ray.errors import AskFailed, JobError
 from synth_ray.records import Reason, Request
@@ -28,6 +29,18 @@ def compile_template(source: str) -> Template:
     except TemplateError as error:
         line = getattr(error, "lineno", 1)
         raise JobError(f"template: wanted valid Jinja, got {error.message!r} in its line {line}; fix the template") from None
+
+
+def _valid_template(source: str) -> str:
+    try:
+        compile_template(source)
+    except JobError as error:
+        raise ValueError(str(error).removeprefix("template: ")) from None
+    return source
+
+
+JinjaTemplate = Annotated[str, AfterValidator(_valid_template)]
+"""The type of a recipe's option that is a Jinja template: it compiles."""
 
 
 def constants_of(source: str) -> tuple[str, ...]:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from synth_ray.job.section import Section, key
-from synth_ray.recipes.json_schema import JsonSchema
-from synth_ray.records import canonical_json
+from synth_ray.recipes.json_schema import JsonSchema, validator_of
 
 
 class Tool(Section):
@@ -27,15 +24,10 @@ class Tool(Section):
         return {"type": "function", "function": function}
 
 
-def call_text(name: str, arguments: Any) -> str:
-    """A call as the text of a turn, in the format of the Hermes and Qwen templates."""
-    return f"<tool_call>{canonical_json({'name': name, 'arguments': arguments}).decode()}</tool_call>"
-
-
 def arguments_of(text: str, tool: Tool) -> dict[str, Any] | None:
     """The arguments, or None if they are not a JSON object that fits the tool's schema."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) and Draft202012Validator(tool.parameters).is_valid(value) else None
+    return value if isinstance(value, dict) and validator_of(tool.parameters).is_valid(value) else None

@@ -12,7 +12,7 @@ from synth_ray.errors import AskFailed
 from synth_ray.job.section import Section, key
 from synth_ray.recipes.attributes import DOC, Grid, sample_attributes
 from synth_ray.recipes.contract import Ask, Recipe, conversation, drafted
-from synth_ray.recipes.templates import render
+from synth_ray.recipes.templates import JinjaTemplate, render
 from synth_ray.records import Draft, Message, Reason, Request
 
 INSTRUCT = """Here are examples of instructions:
@@ -25,10 +25,10 @@ Write one new instruction of the same kind{% for name, value in attributes.items
 class Vary(Section):
     """Options of `vary`."""
 
-    instruct: str = key(
+    instruct: JinjaTemplate = key(
         INSTRUCT, "Jinja template that asks for a new instruction; sees the seed's fields, `shots`, `attributes`."
     )
-    answer: str = key("{{ instruction }}", "Jinja template that asks for its answer; also sees `instruction`.")
+    answer: JinjaTemplate = key("{{ instruction }}", "Jinja template that asks for its answer; also sees `instruction`.")
     system: str = key("", "System message of both asks.")
     shots: int = key(2, "Seeds of the same split shown beside the request's own.", ge=0, le=32)
     n: int = key(1, "New instructions per request, each its own row.", ge=1, le=64)

@@ -26,11 +26,14 @@ class Entry:
 _SEEDS: dict[Reason, Entry] = {
     Reason.BROKEN_JSON: Entry(
         ("seed",),
-        "A line, or an element of a JSON array, is not valid JSON.",
+        "A line, or an element of a JSON array, is not valid JSON, repeats a key in one object, or is nested too deep.",
         "Repair the file at the lines that the manifest names; for one object per line set `seeds.format` to jsonl.",
     ),
     Reason.INVALID_UTF8: Entry(
-        ("seed",), "A row holds bytes that are not UTF-8.", "Convert the file to UTF-8; the job has no key for another encoding."
+        ("seed",),
+        "A row holds bytes that are not UTF-8, or a lone surrogate.",
+        "Convert the file to UTF-8; the job has no key for another encoding. Bytes such as images are not read where "
+        "`seeds.fields` names the columns that are wanted.",
     ),
     Reason.MISSING_FIELD: Entry(
         ("seed", "recipe"),
@@ -40,7 +43,8 @@ _SEEDS: dict[Reason, Entry] = {
     ),
     Reason.WRONG_TYPE: Entry(
         ("seed", "recipe"),
-        "A field has another type than text, or a CSV row has more or fewer cells than its header.",
+        "A field has another type than text, a CSV row has a stray quote or more or fewer cells than its header, or a field "
+        "differs from the folder `name=value` that its file is in.",
         "Correct the mapping in `seeds.fields` or the `seeds.shape`; in a CSV file look for quotes that do not close.",
     ),
     Reason.EMPTY_SEED: Entry(

@@ -22,8 +22,8 @@ from synth_ray.prepare.preparation import prepare
 from synth_ray.prepare.schedule import Schedule, open_schedule
 from synth_ray.publish.manifest_facts import RunFacts
 from synth_ray.publish.publication import Publication
+from synth_ray.route.ending import Result, result_of
 from synth_ray.route.output_lease import hold_lease, require_conditional_writes
-from synth_ray.route.run import Result
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.row_stages import RowStages
@@ -54,7 +54,7 @@ def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _a
             publication.save_index()
             manifest = publication.finish(plans, _facts_of_run(before), stopped=_stop_reason(before, plans, chunks))
         publication.publish(manifest, replaces=replaces)
-        return Result(job.output.path.rstrip("/"), manifest.to_dict(), manifest.stopped)
+        return result_of(job, manifest, causes=publication.tally.failure_causes)
 
 
 def _contiguous_chunks(ledger: Ledger) -> int:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,22 +31,15 @@ from synth_ray.prepare.schedule import Schedule, open_schedule
 from synth_ray.publish.manifest_facts import RunFacts
 from synth_ray.publish.publication import Publication
 from synth_ray.publish.publisher import Publisher
+from synth_ray.recipes.catalogue import options_of
 from synth_ray.records import Request
+from synth_ray.route.ending import Result, result_of
 from synth_ray.route.output_lease import HeldLease, hold_lease, require_conditional_writes
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.pool import Pool
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The outcome of a run. `stopped` is empty when it reached its end."""
-
-    prefix: str
-    manifest: dict[str, Any]
-    stopped: str
 
 
 def run_job(
@@ -59,6 +51,7 @@ def run_job(
     retry_failed: bool = False,
 ) -> Result:
     """Run the job, or resume an earlier run of it. See `synth_ray.run`."""
+    options_of(job.recipe)  # wrong options are told before the output is touched
     storage = open_output(job.output)
     require_conditional_writes(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
@@ -104,7 +97,9 @@ class _Run:
             manifest = self._publication.finish(schedule, self._run_facts(driver), stopped=driver.stop_reason)
         self._publication.publish(manifest, replaces=replaces)
         self._delete_committed_journals(self._ledger.committed_chunks())
-        return Result(job.output.path.rstrip("/"), manifest.to_dict(), driver.stop_reason)
+        failures = driver.failed_share
+        nothing_answered = failures.is_total and failures.is_above_limit
+        return result_of(job, manifest, causes=self._tally.failure_causes, nothing_answered=nothing_answered)
 
     def _driver(self, schedule: Schedule, pool: Pool, publisher: Publisher, watch: Callable[[Tally], None]) -> Driver:
         job, clock, costs = self._job, time.monotonic, self._costs

@@ -62,7 +62,7 @@ def open_storage(
     retry: Retry | None = None,
     timeout_s: float = 60.0,
 ) -> Storage:
-    """The store at a local path or s3://bucket/prefix. Sends no request and creates nothing.
+    """The store at a local path or s3://bucket/prefix. Sends no request and creates nothing. Raises JobError.
 
     `single_writer` promises that nobody else writes here: conditions are then checked before a write instead of enforced by it,
     for stores without conditional writes.
@@ -70,7 +70,8 @@ def open_storage(
     scheme, bucket, path = split_url(url)
     if scheme == "file":
         return LocalStorage(path, enforced=not single_writer)
-    from synth_ray.storage.s3 import S3Storage, client_for  # boto3 takes a third of a second to import
+    from synth_ray.storage.s3 import S3Storage  # boto3 takes a third of a second to import
+    from synth_ray.storage.s3_client import client_for
 
     client = client_for(validate_endpoint(endpoint_url), region, timeout_s)
     return S3Storage(bucket, path, client=client, retry=retry or Retry(), enforced=not single_writer)

@@ -12,11 +12,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import boto3
 import pyarrow as pa
-from botocore.config import Config
 
 from synth_ray.errors import Conflict, ObjectNotFound, StorageError
 from synth_ray.storage.contract import Entry, validate_path, validate_prefix
@@ -27,34 +24,6 @@ from synth_ray.storage.s3_stream import WRITE_ID, RangeFile, S3Upload, unquoted_
 T = TypeVar("T")
 
 _READ_BYTES = 4 * 2**20  # one request of a sequential read: large enough that its latency is small beside its transfer time
-
-
-def client_for(endpoint_url: str | None, region: str | None, timeout_s: float) -> Any:
-    """A client with the standard AWS credential chain. It makes no retries of its own: `Retry` does."""
-    client = _client(endpoint_url, region, timeout_s)
-    # The AWS chain may name another store too, so look at the host the client uses, not at `endpoint_url`.
-    host = urlsplit(client.meta.endpoint_url).hostname or ""
-    return client if host.endswith(_AWS_DOMAINS) else _client(endpoint_url, region, timeout_s, **_FOR_ANY_STORE)
-
-
-def _client(endpoint_url: str | None, region: str | None, timeout_s: float, **options: Any) -> Any:
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": 1},
-        max_pool_connections=32,
-        connect_timeout=min(10.0, timeout_s),
-        read_timeout=timeout_s,
-        **options,
-    )
-    return boto3.session.Session().client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
-
-
-_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn")
-_FOR_ANY_STORE = {
-    # Other stores may refuse the newer checksum headers, and the bucket as part of the host name.
-    "s3": {"addressing_style": "path"},
-    "request_checksum_calculation": "when_required",
-    "response_checksum_validation": "when_required",
-}
 
 
 class S3Storage:

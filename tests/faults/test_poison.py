@@ -141,8 +141,8 @@ def test_a_teacher_without_answers_stops_the_run_unless_max_failed_share_allows_
     rows = short.manifest["rows"]
     assert short.stopped.startswith("limits.max_failed_share")
     assert not short.manifest["complete"]
-    assert set(rows["failed"]) == {"no_answer"}
-    assert 512 <= rows["requested"] < 2000
+    assert "no_answer" in short.stopped
+    assert rows["requested"] < 2000
     completed = synth_ray.run(
         job(tmp_path, str(tmp_path / "out"), models={"teacher": empty}, plan=plan, limits={"max_failed_share": 1.0})
     )

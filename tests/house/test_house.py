@@ -26,7 +26,7 @@ COMMANDS = {
     "curate": {"job", "--set", "--engine", "--address", "--output"},
     "run": {"job", "--set", "--engine", "--address", "--output", "--extend", "--retry-failed", "--quiet"},
     "status": {"prefix"},
-    "show": {"prefix", "id", "--text"},
+    "show": {"prefix", "id", "--text", "--reason", "-n"},
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
     "report": {"prefix", "--json"},
     "export": {"prefix", "--format", "--to"},

@@ -57,7 +57,7 @@ def test_every_kind_of_bad_row_is_rejected_with_its_file_and_line() -> None:
     )
 )
 def test_every_line_of_any_bytes_is_a_seed_or_a_rejected_seed(lines: list[bytes]) -> None:
-    lines = [line.replace(b"\n", b"") for line in lines]
+    lines = [b"{}", *(line.replace(b"\n", b"") for line in lines)]  # a first line that is no mark of an encoding or a codec
     results = read(b"\n".join(lines))
     assert len(results) == sum(bool(line.strip()) for line in lines)
     assert all(isinstance(row, (Seed, RejectedSeed)) for row in results)
@@ -159,7 +159,7 @@ def test_a_limit_ends_the_source_and_a_seed_store_reads_back_its_seeds(tmp_path:
     assert Counter(store.splits) == Counter({0: 8500})
 
 
-@pytest.mark.parametrize(("name", "data"), [("s.txt", b""), ("s.csv", b""), ("s.json", b"{}"), ("s.parquet", b"no")])
+@pytest.mark.parametrize(("name", "data"), [("s.txt", b""), ("s.csv", b""), ("s.json", b"7"), ("s.parquet", b"no")])
 def test_a_file_of_the_wrong_format_is_an_error_that_says_what_was_wanted(name: str, data: bytes) -> None:
     with pytest.raises(JobError, match="wanted"):
         read(data, name)

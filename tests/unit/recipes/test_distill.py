@@ -56,6 +56,17 @@ def test_a_conversation_is_asked_with_its_earlier_turns() -> None:
     assert without_history.prompt == turns[-1:]
 
 
+def test_an_earlier_turn_of_weight_0_keeps_its_weight_in_the_row() -> None:
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "no"}, {"role": "user", "content": "2 + 2?"}]
+    more = [{}, {"weight": 0}, {}, {"name": "of the seed's own answer"}]
+    [draft] = run_recipe({"name": "distill"}, replying("4"), from_seed=seed(messages=turns, turn_fields=more)).drafts
+    assert draft.fields["turn_fields"] == more[:2]
+    [alone] = run_recipe(
+        {"name": "distill", "history": False}, replying("4"), from_seed=seed(messages=turns, turn_fields=more)
+    ).drafts
+    assert "turn_fields" not in alone.fields
+
+
 @pytest.mark.vllm
 def test_the_best_of_four_on_the_real_engine(vllm_teacher: Teacher) -> None:
     outcome = run_recipe(

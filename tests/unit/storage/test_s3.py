@@ -8,7 +8,8 @@ import pytest
 
 from synth_ray.errors import ObjectNotFound, StorageError
 from synth_ray.storage import Retry, open_file, open_storage
-from synth_ray.storage.s3 import S3Storage, client_for
+from synth_ray.storage.s3 import S3Storage
+from synth_ray.storage.s3_client import client_for
 from tests.servers import CREDENTIALS
 
 pytestmark = pytest.mark.s3

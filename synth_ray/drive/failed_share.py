@@ -1,0 +1,84 @@
+"""When so many slots fail that the teacher, not chance, must be the cause."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from math import exp, lgamma, log, log1p
+
+from synth_ray.ask.rows import AnsweredRows
+from synth_ray.meter.tally import Cause, commonest, count_causes
+from synth_ray.records import FAILED, Request
+
+_MIN_SLOTS = 20
+_MAX_CHANCE = 1e-3
+"""A share is above its limit when chance alone would give so many failures with at most this probability."""
+
+_FAILED = {reason.value for reason in FAILED}
+
+
+class FailedShare:
+    """The share of slots that failed, of those planned in this run.
+
+    Law: slots count in plan order, up to the first request that has not ended. Counted as they end, the share would be too high
+    at the start of a run: a prompt that is too long fails at once, an answer takes a minute.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._planned: deque[tuple[tuple[int, int], int]] = deque()
+        self._ended: dict[tuple[int, int], list[Cause]] = {}
+        self._causes: Counter[Cause] = Counter()
+        self.slots = 0
+        self.failed = 0
+
+    def on_planned(self, chunk: int, requests: Sequence[Request]) -> None:
+        self._planned.extend(((chunk, request.position), request.slots) for request in requests)
+
+    def on_answered(self, answered: AnsweredRows) -> None:
+        for position in answered.positions:
+            self._ended[answered.chunk, position] = []
+        columns = (answered.rows[name].to_pylist() for name in ("position", "reason", "detail"))
+        for position, reason, detail in zip(*columns, strict=True):
+            if reason in _FAILED:
+                self._ended[answered.chunk, position].append((reason, detail or ""))
+        self._count_ended()
+
+    def _count_ended(self) -> None:
+        while self._planned and self._planned[0][0] in self._ended:
+            request, slots = self._planned.popleft()
+            causes = self._ended.pop(request)
+            self.slots += slots
+            self.failed += len(causes)
+            count_causes(self._causes, causes)
+
+    @property
+    def is_total(self) -> bool:
+        """Whether every slot failed."""
+        return 0 < self.slots == self.failed
+
+    @property
+    def is_above_limit(self) -> bool:
+        if self.slots < _MIN_SLOTS or self.failed <= self._limit * self.slots:
+            return False
+        return chance_of_at_least(self.failed, of=self.slots, share=self._limit) < _MAX_CHANCE
+
+    def message(self) -> str:
+        return (
+            f"limits.max_failed_share: {self.failed} of the first {self.slots} slots failed, at most {self._limit:.0%} may; "
+            f"most often {commonest(self._causes)}"
+        )
+
+
+def chance_of_at_least(failed: int, *, of: int, share: float) -> float:
+    """The exact binomial probability of `failed` or more failures among `of` slots that each fail with probability `share`."""
+    if share >= 1:
+        return 1.0
+    total = 0.0
+    for k in range(failed, of + 1):
+        ways = lgamma(of + 1) - lgamma(k + 1) - lgamma(of - k + 1)
+        term = exp(ways + k * log(share) + (of - k) * log1p(-share))
+        total += term
+        if term < 1e-12 * total:
+            break
+    return min(1.0, total)

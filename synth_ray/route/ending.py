@@ -1,0 +1,53 @@
+"""How a run ended, for whoever started it: the exit code, and the sentences that explain it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from synth_ray.dataset.manifest import Manifest, Rows
+from synth_ray.errors import GateFailed, StoppedShort, SynthRayError
+from synth_ray.job.document import Job
+from synth_ray.job.gates import gates_of
+from synth_ray.meter.tally import Cause, commonest
+from synth_ray.report.gates import failed_gates
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome of a run or a curation. The dataset under `prefix` is valid, whatever the exit code says.
+
+    `stopped` says why the dataset is incomplete; empty when the run reached its end. `exit_code` is 0; 1 when no slot was
+    answered and 3 when a gate failed, with the sentences in `problems`; 4 when it stopped short.
+    """
+
+    prefix: str
+    manifest: dict[str, Any]
+    stopped: str = ""
+    exit_code: int = 0
+    problems: Sequence[str] = field(default=())
+
+
+def result_of(job: Job, manifest: Manifest, *, causes: Counter[Cause], nothing_answered: bool = False) -> Result:
+    """The result of a published version. `causes`: why slots failed. `nothing_answered`: it stopped because all of them did."""
+    prefix, stopped, rows = job.output.path.rstrip("/"), manifest.stopped, manifest.rows
+    described = manifest.to_dict()
+    if nothing_answered:
+        return Result(prefix, described, stopped, SynthRayError.exit_code, [stopped])
+    if stopped:
+        return Result(prefix, described, stopped, StoppedShort.exit_code)
+    if 0 < rows.requested == sum(rows.failed.values()):
+        problem = f"wanted answers, got none: all {rows.requested:,} slots failed, most often {commonest(causes)}"
+        problem += "; mend the cause, then run the same command with --retry-failed"
+        return Result(prefix, described, stopped, SynthRayError.exit_code, [problem])
+    failed = [f"gate failed: {sentence}; {_advice(rows)}" for sentence in failed_gates(described, gates_of(job.gates))]
+    return Result(prefix, described, stopped, GateFailed.exit_code if failed else 0, failed)
+
+
+def _advice(rows: Rows) -> str:
+    if not rows.rejected:
+        return "the dataset is published: report.html shows its numbers"
+    reason = max(rows.rejected, key=lambda name: (rows.rejected[name], name))
+    return f"the dataset is published: most rejected rows are {reason}, see rejected/ and report.html"
