@@ -49,6 +49,7 @@ class Reason(StrEnum):
     HELD_OUT = "held_out"
     # Slots that the teacher did not fill.
     DEADLINE = "deadline"
+    MODERATED = "moderated"
     PROMPT_TOO_LONG = "prompt_too_long"
     ENGINE_ERROR = "engine_error"
     RECIPE_ERROR = "recipe_error"
@@ -185,8 +186,8 @@ class Draft:
     completion: str
     fields: dict[str, Any] = field(default_factory=dict)
     finish_reason: str = "stop"
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = 0  # None where nobody counted them
+    completion_tokens: int | None = 0
     reason: Reason | None = None
     detail: str = ""
     logprobs: list[dict[str, Any]] | None = None  # of every token of the answer, in the layout of `LOGPROBS`
@@ -198,6 +199,7 @@ class Outcome:
     """How one request ended: a draft per slot, and all tokens it cost, discarded attempts included.
 
     `nano_usd` is the price of tokens that are billed by count, in billionths of a dollar: integers add up exactly.
+    `estimated_tokens` are those, among all, that nobody counted.
     """
 
     request: Request
@@ -207,6 +209,7 @@ class Outcome:
     cached_tokens: int = 0
     attempts: dict[str, int] = field(default_factory=dict)
     nano_usd: int = 0
+    estimated_tokens: int = 0
 
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))

@@ -114,10 +114,62 @@ class Server(ThreadingHTTPServer):
         """Ignore clients that disconnect and connections that a fault cuts."""
 
 
+Reply = tuple[int, Any] | tuple[int, Any, dict[str, str]]
+"""A status, a body (bytes as they are, else JSON), and headers."""
+
+
+class BehavingHandler(Handler):
+    """Answers by a function of the request and of how often its prompt was seen. Keeps the bodies it got."""
+
+    behave: Callable[[dict[str, Any], int], Reply]
+    models: Callable[[str], Reply]
+    got: list[dict[str, Any]]
+    times: Counter[str]
+
+    def do_GET(self) -> None:
+        self._give(*type(self).models(self.path))
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.lock:
+            self.got.append(body | {"path": self.path})
+            self.times[digest(body["messages"])] += 1
+            times = self.times[digest(body["messages"])]
+        self._give(*type(self).behave(body, times))
+
+    def _give(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        for name, header in {"Content-Length": str(len(data)), "Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, header)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def listed(_path: str) -> Reply:
+    return 200, {"data": [{"id": MODEL}]}
+
+
+@contextmanager
+def behaving_server(
+    behave: Callable[[dict[str, Any], int], Reply], models: Callable[[str], Reply] = listed
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Run a server for the block; yields its base URL and the list of the bodies that it gets."""
+    got: list[dict[str, Any]] = []
+    fields = {"behave": behave, "models": models, "got": got, "times": Counter(), "lock": threading.Lock()}
+    with _serving(type("OneHandler", (BehavingHandler,), fields)) as url:
+        yield url, got
+
+
 @contextmanager
 def faulty_server(faults: Faults) -> Iterator[str]:
     """Run the server for the block; yields its base URL."""
-    handler = type("OneHandler", (Handler,), {"faults": faults, "lock": threading.Lock()})
+    with _serving(type("OneHandler", (Handler,), {"faults": faults, "lock": threading.Lock()})) as url:
+        yield url
+
+
+@contextmanager
+def _serving(handler: type[Handler]) -> Iterator[str]:
     server = Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -45,7 +45,18 @@ class EndpointLimiter:
         self._clock = clock
         self.endpoints = [EndpointState(url, min(_START_LIMIT, max_limit)) for url in urls]
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self.last_success = clock()
+        self._last_reply = clock()
+        self._longest_wait_s = 0.0
+        self.is_only_busy = False
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last reply that was no failure, without the longest pause that a server asked for since."""
+        return self._clock() - self._last_reply - self._longest_wait_s
+
+    def restart_clock(self) -> None:
+        """Count silence from now: nothing was asked before."""
+        self._last_reply, self._longest_wait_s = self._clock(), 0.0
 
     @property
     def running(self) -> int:
@@ -95,8 +106,7 @@ class EndpointLimiter:
                 return
 
     def on_success(self, endpoint: EndpointState, seconds: float) -> None:
-        endpoint.failures, endpoint.retry_at = 0, 0.0
-        self.last_success = self._clock()
+        self.on_reply(endpoint)
         endpoint.latency = (
             seconds if not endpoint.latency else endpoint.latency + _LATENCY_SMOOTHING * (seconds - endpoint.latency)
         )
@@ -105,9 +115,20 @@ class EndpointLimiter:
             endpoint.limit = min(float(self._max_limit), endpoint.limit + (1 / endpoint.limit if endpoint.left_slow_start else 1))
             self._wake()
 
-    def on_overload(self, endpoint: EndpointState, *, wait_s: float = 0.0) -> None:
-        """The server reported overload (429, 5xx, a timeout): lower its limit, and send nothing before `wait_s` has passed."""
+    def on_reply(self, endpoint: EndpointState) -> None:
+        """The server is up and serves: it answered, or refused one ask for a reason of that ask."""
+        if endpoint.failures:  # its pause was our own; one that the server asked for goes on
+            endpoint.failures, endpoint.retry_at = 0, 0.0
+        self.is_only_busy = False
+        self.restart_clock()
+
+    def on_overload(self, endpoint: EndpointState, *, wait_s: float = 0.0, is_busy: bool = False) -> None:
+        """The server reported overload (429, 5xx, a timeout): lower its limit, and send nothing before the `wait_s` seconds have
+        passed that it asks for. `is_busy`: it did reply, and did no work.
+        """
         now = self._clock()
+        self.is_only_busy = is_busy
+        self._longest_wait_s = max(self._longest_wait_s, wait_s)
         endpoint.left_slow_start = True
         # at most one decrease for all requests that were in flight at that moment
         if now - endpoint.decreased_at >= max(0.5, endpoint.latency):
@@ -117,6 +138,7 @@ class EndpointLimiter:
     def on_connect_error(self, endpoint: EndpointState) -> None:
         """The connection failed: nobody listens there."""
         endpoint.failures += 1
-        self.on_overload(
-            endpoint, wait_s=min(_MAX_RETRY_S, _RETRY_S * 2 ** (endpoint.failures - 1)) if len(self.endpoints) > 1 else 0.0
-        )
+        self.on_overload(endpoint)
+        if len(self.endpoints) > 1:
+            pause = min(_MAX_RETRY_S, _RETRY_S * 2 ** (endpoint.failures - 1))
+            endpoint.retry_at = max(endpoint.retry_at, self._clock() + pause)

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from synth_ray.ask.spent import Spent
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.document import Job
 from synth_ray.job.models import Sampling, teacher_role
 from synth_ray.recipes.catalogue import options_of, recipe_of
 from synth_ray.recipes.contract import Completion, Constraint, Recipe
+from synth_ray.recipes.finish_reasons import fault_of_ending
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
+
+log = logging.getLogger(__name__)
 
 AnswerRecorder = Callable[[Request, str, list[Completion]], None]
 """Called for every finished ask with its request, its key and its answers."""
+
+THINKING = "<think>"
+"""How the answer of a model that thinks begins, where its server does not take the thought apart."""
+
+_THINKS = (
+    f"recipe.reasoning: answers begin with {THINKING}, and rows keep the thought in their text; say reasoning: ['<think>', "
+    "'</think>'] (recipe distill), or turn thinking off (models.teacher.chat_template_kwargs)"
+)
 
 NO_ANSWERS: Mapping[str, list[Completion]] = {}
 
@@ -60,6 +73,8 @@ class Asker:
         self._roles = roles
         self._deadline_s = deadline_s
         self._record = record
+        self._takes_reasoning = getattr(options, "reasoning", None) is not None
+        self._notes: list[str] = []
 
     @classmethod
     def of(cls, job: Job, teachers: Mapping[str, Teacher], record: AnswerRecorder = _no_recorder) -> Asker:
@@ -77,13 +92,24 @@ class Asker:
             record=record,
         )
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed in the answers that the job may want to be changed for."""
+        return tuple(self._notes)
+
+    def _on_answers(self, request: Request, key: str, answers: list[Completion]) -> None:
+        self._record(request, key, answers)
+        if not self._notes and not self._takes_reasoning and any(answer.text.lstrip().startswith(THINKING) for answer in answers):
+            self._notes.append(_THINKS)
+            log.warning("%s", _THINKS)
+
     async def run(self, request: Request, journalled: Mapping[str, list[Completion]] = NO_ANSWERS) -> Outcome:
         """The outcome of one request. Raises only EngineDied and ServiceRefused: every other failure is recorded in the outcome.
 
         An ask whose key is in `journalled` was answered before an interruption and is not sent again.
         """
         role = self._roles.teacher_role_of(request.id)
-        ask = _RequestAsks(request, self._teachers, role, self._sampling, journalled, self._record, self._roles.prices)
+        ask = _RequestAsks(request, self._teachers, role, self._sampling, journalled, self._on_answers, self._roles.prices)
         try:
             async with asyncio.timeout(self._deadline_s):
                 drafts = await self._recipe.make(request, ask, self._options)
@@ -121,9 +147,8 @@ class _RequestAsks:
         self._journalled = journalled
         self._record = record
         self._prices = prices
-        self._nano_usd = 0
         self._times_asked: dict[str, int] = {}
-        self._tokens = [0, 0, 0]
+        self._spent = Spent()
         self._attempts: dict[str, int] = {}
         self._last_prompt: list[Message] = []
 
@@ -148,17 +173,9 @@ class _RequestAsks:
         if answers is None:
             answers = await self._teachers[answers_for].answer(prompt)
             self._record(self._request, key, answers)
-        self._tokens[0] += answers[0].prompt_tokens
-        self._tokens[1] += sum(a.completion_tokens for a in answers)
-        self._tokens[2] += answers[0].cached_tokens
-        self._add_cost(answers_for, answers)
+        self._spent.add(messages, answers, self._prices.get(answers_for, (0.0, 0.0)))
+        _raise_if_none_is_usable(answers)
         return answers
-
-    def _add_cost(self, role: str, answers: list[Completion]) -> None:
-        prompt_price, completion_price = self._prices.get(role, (0.0, 0.0))
-        self._nano_usd += round(
-            1e3 * (prompt_price * answers[0].prompt_tokens + completion_price * sum(a.completion_tokens for a in answers))
-        )
 
     def _key(self, *parts: Any) -> str:
         """The key depends on what is asked and how often it was asked before, never on timing: asks may run side by side."""
@@ -170,7 +187,31 @@ class _RequestAsks:
         self._attempts[reason] = self._attempts.get(reason, 0) + 1
 
     def outcome(self, drafts: list[Draft], reason: Reason, detail: str) -> Outcome:
-        prompt, completion, cached = self._tokens
-        missing = self._request.slots - len(drafts)
+        spent, missing = self._spent, self._request.slots - len(drafts)
+        for draft in drafts:
+            _judge_ending(draft)
         drafts = drafts + [Draft(self._last_prompt, "", reason=reason, detail=detail) for _ in range(missing)]
-        return Outcome(self._request, drafts, prompt, completion, cached, self._attempts, self._nano_usd)
+        return Outcome(
+            self._request,
+            drafts,
+            spent.prompt,
+            spent.completion,
+            spent.cached,
+            self._attempts,
+            spent.nano_usd,
+            estimated_tokens=spent.estimated,
+        )
+
+
+def _raise_if_none_is_usable(answers: list[Completion]) -> None:
+    """Raises AskFailed where every answer is without text for a reason of its own: no recipe can go on with that."""
+    faults = [fault_of_ending(answer.finish_reason, answer.text) for answer in answers]
+    if faults[0] is not None and not any(fault is None or answer.text for fault, answer in zip(faults, answers, strict=True)):
+        raise AskFailed(*faults[0])
+
+
+def _judge_ending(draft: Draft) -> None:
+    """Give a draft that ended in a way that no check may pass its reason."""
+    fault = fault_of_ending(draft.finish_reason, draft.completion)
+    if draft.reason is None and fault is not None:
+        draft.reason, draft.detail = fault

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from synth_ray.ask.openai_protocol import error_for_status
+from synth_ray.ask.server_errors import error_for_status
 from synth_ray.errors import AskFailed
 from synth_ray.records import Reason
 

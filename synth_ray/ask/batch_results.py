@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synth_ray.ask.batch_errors import ProviderError, errors_in
-from synth_ray.ask.openai_protocol import completions_in, error_for_status
+from synth_ray.ask.openai_replies import completions_in
+from synth_ray.ask.server_errors import error_for_status
 from synth_ray.errors import AskFailed, ServiceRefused, TeacherError
 from synth_ray.recipes.contract import Completion
 

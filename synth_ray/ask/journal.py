@@ -31,6 +31,8 @@ MAX_BUFFER_BYTES = 64 * 2**20
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
+_FIELDS = 5
+"""Fields of a completion that have a value in nearly every answer."""
 
 
 class Journal:
@@ -145,14 +147,11 @@ def _size(lines: Iterable[bytes]) -> int:
 
 
 def _plain(answer: Completion) -> list[Any]:
-    fields = [
-        answer.text,
-        answer.finish_reason,
-        answer.prompt_tokens,
-        answer.completion_tokens,
-        answer.cached_tokens,
-    ]
-    return fields if answer.logprobs is None else [*fields, answer.logprobs]
+    """The fields in order, without the last ones where these have their defaults."""
+    fields = [getattr(answer, name) for name in Completion.__slots__]
+    while len(fields) > _FIELDS and fields[-1] in (None, "", False):
+        fields.pop()
+    return fields
 
 
 def open_journal(job: Job) -> Journal | None:

@@ -41,6 +41,8 @@ def _rows_of_chunk(chunk: int, outcomes: list[Outcome]) -> AnsweredRows:
         "cached": sum(o.cached_tokens for o in outcomes),
         "nano_usd": sum(o.nano_usd for o in outcomes),
     }
+    if estimated := sum(o.estimated_tokens for o in outcomes):
+        tokens["estimated"] = estimated
     attempts: dict[str, int] = {}
     for outcome in outcomes:
         for reason, count in outcome.attempts.items():

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -149,7 +150,11 @@ class AskWorker:
             self._journal.flush()
 
     def load(self) -> dict[str, Load]:
-        return {role: teacher.load() for role, teacher in self._teachers.items()}
+        """How busy the teacher of each role is. What the asker noticed is among the first one's notes."""
+        loads = {role: teacher.load() for role, teacher in self._teachers.items()}
+        if "teacher" in loads and self._asker.notes:
+            loads["teacher"] = replace(loads["teacher"], notes=(*loads["teacher"].notes, *self._asker.notes))
+        return loads
 
     def close(self) -> None:
         for engine, _ in self._engines:

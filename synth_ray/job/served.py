@@ -14,6 +14,8 @@ from synth_ray.job.section import OneOrMore, Section, key
 def _plain_url(url: str) -> str:
     if not re.match(r"https?://[^/@\s]+", url) or "@" in url:
         raise ValueError("wanted URLs that begin with http:// or https:// and hold no password, got another")
+    if last := re.search(r"/((?:chat/)?completions|models)/*$", url):
+        raise ValueError(f"wanted the base URL, which most often ends in /v1, got one that ends in {last[1]}; leave that out")
     return url.rstrip("/")
 
 

@@ -115,6 +115,8 @@ class Throughput:
             "tokens": {name: life.tokens[name] for name in ("prompt", "completion", "cached")},
             "tokens_s": _rates(life.tokens, asking),
         }
+        if load.notes:
+            summary["notes"] = list(load.notes)
         if upto.steps:
             summary |= {
                 "occupancy": round(upto.running_sum / (upto.steps * facts.max_running), 4),

@@ -65,9 +65,16 @@ def counts(prepared: Prepared, tally: Tally, publisher: Publisher) -> Facts:
         ),
         "mix": _mix(prepared, tally, publisher),
         "attempts": dict(tally.attempts),
-        "tokens": {name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")},
+        "tokens": _tokens(tally),
         "pii": dict(sorted(tally.pii.items())),
     }
+
+
+def _tokens(tally: Tally) -> dict[str, int]:
+    """Tokens by kind; how many of them are estimates, for servers that do not tell, only where there are any."""
+    counted = {name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")}
+    estimated = tally.committed_tokens["estimated"]
+    return counted | ({"estimated": estimated} if estimated else {})
 
 
 def _mix(prepared: Prepared, tally: Tally, publisher: Publisher) -> Facts:

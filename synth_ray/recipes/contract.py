@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from synth_ray.job.section import Section
+from synth_ray.recipes.finish_reasons import WHOLE
 from synth_ray.records import Draft, Message, Request, Seed, reduce_by_fields
 
 
@@ -21,16 +22,27 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer. `finish_reason` is the engine's: stop, length, abort. `logprobs` has the type `records.LOGPROBS`."""
+    """One answer. `finish_reason` is a word of `finish_reasons`. `logprobs` has the type `records.LOGPROBS`.
+
+    Token counts are None where the engine did not tell them. `reasoning` is thought that the engine gave apart from the text.
+    `asked_alone`: it was not asked together with the answers before it, so its prompt was paid for again.
+    """
 
     text: str
     finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
     cached_tokens: int = 0
     logprobs: list[dict[str, Any]] | None = None
+    reasoning: str = ""
+    asked_alone: bool = False
 
     __reduce__ = reduce_by_fields
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the model ended it: neither a limit nor a filter cut it."""
+        return self.finish_reason in WHOLE
 
 
 class Ask(Protocol):

@@ -75,7 +75,7 @@ async def make(request: Request, ask: Ask, options: Converse) -> list[Draft]:
             await _call_tool(request, ask, options, messages)
             last = await ask(list(messages))
             messages.append({"role": "assistant", "content": last.text.strip()})
-            if not last.text.strip() or last.finish_reason == "length":
+            if not last.text.strip() or not last.is_whole:
                 break
     except _BadToolCall as bad:
         return [Draft(messages, "", fields, reason=Reason.BAD_TOOL_CALL, detail=f"{bad} after {options.tries} tries")]

@@ -106,7 +106,7 @@ async def _by_vote(_request: Request, _ask: Ask, options: Distill, answers: list
 
 
 def _final(answer: Completion, options: Distill) -> str | None:
-    if answer.finish_reason == "length":
+    if not answer.is_whole:
         return None
     matches = re.findall(options.final, answer.text)
     last = matches[-1] if matches else answer.text
@@ -126,7 +126,7 @@ def _draft(request: Request, options: Distill, before: list[Message], answer: Co
     fields = {name: request.seed.fields.get(name) for name in options.keep} | _turn_fields(request, before) | extra
     text, reasoning = _split_reasoning(answer.text, options.reasoning)
     if options.reasoning is not None:
-        fields["reasoning"] = reasoning
+        fields["reasoning"] = answer.reasoning or reasoning
     draft = drafted(str(request.seed.fields["prompt"]), answer, fields=fields)
     draft.prompt, draft.completion = [*before, *draft.prompt], text
     return draft

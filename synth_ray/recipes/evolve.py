@@ -104,7 +104,7 @@ def elimination_of(before: str, answer: Completion, options: Evolve) -> Eliminat
     words = _WORD.findall(text.casefold())
     if len(words) < 2:
         return Elimination.EMPTY
-    if answer.finish_reason == "length":
+    if not answer.is_whole:
         return Elimination.CUT_OFF
     if _LEAKED.search(text):
         return Elimination.LEAKED

@@ -62,8 +62,8 @@ async def _example(request: Request, ask: Ask, options: Fill, slot: int) -> Draf
         example = await ask(prompt)
         if not example.text.strip():
             return Draft(prompt, "", kept, reason=Reason.NO_ANSWER, detail="the new example is empty")
-        if example.finish_reason == "length":
-            return Draft(prompt, "", kept, "length", reason=Reason.TRUNCATED, detail="the new example was cut off")
+        if not example.is_whole:
+            return Draft(prompt, "", kept, example.finish_reason, reason=Reason.TRUNCATED, detail="the new example was cut off")
         answer = await _answer(request, ask, options, example)
     except AskFailed as error:
         return Draft(prompt, "", kept, reason=Reason(error.reason), detail=error.detail)

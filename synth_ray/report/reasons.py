@@ -84,6 +84,11 @@ _ASKED: dict[Reason, Entry] = {
         "Raise `limits.request_deadline_s`, lower `sampling.max_tokens`, or lower `cluster.in_flight`; then run with "
         "--retry-failed.",
     ),
+    Reason.MODERATED: Entry(
+        ("ask",),
+        "The provider's moderation refused the prompt, or its content filter left no answer.",
+        "Nothing is wrong with the run. Change the template or the seeds, or ask another provider; asking again changes nothing.",
+    ),
     Reason.PROMPT_TOO_LONG: Entry(
         ("ask",),
         "A prompt has more tokens than the engine takes.",
@@ -112,7 +117,9 @@ _CHECKED: dict[Reason, Entry] = {
         ("check",), "The answer has no text.", "Look at `sampling.stop` and at the template with `synth-ray preview`."
     ),
     Reason.TRUNCATED: Entry(
-        ("recipe", "check"), "The answer was cut off by its token limit.", "Raise `sampling.max_tokens`, or ask for less text."
+        ("ask", "recipe", "check"),
+        "The answer was cut off by its token limit, by the provider's content filter, or for a reason that is not known.",
+        "Read the row's detail. For the limit raise `sampling.max_tokens`, or ask for less text; what a filter cut is not kept.",
     ),
     Reason.TOO_FEW_TOKENS: Entry(
         ("check",), "The answer is shorter than the job wants.", "Lower `check.min_tokens`, or ask for more text."
@@ -133,8 +140,8 @@ _CHECKED: dict[Reason, Entry] = {
         "Raise `sampling.temperature` or `sampling.repetition_penalty`; `check.max_repetition` is the limit.",
     ),
     Reason.REFUSAL: Entry(
-        ("check",),
-        "The answer begins as a refusal does.",
+        ("ask", "check"),
+        "The answer begins as a refusal does, or the reply says that the model refuses.",
         "Change the template or the teacher; `check.refusals` adds patterns, `check.drop` without refusal keeps such rows.",
     ),
     Reason.ECHO: Entry(

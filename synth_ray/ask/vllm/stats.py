@@ -38,9 +38,9 @@ class EngineStats:
         self._running_sum += len(self._scheduler.running) + sum(map(len, ended))
         self._count_preemptions()
         for answers in ended:
-            own = len(answers) * (answers[0].prompt_tokens - answers[0].cached_tokens)
+            own = len(answers) * ((answers[0].prompt_tokens or 0) - answers[0].cached_tokens)
             self._sequences += len(answers)
-            self._sequence_tokens += own + sum(a.completion_tokens for a in answers)
+            self._sequence_tokens += own + sum(a.completion_tokens or 0 for a in answers)
 
     def _count_preemptions(self) -> None:
         """A preempted sequence returns to the head of the queue and is computed again from its start."""

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 import synth_ray
 from synth_ray.ask.adaptive_limit import EndpointLimiter
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
-from synth_ray.ask.openai_protocol import split_tokens_by_length
+from synth_ray.ask.openai_replies import split_tokens_by_length
 from synth_ray.ask.teacher import Prompt
-from synth_ray.errors import AskFailed, EngineDied, MissingResource
+from synth_ray.errors import AskFailed, EngineDied, MissingResource, ServiceRefused
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, Constraint, user
 from tests.endpoint_server import KEY, MODEL, Faults, faulty_server
@@ -100,15 +100,15 @@ def test_an_option_that_the_server_does_not_support_is_an_error() -> None:
     with faulty_server(Faults()) as url:
         endpoint_teacher = teacher(url)
         endpoint_teacher.open()
-        with pytest.raises(EngineDied, match="wanted a server that takes choices and patterns"):
+        with pytest.raises(ServiceRefused, match="wanted a server that takes choices and patterns"):
             ask(endpoint_teacher, prompt(1, constraint=Constraint(choices=("a", "b"))))
-        with pytest.raises(EngineDied, match=r"sampling\.top_k: wanted a server that takes it"):
+        with pytest.raises(ServiceRefused, match=r"sampling\.top_k: wanted a server that takes it"):
             ask(endpoint_teacher, Prompt([user("?")], "0" * 8, sampling={"top_k": 5}))
         section = {"urls": [url], "key_env": "TEACHER_KEY"}
         fields = {"engine": "endpoint", "model": MODEL, "endpoint": section, "chat_template_kwargs": {"enable_thinking": False}}
         with_template_kwargs = EndpointTeacher(Model.model_validate(fields))
         with_template_kwargs.open()
-        with pytest.raises(EngineDied, match=r"models\.chat_template_kwargs: wanted a server that takes them"):
+        with pytest.raises(ServiceRefused, match=r"models\.chat_template_kwargs: wanted a server that takes them"):
             ask(with_template_kwargs, prompt(2))
 
 
@@ -161,6 +161,26 @@ def test_a_limit_stays_between_one_and_its_maximum(events: list[str], max_limit:
         assert 1 <= endpoint.limit <= max_limit
 
 
+def test_a_pause_that_a_server_asks_for_outlasts_answers_that_were_on_their_way() -> None:
+    now = 0.0
+    limiter = EndpointLimiter(["a"], max_limit=4, clock=lambda: now)
+    [endpoint] = limiter.endpoints
+    limiter.on_overload(endpoint, wait_s=3600.0, is_busy=True)
+    limiter.on_success(endpoint, 0.1)
+
+    async def is_free() -> bool:
+        try:
+            async with asyncio.timeout(0.01), limiter.acquire():
+                return True
+        except TimeoutError:
+            return False
+
+    now = 3599.0
+    assert not asyncio.run(is_free())
+    now = 3601.0
+    assert asyncio.run(is_free())
+
+
 def test_in_a_whole_run_faults_change_no_row_and_the_key_is_not_written(tmp_path: Path) -> None:
     seeds = tmp_path / "seeds.jsonl"
     seeds.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(120)))
@@ -197,5 +217,7 @@ def test_a_job_has_an_endpoint_url_without_a_password() -> None:
         Model.model_validate({"engine": "endpoint", "model": "m"})
     with pytest.raises(ValidationError, match="hold no password"):
         Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://me:secret@host/v1"}})
-    model = Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://host/v1"}})
+    with pytest.raises(ValidationError, match=r"wanted the base URL, .*got one that ends in chat/completions"):
+        Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://host/v1/chat/completions"}})
+    model = Model.model_validate({"engine": "endpoint", "model": "m", "endpoint": {"urls": "https://host/v1/"}})
     assert model.sends_prompts_out

@@ -1,0 +1,75 @@
+"""What one server turned out not to take, and what it is sent instead.
+
+Law: a request is changed only where that keeps the meaning of the job, once for the whole teacher, and it is told; what would
+change the meaning stops the run, with the name of the job's key.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from synth_ray.ask.server_errors import ServerError, key_of
+from synth_ray.errors import ServiceRefused
+
+log = logging.getLogger(__name__)
+
+LIMITS = ("max_tokens", "max_completion_tokens")
+"""Two names of one parameter: servers know the older, the newer, or both."""
+
+_NEUTRAL = {"top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+"""Values that change nothing: a request without them asks the same."""
+
+
+class Dialect:
+    """Starts as OpenAI's protocol and is adapted by what the server refuses. `notes` tell each change, for the manifest."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.asks_one_by_one = False
+        self._limit = LIMITS[0]
+        self._left_out: set[str] = set()
+
+    def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The request as this server takes it."""
+        renamed = {self._limit if name == LIMITS[0] else name: value for name, value in body.items()}
+        if self.asks_one_by_one or renamed.get("n") == 1:
+            renamed.pop("n", None)  # some servers refuse it, and all give one answer without it
+        return {name: value for name, value in renamed.items() if name not in self._left_out}
+
+    def adapt(self, error: ServerError, sent: Mapping[str, Any]) -> None:
+        """Learn from a refused parameter of the request that was sent. Raises ServiceRefused where nothing can take its place."""
+        name = error.parameter
+        value = sent.get(name)
+        if name == LIMITS[0]:
+            self._rename_limit()
+        elif name == "n":
+            self.ask_one_by_one()
+        elif (name == "temperature" and not error.is_value) or _NEUTRAL.get(name, ...) == value:
+            self._leave_out(name, value)
+        else:
+            raise ServiceRefused(
+                f"{key_of(name)}: wanted a server that takes {name}, got HTTP {error.status} from {error.place}; change the "
+                "key or leave it out, or take another server"
+            )
+
+    def ask_one_by_one(self) -> None:
+        """From now on ask for one answer at a time."""
+        if not self.asks_one_by_one:
+            self.asks_one_by_one = True
+            self._tell("n: the server gives one answer to an ask; further ones are asked one by one, each with its prompt")
+
+    def _rename_limit(self) -> None:
+        if self._limit != LIMITS[1]:
+            self._limit = LIMITS[1]
+            self._tell("max_tokens: the server refuses it; max_completion_tokens is sent instead")
+
+    def _leave_out(self, name: str, value: Any) -> None:
+        if name not in self._left_out:
+            self._left_out.add(name)
+            self._tell(f"{key_of(name)}: the server refuses {name} {value}; it is left out, and the server's own default holds")
+
+    def _tell(self, note: str) -> None:
+        self.notes.append(note)
+        log.warning("%s", note)

@@ -1,0 +1,47 @@
+"""What the asks of one request cost: tokens by kind, and dollars where tokens are billed by number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from synth_ray.recipes.contract import Completion
+from synth_ray.records import Message
+
+_BYTES_PER_TOKEN = 4
+
+
+@dataclass(slots=True)
+class Spent:
+    """Sums over asks. `estimated` tokens are among the others: their number was not told, and was estimated by length."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    estimated: int = 0
+    nano_usd: int = 0
+
+    def add(self, messages: Sequence[Message], answers: Sequence[Completion], price: tuple[float, float]) -> None:
+        """Add one ask. `price`: US dollars per million prompt and completion tokens. A prompt is paid for once, and again for
+        every answer that was asked alone.
+        """
+        asked = "".join(message["content"] for message in messages)
+        paid = [answers[0], *(answer for answer in answers[1:] if answer.asked_alone)]
+        prompt = sum(self._told(answer.prompt_tokens, asked) for answer in paid)
+        completion = sum(self._told(answer.completion_tokens, answer.text + answer.reasoning) for answer in answers)
+        self.prompt += prompt
+        self.completion += completion
+        self.cached += sum(answer.cached_tokens for answer in paid)
+        self.nano_usd += round(1e3 * (price[0] * prompt + price[1] * completion))
+
+    def _told(self, count: int | None, text: str) -> int:
+        if count is not None:
+            return count
+        guess = estimated_tokens(text)
+        self.estimated += guess
+        return guess
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a text has: a token of most models is some four bytes long."""
+    return -(-len(text.encode("utf-8", "backslashreplace")) // _BYTES_PER_TOKEN)

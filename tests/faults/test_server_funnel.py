@@ -1,0 +1,86 @@
+"""Whole runs against servers that misbehave: the funnel adds up, no error escapes, and the exit code is the documented one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import synth_ray
+from synth_ray.records import digest
+from tests.endpoint_server import MODEL, Reply, behaving_server
+
+SEEDS = 24
+
+Behave = Callable[[dict[str, Any], int], Reply]
+
+
+def answered(body: dict[str, Any], **choice: Any) -> Reply:
+    """An answer that differs for every prompt; `choice` are fields of its choice."""
+    name = digest(body["messages"])
+    message = {"content": "Answer " + " ".join(name[place : place + 4] for place in range(0, 28, 4))}
+    return 200, {"choices": [{"finish_reason": "stop", "message": message} | choice]}
+
+
+def every_third(odd: Behave) -> Behave:
+    """The odd reply for a third of the prompts, an answer for the others."""
+
+    def behave(body: dict[str, Any], times: int) -> Reply:
+        number = int(body["messages"][-1]["content"].split()[1])
+        return odd(body, times) if number % 3 == 0 else answered(body)
+
+    return behave
+
+
+def error(status: int, **fields: Any) -> Behave:
+    return lambda _body, _times: (status, {"error": fields})
+
+
+CONTRACT: dict[str, tuple[Behave, dict[str, int], int]] = {
+    "tokens are not told": (lambda body, _: answered(body), {}, 0),
+    "a filter cuts": (every_third(lambda body, _: answered(body, finish_reason="content_filter")), {"truncated": 8}, 0),
+    "moderated": (every_third(error(400, code="content_filter")), {"moderated": 8}, 0),
+    "a model refuses": (
+        every_third(lambda body, _: answered(body, message={"content": None, "refusal": "No."})),
+        {"refusal": 8},
+        0,
+    ),
+    "no content": (every_third(lambda body, _: answered(body, finish_reason="length", message={})), {"empty_completion": 8}, 0),
+    "not text": (every_third(lambda body, _: answered(body, message={"content": {"type": "audio"}})), {"engine_error": 8}, 0),
+    "no money": (error(402), {}, 4),
+    "no quota": (error(429, code="insufficient_quota"), {}, 4),
+    "no key": (error(401), {}, 4),
+    "not allowed": (error(403), {}, 4),
+    "no such model": (error(404, code="model_not_found"), {}, 4),
+}
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_every_behaviour_ends_in_a_funnel_that_adds_up(name: str, tmp_path: Path) -> None:
+    behave, reasons, exit_code = CONTRACT[name]
+    seeds = tmp_path / "seeds.jsonl"
+    seeds.write_text("".join(json.dumps({"prompt": f"Question {n} of {'many ' * (n + 3)}"}) + "\n" for n in range(SEEDS)))
+    with behaving_server(behave) as (url, _):
+        run = synth_ray.run(_job(url, seeds, tmp_path / "out"))
+    rows = run.manifest["rows"]
+    assert rows["accepted"] + sum(rows["rejected"].values()) + sum(rows["failed"].values()) == rows["requested"]
+    assert rows["requested"] == (0 if exit_code else SEEDS)
+    assert rows["rejected"] | rows["failed"] == reasons
+    assert bool(run.stopped) == (exit_code == 4)
+    assert "Traceback" not in run.stopped
+
+
+def _job(url: str, seeds: Path, output: Path) -> dict[str, Any]:
+    teacher = {"engine": "endpoint", "model": MODEL, "endpoint": {"urls": url, "retries": 0}}
+    return {
+        "name": "behaviours",
+        "seeds": str(seeds),
+        "recipe": "distill",
+        "models": {"teacher": teacher},
+        "split": {"fractions": {"train": 1.0}},
+        "output": str(output),
+        "cluster": {"engine": "local"},
+    }
