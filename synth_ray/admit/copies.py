@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from synth_ray.dedup.decontaminate import QuotedTexts
-from synth_ray.dedup.normalise import words
+from synth_ray.dedup.normal_form import words
 from synth_ray.job.dedup import Decontaminate
 from synth_ray.recipes.contract import Shield
 from synth_ray.records import Origin, digest, fields_of
