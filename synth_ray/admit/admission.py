@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.admit.copies import CopyDetector
-from synth_ray.admit.guard import SplitLeakGuard
+from synth_ray.admit.guard import LEAK_NGRAM, SplitLeakGuard
 from synth_ray.dedup.columns import runs_in
 from synth_ray.dedup.datasketch_parameters import banding_of
 from synth_ray.dedup.decontaminate import QuotedTexts
@@ -21,7 +21,7 @@ from synth_ray.dedup.hashing import U32, Array
 from synth_ray.dedup.index import BLOCKED, EXACT, NEAR, NEW, OVER_QUOTA, Batch, Blockers, Decisions, Index
 from synth_ray.dedup.semantic import SemanticIndex
 from synth_ray.job.dedup import Dedup
-from synth_ray.records import Reason, verdict_of
+from synth_ray.records import SPLITS, Reason, verdict_of
 
 VERDICTS = pa.schema(
     [
@@ -39,7 +39,6 @@ _REASONS = {
     EXACT: Reason.EXACT_DUPLICATE,
     NEAR: Reason.NEAR_DUPLICATE,
     OVER_QUOTA: Reason.OVER_QUOTA,
-    BLOCKED: Reason.CROSS_SPLIT,
 }
 
 
@@ -93,6 +92,10 @@ class Admission:
         return self._index
 
     @property
+    def guard(self) -> SplitLeakGuard:
+        return self._guard
+
+    @property
     def index_bytes(self) -> int:
         meanings = self._semantic_index.nbytes if self._semantic_index is not None else 0
         return self._index.nbytes + self._index.store_nbytes + self._guard.nbytes + meanings
@@ -116,6 +119,7 @@ class Admission:
             )
             self._keep(open_, batch, decisions)
             self._record_rejections(decided, batch, decisions)
+            self._record_leaks(decided, open_, batch, decisions)
         return decided.table()
 
     def _blockers(self, rows: pa.Table, batch: Batch) -> Blockers:
@@ -124,7 +128,7 @@ class Admission:
 
     def _keep(self, rows: pa.Table, batch: Batch, decisions: Decisions) -> None:
         new = decisions.code == NEW
-        self._guard.keep(*_word_hashes_of(rows), batch.splits, new)
+        self._guard.keep(*_word_hashes_of(rows), batch.splits, new, decisions.number)
         if self._semantic_index is not None:
             self._semantic_index.keep(vectors_in(rows["embedding"])[new], decisions.number[new])
 
@@ -147,15 +151,38 @@ class Admission:
         for place in np.flatnonzero(decisions.code != NEW).tolist():
             row, code, kept = int(rows[place]), int(decisions.code[place]), int(decisions.number[place])
             is_semantic = code == BLOCKED and decisions.similarity[place] > 0
-            is_leak = code == BLOCKED and not is_semantic
-            decided.reject(
-                row, Reason.SEMANTIC_DUPLICATE if is_semantic else _REASONS[code], "shares a long n-gram" if is_leak else None
-            )
-            if 0 <= kept < self._index.kept:
+            if code == BLOCKED and not is_semantic:
+                continue  # a leak
+            reason = Reason.SEMANTIC_DUPLICATE if is_semantic else _REASONS[code]
+            decided.reject(row, reason)
+            if code != OVER_QUOTA:
+                self._name_witness(decided, row, kept, float(decisions.similarity[place]))
                 if self._index.splits.array[kept] != batch.splits[place]:
                     decided.reasons[row] = Reason.CROSS_SPLIT.value
-                decided.witness[row] = self._index.ids.array[kept].tobytes().hex()
-                decided.similarity[row] = float(decisions.similarity[place]) if not is_leak else None
+                    decided.details[row] = f"{reason} of a row of {self._split_of(kept)}"
+
+    def _record_leaks(self, decided: _VerdictBuilder, rows: pa.Table, batch: Batch, decisions: Decisions) -> None:
+        """Each with the first n-gram it shares and the first kept row that has it. That may be another row than the blocker."""
+        words, ends = _word_hashes_of(rows)
+        new = decisions.code == NEW
+        kept_before = self._index.kept - int(new.sum()) + np.cumsum(new)
+        for place in np.flatnonzero((decisions.code == BLOCKED) & (decisions.similarity == 0)).tolist():
+            leak = self._guard.first_leak(
+                words[ends[place] : ends[place + 1]], int(batch.splits[place]), below=int(kept_before[place])
+            )
+            assert leak is not None  # it is why the row was blocked
+            row = int(decided.open_rows[place])
+            column, split = ("prompt", "completion")[leak.column], self._split_of(leak.number)
+            detail = f"shares {LEAK_NGRAM} words with a row of {split}, from word {leak.word} of the {column} on"
+            decided.reject(row, Reason.CROSS_SPLIT, detail)
+            self._name_witness(decided, row, leak.number, None)
+
+    def _name_witness(self, decided: _VerdictBuilder, row: int, number: int, similarity: float | None) -> None:
+        decided.witness[row] = self._index.ids.array[number].tobytes().hex()
+        decided.similarity[row] = similarity
+
+    def _split_of(self, number: int) -> str:
+        return SPLITS[int(self._index.splits.array[number])]
 
 
 def first_dropped(flags: Iterable[str] | None, drop: Collection[str]) -> str | None:
