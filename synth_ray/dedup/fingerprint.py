@@ -84,6 +84,10 @@ class Fingerprinter:
         shingles, offsets = self._shingles(words, ends)
         return Fingerprints(digests, self._bands(shingles, offsets), shingles, offsets)
 
+    def digests(self, texts: Texts) -> Array:
+        """The digests alone."""
+        return self._read(one_array(texts, pa.large_string()))[2]
+
     def fingerprint_rows(self, staged: pa.Table, texts: Texts) -> pa.Table:
         """The staged rows with `digest`, `bands`, `shingles` and `ngrams` filled. `texts` are the compared texts."""
         prints = self(texts)

@@ -39,9 +39,9 @@ class StratifiedSplits:
     Law: among the first n lineages of a stratum, for any n, each split has its share to within two. The lots depend on salt,
     stratum and place in the stratum alone: lineages that come later move no earlier one.
 
-    A split that is x rows above its share draws with the probability share × (1 - x), so it never comes to two above. One that would
-    be two below is taken without a lot; since the deviations of the three sum to 0, there is only one such at a time. The first
-    lineage of a stratum goes to each split with the probability of its share.
+    A split that is x rows above its share draws with the probability share × (1 - x), so it never comes to two above. One that
+    would be two below is taken without a lot; since the deviations of the three sum to 0, there is only one such at a time. The
+    first lineage of a stratum goes to each split with the probability of its share.
     """
 
     def __init__(self, fractions: Mapping[str, float], *, salt: str) -> None:

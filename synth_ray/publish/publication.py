@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from synth_ray.admit.admission import Admission
 from synth_ray.admit.copies import CopyDetector
+from synth_ray.admit.labels import LabelConflicts
 from synth_ray.check.disclosure import DigestSample
 from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.dataset.card import write_card
@@ -83,6 +84,7 @@ class Publication:
                 evals=evals,
                 kept=self._kept,
                 copy_detector=self._copy_detector,
+                label_conflicts=self._open_label_conflicts(),
             )
             self._publisher = Publisher(
                 ledger=self.ledger,
@@ -100,6 +102,10 @@ class Publication:
         stages = self._stages
         words = stages.fingerprinter.words
         return open_copy_detector(self._prepared, scrub_and_fingerprint=stages.scrub_and_fingerprint, hash_words=words)
+
+    def _open_label_conflicts(self) -> LabelConflicts | None:
+        label_words = self._prepared.recipe.label_words(self._prepared.options)
+        return LabelConflicts(label_words, self._stages.fingerprinter.digests) if label_words else None
 
     def _new_measures(self) -> _Measured:
         gate = self._job.check.judge

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from pydantic import field_validator, model_validator
 
 from synth_ray.job.section import Section, key
-from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
+from synth_ray.recipes.contract import ANY_LENGTH, Ask, Completion, Constraint, Recipe, conversation, drafted
 from synth_ray.recipes.templates import render
 from synth_ray.recipes.votes import Majority, majority
 from synth_ray.records import Draft, Reason, Request, canonical_json
@@ -152,6 +152,7 @@ RECIPE = Recipe(
     make=make,
     asks=lambda o: o.votes,
     compares=lambda _: ("prompt",),  # two labels of one text are duplicates
+    label_words=lambda _: ANY_LENGTH,
     schema=lambda o: o.schema_,
     templates=lambda o: {"template": o.template},
     columns=_columns,
