@@ -47,10 +47,11 @@ _NAMED_CONTRADICTIONS = 20
 
 @dataclass(frozen=True, slots=True)
 class KeptRows:
-    """Memory of the kept rows: the duplicate index, and the split-leak guard."""
+    """Memory of the kept rows: the duplicate index, the split-leak guard, and for labelled rows their labels."""
 
     index: Index
     guard: SplitLeakGuard
+    labels: LabelConflicts | None = None
 
 
 class Admission:
@@ -61,7 +62,7 @@ class Admission:
     is how many more rows each cell takes: it is counted down, and a row of a full cell is rejected(over_quota). A row that
     repeats a kept row of another split, or shares a long n-gram with one on the other side of the train/evaluation boundary, is
     rejected(cross_split), whichever of the two is the training row: no kept rows leak between splits, and a kept row stays kept.
-    `label_conflicts` finds rows that contradict a kept one; they are counted, and rejected where `drop` says so.
+    Rows whose label contradicts that of a kept row are counted, and rejected where `drop` says so.
     """
 
     def __init__(
@@ -74,14 +75,13 @@ class Admission:
         evals: Mapping[str, QuotedTexts] | None = None,
         kept: KeptRows | None = None,
         copy_detector: CopyDetector | None = None,
-        label_conflicts: LabelConflicts | None = None,
     ) -> None:
         kept = kept or KeptRows(Index(dedup), SplitLeakGuard())
         self._index, self._guard = kept.index, kept.guard
         self._bands, self._drop = banding_of(dedup).bands, frozenset(drop)
         self._semantic_index = SemanticIndex(dedup.semantic.threshold) if dedup.semantic is not None else None
         self._evals = evals or {}
-        self._copy_detector, self._label_conflicts = copy_detector, label_conflicts
+        self._copy_detector, self._label_conflicts = copy_detector, kept.labels
         self.contradictory_rows = 0
         self.first_contradictions: list[tuple[str, str]] = []  # the row's id, and that of the kept row it contradicts
         self.contaminated_by_set: Counter[str] = Counter(dict.fromkeys(self._evals, 0))

@@ -1,6 +1,6 @@
 """The constants and mixing functions of every fingerprint. Frozen: a change is a new `normalise.VERSION`.
 
-One hash of a word, computed by `reading_kernels._word` and by `reference.hash_texts`:
+One hash of a word, computed by `hash_kernels` and by `reference.hash_texts`:
     h(bytes, seed) = sum over 8-byte chunks j of fmix64(chunk_j + (j + 1) * STEP + length * LENGTH + seed)
 with the last chunk padded by zeros, everything mod 2**64. One digest of a text's n words h_k, each in field f_k of
 F + 1 fields, for each of two seeds:

@@ -9,7 +9,6 @@ import numpy as np
 
 from synth_ray.dedup.gap_kernels import (
     FIELD_END,
-    LINE_START,
     SPANS,
     UNKNOWN,
     USED,
@@ -22,7 +21,7 @@ from synth_ray.dedup.gap_kernels import (
     field_end,
     is_plain,
 )
-from synth_ray.dedup.hashing import FIELDS, LENGTH, STEP
+from synth_ray.dedup.hash_kernels import hash_words, leave_out_lines
 from synth_ray.dedup.kernel_types import COMPILED, I64S, INLINED, U8S, U32S, U64S, UNCOUNTED, tuple_type
 
 _SPACE, _FIELD, _LINE = 32, 31, 10
@@ -51,15 +50,6 @@ class Words(NamedTuple):
 
 _SCRATCH = tuple_type(Scratch, nb.u8[::1], nb.u1[::1], nb.u1[::1], nb.u4[::1], SPANS)
 _WORDS = tuple_type(Words, nb.u8[::1], nb.i8[::1], nb.u8[:, ::1])
-
-
-@nb.njit
-def fmix64(h: Any) -> Any:
-    h ^= h >> _U64(33)
-    h *= _U64(0xFF51AFD7ED558CCD)
-    h ^= h >> _U64(33)
-    h *= _U64(0xC4CEB9FE1A85EC53)
-    return h ^ (h >> _U64(33))
 
 
 @nb.njit
@@ -165,33 +155,6 @@ def _read_unicode(raw: Any, table: Any, out: Any, edges: Any) -> Any:
     return m, q
 
 
-@nb.njit
-def _word(chunks: Any, start: Any, length: Any) -> Any:
-    """The hash of `length` bytes at byte `start` of the scratch: see `hashing`."""
-    step = length * _U64(LENGTH) + _U64(STEP)
-    h = _U64(0)
-    while length > _U64(8):
-        h += fmix64(_eight(chunks, start) + step)
-        step += _U64(STEP)
-        start += _U64(8)
-        length -= _U64(8)
-    last = _eight(chunks, start) & _U64(0xFFFFFFFFFFFFFFFF) >> (_U64(64) - (length << _U64(3)))
-    return h + fmix64(last + step)
-
-
-@nb.njit
-def _eight(chunks: Any, at: Any) -> Any:
-    """Eight bytes from byte `at` of the buffer, aligned or not. Unsigned throughout: signed indices may wrap."""
-    i, shift = at >> _U64(3), (at & _U64(7)) << _U64(3)
-    return chunks[i] >> shift | (chunks[i + _U64(1)] << _U64(1)) << (_U64(63) - shift)
-
-
-@nb.njit
-def _line_word(second: Any) -> Any:
-    """The hash of the two characters that stand for the beginning of a line."""
-    return fmix64((_U64(second) << _U64(8) | _U64(_LINE)) + _U64(STEP) + _U64(2) * _U64(LENGTH))
-
-
 @nb.njit(**INLINED)
 def _read_text(text: Any, table: Any, scratch: Scratch) -> Any:
     """The lengths of the canonical bytes and of the word edges; both are left in `scratch`."""
@@ -223,8 +186,8 @@ def _read_between(text: Any, gap: Gap, spans: Spans) -> None:
 
 
 @nb.njit(**INLINED)
-def _read_spans(size: int, edges: int, scratch: Scratch) -> int:
-    """The pairs of all words, with operators, beginnings of lines and ends of fields; returns the number of entries."""
+def _read_spans(size: int, edges: int, scratch: Scratch) -> None:
+    """The pairs of all words, with operators, beginnings of lines and ends of fields, to `scratch.spans`."""
     spans = scratch.spans
     spans.state[USED] = 0
     begin_field(spans)
@@ -238,58 +201,6 @@ def _read_spans(size: int, edges: int, scratch: Scratch) -> int:
         end, left = last, first
     if left == UNKNOWN or end < size:
         _read_between(scratch.text, Gap(end, np.int64(size), left, np.int64(UNKNOWN)), spans)
-    return spans.state[USED]
-
-
-@nb.njit
-def _add_to_digest(hashes: Any, step: Any, seeds: Any, digest: Any) -> Any:
-    """The words of one field. Returns the step after them; see `hashing`. Written so that it is vectorised."""
-    first, second = digest[0], digest[1]
-    for j in range(hashes.size):
-        h = hashes[j] + step
-        first += fmix64(h + seeds[0])
-        second += fmix64(h + seeds[1])
-        step += _U64(STEP)
-    digest[0] = first
-    digest[1] = second
-    return step
-
-
-@nb.njit(**INLINED)
-def _hash_words(scratch: Scratch, used: int, seeds: Any, out: Any, digest: Any) -> int:
-    """The hashes of a text's words to `out`, and its digest; returns the number of words."""
-    n = begun = 0
-    digest[:] = 0
-    step = _U64(STEP)
-    for k in range(0, used, 2):
-        a, b = scratch.spans.pairs[k], scratch.spans.pairs[k + 1]
-        if a < LINE_START:
-            out[n] = _word(scratch.chunks, _U64(a), _U64(b) - _U64(a))
-            n += 1
-        elif a == LINE_START:
-            out[n] = _line_word(b)
-            n += 1
-        else:
-            step = _add_to_digest(out[begun:n], step, seeds, digest) + _U64(FIELDS)
-            begun = n
-    step = _add_to_digest(out[begun:n], step, seeds, digest)
-    last = _U64(n) * _U64(LENGTH) + step
-    digest[0] += fmix64(last + seeds[0])
-    digest[1] += fmix64(last + seeds[1])
-    return n
-
-
-@nb.njit(**INLINED)
-def _leave_out_lines(spans: Spans, used: int, out: Any) -> int:
-    """Remove the hashes of the beginnings of lines; returns the number of words left."""
-    n = m = 0
-    for k in range(0, used, 2):
-        if spans.pairs[k] == FIELD_END:
-            continue
-        out[m] = out[n]
-        n += 1
-        m += spans.pairs[k] != LINE_START
-    return m
 
 
 @nb.njit(nb.i8(U8S, I64S, U32S, U64S, nb.b1, _SCRATCH, _WORDS), **UNCOUNTED)
@@ -302,9 +213,9 @@ def read(raw: Any, offsets: Any, table: Any, seeds: Any, lines: bool, scratch: S
     out.ends[0] = 0
     for d in range(offsets.size - 1):
         size, edges = _read_text(raw[offsets[d] : offsets[d + 1]], table, scratch)
-        used = _read_spans(size, edges, scratch)
-        words = _hash_words(scratch, used, seeds, out.hashes[n:], out.digests[d])
-        n += words if lines else _leave_out_lines(scratch.spans, used, out.hashes[n:])
+        _read_spans(size, edges, scratch)
+        words = hash_words(scratch.chunks, scratch.spans, seeds, out.hashes[n:], out.digests[d])
+        n += words if lines else leave_out_lines(scratch.spans, out.hashes[n:])
         out.ends[d + 1] = n
     return n
 

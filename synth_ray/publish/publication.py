@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -73,7 +73,7 @@ class Publication:
         real = stages.scrub_and_fingerprint(self._prepared.real)
         evals = evaluation_sets(self._job, stages.fingerprinter.words)
         with DatasetWriter(self._storage, self._shape, self._job.output) as self._writer:
-            self._kept = open_index(self._job, shards())
+            self._kept = replace(open_index(self._job, shards()), labels=self._open_label_conflicts())
             self._copy_detector = self._open_copy_detector()
             self._measured = self._new_measures()
             admission = Admission(
@@ -84,7 +84,6 @@ class Publication:
                 evals=evals,
                 kept=self._kept,
                 copy_detector=self._copy_detector,
-                label_conflicts=self._open_label_conflicts(),
             )
             self._publisher = Publisher(
                 ledger=self.ledger,

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.admit.admission import Admission
+from synth_ray.admit.admission import Admission, KeptRows
+from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.admit.labels import LabelConflicts
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.fingerprint import Fingerprinter
+from synth_ray.dedup.index import Index
 from synth_ray.job.check import Check
 from synth_ray.job.dedup import Dedup
 from synth_ray.records import STAGED, digest
@@ -33,7 +35,8 @@ def labelled(rows: list[tuple[str, str]], first: int = 0, compares: tuple[str, .
 
 
 def admission(label_words: int = 5, **more: Any) -> Admission:
-    return Admission(dedup=SECTION, real=NOTHING, label_conflicts=LabelConflicts(label_words, PRINTS.digests), **more)
+    kept = KeptRows(Index(SECTION), SplitLeakGuard(), LabelConflicts(label_words, PRINTS.digests))
+    return Admission(dedup=SECTION, real=NOTHING, kept=kept, **more)
 
 
 def test_equal_inputs_with_other_labels_are_flagged_and_kept() -> None:
