@@ -37,7 +37,7 @@ class Leak:
 class SplitLeakGuard:
     """The long n-grams of the kept rows of each side, each with the number of the first row that has it.
 
-    About 12 bytes each, 2.3 KB for a row of 200 words; three of the 12 are what the number costs.
+    About 12 bytes each, 2.2 KB for a row of 200 words; three of the 12 are what the number costs.
     """
 
     def __init__(self) -> None:
