@@ -50,6 +50,15 @@ def test_a_train_row_near_a_real_evaluation_row_is_rejected_and_never_the_evalua
     assert verdicts["detail"][0].as_py() == "near_duplicate of a row of test"
 
 
+def test_a_short_text_crosses_no_split_whatever_its_punctuation() -> None:
+    said = [("train", "thanks again!"), ("test", "Thanks,  again"), ("test", "thanks"), ("train", "12 + 3"), ("test", "12 * 3")]
+    table = staged(said)
+    verdicts = Admission(dedup=SECTION, real=NOTHING).decide(table)
+    assert verdicts["reason"].to_pylist() == [None, "cross_split", None, None, None]
+    assert verdicts["detail"][1].as_py() == "exact_duplicate of a row of train"
+    assert verdicts["witness"][1].as_py() == table["id"][0].as_py()
+
+
 @pytest.mark.parametrize(("first", "second"), [("train", "test"), ("test", "train")])
 @pytest.mark.parametrize("in_one_batch", [True, False])
 def test_an_ngram_in_train_and_evaluation_rejects_the_later_row(first: str, second: str, in_one_batch: bool) -> None:
