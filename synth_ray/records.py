@@ -66,6 +66,7 @@ class Reason(StrEnum):
     WRONG_LANGUAGE = "wrong_language"
     NOT_TRUE = "not_true"
     POORLY_JUDGED = "poorly_judged"
+    CONTRADICTORY_LABEL = "contradictory_label"
     # Slots that the recipe itself rejects.
     NO_AGREEMENT = "no_agreement"
     TIE = "tie"

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from synth_ray.dedup.decontaminate import QuotedTexts
-from synth_ray.dedup.normalise import words
+from synth_ray.dedup.normal_form import OPERATORS, words
 from synth_ray.job.dedup import Decontaminate
 from synth_ray.recipes.contract import Shield
 from synth_ray.records import Origin, digest, fields_of
@@ -80,4 +80,5 @@ def _identity(record: Mapping[str, Any], names: Iterable[str]) -> str:
 
 
 def _plain(value: Any) -> str:
-    return " ".join(words(value)) if isinstance(value, str) else str(value)
+    """The value without case, spacing, punctuation and operators: 2024-05-06 is 2024/05/06."""
+    return " ".join(word for word in words(value) if word not in OPERATORS) if isinstance(value, str) else str(value)

@@ -64,7 +64,7 @@ class Checker:
         flags = {flag: np.asarray(flagged, bool) & has_answer for flag, flagged in self._flags(staged).items()}
         empty = flags["empty_completion"]
         raised: list[list[str]] = [[] for _ in range(staged.num_rows)]
-        for flag in FLAGS:
+        for flag in [flag for flag in FLAGS if flag in flags]:  # in their order; a contradictory label is found at admission
             # An empty completion gets no other flag.
             where = np.flatnonzero(flags[flag] & (~empty if flag != "empty_completion" else True))
             for row in where:

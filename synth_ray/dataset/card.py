@@ -128,6 +128,9 @@ def _sections(m: Manifest, url: str, endpoint_url: str | None) -> list[str]:
             *_table(("evaluation set", "rows that quoted it"), m.contamination.items()),
             "",
         ]
+    if m.contradictory_labels:
+        sentence = "rows have the input of an earlier row and another label; the manifest names the first of them."
+        parts += ["## Contradictory labels", "", f"{m.contradictory_labels['rows']:,} {sentence}", ""]
     if m.disclosure:
         parts += ["## Disclosure of real records", "", *_disclosure(m.disclosure), ""]
     parts += ["## Provenance", "", *_table(("", ""), _provenance(m)), ""]

@@ -79,6 +79,7 @@ class Manifest(_Facts):
     rejected_columns: dict[str, str] = {}
     partition_by: dict[str, list[str]] = {}
     contamination: dict[str, int] = {}
+    contradictory_labels: dict[str, Any] = {}
     disclosure: dict[str, Any] = {}
     mix: dict[str, Any] = {}
     gold: dict[str, Any] = {}

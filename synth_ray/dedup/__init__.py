@@ -5,5 +5,5 @@ datasketch defines the signatures and the banding, bit for bit, and they only pr
 decides, so precision is 1. Not: which row is kept (admit decides, in order), nor any file.
 
 Public: `fingerprint.Fingerprinter`, `index.Index`, `semantic.SemanticIndex`, `decontaminate.QuotedTexts`, `shards.ShardedTable`,
-`neighbours.Neighbours`, `snapshot`.
+`neighbours.Neighbours`, `normal_form.words`, `snapshot`.
 """

@@ -18,10 +18,10 @@ from synth_ray.job.dedup import Dedup
 Texts: TypeAlias = "pa.Array | pa.ChunkedArray"
 
 try:
-    from synth_ray.dedup import reading_kernels, sketch_kernels
+    from synth_ray.dedup import gap_kernels, reading_kernels, sketch_kernels
     from synth_ray.dedup.kernel_types import read_only
 except ImportError:  # no numba for this platform: the same values, more slowly
-    reading_kernels = sketch_kernels = None  # type: ignore[assignment]
+    gap_kernels = reading_kernels = sketch_kernels = None  # type: ignore[assignment]
 
 SHORT_WORDS = 100
 SHORT_NGRAM, LONG_NGRAM = 3, 5
@@ -45,7 +45,7 @@ def ngram_for(median_words: float) -> int:
 class Fingerprints:
     """Of N texts.
 
-    `digests` N×2 uint64: exact identity of the canonical text. `bands` N×b uint64, meaningless where a text has no
+    `digests` N×2 uint64: identity of the normal form, whatever the length. `bands` N×b uint64, meaningless where a text has no
     shingles. `shingles[offsets[i]:offsets[i+1]]`: distinct uint32 hashes of the n-grams of text i, ascending; none
     below `dedup.min_tokens` words.
     """
@@ -84,6 +84,10 @@ class Fingerprinter:
         shingles, offsets = self._shingles(words, ends)
         return Fingerprints(digests, self._bands(shingles, offsets), shingles, offsets)
 
+    def digests(self, texts: Texts) -> Array:
+        """The digests alone."""
+        return self._read(one_array(texts, pa.large_string()))[2]
+
     def fingerprint_rows(self, staged: pa.Table, texts: Texts) -> pa.Table:
         """The staged rows with `digest`, `bands`, `shingles` and `ngrams` filled. `texts` are the compared texts."""
         prints = self(texts)
@@ -100,8 +104,11 @@ class Fingerprinter:
         return staged
 
     def words(self, texts: Texts) -> tuple[Array, Array]:
-        """The words of each text in order, as uint32 hashes, and their offsets: any n-gram can be computed from them."""
-        words, ends, _ = self._read(one_array(texts, pa.large_string()))
+        """The words of each text in order, as uint32 hashes, and their offsets: any n-gram can be computed from them.
+
+        Without the beginnings of lines in code: what is quoted is found whatever its indentation.
+        """
+        words, ends, _ = self._read(one_array(texts, pa.large_string()), lines=False)
         return (words >> U64(32)).astype(U32), ends
 
     def word_hashes(self, *columns: Texts) -> tuple[Array, Array]:
@@ -122,9 +129,9 @@ class Fingerprinter:
         words, ends, _ = self._read(one_array(texts, pa.large_string()))
         return self._signatures(*self._shingles(words, ends))
 
-    def _read(self, texts: pa.Array) -> tuple[Array, Array, Array]:
+    def _read(self, texts: pa.Array, *, lines: bool = True) -> tuple[Array, Array, Array]:
         if not self._compiled:
-            return reference.read([text or "" for text in texts.to_pylist()])
+            return reference.read([text or "" for text in texts.to_pylist()], lines=lines)
         array, raw, offsets = texts_in(texts)
         table = np.empty(0, U32)
         if np.max(raw[offsets[0] : offsets[-1]], initial=0) >= 0x80:
@@ -134,7 +141,7 @@ class Fingerprinter:
             if hard.any():
                 array = _normalise_hard(array, hard)
                 _, raw, offsets = texts_in(array)
-        return _read_compiled(raw, offsets, table)
+        return _read_compiled(raw, offsets, table, lines)
 
     def _shingles(self, words: Array, ends: Array) -> tuple[Array, Array]:
         min_words = self._section.min_tokens
@@ -174,14 +181,17 @@ def concatenate(parts: list[Fingerprints]) -> Fingerprints:
     return Fingerprints(digests, bands, shingles, reference.offsets_of(counts))
 
 
-def _read_compiled(raw: Array, offsets: Array, table: Array) -> tuple[Array, Array, Array]:
+def _read_compiled(raw: Array, offsets: Array, table: Array, lines: bool) -> tuple[Array, Array, Array]:
     size = int(offsets[-1] - offsets[0])
     longest = int(np.diff(offsets).max(initial=0))
     chunks = np.empty(longest // 4 + 8, U64)
-    scratch = reading_kernels.Scratch(chunks, chunks.view(U8), np.empty(longest + 4, U8), np.empty(longest + 4, U32))
-    hashes = np.empty(size // 2 + len(offsets), U64)
+    # Every character may be a word, and has two edges.
+    spans = gap_kernels.Spans(np.empty(2 * longest + 8, U32), np.zeros(gap_kernels.COUNTERS, np.int64))
+    edges = np.empty(2 * longest + 8, U32)
+    scratch = reading_kernels.Scratch(chunks, chunks.view(U8), np.empty(longest + 4, U8), edges, spans)
+    hashes = np.empty(size + len(offsets), U64)
     out = reading_kernels.Words(hashes, np.empty(len(offsets), np.int64), np.empty((len(offsets) - 1, 2), U64))
-    used = reading_kernels.read(raw, offsets, table, _SEEDS, scratch, out)
+    used = reading_kernels.read(raw, offsets, table, _SEEDS, lines, scratch, out)
     return hashes[:used], out.ends, out.digests
 
 

@@ -1,9 +1,11 @@
 """The constants and mixing functions of every fingerprint. Frozen: a change is a new `normalise.VERSION`.
 
-One hash of bytes, computed by `reading_kernels._word` and `_digest`, and by `reference.hash_texts`:
+One hash of a word, computed by `hash_kernels` and by `reference.hash_texts`:
     h(bytes, seed) = sum over 8-byte chunks j of fmix64(chunk_j + (j + 1) * STEP + length * LENGTH + seed)
-with the last chunk padded by zeros, everything mod 2**64. It is no match for an adversary, and needs none: what it
-proposes as near is verified, and 128 bits of it are an exact digest.
+with the last chunk padded by zeros, everything mod 2**64. One digest of a text's n words h_k, each in field f_k of
+F + 1 fields, for each of two seeds:
+    sum over k of fmix64(h_k + (k + 1) * STEP + f_k * FIELDS + seed), plus fmix64(n * LENGTH + (n + 1) * STEP + F * FIELDS + seed)
+It is no match for an adversary, and needs none: what it proposes as near is verified, and 128 bits of it are an exact digest.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ U8, U32, U64 = np.uint8, np.uint32, np.uint64
 
 STEP = 0x9E3779B97F4A7C15
 LENGTH = 0xC2B2AE3D27D4EB4F
+FIELDS = 0xA0761D6478BD642F
 GRAM = 0xD6E8FEB86659FD93
 """Odd multiplier of the position in an n-gram: hash = fmix64(sum of word_k * GRAM**k)."""
 DIGEST_SEEDS = (0x27D4EB2F165667C5, 0x85EBCA77C2B2AE63)

@@ -2,8 +2,8 @@
 
 Every kernel that Python calls names its argument types, so it is compiled when its module is first imported, and later loaded
 from the disk cache. Arrays that belong together are passed as one NamedTuple. numba takes a writable array for a read-only
-parameter, but not inside a tuple: there, use `read_only`. After renaming a NamedTuple, delete the cached `*.nbi` files beside the
-module: numba reads them before it notices that the source has changed.
+parameter, but not inside a tuple: there, use `read_only`. After renaming a NamedTuple, or changing a function that a kernel
+of another module calls, delete the cached `*.nbi` files: numba looks only at the source of the kernel's own module.
 """
 
 from __future__ import annotations

@@ -1,26 +1,26 @@
-"""The canonical form of a text: NFC, case folded, typographic variants folded, white space collapsed.
+"""The canonical form of a text's characters: NFC, case folded, typographic variants folded, format characters left out.
 
-`canonical_text` and `words` are the definition. The compiled kernel reads the tables made here and gives the same bytes.
+`canonical_text` is the definition, and `normal_form` says which words it is made of. The compiled kernel reads the table made
+here and gives the same values.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-VERSION = 1
-"""Pinned in every index: fingerprints of two versions are not comparable."""
+VERSION = 2
+"""Pinned in every index and with every run's chunks: fingerprints of two versions are not comparable."""
 
 FIELD = "\x1f"
 """Separates compared fields, so that ("a b", "c") and ("a", "b c") are different texts."""
 
 WORD, BREAK, SINGLE, DROPPED = range(4)
-"""Classes of code points: part of a word; between words; a word of its own (scripts written without spaces); ignored (format
-characters, variation selectors).
+"""Classes of code points: part of a word; between words; a word of its own (scripts written without spaces, signs of mathematics
+and currencies beyond ASCII); ignored (format characters, variation selectors).
 """
 
 NEEDS_NORMALISATION = 1 << 23
@@ -44,12 +44,16 @@ UNSPACED = (
 )
 _SYMBOLS = (0x1F000, 0x1FAFF)  # as a range: each Unicode version assigns more of them, and an index outlives versions
 _SELECTORS = ((0xFE00, 0xFE0F), (0xE0000, 0xE01EF))
-# Escaped, because many of them look alike: single quotes, double quotes, dashes.
-_QUOTES = (
+# Escaped, because many of them look alike: single quotes, double quotes, dashes and minus, times, divided by, full-width.
+_VARIANTS = (
     dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u2032", "'")
     | dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"')
     | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+    | dict.fromkeys("\u00d7\u2217\u22c5", "*")
+    | dict.fromkeys("\u00f7\u2044\u2215", "/")
+    | {chr(ord(sign) + 0xFEE0): sign for sign in "!#%&()*+-/<=>^|~"}
 )
+_LINE_ENDS = frozenset("\n\r\v\f\x85\u2028\u2029")
 _TABLE_SIZE = 0x20000
 
 
@@ -59,16 +63,13 @@ def fold(text: str) -> str:
 
 
 def canonical_text(text: str) -> str:
-    """The text the exact digest is computed from: punctuation and symbols count, their typographic variants and spacing do
-    not.
-    """
-    single_spaced = re.sub(" +", " ", fold(text).translate(_CANONICAL))
-    return re.sub(f" ?{FIELD} ?", FIELD, single_spaced).strip(" ")
+    """The folded text without typographic variants; every line end is a line feed, every other space but a tab a blank."""
+    return fold(text).translate(_CANONICAL)
 
 
-def words(text: str) -> list[str]:
-    """The words of a text; in scripts written without spaces every character is a word."""
-    return fold(text).translate(_WORDS).split()
+def char_classes(canonical: str) -> str:
+    """The class of each character of a canonical text, as one digit each."""
+    return canonical.translate(_CLASSES)
 
 
 @cache
@@ -83,7 +84,9 @@ def char_class(code: int) -> int:
     category = unicodedata.category(chr(code))
     if category == "Cf":
         return DROPPED
-    if chr(code) in _QUOTES or category[0] in "PSZ" or category == "Cc":
+    if category in ("Sm", "Sc") and code >= 0x80 and chr(code) not in _VARIANTS:
+        return SINGLE
+    if chr(code) in _VARIANTS or category[0] in "PSZ" or category == "Cc":
         return BREAK
     return SINGLE if any(a <= code <= b for a, b in UNSPACED) else WORD
 
@@ -94,10 +97,10 @@ def canonical_char(code: int) -> str:
     character = chr(code)
     if char_class(code) == DROPPED:
         return ""
-    if character in _QUOTES:
-        return _QUOTES[character]
-    is_space = character != FIELD and unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cc")
-    return " " if is_space else character
+    if character in _LINE_ENDS:
+        return "\n"
+    is_space = character not in (FIELD, "\t") and unicodedata.category(character) in ("Zs", "Cc")
+    return " " if is_space else _VARIANTS.get(character, character)
 
 
 class _Canonical(dict[int, str]):
@@ -105,13 +108,12 @@ class _Canonical(dict[int, str]):
         return self.setdefault(code, canonical_char(code))
 
 
-class _Words(dict[int, str]):
+class _Classes(dict[int, str]):
     def __missing__(self, code: int) -> str:
-        read = {WORD: chr(code), BREAK: " ", SINGLE: f" {chr(code)} ", DROPPED: ""}
-        return self.setdefault(code, read[char_class(code)])
+        return self.setdefault(code, str(char_class(code)))
 
 
-_CANONICAL, _WORDS = _Canonical(), _Words()
+_CANONICAL, _CLASSES = _Canonical(), _Classes()
 
 
 @cache

@@ -7,20 +7,37 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
-from synth_ray.dedup.hashing import LENGTH, STEP
+from synth_ray.dedup.gap_kernels import (
+    FIELD_END,
+    SPANS,
+    UNKNOWN,
+    USED,
+    Gap,
+    Spans,
+    add_characters,
+    add_gap,
+    add_pair,
+    begin_field,
+    field_end,
+    is_plain,
+)
+from synth_ray.dedup.hash_kernels import hash_words, leave_out_lines
 from synth_ray.dedup.kernel_types import COMPILED, I64S, INLINED, U8S, U32S, U64S, UNCOUNTED, tuple_type
 
-_SPACE, _FIELD = 32, 31
+_SPACE, _FIELD, _LINE = 32, 31, 10
 _U64 = np.uint64
 
 
 class Scratch(NamedTuple):
-    """Buffers for one text: `chunks` and `text` are one buffer, twice the longest text in size, as uint64 and as bytes."""
+    """Buffers for one text: `chunks` and `text` are one buffer, twice the longest text in size, as uint64 and as bytes; `edges`
+    are the pairs (begin, end) of its words before operators and lines are read.
+    """
 
     chunks: Any
     text: Any
     flags: Any
     edges: Any
+    spans: Spans
 
 
 class Words(NamedTuple):
@@ -31,45 +48,8 @@ class Words(NamedTuple):
     digests: Any
 
 
-_SCRATCH = tuple_type(Scratch, nb.u8[::1], nb.u1[::1], nb.u1[::1], nb.u4[::1])
+_SCRATCH = tuple_type(Scratch, nb.u8[::1], nb.u1[::1], nb.u1[::1], nb.u4[::1], SPANS)
 _WORDS = tuple_type(Words, nb.u8[::1], nb.i8[::1], nb.u8[:, ::1])
-
-
-@nb.njit
-def fmix64(h: Any) -> Any:
-    h ^= h >> _U64(33)
-    h *= _U64(0xFF51AFD7ED558CCD)
-    h ^= h >> _U64(33)
-    h *= _U64(0xC4CEB9FE1A85EC53)
-    return h ^ (h >> _U64(33))
-
-
-@nb.njit
-def _is_tidy(text: Any, size: int) -> bool:
-    """Whether no space is at either end, beside another space, or beside a field separator. Written so that it is vectorised."""
-    if size == 0:
-        return True
-    untidy = np.uint8((text[0] == _SPACE) | (text[size - 1] == _SPACE))
-    for i in range(size - 1):
-        first, second = text[i], text[i + 1]
-        untidy |= np.uint8(((first == _SPACE) | (first == _FIELD)) & ((second == _SPACE) | (second == _FIELD)))
-    return untidy == 0
-
-
-@nb.njit
-def _tidy(text: Any, size: int) -> int:
-    """Remove, in place, the spaces that `_is_tidy` found; returns the new length."""
-    m = 0
-    for i in range(size):
-        c = text[i]
-        before = text[m - 1] if m > 0 else np.uint8(_FIELD)
-        if c == _SPACE and (before in (_SPACE, _FIELD)):
-            continue
-        if c == _FIELD and m > 0 and before == _SPACE:
-            m -= 1
-        text[m] = c
-        m += 1
-    return m - 1 if m > 0 and text[m - 1] == _SPACE else m
 
 
 @nb.njit
@@ -78,8 +58,10 @@ def _canonical_ascii(text: Any, out: Any) -> None:
     for i in range(text.size):
         c = text[i]
         c = np.uint8(c | np.uint8(np.uint8(c - np.uint8(65)) < np.uint8(26)) << np.uint8(5))
-        is_control = ((c < np.uint8(_SPACE)) & (c != np.uint8(_FIELD))) | (c == np.uint8(127))
-        out[i] = np.uint8(_SPACE) if is_control else c
+        is_control = ((c < np.uint8(_SPACE)) & (c != np.uint8(_FIELD)) & (c != np.uint8(9))) | (c == np.uint8(127))
+        is_line_end = np.uint8(c - np.uint8(_LINE)) < np.uint8(4)
+        c = np.uint8(_SPACE) if is_control else c
+        out[i] = np.uint8(_LINE) if is_line_end else c
 
 
 @nb.njit
@@ -94,8 +76,6 @@ def _read_ascii(text: Any, out: Any, flags: Any, edges: Any) -> Any:
     """Write canonical bytes to `out` and where words begin and end in them to `edges`; returns both lengths."""
     m = text.size
     _canonical_ascii(text, out)
-    if not _is_tidy(out, m):
-        m = _tidy(out, m)
     _word_bytes(out, m, flags)
     q = _U64(0)
     inside = np.uint8(0)
@@ -148,7 +128,7 @@ def _encode(code: int, out: Any, m: int) -> Any:
 def _read_unicode(raw: Any, table: Any, out: Any, edges: Any) -> Any:
     """Like `_read_ascii`, but code point by code point."""
     m = q = 0
-    inside, spaced = False, True
+    inside = False
     i, end = 0, raw.size
     while i < end:
         code, size = decode(raw, i, end)
@@ -161,10 +141,6 @@ def _read_unicode(raw: Any, table: Any, out: Any, edges: Any) -> Any:
             edges[q] = m
             q += 1
             inside = False
-        if canonical == _SPACE and spaced:
-            continue
-        if canonical == _FIELD and m > 0 and out[m - 1] == _SPACE:
-            m -= 1
         if kind != 1 and not inside:
             edges[q] = m
             q += 1
@@ -173,52 +149,10 @@ def _read_unicode(raw: Any, table: Any, out: Any, edges: Any) -> Any:
         if kind == 2:
             edges[q] = m
             q += 1
-        spaced = canonical in (_SPACE, _FIELD)
     if inside:
         edges[q] = m
         q += 1
-    if m > 0 and out[m - 1] == _SPACE:
-        m -= 1
     return m, q
-
-
-@nb.njit
-def _word(chunks: Any, start: Any, length: Any) -> Any:
-    """The hash of `length` bytes at byte `start` of the scratch: see `hashing`."""
-    step = length * _U64(LENGTH) + _U64(STEP)
-    h = _U64(0)
-    while length > _U64(8):
-        h += fmix64(_eight(chunks, start) + step)
-        step += _U64(STEP)
-        start += _U64(8)
-        length -= _U64(8)
-    last = _eight(chunks, start) & _U64(0xFFFFFFFFFFFFFFFF) >> (_U64(64) - (length << _U64(3)))
-    return h + fmix64(last + step)
-
-
-@nb.njit
-def _eight(chunks: Any, at: Any) -> Any:
-    """Eight bytes from byte `at` of the buffer, aligned or not. Unsigned throughout: signed indices may wrap."""
-    i, shift = at >> _U64(3), (at & _U64(7)) << _U64(3)
-    return chunks[i] >> shift | (chunks[i + _U64(1)] << _U64(1)) << (_U64(63) - shift)
-
-
-@nb.njit
-def _digest(chunks: Any, length: int, seeds: Any, out: Any) -> None:
-    """The hash of the first `length` bytes of the buffer, with both seeds."""
-    step = _U64(length) * _U64(LENGTH) + _U64(STEP)
-    first = second = _U64(0)
-    for j in range(length >> 3):
-        first += fmix64(chunks[j] + (step + seeds[0]))
-        second += fmix64(chunks[j] + (step + seeds[1]))
-        step += _U64(STEP)
-    rest = length & 7
-    if rest:
-        last = chunks[length >> 3] & _U64(0xFFFFFFFFFFFFFFFF) >> _U64(64 - 8 * rest)
-        first += fmix64(last + (step + seeds[0]))
-        second += fmix64(last + (step + seeds[1]))
-    out[0] = first
-    out[1] = second
 
 
 @nb.njit(**INLINED)
@@ -232,19 +166,57 @@ def _read_text(text: Any, table: Any, scratch: Scratch) -> Any:
     return _read_unicode(text, table, scratch.text, scratch.edges)
 
 
-@nb.njit(nb.i8(U8S, I64S, U32S, U64S, _SCRATCH, _WORDS), **UNCOUNTED)
-def read(raw: Any, offsets: Any, table: Any, seeds: Any, scratch: Scratch, out: Words) -> int:
-    """Word hashes of every text and each text's digest; returns the number of words. A text that is not ASCII needs `table`."""
+@nb.njit(**INLINED)
+def _read_between(text: Any, gap: Gap, spans: Spans) -> None:
+    """What lies between two words, or at an end of the text: fields end there, and a field may have no word."""
+    start, left = gap.start, gap.left
+    while True:
+        end = field_end(text, start, gap.end)
+        is_last = end == gap.end
+        right = gap.right if is_last else UNKNOWN
+        if left == UNKNOWN and right == UNKNOWN:
+            add_characters(text, start, end, spans)
+        else:
+            add_gap(text, Gap(start, end, left, right), spans)
+        if is_last:
+            break
+        add_pair(spans, FIELD_END, 0)
+        begin_field(spans)
+        start, left = end + 1, UNKNOWN
+
+
+@nb.njit(**INLINED)
+def _read_spans(size: int, edges: int, scratch: Scratch) -> None:
+    """The pairs of all words, with operators, beginnings of lines and ends of fields, to `scratch.spans`."""
+    spans = scratch.spans
+    spans.state[USED] = 0
+    begin_field(spans)
+    end, left = np.int64(0), np.int64(UNKNOWN)
+    for k in range(0, edges, 2):
+        first, last = np.int64(scratch.edges[k]), np.int64(scratch.edges[k + 1])
+        is_space = first - end == 1 and scratch.text[end] == _SPACE
+        if left == UNKNOWN or not (is_space or is_plain(scratch.text, end, first)):
+            _read_between(scratch.text, Gap(end, first, left, last), spans)
+        add_pair(spans, first, last)
+        end, left = last, first
+    if left == UNKNOWN or end < size:
+        _read_between(scratch.text, Gap(end, np.int64(size), left, np.int64(UNKNOWN)), spans)
+
+
+@nb.njit(nb.i8(U8S, I64S, U32S, U64S, nb.b1, _SCRATCH, _WORDS), **UNCOUNTED)
+def read(raw: Any, offsets: Any, table: Any, seeds: Any, lines: bool, scratch: Scratch, out: Words) -> int:
+    """Word hashes of every text and each text's digest; returns the number of words. A text that is not ASCII needs `table`.
+
+    Without `lines` the beginnings of lines are left out.
+    """
     n = 0
     out.ends[0] = 0
     for d in range(offsets.size - 1):
         size, edges = _read_text(raw[offsets[d] : offsets[d + 1]], table, scratch)
-        for k in range(0, edges, 2):
-            start = _U64(scratch.edges[k])
-            out.hashes[n] = _word(scratch.chunks, start, _U64(scratch.edges[k + 1]) - start)
-            n += 1
+        _read_spans(size, edges, scratch)
+        words = hash_words(scratch.chunks, scratch.spans, seeds, out.hashes[n:], out.digests[d])
+        n += words if lines else leave_out_lines(scratch.spans, out.hashes[n:])
         out.ends[d + 1] = n
-        _digest(scratch.chunks, size, seeds, out.digests[d])
     return n
 
 

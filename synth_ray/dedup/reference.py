@@ -1,4 +1,4 @@
-"""The kernels' computations without a compiler: the definition in `normalise`, hashed with numpy. Bit for bit the same values."""
+"""The kernels' computations without a compiler: `normal_form`, hashed with numpy. Bit for bit the same values."""
 
 from __future__ import annotations
 
@@ -6,17 +6,32 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from synth_ray.dedup.hashing import DIGEST_SEEDS, LENGTH, STEP, U32, U64, Array, fmix32, fmix64
-from synth_ray.dedup.normalise import canonical_text, words
+from synth_ray.dedup.hashing import DIGEST_SEEDS, FIELDS, LENGTH, STEP, U32, U64, Array, fmix32, fmix64
+from synth_ray.dedup.normal_form import LINE, normal_form
 
 
-def read(texts: Sequence[str]) -> tuple[Array, Array, Array]:
-    """Word hashes, their offsets per text, and digests (N×2)."""
-    spoken = [words(text) for text in texts]
-    hashes = hash_texts([word.encode() for words in spoken for word in words], 0)
-    exact = [canonical_text(text).encode() for text in texts]
-    digests = np.stack([hash_texts(exact, seed) for seed in DIGEST_SEEDS], axis=1)
-    return hashes, offsets_of([len(words) for words in spoken]), digests
+def read(texts: Sequence[str], *, lines: bool = True) -> tuple[Array, Array, Array]:
+    """Word hashes, their offsets per text, and digests (N×2). Without `lines` the beginnings of lines have no hash."""
+    forms = [normal_form(text) for text in texts]
+    words = [[word for field in form for word in field] for form in forms]
+    hashes, ends = hash_texts([word.encode() for text in words for word in text], 0), offsets_of([len(text) for text in words])
+    places = [[at for at, field in enumerate(form) for _ in field] for form in forms]
+    fields = np.array([at for text in places for at in text], U64)
+    last = np.array([len(form) - 1 for form in forms], U64)
+    digests = np.stack([_digests(hashes, ends, fields, last, seed) for seed in DIGEST_SEEDS], axis=1)
+    if lines:
+        return hashes, ends, digests
+    kept = np.array([not word.startswith(LINE) for text in words for word in text], bool)
+    return hashes[kept], np.concatenate(([0], np.cumsum(kept)))[ends], digests
+
+
+def _digests(hashes: Array, ends: Array, fields: Array, last: Array, seed: int) -> Array:
+    """The digest of `hashing`, for each text."""
+    counts = np.diff(ends)
+    place = (np.arange(len(hashes)) - np.repeat(ends[:-1], counts) + 1).astype(U64)
+    words = fmix64(hashes + place * U64(STEP) + fields * U64(FIELDS) + U64(seed))
+    n = counts.astype(U64)
+    return _sums(words, ends) + fmix64(n * U64(LENGTH) + (n + U64(1)) * U64(STEP) + last * U64(FIELDS) + U64(seed))
 
 
 def offsets_of(counts: Sequence[int] | Array) -> Array:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
+from synth_ray.dedup.hash_kernels import fmix64
 from synth_ray.dedup.kernel_types import COMPILED, I64S, INLINED, U32_ROWS, U32S, U64_ROWS, U64S, UNCOUNTED, tuple_type
-from synth_ray.dedup.reading_kernels import fmix64
 
 _U64 = np.uint64
 

@@ -21,7 +21,7 @@ from synth_ray.errors import JobError
 from synth_ray.job.dedup import Dedup
 from synth_ray.records import digest
 
-FORMAT = 2
+FORMAT = 3
 _DIGEST_BYTES = 16
 _PIECE = 1 << 24
 

@@ -21,10 +21,10 @@ class Table:
     `expected` entries are allocated at once, which saves growing. Growing is in place: it needs no second table.
     """
 
-    def __init__(self, *, expected: int = 0, value: Any = U32) -> None:
+    def __init__(self, *, expected: int = 0) -> None:
         self.size = max(1024, int(expected / _LOAD) + 1)
         total = self.size + _SLACK
-        self.key_hi, self.key_lo, self.values = np.zeros(total, U32), np.zeros(total, np.uint16), np.zeros(total, value)
+        self.key_hi, self.key_lo, self.values = np.zeros(total, U32), np.zeros(total, np.uint16), np.zeros(total, U32)
         # `[entries, sink]`: the sink holds the prefetches' result, so that LLVM does not remove them
         self._used = np.zeros(2, np.int64)
 

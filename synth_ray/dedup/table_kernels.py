@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
-from synth_ray.dedup.kernel_types import COMPILED, INLINED, U8S, U32S, U64S, UNCOUNTED, tuple_type
+from synth_ray.dedup.kernel_types import COMPILED, INLINED, U32S, U64S, UNCOUNTED, tuple_type
 
 _U64, _U32 = np.uint64, np.uint32
 _PREFETCH_KEYS = 64
@@ -29,7 +29,6 @@ class Slots(NamedTuple):
 
 
 SLOTS = tuple_type(Slots, nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8)
-SMALL_SLOTS = tuple_type(Slots, nb.u4[::1], nb.u2[::1], nb.u1[::1], nb.i8)
 
 
 @nb.njit
@@ -83,10 +82,7 @@ def prefetch(slots: Slots, key: Any) -> Any:
     return slots.key_hi[s] ^ slots.key_lo[s] ^ slots.values[s]
 
 
-@nb.njit(
-    [nb.i8(SLOTS, U64S, U32S, nb.i8, nb.i8[::1]), nb.i8(SMALL_SLOTS, U64S, U8S, nb.i8, nb.i8[::1])],
-    **UNCOUNTED,
-)
+@nb.njit(nb.i8(SLOTS, U64S, U32S, nb.i8, nb.i8[::1]), **UNCOUNTED)
 def insert(slots: Slots, keys: Any, ids: Any, cap: int, used: Any) -> int:
     """Add (key, id) pairs in order; a key of 0 is skipped. Returns the pairs processed: fewer when the slack is used up."""
     seen = _U32(0)
@@ -103,10 +99,7 @@ def insert(slots: Slots, keys: Any, ids: Any, cap: int, used: Any) -> int:
     return keys.size
 
 
-@nb.njit(
-    [nb.i8(SLOTS, U64S, nb.u4[::1], nb.u4[::1]), nb.i8(SMALL_SLOTS, U64S, nb.u4[::1], nb.u4[::1])],
-    **UNCOUNTED,
-)
+@nb.njit(nb.i8(SLOTS, U64S, nb.u4[::1], nb.u4[::1]), **UNCOUNTED)
 def lookup(slots: Slots, keys: Any, at: Any, ids: Any) -> int:
     """Every (position in `keys`, id) pair, in order; returns their number, which is larger than the pairs written if space ran
     out.
@@ -138,13 +131,7 @@ def _shift(key_hi: Any, key_lo: Any, values: Any, total: int, by: int) -> None:
     key_hi[: min(by, total)] = 0
 
 
-@nb.njit(
-    [
-        nb.b1(nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8, nb.i8, nb.i8),
-        nb.b1(nb.u4[::1], nb.u2[::1], nb.u1[::1], nb.i8, nb.i8, nb.i8),
-    ],
-    **COMPILED,
-)
+@nb.njit(nb.b1(nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8, nb.i8, nb.i8), **COMPILED)
 def grow(key_hi: Any, key_lo: Any, values: Any, total: int, size: int, tail: int) -> bool:
     """Spread the entries of the first `total` slots over `size`, in place and in order; returns whether the slack sufficed.
 

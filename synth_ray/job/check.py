@@ -20,15 +20,22 @@ Flag = Literal[
     "wrong_language",
     "not_true",
     "poorly_judged",
+    "contradictory_label",
 ]
 FLAGS: tuple[Flag, ...] = get_args(Flag)
 """In order of precedence: the first flag of a row that is in `drop` becomes its reason."""
+RECORDED_FLAGS: frozenset[Flag] = frozenset({"contradictory_label"})
+"""Flags that reject no row unless the job says so."""
 
 
 class Check(Section):
     """Checks of every answer. After a change, rows are checked again from their staged text; `drop` changes admission only."""
 
-    drop: list[Flag] = key(lambda: list(FLAGS), "Flags that reject a row; the others are only recorded.", changes="admit")
+    drop: list[Flag] = key(
+        lambda: [flag for flag in FLAGS if flag not in RECORDED_FLAGS],
+        "Flags that reject a row; the others are only recorded. `contradictory_label` is one only where it is named here.",
+        changes="admit",
+    )
     min_tokens: int = key(1, "Fewest tokens of a completion.", ge=0, changes="stage")
     max_tokens: int | None = key(None, "Most tokens of a completion.", ge=1, changes="stage")
     max_prompt_tokens: int | None = key(None, "Most tokens of a prompt.", ge=1, changes="stage")

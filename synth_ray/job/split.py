@@ -22,7 +22,8 @@ class Split(Section):
     )
     stratify: str = key(
         "",
-        "Field of the seeds to stratify by: of each value's lineages every split has its fraction, to within two.",
+        "Field of the seeds to stratify by: of each value's lineages every split has its fraction, to within two. By lot, not in "
+        "the file's order.",
     )
     salt: str = key("synth_ray", "Another text gives another assignment of lineages to splits.")
     real: Annotated[list[Source], OneOrMore] = key(list, "Real rows, with answers, for the evaluation splits.", changes="admit")

@@ -34,8 +34,9 @@ def open_index(job: Job, shards: Shards | None) -> KeptRows:
         if record is None:
             raise JobError(f"dedup.against: {prefix}: wanted a whole index, got a torn one; run that job again")
         snapshot.refuse_mismatch(record[0], _header(job), where=prefix)
+        first_number = index.kept
         index.load(record[1])
-        guard.load(record[1])
+        guard.load(record[1], first_number=first_number)
     return KeptRows(index, guard)
 
 

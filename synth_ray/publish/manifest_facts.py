@@ -94,11 +94,12 @@ def _mix(prepared: Prepared, tally: Tally, publisher: Publisher) -> Facts:
 
 
 def measures(publisher: Publisher, gold_pairs: Mapping[tuple[str, str], int], judge: JudgeReliability | None) -> Facts:
-    """What was measured of the rows: agreement with gold labels, the judge, contamination."""
+    """What was measured of the rows: agreement with gold labels, the judge, contamination, contradictory labels."""
     return {
         "gold": _gold(gold_pairs),
         "judge": judge.summary() if judge is not None else {},
         "contamination": dict(publisher.contaminated_by_set),
+        "contradictory_labels": publisher.contradictory_labels,
     }
 
 

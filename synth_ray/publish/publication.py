@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from synth_ray.admit.admission import Admission
 from synth_ray.admit.copies import CopyDetector
+from synth_ray.admit.labels import LabelConflicts
 from synth_ray.check.disclosure import DigestSample
 from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.dataset.card import write_card
@@ -72,7 +73,7 @@ class Publication:
         real = stages.scrub_and_fingerprint(self._prepared.real)
         evals = evaluation_sets(self._job, stages.fingerprinter.words)
         with DatasetWriter(self._storage, self._shape, self._job.output) as self._writer:
-            self._kept = open_index(self._job, shards())
+            self._kept = replace(open_index(self._job, shards()), labels=self._open_label_conflicts())
             self._copy_detector = self._open_copy_detector()
             self._measured = self._new_measures()
             admission = Admission(
@@ -100,6 +101,10 @@ class Publication:
         stages = self._stages
         words = stages.fingerprinter.words
         return open_copy_detector(self._prepared, scrub_and_fingerprint=stages.scrub_and_fingerprint, hash_words=words)
+
+    def _open_label_conflicts(self) -> LabelConflicts | None:
+        label_words = self._prepared.recipe.label_words(self._prepared.options)
+        return LabelConflicts(label_words, self._stages.fingerprinter.digests) if label_words else None
 
     def _new_measures(self) -> _Measured:
         gate = self._job.check.judge

@@ -52,6 +52,12 @@ class Publisher:
         """Rows contaminated by each evaluation set."""
         return self._admission.contaminated_by_set
 
+    @property
+    def contradictory_labels(self) -> dict[str, Any]:
+        """Rows whose input is that of an earlier kept row and whose label is not, and the first of them; empty without any."""
+        rows, first = self._admission.contradictory_rows, self._admission.first_contradictions
+        return {"rows": rows, "first": [{"id": name, "witness": witness} for name, witness in first]} if rows else {}
+
     def write_real_rows(self, real: pa.Table) -> None:
         """Write the real evaluation rows; admission indexed them before the first chunk."""
         for split in SPLITS:

@@ -16,6 +16,9 @@ from synth_ray.recipes.json_schema import JsonSchema
 from synth_ray.recipes.passages import counter
 from synth_ray.records import Draft, Message, Reason, Request
 
+_LABEL_WORDS = 5
+"""Words of the longest answer that counts as a label: two longer answers to one question need not contradict each other."""
+
 
 class Build(Section):
     """Options of `build`. Its job has `models: none`."""
@@ -69,6 +72,7 @@ RECIPE = Recipe(
     asks=lambda _: 0,
     roles=lambda _: (),
     copies=True,
+    label_words=lambda _: _LABEL_WORDS,
     schema=lambda o: o.schema_,
     columns=lambda o: dict.fromkeys(o.keep or [], "json"),
 )

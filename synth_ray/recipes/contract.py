@@ -76,6 +76,9 @@ class Ask(Protocol):
         ...
 
 
+ANY_LENGTH = 2**31
+"""`Recipe.label_words` where every completion is a label."""
+
 CANARY = "canary"
 """`Seed.source` of a canary: a made-up record that was planted among the seeds."""
 
@@ -119,6 +122,7 @@ class Recipe:
     - `novel`: a row must not repeat a seed either. `evaluates`: rows are for evaluation only. `copies`: rows are copies of the
       seeds, and real if these are.
     - `schema` is the JSON Schema that a completion must fit. `columns` are extra output columns and their types.
+    - `label_words`: a completion of at most so many words is the label of its input, so that equal inputs must have equal ones.
     - `templates` are the Jinja templates by option, compiled before the run.
     - `learn(options, seeds)` receives the seeds once before planning; the options it returns are added to the job's.
     - `shield` protects the seeds' records from being repeated.
@@ -139,6 +143,7 @@ class Recipe:
     copies: bool = False
     novel: bool = False
     evaluates: bool = False
+    label_words: Callable[[Any], int] = lambda _: 0
     columns: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
     learn: Callable[[Any, Iterable[Seed]], Mapping[str, Any]] | None = None
     shield: Callable[[Any], Shield | None] = lambda _: None

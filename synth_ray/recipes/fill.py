@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from synth_ray.errors import AskFailed
 from synth_ray.job.section import OneOrMore, Section, key
 from synth_ray.recipes.attributes import DOC, Grid, sample_attributes
-from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, drafted, user
+from synth_ray.recipes.contract import ANY_LENGTH, Ask, Completion, Recipe, conversation, drafted, user
 from synth_ray.recipes.templates import JinjaTemplate, render
 from synth_ray.records import Draft, Reason, Request
 
@@ -94,6 +94,7 @@ RECIPE = Recipe(
     asks=lambda o: o.n * (2 if o.answer else 1),
     compares=lambda _: ("prompt",),
     novel=True,
+    label_words=lambda o: 0 if o.answer else ANY_LENGTH,
     templates=lambda o: {"template": o.template} | ({"answer": o.answer} if o.answer else {}),
     columns=lambda o: dict.fromkeys((*o.by, *o.keep), "json") | ({"attributes": "json"} if o.attributes else {}),
 )

@@ -14,7 +14,7 @@ from pydantic import field_validator, model_validator
 
 from synth_ray.job.section import Section, key
 from synth_ray.job.texts import distinct_labels, refuse_other_than_text
-from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
+from synth_ray.recipes.contract import ANY_LENGTH, Ask, Completion, Constraint, Recipe, conversation, drafted
 from synth_ray.recipes.json_schema import JsonSchema, embedded, validator_of
 from synth_ray.recipes.templates import JinjaTemplate, render
 from synth_ray.recipes.votes import Majority, majority
@@ -162,6 +162,7 @@ RECIPE = Recipe(
     make=make,
     asks=lambda o: o.votes,
     compares=lambda _: ("prompt",),  # two labels of one text are duplicates
+    label_words=lambda _: ANY_LENGTH,
     schema=lambda o: o.schema_,
     templates=lambda o: {"template": o.template},
     columns=_columns,

@@ -164,6 +164,12 @@ _CHECKED: dict[Reason, Entry] = {
         "The judge's mean score is below the minimum.",
         "Lower `check.judge.min_score`, rewrite `check.judge.criteria`, or keep the rows (leave it out of `check.drop`).",
     ),
+    Reason.CONTRADICTORY_LABEL: Entry(
+        ("admit",),
+        "A kept row has the same input and another label. A reason only where `check.drop` names it; the manifest counts such "
+        "rows and names the first of them in any case.",
+        "Look at the two rows; correct one of the labels, or leave both rows out.",
+    ),
 }
 
 _BY_RECIPE: dict[Reason, Entry] = {

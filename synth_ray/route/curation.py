@@ -26,7 +26,7 @@ from synth_ray.route.ending import Result, result_of
 from synth_ray.route.output_lease import hold_lease, require_conditional_writes
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
-from synth_ray.workers.row_stages import RowStages
+from synth_ray.workers.row_stages import RowStages, stage_keys
 
 _STAGE_SECTIONS = ("check", "scrub", "dedup")
 
@@ -94,7 +94,7 @@ def _restage_function(job: Job, pinned: Mapping[str, Any]) -> Callable[[pa.Table
     """How chunks are staged again where this job stages differently from their run; else None. Raises JobError for a looser
     scrub.
     """
-    now = job.keys_by_cost("stage")
+    now = stage_keys(job)
     ask_keys = job.keys_by_cost("ask")
     before = {name: value for name, value in pinned.items() if name.split(".")[0] in _STAGE_SECTIONS and name not in ask_keys}
     changed = {name for name in {*before, *now} if before.get(name) != now.get(name)}

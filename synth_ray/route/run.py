@@ -38,6 +38,7 @@ from synth_ray.route.output_lease import HeldLease, hold_lease, require_conditio
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.pool import Pool
+from synth_ray.workers.row_stages import stage_keys
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class _Run:
         self, make_pool: Callable[[Job], Pool], watch: Callable[[Tally], None], *, extend: bool, retry_failed: bool
     ) -> Result:
         job, storage = self._job, self._storage
-        keys = job.keys_by_cost("ask") | job.keys_by_cost("stage")
+        keys = job.keys_by_cost("ask") | stage_keys(job)
         self._ledger.pin_or_compare({"ask_digest": self._prepared.ask_digest, "keys": keys})
         schedule = open_schedule(job, self._prepared, storage, extend=extend, retry_failed=retry_failed)
         self._ledger.delete_orphans(now=time.time())

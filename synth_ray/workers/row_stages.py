@@ -10,6 +10,7 @@ from synth_ray.check.checker import open_checker
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.embedding import embedding_column, open_embedder
 from synth_ray.dedup.fingerprint import Fingerprinter
+from synth_ray.dedup.normalise import VERSION
 from synth_ray.job.document import Job
 from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.records import STAGED, Reason
@@ -65,6 +66,11 @@ def _with_columns(table: pa.Table, **columns: list[Any]) -> pa.Table:
         field = STAGED.field(name)
         table = table.set_column(table.schema.get_field_index(name), field, pa.array(values, field.type))
     return table
+
+
+def stage_keys(job: Job) -> dict[str, Any]:
+    """What staged rows depend on beside what was asked: the job's keys, and the version of the normal form of fingerprints."""
+    return job.keys_by_cost("stage") | {"dedup.normal_form": VERSION}
 
 
 def comparison_of_job(job: Job) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -7,14 +7,17 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from synth_ray.cli.main import main
+from synth_ray.dataset.ledger import JOB
 from synth_ray.errors import JobError
 from synth_ray.job.load import job_from
 from synth_ray.meter.tally import Tally
 from synth_ray.route.curation import curate_job
 from synth_ray.storage import open_storage
+from synth_ray.workers.row_stages import RowStages
 from tests.route.test_growth import commits
 from tests.route.test_route import job
 
@@ -174,3 +177,26 @@ def test_a_program_with_another_plan_neither_resumes_nor_curates(folder: Path, m
     for resume in (lambda: synth_ray.run(small_job(folder)), lambda: curate_job(job_from(small_job(folder)))):
         with pytest.raises(JobError, match="chunk 0: wanted the plan of its commit record"):
             resume()
+
+
+def test_chunks_with_another_normal_form_are_not_resumed_and_curate_makes_theirs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = synth_ray.run(small_job(tmp_path)).manifest
+    store = open_storage(str(tmp_path / "out"))
+    pinned = json.loads(store.read(JOB))
+    pinned["keys"]["dedup.normal_form"] = 1
+    store.write(JOB, json.dumps(pinned).encode())
+    with pytest.raises(JobError, match=r"dedup.normal_form \(was 1, is 2\)"):
+        synth_ray.run(small_job(tmp_path))
+    restaged: list[int] = []
+    run_again = RowStages.run_again
+
+    def counted(stages: RowStages, table: pa.Table) -> pa.Table:
+        restaged.append(table.num_rows)
+        return run_again(stages, table)
+
+    monkeypatch.setattr(RowStages, "run_again", counted)
+    curated = curate_job(job_from(small_job(tmp_path))).manifest
+    assert sum(restaged) == first["rows"]["requested"]
+    assert curated["dataset_digest"] == first["dataset_digest"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from synth_ray.admit.admission import Admission, KeptRows
@@ -46,6 +47,16 @@ def test_a_train_row_near_a_real_evaluation_row_is_rejected_and_never_the_evalua
     verdicts = admission.decide(staged([("train", sentence(1) + " more"), ("train", sentence(2))]))
     assert verdicts["reason"].to_pylist() == ["cross_split", None]
     assert verdicts["witness"][0].as_py() == real["id"][0].as_py()
+    assert verdicts["detail"][0].as_py() == "near_duplicate of a row of test"
+
+
+def test_a_short_text_crosses_no_split_whatever_its_punctuation() -> None:
+    said = [("train", "thanks again!"), ("test", "Thanks,  again"), ("test", "thanks"), ("train", "12 + 3"), ("test", "12 * 3")]
+    table = staged(said)
+    verdicts = Admission(dedup=SECTION, real=NOTHING).decide(table)
+    assert verdicts["reason"].to_pylist() == [None, "cross_split", None, None, None]
+    assert verdicts["detail"][1].as_py() == "exact_duplicate of a row of train"
+    assert verdicts["witness"][1].as_py() == table["id"][0].as_py()
 
 
 @pytest.mark.parametrize(("first", "second"), [("train", "test"), ("test", "train")])
@@ -58,16 +69,33 @@ def test_an_ngram_in_train_and_evaluation_rejects_the_later_row(first: str, seco
     assert [r for t in tables for r in reasons(admission, t)] == [None, "cross_split", None]
 
 
+def test_a_leak_names_the_first_shared_ngram_and_the_first_kept_row_that_has_it() -> None:
+    shared, later = sentence(3, 13), sentence(20, 13)
+    kept = staged([("train", f"{sentence(4)} {later} {shared}"), ("train", f"{shared} {sentence(7)}")])
+    admission = Admission(dedup=SECTION, real=NOTHING)
+    assert reasons(admission, kept) == [None, None]
+    leaking = staged([("validation", f"{sentence(5, 9)}, {shared}! {sentence(6, 9)} {later}"), ("test", sentence(8))])
+    first, second = admission.decide(leaking).to_pylist()
+    assert (first["reason"], first["witness"], first["similarity"]) == ("cross_split", kept["id"][0].as_py(), None)
+    assert first["detail"] == "shares 13 words with a row of train, from word 10 of the completion on"
+    assert (second["reason"], second["detail"]) == (None, None)
+
+
 def test_an_ngram_of_an_earlier_runs_evaluation_row_rejects_a_train_row() -> None:
-    shared, earlier_guard, later_guard = sentence(3, 13), SplitLeakGuard(), SplitLeakGuard()
-    first = Admission(dedup=SECTION, real=NOTHING, kept=KeptRows(Index(SECTION), earlier_guard))
-    assert reasons(first, staged([("test", f"{sentence(4)} {shared}")])) == [None]
-    later_guard.load(earlier_guard.state())
-    second = Admission(dedup=SECTION, real=NOTHING, kept=KeptRows(Index(SECTION), later_guard))
-    assert reasons(second, staged([("train", f"{shared} {sentence(5)}"), ("test", f"{shared} {sentence(6)}")])) == [
-        "cross_split",
-        None,
-    ]
+    shared, guard, index = sentence(3, 13), SplitLeakGuard(), Index(SECTION)
+    first = Admission(dedup=SECTION, real=NOTHING)
+    others = Admission(dedup=SECTION, real=NOTHING)
+    earlier = staged([("test", f"{sentence(4)} {shared}")])
+    assert reasons(first, earlier) == [None]
+    assert reasons(others, staged([("train", sentence(9))])) == [None]
+    for run in (others, first):  # their rows are numbered one run after the other
+        first_number = index.kept
+        index.load(run.index.state())
+        guard.load(run.guard.state(), first_number=first_number)
+    second = Admission(dedup=SECTION, real=NOTHING, kept=KeptRows(index, guard))
+    verdicts = second.decide(staged([("train", f"{shared} {sentence(5)}"), ("test", f"{shared} {sentence(6)}")]))
+    assert verdicts["reason"].to_pylist() == ["cross_split", None]
+    assert verdicts["witness"].to_pylist() == [earlier["id"][0].as_py(), None]
 
 
 def test_no_kept_ngram_crosses_splits_for_any_chunk_size() -> None:
@@ -75,10 +103,14 @@ def test_no_kept_ngram_crosses_splits_for_any_chunk_size() -> None:
     parts = [sentence(100 + i, 14) for i in range(30)]
     rows = [(draw.choice(SPLITS), " ".join([*draw.sample(parts, 2), sentence(1000 + i, 20)])) for i in range(200)]
     table = staged(rows)
-    unsliced = reasons(Admission(dedup=SECTION, real=NOTHING), table)
+    unsliced = Admission(dedup=SECTION, real=NOTHING).decide(table)
     sliced = Admission(dedup=SECTION, real=NOTHING)
-    assert [r for at in range(0, 200, 17) for r in reasons(sliced, table.slice(at, 17))] == unsliced
-    kept = [(split == "train", text) for (split, text), reason in zip(rows, unsliced, strict=True) if reason is None]
+    assert pa.concat_tables([sliced.decide(table.slice(at, 17)) for at in range(0, 200, 17)]).equals(unsliced)
+    decided = unsliced["reason"].to_pylist()
+    assert "cross_split" in decided
+    kept = [(split == "train", text) for (split, text), reason in zip(rows, decided, strict=True) if reason is None]
+    accepted = set(unsliced.filter(pc.is_null(unsliced["reason"]))["id"].to_pylist())
+    assert {row["witness"] for row in unsliced.to_pylist() if row["reason"] is not None} <= accepted
     for part in parts:
         assert len({train for train, text in kept if part in text}) <= 1
 

@@ -69,6 +69,14 @@ def test_half_a_document_or_a_run_of_fifty_words_is_a_copy_and_less_is_not() -> 
     assert copies.find_copies(rows({"note": part[45]}, {"note": part[50]})) == {1: "text"}
 
 
+def test_a_record_is_a_copy_however_its_date_is_written() -> None:
+    record = {"plan": "a", "note": "seen on 2024-05-06"}
+    copies = CopyDetector([record, {"plan": "a", "note": "seen on 2024-05-07"}], SHIELD, WORDS_OF)
+    assert copies.find_copies(rows({"plan": "a", "note": "Seen on 2024/05/06."}, {"plan": "a", "note": "not seen"})) == {
+        0: "record"
+    }
+
+
 def test_a_canary_suffix_is_found_and_counted() -> None:
     draw = random.Random(2)
     suffixes = [" ".join(f"zil{n}{i}" for i in range(8)) for n in range(3)]

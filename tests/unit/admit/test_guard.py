@@ -29,7 +29,7 @@ def test_a_row_is_blocked_by_a_kept_row_else_by_each_earlier_row_of_the_other_si
     kept: list[tuple[str, list[int]]], rows: list[tuple[str, list[int]]]
 ) -> None:
     guard = SplitLeakGuard()
-    guard.keep(*arrays(kept), np.ones(len(kept), bool))
+    guard.keep(*arrays(kept), np.ones(len(kept), bool), np.arange(len(kept)))
     result = guard.blockers(*arrays(rows))
     blockers = [result.blocker[a:b].tolist() for a, b in zip(result.ends[:-1], result.ends[1:], strict=True)]
     by_kept = {i for i, row in enumerate(rows) if any(share_across_splits(row, other) for other in kept)}

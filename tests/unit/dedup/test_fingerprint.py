@@ -112,14 +112,6 @@ def test_a_text_of_ten_megabytes_is_read_like_any_other() -> None:
     assert np.array_equal(one.digests, other.digests)
 
 
-def test_typography_case_and_spacing_do_not_tell_texts_apart_but_punctuation_does() -> None:
-    same = ["“Hello” – it’s  me", '"hello" - it\'s me', "\u00a0HELLO", "hello", "a b c", "a, b c"]
-    digests = Fingerprinter(Dedup())(pa.array(same)).digests.tolist()
-    assert digests[0] == digests[1]
-    assert digests[2] == digests[3]
-    assert digests[4] != digests[5]
-
-
 def test_what_is_said_keeps_prompt_and_completion_apart() -> None:
     words, ends = Fingerprinter(Dedup()).word_hashes(pa.array(["one two", ""]), pa.array(["three", "four"]))
     assert ends.tolist() == [0, 4, 6]

@@ -23,3 +23,10 @@ def test_a_stratified_split_gives_every_value_its_fractions_and_splits_no_lineag
         assert by_split.total() == 200
         assert abs(by_split["test"] - 10) <= 4  # two lineages of two seeds
         assert abs(by_split["validation"] - 10) <= 4
+
+
+def test_short_seeds_that_are_identical_are_one_lineage_and_sums_are_not() -> None:
+    texts = ["thanks again!", "Thanks,  again", "thanks – again…", "12 + 3", "12 - 3", "12 * 3", "12 × 3"]
+    seeds = [Seed(str(i), f"lineage {i}", "train", {"prompt": text}) for i, text in enumerate(texts)]
+    placed = [seed.lineage for seed in SplitAssigner(Split()).assign(seeds) if isinstance(seed, Seed)]
+    assert placed == ["lineage 0"] * 3 + ["lineage 3", "lineage 4", "lineage 5", "lineage 5"]
