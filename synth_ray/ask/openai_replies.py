@@ -13,7 +13,7 @@ from typing import Any
 
 from synth_ray.recipes.contract import Completion
 from synth_ray.recipes.finish_reasons import ERROR, NOT_TEXT, REFUSAL, finish_reason_of
-from synth_ray.recipes.tools import call_text
+from synth_ray.recipes.markup import call_text
 
 _MOST_TOKENS = 2**31 - 1
 
