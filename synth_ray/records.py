@@ -65,6 +65,7 @@ class Reason(StrEnum):
     WRONG_LANGUAGE = "wrong_language"
     NOT_TRUE = "not_true"
     POORLY_JUDGED = "poorly_judged"
+    MOJIBAKE = "mojibake"
     # Slots that the recipe itself rejects.
     NO_AGREEMENT = "no_agreement"
     TIE = "tie"

@@ -22,6 +22,7 @@ Flag = Literal[
     "wrong_language",
     "not_true",
     "poorly_judged",
+    "mojibake",
 ]
 FLAGS: tuple[Flag, ...] = get_args(Flag)
 """In order of precedence: the first flag of a row that is in `drop` becomes its reason."""
@@ -30,7 +31,14 @@ FLAGS: tuple[Flag, ...] = get_args(Flag)
 class Check(Section):
     """Checks of every answer. After a change, rows are checked again from their staged text; `drop` changes admission only."""
 
-    drop: list[Flag] = key(lambda: list(FLAGS), "Flags that reject a row; the others are only recorded.", changes="admit")
+    drop: list[Flag] = key(
+        lambda: [flag for flag in FLAGS if flag != "mojibake"],
+        "Flags that reject a row; the others are only recorded.",
+        changes="admit",
+    )
+    drop_real_refusals: bool = key(
+        False, "Reject a real row that is only copied, as by `build`, for a refusal too, if `drop` has it.", changes="admit"
+    )
     min_tokens: int = key(1, "Fewest tokens of a completion.", ge=0, changes="stage")
     max_tokens: int | None = key(None, "Most tokens of a completion.", ge=1, changes="stage")
     max_prompt_tokens: int | None = key(None, "Most tokens of a prompt.", ge=1, changes="stage")
@@ -41,16 +49,25 @@ class Check(Section):
         changes="stage",
     )
     max_repetition: float = key(
-        0.6, "Largest share of a completion that one repeated passage may fill.", gt=0, le=1, changes="stage"
+        0.6,
+        "Largest share of a completion that one repeated passage may fill; one that goes on to the end counts twice.",
+        gt=0,
+        le=1,
+        changes="stage",
     )
     refusals: list[str] = key(
-        list, "Regular expressions (RE2) for beginnings of refusals, in addition to the built-in ones.", changes="stage"
+        list, "Regular expressions (RE2) for beginnings of refusals, in addition to the built-in cues.", changes="stage"
     )
     echo: float = key(
         0.9, "Largest share of its own prompt that a completion may repeat word for word.", gt=0, le=1, changes="stage"
     )
     script: Literal["", "latin", "cyrillic", "greek", "arabic", "hebrew", "han", "japanese", "hangul", "devanagari", "thai"] = (
         key("", "Writing system that most letters of a completion must have; empty accepts any.", changes="stage")
+    )
+    language: list[str] = key(
+        list,
+        "Languages that a completion may be in, as ISO 639-1 codes (`[en, de]`); left out, any. Needs the extra `language`.",
+        changes="stage",
     )
     verify: Literal["none", "arithmetic", "label", "regex", "grounded", "code"] = key(
         "none",
@@ -78,6 +95,11 @@ class Check(Section):
     labels: list[str] = key(list, "The label set of `verify: label`.", changes="stage")
     pattern: str = key("", "Regular expression (RE2) of `verify: regex`; it must match the whole completion.", changes="stage")
 
+    @property
+    def drop_of_real(self) -> list[Flag]:
+        """The flags that reject a real row: people may decline, and what they wrote is no fault of a model."""
+        return [flag for flag in self.drop if flag != "refusal" or self.drop_real_refusals]
+
     @field_validator("refusals")
     @classmethod
     def _compile(cls, value: list[str]) -> list[str]:
@@ -90,6 +112,12 @@ class Check(Section):
     def _compiles(cls, value: str) -> str:
         _must_compile(value)
         return value
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _norwegian(cls, value: Any) -> Any:
+        """YAML reads a bare `no` as false."""
+        return ["no" if v is False else v for v in value] if isinstance(value, list) else value
 
     @field_validator("labels", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.admit.admission import Admission
+from synth_ray.admit.admission import Admission, Policy
 from synth_ray.admit.copies import CopyDetector
 from synth_ray.check.disclosure import DigestSample
 from synth_ray.check.judge_reliability import JudgeReliability
@@ -77,7 +77,7 @@ class Publication:
             self._measured = self._new_measures()
             admission = Admission(
                 dedup=self._job.dedup,
-                drop=self._job.check.drop,
+                policy=Policy(frozenset(self._job.check.drop), frozenset(self._job.check.drop_of_real)),
                 real=real,
                 remaining_rows=schedule.remaining_rows,
                 evals=evals,

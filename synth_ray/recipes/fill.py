@@ -93,6 +93,7 @@ RECIPE = Recipe(
     alike=lambda o: tuple(o.by),
     asks=lambda o: o.n * (2 if o.answer else 1),
     compares=lambda _: ("prompt",),
+    generated=lambda _: ("prompt",),
     novel=True,
     templates=lambda o: {"template": o.template} | ({"answer": o.answer} if o.answer else {}),
     columns=lambda o: dict.fromkeys((*o.by, *o.keep), "json") | ({"attributes": "json"} if o.attributes else {}),

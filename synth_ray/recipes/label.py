@@ -152,6 +152,7 @@ RECIPE = Recipe(
     make=make,
     asks=lambda o: o.votes,
     compares=lambda _: ("prompt",),  # two labels of one text are duplicates
+    generated=lambda o: ("rationale",) if o.rationale else (),
     schema=lambda o: o.schema_,
     templates=lambda o: {"template": o.template},
     columns=_columns,

@@ -130,8 +130,9 @@ _CHECKED: dict[Reason, Entry] = {
     ),
     Reason.REFUSAL: Entry(
         ("check",),
-        "The answer begins as a refusal does.",
-        "Change the template or the teacher; `check.refusals` adds patterns, `check.drop` without refusal keeps such rows.",
+        "The answer, or another text that the recipe generated, begins by refusing what was asked. Real rows are only flagged.",
+        "Change the template or the teacher; `check.refusals` adds patterns, `check.drop` without refusal keeps such rows, and "
+        "`check.drop_real_refusals` rejects real rows too.",
     ),
     Reason.ECHO: Entry(
         ("check",),
@@ -140,8 +141,8 @@ _CHECKED: dict[Reason, Entry] = {
     ),
     Reason.WRONG_LANGUAGE: Entry(
         ("check",),
-        "Most letters of the answer are of another writing system than the job wants.",
-        "Name the language in the template, or correct `check.script`.",
+        "The answer is in another language, or most of its letters are of another writing system, than the job wants.",
+        "Name the language in the template, or correct `check.language` or `check.script`.",
     ),
     Reason.NOT_TRUE: Entry(
         ("check",),
@@ -152,6 +153,11 @@ _CHECKED: dict[Reason, Entry] = {
         ("check",),
         "The judge's mean score is below the minimum.",
         "Lower `check.judge.min_score`, rewrite `check.judge.criteria`, or keep the rows (leave it out of `check.drop`).",
+    ),
+    Reason.MOJIBAKE: Entry(
+        ("check",),
+        "The answer holds text that was read in a wrong encoding, such as `donâ€™t`, or characters that were lost.",
+        "Convert the source to UTF-8 again. By default such rows are only flagged; add mojibake to `check.drop` to reject them.",
     ),
 }
 
