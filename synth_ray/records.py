@@ -67,6 +67,7 @@ class Reason(StrEnum):
     NOT_TRUE = "not_true"
     POORLY_JUDGED = "poorly_judged"
     CONTRADICTORY_LABEL = "contradictory_label"
+    MOJIBAKE = "mojibake"
     # Slots that the recipe itself rejects.
     NO_AGREEMENT = "no_agreement"
     TIE = "tie"

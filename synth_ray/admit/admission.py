@@ -21,8 +21,9 @@ from synth_ray.dedup.embedding import vectors_in
 from synth_ray.dedup.hashing import U32, Array
 from synth_ray.dedup.index import BLOCKED, EXACT, NEAR, NEW, OVER_QUOTA, Batch, Blockers, Decisions, Index
 from synth_ray.dedup.semantic import SemanticIndex
+from synth_ray.job.check import Check
 from synth_ray.job.dedup import Dedup
-from synth_ray.records import SPLITS, Reason, verdict_of
+from synth_ray.records import SPLITS, Origin, Reason, verdict_of
 
 VERDICTS = pa.schema(
     [
@@ -54,10 +55,28 @@ class KeptRows:
     labels: LabelConflicts | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The flags that reject a generated row, and those that reject a real one."""
+
+    generated: frozenset[str] = frozenset()
+    real: frozenset[str] = frozenset()
+
+    @classmethod
+    def of_checks(cls, check: Check) -> Policy:
+        return cls(frozenset(check.drop), frozenset(check.drop_of_real))
+
+    def of(self, origin: str) -> frozenset[str]:
+        return self.real if origin == Origin.REAL else self.generated
+
+    def without(self, flag: str) -> Policy:
+        return Policy(self.generated - {flag}, self.real - {flag})
+
+
 class Admission:
     """Decides staged rows. `real` rows (scrubbed and fingerprinted) are indexed first and always kept.
 
-    `drop` are the flags that reject a row; `copy_detector` finds rows that repeat a real record. `evals` are the evaluation sets
+    `policy` says which flags reject a row; `copy_detector` finds rows that repeat a real record. `evals` are the evaluation sets
     by name; `contaminated_by_set` counts the rows that quote each, including rows rejected for another reason. `remaining_rows`
     is how many more rows each cell takes: it is counted down, and a row of a full cell is rejected(over_quota). A row that
     repeats a kept row of another split, or shares a long n-gram with one on the other side of the train/evaluation boundary, is
@@ -69,7 +88,7 @@ class Admission:
         self,
         *,
         dedup: Dedup,
-        drop: Collection[str] = (),
+        policy: Policy | None = None,
         real: pa.Table,
         remaining_rows: Array | None = None,
         evals: Mapping[str, QuotedTexts] | None = None,
@@ -78,7 +97,7 @@ class Admission:
     ) -> None:
         kept = kept or KeptRows(Index(dedup), SplitLeakGuard())
         self._index, self._guard = kept.index, kept.guard
-        self._bands, self._drop = banding_of(dedup).bands, frozenset(drop)
+        self._bands, self._policy = banding_of(dedup).bands, policy or Policy()
         self._semantic_index = SemanticIndex(dedup.semantic.threshold) if dedup.semantic is not None else None
         self._evals = evals or {}
         self._copy_detector, self._label_conflicts = copy_detector, kept.labels
@@ -92,7 +111,7 @@ class Admission:
 
     def stop_rejecting_on(self, flag: str) -> None:
         """From now on this flag rejects no row."""
-        self._drop -= {flag}
+        self._policy = self._policy.without(flag)
 
     @property
     def index(self) -> Index:
@@ -113,7 +132,7 @@ class Admission:
         `cells` is each row's index in `remaining_rows`; left out, 0. Pass other `remaining_rows` for rows that no target counts.
         """
         cells = cells if cells is not None else np.zeros(staged.num_rows, np.int64)
-        decided = _VerdictBuilder(staged, self._drop)
+        decided = _VerdictBuilder(staged, self._policy)
         self._reject_contaminated(decided)
         self._reject_copies(decided)
         rows = decided.open_rows
@@ -139,7 +158,7 @@ class Admission:
         bars = self._guard.blockers(*_word_hashes_of(rows), batch.splits)
         if self._semantic_index is not None:
             bars = bars.joined(self._semantic_index.blockers(vectors_in(rows["embedding"])))
-        if self._label_conflicts is not None and labelled is not None and Reason.CONTRADICTORY_LABEL in self._drop:
+        if self._label_conflicts is not None and labelled is not None and Reason.CONTRADICTORY_LABEL in self._policy.generated:
             bars = bars.joined(self._label_conflicts.blockers(labelled, len(batch)))
         return bars
 
@@ -225,12 +244,13 @@ def first_dropped(flags: Iterable[str] | None, drop: Collection[str]) -> str | N
 class _VerdictBuilder:
     """Collects the verdicts of one chunk. A row keeps its first reason."""
 
-    def __init__(self, staged: pa.Table, drop: Collection[str]) -> None:
+    def __init__(self, staged: pa.Table, policy: Policy) -> None:
         self.staged = staged
         self.reasons: list[str | None] = staged["reason"].to_pylist()
         flagged = np.flatnonzero(pc.fill_null(pc.list_value_length(staged["flags"]), 0))
-        for row, flags in zip(flagged.tolist(), staged["flags"].take(pa.array(flagged)).to_pylist(), strict=True):
-            self.reasons[row] = self.reasons[row] or first_dropped(flags, drop)
+        columns = (staged[name].take(pa.array(flagged)).to_pylist() for name in ("flags", "origin"))
+        for row, flags, origin in zip(flagged.tolist(), *columns, strict=True):
+            self.reasons[row] = self.reasons[row] or first_dropped(flags, policy.of(origin))
         self.details: list[str | None] = staged["detail"].to_pylist()
         self.witness: list[str | None] = [None] * staged.num_rows
         self.similarity: list[float | None] = [None] * staged.num_rows

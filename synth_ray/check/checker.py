@@ -11,10 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synth_ray.check.arithmetic import final_answer, number, wrong_step
+from synth_ray.check.arithmetic import has_wrong_arithmetic
 from synth_ray.check.grounded import unsupported
 from synth_ray.check.judge_reliability import passes
-from synth_ray.check.quality import echo_share, is_refusal, refusal_pattern, repetition, script_share
+from synth_ray.check.language import open_language_check
+from synth_ray.check.mojibake import is_mojibake
+from synth_ray.check.quality import echo_share, script_share
+from synth_ray.check.refusal import is_refusal, refusal_pattern
+from synth_ray.check.repetition import repetition
 from synth_ray.check.sandbox import Limits, Sandbox, program_in
 from synth_ray.check.tokens import TokenCounter, open_counter
 from synth_ray.errors import JobError
@@ -24,18 +28,18 @@ from synth_ray.recipes.with_judge import SCORE
 from synth_ray.records import fields_of
 
 
-def open_checker(section: Check, *, recipe_schema: Mapping[str, Any] | None = None) -> Checker:
-    """Build a checker. Raises JobError if an option is missing or invalid, MissingResource if a tokenizer or isolation is
-    missing.
+def open_checker(section: Check, *, recipe_schema: Mapping[str, Any] | None = None, generated: Sequence[str] = ()) -> Checker:
+    """Build a checker; `recipe_schema` and `generated` are the recipe's (`recipes.contract.Recipe`).
+
+    Raises JobError if an option is missing or invalid, MissingResource if a tokenizer, isolation or a package is missing.
     """
     if section.verify == "label" and not section.labels:
         raise JobError("check.labels: wanted the label set of `verify: label`, got none; list the labels")
     if section.verify == "regex" and not section.pattern:
         raise JobError("check.pattern: wanted the form of `verify: regex`, got none; give a regular expression")
     counter = open_counter(section.tokenizer) if section.tokenizer else None
-    return Checker(
-        section, counter=counter, schema=recipe_schema, sandbox=_sandbox(section) if section.verify == "code" else None
-    )
+    sandbox = _sandbox(section) if section.verify == "code" else None
+    return Checker(section, counter=counter, schema=recipe_schema, sandbox=sandbox, generated=generated)
 
 
 def _sandbox(section: Check) -> Sandbox:
@@ -48,7 +52,13 @@ class Checker:
     """Flags rows as `job.check.Check` configures. Law: the flags are a function of the rows alone."""
 
     def __init__(
-        self, section: Check, *, counter: TokenCounter | None, schema: Mapping[str, Any] | None, sandbox: Sandbox | None = None
+        self,
+        section: Check,
+        *,
+        counter: TokenCounter | None,
+        schema: Mapping[str, Any] | None,
+        sandbox: Sandbox | None = None,
+        generated: Sequence[str] = (),
     ) -> None:
         self._section = section
         self._counter = counter
@@ -56,6 +66,8 @@ class Checker:
         self._validator = validator_of(schema) if schema is not None else None
         self._pattern = re.compile(section.pattern)
         self._sandbox = sandbox
+        self._generated = generated
+        self._is_other_language = open_language_check(section.language) if section.language else None
         self._labels = frozenset(label.strip().casefold() for label in section.labels)
 
     def flag_rows(self, staged: pa.Table) -> pa.Table:
@@ -84,11 +96,12 @@ class Checker:
             "too_many_tokens": _exceeds(tokens, section.max_tokens) | _exceeds(asked_tokens, section.max_prompt_tokens),
             "schema_mismatch": [self._violates_schema(text) for text in completions],
             "repetition_loop": [repetition(text) > section.max_repetition for text in completions],
-            "refusal": [is_refusal(text, self._refusal) for text in completions],
+            "refusal": self._refused(staged, completions),
             "echo": [echo_share(p, c) >= section.echo for p, c in zip(prompts, completions, strict=True)],
-            "wrong_language": [self._is_other_script(text) for text in completions],
+            "wrong_language": [self._is_wrong_language(text) for text in completions],
             "not_true": self._fails_verification(staged, completions),
             "poorly_judged": self._poorly_judged(staged),
+            "mojibake": [is_mojibake(text) for text in completions],
         }
 
     def _tokens(self, staged: pa.Table, completions: list[str], prompts: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -104,15 +117,25 @@ class Checker:
         except (ValueError, RecursionError):
             return True
 
-    def _is_other_script(self, text: str) -> bool:
+    def _refused(self, staged: pa.Table, completions: list[str]) -> list[bool]:
+        """Rows in which a text that the recipe generated is a refusal, be it the completion or another."""
+        refused = [is_refusal(text, self._refusal) for text in completions]
+        if not self._generated:
+            return refused
+        others = generated_texts(staged, self._generated)
+        return [row or any(is_refusal(text, self._refusal) for text in texts) for row, texts in zip(refused, others, strict=True)]
+
+    def _is_wrong_language(self, text: str) -> bool:
         script = self._section.script
-        return bool(script) and script_share(text, script) < 0.5
+        if script and script_share(text, script) < 0.5:
+            return True
+        return self._is_other_language is not None and self._is_other_language(text)
 
     def _fails_verification(self, staged: pa.Table, completions: list[str]) -> list[bool]:
         match self._section.verify:
             case "arithmetic":
                 golds = self._gold_labels(staged)
-                return [_has_wrong_arithmetic(text, gold) for text, gold in zip(completions, golds, strict=True)]
+                return [has_wrong_arithmetic(text, gold) for text, gold in zip(completions, golds, strict=True)]
             case "label":
                 golds = self._gold_labels(staged)
                 return [self._is_wrong_label(text, gold) for text, gold in zip(completions, golds, strict=True)]
@@ -148,14 +171,23 @@ class Checker:
         return label not in self._labels or (bool(gold) and label != gold.strip().casefold())
 
 
-def _has_wrong_arithmetic(text: str, gold: str) -> bool:
-    """Whether a step is wrong, or the final answer differs from the gold one. `gold` is a number or a worked answer."""
-    wrong = wrong_step(text)
-    true = final_answer(gold) if "####" in gold else number(gold)
-    if true is None:
-        return wrong != ""
-    # If the final answer is right, a wrong plain equation is too weak as evidence.
-    return wrong == "marked" or final_answer(text) != true
+def generated_texts(staged: pa.Table, names: Sequence[str]) -> list[list[str]]:
+    """What the recipe generated in each row beside the completion; see `recipes.contract.Recipe.generated`."""
+    texts: list[list[str]] = [[] for _ in range(staged.num_rows)]
+    if "prompt" in names:
+        texts = [[prompt] for prompt in staged["prompt"].to_pylist()]
+    if "turns" in names:
+        texts = [own + _generated_turns(turns or []) for own, turns in zip(texts, staged["messages"].to_pylist(), strict=True)]
+    if columns := [name for name in names if name not in ("prompt", "turns")]:
+        for own, fields in zip(texts, fields_of(staged), strict=True):
+            own += [value for name in columns if isinstance(value := fields.get(name), str)]
+    return texts
+
+
+def _generated_turns(turns: Sequence[Mapping[str, str]]) -> list[str]:
+    """All turns before the completion, without the system message and the opening."""
+    spoken = [turn["content"] or "" for turn in turns if turn["role"] != "system"]
+    return spoken[1:-1]
 
 
 def _exceeds(tokens: np.ndarray, limit: int | None) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+from pydantic import field_validator
 
 from synth_ray.job.judge import Judging
 from synth_ray.job.section import Section, key
@@ -21,10 +23,11 @@ Flag = Literal[
     "not_true",
     "poorly_judged",
     "contradictory_label",
+    "mojibake",
 ]
 FLAGS: tuple[Flag, ...] = get_args(Flag)
 """In order of precedence: the first flag of a row that is in `drop` becomes its reason."""
-RECORDED_FLAGS: frozenset[Flag] = frozenset({"contradictory_label"})
+RECORDED_FLAGS: frozenset[Flag] = frozenset({"contradictory_label", "mojibake"})
 """Flags that reject no row unless the job says so."""
 
 
@@ -33,8 +36,11 @@ class Check(Section):
 
     drop: list[Flag] = key(
         lambda: [flag for flag in FLAGS if flag not in RECORDED_FLAGS],
-        "Flags that reject a row; the others are only recorded. `contradictory_label` is one only where it is named here.",
+        "Flags that reject a row; the others are only recorded, as `contradictory_label` and `mojibake` unless they are named.",
         changes="admit",
+    )
+    drop_real_refusals: bool = key(
+        False, "Reject a real row that is only copied, as by `build`, for a refusal too, if `drop` has it.", changes="admit"
     )
     min_tokens: int = key(1, "Fewest tokens of a completion.", ge=0, changes="stage")
     max_tokens: int | None = key(None, "Most tokens of a completion.", ge=1, changes="stage")
@@ -46,16 +52,25 @@ class Check(Section):
         changes="stage",
     )
     max_repetition: float = key(
-        0.6, "Largest share of a completion that one repeated passage may fill.", gt=0, le=1, changes="stage"
+        0.6,
+        "Largest share of a completion that one repeated passage may fill; one that goes on to the end counts twice.",
+        gt=0,
+        le=1,
+        changes="stage",
     )
     refusals: Alternatives = key(
-        list, "Regular expressions for beginnings of refusals, in addition to the built-in ones.", changes="stage"
+        list, "Regular expressions for beginnings of refusals, in addition to the built-in cues.", changes="stage"
     )
     echo: float = key(
         0.9, "Largest share of its own prompt that a completion may repeat word for word.", gt=0, le=1, changes="stage"
     )
     script: Literal["", "latin", "cyrillic", "greek", "arabic", "hebrew", "han", "japanese", "hangul", "devanagari", "thai"] = (
         key("", "Writing system that most letters of a completion must have; empty accepts any.", changes="stage")
+    )
+    language: list[str] = key(
+        list,
+        "Languages that a completion may be in, as ISO 639-1 codes (`[en, de]`); left out, any. Needs the extra `language`.",
+        changes="stage",
     )
     verify: Literal["none", "arithmetic", "label", "regex", "grounded", "code"] = key(
         "none",
@@ -82,3 +97,14 @@ class Check(Section):
     judge: Judging | None = key(None, "Scoring of every answer by the judge; left out, no answer is scored.")
     labels: Labels = key(list, "The label set of `verify: label`.", changes="stage")
     pattern: Pattern = key("", "Regular expression of `verify: regex`; it must match the whole completion.", changes="stage")
+
+    @property
+    def drop_of_real(self) -> list[Flag]:
+        """The flags that reject a real row: people may decline, and what they wrote is no fault of a model."""
+        return [flag for flag in self.drop if flag != "refusal" or self.drop_real_refusals]
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _norwegian(cls, value: Any) -> Any:
+        """YAML reads a bare `no` as false."""
+        return ["no" if v is False else v for v in value] if isinstance(value, list) else value

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.admit.admission import Admission
+from synth_ray.admit.admission import Admission, Policy
 from synth_ray.admit.copies import CopyDetector
 from synth_ray.admit.labels import LabelConflicts
 from synth_ray.check.disclosure import DigestSample
@@ -78,7 +78,7 @@ class Publication:
             self._measured = self._new_measures()
             admission = Admission(
                 dedup=self._job.dedup,
-                drop=self._job.check.drop,
+                policy=Policy.of_checks(self._job.check),
                 real=real,
                 remaining_rows=schedule.remaining_rows,
                 evals=evals,

@@ -121,6 +121,8 @@ class Recipe:
       that every row contains; they are left out of the comparison.
     - `novel`: a row must not repeat a seed either. `evaluates`: rows are for evaluation only. `copies`: rows are copies of the
       seeds, and real if these are.
+    - `generated` names what the recipe generates beside the completion: `prompt` (its last turn), `turns` (all turns but the
+      system message and the opening), or fields. A refusal there is a refusal of the row.
     - `schema` is the JSON Schema that a completion must fit. `columns` are extra output columns and their types.
     - `label_words`: a completion of at most so many words is the label of its input, so that equal inputs must have equal ones.
     - `templates` are the Jinja templates by option, compiled before the run.
@@ -138,6 +140,7 @@ class Recipe:
     asks: Callable[[Any], int] = lambda _: 1
     compares: Callable[[Any], tuple[str, ...]] = lambda _: ("prompt", "completion")
     mask: Callable[[Any], tuple[str, ...]] = lambda _: ()
+    generated: Callable[[Any], tuple[str, ...]] = lambda _: ()
     schema: Callable[[Any], Mapping[str, Any] | None] = lambda _: None
     templates: Callable[[Any], Mapping[str, str]] = lambda _: {}
     copies: bool = False

@@ -150,6 +150,7 @@ RECIPE = Recipe(
     make=make,
     asks=lambda o: o.turns * (5 if o.tools else 2) - 1,
     compares=lambda _: ("opening", "prompt", "completion"),
+    generated=lambda _: ("turns",),
     templates=lambda o: {"opening": o.opening, "persona": o.persona, "user": o.user},
     columns=_columns,
 )

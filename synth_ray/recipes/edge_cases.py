@@ -73,6 +73,7 @@ RECIPE = Recipe(
     shots=lambda o: o.shots,
     asks=lambda o: o.n,
     compares=lambda _: ("prompt",),
+    generated=lambda _: ("prompt", "grade"),
     novel=True,
     evaluates=True,
     templates=lambda o: {"template": o.template},

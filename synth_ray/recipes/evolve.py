@@ -137,6 +137,7 @@ RECIPE = Recipe(
     slots=lambda o: o.depth if o.every else 1,
     asks=lambda o: o.depth + (o.depth if o.every else 1),
     compares=lambda _: ("prompt",),  # two answers to one evolved instruction are duplicates
+    generated=lambda _: ("prompt",),
     templates=lambda o: {"rewrite": o.rewrite, "answer": o.answer},
     columns=lambda o: dict.fromkeys(o.keep, "json") | {"operators": "strings", "evolved_from": "string"},
 )

@@ -93,6 +93,7 @@ RECIPE = Recipe(
     alike=lambda o: tuple(o.by),
     asks=lambda o: o.n * (2 if o.answer else 1),
     compares=lambda _: ("prompt",),
+    generated=lambda _: ("prompt",),
     novel=True,
     label_words=lambda o: 0 if o.answer else ANY_LENGTH,
     templates=lambda o: {"template": o.template} | ({"answer": o.answer} if o.answer else {}),

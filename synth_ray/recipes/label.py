@@ -163,6 +163,7 @@ RECIPE = Recipe(
     asks=lambda o: o.votes,
     compares=lambda _: ("prompt",),  # two labels of one text are duplicates
     label_words=lambda _: ANY_LENGTH,
+    generated=lambda o: ("rationale",) if o.rationale else (),
     schema=lambda o: o.schema_,
     templates=lambda o: {"template": o.template},
     columns=_columns,

@@ -80,6 +80,7 @@ RECIPE = Recipe(
     roles=lambda _: ("teacher", "judge"),
     asks=lambda o: o.n + o.n * (o.n - 1),
     compares=lambda _: ("prompt",),  # one pair per prompt
+    generated=lambda _: ("rejected",),
     templates=lambda o: {"template": o.template},
     columns=lambda o: dict.fromkeys(o.keep, "json") | {"rejected": "string", "judged": "json"},
 )

@@ -109,6 +109,7 @@ RECIPE = Recipe(
     slots=lambda o: o.n,
     asks=lambda o: o.n,
     compares=lambda _: ("prompt", "completion"),
+    generated=lambda o: ("prompt",) if o.into == "questions" else (),
     mask=lambda o: constants_of(o.asked),
     templates=lambda o: {"template": o.asked},
     columns=_columns,

@@ -166,6 +166,7 @@ RECIPE = Recipe(
     shots=lambda o: o.shots,
     asks=lambda o: o.n,
     compares=lambda o: tuple(o.texts),
+    generated=lambda o: tuple(o.texts),
     templates=lambda o: {"template": o.template},
     columns=_columns,
     learn=learn,

@@ -85,6 +85,7 @@ RECIPE = Recipe(
     shots=lambda o: o.shots,
     asks=lambda o: 2,
     compares=lambda _: ("prompt",),  # two answers to one instruction are duplicates
+    generated=lambda _: ("prompt",),
     novel=True,
     templates=lambda o: {"instruct": o.instruct, "answer": o.answer},
     columns=lambda o: dict.fromkeys(o.keep, "json") | ({"attributes": "json"} if o.attributes else {}),

@@ -141,8 +141,10 @@ _CHECKED: dict[Reason, Entry] = {
     ),
     Reason.REFUSAL: Entry(
         ("ask", "check"),
-        "The answer begins as a refusal does, or the reply says that the model refuses.",
-        "Change the template or the teacher; `check.refusals` adds patterns, `check.drop` without refusal keeps such rows.",
+        "The answer, or another text that the recipe generated, begins by refusing what was asked, or the reply says that the "
+        "model refuses. Real rows are only flagged.",
+        "Change the template or the teacher; `check.refusals` adds patterns, `check.drop` without refusal keeps such rows, and "
+        "`check.drop_real_refusals` rejects real rows too.",
     ),
     Reason.ECHO: Entry(
         ("check",),
@@ -151,8 +153,8 @@ _CHECKED: dict[Reason, Entry] = {
     ),
     Reason.WRONG_LANGUAGE: Entry(
         ("check",),
-        "Most letters of the answer are of another writing system than the job wants.",
-        "Name the language in the template, or correct `check.script`.",
+        "The answer is in another language, or most of its letters are of another writing system, than the job wants.",
+        "Name the language in the template, or correct `check.language` or `check.script`.",
     ),
     Reason.NOT_TRUE: Entry(
         ("check",),
@@ -169,6 +171,11 @@ _CHECKED: dict[Reason, Entry] = {
         "A kept row has the same input and another label. A reason only where `check.drop` names it; the manifest counts such "
         "rows and names the first of them in any case.",
         "Look at the two rows; correct one of the labels, or leave both rows out.",
+    ),
+    Reason.MOJIBAKE: Entry(
+        ("check",),
+        "The answer holds text that was read in a wrong encoding, such as `donâ€™t`, or characters that were lost.",
+        "Convert the source to UTF-8 again. By default such rows are only flagged; add mojibake to `check.drop` to reject them.",
     ),
 }
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from synth_ray.admit.admission import Admission
+from synth_ray.admit.admission import Admission, Policy
 from synth_ray.ask.rows import rows_by_chunk
 from synth_ray.dataset.schema import Provenance, RowShape
 from synth_ray.prepare.preparation import Prepared
@@ -88,7 +88,7 @@ def _admission(prepared: Prepared, stages: RowStages) -> Admission:
     compared, kept = is_compared(prepared), open_index(job, None)
     admission = Admission(
         dedup=job.dedup,
-        drop=job.check.drop,
+        policy=Policy.of_checks(job.check),
         real=scrub(prepared.real if compared else prepared.real.slice(0, 0)),
         evals=evaluation_sets(job, words),
         kept=kept,

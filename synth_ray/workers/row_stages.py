@@ -23,7 +23,8 @@ class RowStages:
     def __init__(self, job: Job) -> None:
         recipe = find(job.recipe.name)
         self._compared_columns, self._mask = comparison_of_job(job)
-        self._checker = open_checker(job.check, recipe_schema=recipe.schema(options_of(job.recipe)))
+        options = options_of(job.recipe)
+        self._checker = open_checker(job.check, recipe_schema=recipe.schema(options), generated=recipe.generated(options))
         self._scrubber = open_scrubber(job.scrub)
         self._embedder = open_embedder(job.dedup.semantic) if job.dedup.semantic is not None else None
         self._max_findings = job.scrub.max_findings

@@ -8,12 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from synth_ray.admit.admission import Admission, KeptRows
+from synth_ray.admit.admission import Admission, KeptRows, Policy
 from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.decontaminate import QuotedTexts
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.dedup.index import Index
+from synth_ray.job.check import Check
 from synth_ray.job.dedup import Decontaminate, Dedup
 from synth_ray.records import SPLITS, STAGED, digest
 from tests.rows import staged_row
@@ -129,3 +130,14 @@ def test_a_contaminated_row_names_the_evaluation_sets_it_quotes_and_each_set_cou
 def test_past_the_target_rows_are_over_quota() -> None:
     admission = Admission(dedup=SECTION, real=NOTHING, remaining_rows=np.array([1]))
     assert reasons(admission, staged([("train", sentence(11)), ("train", sentence(12))])) == [None, "over_quota"]
+
+
+@pytest.mark.parametrize(("drop_real_refusals", "of_real"), [(False, None), (True, "refusal")])
+def test_a_refusal_rejects_a_copied_real_row_only_if_the_job_says_so(drop_real_refusals: bool, of_real: str | None) -> None:
+    check = Check(drop_real_refusals=drop_real_refusals)
+    admission = Admission(dedup=SECTION, real=NOTHING, policy=Policy.of_checks(check))
+    made = reasons(admission, staged([("train", sentence(1))], flags=["refusal"]))
+    copied = reasons(admission, staged([("train", sentence(2))], flags=["refusal"], origin="real"))
+    looping = reasons(admission, staged([("train", sentence(3))], flags=["refusal", "truncated"], origin="real"))
+    assert (made, copied) == (["refusal"], [of_real])
+    assert looping == [of_real or "truncated"]

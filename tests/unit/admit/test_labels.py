@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.admit.admission import Admission, KeptRows
+from synth_ray.admit.admission import Admission, KeptRows, Policy
 from synth_ray.admit.guard import SplitLeakGuard
 from synth_ray.admit.labels import LabelConflicts
 from synth_ray.dedup.compared import compared_text
@@ -58,7 +58,7 @@ def test_equal_inputs_with_other_labels_are_flagged_and_kept() -> None:
 def test_the_default_drops_no_contradictory_label_and_a_job_may() -> None:
     assert "contradictory_label" not in Check().drop
     table = labelled([("What a day", "good"), ("what a day", "bad"), ("What a day", "bad"), ("so what", "bad")])
-    verdicts = admission(drop=Check(drop=["contradictory_label"]).drop).decide(table).to_pylist()
+    verdicts = admission(policy=Policy.of_checks(Check(drop=["contradictory_label"]))).decide(table).to_pylist()
     assert [row["reason"] for row in verdicts] == [None, "contradictory_label", "contradictory_label", None]
     assert {row["witness"] for row in verdicts[1:3]} == {verdicts[0]["id"]}
 
@@ -86,7 +86,8 @@ def test_a_long_answer_is_no_label_and_an_indented_program_is_another_input() ->
 )
 def test_contradictions_do_not_depend_on_the_batches(drop: tuple[str, ...], rows: list[tuple[str, str]], size: int) -> None:
     table = labelled(rows)
-    whole, sliced = admission(drop=drop), admission(drop=drop)
+    policy = Policy(frozenset(drop), frozenset(drop))
+    whole, sliced = admission(policy=policy), admission(policy=policy)
     expected = whole.decide(table)
     parts = [sliced.decide(table.slice(at, size)) for at in range(0, len(rows), size)]
     assert pa.concat_tables([expected.slice(0, 0), *parts]).equals(expected)

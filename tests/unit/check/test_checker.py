@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from synth_ray.admit.admission import first_dropped
 from synth_ray.check.checker import open_checker
-from synth_ray.check.quality import repetition
 from synth_ray.check.tokens import open_counter, tiktoken_of
 from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.check import FLAGS, Check
@@ -23,9 +22,11 @@ LONG = "Our parcels leave the store each morning and reach most towns within two
 SCHEMA = {"type": "object", "properties": {"tone": {"enum": ["calm", "angry"]}}, "required": ["tone"]}
 
 
-def check_rows(section: Check, *rows: dict[str, Any], schema: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+def check_rows(
+    section: Check, *rows: dict[str, Any], schema: dict[str, Any] | None = None, generated: tuple[str, ...] = ()
+) -> list[dict[str, Any]]:
     table = pa.Table.from_pylist([staged_row(n, **row) for n, row in enumerate(rows)], schema=STAGED)
-    flags = open_checker(section, recipe_schema=schema).flag_rows(table)["flags"].to_pylist()
+    flags = open_checker(section, recipe_schema=schema, generated=generated).flag_rows(table)["flags"].to_pylist()
     reasons = table["reason"].to_pylist()
     return [{"flags": f, "reason": reason or first_dropped(f, section.drop)} for f, reason in zip(flags, reasons, strict=True)]
 
@@ -44,6 +45,8 @@ def check_rows(section: Check, *rows: dict[str, Any], schema: dict[str, Any] | N
         ("refusal", {"refusals": ["no comment"]}, {"completion": "No comment."}),
         ("echo", {}, {"prompt": LONG, "completion": LONG}),
         ("wrong_language", {"script": "latin"}, {"completion": "Добрый день, ваш заказ уже в пути."}),
+        ("wrong_language", {"language": ["en"]}, {"completion": "Ihre Bestellung ist schon unterwegs und kommt morgen an."}),
+        ("mojibake", {"drop": ["mojibake"]}, {"completion": "Your cafÃ© is open, and we donâ€™t close before ten."}),
         ("not_true", {"verify": "arithmetic"}, {"completion": "2 + 2 = <<2+2=5>>5\n#### 5"}),
         ("not_true", {"verify": "arithmetic"}, {"completion": "#### 5", "fields": '{"answer":"so it is\\n#### 6"}'}),
         ("not_true", {"verify": "label", "labels": ["refund", "late"]}, {"completion": "invoice"}),
@@ -72,12 +75,41 @@ def test_an_answer_must_fit_the_recipes_schema() -> None:
 
 
 def test_a_flag_that_does_not_drop_is_recorded_and_the_first_in_order_is_the_reason() -> None:
-    row = {"finish_reason": "length", "completion": "I am sorry, but I cannot say. " + "ha" * 60}
+    row = {"finish_reason": "length", "completion": "I am sorry, but I cannot help with that. " + "ha" * 60}
     [kept] = check_rows(Check(drop=[]), row)
     assert kept["reason"] is None
     assert kept["flags"] == [flag for flag in FLAGS if flag in kept["flags"]]
     assert {"truncated", "refusal"} <= set(kept["flags"])
     assert check_rows(Check(drop=["refusal"]), row)[0]["reason"] == "refusal"
+
+
+@pytest.mark.parametrize(
+    ("generated", "row"),
+    [
+        ("prompt", {"prompt": "I'm sorry, but I can't write such an example."}),
+        ("rationale", {"fields": '{"rationale":"As an AI, I cannot judge this text."}'}),
+        (
+            "turns",
+            {
+                "messages": [
+                    {"role": "system", "content": "You help."},
+                    {"role": "user", "content": "Where is my lamp?"},
+                    {"role": "assistant", "content": "I'm sorry, but I can't help with that request."},
+                    {"role": "user", "content": "Why not?"},
+                    {"role": "assistant", "content": LONG},
+                ]
+            },
+        ),
+    ],
+)
+def test_a_refusal_counts_wherever_the_recipe_generated_it(generated: str, row: dict[str, Any]) -> None:
+    row = GOOD | {"completion": LONG} | row
+    assert check_rows(Check(), row, generated=(generated,)) == [{"flags": ["refusal"], "reason": "refusal"}]
+    assert check_rows(Check(), row) == [{"flags": [], "reason": None}]
+
+
+def test_mojibake_is_recorded_and_drops_no_row_unless_asked() -> None:
+    assert check_rows(Check(), {"completion": "CafÃ© and brasserie at the old port"}) == [{"flags": ["mojibake"], "reason": None}]
 
 
 def test_a_row_that_was_never_answered_keeps_its_reason_and_gets_no_flag() -> None:
@@ -105,8 +137,3 @@ def test_the_teachers_own_tokenizer_counts_the_same_in_tiktoken(texts: list[str]
     assert tiktoken_of(file) is not None
     encodings = Tokenizer.from_file(str(file)).encode_batch(texts, add_special_tokens=False)
     assert open_counter(str(TINY_TEACHER))(texts) == [len(e.ids) for e in encodings]
-
-
-@given(st.lists(st.sampled_from(LONG.split()), max_size=60, unique=True))
-def test_text_without_repeated_words_is_not_a_repetition_loop(words: list[str]) -> None:
-    assert repetition(" ".join(words)) == 0.0
