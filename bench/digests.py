@@ -43,7 +43,7 @@ def scripted(name: str, folder: Path) -> dict[str, Any]:
         roles = [role for role in ("teacher", "judge") if role in models]
         document["models"] = models | {role: {"engine": "scripted", "script": SCRIPT} for role in roles}
     document["output"] = document["output"] | {"path": str(folder / name)}
-    document["cluster"] = {"engine": "local"}
+    document["cluster"] = {"engine": "local", "in_flight": 256}  # as many as the lag of jobs with a balance allows
     return document
 
 
