@@ -66,7 +66,7 @@ def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
         "messages": _conversation(draft),
         "prompt": _text(draft.prompt[-1]["content"]) if draft.prompt else "",
         "completion": _text(draft.completion),
-        "fields": _text(canonical_json(draft.fields).decode()),
+        "fields": _json_text(draft.fields),
         "prompt_digest": digest(draft.prompt),
         "logprobs": draft.logprobs,
         "finish_reason": draft.finish_reason,
@@ -85,6 +85,22 @@ def _conversation(draft: Draft) -> list[Message]:
 def _text(value: str) -> str:
     """Arrow strings are UTF-8: a lone surrogate, which a broken decoder can emit, becomes its escape sequence."""
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _json_text(fields: dict[str, Any]) -> str:
+    """The fields as JSON. A lone surrogate is replaced first: its JSON escape would be one again for whoever reads the text."""
+    data = canonical_json(fields)
+    if b"\\ud" in data:
+        data = canonical_json(_without_surrogates(fields))
+    return data.decode()
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    return _text(value) if isinstance(value, str) else value
 
 
 def keep_positions(answers: AnsweredRows, positions: set[int]) -> AnsweredRows:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import synth_ray
-from synth_ray.records import digest
+from synth_ray.cli.machine import MachineKind
+from synth_ray.cli.starters import SEEDS_OF, starter
+from synth_ray.records import FAILED, Reason, digest
 from tests.endpoint_server import MODEL, Reply, behaving_server
 
 SEEDS = 24
@@ -84,3 +88,50 @@ def _job(url: str, seeds: Path, output: Path) -> dict[str, Any]:
         "output": str(output),
         "cluster": {"engine": "local"},
     }
+
+
+ODD: list[Behave] = [
+    lambda body, _: answered(body),
+    lambda body, _: answered(body, finish_reason="length", message={"content": "cut of"}),
+    lambda body, _: answered(body, finish_reason="content_filter", message={"content": "cut of"}),
+    lambda body, _: answered(body, finish_reason="tool_calls", message={"tool_calls": [{"function": {"name": "f"}}]}),
+    lambda body, _: answered(body, finish_reason="sleepy"),
+    lambda body, _: answered(
+        body, message={"content": [{"type": "text", "text": "A part."}, {"type": "thinking", "thinking": []}]}
+    ),
+    lambda body, _: answered(body, message={"content": '{"a": [1, {"b": null}]}'}),
+    lambda body, _: answered(body, message={"content": "\ud800 <think> 1/0 = 7 #### \u0000"}),
+    lambda body, _: answered(body, message={"content": 12}),
+    lambda body, _: answered(body, message=None),
+    lambda body, _: (200, {"choices": [answered(body)[1]["choices"][0]], "usage": {"completion_tokens": "n/a"}}),
+    error(400, code="content_filter"),
+    error(400, message="This model's maximum context length is 8 tokens"),
+    error(500),
+]
+
+
+@pytest.mark.parametrize("recipe", sorted(SEEDS_OF.keys() - {"build"}))
+@pytest.mark.parametrize("share_of_good", [0.7, 0.0])
+def test_whatever_a_server_replies_every_recipe_ends_in_a_funnel_that_adds_up(
+    recipe: str, share_of_good: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replies of every kind, mixed by the prompt: a row ends with a reason, never a run with an error."""
+
+    def behave(body: dict[str, Any], times: int) -> Reply:
+        draw = random.Random(digest(body["messages"], body.get("seed")))
+        return answered(body) if draw.random() < share_of_good else draw.choice(ODD)(body, times)
+
+    monkeypatch.chdir(tmp_path)
+    for name, text in starter(recipe, MachineKind.ENDPOINT, teacher=tmp_path).items():
+        (tmp_path / name).write_text(text)
+    document = yaml.safe_load((tmp_path / "job.yaml").read_text())
+    with behaving_server(behave) as (url, _):
+        served = {"engine": "endpoint", "model": MODEL, "endpoint": {"urls": url, "retries": 0, "flavour": "vllm"}}
+        roles = dict.fromkeys(document["models"], served)
+        run = synth_ray.run({**document, "models": {**roles, "allow_related_judge": True}, "limits": {"max_failed_share": 1.0}})
+    rows = run.manifest["rows"]
+    assert rows["accepted"] + sum(rows["rejected"].values()) + sum(rows["failed"].values()) == rows["requested"] > 0
+    assert {Reason(reason) in FAILED for reason in rows["failed"]} <= {True}
+    nothing_answered = sum(rows["failed"].values()) == rows["requested"]
+    expected = 4 if run.stopped else 1 if nothing_answered else 3 if not rows["accepted"] else 0
+    assert (run.exit_code, run.stopped.split(":")[0]) == (expected, "target" if run.stopped else "")
