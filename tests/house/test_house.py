@@ -9,6 +9,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,9 @@ def test_every_reason_is_raised_by_some_test() -> None:
     text = "\n".join(p.read_text() for p in (ROOT / "tests").rglob("*.py"))
     missing = [r.value for r in Reason if r.value not in text and f"Reason.{r.name}" not in text]
     assert not missing
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """Without packages among the tests, pytest refuses to collect both."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, n in names.items() if n > 1] == []
