@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth_ray.check.refusal import is_refusal, refusal_pattern
+from tests.conftest import ROOT
 
 LABELLED = [json.loads(line) for line in (Path(__file__).parent / "refusals.jsonl").read_text("utf-8").splitlines()]
 
 
-def test_precision_and_recall_on_labelled_texts_in_many_languages() -> None:
+def test_precision_and_recall_on_labelled_texts_that_the_model_has_not_seen() -> None:
+    trained_on = {json.loads(line)["text"] for line in (ROOT / "training" / "refusals.jsonl").read_text("utf-8").splitlines()}
+    assert not any(row["text"] in trained_on for row in LABELLED)
     refusals = [row for row in LABELLED if row["refusal"]]
     assert len(refusals) >= 200 and len(LABELLED) - len(refusals) >= 200
     assert len({row["language"] for row in refusals}) >= 6
@@ -43,8 +46,8 @@ def test_a_refusal_far_from_the_opening_is_no_refusal_of_the_answer() -> None:
 
 
 def test_a_job_adds_beginnings_of_its_own() -> None:
-    assert not is_refusal("No comment on this.", refusal_pattern([]))
-    assert is_refusal("No comment on this.", refusal_pattern(["no comment"]))
+    assert not is_refusal("Ask me later.", refusal_pattern([]))
+    assert is_refusal("Ask me later.", refusal_pattern(["ask me later"]))
 
 
 @given(st.text(st.sampled_from("I'm sorry, can't help— \n*\"“:.i我不能")))
