@@ -58,7 +58,7 @@ class TeacherFacts:
 
     `kv_tokens` is the size of its KV cache in tokens, 0 if unknown. `device` is the accelerator's name as its driver reports it,
     `devices` how many of them the teacher spans. `size` is None where the roofline's formula does not apply.
-    `notices` are for the person who runs the job: what was found that may not be meant.
+    `notes` are for the person who runs the job: what was found that may not be meant.
     """
 
     engine: str
@@ -73,7 +73,7 @@ class TeacherFacts:
     device: str = ""
     devices: int = 1
     size: ModelSize | None = None
-    notices: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

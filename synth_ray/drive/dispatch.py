@@ -217,8 +217,8 @@ class Dispatcher:
     def on_ready(self, event: ReplicaReady) -> None:
         facts = dict(event.facts)
         if not self.facts:
-            for notice in dict.fromkeys(notice for of_role in facts.values() for notice in of_role.notices):
-                log.warning("%s", notice)
+            for note in dict.fromkeys(note for of_role in facts.values() for note in of_role.notes):
+                log.warning("%s", note)
         self.facts = self.facts or facts
         self._replicas[event.replica] = Replica(facts)
         log.info("replica %d is ready: %s", event.replica, dict(facts["teacher"].engine_args))

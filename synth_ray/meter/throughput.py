@@ -157,4 +157,4 @@ def engine_summary(facts: TeacherFacts) -> dict[str, Any]:
         "start_s": round(facts.start_s, 1),
         "engine_args": {name: value for name, value in facts.engine_args.items() if value is not None},
         "versions": dict(facts.versions),
-    }
+    } | ({"notes": list(facts.notes)} if facts.notes else {})

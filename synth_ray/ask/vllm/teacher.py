@@ -65,14 +65,14 @@ class VllmTeacher:
         self._tokenizer = loading.result() if known else load_tokenizer(names)
         self._max_len = facts.max_model_len
         try:
-            notices = self._inspect_template(renderer_of(self._tokenizer))
+            notes = self._inspect_template(renderer_of(self._tokenizer))
         except JobError:
             self._connection.close()
             self._host.close()
             raise
         for work in (self._send_loop, self._receive_loop):
             threading.Thread(target=work, name=f"engine{work.__name__}", daemon=True).start()
-        return replace(facts, start_s=time.monotonic() - began, notices=notices)
+        return replace(facts, start_s=time.monotonic() - began, notes=notes)
 
     def _inspect_template(self, render: Render | None) -> list[str]:
         if render is None or not self._model.chat:
