@@ -146,7 +146,7 @@ def test_an_engine_opens_with_a_template_that_serves_the_job_and_a_row_that_it_r
         teacher.open()
     assert teacher._host._process.poll() is not None  # type: ignore[attr-defined]
     teacher = VllmTeacher(model)
-    assert list(teacher.open().notices) == []
+    assert list(teacher.open().notes) == []
     before = prompt()
     with pytest.raises(AskFailed, match="the chat template refuses messages of system, user"):
         ask(teacher, type(before)([{"role": "system", "content": "Be brief."}, *before.messages], before.key))
