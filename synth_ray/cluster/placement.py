@@ -9,6 +9,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from synth_ray.job.document import Job
+from synth_ray.job.engine_args import devices_of
 
 _NO_ACCELERATORS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 """Without it Ray leaves all accelerators of a node visible to an actor that requests none (ray issue 54868)."""
@@ -33,7 +34,7 @@ def start_replica(actor: type, job: Job) -> tuple[Any, PlacementGroup | None]:
     actor that starts it: one bundle per GPU, packed on as few nodes as possible. Any other engine's actor holds all its GPUs
     itself, and sees no other.
     """
-    cluster, devices = job.cluster, job.models.teacher.devices
+    cluster, devices = job.cluster, devices_of(job.models.teacher.engine_args)
     gpus_in_cluster = ray.cluster_resources().get("GPU", 0.0)
     gpus = gpus_per_replica(job, gpus_in_cluster)
     limits: dict[str, Any] = {"max_concurrency": 4, "max_restarts": 0}

@@ -118,7 +118,7 @@ class Model(Section):
     @property
     def spans_nodes(self) -> bool:
         """Whether one engine may use several nodes."""
-        return self.devices > 1 and self.engine_args.get("distributed_executor_backend") == "ray"
+        return devices_of(self.engine_args) > 1 and self.engine_args.get("distributed_executor_backend") == "ray"
 
     @property
     def sends_prompts_out(self) -> bool:

@@ -97,7 +97,7 @@ def test_a_check_is_switched_off_from_the_command_line(folder: Path, tmp_path: P
 
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(small_job(folder, check={"verify": "regex", "pattern": "never"})))
-    assert main(["curate", str(file)]) == 0
+    assert main(["curate", str(file)]) == 3
     assert "not_true" in capsys.readouterr().out
     assert main(["curate", str(file), "--set", "check.verify=none"]) == 0
     assert "not_true" not in capsys.readouterr().out
