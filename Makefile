@@ -24,11 +24,12 @@ env: $(STAMP)  ## make the environment in .venv/ (vLLM for CPU, Ray, and the too
 demo: $(STAMP)  ## run jobs/quickstart.yaml: a real engine, a tiny teacher, a dataset in out/quickstart/
 	$(BIN)/synth-ray run jobs/quickstart.yaml
 
-test: $(STAMP)  ## run the whole suite
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## run the whole suite: what can on two processes, then what has servers, engines or faults
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 test-fast: $(STAMP)  ## house, laws and units without an engine, Ray or S3, on two processes
-	$(BIN)/python -m pytest -n 2 -m "not vllm and not ray and not s3 and not slow" tests/house tests/laws tests/unit
+	$(BIN)/python -m pytest -n 2 -m "not alone" tests/house tests/laws tests/unit
 
 check: $(STAMP)  ## lint, types, import contracts
 	$(BIN)/ruff check .
