@@ -51,8 +51,11 @@ def test_twenty_failures_are_enough_and_nineteen_are_not() -> None:
 
 def test_a_share_at_the_limit_or_below_never_stops_a_run_of_any_length() -> None:
     draw = random.Random(3)
-    below = [draw.random() < 0.4 for _ in range(5_000)]
-    assert not any(share_of(below[:n], 0.5).is_above_limit for n in range(20, 5_000, 83))
+    share, planned = FailedShare(0.5), requests(2_000)
+    share.on_planned(0, planned)
+    for request in planned:
+        share.on_answered(ended(request, fails=draw.random() < 0.4))
+        assert not share.is_above_limit
     above = [draw.random() < 0.7 for _ in range(400)]
     assert share_of(above, 0.5).is_above_limit
 
