@@ -171,6 +171,7 @@ def test_a_refusal_of_every_batch_refuses_every_ask_with_the_providers_code(name
     assert all(isinstance(refusal, ServiceRefused) and code in str(refusal) for refusal in refusals), refusals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["the model, in validation", "the quota", "the quota, in the results"])
 def test_a_refusal_of_every_batch_stops_the_run_with_the_providers_code_and_the_next_run_goes_on(
     name: str, tmp_path: Path

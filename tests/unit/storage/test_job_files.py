@@ -137,6 +137,7 @@ def read_from_hub(path: str, cache: Path, **environment: str) -> object:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_files_of_the_hub_are_listed_read_and_kept_for_work_offline(tmp_path: Path) -> None:
     files = {"README.md": b"card", "data/a.jsonl": b"1", "data/lang=de/b.jsonl": b"2", "other.jsonl": b"3"}
     site = Site(datasets={"owner/name": files})

@@ -75,6 +75,7 @@ def test_findings_of_a_spacy_model_and_of_the_patterns_are_merged(spacy_folder: 
     assert record.counts == {"EMAIL_ADDRESS": 1, "LOCATION": 1, "PERSON": 2}
 
 
+@pytest.mark.slow
 def test_a_transformers_model_reads_every_part_of_a_long_text(transformers_folder: str) -> None:
     scrubber = open_scrubber(Scrub(engine="transformers", model=transformers_folder, batch_texts=3))
     value = scrubber.record("My name is John Smith . " * 40).value
