@@ -31,16 +31,18 @@ _HEADING = re.compile(r"\s*#{1,6} [^\n]{0,80}\n")
 _SPEAKER = re.compile(r"(?:assistant|ai|bot|response|answer|model|chatgpt|claude|gemini|output)\s*:\s*", re.IGNORECASE)
 _MARKUP = re.compile(r"^[\s*_#>~|-]+|[*_]{2,3}")
 _ACTION = re.compile(r"\s*\*(?!\*)[^*\n]{3,120}\*\s+\S")  # of somebody who plays a role: *sighs*
-_DENIAL = re.compile(
-    "n't|not |unable|uncomfortable|declin|refus|pass|say no|against|violat|breach|outside|beyond|unethical|inappropriat|"
-    "irrespons|impossib|unsafe|no way|nothing|no can|denied|turn down|no access|have no|conflicts|contraven|prevent|prohibit|"
-    "forbid|stops me|off limits|no\\.|scope|rather not|"
-    "nicht|kein|ablehn|lehne|weiger|verstö|unm|außer|unangem|unverantw|"
-    " pas|interdi|empêch|ne me perm|déclin|encontre|enfreint|viole|incapa|inappropri|"
-    "no |niego|prefiero|rechaz|contra|infring|viola|incumpl|negarme|"
-    "non |rifiut|infrang|não |prefiro|recus|"
-    "不|无|没|拒|违|超出|ません|かねます|お断|ない|違反|禁止|控え|niet|geen|nie |не |нет|없"
-)
+_DENIALS = (
+    "n't", "not ", "unable", "uncomfortable", "declin", "refus", "pass", "say no", "against", "violat", "breach", "outside",
+    "beyond", "unethical", "inappropriat", "irrespons",
+    "impossib", "unsafe", "no way", "nothing", "no can", "denied", "turn down", "no access", "have no", "conflicts",
+    "contraven", "prevent", "prohibit", "forbid",
+    "stops me", "off limits", "no.", "scope", "rather not",
+    "nicht", "kein", "ablehn", "lehne", "weiger", "verstö", "unm", "außer", "unangem", "unverantw",
+    " pas", "interdi", "empêch", "ne me perm", "déclin", "encontre", "enfreint", "viole", "incapa", "inappropri",
+    "no ", "niego", "prefiero", "rechaz", "contra", "infring", "viola", "incumpl", "negarme",
+    "non ", "rifiut", "infrang", "não ", "prefiro", "recus",
+    "不", "无", "没", "拒", "违", "超出", "ません", "かねます", "お断", "ない", "違反", "禁止", "控え", "niet", "geen", "nie ", "не ", "нет", "없",
+)  # fmt: skip
 """What a refusal cannot do without, in ten languages. Ordinary text has it rarely at its opening, so it also saves time."""
 
 _SYMBOLS = re.compile(r"^(?:[^\w\s\"'—<{\[(`¡¿]|\s)+")
@@ -53,14 +55,18 @@ def refusal_pattern(more: list[str]) -> re.Pattern[str] | None:
 
 def is_refusal(text: str, more: re.Pattern[str] | None = None) -> bool:
     """Whether the text opens with a refusal of what was asked. `more` are beginnings that refuse in any case."""
-    opening = opening_of(text)
-    if more is not None and more.match(opening):
+    if more is not None and more.match(opening_of(text)):
         return True
-    if _DENIAL.search(opening[:_READ].lower()) is None or _ACTION.match(text[:_READ]) is not None:
+    if not _denies(text) or _ACTION.match(text[:_READ]) is not None:
         return False
-    terms = terms_in(opening)
+    terms = terms_in(opening_of(text))
     weights, bias = _model()
     return bool(weights[terms].sum() / np.sqrt(len(terms)) > bias)
+
+
+def _denies(text: str) -> bool:
+    opening = text[:_OPENING].replace("\u2019", "'").lower()
+    return any(denial in opening for denial in _DENIALS)  # one pattern of so many words would take longer
 
 
 def opening_of(text: str) -> str:

@@ -27,7 +27,7 @@ _NO_PROSE = _CODE | frozenset("0123456789")
 _RULE = frozenset("-=_*~#.+|:/\\<>^·•─━═│┃┌┐└┘├┤┬┴┼█░▒▓■□▪ \t\n")
 _LONGEST_PERIOD = 16
 _SHORTEST_RUN = 24
-_PLACES = 12
+_PLACES, _SAMPLE = 12, 12
 
 
 def repetition(text: str) -> float:
@@ -128,13 +128,15 @@ def _by_characters(text: str) -> float:
     Runs are looked for at a few places, one of which lies in each run that fills much of the text.
     """
     size = len(text)
-    periods = {
-        period
-        for place in range(0, size - _SHORTEST_RUN, size // _PLACES + 1)
-        for period in range(1, _LONGEST_PERIOD + 1)
-        if text[place : place + 12] == text[place + period : place + period + 12]
-    }
+    periods = {period for place in range(0, size - _SHORTEST_RUN, size // _PLACES + 1) for period in _periods_at(text, place)}
     return max((_looped(text, period) for period in periods), default=0) / size
+
+
+def _periods_at(text: str, place: int) -> Iterator[int]:
+    """Short distances after which the characters at this place come again."""
+    sample, found = text[place : place + _SAMPLE], place
+    while (found := text.find(sample, found + 1, place + _LONGEST_PERIOD + _SAMPLE)) >= 0:
+        yield found - place
 
 
 def _looped(text: str, period: int) -> int:
