@@ -41,7 +41,8 @@ _DENIALS = (
     " pas", "interdi", "empêch", "ne me perm", "déclin", "encontre", "enfreint", "viole", "incapa", "inappropri",
     "no ", "niego", "prefiero", "rechaz", "contra", "infring", "viola", "incumpl", "negarme",
     "non ", "rifiut", "infrang", "não ", "prefiro", "recus",
-    "不", "无", "没", "拒", "违", "超出", "ません", "かねます", "お断", "ない", "違反", "禁止", "控え", "niet", "geen", "nie ", "не ", "нет", "없",
+    "不", "无", "没", "拒", "违", "超出", "ません", "かねます", "お断", "ない", "違反", "禁止", "控え",
+    "niet", "geen", "nie ", "не ", "нет", "없",
 )  # fmt: skip
 """What a refusal cannot do without, in ten languages. Ordinary text has it rarely at its opening, so it also saves time."""
 
