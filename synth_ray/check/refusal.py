@@ -32,17 +32,17 @@ _SPEAKER = re.compile(r"(?:assistant|ai|bot|response|answer|model|chatgpt|claude
 _MARKUP = re.compile(r"^[\s*_#>~|-]+|[*_]{2,3}")
 _ACTION = re.compile(r"\s*\*(?!\*)[^*\n]{3,120}\*\s+\S")  # of somebody who plays a role: *sighs*
 _DENIALS = (
-    "n't", "not ", "unable", "uncomfortable", "declin", "refus", "pass", "say no", "against", "violat", "breach", "outside",
+    "n't", "not ", "unable", "uncomfortable", "declin", "refus", " pass ", " pass.", "say no", "against", "violat", "breach", "outside",
     "beyond", "unethical", "inappropriat", "irrespons",
     "impossib", "unsafe", "no way", "nothing", "no can", "denied", "turn down", "no access", "have no", "conflicts",
     "contraven", "prevent", "prohibit", "forbid",
-    "stops me", "off limits", "no.", "scope", "rather not",
-    "nicht", "kein", "ablehn", "lehne", "weiger", "verstö", "unm", "außer", "unangem", "unverantw",
-    " pas", "interdi", "empêch", "ne me perm", "déclin", "encontre", "enfreint", "viole", "incapa", "inappropri",
-    "no ", "niego", "prefiero", "rechaz", "contra", "infring", "viola", "incumpl", "negarme",
-    "non ", "rifiut", "infrang", "não ", "prefiro", "recus",
+    "stops me", "off limits", " no.", " no,", "scope", "rather not",
+    "nicht", "kein", "ablehn", "lehne", "weiger", "verstö", "unmög", "außer", "unangem", "unverantw",
+    " pas ", " pas.", " pas,", "interdi", "empêch", "ne me perm", "déclin", "encontre", "enfreint", "viole", "incapa", "inappropri",
+    " no ", " niego", "prefiero", "rechaz", " contra", "infring", " viola", "incumpl", "negarme",
+    " non ", "rifiut", "infrang", "não ", "prefiro", "recus",
     "不", "无", "没", "拒", "违", "超出", "ません", "かねます", "お断", "ない", "違反", "禁止", "控え",
-    "niet", "geen", "nie ", "не ", "нет", "없",
+    "niet", "geen", " nie ", "не ", "нет", "없",
 )  # fmt: skip
 """What a refusal cannot do without, in ten languages. Ordinary text has it rarely at its opening, so it also saves time."""
 
@@ -66,7 +66,7 @@ def is_refusal(text: str, more: re.Pattern[str] | None = None) -> bool:
 
 
 def _denies(text: str) -> bool:
-    opening = text[:_OPENING].replace("\u2019", "'").lower()
+    opening = f" {text[:_OPENING]} ".replace("\u2019", "'").lower()
     return any(denial in opening for denial in _DENIALS)  # one pattern of so many words would take longer
 
 
