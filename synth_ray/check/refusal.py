@@ -32,8 +32,8 @@ _SPEAKER = re.compile(r"(?:assistant|ai|bot|response|answer|model|chatgpt|claude
 _MARKUP = re.compile(r"^[\s*_#>~|-]+|[*_]{2,3}")
 _ACTION = re.compile(r"\s*\*(?!\*)[^*\n]{3,120}\*\s+\S")  # of somebody who plays a role: *sighs*
 _DENIALS = (
-    "n't", "not ", "unable", "uncomfortable", "declin", "refus", " pass ", " pass.", "say no", "against", "violat", "breach", "outside",
-    "beyond", "unethical", "inappropriat", "irrespons",
+    "n't", "not ", "unable", "uncomfortable", "declin", "refus", " pass ", " pass.", "say no", "against", "violat", "breach",
+    "outside", "beyond", "unethical", "inappropriat", "irrespons",
     "impossib", "unsafe", "no way", "nothing", "no can", "denied", "turn down", "no access", "have no", "conflicts",
     "contraven", "prevent", "prohibit", "forbid",
     "stops me", "off limits", " no.", " no,", "scope", "rather not",
