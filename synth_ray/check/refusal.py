@@ -33,12 +33,12 @@ _MARKUP = re.compile(r"^[\s*_#>~|-]+|[*_]{2,3}")
 _ACTION = re.compile(r"\s*\*(?!\*)[^*\n]{3,120}\*\s+\S")  # of somebody who plays a role: *sighs*
 _DENIALS = (
     "n't", "not ", "unable", "uncomfortable", "declin", "refus", " pass ", " pass.", "say no", "against", "violat", "breach",
-    "outside", "beyond", "unethical", "inappropriat", "irrespons",
+    "outside", "beyond", "unethical", "inappropri", "irrespons",
     "impossib", "unsafe", "no way", "nothing", "no can", "denied", "turn down", "no access", "have no", "conflicts",
     "contraven", "prevent", "prohibit", "forbid",
     "stops me", "off limits", " no.", " no,", "scope", "rather not",
     "nicht", "kein", "ablehn", "lehne", "weiger", "verstö", "unmög", "außer", "unangem", "unverantw",
-    " pas ", " pas.", " pas,", "interdi", "empêch", "ne me perm", "déclin", "encontre", "enfreint", "viole", "incapa", "inappropri",
+    " pas ", " pas.", " pas,", "interdi", "empêch", "ne me perm", "déclin", "encontre", "enfreint", "viole", "incapa",
     " no ", " niego", "prefiero", "rechaz", " contra", "infring", " viola", "incumpl", "negarme",
     " non ", "rifiut", "infrang", "não ", "prefiro", "recus",
     "不", "无", "没", "拒", "违", "超出", "ません", "かねます", "お断", "ない", "違反", "禁止", "控え",
