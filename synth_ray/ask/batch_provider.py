@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -16,6 +15,7 @@ import httpx
 from synth_ray.ask.batch_errors import errors_in, meaning_of
 from synth_ray.ask.batch_results import Line, lines_in
 from synth_ray.ask.openai_protocol import headers_of, path_of
+from synth_ray.ask.server_text import json_in, wait_in
 from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.models import Model
 
@@ -164,7 +164,7 @@ class BatchProvider:
             return _failure(method, path, reply)
         if plain:
             return reply
-        value = _json(reply)
+        value = json_in(reply.content)
         return value if isinstance(value, dict) else TryLater()
 
 
@@ -192,36 +192,15 @@ class _Patience:
 
 def _failure(method: str, path: str, reply: httpx.Response) -> TryLater:
     """What a status says. Raises ServiceRefused for one that no later call mends."""
-    status, errors = reply.status_code, errors_in(_json(reply))
+    status, errors = reply.status_code, errors_in(json_in(reply.content))
     code = next((error.code for error in errors if error.code), "")
     is_unpaid = status == 402 or any(error.is_unpaid for error in errors)
     no_room = status == 429 or (status == 400 and bool(errors) and meaning_of(errors) == "wait")
     if no_room and not is_unpaid:
-        return TryLater(code or f"HTTP {status}", _retry_after(reply), replied=True)
+        return TryLater(code or f"HTTP {status}", wait_in(reply.headers, ""), replied=True)
     if not is_unpaid and (status in (408, 409, 425) or status >= 500):
-        return TryLater(wait_s=_retry_after(reply))
+        return TryLater(wait_s=wait_in(reply.headers, ""))
     raise ServiceRefused(
         f"models.batch: wanted {method} /{path.split('/')[1]} to be taken, got HTTP {status}{f', {code}' if code else ''}; "
         "check url, key_env and model, and the account"
     )
-
-
-def _json(reply: httpx.Response) -> Any:
-    """The body; None where it is no JSON."""
-    try:
-        return reply.json()
-    except (ValueError, RecursionError):
-        return None
-
-
-def _retry_after(reply: httpx.Response) -> float:
-    """Seconds that the provider wants to be left alone: it says a number, or a date."""
-    text = reply.headers.get("retry-after", "")
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return 0.0

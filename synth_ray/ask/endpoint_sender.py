@@ -17,6 +17,7 @@ from synth_ray.ask.model_list import address
 from synth_ray.ask.openai_protocol import path_of
 from synth_ray.ask.openai_replies import answers_in
 from synth_ray.ask.server_errors import REFUSES_ALL, Meaning, ServerError, error_in
+from synth_ray.ask.server_text import json_in
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 
@@ -60,7 +61,7 @@ class EndpointSender:
             return RetryLater()
         if reply.status_code != 200:
             return self._failed(endpoint, self._error(endpoint, reply, reply.status_code, body))
-        value = _json(reply)
+        value = json_in(reply.content)
         answers = answers_in(value)
         if answers:
             self.has_answered = True
@@ -133,14 +134,6 @@ def _is_same_server(place: str, target: str) -> bool:
     if here.hostname != there.hostname or target == place:
         return False
     return (here.scheme, here.port) == (there.scheme, there.port) or (here.scheme, there.scheme) == ("http", "https")
-
-
-def _json(reply: httpx.Response) -> Any:
-    """The body of a reply; None if it is truncated, or no JSON."""
-    try:
-        return json.loads(reply.content)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _status_in(error: Any) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 
 from synth_ray.ask.server_errors import REFUSES_ALL, Meaning, error_in, refusal_of
+from synth_ray.ask.server_text import json_in
 from synth_ray.errors import MissingResource
 
 _TIMEOUT_S = 30.0
@@ -53,7 +53,7 @@ def list_models(url: str, headers: Mapping[str, str], key_env: str) -> Listing:
     except (httpx.HTTPError, httpx.InvalidURL) as failure:
         return Listing(url, None, f"{type(failure).__name__} at {place}", is_up=False)
     if reply.status_code == 200:
-        models = models_in(_json(reply))
+        models = models_in(json_in(reply.content))
         return Listing(url, models, f"{_kind(reply)} at {place}" if models is None else "")
     error = error_in(reply.status_code, reply.text)
     if error.meaning is Meaning.KEY:
@@ -87,13 +87,6 @@ def _kind(reply: httpx.Response) -> str:
 
 def _bare(url: httpx.URL) -> str:
     return f"{url.scheme}://{url.netloc.decode()}{url.path}"
-
-
-def _json(reply: httpx.Response) -> Any:
-    try:
-        return json.loads(reply.content)
-    except (ValueError, RecursionError):
-        return None
 
 
 def models_in(body: Any) -> list[dict[str, Any]] | None:
@@ -165,7 +158,7 @@ def wrong_address(listing: Listing, asked: str, headers: Mapping[str, str]) -> M
     advice = "check the URL: most end in /v1"
     if not listing.url.endswith("/v1"):
         try:
-            found = models_in(_json(httpx.get(address(better, "models"), headers=dict(headers), timeout=_TIMEOUT_S)))
+            found = models_in(json_in(httpx.get(address(better, "models"), headers=dict(headers), timeout=_TIMEOUT_S).content))
         except httpx.HTTPError:
             found = None
         advice = f"{better} has a list of models: name that" if found is not None else advice

@@ -19,7 +19,8 @@ _SHORT_NAMES = frozenset({"n", "seed", "stop", "model", "prompt"})
 """Names of parameters that are also plain words: in prose they count in quotes, or where they are called a parameter."""
 
 
-def _json(text: str) -> Any:
+def json_in(text: str | bytes) -> Any:
+    """The value of a body; None where it is no JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -47,7 +48,7 @@ class ErrorText:
 
     @classmethod
     def of(cls, text: str) -> ErrorText:
-        body = _json(text)
+        body = json_in(text)
         names = ("code", "type", "status", "reason")
         codes = [str(item[name]) for item in _objects_in(body) for name in names if isinstance(item.get(name), (str, int))]
         says = text if body is None else " ".join(_messages_in(body))

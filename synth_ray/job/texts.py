@@ -51,12 +51,17 @@ def _valid_re2(pattern: str) -> str:
     try:
         re2.compile(pattern.encode("utf-8", "surrogatepass"), options)
     except re2.error as error:
-        message = error.args[0] if error.args else ""
-        told = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
         raise ValueError(
-            f"wanted a regular expression in RE2 syntax, which has no lookaround, got {pattern[:_LONGEST_QUOTE]!r}: {told}"
+            "wanted a regular expression in RE2 syntax, which has no lookaround, got "
+            f"{pattern[:_LONGEST_QUOTE]!r}: {re2_message(error)}"
         ) from None
     return pattern
+
+
+def re2_message(error: Exception) -> str:
+    """What RE2 says is wrong; it says so in bytes."""
+    message = error.args[0] if error.args else ""
+    return message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
 
 
 Pattern = Annotated[str, AfterValidator(_valid_pattern)]

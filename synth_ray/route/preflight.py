@@ -157,9 +157,7 @@ def _open(key: str, path: str, output: Output) -> None:
     try:
         open_input(path, endpoint_url=output.endpoint_url, region=output.region).close()
     except SynthRayError as error:
-        # the store's own error, which names what it refused, is the cause of the general one
-        told = error.__context__ if isinstance(error.__context__, StorageError) else error
-        raise JobError(f"{key}: {told}") from None
+        raise JobError(f"{key}: {error}") from None
 
 
 def _probe_stages(job: Job, options: Section | None, findings: _Findings) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from synth_ray.errors import JobError
 from synth_ray.job.scrub import Recognizer
+from synth_ray.job.texts import re2_message
 from synth_ray.scrub.detect.context_words import ContextWords, boosted_score
 from synth_ray.scrub.findings import Finding
 from synth_ray.scrub.text_view import TextView, seconds_left
@@ -24,8 +25,8 @@ def compile_re2(expression: str, *, where: str, caseless: bool = False) -> Any:
     try:
         return re2.compile(expression.encode(), options)
     except re2.error as error:
-        message = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else "an error"
-        raise JobError(f"{where}: wanted a regular expression in RE2 syntax, got {message}; RE2 has no lookaround") from None
+        told = re2_message(error)
+        raise JobError(f"{where}: wanted a regular expression in RE2 syntax, got {told}; RE2 has no lookaround") from None
 
 
 def recognizer(section: Recognizer, *, where: str) -> Any:
