@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from synth_ray.cli.job import job_in, overrides_of
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
-from synth_ray.job.load import BadJob, Problem
 from synth_ray.job.overrides import with_overrides
+from synth_ray.job.problems import BadJob, Problem
 from synth_ray.job.yaml_file import read_yaml
 
 _STAGES = ("check", "scrub", "dedup", "decontaminate")

@@ -14,8 +14,6 @@ from synth_ray.job.overrides import with_overrides
 from synth_ray.job.problems import BadJob, Problem, Where, bad_job, problems_of
 from synth_ray.job.yaml_file import read_yaml
 
-__all__ = ["BadJob", "Problem", "Where", "bad_job", "job_from", "load_job", "place_overrides", "problems_of", "read_yaml"]
-
 
 def load_job(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> Job:
     """The job in a YAML file. `overrides` maps dotted keys to values that replace the file's. Raises BadJob."""

@@ -14,8 +14,8 @@ from synth_ray.dedup.embedding import open_embedder
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.errors import JobError, StorageError, SynthRayError
 from synth_ray.job.document import Job
-from synth_ray.job.load import BadJob
 from synth_ray.job.output import Output
+from synth_ray.job.problems import BadJob
 from synth_ray.job.section import Section
 from synth_ray.job.seeds import Source
 from synth_ray.prepare.feasibility import refuse_short_lag

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 import synth_ray
 from synth_ray.errors import JobError
-from synth_ray.job.load import BadJob, job_from
+from synth_ray.job.load import job_from
+from synth_ray.job.problems import BadJob
 from synth_ray.route.preflight import preflight
 from tests.conftest import TINY_TEACHER
 

@@ -11,7 +11,7 @@ import pytest
 
 import synth_ray
 from synth_ray.errors import JobError
-from synth_ray.job.load import BadJob
+from synth_ray.job.problems import BadJob
 
 
 def job(folder: Path, **more: Any) -> dict[str, Any]:

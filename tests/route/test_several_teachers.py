@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synth_ray
-from synth_ray.job.load import BadJob, job_from
+from synth_ray.job.load import job_from
 from synth_ray.job.models import Models
+from synth_ray.job.problems import BadJob
 from synth_ray.records import digest
 
 WEIGHTS = st.lists(st.integers(1, 9), min_size=1, max_size=5)

@@ -13,7 +13,8 @@ import pytest
 import synth_ray
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.errors import JobError
-from synth_ray.job.load import BadJob, job_from
+from synth_ray.job.load import job_from
+from synth_ray.job.problems import BadJob
 from synth_ray.recipes.contract import Completion, Constraint
 from synth_ray.recipes.judge import score_answer
 from synth_ray.records import Message, Reason

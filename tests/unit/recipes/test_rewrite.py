@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth_ray.ask.teacher import Teacher
-from synth_ray.job.load import BadJob, job_from
+from synth_ray.job.load import job_from
 from synth_ray.job.models import RecipeChoice
+from synth_ray.job.problems import BadJob
 from synth_ray.recipes.catalogue import options_of
 from synth_ray.recipes.passages import counter, passages
 from synth_ray.recipes.templates import constants_of
