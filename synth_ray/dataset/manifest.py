@@ -84,6 +84,15 @@ class Manifest(_Facts):
     mix: dict[str, Any] = {}
     gold: dict[str, Any] = {}
     judge: dict[str, Any] = {}
+    funnel: dict[str, list[dict[str, Any]]] = {}
+    profile: dict[str, Any] = {}
+    reference: dict[str, Any] = {}
+    narrowing: dict[str, Any] = {}
+    tstr: dict[str, Any] = {}
+    perplexity: dict[str, Any] = {}
+    label_noise: dict[str, Any] = {}
+    teacher_errors: dict[str, Any] = {}
+    leaks: int | None = None
     target: dict[str, Any] = {}
     attempts: dict[str, int] = {}
     tokens: dict[str, int] = {}

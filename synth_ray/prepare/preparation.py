@@ -21,6 +21,7 @@ from synth_ray.plan.quotas import QuotaRules, Quotas
 from synth_ray.plan.seeds import SeedStore
 from synth_ray.prepare.feasibility import refuse_short_lag, refuse_slow_batches
 from synth_ray.prepare.gold import gold_rows
+from synth_ray.prepare.reference import Reference, read_reference
 from synth_ray.prepare.seed_rows import real_rows
 from synth_ray.prepare.sources import SeedCount, Sources, evaluation_ids, read_all, read_sources
 from synth_ray.recipes.catalogue import options_of, recipe_of, refuse_missing_roles
@@ -44,6 +45,7 @@ class Prepared:
     mixed: pa.Table
     mix_count: SeedCount
     gold: list[Seed]
+    reference: Reference
     held_out: list[Seed]
     planner: Planner
     cells: Cells
@@ -111,6 +113,7 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         mixed=real_rows(sorted(sources.mixed, key=lambda seed: seed.split == TRAIN)),
         mix_count=sources.mix_count,
         gold=gold,
+        reference=read_reference(job, sources),
         held_out=sources.held_out,
         planner=Planner(sources.seeds, recipe=recipe, options=options, plan=job.plan, ask_digest=ask_digest, alike=similar),
         cells=sources.cells,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import pyarrow as pa
 
@@ -13,15 +12,22 @@ from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.records import Reason, fields_of
 
 
-class RowObserver(Protocol):
-    """Gets every chunk twice: its staged rows before they are decided, then those that were accepted."""
+class RowObserver:
+    """Gets every chunk three times: its staged rows before they are decided, all of them with their verdicts, and the accepted
+    ones. Each observer overrides what it needs.
+    """
 
-    def on_staged(self, staged: pa.Table, attempts: Mapping[str, int]) -> None: ...
+    def on_staged(self, staged: pa.Table, attempts: Mapping[str, int]) -> None:
+        """`attempts`: discarded drafts by reason."""
 
-    def on_accepted(self, accepted: pa.Table) -> None: ...
+    def on_decided(self, rows: pa.Table) -> None:
+        """Rows with `verdict`, `reason`, `detail`, `witness` and `similarity`."""
+
+    def on_accepted(self, accepted: pa.Table) -> None:
+        """The accepted rows among them."""
 
 
-class JudgeObserver:
+class JudgeObserver(RowObserver):
     """Measures the judge. Once it is unreliable, its scores reject nothing: `stop_rejecting_on` is called with its reason.
 
     Gold rows are in the first chunk, so that this is known before any row is decided.
@@ -37,16 +43,12 @@ class JudgeObserver:
         if self._judge.is_advisory:
             self._stop_rejecting_on(Reason.POORLY_JUDGED)
 
-    def on_accepted(self, accepted: pa.Table) -> None: ...
 
-
-class LabelAgreementObserver:
+class LabelAgreementObserver(RowObserver):
     """Of the accepted rows with a gold label: how often each label was given for each gold label, as `pairs`."""
 
     def __init__(self) -> None:
         self.pairs: Counter[tuple[str, str]] = Counter()
-
-    def on_staged(self, staged: pa.Table, attempts: Mapping[str, int]) -> None: ...
 
     def on_accepted(self, accepted: pa.Table) -> None:
         for label, fields in zip(accepted["completion"].to_pylist(), fields_of(accepted), strict=True):
@@ -54,13 +56,11 @@ class LabelAgreementObserver:
                 self.pairs[label, gold] += 1
 
 
-class SampleObserver:
+class SampleObserver(RowObserver):
     """Samples accepted rows for the disclosure test."""
 
     def __init__(self, sample: DigestSample) -> None:
         self._sample = sample
-
-    def on_staged(self, staged: pa.Table, attempts: Mapping[str, int]) -> None: ...
 
     def on_accepted(self, accepted: pa.Table) -> None:
         for name, fields in zip(accepted["id"].to_pylist(), fields_of(accepted), strict=True):

@@ -32,6 +32,7 @@ from synth_ray.publish.indexing import index_seeds, open_index, save_index
 from synth_ray.publish.manifest_facts import RunFacts
 from synth_ray.publish.observers import JudgeObserver, LabelAgreementObserver, RowObserver, SampleObserver
 from synth_ray.publish.publisher import Publisher
+from synth_ray.publish.quality import QualityObserver, is_measured, quality_facts
 from synth_ray.report.page import page
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.storage import Storage
@@ -47,6 +48,7 @@ class _Measured:
     gold: LabelAgreementObserver
     judge: JudgeReliability | None
     sample: DigestSample | None
+    quality: QualityObserver | None
 
 
 class Publication:
@@ -112,6 +114,7 @@ class Publication:
             gold=LabelAgreementObserver(),
             judge=JudgeReliability(gate) if gate is not None else None,
             sample=DigestSample() if self._copy_detector is not None else None,
+            quality=QualityObserver(self._prepared) if is_measured(self._prepared) else None,
         )
 
     def _observers(self, admission: Admission) -> Iterator[RowObserver]:
@@ -122,6 +125,8 @@ class Publication:
             yield measured.gold
         if measured.sample is not None:
             yield SampleObserver(measured.sample)
+        if measured.quality is not None:
+            yield measured.quality
 
     def _admit_what_is_real(self, real: pa.Table, schedule: Schedule) -> None:
         """Real rows come before every synthetic one: for evaluation, of the mix, and the seeds that rows must not repeat."""
@@ -149,12 +154,19 @@ class Publication:
             **facts.identity(self._prepared, stopped),
             **facts.counts(self._prepared, self.tally, self._publisher),
             **facts.measures(self._publisher, self._measured.gold.pairs, self._measured.judge),
+            **self._quality_facts(),
             disclosure=self._disclosure_report(),
             target=open_scrubber(self._job.scrub).record(schedule.target_summary()).value,
             **facts.run_facts_of(run_facts),
             **facts.provenance(self._job),
             **facts.layout(self._prepared, self._shape, self._publisher, written),
         )
+
+    def _quality_facts(self) -> dict[str, Any]:
+        observer = self._measured.quality
+        if observer is None:
+            return {}
+        return quality_facts(self._prepared, observer.sample, scrub_and_fingerprint=self._stages.scrub_and_fingerprint)
 
     def _disclosure_report(self) -> dict[str, Any]:
         """What rows disclose of the records they stand in for; empty where the recipe makes no stand-ins."""

@@ -102,6 +102,7 @@ class Publisher:
         self._count(rows, commit.facts)
         kept = rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value))
         for observer in self._observers:
+            observer.on_decided(rows)
             observer.on_accepted(kept)
 
     def _write(self, rows: pa.Table) -> None:
