@@ -24,6 +24,11 @@ env: $(STAMP)  ## make the environment in .venv/ (vLLM for CPU, Ray, and the too
 demo: $(STAMP)  ## run jobs/quickstart.yaml: a real engine, a tiny teacher, a dataset in out/quickstart/
 	$(BIN)/synth-ray run jobs/quickstart.yaml
 
+demo-real: $(STAMP)  ## run jobs/real.yaml: a real small language model and a real embedding model, fetched once, on real texts
+	$(BIN)/python training/real_models.py out/real 2> >(grep -v '^WARNING: Location' >&2)
+	$(BIN)/python training/real_texts.py out/real
+	$(BIN)/synth-ray run jobs/real.yaml
+
 test: $(STAMP)  ## run the whole suite: what can on two processes, then what has servers, engines or faults
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not alone"
 	$(BIN)/python -m pytest -m alone
@@ -58,4 +63,4 @@ lock: $(STAMP)  ## resolve requirements/cpu.lock again from pyproject.toml
 	  --no-emit-package torch --no-emit-package torchvision --no-emit-package torchaudio \
 	  --no-emit-package torchcodec --no-emit-package triton --output-file requirements/cpu.lock
 
-.PHONY: help env demo test test-fast check chaos docs docs-reference lock
+.PHONY: help env demo demo-real test test-fast check chaos docs docs-reference lock

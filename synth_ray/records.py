@@ -84,6 +84,7 @@ class Reason(StrEnum):
     COPIED = "copied"
     CROSS_SPLIT = "cross_split"
     OVER_QUOTA = "over_quota"
+    REJECTED_BY_PEOPLE = "rejected_by_people"
 
 
 FAILED = frozenset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,20 +57,21 @@ class KeptRows:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The flags that reject a generated row, and those that reject a real one."""
+    """The flags that reject a generated row, those that reject a real one, and the ids of the rows that people rejected."""
 
     generated: frozenset[str] = frozenset()
     real: frozenset[str] = frozenset()
+    rejected_by_people: frozenset[str] = frozenset()
 
     @classmethod
-    def of_checks(cls, check: Check) -> Policy:
-        return cls(frozenset(check.drop), frozenset(check.drop_of_real))
+    def of_checks(cls, check: Check, *, rejected_by_people: frozenset[str] = frozenset()) -> Policy:
+        return cls(frozenset(check.drop), frozenset(check.drop_of_real), rejected_by_people)
 
     def of(self, origin: str) -> frozenset[str]:
         return self.real if origin == Origin.REAL else self.generated
 
     def without(self, flag: str) -> Policy:
-        return Policy(self.generated - {flag}, self.real - {flag})
+        return replace(self, generated=self.generated - {flag}, real=self.real - {flag})
 
 
 class Admission:
@@ -251,6 +252,10 @@ class _VerdictBuilder:
         columns = (staged[name].take(pa.array(flagged)).to_pylist() for name in ("flags", "origin"))
         for row, flags, origin in zip(flagged.tolist(), *columns, strict=True):
             self.reasons[row] = self.reasons[row] or first_dropped(flags, policy.of(origin))
+        if policy.rejected_by_people:
+            for row, name in enumerate(staged["id"].to_pylist()):
+                if name in policy.rejected_by_people:
+                    self.reasons[row] = self.reasons[row] or Reason.REJECTED_BY_PEOPLE.value
         self.details: list[str | None] = staged["detail"].to_pylist()
         self.witness: list[str | None] = [None] * staged.num_rows
         self.similarity: list[float | None] = [None] * staged.num_rows

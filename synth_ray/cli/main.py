@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     _gc(commands)
     _report(commands)
     _export(commands)
+    _sample(commands)
     return top
 
 
@@ -128,6 +129,22 @@ def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument("--to", help="where to write it (PREFIX/export/FORMAT)")
 
 
+REVIEW_FORMS = ["csv", "jsonl", "argilla"]
+"""`review.forms.FORMATS`, repeated for the same reason."""
+
+
+def _sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "draw rows for people to review, or tell what their verdicts say of the dataset"
+    command = _of_prefix(commands, "sample", text)
+    command.add_argument("-n", type=_count, default=200, metavar="ROWS", help="rows to draw (200)")
+    command.add_argument("--by", metavar="COLUMN", help="draw of every value of this column; a label's when left out")
+    command.add_argument("--rejected", action="store_true", help="draw of the rejected rows instead of the accepted ones")
+    command.add_argument("--format", choices=REVIEW_FORMS, default="csv", help="the form to write (csv)")
+    command.add_argument("--to", metavar="FILE", help="where to write it (OUTPUT-review.csv)")
+    command.add_argument("--verdicts", nargs="+", metavar="FILE", help="filled-in forms, one or one per reviewer")
+    command.add_argument("--gold", metavar="FILE", help="with --verdicts: write them as gold rows for check.judge.gold")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code: 0 done, 1 failed, 2 wrong job or input, 3 quality gate failed, 4 stopped early."""
     arguments = parser().parse_args(argv)
@@ -137,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if "prefix" in arguments:
             require = importlib.import_module("synth_ray.cli.prefix").require_output
-            require(arguments.prefix, published=arguments.command in ("report", "export"))
+            require(arguments.prefix, published=arguments.command in ("report", "export", "sample"))
         return int(command.main(arguments))
     except SynthRayError as error:
         print(f"synth-ray: {error}", file=sys.stderr)

@@ -13,6 +13,7 @@ from synth_ray.job.mix import Mix
 from synth_ray.job.models import Models, RecipeChoice, Sampling
 from synth_ray.job.output import Output
 from synth_ray.job.quality import Quality
+from synth_ray.job.review import Review
 from synth_ray.job.running import Budget, Cluster, Limits, Plan
 from synth_ray.job.scrub import Scrub
 from synth_ray.job.section import Changes, OneOrMore, Section, key
@@ -50,6 +51,7 @@ class Job(Section):
         changes="nothing",
     )
     quality: Quality = key(Quality, "Measures of the dataset against real rows.", changes="nothing")
+    review: Review = key(Review, "Verdicts of people on rows.", changes="admit")
     limits: Limits = key(Limits, "When to give up.", changes="nothing")
     budget: Budget = key(Budget, "What the run may cost.", changes="nothing")
     cluster: Cluster = key(Cluster, "Where the work runs.", changes="nothing")

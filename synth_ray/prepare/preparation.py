@@ -21,6 +21,7 @@ from synth_ray.plan.quotas import QuotaRules, Quotas
 from synth_ray.plan.seeds import SeedStore
 from synth_ray.prepare.feasibility import refuse_short_lag, refuse_slow_batches
 from synth_ray.prepare.gold import gold_rows
+from synth_ray.prepare.people import read_rejections
 from synth_ray.prepare.reference import Reference, read_reference
 from synth_ray.prepare.seed_rows import real_rows
 from synth_ray.prepare.sources import SeedCount, Sources, evaluation_ids, read_all, read_sources
@@ -46,6 +47,7 @@ class Prepared:
     mix_count: SeedCount
     gold: list[Seed]
     reference: Reference
+    rejected_by_people: frozenset[str]
     held_out: list[Seed]
     planner: Planner
     cells: Cells
@@ -101,6 +103,7 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
     wanted_rows = _wanted_rows(job, sources.cells, recipe)
     refuse_slow_batches(job, requests=-(-sum(wanted_rows.values()) // recipe.slots(options)))
     content_digest = _content_digest(sources.seeds, gold)
+    rejected = read_rejections(job)
     ask_digest = job.ask_digest(content_digest)
     similar = sources.similar.codes if recipe.alike(options) else None
     return Prepared(
@@ -114,12 +117,13 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         mix_count=sources.mix_count,
         gold=gold,
         reference=read_reference(job, sources),
+        rejected_by_people=rejected,
         held_out=sources.held_out,
         planner=Planner(sources.seeds, recipe=recipe, options=options, plan=job.plan, ask_digest=ask_digest, alike=similar),
         cells=sources.cells,
         wanted_rows=wanted_rows,
         ask_digest=ask_digest,
-        job_digest=_job_digest(job, content_digest, sources),
+        job_digest=_job_digest(job, content_digest, sources, rejected),
     )
 
 
@@ -128,9 +132,10 @@ def _content_digest(seeds: SeedStore, gold: list[Seed]) -> str:
     return digest(seeds.digest, [[seed.id, seed.fields["good"]] for seed in gold]) if gold else seeds.digest
 
 
-def _job_digest(job: Job, content_digest: str, sources: Sources) -> str:
+def _job_digest(job: Job, content_digest: str, sources: Sources, rejected: frozenset[str]) -> str:
     real, mixed = ([seed.id for seed in rows] for rows in (sources.real, sources.mixed))
-    return digest(job.job_digest(content_digest), real, mixed, *evaluation_ids(job))
+    people = [sorted(rejected)] if rejected else []
+    return digest(job.job_digest(content_digest), real, mixed, *evaluation_ids(job), *people)
 
 
 def refuse_train_share(recipe: Recipe, job: Job) -> None:

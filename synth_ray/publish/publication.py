@@ -80,7 +80,7 @@ class Publication:
             self._measured = self._new_measures()
             admission = Admission(
                 dedup=self._job.dedup,
-                policy=Policy.of_checks(self._job.check),
+                policy=Policy.of_checks(self._job.check, rejected_by_people=self._prepared.rejected_by_people),
                 real=real,
                 remaining_rows=schedule.remaining_rows,
                 evals=evals,

@@ -252,6 +252,11 @@ _ADMITTED: dict[Reason, Entry] = {
         "The dataset, or the row's cell of the balance, has as many rows as it may have.",
         "Nothing is wrong. Raise `target.accepted`, `target.balance.up_to` or `mix.max_synthetic_share` for more rows.",
     ),
+    Reason.REJECTED_BY_PEOPLE: Entry(
+        ("admit",),
+        "People who reviewed the row rejected it.",
+        "Nothing is wrong. Leave the form out of `review.verdicts` to keep such rows.",
+    ),
 }
 
 ENTRIES: Mapping[Reason, Entry] = _SEEDS | _ASKED | _CHECKED | _BY_RECIPE | _SCRUBBED | _ADMITTED

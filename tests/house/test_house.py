@@ -31,6 +31,7 @@ COMMANDS = {
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
     "report": {"prefix", "--json"},
     "export": {"prefix", "--format", "--to"},
+    "sample": {"prefix", "-n", "--by", "--rejected", "--format", "--to", "--verdicts", "--gold"},
 }
 
 
