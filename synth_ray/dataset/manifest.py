@@ -84,6 +84,13 @@ class Manifest(_Facts):
     mix: dict[str, Any] = {}
     gold: dict[str, Any] = {}
     judge: dict[str, Any] = {}
+    narrowing: dict[str, Any] = {}
+    reference: dict[str, Any] = {}
+    tstr: dict[str, Any] = {}
+    perplexity: dict[str, Any] = {}
+    label_noise: dict[str, Any] = {}
+    teacher_errors: dict[str, Any] = {}
+    leaks: int | None = None
     target: dict[str, Any] = {}
     attempts: dict[str, int] = {}
     tokens: dict[str, int] = {}
@@ -97,6 +104,9 @@ class Manifest(_Facts):
     teacher_license: str = ""
     teacher_terms: str = ""
     recipe: str = ""
+    templates: dict[str, str] = {}
+    sampling: dict[str, Any] = {}
+    filters: dict[str, dict[str, Any]] = {}
     license: str = ""
     sources: list[dict[str, Any]] = Field(default_factory=list)
     synthetic_only_eval: bool = False

@@ -27,6 +27,7 @@ from synth_ray.prepare.preparation import Prepared
 from synth_ray.prepare.schedule import Schedule
 from synth_ray.prepare.sources import evaluation_sets
 from synth_ray.publish import manifest_facts as facts
+from synth_ray.publish.asked_facts import asked_facts
 from synth_ray.publish.copy_protection import disclosure_report, open_copy_detector
 from synth_ray.publish.indexing import index_seeds, open_index, save_index
 from synth_ray.publish.manifest_facts import RunFacts
@@ -144,15 +145,16 @@ class Publication:
 
     def finish(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str) -> Manifest:
         """Finish the files and describe this version."""
-        written = self._writer.finish()
+        written, scrubber = self._writer.finish(), open_scrubber(self._job.scrub)
         return Manifest(
             **facts.identity(self._prepared, stopped),
             **facts.counts(self._prepared, self.tally, self._publisher),
             **facts.measures(self._publisher, self._measured.gold.pairs, self._measured.judge),
             disclosure=self._disclosure_report(),
-            target=open_scrubber(self._job.scrub).record(schedule.target_summary()).value,
+            target=scrubber.record(schedule.target_summary()).value,
             **facts.run_facts_of(run_facts),
             **facts.provenance(self._job),
+            **asked_facts(self._prepared, scrubber),
             **facts.layout(self._prepared, self._shape, self._publisher, written),
         )
 
