@@ -24,12 +24,12 @@ COMMANDS = {
     "plan": {"job", "--set", "--engine", "--address", "--output"},
     "preview": {"job", "--set", "--engine", "--address", "--output", "--rows", "--prompts-only", "--raw"},
     "tune": {"job", "--set", "--engine", "--address", "--output", "--requests", "--try", "--write"},
-    "curate": {"job", "--set", "--engine", "--address", "--output"},
-    "run": {"job", "--set", "--engine", "--address", "--output", "--extend", "--retry-failed", "--quiet"},
+    "curate": {"job", "--set", "--engine", "--address", "--output", "--junit"},
+    "run": {"job", "--set", "--engine", "--address", "--output", "--extend", "--retry-failed", "--quiet", "--junit"},
     "status": {"prefix"},
     "show": {"prefix", "id", "--text", "--reason", "-n"},
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
-    "report": {"prefix", "--json"},
+    "report": {"prefix", "--json", "--gate", "--junit", "--push", "--with-rejected"},
     "export": {"prefix", "--format", "--to"},
 }
 

@@ -4,9 +4,9 @@ In: a manifest, and the example rows beside it. Out: Markdown with the metadata 
 follows from the manifest or the examples; no text of a row can be taken for Markdown or HTML; the card lists the files of one
 version. Not: measuring anything; choosing the examples.
 
-Public: `write_card`, `write_unfinished_card`, `PATH`, `licence.licence_url`.
+Public: `write_card`, `write_unfinished_card`, `card_bytes`, `PATH`, `licence.licence_url`.
 """
 
-from synth_ray.dataset.card.write import PATH, write_card, write_unfinished_card
+from synth_ray.dataset.card.write import PATH, card_bytes, write_card, write_unfinished_card
 
-__all__ = ["PATH", "write_card", "write_unfinished_card"]
+__all__ = ["PATH", "card_bytes", "write_card", "write_unfinished_card"]

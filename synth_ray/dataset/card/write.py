@@ -35,9 +35,14 @@ def write_unfinished_card(storage: Storage, *, name: str) -> None:
 
 def write_card(storage: Storage, manifest: Manifest, *, endpoint_url: str | None = None) -> None:
     """Describe the version just published. It lists its files one by one, so that old and new versions never mix."""
+    storage.write(PATH, card_bytes(storage, manifest, url=storage.url, endpoint_url=endpoint_url))
+
+
+def card_bytes(storage: Storage, manifest: Manifest, *, url: str, endpoint_url: str | None = None) -> bytes:
+    """The card of a dataset whose examples are in `storage`, as it reads at `url`."""
     lines = [*_opening(manifest), *example_lines(read_examples(storage, manifest)), *_sections(manifest)]
-    body = "\n".join([*lines, "## Load it", "", *loading_instructions(storage.url, endpoint_url)])
-    storage.write(PATH, _card(head_of(manifest), body))
+    body = "\n".join([*lines, "## Load it", "", *loading_instructions(url, endpoint_url)])
+    return _card(head_of(manifest), body)
 
 
 class _Plain(yaml.SafeDumper):
