@@ -32,11 +32,11 @@ def _of_evaluation(m: Manifest) -> Iterator[str]:
 
 
 def _of_measures(m: Manifest) -> Iterator[str]:
-    for verdict, words in (("fail", "are beyond the limit of failure"), ("warn", "are beyond the limit of warning")):
+    for verdict, limit in (("fail", "fails"), ("warn", "warns")):
         names = [n for n, v in m.narrowing.items() if isinstance(v, Mapping) and v.get("verdict") == verdict]
         if names:
             listed = ", ".join(literal(name.replace("_", " ")) for name in names)
-            yield f"The rows are narrower than the real ones: {listed} {words}."
+            yield f"The rows are narrower than the real ones, beyond the limit that {limit}, by: {listed}."
     if m.judge.get("advisory"):
         yield "The judge was not reliable enough to reject rows: its scores are advice."
     if m.gold.get("advisory"):

@@ -33,7 +33,12 @@ def made_lines(m: Manifest) -> list[str]:
     facts = [*_models(m), *(("sampling: " + name.replace("_", " "), _shown(value)) for name, value in m.sampling.items())]
     lines = ["## How the rows were made", "", *table(("", ""), facts), ""]
     if m.templates:
-        lines += ["### Prompts", "", "Jinja templates of the recipe, by its option; they see the fields of a seed.", ""]
+        lines += [
+            "### Prompts",
+            "",
+            "By option of the job. Jinja expressions, as `{{ prompt }}`, stand for fields of a seed.",
+            "",
+        ]
         for option, text in m.templates.items():
             lines += [f"`{option}`:", "", *block(text, "jinja"), ""]
     return lines

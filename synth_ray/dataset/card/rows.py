@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from synth_ray.dataset.card.markdown import literal, table
+from synth_ray.dataset.card.markdown import literal, table, without_folders
 from synth_ray.dataset.manifest import Manifest
 
 _CELLS_SHOWN = 40
@@ -50,7 +50,7 @@ def _funnel(m: Manifest) -> list[str]:
     text += ["", f"Seeds: {m.seeds.read:,} read, {m.seeds.planned:,} planned"]
     text[-1] += "".join(f", {n:,} rejected ({reason})" for reason, n in sorted(m.seeds.rejected.items())) + "."
     if m.seeds.rejected:
-        lines = (f"- {literal(line)}" for line in m.seeds.rejected_lines())
+        lines = (f"- {literal(without_folders(line))}" for line in m.seeds.rejected_lines())
         text += ["", "Rejected seeds, by file and line:", "", *lines, ""]
     text += ["Rejected and failed rows are kept, with their reasons: configuration `rejected`."] if m.rejected_files else []
     return text

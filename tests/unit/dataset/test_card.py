@@ -107,7 +107,7 @@ def test_a_card_says_what_was_measured_and_what_limits_follow(store: Storage) ->
         "| macro F1, trained on the synthetic rows | 0.7 | 0.6 to 0.8 |",
         "| suspected wrong labels | 12.5% |",
         "the seeds, for the job gave no real rows to compare with (40 rows, beside 24 synthetic ones)",
-        "- The rows are narrower than the real ones: vendi are beyond the limit of failure.",
+        "- The rows are narrower than the real ones, beyond the limit that fails, by: vendi.",
         "- The judge was not reliable enough to reject rows",
         "- 2 rows leak from one split to another",
         "- The licence and terms of the teacher were not given",
