@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from synth_ray.dataset.card.head import languages_of
 from synth_ray.dataset.card.licence import licence_url
 from synth_ray.dataset.card.limits import limits_of
 from synth_ray.dataset.card.markdown import without_folders
@@ -61,6 +62,7 @@ def croissant(m: Manifest) -> dict[str, Any]:
         "keywords": ["synth_ray"] if m.teacher == "none" else ["synthetic", "synth_ray"],
     }
     document |= {"license": licence_url(m.license)} if m.license else {}
+    document |= {"inLanguage": languages} if (languages := languages_of(m)) else {}
     return document | {
         **_provenance(m),
         **_responsible_use(m),
@@ -157,7 +159,7 @@ def _responsible_use(m: Manifest) -> dict[str, Any]:
         "rai:dataCollection": _collection(m),
         "rai:dataCollectionType": ["Existing datasets"] if m.teacher == "none" else ["Synthetic data", "Existing datasets"],
         "rai:dataPreprocessingProtocol": filters,
-        "rai:dataLimitations": [sentence.replace("\\", "") for sentence in limits_of(m)],
+        "rai:dataLimitations": limits_of(m),
         "rai:personalSensitiveInformation": _personal(m),
     }
     if m.judge:

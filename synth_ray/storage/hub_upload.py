@@ -108,13 +108,16 @@ def _explanation(error: Exception) -> str:
     if isinstance(error, (errors.GatedRepoError, errors.RevisionNotFoundError, errors.HFValidationError)):
         return hub_explanation(error)
     status = _status(error)
-    if status in _EXPLAINED:
-        return _EXPLAINED[status]
     if status is not None:
-        return f"a failure of the server (HTTP {status}); wait, then {_AGAIN}"
+        return _EXPLAINED.get(status, f"a failure of the server (HTTP {status}); wait, then {_AGAIN}")
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set; unset it, then push again"
     if isinstance(error, ValueError) and str(error).startswith("Invalid metadata in README.md"):
         return "a card whose metadata the Hub refuses; see the keys between its '---' lines"
-    return hub_explanation(error)
+    name = type(error).__name__
+    if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "requests")):
+        return f"no connection ({name}); go online (HF_ENDPOINT names a mirror), then {_AGAIN}"
+    return f"an answer that huggingface_hub does not understand ({name}); see the dataset's page, then {_AGAIN}"
 
 
 def _status(error: BaseException | None) -> int | None:

@@ -31,9 +31,10 @@ def read_examples(storage: Storage, manifest: Manifest) -> dict[str, Any]:
 
 def example_lines(examples: Mapping[str, Any]) -> list[str]:
     """The section; empty without an example."""
-    accepted = [line for row in examples.get("accepted") or [] for line in _accepted(row)]
-    rejected = [line for reason, rows in sorted((examples.get("rejected") or {}).items()) for line in _rejected(reason, rows)]
-    edges = [line for edge in examples.get("edges") or [] for line in _edge(edge)]
+    by_reason = _mapping(examples.get("rejected"))
+    accepted = [line for row in _mappings(examples.get("accepted")) for line in _accepted(row)]
+    rejected = [line for reason, rows in sorted(by_reason.items()) for line in _rejected(reason, _mappings(rows))]
+    edges = [line for edge in _mappings(examples.get("edges")) for line in _edge(edge)]
     lines = list(accepted)
     lines += ["### Rejected, by reason", "", *rejected] if rejected else []
     lines += ["### At the edge of a threshold", "", *edges] if edges else []
@@ -46,20 +47,20 @@ def _accepted(row: Mapping[str, Any]) -> Iterator[str]:
 
 def _rejected(reason: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for row in rows:
-        witness = row.get("witness") or None
+        witness = _mapping(row.get("witness"))
         detail = f": {literal(row['detail'])}" if row.get("detail") else ""
         yield from (f"_{literal(reason)}{detail} · {_label(row)}_", "")
-        if witness is None:
+        if not witness:
             yield from (*block(_text(row)), "")
         else:
             yield from _beside(row, witness, "the rejected row", "the kept row that it repeats")
 
 
 def _edge(edge: Mapping[str, Any]) -> Iterator[str]:
-    row, beside = edge.get("row") or {}, edge.get("beside") or None
+    row, beside = _mapping(edge.get("row")), _mapping(edge.get("beside"))
     value, limit = _number(edge.get("value")), _number(edge.get("limit"))
     yield from (f"_{literal(edge.get('measure', ''))} {value}, limit {limit} · {_label(row)}_", "")
-    if beside is None:
+    if not beside:
         yield from (*block(_text(row)), "")
     else:
         yield from _beside(row, beside, "this row", "the row it was compared with")
@@ -90,12 +91,19 @@ def _label(row: Mapping[str, Any]) -> str:
 
 def _text(row: Mapping[str, Any]) -> str:
     """The turns, each behind its role, and the fields that have a value."""
-    lines = [f"{turn.get('role', '')}: {turn.get('content', '')}" for turn in row.get("messages") or []]
-    fields = {name: value for name, value in (row.get("fields") or {}).items() if value not in (None, "", [], {})}
-    lines += [
-        f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()
-    ]
+    lines = [f"{turn.get('role') or ''}: {turn.get('content') or ''}" for turn in _mappings(row.get("messages"))]
+    for name, value in _mapping(row.get("fields")).items():
+        if value not in (None, "", [], {}):
+            lines.append(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     return "\n\n".join(lines)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _number(value: Any) -> str:

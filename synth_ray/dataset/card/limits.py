@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from synth_ray.dataset.card.markdown import literal
 from synth_ray.dataset.manifest import Manifest
 
 _LARGE_SHARE = 0.1
 
 
 def limits_of(m: Manifest) -> list[str]:
-    """Sentences in Markdown; never empty, because no set of checks finds everything."""
+    """Sentences of plain text; never empty, because no set of checks finds everything."""
     return [*_of_evaluation(m), *_of_measures(m), *_of_texts(m), *_of_terms(m), _GENERAL]
 
 
@@ -35,7 +34,7 @@ def _of_measures(m: Manifest) -> Iterator[str]:
     for verdict, limit in (("fail", "fails"), ("warn", "warns")):
         names = [n for n, v in m.narrowing.items() if isinstance(v, Mapping) and v.get("verdict") == verdict]
         if names:
-            listed = ", ".join(literal(name.replace("_", " ")) for name in names)
+            listed = ", ".join(name.replace("_", " ") for name in names)
             yield f"The rows are narrower than the real ones, beyond the limit that {limit}, by: {listed}."
     if m.judge.get("advisory"):
         yield "The judge was not reliable enough to reject rows: its scores are advice."

@@ -72,7 +72,7 @@ def _sections(m: Manifest) -> list[str]:
         *quality_lines(m),
         "## Known limits",
         "",
-        *(f"- {sentence}" for sentence in limits_of(m)),
+        *(f"- {literal(sentence)}" for sentence in limits_of(m)),
         "",
         *made_lines(m),
         *filter_lines(m),

@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 
 from synth_ray.dataset.card import write_card
 from synth_ray.dataset.card.examples import PATH as EXAMPLES
+from synth_ray.dataset.card.examples import example_lines
 from synth_ray.dataset.card.licence import licence_keys, licence_url
 from synth_ray.dataset.card.markdown import block, literal, table, without_folders
 from synth_ray.dataset.manifest import Manifest
@@ -59,7 +60,7 @@ MEASURED: dict[str, Any] = {
     "judge": {"criteria": ["a|b"], "judged": 9, "min_score": 4.0, "advisory": True, "gold": 3, "observed": 0.5, "kappa": None},
     "templates": {"template": NASTY},
     "sampling": {"temperature": 0.8, "stop": ["|"]},
-    "filters": {"check": {"drop": ["wrong_language"], "language": ["de", "en"]}, "dedup": {"near": True, "threshold": 0.8}},
+    "filters": {"check": {"drop": ["wrong_language"], "language": ["no", "en"]}, "dedup": {"near": True, "threshold": 0.8}},
     "sources": [{"path": "/home/someone/private/seeds.jsonl", "license": ""}],
     "leaks": 2,
 }  # fmt: skip
@@ -83,7 +84,7 @@ def test_the_header_is_metadata_of_the_hub(store: Storage) -> None:
     assert head.pretty_name == manifest.name
     assert (head.license, head.license_name) == ("other", "licenseref-house-1.0")
     assert head.get("license_link") == "https://example.org/licence"
-    assert head.language == ["de", "en"]
+    assert head.language == ["no", "en"]  # which YAML would read as false
     assert set(head.language) <= set(json.loads((RESOURCES / "languages.json").read_text()))
     assert head.task_categories == ["text-generation"]
     assert head.size_categories == ["n<1K"]
@@ -145,6 +146,23 @@ def test_examples_of_another_version_are_left_out_and_broken_ones_told(store: St
     store.write(EXAMPLES, b"{")
     with pytest.raises(StorageError, match=r"examples\.json: wanted JSON"):
         write_card(store, manifest)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | TEXT,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["messages", "fields", "role", "content", "row", "beside", "witness", "value"]) | TEXT, inner
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.fixed_dictionaries({}, optional={"accepted": JSON, "rejected": JSON, "edges": JSON}))
+def test_examples_of_any_shape_make_no_card_fail(examples: dict[str, Any]) -> None:
+    "\n".join(example_lines(examples)).encode("utf-8", "replace")
 
 
 @given(TEXT, TEXT)

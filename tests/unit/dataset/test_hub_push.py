@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import datasets
 import pytest
 from huggingface_hub import DatasetCard
 
@@ -45,6 +46,15 @@ def push(hub: Hub, prefix: Path | str, *words: str, address: str = ADDRESS, **en
     return done.returncode, done.stdout, done.stderr
 
 
+def loaded(hub: Hub, folder: Path) -> dict[str, int]:
+    """Rows by split, as `datasets` loads what is on the Hub."""
+    for path, data in hub.files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    splits = datasets.load_dataset(str(folder), cache_dir=str(folder / "cache"))
+    return {name: split.num_rows for name, split in splits.items()}
+
+
 def test_a_push_is_one_commit_of_the_version_and_a_second_one_does_nothing(hub: Hub, tmp_path: Path) -> None:
     _, manifest = published(tmp_path / "out")
     hub.files = {
@@ -62,6 +72,7 @@ def test_a_push_is_one_commit_of_the_version_and_a_second_one_does_nothing(hub: 
     card = DatasetCard(hub.files["README.md"].decode())
     assert [config["config_name"] for config in card.data.configs] == ["default"]
     assert 'load_dataset("owner/name")' in card.text
+    assert loaded(hub, tmp_path / "copy") == manifest.splits
     code, out, err = push(hub, tmp_path / "out")
     assert (code, len(hub.commits), set(hub.uploads.values())) == (0, 1, {1}), err
     assert f"nothing to do: {ADDRESS} has dataset {manifest.dataset_digest} already" in out
@@ -122,8 +133,12 @@ def test_a_wrong_address_or_no_token_is_told_before_anything_is_sent(hub: Hub, t
         assert ended == code and words in err
     code, _, err = push(hub, tmp_path / "out", HF_TOKEN="")
     assert code == 1 and "wanted a token of the Hub, got none; set HF_TOKEN" in err
-    code, _, err = push(hub, tmp_path / "out", HF_TOKEN="", HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1")
-    assert code == 1
+    for settings, words in (
+        ({"HF_HUB_OFFLINE": "1"}, "got HF_HUB_OFFLINE is set; unset it"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "got no connection (ConnectError); go online"),
+    ):
+        code, _, err = push(hub, tmp_path / "out", **settings)
+        assert code == 1 and words in err
 
 
 def test_a_part_that_is_not_the_manifests_is_not_pushed(hub: Hub, tmp_path: Path) -> None:
