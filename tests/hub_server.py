@@ -53,10 +53,16 @@ class Handler(BaseHTTPRequestHandler):
                 self._answer("info", {"id": "owner/name", "sha": self.hub.head, "siblings": [], "tags": []})
             case ["api", "datasets", "owner", "name", "tree", "main"]:
                 self._answer("tree", [_entry(path, data, self._is_large(path)) for path, data in self.hub.files.items()])
+            case ["datasets", "owner", "name", "resolve", commit, *path] if "/".join(path) in self.hub.files:
+                data = self.hub.files["/".join(path)]
+                self._send(200, data, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": commit})
             case ["api", "datasets", "owner", "name", *_]:
                 self._send(404, {"error": "no branch"}, {"X-Error-Code": "RevisionNotFound"})
             case _:
                 self._send(404, {"error": "not found"}, {"X-Error-Code": "RepoNotFound"})
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -125,12 +131,13 @@ class Handler(BaseHTTPRequestHandler):
         return bool(times)
 
     def _send(self, status: int, content: Any, headers: Mapping[str, str] | None = None) -> None:
-        data = json.dumps(content).encode()
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
 
 def _entry(path: str, data: bytes, is_large: bool) -> dict[str, Any]:

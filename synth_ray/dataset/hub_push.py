@@ -1,12 +1,14 @@
 """Pushes a published version to a dataset on the Hugging Face Hub, in one commit.
 
-Law: afterwards the branch has the manifest's parts, and of this program's files nothing else; files that are there with the same
-content are not sent. Memory and disk are bounded: parts of a bucket go through temporary files, a group at a time.
+Law: afterwards the branch has the manifest's parts, and of this program's files nothing else. Files that are there with the same
+content are not sent, and of a version that is there nothing is, also where it was published again since. Memory and disk are
+bounded: parts of a bucket go through temporary files, a group at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +27,9 @@ from synth_ray.storage import Storage
 from synth_ray.storage.hub_upload import HubDataset, RemoteFile
 
 REPORT = "report.html"
+
+_OF_THE_RUN = {"created_at", "cost", "throughput", "engines", "versions"}
+"""Keys of the manifest that a run of a complete job, which publishes the same version again, writes anew."""
 
 _PART = re.compile(r"(?:data/split=[^/]+/(?:[^/]+/)*|rejected/)part-\d+-[0-9a-f]{8}\.parquet")
 _GROUP_FILES = 64
@@ -50,7 +55,9 @@ def push_dataset(storage: Storage, manifest: Manifest, url: str, *, with_rejecte
     shown = manifest if with_rejected else manifest.model_copy(update={"rejected_files": []})
     parts = [*shown.files, *shown.rejected_files]
     missing = [part for part in parts if not _has_part(there, storage, part)]
-    described = {path: data for path, data in _descriptions(storage, shown, remote.url) if not _is_there(there, path, data)}
+    described = dict(_descriptions(storage, shown, remote.url))
+    is_same = not missing and MANIFEST in there and _is_same_version(described[MANIFEST], remote.read(MANIFEST))
+    described = {path: data for path, data in described.items() if path not in there or not (is_same or there[path].has(data))}
     removed = sorted(path for path in there.keys() - {part.path for part in parts} if _PART.fullmatch(path))
     if not (missing or described or removed):
         return Pushed("", 0, 0, len(there), 0)
@@ -83,8 +90,16 @@ def _has_part(there: Mapping[str, RemoteFile], storage: Storage, part: File) -> 
     return known == part.sha256 if known else there[part.path].has(storage.read(part.path))
 
 
-def _is_there(there: Mapping[str, RemoteFile], path: str, data: bytes) -> bool:
-    return path in there and there[path].has(data)
+def _is_same_version(manifest: bytes, other: bytes) -> bool:
+    """Whether two manifests tell the same but for when and at what cost it was published."""
+    try:
+        documents = json.loads(manifest), json.loads(other)
+    except ValueError:
+        return False  # somebody else's file of that name
+    if not all(isinstance(document, dict) for document in documents):
+        return False
+    facts = [{name: value for name, value in document.items() if name not in _OF_THE_RUN} for document in documents]
+    return facts[0] == facts[1]
 
 
 def _groups(parts: Iterable[File]) -> Iterator[list[File]]:

@@ -7,6 +7,7 @@ Hub keeps what it has got: after a failure only what is missing is sent again.
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,13 @@ class HubDataset:
         with self._explained():
             tree = self._api.list_repo_tree(self._name, revision=self._revision, recursive=True, repo_type="dataset")
             return {f.path: RemoteFile(f.lfs.sha256 if f.lfs else "", f.blob_id) for f in tree if isinstance(f, RepoFile)}
+
+    def read(self, path: str) -> bytes:
+        """A small file, as it is at the commit that this was opened at."""
+        with tempfile.TemporaryDirectory(prefix="synth-ray-") as folder, self._explained():
+            api = self._api
+            file = api.hf_hub_download(self._name, path, revision=self._head, repo_type="dataset", local_dir=folder)
+            return Path(file).read_bytes()
 
     def send(self, files: Iterable[tuple[str, Path | bytes]]) -> Sequence[bool]:
         """Send files that belong to the commit, by path. False for each that goes only with the commit itself: keep it."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
-from synth_ray.dataset.card.markdown import block, literal
+from synth_ray.dataset.card.markdown import block, literal, without_folders
 from synth_ray.dataset.manifest import Manifest
 from synth_ray.errors import ObjectNotFound, StorageError
 from synth_ray.storage import Storage
@@ -85,8 +85,8 @@ def _difference(text: str, other: str) -> Iterator[str]:
 
 
 def _label(row: Mapping[str, Any]) -> str:
-    known = [row.get("split"), row.get("class"), row.get("origin"), row.get("teacher")]
-    return " · ".join(literal(word) for word in known if word) or "row"
+    known = [row.get("split"), row.get("class"), row.get("origin"), without_folders(str(row.get("teacher") or ""))]
+    return " · ".join(word for fact in known if fact and (word := literal(fact).strip())) or "row"
 
 
 def _text(row: Mapping[str, Any]) -> str:

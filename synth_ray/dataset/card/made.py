@@ -8,18 +8,15 @@ from typing import Any
 
 from synth_ray.dataset.card.markdown import block, table, without_folders
 from synth_ray.dataset.manifest import Manifest
+from synth_ray.job.check import FLAGS
 from synth_ray.records import Reason
 
-_REASONS = {
-    "check": (
-        Reason.EMPTY_COMPLETION, Reason.TRUNCATED, Reason.TOO_FEW_TOKENS, Reason.TOO_MANY_TOKENS, Reason.SCHEMA_MISMATCH,
-        Reason.REPETITION_LOOP, Reason.REFUSAL, Reason.ECHO, Reason.WRONG_LANGUAGE, Reason.NOT_TRUE, Reason.POORLY_JUDGED,
-        Reason.CONTRADICTORY_LABEL, Reason.MOJIBAKE,
-    ),
+_REASONS: dict[str, tuple[str, ...]] = {
+    "check": FLAGS,
     "scrub": (Reason.TOO_MUCH_PII, Reason.SCRUB_FAILED),
     "dedup": (Reason.EXACT_DUPLICATE, Reason.NEAR_DUPLICATE, Reason.SEMANTIC_DUPLICATE, Reason.CROSS_SPLIT),
     "decontaminate": (Reason.CONTAMINATED,),
-}  # fmt: skip
+}
 _NAMES = {
     "check": "checks of the answers",
     "scrub": "personal data and secrets",

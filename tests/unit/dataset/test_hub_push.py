@@ -26,7 +26,8 @@ SMALL_PARTS = Output(path="unused", part_rows=3)
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
+def hub(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub-home")))
     with serving_hub(Hub()) as hub:
         yield hub
 
@@ -39,7 +40,7 @@ def published(folder: Path | str, **where: str) -> tuple[Storage, Manifest]:
 def push(hub: Hub, prefix: Path | str, *words: str, address: str = ADDRESS, **environment: str) -> tuple[int, str, str]:
     """In a process of its own: huggingface_hub reads its environment when it is imported."""
     settings = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
-    settings |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HOME": "/nonexistent", **environment}
+    settings |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", **environment}
     command = [sys.executable, "-m", "synth_ray.cli.main", "report", str(prefix), "--push", address, *words]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
     assert TOKEN not in done.stdout + done.stderr
@@ -154,6 +155,16 @@ def test_files_that_the_hub_keeps_as_plain_ones_are_pushed_and_found_again(hub: 
     published(tmp_path / "out")
     assert push(hub, tmp_path / "out")[0] == 0
     assert "nothing to do" in push(hub, tmp_path / "out")[1]
+
+
+def test_a_version_that_was_only_published_again_is_not_pushed_again(hub: Hub, tmp_path: Path) -> None:
+    store, manifest = published(tmp_path / "out")
+    hub.files["manifest.json"] = b"somebody else's"
+    assert push(hub, tmp_path / "out")[0] == 0
+    again = manifest.model_copy(update={"created_at": "2027-01-01T00:00:00Z", "cost": {"runs": 2}})
+    write_manifest(store, again, replaces=manifest_etag(store))
+    code, out, err = push(hub, tmp_path / "out")
+    assert (code, len(hub.commits)) == (0, 1) and "nothing to do" in out, err
 
 
 def test_another_version_replaces_the_one_before(hub: Hub, tmp_path: Path) -> None:
