@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 
 from synth_ray.cli.job import job_of
+from synth_ray.cli.junit_file import refuse_bad_place
 from synth_ray.cli.result import print_result
 from synth_ray.route.curation import curate_job
 
 
 def main(arguments: argparse.Namespace) -> int:
-    return print_result(curate_job(job_of(arguments)), stopped="incomplete: {why}")
+    refuse_bad_place(arguments.junit)
+    return print_result(curate_job(job_of(arguments)), stopped="incomplete: {why}", junit=arguments.junit)

@@ -28,7 +28,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--extend", action="store_true", help="ask the added requests of a plan that was made longer")
     run.add_argument("--retry-failed", action="store_true", help="ask again what failed by deadline or outage")
     run.add_argument("--quiet", action="store_true", help="no progress, only the result")
-    _with_job(commands, "curate", "decide again about committed rows, by changed keys; ask no model")
+    _junit(run)
+    _junit(_with_job(commands, "curate", "decide again about committed rows, by changed keys; ask no model"))
     _of_prefix(commands, "status", "show what is published, committed and orphaned in an output, and which driver owns it")
     _show(commands)
     _gc(commands)
@@ -110,8 +111,19 @@ def _gc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = _of_prefix(commands, "report", "print the funnel of a dataset and write its report.html again")
+    text = "print the funnel of a dataset and write its report.html again; check gates; push it to the Hugging Face Hub"
+    command = _of_prefix(commands, "report", text)
     command.add_argument("--json", action="store_true", help="print the manifest instead")
+    gates = "a YAML list of gates, or a job file with `gates:`: print each result, and exit with 3 if one fails"
+    command.add_argument("--gate", metavar="FILE", help=gates)
+    _junit(command)
+    pushed = "send the dataset, in one commit, to hf://datasets/OWNER/NAME[@BRANCH]; not if a gate fails"
+    command.add_argument("--push", metavar="ADDRESS", help=pushed)
+    command.add_argument("--with-rejected", action="store_true", help="push the rejected rows too")
+
+
+def _junit(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--junit", metavar="FILE", help="write the gates' results as JUnit XML, for CI")
 
 
 FORMATS = [

@@ -6,12 +6,15 @@ import argparse
 
 import synth_ray
 from synth_ray.cli.job import job_of
+from synth_ray.cli.junit_file import refuse_bad_place
 from synth_ray.cli.progress import Progress
 from synth_ray.cli.result import print_result
 
 
 def main(arguments: argparse.Namespace) -> int:
+    refuse_bad_place(arguments.junit)
     job = job_of(arguments)
     with Progress(quiet=arguments.quiet) as progress:
         result = synth_ray.run(job, watch=progress.show, extend=arguments.extend, retry_failed=arguments.retry_failed)
-    return print_result(result, stopped="stopped short: {why}; run the same command again to continue")
+    stopped = "stopped short: {why}; run the same command again to continue"
+    return print_result(result, stopped=stopped, junit=arguments.junit)

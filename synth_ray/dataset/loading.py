@@ -5,11 +5,22 @@ from __future__ import annotations
 
 def loading_instructions(url: str, endpoint_url: str | None) -> list[str]:
     """Markdown that shows how to load the dataset from its address."""
+    if url.startswith("hf://"):
+        name, _, revision = url.removeprefix("hf://datasets/").partition("@")
+        return [_HUB.replace("ARGUMENTS", f'"{name}"' + (f', revision="{revision}"' if revision else ""))]
     if not url.startswith("s3://"):
         return [_LOCAL]
     server = f"endpoint_override={endpoint_url!r}" if endpoint_url else ""
     return [_S3.replace("SERVER", server).replace("ROOT", repr(url.removeprefix("s3://")))]
 
+
+_HUB = """\
+```python
+import datasets
+
+rows = datasets.load_dataset(ARGUMENTS)
+```
+"""
 
 _LOCAL = """\
 From the folder of this card:

@@ -106,6 +106,9 @@ class Manifest(_Facts):
     teacher_license: str = ""
     teacher_terms: str = ""
     recipe: str = ""
+    templates: dict[str, str] = {}
+    sampling: dict[str, Any] = {}
+    filters: dict[str, dict[str, Any]] = {}
     license: str = ""
     sources: list[dict[str, Any]] = Field(default_factory=list)
     synthetic_only_eval: bool = False

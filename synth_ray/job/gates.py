@@ -6,9 +6,13 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
+
+from synth_ray.errors import JobError
+from synth_ray.job.yaml_file import read_list_or_mapping
 
 _GATE = re.compile(r"\s*([\w.]+)\s*(>=|<=|==|>|<)\s*(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -59,3 +63,23 @@ def gates_of(texts: list[str]) -> list[Gate]:
     """The gates of a job: its own, and the built-in one unless it has one on the same number."""
     gates = [parse_gate(text) for text in texts]
     return gates if any(gate.name == BUILT_IN.name for gate in gates) else [BUILT_IN, *gates]
+
+
+def read_gates(path: str | Path) -> list[Gate]:
+    """The gates of a file: a YAML list of them, or a job file with the key `gates`. Raises JobError with each wrong one."""
+    document = read_list_or_mapping(path)
+    texts = document.get("gates") if isinstance(document, dict) else document
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise JobError(f"{path}: wanted a list of gates, as `- accepted_share >= 0.6`, or a job file with `gates:`, got neither")
+    problems = [f"{path}: gate {number}: {problem}" for number, text in enumerate(texts, 1) if (problem := _problem(text))]
+    if problems:
+        raise JobError("\n".join(problems))
+    return gates_of(texts)
+
+
+def _problem(text: str) -> str:
+    try:
+        parse_gate(text)
+    except ValueError as error:
+        return str(error)
+    return ""

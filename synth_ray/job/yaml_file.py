@@ -17,7 +17,17 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[Where, int]]:
-    """The document, and the line of every key in it. Raises BadJob."""
+    """The document, a mapping, and the line of every key in it. Raises BadJob."""
+    return _read(path, may_be_list=False)
+
+
+def read_list_or_mapping(path: str | Path) -> list[Any] | dict[str, Any]:
+    """The document, which may be a list. Raises BadJob."""
+    document: list[Any] | dict[str, Any] = _read(path, may_be_list=True)[0]
+    return document
+
+
+def _read(path: str | Path, *, may_be_list: bool) -> tuple[Any, dict[Where, int]]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -25,7 +35,7 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[Where, int]]:
     except UnicodeDecodeError:
         raise _bad_file(path, 0, "UTF-8 text", "other bytes; is this the job file?") from None
     try:
-        return _parse(text, path)
+        return _parse(text, path, may_be_list)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "another text"
@@ -44,18 +54,18 @@ def parse_value(text: str) -> Any:
         raise ValueError("too many levels") from None
 
 
-def _parse(text: str, path: str | Path) -> tuple[dict[str, Any], dict[Where, int]]:
+def _parse(text: str, path: str | Path, may_be_list: bool) -> tuple[Any, dict[Where, int]]:
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
+        if not isinstance(node, yaml.MappingNode) and not (may_be_list and isinstance(node, yaml.SequenceNode)):
             kind = {type(None): "an empty one", yaml.SequenceNode: "a list"}.get(type(node), "a single value")
-            raise _bad_file(path, 1, "a mapping of sections", kind)
+            raise _bad_file(path, 1, "a list or a mapping" if may_be_list else "a mapping of sections", kind)
         if _count_values(node, {}) > _MAX_VALUES:
             raise _bad_file(path, 0, f"at most {_MAX_VALUES:,} values", "anchors that stand for more; write less of them")
         _refuse_bad_nodes(loader, node, set(), path)
         lines = dict(_lines(node, ()))
-        document: dict[str, Any] = loader.construct_document(node)
+        document = loader.construct_document(node)
     finally:
         loader.dispose()
     return document, lines

@@ -15,6 +15,7 @@ from synth_ray.admit.labels import LabelConflicts
 from synth_ray.check.disclosure import DigestSample
 from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.dataset.card import write_card
+from synth_ray.dataset.croissant import write_croissant
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, write_manifest
 from synth_ray.dataset.schema import Provenance, RowShape
@@ -27,6 +28,7 @@ from synth_ray.prepare.preparation import Prepared
 from synth_ray.prepare.schedule import Schedule
 from synth_ray.prepare.sources import evaluation_sets
 from synth_ray.publish import manifest_facts as facts
+from synth_ray.publish.asked_facts import asked_facts
 from synth_ray.publish.copy_protection import disclosure_report, open_copy_detector
 from synth_ray.publish.indexing import index_seeds, open_index, save_index
 from synth_ray.publish.manifest_facts import RunFacts
@@ -142,23 +144,25 @@ class Publication:
         save_index(self._job, self._kept, self._storage)
 
     def publish(self, manifest: Manifest, *, replaces: str) -> None:
-        """Replace the manifest version `replaces`, then write card and report from it. Raises Conflict."""
+        """Replace the manifest version `replaces`, then write card, Croissant file and report from it. Raises Conflict."""
         write_manifest(self._storage, manifest, replaces=replaces)
         write_card(self._storage, manifest, endpoint_url=self._job.output.endpoint_url)
+        write_croissant(self._storage, manifest)
         self._storage.write("report.html", page(manifest.to_dict()).encode())
 
     def finish(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str) -> Manifest:
         """Finish the files and describe this version."""
-        written = self._writer.finish()
+        written, scrubber = self._writer.finish(), open_scrubber(self._job.scrub)
         return Manifest(
             **facts.identity(self._prepared, stopped),
             **facts.counts(self._prepared, self.tally, self._publisher),
             **facts.measures(self._publisher, self._measured.gold.pairs, self._measured.judge),
             **self._quality_facts(),
             disclosure=self._disclosure_report(),
-            target=open_scrubber(self._job.scrub).record(schedule.target_summary()).value,
+            target=scrubber.record(schedule.target_summary()).value,
             **facts.run_facts_of(run_facts),
             **facts.provenance(self._job),
+            **asked_facts(self._prepared, scrubber),
             **facts.layout(self._prepared, self._shape, self._publisher, written),
         )
 

@@ -12,7 +12,7 @@ from synth_ray.errors import GateFailed, StoppedShort, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.job.gates import gates_of
 from synth_ray.meter.tally import Cause, commonest
-from synth_ray.report.gates import failed_gates
+from synth_ray.report.gates import GateResult, failed_gates, gate_results
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class Result:
     """The outcome of a run or a curation. The dataset under `prefix` is valid, whatever the exit code says.
 
     `stopped` says why the dataset is incomplete; empty when the run reached its end. `exit_code` is 0; 1 when no slot was
-    answered and 3 when a gate failed, with the sentences in `problems`; 4 when it stopped short.
+    answered and 3 when a gate failed, with the sentences in `problems`; 4 when it stopped short. `gates` are those of the job,
+    judged by the numbers of this version, whatever the exit code says.
     """
 
     prefix: str
@@ -28,22 +29,24 @@ class Result:
     stopped: str = ""
     exit_code: int = 0
     problems: Sequence[str] = field(default=())
+    gates: Sequence[GateResult] = field(default=())
 
 
 def result_of(job: Job, manifest: Manifest, *, causes: Counter[Cause], nothing_answered: bool = False) -> Result:
     """The result of a published version. `causes`: why slots failed. `nothing_answered`: it stopped because all of them did."""
     prefix, stopped, rows = job.output.path.rstrip("/"), manifest.stopped, manifest.rows
     described = manifest.to_dict()
+    gates = gate_results(described, gates_of(job.gates))
     if nothing_answered:
-        return Result(prefix, described, stopped, SynthRayError.exit_code, [stopped])
+        return Result(prefix, described, stopped, SynthRayError.exit_code, [stopped], gates)
     if stopped:
-        return Result(prefix, described, stopped, StoppedShort.exit_code)
+        return Result(prefix, described, stopped, StoppedShort.exit_code, gates=gates)
     if 0 < rows.requested == sum(rows.failed.values()):
         problem = f"wanted answers, got none: all {rows.requested:,} slots failed, most often {commonest(causes)}"
         problem += "; mend the cause, then run the same command with --retry-failed"
-        return Result(prefix, described, stopped, SynthRayError.exit_code, [problem])
-    failed = [f"gate failed: {sentence}; {_advice(rows)}" for sentence in failed_gates(described, gates_of(job.gates))]
-    return Result(prefix, described, stopped, GateFailed.exit_code if failed else 0, failed)
+        return Result(prefix, described, stopped, SynthRayError.exit_code, [problem], gates)
+    failed = [f"gate failed: {sentence}; {_advice(rows)}" for sentence in failed_gates(gates)]
+    return Result(prefix, described, stopped, GateFailed.exit_code if failed else 0, failed, gates)
 
 
 def _advice(rows: Rows) -> str:

@@ -1,4 +1,4 @@
-"""Files of datasets on the Hugging Face Hub: `hf://datasets/owner/name[@revision]/path`.
+"""Reads files of datasets on the Hugging Face Hub: `hf://datasets/owner/name[@revision]/path`. `hub_upload` writes them.
 
 huggingface_hub finds and downloads them, into its own cache, with its own token (`HF_TOKEN` or `hf auth login`). It is imported
 only where a job names such an address. Offline (`HF_HUB_OFFLINE=1`) files that are in the cache are read from it.
@@ -28,7 +28,7 @@ def hub_files(folder: str) -> list[str]:
     """Every file below a folder of a dataset, as addresses that begin with the folder's. Raises JobError."""
     from huggingface_hub import HfApi
 
-    dataset, revision, path = _parts(folder)
+    dataset, revision, path = hub_address(folder)
     with _explained(folder):
         if not _is_reachable():
             raise ConnectionError
@@ -41,7 +41,7 @@ def open_hub_file(url: str) -> BinaryIO:
     """One file, from the cache where it is there and still current. Raises JobError."""
     from huggingface_hub import hf_hub_download
 
-    dataset, revision, path = _parts(url)
+    dataset, revision, path = hub_address(url)
     with _explained(url):
         local = hf_hub_download(dataset, path, revision=revision, repo_type="dataset", local_files_only=not _is_reachable())
         return open(local, "rb")
@@ -61,7 +61,7 @@ def _is_reachable() -> bool:
     return True
 
 
-def _parts(url: str) -> tuple[str, str | None, str]:
+def hub_address(url: str) -> tuple[str, str | None, str]:
     """(owner/name, revision or None, path in the repository). Raises JobError."""
     match = _ADDRESS.fullmatch(url)
     if match is None:
@@ -75,10 +75,11 @@ def _explained(url: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the library below huggingface_hub, and so the errors of a network, differ by its version
-        raise JobError(f"{url}: wanted to read it from the Hugging Face Hub, got {_explanation(error)}") from None
+        raise JobError(f"{url}: wanted to read it from the Hugging Face Hub, got {hub_explanation(error)}") from None
 
 
-def _explanation(error: Exception) -> str:
+def hub_explanation(error: Exception) -> str:
+    """What the Hub, or the way to it, said, and the next move. The text has no token and no address but the Hub's."""
     from huggingface_hub import errors
 
     status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None

@@ -1,0 +1,110 @@
+"""Example rows: accepted ones, rejected ones beside the row they repeat, and rows at the edge of a threshold."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from synth_ray.dataset.card.markdown import block, literal, without_folders
+from synth_ray.dataset.manifest import Manifest
+from synth_ray.errors import ObjectNotFound, StorageError
+from synth_ray.storage import Storage
+
+PATH = "_synth/examples.json"
+_SENTENCES = re.compile(r"(?<=[.!?])[ \t]+|\n")
+
+
+def read_examples(storage: Storage, manifest: Manifest) -> dict[str, Any]:
+    """The scrubbed, bounded examples of this version; empty where there are none. Raises StorageError for a broken file."""
+    try:
+        examples = json.loads(storage.read(PATH))
+    except ObjectNotFound:
+        return {}
+    except ValueError:
+        raise StorageError(f"{storage.url}/{PATH}: wanted JSON, got another text; delete it and publish again") from None
+    is_of_this = isinstance(examples, dict) and examples.get("dataset_digest", manifest.dataset_digest) == manifest.dataset_digest
+    return examples if is_of_this else {}
+
+
+def example_lines(examples: Mapping[str, Any]) -> list[str]:
+    """The section; empty without an example."""
+    by_reason = _mapping(examples.get("rejected"))
+    accepted = [line for row in _mappings(examples.get("accepted")) for line in _accepted(row)]
+    rejected = [line for reason, rows in sorted(by_reason.items()) for line in _rejected(reason, _mappings(rows))]
+    edges = [line for edge in _mappings(examples.get("edges")) for line in _edge(edge)]
+    lines = list(accepted)
+    lines += ["### Rejected, by reason", "", *rejected] if rejected else []
+    lines += ["### At the edge of a threshold", "", *edges] if edges else []
+    return ["## Examples", "", *lines] if lines else []
+
+
+def _accepted(row: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"_{_label(row)}_", "", *block(_text(row)), "")
+
+
+def _rejected(reason: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        witness = _mapping(row.get("witness"))
+        detail = f": {literal(row['detail'])}" if row.get("detail") else ""
+        yield from (f"_{literal(reason)}{detail} · {_label(row)}_", "")
+        if not witness:
+            yield from (*block(_text(row)), "")
+        else:
+            yield from _beside(row, witness, "the rejected row", "the kept row that it repeats")
+
+
+def _edge(edge: Mapping[str, Any]) -> Iterator[str]:
+    row, beside = _mapping(edge.get("row")), _mapping(edge.get("beside"))
+    value, limit = _number(edge.get("value")), _number(edge.get("limit"))
+    yield from (f"_{literal(edge.get('measure', ''))} {value}, limit {limit} · {_label(row)}_", "")
+    if not beside:
+        yield from (*block(_text(row)), "")
+    else:
+        yield from _beside(row, beside, "this row", "the row it was compared with")
+
+
+def _beside(row: Mapping[str, Any], other: Mapping[str, Any], name: str, other_name: str) -> Iterator[str]:
+    """Two rows as one difference, sentence by sentence: what only `row` says is marked -, what only `other` says +."""
+    similarity = row.get("similarity")
+    how = f", similarity {_number(similarity)}" if similarity is not None else ""
+    yield from (f"`-` {name}, `+` {other_name}{how}:", "")
+    yield from (*block("\n".join(_difference(_text(row), _text(other))), "diff"), "")
+
+
+def _difference(text: str, other: str) -> Iterator[str]:
+    mine, theirs = _SENTENCES.split(text), _SENTENCES.split(other)
+    for kind, start, end, other_start, other_end in SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
+        if kind == "equal":
+            yield from (f"  {line}" for line in mine[start:end])
+        else:
+            yield from (f"- {line}" for line in mine[start:end])
+            yield from (f"+ {line}" for line in theirs[other_start:other_end])
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    known = [row.get("split"), row.get("class"), row.get("origin"), without_folders(str(row.get("teacher") or ""))]
+    return " · ".join(word for fact in known if fact and (word := literal(fact).strip())) or "row"
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    """The turns, each behind its role, and the fields that have a value."""
+    lines = [f"{turn.get('role') or ''}: {turn.get('content') or ''}" for turn in _mappings(row.get("messages"))]
+    for name, value in _mapping(row.get("fields")).items():
+        if value not in (None, "", [], {}):
+            lines.append(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+    return "\n\n".join(lines)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, (int, float)) else literal(value)

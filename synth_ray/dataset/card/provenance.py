@@ -1,0 +1,49 @@
+"""Where the rows come from and under which terms: licences, cost, digests, versions, and personal data."""
+
+from __future__ import annotations
+
+from synth_ray.dataset.card.markdown import table, without_folders
+from synth_ray.dataset.manifest import Manifest
+
+_COSTS = {
+    "wall_s": "seconds of the last run",
+    "replica_s": "seconds of all engines",
+    "usd": "US dollars",
+    "usd_per_1m_output_tokens": "US dollars per million output tokens",
+    "usd_per_1k_accepted": "US dollars per thousand accepted rows",
+}
+
+
+def licence_lines(m: Manifest) -> list[str]:
+    facts = [("this dataset", m.license or "not given")]
+    if m.teacher != "none":
+        facts += [("the teacher", m.teacher_license or "not given"), ("terms of its answers", m.teacher_terms or "not given")]
+    facts += [(f"seeds {n}", source.get("license") or "not given") for n, source in enumerate(m.sources, start=1)]
+    return ["## Licences", "", *table(("of", "licence or terms"), facts), ""]
+
+
+def provenance_lines(m: Manifest) -> list[str]:
+    return ["## Provenance", "", *table(("", ""), _facts(m)), "", "## Personal data", "", *_pii(m), ""]
+
+
+def _facts(m: Manifest) -> list[tuple[str, object]]:
+    facts: list[tuple[str, object]] = [
+        *((f"seeds {n}", without_folders(source.get("path", ""))) for n, source in enumerate(m.sources, start=1)),
+        *((f"{name} tokens", f"{n:,}") for name, n in m.tokens.items()),
+        *((_COSTS.get(name, name.replace("_", " ")), value) for name, value in m.cost.items()),
+        ("made", m.created_at),
+        ("job digest", m.job_digest),
+        ("ask digest", m.ask_digest),
+        ("dataset digest", m.dataset_digest),
+        *m.versions.items(),
+    ]
+    return [(name, value) for name, value in facts if value != ""]
+
+
+def _pii(m: Manifest) -> list[str]:
+    if not m.pii:
+        return ["Nothing was found to replace. That is no proof that nothing is there."]
+    if m.pii_in_place:
+        sentence = "**Found and left in place:** this job only counted findings."
+        return [sentence, "", *table(("entity", "found"), sorted(m.pii.items()))]
+    return ["Found and replaced:", "", *table(("entity", "replaced"), sorted(m.pii.items()))]
