@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 
 from synth_ray.cli.job import job_of
+from synth_ray.cli.logs import wants_json
+from synth_ray.cli.progress import Progress
 from synth_ray.cli.result import print_result
 from synth_ray.route.curation import curate_job
 
 
 def main(arguments: argparse.Namespace) -> int:
-    return print_result(curate_job(job_of(arguments)), stopped="incomplete: {why}")
+    in_json = wants_json(arguments)
+    with Progress(json=in_json) as progress:
+        result = curate_job(job_of(arguments), watch=progress.show)
+    return print_result(result, stopped="incomplete: {why}", in_json=in_json)

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
+from synth_ray.cli.estimate import off_line
+from synth_ray.cli.logs import print_event
 from synth_ray.report.funnel import funnel_text
 from synth_ray.route.ending import Result
 
 
-def print_result(result: Result, *, stopped: str) -> int:
+def print_result(result: Result, *, stopped: str, in_json: bool = False) -> int:
     """Print the funnel and the paths of the outputs. `stopped` is the message for an incomplete dataset."""
+    explained = [stopped.format(why=result.stopped)] if result.stopped and not result.problems else list(result.problems)
+    if in_json:
+        print_event("end", _record(result, explained))
+        return result.exit_code
     print(funnel_text(result.manifest))
+    if line := off_line(result.manifest["estimate"]):
+        print(line)
     print(f"dataset   {result.prefix}")
     for name, file in (("card", "README.md"), ("manifest", "manifest.json"), ("report", "report.html")):
         print(f"{name:<9} {result.prefix}/{file}")
-    explained = [stopped.format(why=result.stopped)] if result.stopped and not result.problems else result.problems
     for sentence in explained:
         print(f"synth-ray: {sentence}", file=sys.stderr)
     return result.exit_code
+
+
+def _record(result: Result, explained: list[str]) -> dict[str, Any]:
+    manifest = result.manifest
+    names = ("complete", "rows", "splits", "tokens", "cost", "estimate")
+    told = {name: manifest[name] for name in names}
+    return {"exit_code": result.exit_code, "dataset": result.prefix, **told, "problems": explained}
