@@ -62,15 +62,19 @@ def off_line(estimate: Mapping[str, Any]) -> str:
     if actual.get("usd") and estimate.get("usd"):
         parts.append(_off(estimate, "usd", short_usd, ""))
     share = estimate["done_share"]
-    part = f" (of {share:.0%} of the plan)" if share < 1 else ""
-    return f"estimate  {'; '.join(parts)}{part}"
+    part = [f"{_percent(share)} of the plan was done"] if share < 1 else []
+    return f"estimate  {'; '.join(parts + part)}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
 
 
 def _off(estimate: Mapping[str, Any], name: str, text: Callable[[float], str], unit: str) -> str:
     share, used = estimate["done_share"], estimate["actual"][name]
     low, high = share * estimate[name]["low"], share * estimate[name]["high"]
     if (whole := estimate[name]["expected"]) is None:
-        of_most = f" ({used / high:.0%} of that)" if high else ""
+        of_most = f" ({_percent(used / high)} of that)" if high else ""
         return f"at most {text(high)}{unit}, used {text(used)}{of_most}"
     expected = share * whole
     off = used / expected - 1 if expected else 0.0

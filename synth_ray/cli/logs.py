@@ -28,7 +28,7 @@ def wants_json(arguments: argparse.Namespace) -> bool:
 
 def set_up_logging(*, verbose: bool, in_json: bool) -> None:
     """Send the records of the logging module to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardError()
     handler.setFormatter(_JsonFormatter() if in_json else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=in_json)
     logging.captureWarnings(in_json)
@@ -36,12 +36,25 @@ def set_up_logging(*, verbose: bool, in_json: bool) -> None:
 
 def print_event(event: str, facts: Mapping[str, Any]) -> None:
     """One JSON line on standard error."""
-    print(_line(event, facts), file=sys.stderr, flush=True)
+    _write_line(_line(event, facts))
 
 
 def _line(event: str, facts: Mapping[str, Any], at: float | None = None) -> str:
     now = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
     return json.dumps({"event": event, "time": now.isoformat(timespec="milliseconds"), **facts}, allow_nan=False, default=str)
+
+
+def _write_line(text: str) -> None:
+    """In one write, so that lines of several threads do not mix."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+class _StandardError(logging.Handler):
+    """Takes the standard error of the moment: while a live panel is drawn, the panel's, which puts the line above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _write_line(self.format(record))
 
 
 class _JsonFormatter(logging.Formatter):

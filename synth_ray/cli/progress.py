@@ -97,7 +97,8 @@ def heartbeat(facts: ProgressFacts) -> str:
 
 def panel_lines(facts: ProgressFacts, width: int) -> list[str]:
     """The facts as lines of `width` characters at most; in a narrow terminal a value goes on in the next line."""
-    lines = [f"synth-ray · {short_time(facts.elapsed_s)} · {_time_left(facts)}"]
+    title = [f"synth-ray · {short_time(facts.elapsed_s)}", _time_left(facts)]
+    lines = [" · ".join(title)] if width >= 40 else title
     if facts.share is not None:
         lines.append(_bar(facts.share, width))
     for label, value in _labelled(facts):

@@ -191,7 +191,8 @@ def _work_left(tally: Tally) -> float | None:
         return None if tally.rows_wanted else 0.0
     accepted_share = tally.accepted / tally.slots
     not_admitted = max(0, tally.slots_done + tally.slots_earlier - tally.slots)
-    return max(0.0, (tally.rows_wanted - tally.accepted) / accepted_share - not_admitted)
+    left = max(0, tally.rows_wanted - tally.accepted) / accepted_share - not_admitted
+    return max(left, tally.in_flight)  # what was sent ends before the run does, whether or not its rows are still wanting
 
 
 def _time_left(left: float | None, rate: float | None) -> float | None:

@@ -69,12 +69,13 @@ class Timeline:
         begin_s = 0.0
         spans = list(self._spans.values())
         for span in spans:
-            seconds = span.end_s - begin_s
+            end_s = round(span.end_s, 3)
+            seconds = end_s - begin_s
             tokens = span.tokens + (self._unspanned if span is spans[-1] else 0)
             yield {
-                "t_s": round(span.end_s, 3),
+                "t_s": end_s,
                 "completion_tokens_s": round(tokens / seconds, 3),
                 "in_flight": round(span.in_flight / seconds, 2),
                 "replicas": round(span.replicas / seconds, 2),
             }
-            begin_s = span.end_s
+            begin_s = end_s

@@ -56,10 +56,10 @@ class Interval:
 def predict_total(sample: Sequence[float], count: float) -> Interval:
     """The sum over `count` requests of which `sample` is a fair sample, with a 90 % interval.
 
-    Method: the mean is resampled by bootstrap over the requests of the sample, its deviations widened as Student's t is wider than
-    the normal distribution, and the spread of `count` further requests is added to it. So it holds what a small sample leaves
-    open and what chance does in a short plan, and nothing else: seeds that are asked later may be longer. The draw is seeded, so
-    equal samples give equal intervals. A single request tells nothing of the spread: half of it to twice.
+    Method: the mean is resampled by bootstrap over the requests of the sample, its deviations widened as Student's t is wider
+    than the normal distribution, and the spread of `count` further requests is added to it. So it holds what a small sample
+    leaves open and what chance does in a short plan, and nothing else: seeds that are asked later may be longer. The draw is
+    seeded, so equal samples give equal intervals. A single request tells nothing of the spread: half of it to twice.
     """
     values = np.asarray(sample, float)
     if len(values) > _MAX_SAMPLE:
