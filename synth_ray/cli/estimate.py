@@ -16,7 +16,7 @@ def estimate_lines(guess: Estimate) -> Iterator[str]:
     if guess.source:
         yield f"          {_about(guess.completion_tokens)} out, as {guess.source} had"
     else:
-        yield f"          at most {guess.completion_tokens.high:,.0f} out (max_tokens × asks)"
+        yield f"          at most {guess.completion_tokens.high:,.0f} out (max_tokens × asks); see preview, or --like PREFIX"
     yield f"money     {_money(guess)}"
     yield f"time      {_hours(guess)}"
 

@@ -41,8 +41,6 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"asks      {guess.asks:,}")
     for line in estimate_lines(guess):
         print(line)
-    if lengths is None and guess.asks:
-        print("          lengths of answers: from `synth-ray preview`, or from an earlier run with --like PREFIX")
     return 0
 
 

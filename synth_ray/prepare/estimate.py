@@ -68,7 +68,7 @@ def estimate(prepared: Prepared, job: Job, lengths: Lengths | None = None) -> Es
     hours = _hours(job, completion, lengths)
     usd, unknown = _usd(job, prompt, completion, hours)
     if hours is None:
-        unknown["hours"] = "the speed is not known: preview measures a little, an earlier run (--like PREFIX) tells it"
+        unknown["hours"] = "no speed was measured; synth-ray preview tells a range, an earlier run (--like PREFIX) more"
     return Estimate(
         requests,
         round(per_request * (requests.high if requests.expected is None else requests.expected)),
@@ -102,7 +102,7 @@ def _of_requests(requests: Interval, sample: list[float]) -> Interval:
 def _prompt_tokens(prepared: Prepared, counts: PromptCounts, requests: Interval, lengths: Lengths | None) -> tuple[Interval, str]:
     """Rendered prompts tell all of a recipe that asks once; what later asks hold is measured, or only limited."""
     asks = prepared.recipe.asks(prepared.options)
-    rendered = _of_requests(requests, [float(n) for n in counts.tokens]) * counts.trust
+    rendered = _rendered(requests, [float(n) for n in counts.tokens]) * counts.trust
     is_exact = counts.trust.low == counts.trust.high
     if lengths is not None and not (asks == 1 and is_exact):
         return _of_requests(requests, list(lengths.prompt)), lengths.source
@@ -110,6 +110,13 @@ def _prompt_tokens(prepared: Prepared, counts: PromptCounts, requests: Interval,
         return rendered, counts.method
     answers = Interval(0.0, 0.0, prepared.job.sampling.max_tokens * (asks - 1)) * requests
     return rendered * Interval(1.0, asks, asks) + answers, f"{counts.method}, of the first of {asks} asks"
+
+
+def _rendered(requests: Interval, sample: list[float]) -> Interval:
+    """First prompts of the plan: those of the sample are known, the others are predicted from them."""
+    if requests.low != requests.high:
+        return _of_requests(requests, sample)
+    return Interval.exactly(sum(sample)) + predict_total(sample, requests.high - len(sample))
 
 
 def _completion_tokens(prepared: Prepared, requests: Interval, lengths: Lengths | None) -> Interval:

@@ -114,7 +114,7 @@ def test_plan_and_preview_say_what_is_known_and_what_would_make_the_rest_known(
     path = job_file(tmp_path, models={"teacher": {"engine": "scripted", "script": SCRIPT}}, budget={"gpu_hour_usd": 3600.0})
     cold = run_cli(capsys, "plan", path)[1]
     assert "a token for four bytes" in cold and "at most 6,144 out" in cold
-    assert "money     unknown: replicas cost by the hour" in cold and "time      unknown: the speed is not known" in cold
+    assert "money     unknown: replicas cost by the hour" in cold and "time      unknown: no speed was measured" in cold
     preview = run_cli(capsys, "preview", path)[1]
     assert re.search(r"by these rows: 12 asks\ntokens    .*in.*\n.*out, as 5 requests of this preview had", preview)
     assert not (tmp_path / "out").exists()

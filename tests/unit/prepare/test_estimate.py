@@ -70,6 +70,7 @@ def test_an_accepted_share_is_never_zero(accepted: int, rejected: int) -> None:
     assert share.expected is None or share.low <= share.expected <= share.high
 
 
+@pytest.mark.slow  # transformers alone takes seconds to import
 def test_prompts_are_counted_as_the_model_itself_counts_them(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
