@@ -9,7 +9,6 @@ from pathlib import Path
 
 from synth_ray.cli.estimate import estimate_lines
 from synth_ray.cli.job import job_of
-from synth_ray.cli.prefix import require_output
 from synth_ray.errors import JobError, StorageError
 from synth_ray.job.document import Job
 from synth_ray.prepare.estimate import estimate
@@ -47,8 +46,8 @@ def main(arguments: argparse.Namespace) -> int:
 def _lengths(job: Job, like: str | None) -> Lengths | None:
     """The lengths of an earlier run: of the output that is named, else of the job's own. Raises JobError for one without any."""
     if like is not None:
-        require_output(like, published=False)
-        lengths = read_lengths(open_storage(like), f"the requests of {like}")
+        storage = open_storage(like, endpoint_url=job.output.endpoint_url, region=job.output.region)
+        lengths = read_lengths(storage, f"the requests of {like}")
         if lengths is None:
             raise JobError(f"--like: wanted an output with committed chunks, got none at {like}; name another, or leave it out")
         return lengths

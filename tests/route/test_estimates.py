@@ -119,10 +119,25 @@ def test_plan_and_preview_say_what_is_known_and_what_would_make_the_rest_known(
     assert re.search(r"by these rows: 12 asks\ntokens    .*in.*\n.*out, as 5 requests of this preview had", preview)
     assert not (tmp_path / "out").exists()
     code, _, err = run_cli(capsys, "plan", path, "--like", str(tmp_path / "nowhere"))
-    assert code == 2 and "wanted the output of a run" in err
+    assert code == 2 and "--like: wanted an output with committed chunks" in err
     assert run_cli(capsys, "run", path, "--quiet")[0] == 0
     own = run_cli(capsys, "plan", path)[1]
     like = run_cli(capsys, "plan", path, "--output", str(tmp_path / "other"), "--like", str(tmp_path / "out"))[1]
     assert "as earlier requests of this output had" in own and "as the requests of " in like
     assert all(re.search(r"money     about \$[\d.]+ \(\$[\d.]+–\$[\d.]+\)", text) for text in (own, like))
     assert not (tmp_path / "other").exists()
+
+
+def test_replicas_that_start_and_are_lost_are_counted(tmp_path: Path) -> None:
+    script = SCRIPT | {"die_after": 40, "latency_s": 0.005, "concurrency": 4}
+    models = {"teacher": {"engine": "scripted", "script": script}}
+    cluster = {"engine": "local", "teachers": 2, "in_flight": 4}
+    seen: set[tuple[int, int, int]] = set()
+
+    def watch(tally: Tally) -> None:
+        seen.add((tally.replicas, tally.replicas_starting, tally.replicas_lost))
+
+    synth_ray.run(job(tmp_path, requests=96, models=models, cluster=cluster), watch=watch)
+    assert max(lost for _, _, lost in seen) >= 1
+    assert all(up + starting <= 2 for up, starting, _ in seen)
+    assert any(starting == 0 and up == 2 for up, starting, _ in seen)
