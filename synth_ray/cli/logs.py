@@ -11,8 +11,10 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any
 
 VARIABLE = "SYNTH_RAY_LOG"
@@ -32,11 +34,19 @@ def set_up_logging(*, verbose: bool, in_json: bool) -> None:
     handler.setFormatter(_JsonFormatter() if in_json else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=in_json)
     logging.captureWarnings(in_json)
+    if in_json:
+        sys.excepthook = _print_crash
 
 
 def print_event(event: str, facts: Mapping[str, Any]) -> None:
     """One JSON line on standard error."""
     _write_line(_line(event, facts))
+
+
+def _print_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A crash that no command expects: its traceback in one line too."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    print_event("error", {"message": kind.__name__, "exit_code": 1, "traceback": text})
 
 
 def _line(event: str, facts: Mapping[str, Any], at: float | None = None) -> str:

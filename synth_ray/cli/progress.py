@@ -40,12 +40,14 @@ class Progress:
         self._pace = Pace(clock)
         self._next_update_at = clock()
         self._has_shown = False
+        self._stage = ""
         self._live: Live | None = None
 
     def __enter__(self) -> Progress:
         if not (self._quiet or self._json) and self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.__enter__()
+            self._live.update(Text("synth-ray · reading the job's input"), refresh=True)
         elif not self._json:
             self._next_update_at += _HEARTBEAT_S
         return self
@@ -61,8 +63,10 @@ class Progress:
         self._pace.observe(tally)
         self._has_shown = True
         now = self._clock()
-        if self._quiet or now < self._next_update_at:
+        is_new_stage = tally.stage != self._stage and (self._json or self._live is not None)
+        if self._quiet or not (is_new_stage or now >= self._next_update_at):
             return
+        self._stage = tally.stage
         self._next_update_at = now + (_HEARTBEAT_S if self._live is None else _PANEL_S)
         if self._live is not None:
             self._live.update(_panel(self._pace.facts(), self._console.width), refresh=True)
@@ -148,6 +152,8 @@ def _done(facts: ProgressFacts) -> str:
 
 
 def _time_left(facts: ProgressFacts) -> str:
+    if facts.stage:
+        return facts.stage
     return f"{short_time(facts.eta_s)} left" if facts.eta_s is not None else "time left -"
 
 

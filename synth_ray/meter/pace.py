@@ -44,6 +44,7 @@ class ProgressFacts:
     replicas_starting: int
     replicas_lost: int
     chunks_admitted: int
+    stage: str = ""
     tokens: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
@@ -62,6 +63,7 @@ class ProgressFacts:
         """For a JSON log. Counts and times only, and no number that JSON has not."""
         return {
             "elapsed_s": round(self.elapsed_s, 1),
+            "stage": self.stage or ("asking" if self.asks else "deciding"),
             "unit": self.unit,
             "done": self.done,
             "total": self.total,
@@ -155,6 +157,7 @@ class Pace:
             replicas_starting=tally.replicas_starting,
             replicas_lost=tally.replicas_lost,
             chunks_admitted=tally.chunks_admitted,
+            stage=tally.stage,
             tokens=Counter(tally.tokens),
             rejected=Counter(tally.rejected),
             failed=Counter(tally.failed),

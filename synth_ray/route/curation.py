@@ -18,7 +18,7 @@ from synth_ray.dataset.manifest import Manifest, manifest_etag, read_manifest
 from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub
-from synth_ray.meter.tally import Tally
+from synth_ray.meter.tally import PUBLISHING, Tally
 from synth_ray.prepare.preparation import prepare
 from synth_ray.prepare.schedule import Schedule, open_schedule
 from synth_ray.publish.manifest_facts import RunFacts
@@ -53,6 +53,8 @@ def curate_job(job: Job, *, watch: Callable[[Tally], None] = lambda _: None) -> 
                 fence.raise_if_lost()
                 publication.tally.chunks_admitted += 1
                 watch(publication.tally)
+            publication.tally.stage = PUBLISHING
+            watch(publication.tally)
             publication.save_index()
             manifest = publication.finish(plans, _facts_of_run(before), stopped=_stop_reason(before, plans, chunks))
         publication.publish(manifest, replaces=replaces)

@@ -23,7 +23,7 @@ from synth_ray.drive.window import Window
 from synth_ray.job.document import Job
 from synth_ray.meter.costs import CostRecords
 from synth_ray.meter.spending import Spending
-from synth_ray.meter.tally import Tally
+from synth_ray.meter.tally import PUBLISHING, Tally
 from synth_ray.meter.throughput import Throughput, engine_summary
 from synth_ray.prepare.estimate import has_price
 from synth_ray.prepare.gold import gold_requests
@@ -99,6 +99,8 @@ class _Run:
             self._fence.on_lost = driver.stop
             with _stopped_by_signals(driver.stop):
                 driver.run()
+                self._tally.stage = PUBLISHING
+                watch(self._tally)
             self._fence.raise_if_lost()
             driver.stop(schedule.shortfall())
             manifest = self._publication.finish(schedule, self._run_facts(driver), stopped=driver.stop_reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import pty
 import re
@@ -13,7 +14,9 @@ import subprocess
 import sys
 import termios
 import time
+import warnings
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from typing import Any
 import pytest
 
 from synth_ray.cli.estimate import off_line
+from synth_ray.cli.logs import set_up_logging
 from synth_ray.cli.numbers import short_count, short_time
 from synth_ray.cli.progress import Progress, heartbeat, panel_lines
 from synth_ray.meter.pace import ProgressFacts
@@ -62,6 +66,16 @@ SCRIPT = {
     "repeat_share": 0.2,
     "fail_share": 0.1,
 }
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root, hook = logging.getLogger(), sys.excepthook
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:], sys.excepthook = handlers, hook
+    root.setLevel(level)
+    logging.captureWarnings(False)
 
 
 def slow_job(folder: Path, **more: Any) -> str:
@@ -170,6 +184,21 @@ def test_errors_and_curations_are_json_too(tmp_path: Path, capsys: pytest.Captur
     events = [json.loads(line) for line in err.splitlines()]
     assert (code, out, events[-1]["event"]) == (0, "", "end")
     assert {(e["unit"], e["total"]) for e in events[:-1]} == {("chunks", 3)} and events[-2]["done"] == 3
+
+
+def test_log_records_warnings_and_crashes_are_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(verbose=False, in_json=True)
+    logging.getLogger("synth_ray.x").warning("took %d\nlines", 2)
+    logging.getLogger("synth_ray.x").info("not shown")
+    warnings.warn("old", stacklevel=1)
+    try:
+        raise ValueError("unexpected")
+    except ValueError as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    log, warning, crash = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (log["event"], log["level"], log["logger"], log["message"]) == ("log", "warning", "synth_ray.x", "took 2\nlines")
+    assert warning["event"] == "log" and "old" in warning["message"]
+    assert (crash["event"], crash["message"], crash["exit_code"]) == ("error", "ValueError", 1)
 
 
 def in_terminal(command: list[str], *, width: int, interrupt_at: bytes) -> tuple[int, str]:
