@@ -100,7 +100,7 @@ def _generate(few: Labelled, folder: Path, *, url: str, model: str, shots: int) 
             "name": "worth",
             "seeds": str(folder / "seeds.jsonl"),
             "recipe": {"name": "fill", "by": "category", "shots": shots, "n": max(1, ROWS_OF_CLASS // (shots + 1))},
-            "models": {"teacher": {"engine": "endpoint", "endpoint": {"base_url": url}, "model": model}},
+            "models": {"teacher": {"engine": "endpoint", "endpoint": {"urls": [url]}, "model": model}},
             "sampling": {"temperature": 1.0, "max_tokens": 64},
             "split": {"fractions": {"train": 1.0}},
             "quality": {"measure": False},

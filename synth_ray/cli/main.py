@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import sys
 from collections.abc import Sequence
 
 from synth_ray import __version__
+from synth_ray.cli.logs import print_event, set_up_logging, wants_json
 from synth_ray.errors import SynthRayError
-
-log = logging.getLogger("synth_ray")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,15 +19,18 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _init(commands)
     _check(commands)
-    _with_job(commands, "plan", "print chunks, requests and estimated tokens; ask no model")
+    plan = _with_job(commands, "plan", "print chunks, requests, and an estimate of tokens, money and hours; ask no model")
+    plan.add_argument("--like", metavar="PREFIX", help="estimate lengths and speed as an earlier run's output at PREFIX had them")
     _preview(commands)
     _tune(commands)
     run = _with_job(commands, "run", "make the dataset; run again to continue where it stopped")
     run.add_argument("--extend", action="store_true", help="ask the added requests of a plan that was made longer")
     run.add_argument("--retry-failed", action="store_true", help="ask again what failed by deadline or outage")
     run.add_argument("--quiet", action="store_true", help="no progress, only the result")
-    _junit(run)
-    _junit(_with_job(commands, "curate", "decide again about committed rows, by changed keys; ask no model"))
+    curate = _with_job(commands, "curate", "decide again about committed rows, by changed keys; ask no model")
+    for command in (run, curate):
+        _log_option(command)
+        _junit(command)
     _of_prefix(commands, "status", "show what is published, committed and orphaned in an output, and which driver owns it")
     _show(commands)
     _gc(commands)
@@ -54,6 +55,11 @@ def _with_job(commands: argparse._SubParsersAction[argparse.ArgumentParser], nam
     command.add_argument("--address", help="join this Ray cluster instead of starting a local one")
     command.add_argument("--output", help="another output prefix than the job's")
     return command
+
+
+def _log_option(command: argparse.ArgumentParser) -> None:
+    text = "progress, log and result as text, or as one JSON object a line on standard error (SYNTH_RAY_LOG=json does the same "
+    command.add_argument("--log", choices=["text", "json"], help=text + "where there is no terminal)")
 
 
 def _init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -160,8 +166,8 @@ def _sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code: 0 done, 1 failed, 2 wrong job or input, 3 quality gate failed, 4 stopped early."""
     arguments = parser().parse_args(argv)
-    level = logging.INFO if arguments.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    in_json = wants_json(arguments)
+    set_up_logging(verbose=arguments.verbose, in_json=in_json)
     command = importlib.import_module(f"synth_ray.cli.{arguments.command}")
     try:
         if "prefix" in arguments:
@@ -169,12 +175,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             require(arguments.prefix, published=arguments.command in ("report", "export", "sample"))
         return int(command.main(arguments))
     except SynthRayError as error:
-        print(f"synth-ray: {error}", file=sys.stderr)
+        _print_error(error, in_json=in_json)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         return 0
+
+
+def _print_error(error: SynthRayError, *, in_json: bool) -> None:
+    if in_json:
+        print_event("error", {"message": str(error), "exit_code": error.exit_code})
+    else:
+        print(f"synth-ray: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

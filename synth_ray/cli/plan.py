@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
+from synth_ray.cli.estimate import estimate_lines
 from synth_ray.cli.job import job_of
+from synth_ray.errors import JobError, StorageError
+from synth_ray.job.document import Job
 from synth_ray.prepare.estimate import estimate
+from synth_ray.prepare.lengths import Lengths, read_lengths
 from synth_ray.prepare.preparation import Prepared, prepare
 from synth_ray.records import SPLITS
+from synth_ray.storage import open_storage
+from synth_ray.storage.job_files import open_output
 
 _CHUNKS_SHOWN = 10
 
@@ -18,7 +25,8 @@ def main(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
     with tempfile.TemporaryDirectory() as spool:
         prepared = prepare(job, spool=Path(spool), file=arguments.job)
-        guess = estimate(prepared, job)
+        lengths = _lengths(job, arguments.like)
+        guess = estimate(prepared, job, lengths)
         counts = dict.fromkeys(SPLITS, 0)
         for code in prepared.seeds.splits:
             counts[SPLITS[code]] += 1
@@ -30,8 +38,24 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         _print_chunks(prepared)
     print(f"asks      {guess.asks:,}")
-    print(f"tokens    about {guess.prompt_tokens:,} in; at most {guess.max_completion_tokens:,} out (max_tokens × asks)")
+    for line in estimate_lines(guess):
+        print(line)
     return 0
+
+
+def _lengths(job: Job, like: str | None) -> Lengths | None:
+    """The lengths of an earlier run: of the output that is named, else of the job's own. Raises JobError for one without any."""
+    if like is not None:
+        storage = open_storage(like, endpoint_url=job.output.endpoint_url, region=job.output.region)
+        lengths = read_lengths(storage, f"the requests of {like}")
+        if lengths is None:
+            raise JobError(f"--like: wanted an output with committed chunks, got none at {like}; name another, or leave it out")
+        return lengths
+    try:
+        return read_lengths(open_output(job.output), "earlier requests of this output")
+    except StorageError as error:
+        print(f"synth-ray: earlier runs are not known: {error}", file=sys.stderr)
+        return None
 
 
 def _print_chunks(prepared: Prepared) -> None:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.teacher import Prompt, Teacher
+from synth_ray.cli.estimate import estimate_lines
 from synth_ray.cli.job import job_of
 from synth_ray.job.document import Job
+from synth_ray.prepare.estimate import estimate
+from synth_ray.prepare.lengths import lengths_of_preview
 from synth_ray.prepare.preparation import Prepared, prepare
-from synth_ray.records import Outcome, Request
+from synth_ray.records import Outcome, Request, Verdict
 from synth_ray.route.preview import MAX_COMPARED, PreviewedRow, first_requests, is_compared, preview_rows
 from synth_ray.scrub.scrubber import Scrubber, open_scrubber
 
@@ -47,12 +51,27 @@ def main(arguments: argparse.Namespace) -> int:
         prepared = prepare(job, spool=Path(spool), file=arguments.job)
         requests = first_requests(prepared, arguments.rows, folder=Path(spool) / "plan")
         if arguments.prompts_only:
-            asked, rows = _ask(_without_a_model(prepared.job), requests), []
-        else:
-            asked = _ask(prepared.job, requests)
-            rows = preview_rows(prepared, [outcome for outcome, _ in asked], raw=arguments.raw)
-    _print(prepared, asked, rows, raw=arguments.raw)
+            asked, _ = _ask(_without_a_model(prepared.job), requests)
+            _print(prepared, asked, [], raw=arguments.raw)
+            return 0
+        asked, seconds = _ask(prepared.job, requests)
+        rows = preview_rows(prepared, [outcome for outcome, _ in asked], raw=arguments.raw)
+        _print(prepared, asked, rows, raw=arguments.raw)
+        for line in _estimate_lines(prepared, asked, rows, seconds):
+            print(line)
     return 0
+
+
+def _estimate_lines(prepared: Prepared, asked: Asked, rows: Sequence[PreviewedRow], seconds: float) -> Iterator[str]:
+    """What the whole plan would take if all its requests were like these."""
+    accepted = sum(row.columns["verdict"] == Verdict.ACCEPTED.value for row in rows)
+    outcomes = [outcome for outcome, _ in asked]
+    at_once = prepared.job.models.teacher.max_running
+    lengths = lengths_of_preview(outcomes, accepted=accepted, rows=len(rows), seconds=seconds, at_once=at_once)
+    guess = estimate(prepared, prepared.job, lengths)
+    if guess.asks:
+        yield f"the whole plan, by these rows: {guess.asks:,} asks"
+        yield from estimate_lines(guess)
 
 
 def _without_a_model(job: Job) -> Job:
@@ -62,7 +81,8 @@ def _without_a_model(job: Job) -> Job:
     return job.model_copy(update={"models": job.models.model_copy(update={"teacher": scripted, "others": [], "judge": judge})})
 
 
-def _ask(job: Job, requests: list[Request]) -> Asked:
+def _ask(job: Job, requests: list[Request]) -> tuple[Asked, float]:
+    """The outcomes with their prompts, and the seconds from the first ask to the last answer."""
     engines = open_engines(job.models.by_role())
 
     async def ask_one(request: Request) -> tuple[Outcome, list[Prompt]]:
@@ -74,8 +94,9 @@ def _ask(job: Job, requests: list[Request]) -> Asked:
     async def ask_all() -> Asked:
         return list(await asyncio.gather(*[ask_one(request) for request in requests]))
 
+    began = time.monotonic()
     try:
-        return asyncio.run(ask_all())
+        return asyncio.run(ask_all()), time.monotonic() - began
     finally:
         for opened in unique_engines(engines):
             opened.engine.close()

@@ -1,76 +1,197 @@
-"""Progress while a job runs: a live panel in a terminal, else a line every ten seconds."""
+"""Progress while a job runs: a live panel in a terminal, else a line every ten seconds, as text or as JSON."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
+from synth_ray.cli.logs import print_event
+from synth_ray.cli.numbers import short_count, short_time, short_usd
+from synth_ray.meter.pace import Pace, ProgressFacts
 from synth_ray.meter.tally import Tally
+from synth_ray.report.plain_words import plain_words
 
 _HEARTBEAT_S = 10.0
 _PANEL_S = 0.5
+_REASONS_SHOWN = 4
+_REASONS_IN_LINE = 3
+_LABEL = 10
 
 
 class Progress:
-    """A context whose `show` takes each tally; it draws a panel every 0.5 s or a line every 10 s at most."""
+    """A context whose `show` takes each tally; it draws a panel every 0.5 s or prints a line every 10 s at most.
 
-    def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    `json`: each line is one JSON object, `event` progress; the first comes at once and one more at the end, so that a short run
+    has some too. No line has a row's text.
+    """
+
+    def __init__(self, *, quiet: bool = False, json: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = Console(stderr=True)
         self._quiet = quiet
+        self._json = json
         self._clock = clock
-        self._start = self._next_update_at = clock()
+        self._pace = Pace(clock)
+        self._next_update_at = clock()
+        self._has_shown = False
+        self._stage = ""
         self._live: Live | None = None
 
     def __enter__(self) -> Progress:
-        if not self._quiet and self._console.is_terminal:
+        if not (self._quiet or self._json) and self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.__enter__()
+            self._live.update(Text("synth-ray · reading the job's input"), refresh=True)
+        elif not self._json:
+            self._next_update_at += _HEARTBEAT_S
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live is not None:
             self._live.__exit__(kind, error, trace)
+        elif self._json and self._has_shown and not self._quiet:
+            self._print_json()
 
     def show(self, tally: Tally) -> None:
+        """Call at every tick, from one thread."""
+        self._pace.observe(tally)
+        self._has_shown = True
         now = self._clock()
-        if self._quiet or now < self._next_update_at:
+        is_new_stage = tally.stage != self._stage and (self._json or self._live is not None)
+        if self._quiet or not (is_new_stage or now >= self._next_update_at):
             return
+        self._stage = tally.stage
+        self._next_update_at = now + (_HEARTBEAT_S if self._live is None else _PANEL_S)
         if self._live is not None:
-            self._next_update_at = now + _PANEL_S
-            self._live.update(_panel(tally, now - self._start), refresh=True)
+            self._live.update(_panel(self._pace.facts(), self._console.width), refresh=True)
+        elif self._json:
+            self._print_json()
         else:
-            self._next_update_at = now + _HEARTBEAT_S
-            print(heartbeat(tally, now - self._start), file=sys.stderr, flush=True)
+            print(heartbeat(self._pace.facts()), file=sys.stderr, flush=True)
+
+    def _print_json(self) -> None:
+        print_event("progress", self._pace.facts().record())
 
 
-def heartbeat(tally: Tally, seconds: float) -> str:
-    """One line: rows by outcome, and the rates."""
-    if not tally.replicas and not tally.requests_done:
-        return f"{seconds:6.0f} s  teachers are starting"
-    rate = tally.requests_done / seconds if seconds > 0 else 0.0
-    tokens = tally.tokens["completion"] / seconds if seconds > 0 else 0.0
-    return (
-        f"{seconds:6.0f} s  requests {tally.requests_done} ({rate:.0f}/s)  in flight {tally.in_flight}  "
-        f"tokens {tokens:.0f}/s  accepted {tally.accepted}  rejected {tally.rejected.total()}  "
-        f"failed {tally.failed.total()}  chunks {tally.chunks_admitted}/{tally.chunks_planned}  teachers {tally.replicas}"
+def heartbeat(facts: ProgressFacts) -> str:
+    """The facts in one line."""
+    if facts.asks and not facts.replicas and not facts.done:
+        return f"{facts.elapsed_s:6.0f} s  replicas are starting ({_replicas(facts)})"
+    parts = [
+        f"{facts.elapsed_s:6.0f} s",
+        f"{_done(facts)}, {_time_left(facts)}",
+        f"accepted {facts.accepted:,}",
+        _verdict("rejected", facts.rejected, _REASONS_IN_LINE),
+        _verdict("failed", facts.failed, _REASONS_IN_LINE),
+    ]
+    asking = [
+        f"in flight {facts.in_flight:,}",
+        f"tokens/s {_tokens_per_second(facts)}",
+        f"replicas {_replicas(facts)}",
+        _cost(facts),
+    ]
+    return "  ".join(parts + (asking if facts.asks else []))
+
+
+def panel_lines(facts: ProgressFacts, width: int) -> list[str]:
+    """The facts as lines of `width` characters at most; in a narrow terminal a value goes on in the next line."""
+    title = [f"synth-ray · {short_time(facts.elapsed_s)}", _time_left(facts)]
+    lines = [" · ".join(title)] if width >= 40 else title
+    if facts.share is not None:
+        lines.append(_bar(facts.share, width))
+    for label, value in _labelled(facts):
+        lines += _wrapped(label, value, width)
+    return [line[: max(1, width)] for line in lines]
+
+
+def _panel(facts: ProgressFacts, width: int) -> Text:
+    return Text("\n".join(panel_lines(facts, max(20, width - 1))), no_wrap=True, overflow="crop")
+
+
+def _labelled(facts: ProgressFacts) -> Iterator[tuple[str, str]]:
+    yield "done", _done(facts)
+    yield "accepted", f"{facts.accepted:,} rows"
+    yield from _reasons_of("rejected", facts.rejected)
+    yield from _reasons_of("failed", facts.failed)
+    if not facts.asks:
+        return
+    yield "cost", _cost(facts)
+    yield "replicas", _replicas(facts)
+    rate = f", {facts.requests_s:,.1f} requests/s" if facts.requests_s is not None else ""
+    yield "in flight", f"{facts.in_flight:,} requests{rate}"
+    yield "tokens/s", _tokens_per_second(facts)
+    yield "tokens", f"{short_count(facts.tokens['prompt'])} in, {short_count(facts.tokens['completion'])} out"
+
+
+def _reasons_of(verdict: str, reasons: Counter[str]) -> Iterator[tuple[str, str]]:
+    yield verdict, f"{reasons.total():,}" + (f": {_top(reasons, _REASONS_SHOWN)}" if reasons else "")
+
+
+def _verdict(verdict: str, reasons: Counter[str], shown: int) -> str:
+    return f"{verdict} {reasons.total():,}" + (f" ({_top(reasons, shown)})" if reasons else "")
+
+
+def _top(reasons: Counter[str], shown: int) -> str:
+    """The commonest reasons, ties by name, then how many more there are."""
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    more = [f"{len(ordered) - shown} more reasons"] if len(ordered) > shown else []
+    return ", ".join([f"{plain_words(reason)} {n:,}" for reason, n in ordered[:shown]] + more)
+
+
+def _done(facts: ProgressFacts) -> str:
+    if facts.total is None or facts.share is None:
+        return f"{facts.done:,} {facts.unit}"
+    unit = "accepted rows" if facts.unit == "rows" else facts.unit
+    return f"{facts.done:,} of {facts.total:,} {unit} ({facts.share:.0%})"
+
+
+def _time_left(facts: ProgressFacts) -> str:
+    if facts.stage:
+        return facts.stage
+    return f"{short_time(facts.eta_s)} left" if facts.eta_s is not None else "time left -"
+
+
+def _cost(facts: ProgressFacts) -> str:
+    if facts.usd is None:
+        expected = facts.replica_hours_expected
+        end = f", about {expected:,.2f} at the end" if expected is not None else ""
+        return f"{facts.replica_hours:,.2f} replica-hours so far{end}"
+    end = f", about {short_usd(facts.usd_expected)} at the end" if facts.usd_expected is not None else ""
+    return f"{short_usd(facts.usd)} so far{end}"
+
+
+def _replicas(facts: ProgressFacts) -> str:
+    counts = {"up": facts.replicas, "starting": facts.replicas_starting, "lost": facts.replicas_lost}
+    return ", ".join(f"{n} {name}" for name, n in counts.items() if n or name == "up")
+
+
+def _tokens_per_second(facts: ProgressFacts) -> str:
+    rates = (facts.prompt_tokens_s, facts.completion_tokens_s)
+    return ", ".join(
+        f"{'-' if rate is None else short_count(rate)} {way}" for rate, way in zip(rates, ("in", "out"), strict=True)
     )
 
 
-def _panel(tally: Tally, seconds: float) -> Table:
-    table = Table(title=f"synth-ray · {seconds:.0f} s", show_header=False, title_justify="left")
-    rate = tally.requests_done / seconds if seconds > 0 else 0.0
-    tokens = tally.tokens["completion"] / seconds if seconds > 0 else 0.0
-    reasons = ", ".join(f"{reason} {n}" for reason, n in (tally.rejected + tally.failed).most_common(6))
-    table.add_row("requests", f"{tally.requests_done} done, {tally.in_flight} in flight, {rate:.1f}/s")
-    table.add_row("tokens", f"{tally.tokens['prompt']} in, {tally.tokens['completion']} out, {tokens:.0f}/s")
-    table.add_row("rows", f"{tally.accepted} accepted, {tally.rejected.total()} rejected, {tally.failed.total()} failed")
-    table.add_row("reasons", reasons or "-")
-    table.add_row("chunks", f"{tally.chunks_admitted} admitted of {tally.chunks_planned} planned")
-    table.add_row("teachers", f"{tally.replicas} up, {tally.replicas_lost} lost")
-    return table
+def _bar(share: float, width: int) -> str:
+    cells = max(4, min(60, width) - 6)
+    full = int(share * cells)
+    return f"{'━' * full}{'╌' * (cells - full)} {share:4.0%}"
+
+
+def _wrapped(label: str, value: str, width: int) -> Iterator[str]:
+    """A label and its value, whose further lines are indented."""
+    indent = _LABEL if width >= 40 else 2
+    line, is_first = f"{label:<{_LABEL}}" if width >= 40 else f"{label} ", True
+    for word in value.split(" "):
+        if len(line) + len(word) > width and line.strip():
+            yield line.rstrip()
+            line, is_first = " " * indent, False
+        line += f"{word} "
+    if line.strip() or is_first:
+        yield line.rstrip()

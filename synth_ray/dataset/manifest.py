@@ -98,6 +98,7 @@ class Manifest(_Facts):
     tokens: dict[str, int] = {}
     cost: dict[str, Any] = {}
     throughput: dict[str, Any] = {}
+    estimate: dict[str, Any] = {}
     engines: dict[str, dict[str, Any]] = {}
     pii: dict[str, int] = {}
     pii_in_place: bool = False

@@ -75,6 +75,7 @@ class Driver:
         self._limits = job.limits
         self._chunk_requests = job.plan.chunk_requests
         self._min_replicas = job.cluster.min_teachers
+        self._replicas = job.cluster.teachers
         self._schedule = schedule
         self._pool = pool
         self._window = window
@@ -100,6 +101,7 @@ class Driver:
         self.throughput.begin()
         try:
             self._pool.open()
+            self._tally.replicas_starting = self._replicas
             while not self._done():
                 self._tick()
             self._release_replicas(down_to=0)
@@ -177,6 +179,7 @@ class Driver:
     def _handle(self, event: Event) -> None:
         match event:
             case ReplicaReady():
+                self._tally.replicas_starting = max(0, self._tally.replicas_starting - 1)
                 self.dispatcher.on_ready(event)
                 self._window.grow_to(-(-self.dispatcher.target_open_requests // self._chunk_requests) + 1)
                 self.spending.on_ready(event.replica, event.facts["teacher"].start_s)
@@ -192,6 +195,7 @@ class Driver:
             case AsksRefused():
                 self.stop(event.cause)
             case ReplicaDraining():
+                self._tally.replicas_starting += 1
                 self.dispatcher.on_draining(event)
             case ReplicaLost():
                 self._on_lost(event)
@@ -216,6 +220,7 @@ class Driver:
         self._buffer.add(answered)
         self.failed_share.on_answered(answered)
         self._tally.requests_done += len(new)
+        self._tally.slots_done += answered.rows.num_rows
         self._tally.tokens.update(answered.tokens)
         self.dispatcher.clear_answered(answered)
         if self._window.is_complete(answered.chunk):
@@ -223,6 +228,9 @@ class Driver:
 
     def _on_lost(self, event: ReplicaLost) -> None:
         self._tally.replicas_lost += 1
+        is_replaced = event.replaced and not event.drained  # a drained one's successor was counted when the notice came
+        was_starting = event.replica not in self.dispatcher.replica_ids
+        self._tally.replicas_starting = max(0, self._tally.replicas_starting + is_replaced - was_starting)
         self._forget_replica(event.replica)
         for request in self.dispatcher.on_lost(event):
             self._accept_answers(engine_failure(request, POISON_DETAIL))

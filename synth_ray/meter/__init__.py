@@ -1,7 +1,9 @@
 """Meter: what was counted, how fast it was, what it cost.
 
-In: events of the driver and figures of engines. Out: the tally, replica-seconds and dollars, tokens per second and the roofline.
+In: events of the driver and figures of engines. Out: the tally and how it comes on, replica-seconds and dollars, tokens per
+second and the roofline.
 Law: it observes and never steers a row; a budget is the one thing it may stop a run by. Not: drawing any of it (report).
 
-Public: `tally.Tally`, `spending.Spending`, `costs.CostRecords`, `throughput.Throughput`, `roofline.roofline`.
+Public: `tally.Tally`, `pace.Pace`, `spending.Spending`, `costs.CostRecords`, `throughput.Throughput`, `timeline.Timeline`,
+`roofline.roofline`.
 """

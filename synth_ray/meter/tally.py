@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 Cause = tuple[str, str]
 """Reason and detail of a slot that failed."""
 
+PUBLISHING = "publishing the dataset"
+"""The stage in which the last files, the card and the report are written."""
+
 _MAX_CAUSES = 100
 
 
@@ -16,6 +19,11 @@ _MAX_CAUSES = 100
 class Tally:
     """Counts that add up: `accepted + rejected + failed` is the slots of the admitted chunks, and `committed_tokens` is what they
     cost. `tokens` is what this run has spent, committed or not.
+
+    What is wanted: `requests_planned` of a plan of fixed length, or `rows_wanted` of one that goes on to a target; None where it
+    is not known. `requests_done` and `slots_done` were answered in this run. Earlier runs of the output committed
+    `requests_earlier`; `slots_earlier` are the slots of those among the admitted chunks. `usd` and `replica_s` are of
+    all runs; `usd` is None where the job names no price. `stage` is what the run does once everything is admitted, empty before.
     """
 
     accepted: int = 0
@@ -26,8 +34,17 @@ class Tally:
     tokens: Counter[str] = field(default_factory=Counter)
     committed_tokens: Counter[str] = field(default_factory=Counter)
     attempts: Counter[str] = field(default_factory=Counter)
+    stage: str = ""
+    requests_planned: int | None = None
+    requests_earlier: int = 0
     requests_done: int = 0
+    rows_wanted: int | None = None
+    slots_done: int = 0
+    slots_earlier: int = 0
+    usd: float | None = None
+    replica_s: float = 0.0
     replicas: int = 0
+    replicas_starting: int = 0
     replicas_lost: int = 0
     chunks_planned: int = 0
     chunks_admitted: int = 0

@@ -11,6 +11,7 @@ from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.job.running import Cluster
 from synth_ray.meter.roofline import Work, peak_of, roofline
+from synth_ray.meter.timeline import Timeline
 
 
 @dataclass(slots=True)
@@ -43,6 +44,8 @@ class Throughput:
         self._first_s = self._in_flight_integral = self._measured_s = 0.0
         self._ticked_at: float | None = None
         self._window_bound_s = 0.0
+        self._timeline = Timeline()
+        self._new_tokens = 0
 
     def begin(self) -> None:
         self._began = self._clock()
@@ -68,6 +71,7 @@ class Throughput:
         for rows in answered:
             life.requests += len(rows.positions)
             life.tokens.update(rows.tokens)
+            self._new_tokens += rows.tokens["completion"]
 
     def on_replica_gone(self, replica: int) -> None:
         if life := self._alive.pop(replica, None):
@@ -80,6 +84,8 @@ class Throughput:
         now, before = self._now, self._ticked_at
         self._ticked_at = now
         self._queue_is_empty = queue_is_empty
+        self._timeline.tick(now, tokens=self._new_tokens, in_flight=in_flight, replicas=len(self._alive))
+        self._new_tokens = 0
         if before is not None and not queue_is_empty and self._alive:
             self._in_flight_integral += in_flight * (now - before)
             self._measured_s += now - before
@@ -102,6 +108,7 @@ class Throughput:
             "in_flight_mean": round(self._in_flight_integral / self._measured_s, 1) if self._measured_s else 0.0,
             "window_bound_share": round(self._window_bound_s / self._measured_s, 3) if self._measured_s else 0.0,
             "replicas": replicas,
+            "timeline": self._timeline.points(),
         }
 
     def _replica_summary(self, life: ReplicaStats) -> dict[str, Any]:

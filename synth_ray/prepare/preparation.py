@@ -62,6 +62,11 @@ class Prepared:
         return limit or _REQUESTS_PER_TARGET_ROW * -(-sum(self.wanted_rows.values()) // self.slots)
 
     @property
+    def planned_requests(self) -> int:
+        """The most requests that are asked."""
+        return self.max_requests if self.job.target.is_set else self.planner.requests
+
+    @property
     def slots(self) -> int:
         return self.recipe.slots(self.options)
 

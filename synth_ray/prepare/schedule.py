@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +32,10 @@ class Schedule(Protocol):
     """What the driver needs of planning. `remaining_rows` is how many rows each cell still takes; admission counts it down."""
 
     remaining_rows: Array
+
+    def planned_requests(self, chunks: Iterable[int] | None = None) -> int | None:
+        """Requests of these chunks, or of the whole plan; None where the plan goes on to a target."""
+        ...
 
     def next_requests(self, chunk: int) -> list[Request] | None:
         """Requests of this chunk; None while it must wait for admission; empty when the plan has ended."""
@@ -68,6 +72,9 @@ class FixedSchedule:
     def __init__(self, plan: GrownPlan) -> None:
         self._plan = plan
         self.remaining_rows: Array = np.array([_UNLIMITED_ROWS], np.int64)
+
+    def planned_requests(self, chunks: Iterable[int] | None = None) -> int | None:
+        return sum(len(self._plan.numbers(chunk)) for chunk in (range(self._plan.chunks) if chunks is None else chunks))
 
     def next_requests(self, chunk: int) -> list[Request] | None:
         return self._plan.chunk(chunk)
@@ -122,6 +129,9 @@ class TargetSchedule:
         self._replayed_until = 0
         self._committed_ahead: frozenset[int] | None = None
         self.remaining_rows: Array = np.array([*wanted_rows.values(), 0], np.int64)
+
+    def planned_requests(self, chunks: Iterable[int] | None = None) -> int | None:
+        return None
 
     def next_requests(self, chunk: int) -> list[Request] | None:
         self._replay_committed(chunk)

@@ -25,12 +25,13 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """Manifest facts of the run that asked (cost, throughput, engines, versions); a curation copies them."""
+    """Manifest facts of the run that asked (cost, throughput, engines, versions, estimate); a curation copies them."""
 
     cost: Mapping[str, Any] = field(default_factory=dict)
     throughput: Mapping[str, Any] = field(default_factory=dict)
     engines: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    estimate: Mapping[str, Any] = field(default_factory=dict)
 
 
 def identity(prepared: Prepared, stopped: str) -> Facts:
@@ -115,6 +116,7 @@ def run_facts_of(run_facts: RunFacts) -> Facts:
     return {
         "cost": dict(run_facts.cost),
         "throughput": dict(run_facts.throughput),
+        "estimate": dict(run_facts.estimate),
         "engines": dict(run_facts.engines),
         "versions": {"synth_ray": version("synth-ray"), "pyarrow": version("pyarrow")} | dict(run_facts.versions),
     }

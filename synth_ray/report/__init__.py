@@ -4,5 +4,6 @@ In: a manifest. Out: the funnel as text and as one self-contained HTML page; whi
 counts, never a row's text; the page warns when the funnel does not add up. Not: measuring anything; every figure shown is in
 the manifest.
 
-Public: `funnel.funnel`, `funnel.funnel_text`, `page.page`, `gates.gate_results`, `junit.junit_xml`, `reasons.ENTRIES`.
+Public: `funnel.funnel`, `funnel.funnel_text`, `page.page`, `gates.gate_results`, `junit.junit_xml`, `reasons.ENTRIES`,
+`plain_words.plain_words`.
 """

@@ -18,6 +18,7 @@ from synth_ray.dataset.manifest import Manifest, manifest_etag, read_manifest
 from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub
+from synth_ray.meter.tally import PUBLISHING, Tally
 from synth_ray.prepare.preparation import prepare
 from synth_ray.prepare.schedule import Schedule, open_schedule
 from synth_ray.publish.manifest_facts import RunFacts
@@ -31,8 +32,8 @@ from synth_ray.workers.row_stages import RowStages, stage_keys
 _STAGE_SECTIONS = ("check", "scrub", "dedup")
 
 
-def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _all: None) -> Result:
-    """Publish this job's version of the committed chunks. `watch` gets the chunks admitted so far and their total.
+def curate_job(job: Job, *, watch: Callable[[Tally], None] = lambda _: None) -> Result:
+    """Publish this job's version of the committed chunks. `watch` gets the counts after each chunk.
 
     Raises JobError for a job that would ask something else, or whose scrub would find less than the chunks' own.
     """
@@ -46,11 +47,14 @@ def curate_job(job: Job, *, watch: Callable[[int, int], None] = lambda _done, _a
         replaces, before = manifest_etag(storage), _published_manifest(storage)
         publication = Publication(prepared, storage)
         with publication.open_publisher(plans, shards=lambda: None, restage=restage) as publisher:
-            chunks = _contiguous_chunks(ledger)
+            chunks = publication.tally.chunks_planned = _contiguous_chunks(ledger)
             for chunk in range(chunks):
                 publisher.admit(chunk)
                 fence.raise_if_lost()
-                watch(chunk + 1, chunks)
+                publication.tally.chunks_admitted += 1
+                watch(publication.tally)
+            publication.tally.stage = PUBLISHING
+            watch(publication.tally)
             publication.save_index()
             manifest = publication.finish(plans, _facts_of_run(before), stopped=_stop_reason(before, plans, chunks))
         publication.publish(manifest, replaces=replaces)
@@ -76,7 +80,7 @@ def _facts_of_run(before: Manifest | None) -> RunFacts:
     if before is None:
         return RunFacts()
     others = {name: version for name, version in before.versions.items() if name not in ("synth_ray", "pyarrow")}
-    return RunFacts(before.cost, before.throughput, before.engines, others)
+    return RunFacts(before.cost, before.throughput, before.engines, others, before.estimate)
 
 
 def _stop_reason(before: Manifest | None, plans: Schedule, chunks: int) -> str:

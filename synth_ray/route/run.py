@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -23,9 +23,11 @@ from synth_ray.drive.window import Window
 from synth_ray.job.document import Job
 from synth_ray.meter.costs import CostRecords
 from synth_ray.meter.spending import Spending
-from synth_ray.meter.tally import Tally
+from synth_ray.meter.tally import PUBLISHING, Tally
 from synth_ray.meter.throughput import Throughput, engine_summary
+from synth_ray.prepare.estimate import has_price
 from synth_ray.prepare.gold import gold_requests
+from synth_ray.prepare.kept_estimate import load_or_make_estimate, with_actual
 from synth_ray.prepare.preparation import Prepared, prepare
 from synth_ray.prepare.schedule import Schedule, open_schedule
 from synth_ray.publish.manifest_facts import RunFacts
@@ -73,6 +75,7 @@ class _Run:
         self._fence = fence
         self._publication = Publication(prepared, storage)
         self._ledger, self._tally = self._publication.ledger, self._publication.tally
+        self._has_price = has_price(job)
         self._started_at = time.monotonic()
 
     def execute(
@@ -85,14 +88,19 @@ class _Run:
         self._ledger.delete_orphans(now=time.time())
         replaces = manifest_etag(storage)
         write_unfinished_card(storage, name=job.name)
-        self._journalled = self._delete_committed_journals(self._ledger.committed_chunks())
+        self._earlier = self._ledger.committed_chunks()
+        self._journalled = self._delete_committed_journals(self._earlier)
         self._costs = CostRecords(storage)
+        self._estimate = load_or_make_estimate(storage, self._prepared, resumed=bool(self._earlier))
+        self._count_what_is_wanted(schedule)
         pool = make_pool(job)
         with self._publication.open_publisher(schedule, shards=pool.shards) as publisher:
             driver = self._driver(schedule, pool, publisher, watch)
             self._fence.on_lost = driver.stop
             with _stopped_by_signals(driver.stop):
                 driver.run()
+                self._tally.stage = PUBLISHING
+                watch(self._tally)
             self._fence.raise_if_lost()
             driver.stop(schedule.shortfall())
             manifest = self._publication.finish(schedule, self._run_facts(driver), stopped=driver.stop_reason)
@@ -109,9 +117,9 @@ class _Run:
             job,
             schedule=schedule,
             pool=pool,
-            window=Window(size=job.plan.window_chunks, committed=self._ledger.committed_chunks()),
+            window=Window(size=job.plan.window_chunks, committed=self._earlier),
             hooks=Hooks(
-                admit=publisher.admit,
+                admit=lambda chunk: self._admit(chunk, publisher, lambda: self._on_tick(spending, watch)),
                 watch=lambda tally: self._on_tick(spending, watch),
                 before_close=self._publication.save_index,
                 extra_requests=self._gold_requests,
@@ -120,24 +128,61 @@ class _Run:
             resume=Resume(self._journal_reader(), self._journalled),
         )
 
+    def _count_what_is_wanted(self, schedule: Schedule) -> None:
+        """For the progress: the requests of the plan and those that earlier runs committed, or the rows of the target."""
+        self._tally.requests_planned = schedule.planned_requests()
+        self._tally.requests_earlier = schedule.planned_requests(self._earlier) or 0
+        if self._job.target.is_set:
+            self._tally.rows_wanted = sum(self._prepared.wanted_rows.values())
+
+    def _admit(self, chunk: int, publisher: Publisher, on_tick: Callable[[], None]) -> None:
+        """Admit a chunk. A resumed run first admits all that is committed, which takes long enough to be shown."""
+        before = self._tally.slots
+        publisher.admit(chunk)
+        if chunk in self._earlier:
+            self._tally.slots_earlier += self._tally.slots - before
+            on_tick()
+
     def _gold_requests(self, chunk: int, start: int) -> Sequence[Request]:
         """The judge is asked about its gold rows beside the first chunk."""
-        return gold_requests(self._prepared.gold, start=start) if chunk == 0 else ()
+        requests = gold_requests(self._prepared.gold, start=start) if chunk == 0 else ()
+        if self._tally.requests_planned is not None:
+            self._tally.requests_planned += len(requests)
+        return requests
 
     def _token_cost_usd(self) -> float:
         return (self._costs.earlier["nano_usd"] + self._tally.tokens["nano_usd"]) / 1e9
 
     def _run_facts(self, driver: Driver) -> RunFacts:
-        facts = driver.dispatcher.facts
+        facts, cost = driver.dispatcher.facts, self._cost(driver)
         return RunFacts(
-            cost=self._cost(driver),
+            cost=cost,
             throughput=driver.throughput.summary(),
             engines={role: engine_summary(facts_of_role) for role, facts_of_role in facts.items()},
             versions=facts["teacher"].versions if facts else {},
+            estimate=with_actual(self._estimate, self._actual(cost), done_share=self._done_share(driver.stop_reason)),
         )
+
+    def _actual(self, cost: Mapping[str, Any]) -> dict[str, float]:
+        """What the estimate is compared with: the committed requests' tokens, and what all runs cost."""
+        tokens, hours = self._tally.committed_tokens, cost["replica_s"] / 3600 / self._job.cluster.teachers
+        spent = {"prompt_tokens": tokens["prompt"], "completion_tokens": tokens["completion"]}
+        return spent | {"usd": cost["usd"], "hours": round(hours, 4)}
+
+    def _done_share(self, stopped: str) -> float:
+        """How much of the plan was done: all of it where the run reached its end."""
+        tally = self._tally
+        if not stopped:
+            return 1.0
+        done, planned = (
+            (tally.accepted, tally.rows_wanted) if tally.rows_wanted is not None else (tally.slots, self._prepared.planner.slots)
+        )
+        return min(1.0, done / planned) if planned else 1.0
 
     def _on_tick(self, spending: Spending, watch: Callable[[Tally], None]) -> None:
         self._costs.save_if_due(lambda: spending.facts() | self._tally.tokens)
+        self._tally.usd = spending.usd_all_runs if self._has_price else None
+        self._tally.replica_s = self._costs.earlier["replica_s"] + spending.replica_seconds
         watch(self._tally)
 
     def _journal_reader(self) -> Callable[[int], Any]:

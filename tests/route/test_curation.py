@@ -133,7 +133,7 @@ def test_an_interrupted_curation_leaves_the_previous_version(folder: Path) -> No
     store = open_storage(str(folder / "out"))
     before = store.read("manifest.json")
 
-    def crash(_done: int, _all: int) -> None:
+    def crash(_: Tally) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

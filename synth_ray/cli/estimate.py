@@ -1,0 +1,82 @@
+"""Estimates for people: what a plan will cost, and how far that was off in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from synth_ray.cli.numbers import short_count, short_time, short_usd
+from synth_ray.prepare.estimate import Estimate
+from synth_ray.prepare.interval import Interval
+
+
+def estimate_lines(guess: Estimate) -> Iterator[str]:
+    """Tokens, money and hours, each with its interval."""
+    yield f"tokens    {_about(guess.prompt_tokens)} in, counted by {guess.prompts_by}"
+    if guess.source:
+        yield f"          {_about(guess.completion_tokens)} out, as {guess.source} had"
+    else:
+        yield f"          at most {guess.completion_tokens.high:,.0f} out (max_tokens × asks); see preview, or --like PREFIX"
+    yield f"money     {_money(guess)}"
+    yield f"time      {_hours(guess)}"
+
+
+def _about(value: Interval) -> str:
+    if value.low == value.high:
+        return f"about {value.high:,.0f}" if value.high else "none"
+    between = f"{value.low:,.0f}–{value.high:,.0f}"
+    return f"about {value.expected:,.0f} ({between})" if value.expected is not None else between
+
+
+def _money(guess: Estimate) -> str:
+    if guess.usd is None:
+        return f"unknown: {guess.unknown['usd']}" if "usd" in guess.unknown else "unknown"
+    low, high = short_usd(guess.usd.low), short_usd(guess.usd.high)
+    if not guess.source and guess.usd.expected is None:
+        return f"at most {high}"
+    if low == high:
+        return f"about {high}"
+    return f"about {short_usd(guess.usd.expected)} ({low}–{high})" if guess.usd.expected is not None else f"{low}–{high}"
+
+
+def _hours(guess: Estimate) -> str:
+    if guess.hours is None:
+        return f"unknown: {guess.unknown['hours']}" if "hours" in guess.unknown else "no model is asked"
+    low, high = (short_time(3600 * hours) for hours in (guess.hours.low, guess.hours.high))
+    if low == high:
+        return f"about {high}"
+    if guess.hours.expected is None:
+        return f"{low} to {high}: a full engine is faster than a few requests, by an unknown factor"
+    return f"about {short_time(3600 * guess.hours.expected)} ({low}–{high})"
+
+
+def off_line(estimate: Mapping[str, Any]) -> str:
+    """How far the estimate of a run was off, in one line; empty where there was none.
+
+    Takes the manifest's `estimate`: completion tokens, as the cost follows them, then dollars.
+    """
+    actual = estimate.get("actual", {})
+    if not actual or not estimate.get("asks"):
+        return ""
+    parts = [_off(estimate, "completion_tokens", short_count, " tokens out")]
+    if actual.get("usd") and estimate.get("usd"):
+        parts.append(_off(estimate, "usd", short_usd, ""))
+    share = estimate["done_share"]
+    part = [f"{_percent(share)} of the plan was done"] if share < 1 else []
+    return f"estimate  {'; '.join(parts + part)}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
+
+
+def _off(estimate: Mapping[str, Any], name: str, text: Callable[[float], str], unit: str) -> str:
+    share, used = estimate["done_share"], estimate["actual"][name]
+    low, high = share * estimate[name]["low"], share * estimate[name]["high"]
+    if (whole := estimate[name]["expected"]) is None:
+        of_most = f" ({_percent(used / high)} of that)" if high else ""
+        return f"at most {text(high)}{unit}, used {text(used)}{of_most}"
+    expected = share * whole
+    off = used / expected - 1 if expected else 0.0
+    direction = f"{abs(off):.0%} {'over' if off > 0 else 'under'}" if round(off, 2) else "as expected"
+    return f"{text(expected)}{unit} ({text(low)}–{text(high)}), used {text(used)}: {direction}"
