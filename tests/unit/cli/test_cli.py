@@ -217,8 +217,9 @@ def test_rejected_seeds_are_listed_by_file_and_line_twenty_a_reason_in_status_ca
     status = run_cli(capsys, "status", str(tmp_path / "out"))[1]
     card = (tmp_path / "out" / "README.md").read_text()
     page = (tmp_path / "out" / "report.html").read_text()
-    assert f"wrong_type 1: {seeds}:13\n" in status and f"- wrong_type 1: {seeds}:13\n" in card
-    for text in (status, card, page):
+    assert f"wrong_type 1: {seeds}:13\n" in status
+    assert "- wrong_type 1: seeds.jsonl:13\n" in card and str(seeds) not in card.split("## Load it")[0]
+    for text in (status, page):
         assert f"{seeds}:33" in text and f"{seeds}:34" not in text
 
 
