@@ -31,7 +31,12 @@ COMMANDS = {
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
     "report": {"prefix", "--json"},
     "export": {"prefix", "--format", "--to"},
-}
+    "eval": {
+        "cases", "--split", "--field", "--limit", "--by", "--verify", "--target", "--model", "--key-env", "--judge",
+        "--judge-model", "--judge-key-env", "--rubric", "--system", "--temperature", "--max-tokens", "--in-flight", "--timeout",
+        "--output", "--baseline", "--tolerance", "--write-baseline", "--min-pass-rate", "--fresh", "--json",
+    },
+}  # fmt: skip
 
 
 def imported_by(code: str) -> set[str]:
