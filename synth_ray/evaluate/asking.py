@@ -7,9 +7,9 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from synth_ray.ask.asker import Asker
+from synth_ray.ask.asker import THINKING, Asker
 from synth_ray.ask.journal import Answers, Journal, delete_segments, read_journal
 from synth_ray.ask.teacher import Teacher
 from synth_ray.check.sandbox import Sandbox
@@ -20,6 +20,7 @@ from synth_ray.evaluate.verdicts import Graded, Grader, Verdict
 from synth_ray.job.judge import Judging
 from synth_ray.job.models import Sampling
 from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation
+from synth_ray.recipes.distill import split_reasoning
 from synth_ray.recipes.finish_reasons import fault_of_ending
 from synth_ray.records import FAILED, Draft, Outcome, Request, Seed, digest
 from synth_ray.storage import Storage
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 _CHUNK = 0
 """All cases are one chunk of the journal: it is kept until the results are written."""
 _FLUSH_S = 0.5
+_THOUGHT = (THINKING, "</think>")
 
 Watch = Callable[[int, int], None]
 """Called with the number of cases that ended, and of all."""
@@ -126,6 +128,13 @@ def _request(case: Case, position: int, identity: str) -> Request:
     return Request(digest("evaluate", identity, case.id, case.digest), _CHUNK, position, seed, slots=1)
 
 
+@dataclass(frozen=True, slots=True)
+class _AskOptions:
+    """Tells the asker that thoughts in an answer are taken care of."""
+
+    reasoning: tuple[str, str] = _THOUGHT
+
+
 class _Asked:
     """The recipe that asks about a case and grades the answer."""
 
@@ -147,7 +156,7 @@ class _Asked:
         settings, ended, waiting = self._settings, dict[str, Outcome](), iter(requests)
         asker = Asker(
             Recipe(name="evaluate", options=Judging, make=self._make),
-            options=settings.rubric,
+            options=_AskOptions(),
             teachers=teachers,
             sampling=settings.sampling,
             deadline_s=2 * (RETRIES + 2) * (settings.timeout_s + 30.0),  # of both asks with all their retries: a safeguard
@@ -175,15 +184,23 @@ class _Asked:
             messages = [*conversation(self._settings.system, "")[:1], *messages]
         answer = await ask(messages)
         _refuse_fault(answer)
-        graded = await self._graded(case, answer, ask)
-        return [Draft(messages, answer.text, {"graded": graded})]
+        text = _without_thought(answer.text)
+        graded = await self._graded(case, text, ask)
+        if graded.verdict is not Verdict.PASSED and not answer.is_whole:
+            graded = replace(graded, detail=f"{graded.detail}; the answer was cut off ({answer.finish_reason})")
+        return [Draft(messages, text, {"graded": graded})]
 
-    async def _graded(self, case: Case, answer: Completion, ask: Ask) -> Graded:
+    async def _graded(self, case: Case, text: str, ask: Ask) -> Graded:
         if self._grader.verifier_of(case) != "code":
-            return await self._grader.grade(case, answer.text, ask)
+            return await self._grader.grade(case, text, ask)
         async with self._checks:  # more programs than cores would run out of their time
-            graded = await asyncio.to_thread(self._grader.check, case, answer.text)
-        return graded if graded.verdict is not Verdict.UNDECIDED else await self._grader.grade(case, answer.text, ask)
+            graded = await asyncio.to_thread(self._grader.check, case, text)
+        return graded if graded.verdict is not Verdict.UNDECIDED else await self._grader.grade(case, text, ask)
+
+
+def _without_thought(text: str) -> str:
+    """The answer behind a thought that the server has left in its text; empty where the thought has no end."""
+    return split_reasoning(text, _THOUGHT)[0] if text.lstrip().startswith(THINKING) else text
 
 
 def _refuse_fault(answer: Completion) -> None:

@@ -38,6 +38,7 @@ def line_of(result: Result) -> dict[str, Any]:
         "verifier": graded.verifier,
         "score": graded.score,
         "detail": ": ".join(filter(None, (result.reason, graded.detail))),
+        "prompt": result.case.messages[-1]["content"],
         "answer": result.answer,
         "expected": result.case.expected,
         "groups": dict(result.case.groups),
