@@ -22,7 +22,7 @@ from synth_ray.job.models import Sampling
 from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation
 from synth_ray.recipes.distill import split_reasoning
 from synth_ray.recipes.finish_reasons import fault_of_ending
-from synth_ray.records import FAILED, Draft, Outcome, Request, Seed, digest
+from synth_ray.records import FAILED, Draft, Outcome, Request, Seed, canonical_json, digest
 from synth_ray.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _CHUNK = 0
 """All cases are one chunk of the journal: it is kept until the results are written."""
 _FLUSH_S = 0.5
+_BEGUN = "_synth/eval.json"
+"""Written first, so that a place where nothing can be written is found before anything is asked."""
 _THOUGHT = (THINKING, "</think>")
 
 Watch = Callable[[int, int], None]
@@ -83,10 +85,11 @@ def evaluate(
 ) -> Evaluation:
     """Ask and grade every case. The journal in `store` keeps what was answered until `forget_answers`.
 
-    Raises MissingResource where a target is not there, before anything is asked; EngineDied and ServiceRefused where it is gone:
-    the same evaluation goes on from there.
+    Raises StorageError where the store takes nothing, and MissingResource where a target is not there, before anything is asked;
+    EngineDied and ServiceRefused where a target is gone: the same evaluation goes on from there.
     """
     grader = Grader(verify=settings.verify, judge=settings.rubric if judge else None, sandbox=_sandbox(cases, settings))
+    store.write(_BEGUN, canonical_json({"target": target.name, "cases": len(cases)}))
     teachers = _opened(target, judge)
     journalled = read_journal(store, _CHUNK)
     journal = Journal(store, flush_s=_FLUSH_S, on_error=_log_error)
@@ -103,6 +106,7 @@ def evaluate(
 def forget_answers(store: Storage) -> None:
     """Remove the journal: the evaluation has ended, or is to begin afresh."""
     delete_segments(store, _CHUNK)
+    store.delete(_BEGUN)
 
 
 def _sandbox(cases: Sequence[Case], settings: Settings) -> Sandbox | None:

@@ -30,7 +30,7 @@ _EXPECTED = ("answer", "expected", "label")
 _GROUPS = ("split", "origin", "category", "class", "kind")
 _LONGEST_GROUP = 80
 _RECIPE_VERIFIERS = {"label": "label"}
-"""How rows of a recipe are verified, where that is certain: the completion of `label` is a label."""
+"""How the rows of a recipe's dataset are verified, real ones too, where that is certain: those of `label` have labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ def _dataset_rows(dataset: Storage, splits: Sequence[str]) -> Iterator[Row]:
             fields = _canonical(row, f"{place}:{number}")
             own = json.loads(fields.pop("fields", None) or "{}")
             fields = {**fields_of_folders(file.path), **own, **fields, "split": file.split}
-            if row["recipe"] in _RECIPE_VERIFIERS:
-                fields.setdefault("verify", _RECIPE_VERIFIERS[row["recipe"]])
+            if manifest.recipe in _RECIPE_VERIFIERS:
+                fields.setdefault("verify", _RECIPE_VERIFIERS[manifest.recipe])
             yield f"{place}:{number}", row["id"], fields
 
 

@@ -31,6 +31,8 @@ from synth_ray.records import Message, Reason
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 RETRIES = 3
 """Retries of one ask of a server: an evaluation is small, and a server that fails often is itself a result."""
+_PAUSES_S = 10.0
+"""More than the pauses between these tries: one case that hangs fails before the silence counts as the server's death."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def _server(place: Place) -> Target:
             concurrency=place.in_flight,
             timeout_s=place.timeout_s,
             retries=RETRIES,
+            dead_after_s=(RETRIES + 1) * place.timeout_s + _PAUSES_S,
         )
     except ValidationError as error:
         raise JobError("; ".join(f"{option}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors())) from None

@@ -123,15 +123,15 @@ def said_number(text: str) -> Written | None:
     """
     if (marked := final_answer(text) or read_number(text)) is not None:
         return marked
-    plain = plain_text(text)
+    plain = plain_text(text).replace("**", "")
     if _DENIAL.search(plain):
         return None
-    told = [first_number(rest.strip("*_ ")) for rest in _TOLD.findall(plain)]
+    told = [first_number(rest) for rest in _TOLD.findall(plain)]
     return _only([number for number in told if number]) if told else _only(_numbers_in(plain))
 
 
 _DENIAL = re.compile(r"\b(?:not|no|nor|never|neither|cannot)\b|n['\u2019]t\b", re.IGNORECASE)
-_TOLD = re.compile(r"\banswer\**\s*(?:is\b|[:=])\**:?[ \t]*([^\n]{1,60})", re.IGNORECASE)
+_TOLD = re.compile(r"\banswer\s*(?:is\b|[:=]):?[ \t]*(?=([^\n]{1,60}))", re.IGNORECASE)
 _STANDING = re.compile(rf"(?<![\w.,/])-?(?:{CURRENCY}\s?)?(?:{DECIMAL})(?:/\d+)?\s?%?(?![\w/])")
 
 
