@@ -34,6 +34,7 @@ from synth_ray.job.yaml_file import read_yaml
 from synth_ray.storage import open_storage
 
 _MOST_SHOWN = 10
+_LONGEST_ID = 16
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -172,8 +173,6 @@ def _print(
         _print_group(name, shares)
     if comparison is not None:
         _print_comparison(comparison)
-    elif wrong := [r.case.id for r in evaluation.results if r.graded.verdict == "wrong"]:
-        print(f"wrong     {_listed(wrong)}")
     root = arguments.output.rstrip(os.sep)
     for name, file in (("results", "results.jsonl"), ("summary", "eval.json"), ("junit", "junit.xml")):
         print(f"{name:<9} {root}/{file}")
@@ -196,7 +195,7 @@ def _print_group(name: str, shares: Mapping[str, Mapping[str, Any]]) -> None:
     print(f"by {name}")
     worst = sorted(shares.items(), key=lambda item: (item[1]["pass_rate"], item[0]))
     for value, share in worst[:_MOST_SHOWN]:
-        print(f"  {' '.join(value.split())[:24] or '-':<24}  {_rate(share)}")
+        print(f"  {' '.join(value.split())[:32] or '-':<32}  {_rate(share)}")
     if len(shares) > _MOST_SHOWN:
         print(f"  and {len(shares) - _MOST_SHOWN} more, in eval.json")
 
@@ -206,10 +205,16 @@ def _print_comparison(comparison: Comparison) -> None:
     left_out = {"new": comparison.only_now, "gone": comparison.only_before, "changed": comparison.changed}
     apart = "".join(f", {n:,} {word}" for word, n in left_out.items() if n)
     print(f"baseline  {comparison.paired:,} cases compared{apart}")
-    print(f"  difference {d.value:+.1%} (95 %: {d.low:+.1%} to {d.high:+.1%}), McNemar's p {comparison.p:.3f}")
+    print(f"  difference {d.value:+.1%} (95 %: {d.low:+.1%} to {d.high:+.1%}), McNemar's p {_p(comparison.p)}")
     for name, ids in (("failing", comparison.newly_failing), ("passing", comparison.newly_passing)):
         print(f"  newly {name} {len(ids):,}{': ' + _listed(ids) if ids else ''}")
 
 
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
 def _listed(ids: list[str]) -> str:
-    return ", ".join(ids[:_MOST_SHOWN]) + (f" and {len(ids) - _MOST_SHOWN:,} more" if len(ids) > _MOST_SHOWN else "")
+    """The first ids; of long ones as much as tells them apart."""
+    more = f" and {len(ids) - _MOST_SHOWN:,} more" if len(ids) > _MOST_SHOWN else ""
+    return ", ".join(name[:_LONGEST_ID] for name in ids[:_MOST_SHOWN]) + more
