@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     gates = Gates(arguments.min_pass_rate, arguments.tolerance).verdicts(summary, comparison)
     write_results(store, evaluation.results, summary, gates)
     forget_answers(store)
-    _print(arguments, evaluation, summary, comparison, cases)
+    _print(arguments, evaluation, {**summary, "gates": gates}, comparison, cases)
     return _end(arguments, evaluation, gates)
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from synth_ray.check.sandbox import Sandbox
-from synth_ray.errors import AskFailed
+from synth_ray.errors import AskFailed, MissingResource
+from synth_ray.evaluate.asking import Settings, evaluate
 from synth_ray.evaluate.cases import Case
+from synth_ray.evaluate.target import Place, open_target
 from synth_ray.evaluate.verdicts import Graded, Grader, criteria_of
 from synth_ray.job.judge import Judging
 from synth_ray.recipes.contract import Completion, user
+from synth_ray.storage import open_storage
 
 INTEGER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
 RUBRIC = Judging(criteria={"correct": "free of errors"})
@@ -123,6 +127,17 @@ def test_a_schema_wants_one_value_that_fits(answer: str, verdict: str) -> None:
     assert (result.verdict, result.verifier) == (verdict, "schema")
 
 
+@pytest.fixture(scope="module")
+def sandbox() -> Sandbox:
+    """Skip on a host that cannot isolate programs."""
+    made = Sandbox()
+    try:
+        made.probe()
+    except MissingResource as error:
+        pytest.skip(str(error))
+    return made
+
+
 @pytest.mark.parametrize(
     ("answer", "verdict"),
     [
@@ -133,8 +148,17 @@ def test_a_schema_wants_one_value_that_fits(answer: str, verdict: str) -> None:
         ("this is no program", "wrong"),
     ],
 )
-def test_a_program_passes_by_its_tests_alone(answer: str, verdict: str) -> None:
-    assert graded(case(tests="assert f(1) == 2"), answer, sandbox=Sandbox()).verdict == verdict
+def test_a_program_passes_by_its_tests_alone(answer: str, verdict: str, sandbox: Sandbox) -> None:
+    assert graded(case(tests="assert f(1) == 2"), answer, sandbox=sandbox).verdict == verdict
+
+
+@pytest.mark.parametrize(("target", "verdict"), [("def f(x): return 2", "passed"), ("def f(x): return x", "wrong")])
+def test_a_program_is_run_beside_the_other_cases(target: str, verdict: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    asked = [Case("b", [user("f?")], tests="assert f(1) == 2"), Case("a", [user("f?")], expected="def f(x): return 2")]
+    scripted = open_target(Place(f"scripted:{target}"))
+    evaluation = evaluate(asked, scripted, Settings(), open_storage(str(tmp_path)))
+    assert [result.case.id for result in evaluation.results] == ["a", "b"]
+    assert (evaluation.results[1].graded.verdict, evaluation.results[1].graded.verifier) == (verdict, "code")
 
 
 def test_the_command_line_overrides_the_cases_own_verifier() -> None:
