@@ -94,7 +94,7 @@ def evaluate(
     journalled = read_journal(store, _CHUNK)
     journal = Journal(store, flush_s=_FLUSH_S, on_error=_log_error)
     asked = _Asked(cases, grader, settings)
-    identity = digest("evaluate", target.identity, judge.identity if judge else None)
+    identity = digest("evaluate", target.identity, judge.identity if judge else None, settings.sampling.model_dump())
     requests = [_request(case, position, identity) for position, case in enumerate(cases)]
     journal.open()
     with closing(journal):

@@ -283,8 +283,9 @@ def test_a_service_that_begins_to_refuse_stops_with_4_and_the_same_command_goes_
         code, out, _ = run_cli(capsys, *server_words(url))
         assert code == 0 and "12, 7 answered before an interruption" in out
         assert len(asked) == len(set(asked)) == 12
-        limit[0] = len(asked) + 3
-        assert run_cli(capsys, *server_words(url), "--in-flight", "1")[0] == 4
-        limit[0] = 100
-        assert "before an interruption" not in run_cli(capsys, *server_words(url), "--fresh")[1]
-        assert len(asked) == 12 + 3 + 12
+        for afresh in (["--fresh"], ["--temperature", "1"]):
+            limit[0] = len(asked) + 3
+            assert run_cli(capsys, *server_words(url), "--in-flight", "1")[0] == 4
+            limit[0] = 100
+            assert "before an interruption" not in run_cli(capsys, *server_words(url), *afresh)[1]
+        assert len(asked) == 12 + 2 * (3 + 12)
