@@ -241,7 +241,7 @@ def _command(name: str, command: argparse.ArgumentParser, text: str) -> str:
         shown = ", ".join(action.option_strings) or action.dest.upper()
         value = f" {_value(action)}" if action.option_strings and action.nargs != 0 else ""
         rows.append([f"`{shown}{value}`", _sentence(action.help or "")])
-    codes = "0, 1, 2, 4" if name in SHORT_OF_THE_PLAN else "0, 1, 2"
+    codes = "0, 1, 2, 3, 4" if name == "eval" else "0, 1, 2, 4" if name in SHORT_OF_THE_PLAN else "0, 1, 2"
     table = _markdown(["argument", "meaning"], rows)
     return f"## synth-ray {name}\n\n{_sentence(text)}\n\n```text\n{usage}\n```\n\n{table}\n\n[Exit codes](#exit-codes): {codes}."
 
@@ -264,7 +264,7 @@ def _exit_codes() -> str:
         errors.SynthRayError.exit_code: "The command failed: the store, the engine or the cluster. What is committed is kept; "
         "run the same command again.",
         errors.JobError.exit_code: "The job, its input or the command line is wrong. Nothing was spent.",
-        errors.GateFailed.exit_code: "A quality gate failed. Reserved: no command of this version ends with it.",
+        errors.GateFailed.exit_code: "A quality gate failed. What was made is there all the same.",
         errors.StoppedShort.exit_code: "Stopped before the end (a budget, a limit, a signal, a target not reached). A valid "
         "dataset is published, marked `complete: false`; the same command goes on.",
         130: "Interrupted by a second Ctrl-C.",

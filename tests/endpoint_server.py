@@ -152,12 +152,12 @@ def listed(_path: str) -> Reply:
 
 @contextmanager
 def behaving_server(
-    behave: Callable[[dict[str, Any], int], Reply], models: Callable[[str], Reply] = listed
+    behave: Callable[[dict[str, Any], int], Reply], models: Callable[[str], Reply] = listed, *, port: int = 0
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Run a server for the block; yields its base URL and the list of the bodies that it gets."""
+    """Run a server for the block; yields its base URL and the list of the bodies that it gets. `port` 0: any."""
     got: list[dict[str, Any]] = []
     fields = {"behave": behave, "models": models, "got": got, "times": Counter(), "lock": threading.Lock()}
-    with _serving(type("OneHandler", (BehavingHandler,), fields)) as url:
+    with _serving(type("OneHandler", (BehavingHandler,), fields), port) as url:
         yield url, got
 
 
@@ -169,8 +169,8 @@ def faulty_server(faults: Faults) -> Iterator[str]:
 
 
 @contextmanager
-def _serving(handler: type[Handler]) -> Iterator[str]:
-    server = Server(("127.0.0.1", 0), handler)
+def _serving(handler: type[Handler], port: int = 0) -> Iterator[str]:
+    server = Server(("127.0.0.1", port), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

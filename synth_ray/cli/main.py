@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     _report(commands)
     _export(commands)
     _sample(commands)
+    _eval(commands)
     return top
 
 
@@ -45,6 +46,19 @@ def _count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"wanted a whole number from 1 on, got {number}")
     return number
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"wanted a number from 0 on, got {text}")
+    return number
+
+
+def _share(text: str) -> float:
+    if not 0 <= float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"wanted a share from 0 to 1, got {text}")
+    return float(text)
 
 
 def _with_job(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
@@ -161,6 +175,59 @@ def _sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument("--to", metavar="FILE", help="where to write it (OUTPUT-review.csv)")
     command.add_argument("--verdicts", nargs="+", metavar="FILE", help="filled-in forms, one or one per reviewer")
     command.add_argument("--gold", metavar="FILE", help="with --verdicts: write them as gold rows for check.judge.gold")
+
+
+VERIFIERS = ["label", "exact", "schema", "code", "arithmetic", "judge"]
+"""The verifiers of `evaluate.cases.VERIFIERS`, repeated here for the same reason."""
+
+
+def _eval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "score a system on evaluation cases, and compare it with an earlier result"
+    command = commands.add_parser("eval", help=text, description=text)
+    command.add_argument("cases", help="a dataset's output prefix, or a file, folder or glob of rows with prompts")
+    _eval_cases(command)
+    _eval_target(command)
+    _eval_result(command)
+
+
+def _eval_cases(command: argparse.ArgumentParser) -> None:
+    splits = "only cases of this split; of a dataset, validation and test when left out"
+    command.add_argument("--split", action="append", default=[], metavar="SPLIT", help=splits)
+    fields = "where a field of the cases is in the file, as prompt=question; all fields that are needed, or none"
+    command.add_argument("--field", action="append", default=[], metavar="NAME=COLUMN", help=fields)
+    command.add_argument("--limit", type=_count, metavar="ROWS", help="read at most so many rows")
+    command.add_argument("--by", action="append", default=[], metavar="FIELD", help="sum results up by this field too")
+    command.add_argument("--verify", choices=VERIFIERS, help="the verifier of every case; each case's own when left out")
+
+
+def _eval_target(command: argparse.ArgumentParser) -> None:
+    where = "what answers: a base URL (https://host/v1), a function (package.module:function), or scripted[:TEMPLATE]"
+    command.add_argument("--target", required=True, metavar="URL|MODULE:FUNCTION", help=where)
+    command.add_argument("--model", default="", metavar="NAME", help="the model that the URL serves")
+    command.add_argument("--key-env", default="", metavar="VARIABLE", help="environment variable with the URL's key")
+    judge = "what scores answers that no verifier can decide; as --target"
+    command.add_argument("--judge", default="", metavar="URL|MODULE:FUNCTION", help=judge)
+    command.add_argument("--judge-model", default="", metavar="NAME", help="the model that the judge's URL serves")
+    command.add_argument("--judge-key-env", default="", metavar="VARIABLE", help="environment variable with the judge's key")
+    command.add_argument("--rubric", metavar="FILE", help="YAML file with criteria, template and min_score, as check.judge")
+    command.add_argument("--system", default="", metavar="TEXT", help="system message of cases that have none")
+    command.add_argument("--temperature", type=_number, default=0.0, help="of the target's answers (0)")
+    command.add_argument("--max-tokens", type=_count, default=1024, help="most tokens of an answer (1,024)")
+    command.add_argument("--in-flight", type=_count, default=16, metavar="CASES", help="most cases asked at once (16)")
+    command.add_argument("--timeout", type=_number, default=120.0, metavar="SECONDS", help="until one try is given up (120)")
+
+
+def _eval_result(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--output", default="out/eval", help="where results.jsonl, eval.json and junit.xml go (out/eval)")
+    baseline = "an earlier results.jsonl, its folder, or a baseline file: exit 3 where the system certainly got worse"
+    command.add_argument("--baseline", metavar="FILE", help=baseline)
+    tolerance = "how far below the baseline's the pass rate may certainly be (0)"
+    command.add_argument("--tolerance", type=_share, default=0.0, metavar="SHARE", help=tolerance)
+    written = "write a baseline for a repository, unless a gate failed"
+    command.add_argument("--write-baseline", metavar="FILE", help=written)
+    command.add_argument("--min-pass-rate", type=_share, metavar="SHARE", help="exit 3 where fewer cases pass")
+    command.add_argument("--fresh", action="store_true", help="ask every case again, also after an interruption")
+    command.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -124,7 +124,7 @@ async def _by_judge(request: Request, ask: Ask, options: Distill, answers: list[
 
 def _draft(request: Request, options: Distill, before: list[Message], answer: Completion, extra: dict[str, Any]) -> Draft:
     fields = {name: request.seed.fields.get(name) for name in options.keep} | _turn_fields(request, before) | extra
-    text, reasoning = _split_reasoning(answer.text, options.reasoning)
+    text, reasoning = split_reasoning(answer.text, options.reasoning)
     if options.reasoning is not None:
         fields["reasoning"] = answer.reasoning or reasoning
     draft = drafted(str(request.seed.fields["prompt"]), answer, fields=fields)
@@ -132,7 +132,7 @@ def _draft(request: Request, options: Distill, before: list[Message], answer: Co
     return draft
 
 
-def _split_reasoning(text: str, marks: tuple[str, str] | None) -> tuple[str, str | None]:
+def split_reasoning(text: str, marks: tuple[str, str] | None) -> tuple[str, str | None]:
     """(completion, reasoning). If the reasoning is not closed, the completion is empty, which the check rejects."""
     if marks is None:
         return text, None

@@ -32,7 +32,12 @@ COMMANDS = {
     "report": {"prefix", "--json", "--gate", "--junit", "--push", "--with-rejected"},
     "export": {"prefix", "--format", "--to"},
     "sample": {"prefix", "-n", "--by", "--rejected", "--format", "--to", "--verdicts", "--gold"},
-}
+    "eval": {
+        "cases", "--split", "--field", "--limit", "--by", "--verify", "--target", "--model", "--key-env", "--judge",
+        "--judge-model", "--judge-key-env", "--rubric", "--system", "--temperature", "--max-tokens", "--in-flight", "--timeout",
+        "--output", "--baseline", "--tolerance", "--write-baseline", "--min-pass-rate", "--fresh", "--json",
+    },
+}  # fmt: skip
 
 
 def imported_by(code: str) -> set[str]:
