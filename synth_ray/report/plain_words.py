@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from synth_ray.records import Reason
 
-PLAIN_WORDS: Mapping[Reason, str] = {
+PLAIN_WORDS: Mapping[str, str] = {
     Reason.BROKEN_JSON: "seed is not valid JSON",
     Reason.INVALID_UTF8: "seed is not UTF-8",
     Reason.MISSING_FIELD: "a field is missing",
@@ -49,12 +49,10 @@ PLAIN_WORDS: Mapping[Reason, str] = {
     Reason.COPIED: "copies a real record",
     Reason.CROSS_SPLIT: "repeats a row of another split",
     Reason.OVER_QUOTA: "enough rows of its kind",
+    "rejected_by_people": "rejected by a reviewer",
 }
 
 
 def plain_words(reason: str) -> str:
-    """The words of a reason; the reason itself where it is not one of `records.Reason`."""
-    try:
-        return PLAIN_WORDS[Reason(reason)]
-    except ValueError:
-        return reason
+    """The words of a reason; the reason itself where it has none."""
+    return PLAIN_WORDS.get(reason, reason)

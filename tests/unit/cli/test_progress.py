@@ -117,8 +117,8 @@ def test_what_is_not_known_is_a_dash_and_what_has_no_price_is_told_in_replica_ho
 
 
 def test_every_reason_has_plain_words_that_are_short() -> None:
-    assert set(PLAIN_WORDS) == set(Reason)
-    assert len(set(PLAIN_WORDS.values())) == len(Reason)
+    assert set(Reason) <= set(PLAIN_WORDS)
+    assert len(set(PLAIN_WORDS.values())) == len(PLAIN_WORDS)
     assert max(map(len, PLAIN_WORDS.values())) <= 34
     assert not any("_" in words for words in PLAIN_WORDS.values())
 
