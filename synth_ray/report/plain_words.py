@@ -49,7 +49,7 @@ PLAIN_WORDS: Mapping[str, str] = {
     Reason.COPIED: "copies a real record",
     Reason.CROSS_SPLIT: "repeats a row of another split",
     Reason.OVER_QUOTA: "enough rows of its kind",
-    "rejected_by_people": "rejected by a reviewer",
+    Reason.REJECTED_BY_PEOPLE: "rejected by a reviewer",
 }
 
 
