@@ -111,6 +111,7 @@ def _gc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _of_prefix(commands, "report", "print the funnel of a dataset and write its report.html again")
     command.add_argument("--json", action="store_true", help="print the manifest instead")
+    command.add_argument("--against", metavar="PREFIX", help="compare with this dataset too, and write comparison.html")
 
 
 FORMATS = [

@@ -22,6 +22,7 @@ from synth_ray.dataset.writer import DatasetWriter
 from synth_ray.dedup.index import Shards
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
+from synth_ray.job.gates import gates_of
 from synth_ray.meter.tally import Tally
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.prepare.schedule import Schedule
@@ -33,6 +34,7 @@ from synth_ray.publish.manifest_facts import RunFacts
 from synth_ray.publish.observers import JudgeObserver, LabelAgreementObserver, RowObserver, SampleObserver
 from synth_ray.publish.publisher import Publisher
 from synth_ray.publish.quality import QualityObserver, is_measured, quality_facts
+from synth_ray.report.examples import read_examples
 from synth_ray.report.page import page
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.storage import Storage
@@ -145,7 +147,8 @@ class Publication:
         """Replace the manifest version `replaces`, then write card and report from it. Raises Conflict."""
         write_manifest(self._storage, manifest, replaces=replaces)
         write_card(self._storage, manifest, endpoint_url=self._job.output.endpoint_url)
-        self._storage.write("report.html", page(manifest.to_dict()).encode())
+        report = page(manifest.to_dict(), read_examples(self._storage), gates_of(self._job.gates))
+        self._storage.write("report.html", report.encode())
 
     def finish(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str) -> Manifest:
         """Finish the files and describe this version."""

@@ -1,7 +1,10 @@
-"""Report: what happened to every row.
+"""Report: what happened to every row, and whether the rows are worth training on.
 
-In: a manifest. Out: the funnel as text and as one self-contained HTML page. Law: only counts, never a row's text; the page warns
-when the funnel does not add up. Not: measuring anything; every figure shown is in the manifest.
+In: a manifest, the stored example rows, a job's gates. Out: the funnel as text; one self-contained HTML page; a comparison of two
+datasets. Law: every figure is in the manifest, and the bytes are a function of what goes in; the text of rows is shown only as it
+is stored in the examples, scrubbed, and is escaped, bounded and never run; what is absent is left out. Not: measuring anything,
+or choosing the examples.
 
-Public: `funnel.funnel`, `funnel.funnel_text`, `page.page`, `gates.failed_gates`, `reasons.ENTRIES`.
+Public: `funnel.funnel`, `funnel.funnel_text`, `page.page`, `comparison.comparison_page`, `comparison.comparison_text`,
+`examples.read_examples`, `gates.failed_gates`, `reasons.ENTRIES`.
 """

@@ -29,7 +29,7 @@ COMMANDS = {
     "status": {"prefix"},
     "show": {"prefix", "id", "--text", "--reason", "-n"},
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
-    "report": {"prefix", "--json"},
+    "report": {"prefix", "--json", "--against"},
     "export": {"prefix", "--format", "--to"},
 }
 
