@@ -50,6 +50,11 @@ class Table:
     numeric: frozenset[int] = frozenset()
 
     @property
+    def is_wide(self) -> bool:
+        """Whether a phone shows its rows one below the other, as they do not fit beside each other."""
+        return len(self.head) > 4 or (len(self.head) == 4 and len(self.numeric) < 3)
+
+    @property
     def first(self) -> Sequence[Sequence[Any]]:
         return self.rows[:SHOWN]
 

@@ -52,7 +52,7 @@ def _histogram(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], gr
         title=title,
         svg=charts.histogram(sides, low=low, high=high, title=title, about=about),
         x=ticks(low, high),
-        x_name=(ours.get("unit") or theirs.get("unit") or "value"),
+        x_name=ours.get("unit") or theirs.get("unit") or short(spaced(name), 40),
         top="more rows ↑",
         table=_percentiles(title, groups),
         legend=[(colour, GROUPS["synthetic" if colour == "ours" else "real"]) for colour, _ in sides],

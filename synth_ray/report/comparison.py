@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 from synth_ray.report import charts
@@ -38,13 +39,15 @@ class Line:
         return (
             {"rows": count, "number": plain}[self.style](value)
             if self.style in ("rows", "number")
-            else in_units(self.style, value)
+            else in_units(self.style, value, brief=True)
         )
 
     def _difference(self, ours: float | None, theirs: float | None) -> str:
         if ours is None or theirs is None:
             return "–"
         difference = ours - theirs
+        if not difference:
+            return "same"
         if self.style == "share":
             return f"{100 * difference:+.1f} points"
         if self.style == "number":
@@ -88,13 +91,19 @@ def comparison_page(ours: Manifest, theirs: Manifest, *, names: tuple[str, str])
 def comparison_text(ours: Manifest, theirs: Manifest, *, names: tuple[str, str]) -> str:
     """The groups of a comparison for a terminal, at most 100 columns wide."""
     compared = compare(ours, theirs, names=names)
-    lines = [f"A  {compared.ours}", f"B  {compared.theirs}", *(f"note: {note}" for note in compared.notes)]
+    lines = [
+        f"A  {compared.ours}",
+        f"B  {compared.theirs}",
+        *(fill(f"note: {note}", 100, subsequent_indent="      ") for note in compared.notes),
+    ]
     for _, title, figures in compared.groups:
-        lines += ["", f"{title:<44}{'A':>16} {'B':>16} {'A minus B':>18}"]
-        lines += [
-            f"  {short(name, 40):<42}{a:>16} {b:>16} {d:>18}" for name, a, b, d in (figure.cells() for figure in figures[:20])
-        ]
+        lines += ["", _columns(title, "A", "B", "A minus B")]
+        lines += [_columns(f"  {name}", *values) for name, *values in (figure.cells() for figure in figures[:20])]
     return "\n".join(lines)
+
+
+def _columns(name: str, ours: str, theirs: str, difference: str) -> str:
+    return f"{short(name, 44):<44}{short(ours, 16):>16} {short(theirs, 16):>16} {short(difference, 18):>18}"
 
 
 def _section(compared: Comparison, group: tuple[str, str, Sequence[Line]], figures: Sequence[Figure]) -> Section:

@@ -22,7 +22,7 @@ def sections(manifest: Manifest) -> Iterator[Section | None]:
         "funnel",
         "Funnel",
         "Where the rows went",
-        "Every requested row passes these stages in order. A bar is what came through; below it stands what was lost, and why.",
+        "Rows pass these stages in order. A bar is what came through. Open the sentence at a reason to see what to change.",
         [_funnel(manifest)],
     )
     yield section(
@@ -80,18 +80,20 @@ def _funnel(manifest: Manifest) -> Bars | None:
         bars.append(Bar("Asked so far", _of(left, requested), charts.bar([(left / requested, "neutral")])))
     for stage, (title, meaning) in STAGES.items():
         here = sum(n for n, _, _ in lost[stage])
+        end = left / requested
         left -= here
         parts = [(left / requested, "accepted" if stage == "admit" else "neutral"), (here / requested, "lost")]
         bars.append(Bar(title, _of(left, requested), charts.bar(parts), meaning))
-        bars += [
-            _reason(n, reason, verdict, requested) for n, reason, verdict in sorted(lost[stage], key=lambda x: (-x[0], x[1])) if n
-        ]
+        for n, reason, verdict in sorted(lost[stage], key=lambda x: (-x[0], x[1])):
+            bars += [_reason(n, requested, reason, verdict, end)] if n else []
+            end -= n / requested
     return Bars(bars, legend=(("accepted", "accepted"), ("neutral", "came through"), ("lost", "lost at this stage")), shown=MOST)
 
 
-def _reason(n: int, reason: str, verdict: str, requested: int) -> Bar:
+def _reason(n: int, requested: int, reason: str, verdict: str, end: float) -> Bar:
+    """The bar of a reason ends where the rows were that it is taken from."""
     entry = reason_entry(reason)
-    drawing = charts.bar([(n / requested, verdict)])
+    drawing = charts.bar([(end - n / requested, "blank"), (n / requested, verdict)])
     meaning, advice = (entry.meaning, entry.advice) if entry else ("", "")
     return Bar(short(reason_title(reason)), _of(n, requested), drawing, meaning, code=short(reason), level=1, advice=advice)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from synth_ray.dataset.ledger import ROOT
@@ -57,7 +57,9 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Examples under one heading. `advice` names job keys in backticks."""
+    """Examples under one heading. `advice` names job keys in backticks; `of` is how many such rows there are, 0 where
+    that is not known.
+    """
 
     id: str
     title: str
@@ -65,6 +67,7 @@ class Group:
     examples: Sequence[Example]
     code: str = ""
     advice: str = ""
+    of: int = 0
 
     @property
     def in_columns(self) -> bool:
@@ -91,11 +94,14 @@ def read_examples(storage: Storage) -> dict[str, Any]:
     return read if isinstance(read, dict) else {}
 
 
-def arranged(examples: Mapping[str, Any] | None) -> Examples:
-    """The examples in the order they are shown: accepted rows, rejected rows by reason, rows at the edge of a limit."""
+def arranged(examples: Mapping[str, Any] | None, counts: Mapping[str, Any]) -> Examples:
+    """The examples in the order they are shown: accepted rows, rejected rows by reason, rows at the edge of a limit.
+
+    `counts` are the manifest's rows: the commonest reason comes first.
+    """
     raw = examples or {}
     cut = _cut(raw)
-    groups = [group for group in (_accepted(raw, cut), *_rejected(raw, cut), _edges(raw, cut)) if group.examples]
+    groups = [group for group in (_accepted(raw, cut, counts), *_rejected(raw, cut, counts), _edges(raw, cut)) if group.examples]
     return Examples(_bounded(groups), _choices(groups))
 
 
@@ -104,22 +110,25 @@ def _bounded(groups: Sequence[Group]) -> list[Group]:
     kept, room = [], _ROWS
     for group in groups:
         if room > 0:
-            kept.append(Group(group.id, group.title, group.lead, group.examples[:room], group.code, group.advice))
+            kept.append(replace(group, examples=group.examples[:room]))
         room -= len(group.examples)
     return kept
 
 
-def _accepted(raw: Mapping[str, Any], cut: int) -> Group:
+def _accepted(raw: Mapping[str, Any], cut: int, counts: Mapping[str, Any]) -> Group:
     rows = [Example(_record(row, "accepted", cut)) for row in raw.get("accepted") or ()]
-    return Group("accepted-rows", "Accepted", "Drawn across classes and splits, the same at every run.", rows)
+    return Group(
+        "accepted-rows", "Accepted", "Drawn across classes and splits, the same at every run.", rows, of=counts.get("accepted", 0)
+    )
 
 
-def _rejected(raw: Mapping[str, Any], cut: int) -> Iterator[Group]:
-    for reason, rows in sorted((raw.get("rejected") or {}).items()):
+def _rejected(raw: Mapping[str, Any], cut: int, counts: Mapping[str, Any]) -> Iterator[Group]:
+    lost = {**(counts.get("failed") or {}), **(counts.get("rejected") or {})}
+    for reason, rows in sorted((raw.get("rejected") or {}).items(), key=lambda item: (-lost.get(item[0], 0), item[0])):
         entry = reason_entry(reason)
         shown = [_beside_witness(row, reason, cut) for row in rows or ()]
         meaning, advice = (entry.meaning, entry.advice) if entry else ("", "")
-        yield Group(f"rejected-{reason}", reason_title(reason), meaning, shown, reason, advice)
+        yield Group(f"rejected-{reason}", reason_title(reason), meaning, shown, reason, advice, lost.get(reason, 0))
 
 
 def _edges(raw: Mapping[str, Any], cut: int) -> Group:

@@ -45,7 +45,9 @@ def plain(value: Any) -> str:
         return str(value)
     if not math.isfinite(value):
         return "–"
-    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
+    if abs(value) >= 1e15:
+        return f"{value:.3g}"
+    if isinstance(value, int) or float(value).is_integer():
         return f"{int(value):,}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"

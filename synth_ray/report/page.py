@@ -33,7 +33,7 @@ def page(manifest: Mapping[str, Any], examples: Mapping[str, Any] | None = None,
         "page.html.j2",
         m=manifest,
         verdict=verdict(manifest, gates),
-        examples=arranged(examples),
+        examples=arranged(examples, manifest["rows"]),
         sections=[section for part in parts for section in part.sections(manifest) if section is not None],
     )
 

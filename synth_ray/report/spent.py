@@ -8,7 +8,7 @@ from typing import Any
 
 from synth_ray.report import charts
 from synth_ray.report.blocks import Facts, Figure, Folded, Note, Section, Table, Text, section
-from synth_ray.report.numerals import count, interval, is_number, number, plain, seconds, share, short, usd
+from synth_ray.report.numerals import brief_seconds, count, interval, is_number, number, plain, seconds, share, short, usd
 from synth_ray.report.words import unit
 
 Manifest = Mapping[str, Any]
@@ -93,15 +93,16 @@ def _spent(manifest: Manifest) -> Facts | None:
     return Facts(facts) if facts else None
 
 
-def in_units(name: str, value: Any) -> str:
-    """A value in the unit that its name says."""
+def in_units(name: str, value: Any, *, brief: bool = False) -> str:
+    """A value in the unit that its name says; `brief` writes the unit short."""
+    time = brief_seconds if brief else seconds
     if not is_number(value):
         return short(plain(value), 120)
     if name.startswith("usd"):
         return usd(value)
     if name.endswith("_s") or name == "seconds":
-        return seconds(value)
-    return seconds(3600 * value) if name == "hours" else plain(value)
+        return time(value)
+    return time(3600 * value) if name == "hours" else plain(value)
 
 
 def _estimate(manifest: Manifest) -> Table | Facts | None:

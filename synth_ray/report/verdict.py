@@ -80,7 +80,7 @@ def _findings(manifest: Mapping[str, Any], gates: Sequence[Gate]) -> Iterator[Fi
             f"This run stopped before its end{f': {stopped}' if stopped else ''}. Run the same command again to continue.",
             "",
         )
-    if not adds_up(manifest) and not manifest["rows"].get("pending"):
+    if not adds_up(manifest):
         yield "fail", "The funnel does not add up: please report this as a bug.", "funnel"
     yield from _narrower(manifest)
     yield from _leaked(manifest)
