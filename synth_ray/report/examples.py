@@ -179,7 +179,7 @@ def _record(row: Row, verdict: str, cut: int, messages: Sequence[Message] | None
         (short(name, 40), short(_text(value), min(cut, 160))) for name, value in list((row.get("fields") or {}).items())[:_FIELDS]
     ]
     shown = list(map(_whole, _shown(row, cut))) if messages is None else messages
-    left_out = max(0, len(row.get("messages") or ()) - _MESSAGES)
+    left_out = max(0, (row.get("messages_in_all") or len(row.get("messages") or ())) - len(shown))
     return Record(str(row.get("id", ""))[:12], facts, shown, fields, short(row.get("detail") or "", 200), left_out)
 
 

@@ -20,6 +20,7 @@ _SHOWN_REASONS = 3
 
 Finding = tuple[str, str, str]
 """Level, sentence, and the id of the section that shows it."""
+GateResult = tuple[Status, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,13 @@ class Verdict:
     bar: Markup
     legend: Sequence[tuple[str, str]]
     figures: Sequence[tuple[str, str, str]]
-    gates: Sequence[tuple[Status, str]]
+    gates: Sequence[GateResult]
     findings: Sequence[Finding]
 
 
 def verdict(manifest: Mapping[str, Any], gates: Sequence[Gate]) -> Verdict:
-    findings = sorted(_findings(manifest, gates), key=lambda finding: ("fail", "warn", "").index(finding[0]))
+    results = [_gate(manifest, gate) for gate in gates]
+    findings = sorted(_findings(manifest), key=lambda finding: ("fail", "warn", "").index(finding[0]))
     counts = manifest["rows"]
     accepted, requested = counts["accepted"], max(1, counts["requested"])
     parts = [("accepted", accepted, "accepted"), ("rejected", sum(counts.get("rejected", {}).values()), "rejected")]
@@ -45,20 +47,20 @@ def verdict(manifest: Mapping[str, Any], gates: Sequence[Gate]) -> Verdict:
         ("pending", counts.get("pending", 0), "not decided yet"),
     ]
     return Verdict(
-        status=_status(manifest, [finding for finding in findings if finding[0] == "fail"], gates),
+        status=_status(manifest, [finding for finding in findings if finding[0] == "fail"], results),
         sentence=f"{count(accepted)} of {count(counts['requested'])} rows accepted",
         bar=charts.bar([(n / requested, colour) for colour, n, _ in parts]),
         legend=[(colour, f"{name} {count(n)} ({share(n, requested)})") for colour, n, name in parts if n],
         figures=list(_figures(manifest)),
-        gates=[_gate(manifest, gate) for gate in gates],
+        gates=results,
         findings=findings,
     )
 
 
-def _status(manifest: Mapping[str, Any], failures: Sequence[Finding], gates: Sequence[Gate]) -> Status:
+def _status(manifest: Mapping[str, Any], failures: Sequence[Finding], gates: Sequence[GateResult]) -> Status:
     if not manifest.get("complete", True):
         return Status("fail", "Not complete")
-    broken = len(failed_gates(manifest, gates))
+    broken = sum(status.level == "fail" for status, _ in gates)
     if broken:
         return Status("fail", f"Complete, but {broken} of {len(gates)} {'gate' if len(gates) == 1 else 'gates'} failed")
     if failures:
@@ -67,12 +69,12 @@ def _status(manifest: Mapping[str, Any], failures: Sequence[Finding], gates: Seq
     return Status("ok", f"Complete{passed}")
 
 
-def _gate(manifest: Mapping[str, Any], gate: Gate) -> tuple[Status, str]:
+def _gate(manifest: Mapping[str, Any], gate: Gate) -> GateResult:
     [sentence] = failed_gates(manifest, [gate]) or [""]
-    return (Status("fail", "fails"), f"{sentence}") if sentence else (Status("ok", "holds"), str(gate))
+    return (Status("fail", "fails"), sentence) if sentence else (Status("ok", "holds"), str(gate))
 
 
-def _findings(manifest: Mapping[str, Any], gates: Sequence[Gate]) -> Iterator[Finding]:
+def _findings(manifest: Mapping[str, Any]) -> Iterator[Finding]:
     if not manifest.get("complete", True):
         stopped = short(manifest.get("stopped") or "", 300)
         yield (
