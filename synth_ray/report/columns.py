@@ -7,7 +7,7 @@ from typing import Any
 
 from synth_ray.report import charts
 from synth_ray.report.blocks import Bar, Bars, Choice, Figure, Table
-from synth_ray.report.numerals import count, number, plain, share, short, ticks
+from synth_ray.report.numerals import count, is_number, number, plain, share, short, ticks
 from synth_ray.report.words import GROUPS, spaced
 
 Manifest = Mapping[str, Any]
@@ -37,11 +37,11 @@ def similarity(manifest: Manifest) -> Figure | None:
 
 def _histogram(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], groups: Mapping[str, Any]) -> Figure | None:
     sides = [(colour, _shares(stats)) for colour, stats in (("ours", ours), ("theirs", theirs)) if stats.get("histogram")]
-    if not sides:
-        return None
+    if not sides or all(is_number(stats.get("min")) and stats["min"] == stats.get("max") for stats in (ours, theirs) if stats):
+        return None  # nothing to draw, or one value in all rows
     low, high, beyond = _axis([ours, theirs])
-    unit = f" in {ours.get('unit') or theirs.get('unit')}" if ours.get("unit") or theirs.get("unit") else ""
-    title = f"{short(spaced(name), 40).capitalize()}{unit}"
+    unit = ours.get("unit") or theirs.get("unit") or ""
+    title = short(spaced(name), 40).capitalize() + (f" in {unit}" if unit and unit not in spaced(name) else "")
     about = "; ".join(
         f"{GROUPS[group]}: half of them between {plain(s.get('p25'))} and {plain(s.get('p75'))}"
         for group, s in (("synthetic", ours), ("real", theirs))
@@ -52,7 +52,7 @@ def _histogram(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], gr
         title=title,
         svg=charts.histogram(sides, low=low, high=high, title=title, about=about),
         x=ticks(low, high),
-        x_name=ours.get("unit") or theirs.get("unit") or short(spaced(name), 40),
+        x_name=unit or short(spaced(name), 40),
         top="more rows ↑",
         table=_percentiles(title, groups),
         legend=[(colour, GROUPS["synthetic" if colour == "ours" else "real"]) for colour, _ in sides],

@@ -84,12 +84,14 @@ def _scale(name: str, m: Mapping[str, Any]) -> Scale:
 
 
 def _span(values: Sequence[float], limits: tuple[Any, Any]) -> tuple[float, float]:
-    """A scale that holds the values, both limits, and the value of rows that are like real ones: 1, or 0."""
+    """A scale that holds the measured value, which comes first, its interval, both limits, and the value of rows that are like
+    real ones: 1, or 0. It begins at 0 where the value is not below, whatever its interval.
+    """
     warn, fail = limits
     like_real = 1.0 if warn is not None and (fail < warn or warn >= 1) else 0.0
     low, high = min(*values, like_real), max(*values, like_real)
     room = 0.08 * ((high - low) or 1.0)
-    return (low - room if low < 0 or like_real else 0.0), high + room
+    return (low - room if values[0] < 0 else max(0.0, low - room)), high + room
 
 
 def _usefulness(manifest: Manifest) -> Iterator[Note | Scales | Figure | Table | None]:

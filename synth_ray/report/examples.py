@@ -11,7 +11,7 @@ from synth_ray.dataset.ledger import ROOT
 from synth_ray.errors import ObjectNotFound
 from synth_ray.report.difference import Piece, differences
 from synth_ray.report.numerals import is_number, plain, short
-from synth_ray.report.words import LIMITS, VERDICTS, reason_entry, reason_title
+from synth_ray.report.words import LIMITS, VERDICTS, reason_entry, reason_title, verdict_word, without_codes
 from synth_ray.storage import Storage
 
 EXAMPLES = f"{ROOT}examples.json"
@@ -28,8 +28,11 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """`is_other`: it is hardly like the message it stands beside, so nothing in it is marked."""
+
     role: str
     pieces: Sequence[Piece]
+    is_other: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ def _edges(raw: Mapping[str, Any], cut: int) -> Group:
 
 
 def _beside_witness(row: Row, reason: str, cut: int) -> Example:
-    verdict = str(row.get("verdict") or "rejected")
+    verdict = verdict_word(reason)
     witness = row.get("witness")
     remark = f"Similarity {plain(row['similarity'])}." if is_number(row.get("similarity")) else ""
     return _pair({"reason": reason} | dict(row), verdict, witness if isinstance(witness, Mapping) else None, remark, cut)
@@ -150,7 +153,7 @@ def _edge(edge: Mapping[str, Any], cut: int) -> Example:
     value, limit = plain(edge.get("value")), plain(edge.get("limit"))
     remark = f"{name[:1].upper()}{name[1:]}: this row has {value}, the limit is {limit} (`{measure}`)."
     beside = edge.get("beside")
-    verdict = "rejected" if row.get("reason") else "accepted"
+    verdict = verdict_word(row.get("reason"))
     return _pair(row, verdict, beside if isinstance(beside, Mapping) else None, remark, cut)
 
 
@@ -161,7 +164,8 @@ def _pair(row: Row, verdict: str, other: Row | None, remark: str, cut: int) -> E
     left, right = list(map(_whole, ours)), list(map(_whole, theirs))
     for n, ((_, a), (_, b)) in enumerate(zip(ours, theirs, strict=False)):
         pieces, others = differences(a, b)
-        left[n], right[n] = Message(left[n].role, pieces), Message(right[n].role, others)
+        is_other = a != b and not any(differs for _, differs in (*pieces, *others))
+        left[n], right[n] = Message(left[n].role, pieces), Message(right[n].role, others, is_other)
     same = [text for _, text in ours] == [text for _, text in theirs]
     return Example(_record(row, verdict, cut, left), _record(other, "accepted", cut, right), remark, "The kept row", same)
 
@@ -180,7 +184,9 @@ def _record(row: Row, verdict: str, cut: int, messages: Sequence[Message] | None
     ]
     shown = list(map(_whole, _shown(row, cut))) if messages is None else messages
     left_out = max(0, (row.get("messages_in_all") or len(row.get("messages") or ())) - len(shown))
-    return Record(str(row.get("id", ""))[:12], facts, shown, fields, short(row.get("detail") or "", 200), left_out)
+    return Record(
+        str(row.get("id", ""))[:12], facts, shown, fields, short(without_codes(str(row.get("detail") or "")), 200), left_out
+    )
 
 
 def _shown(row: Row, cut: int) -> list[tuple[str, str]]:

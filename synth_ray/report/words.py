@@ -5,9 +5,10 @@ A name that is not here is shown as it is, with spaces for underscores, so a pag
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-from synth_ray.records import Reason
+from synth_ray.records import Reason, Verdict, verdict_of
 from synth_ray.report.reasons import ENTRIES, Entry, Stage
 
 STAGES: Mapping[Stage, tuple[str, str]] = {
@@ -183,6 +184,18 @@ def reason_entry(reason: str) -> Entry | None:
     return ENTRIES[Reason(reason)] if reason in _KNOWN else None
 
 
+def verdict_word(reason: str | None) -> str:
+    """The verdict on a row by its reason; a reason of another version is one to reject."""
+    if not reason:
+        return Verdict.ACCEPTED.value
+    return verdict_of(Reason(reason)).value if reason in _KNOWN else Verdict.REJECTED.value
+
+
+def without_codes(text: str) -> str:
+    """A detail as people read it: names of reasons in plain words."""
+    return _CODES.sub(lambda match: REASONS[Reason(match[0])].lower(), text)
+
+
 def stage_of(reason: str) -> Stage:
     """The stage that a slot of this reason ended in: of several, the last one, which is the commonest."""
     entry = reason_entry(reason)
@@ -203,3 +216,4 @@ def reference(source: str) -> str:
 
 
 _KNOWN = {reason.value for reason in Reason}
+_CODES = re.compile(r"\b(" + "|".join(sorted(name for name in _KNOWN if "_" in name)) + r")\b")

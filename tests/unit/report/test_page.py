@@ -32,6 +32,7 @@ from tests.report_data import (
     hostile_examples,
     hostile_manifest,
     old_manifest,
+    row,
 )
 
 SECTIONS_OF_NEW_KEYS = {
@@ -145,6 +146,27 @@ def test_the_pieces_of_a_difference_join_to_the_texts(a: str, b: str) -> None:
     )
     if a == b:
         assert not any(differs for _, differs in (*left, *right))
+
+
+def test_only_texts_that_are_alike_are_marked() -> None:
+    left, right = differences("The red lamp costs 12 dollars.", "The blue lamp costs 12 dollars.")
+    assert ([text for text, differs in left if differs], [text for text, differs in right if differs]) == (["red"], ["blue"])
+    for pieces in differences("The red lamp costs 12 dollars.", "Nobody answered my call about a parcel."):
+        assert not any(differs for _, differs in pieces)
+    examples = {
+        "rejected": {
+            "exact_duplicate": [
+                row(1, "Where is it?", "On its way to you.", witness=row(2, "Where is it?", "Lost; we are sorry."))
+            ]
+        }
+    }
+    assert "assistant · another text" in page(old_manifest(), examples)
+
+
+def test_a_failed_row_is_called_failed_and_a_detail_has_no_codes() -> None:
+    rows = [row(1, "a", "b", reason="engine_error", detail="exact_duplicate of a row of train")]
+    html = page(old_manifest(), {"rejected": {"engine_error": rows}})
+    assert 'data-verdict="failed"' in html and "exact duplicate of a row of train" in html
 
 
 def test_a_page_that_means_harm_is_escaped_and_stays_small() -> None:
