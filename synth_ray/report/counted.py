@@ -28,8 +28,8 @@ def sections(manifest: Manifest) -> Iterator[Section | None]:
     yield section(
         "breakdown",
         "Breakdown",
-        "By split, class and teacher",
-        "The same requested rows, by what they were asked for. Each table adds up to all requested rows.",
+        "The same rows, divided",
+        "The requested rows by split, class, teacher or recipe, as far as they differ. Each part adds up to all of them.",
         [_breakdown(manifest) or _splits(manifest)],
     )
     yield section(

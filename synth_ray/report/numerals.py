@@ -85,7 +85,7 @@ def brief_seconds(value: Any) -> str:
 def ticks(low: float, high: float, parts: int = 4) -> list[str]:
     """Evenly spaced numbers from `low` to `high`, with as many decimals as tell them apart."""
     step = (high - low) / parts
-    decimals = max(0, 1 - math.floor(math.log10(step))) if 0 < step < 10 else 0
+    decimals = max(0, 1 - math.floor(math.log10(step))) if 0 < step < 2 else 0
     texts = [f"{low + step * n:,.{decimals}f}" for n in range(parts + 1)]
     return [text.rstrip("0").rstrip(".") if decimals else text for text in texts]
 
