@@ -18,6 +18,7 @@ Manifest = Mapping[str, Any]
 
 
 def sections(manifest: Manifest) -> Iterator[Section | None]:
+    """How the requested rows ended, then what the rows hold."""
     yield section(
         "funnel",
         "Funnel",
@@ -39,6 +40,10 @@ def sections(manifest: Manifest) -> Iterator[Section | None]:
         "Rows accepted in each class; the line marks how many were wanted.",
         [_target(manifest)],
     )
+    yield from _contents(manifest)
+
+
+def _contents(manifest: Manifest) -> Iterator[Section | None]:
     yield section(
         "lengths",
         "Lengths",
