@@ -134,6 +134,8 @@ def _report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     text = "print the funnel of a dataset and write its report.html again; check gates; push it to the Hugging Face Hub"
     command = _of_prefix(commands, "report", text)
     command.add_argument("--json", action="store_true", help="print the manifest instead")
+    against = "compare with this dataset too, and write comparison.html"
+    command.add_argument("--against", metavar="PREFIX", help=against)
     gates = "a YAML list of gates, or a job file with `gates:`: print each result, and exit with 3 if one fails"
     command.add_argument("--gate", metavar="FILE", help=gates)
     _junit(command)

@@ -1,4 +1,4 @@
-"""`synth-ray report`: the funnel of a finished or partial dataset; its gates; a push to the Hugging Face Hub."""
+"""`synth-ray report`: the funnel of a dataset and its page; gates; two datasets side by side; a push to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from collections.abc import Callable
 from functools import partial
 
 from synth_ray.cli.junit_file import refuse_bad_place, write_junit
+from synth_ray.cli.prefix import require_output
+from synth_ray.dataset.card.examples import read_examples
 from synth_ray.dataset.hub_push import push_dataset
 from synth_ray.dataset.manifest import Manifest, read_manifest
 from synth_ray.errors import GateFailed, JobError
 from synth_ray.job.gates import Gate, read_gates
+from synth_ray.report.comparison import comparison_page, comparison_text
 from synth_ray.report.funnel import funnel_text
 from synth_ray.report.gates import gate_results
 from synth_ray.report.page import page
@@ -28,8 +31,10 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(manifest.to_dict(), indent=2))
     else:
-        _show(storage, manifest, arguments.prefix)
+        _show(storage, manifest, gates, arguments.prefix)
     say = partial(print, file=sys.stderr if arguments.json else sys.stdout)  # JSON stands alone
+    if arguments.against:
+        _compare(storage, manifest, arguments, say)
     if gates is not None and not _passes(gates, manifest, arguments.junit, say):
         return GateFailed.exit_code
     if arguments.push is not None:
@@ -43,13 +48,24 @@ def _gates_of(arguments: argparse.Namespace) -> list[Gate] | None:
         if getattr(arguments, name) and getattr(arguments, needed) is None:
             raise JobError(f"report: wanted --{needed} with --{name.replace('_', '-')}, got none; add it")
     refuse_bad_place(arguments.junit)
+    if arguments.against:
+        require_output(arguments.against, published=True)
     return read_gates(arguments.gate) if arguments.gate is not None else None
 
 
-def _show(storage: Storage, manifest: Manifest, prefix: str) -> None:
-    storage.write("report.html", page(manifest.to_dict()).encode())
+def _show(storage: Storage, manifest: Manifest, gates: list[Gate] | None, prefix: str) -> None:
+    """`gates` other than those of the run's own job are shown in their place."""
+    storage.write("report.html", page(manifest.to_dict(), read_examples(storage, manifest), gates).encode())
     print(funnel_text(manifest.to_dict()))
     print(f"report    {prefix.rstrip('/')}/report.html")
+
+
+def _compare(storage: Storage, manifest: Manifest, arguments: argparse.Namespace, say: Say) -> None:
+    other = read_manifest(open_storage(arguments.against))
+    datasets, names = (manifest.to_dict(), other.to_dict()), (arguments.prefix, arguments.against)
+    storage.write("comparison.html", comparison_page(*datasets, names=names).encode())
+    say(f"\n{comparison_text(*datasets, names=names)}\n")
+    say(f"compared  {arguments.prefix.rstrip('/')}/comparison.html")
 
 
 def _passes(gates: list[Gate], manifest: Manifest, junit: str | None, say: Say) -> bool:

@@ -93,6 +93,7 @@ class Manifest(_Facts):
     label_noise: dict[str, Any] = {}
     teacher_errors: dict[str, Any] = {}
     leaks: int | None = None
+    gates: list[str] = []
     target: dict[str, Any] = {}
     attempts: dict[str, int] = {}
     tokens: dict[str, int] = {}

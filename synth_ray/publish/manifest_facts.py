@@ -15,6 +15,7 @@ from synth_ray.dataset.manifest import Rows, Seeds, written_facts
 from synth_ray.dataset.schema import RowShape
 from synth_ray.dataset.writer import Written
 from synth_ray.job.document import Job
+from synth_ray.job.gates import gates_of
 from synth_ray.meter.tally import Tally
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.publish.publisher import Publisher
@@ -38,6 +39,7 @@ def identity(prepared: Prepared, stopped: str) -> Facts:
     """Which version this is. `stopped`: why it is incomplete; empty for a complete one."""
     return {
         "name": prepared.job.name,
+        "gates": [str(gate) for gate in gates_of(prepared.job.gates)],
         "description": prepared.job.description,
         "job_digest": prepared.job_digest,
         "ask_digest": prepared.ask_digest,

@@ -15,6 +15,7 @@ from synth_ray.admit.labels import LabelConflicts
 from synth_ray.check.disclosure import DigestSample
 from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.dataset.card import write_card
+from synth_ray.dataset.card.examples import read_examples
 from synth_ray.dataset.croissant import write_croissant
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, write_manifest
@@ -148,7 +149,8 @@ class Publication:
         write_manifest(self._storage, manifest, replaces=replaces)
         write_card(self._storage, manifest, endpoint_url=self._job.output.endpoint_url)
         write_croissant(self._storage, manifest)
-        self._storage.write("report.html", page(manifest.to_dict()).encode())
+        examples = read_examples(self._storage, manifest)
+        self._storage.write("report.html", page(manifest.to_dict(), examples).encode())
 
     def finish(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str) -> Manifest:
         """Finish the files and describe this version."""

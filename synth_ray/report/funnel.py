@@ -25,15 +25,15 @@ def funnel(manifest: Mapping[str, Any]) -> list[Step]:
     requested = max(1, rows["requested"])
     steps = [Step("accepted", "", rows["accepted"], rows["accepted"] / requested)]
     for verdict in ("rejected", "failed"):
-        reasons = sorted(rows[verdict].items(), key=lambda item: (-item[1], item[0]))
+        reasons = sorted((rows.get(verdict) or {}).items(), key=lambda item: (-item[1], item[0]))
         steps += [Step(verdict, reason, n, n / requested) for reason, n in reasons if n]
     return steps
 
 
 def adds_up(manifest: Mapping[str, Any]) -> bool:
     rows = manifest["rows"]
-    ended = rows["accepted"] + sum(rows["rejected"].values()) + sum(rows["failed"].values())
-    return bool(ended == rows["requested"])
+    lost = sum(sum((rows.get(verdict) or {}).values()) for verdict in ("rejected", "failed"))
+    return bool(rows["accepted"] + lost + rows.get("pending", 0) == rows["requested"])
 
 
 def funnel_text(manifest: Mapping[str, Any]) -> str:

@@ -1,57 +1,65 @@
-"""report.html: one self-contained page without scripts or network access, and with nothing but counts."""
+"""report.html: one page that needs nothing beside it, from which a person decides whether to train."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-from synth_ray.report.funnel import adds_up, funnel
+from synth_ray.job.gates import Gate, parse_gate
+from synth_ray.report import compared, counted, judged, origin, spent
+from synth_ray.report.examples import arranged
+from synth_ray.report.numerals import short
+from synth_ray.report.verdict import verdict
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ m.name }} · synth_ray</title><style>
-:root{color-scheme:light dark;--ink:#1d2430;--dim:#667085;--line:#d8dde6;--ok:#2f7d5b;--no:#c26a1b;--bad:#b3261e;--bg:#fff}
-@media (prefers-color-scheme:dark){:root{--ink:#e6e9ef;--dim:#98a2b3;--line:#344054;--bg:#12161d}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--bg);max-width:58rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .5rem}p{margin:.3rem 0}.dim{color:var(--dim)}
-table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line)}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.bar{width:45%}
-.b{height:.8rem;border-radius:2px;min-width:1px}.accepted{background:var(--ok)}.rejected{background:var(--no)}.failed{background:var(--bad)}
-.warn{border-left:4px solid var(--no);padding:.4rem .8rem}code{font-size:.85em;word-break:break-all}
-</style></head><body>
-<h1>{{ m.name }}</h1><p class="dim">{{ m.rows.accepted }} rows accepted of {{ m.rows.requested }} requested · {{ m.created_at }}</p>
-{% if not m.complete %}<p class="warn">This run stopped before its end{% if m.stopped %}: {{ m.stopped }}{% endif %}.
-Run the same command again to continue.</p>{% endif %}
-{% if not sums %}<p class="warn">The funnel does not add up: please report this as a bug.</p>{% endif %}
-<h2>Funnel</h2><table><tr><th>verdict</th><th>reason</th><th class="n">rows</th><th class="n">share</th><th></th></tr>
-{% for s in steps %}<tr><td>{{ s.verdict }}</td><td>{{ s.reason }}</td><td class="n">{{ "{:,}".format(s.rows) }}</td>
-<td class="n">{{ "{:.1%}".format(s.share) }}</td>
-<td class="bar"><div class="b {{ s.verdict }}" style="width:{{ "%.1f"|format(100 * s.share) }}%"></div></td></tr>{% endfor %}</table>
-<h2>Splits</h2><table>{% for name, n in m.splits.items() %}<tr><td>{{ name }}</td><td class="n">{{ "{:,}".format(n) }}</td></tr>{% endfor %}</table>
-<h2>Seeds</h2><table><tr><td>read</td><td class="n">{{ m.seeds.read }}</td></tr><tr><td>planned</td><td class="n">{{ m.seeds.planned }}</td></tr>
-{% for reason, n in m.seeds.rejected.items() %}<tr><td>rejected: {{ reason }}
-<div class="dim">{{ (m.seeds.rejected_at or {}).get(reason, []) | join(", ") }}</div></td><td class="n">{{ n }}</td></tr>{% endfor %}</table>
-{% if m.pii %}<h2>Scrubbed</h2><table>{% for entity, n in m.pii.items() %}<tr><td>{{ entity }}</td><td class="n">{{ n }}</td></tr>{% endfor %}</table>{% endif %}
-{% if m.judge %}<h2>The judge</h2><table><tr><td>answers scored</td><td class="n">{{ "{:,}".format(m.judge.judged) }}</td></tr>
-{% for name in ("gold", "observed", "kappa", "low", "high") if name in m.judge %}<tr><td>{{ name }}</td><td class="n">{{ m.judge[name] }}</td></tr>
-{% endfor %}{% for name, n in (m.judge.good or {}).items() %}<tr><td>share of good answers, {{ name }}</td><td class="n">{{ n }}</td></tr>{% endfor %}
-<tr><td>effect of its scores</td><td class="n">{{ "advice only" if m.judge.advisory else "reject rows" }}</td></tr></table>{% endif %}
-{% if m.disclosure %}<h2>Disclosure of real records</h2><table>
-{% for what, n in m.disclosure.copied.items() %}<tr><td>rejected as a copy: {{ what }}</td><td class="n">{{ n }}</td></tr>{% endfor %}
-<tr><td>canaries planted, found</td><td class="n">{{ m.disclosure.canaries.planted }}, {{ m.disclosure.canaries.found }}</td></tr>
-{% for name, n in m.disclosure.test.items() %}<tr><td>{{ name.replace("_", " ") }}</td><td class="n">{{ "%.3g"|format(n) }}</td></tr>{% endfor %}</table>
-<p class="dim">A permutation test against records the teacher never saw. Finding nothing is no proof of privacy.</p>{% endif %}
-<h2>Tokens and cost</h2><table>{% for name, n in m.tokens.items() %}<tr><td>{{ name }} tokens</td><td class="n">{{ "{:,}".format(n) }}</td></tr>{% endfor %}
-{% for name, n in m.cost.items() %}<tr><td>{{ name }}</td><td class="n">{{ n }}</td></tr>{% endfor %}</table>
-<h2>Identity</h2><table>{% for name in ("job_digest", "ask_digest", "dataset_digest") %}<tr><td>{{ name }}</td>
-<td><code>{{ m[name] }}</code></td></tr>{% endfor %}</table>
-</body></html>
-"""
+_TEMPLATES = Path(__file__).parent / "templates"
+_CODE = re.compile(r"`([^`]+)`")
 
 
-def page(manifest: Mapping[str, Any]) -> str:
-    """The HTML page of one manifest."""
-    template = Environment(autoescape=True).from_string(_PAGE)
-    return template.render(m=manifest, steps=funnel(manifest), sums=adds_up(manifest))
+def page(manifest: Mapping[str, Any], examples: Mapping[str, Any] | None = None, gates: Sequence[Gate] | None = None) -> str:
+    """The HTML page of one manifest, its example rows and gates: its own job's, unless others are given.
+
+    Law: the bytes are a function of the three; what is absent is left out; text of rows is escaped, bounded and never run.
+    """
+    parts = (counted, compared, judged, spent, origin)
+    return render(
+        "page.html.j2",
+        m=manifest,
+        verdict=verdict(manifest, [parse_gate(text) for text in manifest.get("gates") or ()] if gates is None else gates),
+        examples=arranged(examples, manifest["rows"]),
+        sections=[section for part in parts for section in part.sections(manifest) if section is not None],
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """A template with the style sheet and the script in it, and a policy that lets no other script run."""
+    style, script = (Markup(_read(name)) for name in ("page.css", "page.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return _environment().get_template(template).render(style=style, script=script, policy=policy, **values)
+
+
+def coded(text: Any) -> Markup:
+    """Text as HTML, what stands in backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FileSystemLoader(_TEMPLATES)
+    )
+    environment.filters |= {"coded": coded, "short": short}
+    return environment
+
+
+@cache
+def _read(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ COMMANDS = {
     "status": {"prefix"},
     "show": {"prefix", "id", "--text", "--reason", "-n"},
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
-    "report": {"prefix", "--json", "--gate", "--junit", "--push", "--with-rejected"},
+    "report": {"prefix", "--json", "--against", "--gate", "--junit", "--push", "--with-rejected"},
     "export": {"prefix", "--format", "--to"},
     "sample": {"prefix", "-n", "--by", "--rejected", "--format", "--to", "--verdicts", "--gold"},
     "eval": {

@@ -145,6 +145,20 @@ def test_run_prints_the_paths_of_its_files_and_report_prints_the_same_summary(
     assert json.loads(run_cli(capsys, "report", str(tmp_path / "out"), "--json")[1])["complete"]
 
 
+def test_report_against_another_dataset_prints_and_writes_the_comparison(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, ours, theirs = job_file(tmp_path), str(tmp_path / "out"), str(tmp_path / "more")
+    assert run_cli(capsys, "run", path, "--quiet")[0] == 0
+    assert run_cli(capsys, "report", ours, "--against", theirs)[0] == 2
+    assert run_cli(capsys, "run", path, "--quiet", "--output", theirs, "--set", "seeds.limit=6")[0] == 0
+    code, out, _ = run_cli(capsys, "report", ours, "--against", theirs)
+    assert code == 0
+    assert re.search(r"^ {2}requested +12 +6 +\+100\.0 %$", out, re.MULTILINE)
+    assert f"{ours}/comparison.html" in out and "Two datasets compared" in (tmp_path / "out" / "comparison.html").read_text()
+    assert not (tmp_path / "more" / "comparison.html").exists()
+
+
 def test_a_run_that_stops_short_exits_with_4_and_a_wrong_override_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,219 @@
+"""Plain words for what the manifest names: reasons, stages, measures, units, kinds of personal data.
+
+A name that is not here is shown as it is, with spaces for underscores, so a page never fails at a new one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from synth_ray.records import Reason, Verdict, verdict_of
+from synth_ray.report.reasons import ENTRIES, Entry, Stage
+
+STAGES: Mapping[Stage, tuple[str, str]] = {
+    "ask": ("Answered", "The teacher was asked, and gave an answer."),
+    "recipe": ("Made into a row", "The recipe made a row of the answer."),
+    "check": (
+        "Passed the checks",
+        "The answer is whole, long enough, in the right language and form, and true as far as checked.",
+    ),
+    "scrub": ("Scrubbed", "Personal data was found and replaced."),
+    "admit": ("Accepted", "The row is new: no kept row, other split or evaluation set has it, and there was room for it."),
+}
+"""The stages of a row in their order: what has come through, and what that means."""
+
+REASONS: Mapping[Reason, str] = {
+    Reason.BROKEN_JSON: "Broken JSON",
+    Reason.INVALID_UTF8: "Text in an unknown encoding",
+    Reason.MISSING_FIELD: "A field is missing",
+    Reason.WRONG_TYPE: "A field of the wrong type",
+    Reason.EMPTY_SEED: "Empty seed",
+    Reason.DUPLICATE_SEED: "The same seed twice",
+    Reason.LINEAGE_CONFLICT: "Seed near two splits",
+    Reason.TOO_DEEP: "Too far from real data",
+    Reason.RESERVED_FOR_EVAL: "Kept for evaluation",
+    Reason.HELD_OUT: "Held out on purpose",
+    Reason.DEADLINE: "No answer in time",
+    Reason.MODERATED: "Refused by the provider’s moderation",
+    Reason.PROMPT_TOO_LONG: "Prompt too long",
+    Reason.ENGINE_ERROR: "The engine gave no answer",
+    Reason.RECIPE_ERROR: "The recipe failed",
+    Reason.NO_ANSWER: "A step without an answer",
+    Reason.EMPTY_COMPLETION: "Empty answer",
+    Reason.TRUNCATED: "Answer cut off",
+    Reason.TOO_FEW_TOKENS: "Answer too short",
+    Reason.TOO_MANY_TOKENS: "Too long",
+    Reason.SCHEMA_MISMATCH: "Not in the form that was asked for",
+    Reason.REPETITION_LOOP: "Repeats itself",
+    Reason.REFUSAL: "The model refused",
+    Reason.ECHO: "Repeats its prompt",
+    Reason.WRONG_LANGUAGE: "Wrong language",
+    Reason.NOT_TRUE: "Found to be wrong",
+    Reason.POORLY_JUDGED: "Low score from the judge",
+    Reason.CONTRADICTORY_LABEL: "Same text, another label",
+    Reason.MOJIBAKE: "Garbled characters",
+    Reason.NO_AGREEMENT: "The votes disagree",
+    Reason.TIE: "No answer is better",
+    Reason.NOT_EVOLVED: "No rewrite passed",
+    Reason.BAD_TOOL_CALL: "Wrong tool call",
+    Reason.TOO_MUCH_PII: "Too much personal data",
+    Reason.SCRUB_FAILED: "Could not be scrubbed",
+    Reason.EXACT_DUPLICATE: "Exact duplicate",
+    Reason.NEAR_DUPLICATE: "Near duplicate",
+    Reason.SEMANTIC_DUPLICATE: "Says the same as a kept row",
+    Reason.CONTAMINATED: "Quotes an evaluation set",
+    Reason.COPIED: "Copies a real record",
+    Reason.CROSS_SPLIT: "Too close to a row of another split",
+    Reason.OVER_QUOTA: "More than wanted",
+}
+
+MEASURES: Mapping[str, tuple[str, str]] = {
+    "compression": (
+        "Compressibility",
+        "How much better the generated rows compress than real ones: above 1, they repeat themselves more.",
+    ),
+    "distinct_4": (
+        "Different phrases",
+        "Share of different runs of four words, relative to real rows: below 1, phrases recur more often.",
+    ),
+    "entropy_2": (
+        "Variety of word pairs",
+        "Information of the word pairs, relative to real rows: below 1, fewer pairs make up more of the text.",
+    ),
+    "openers": (
+        "Same openings",
+        "Share of rows with one of the ten commonest openings, beyond that of real rows: a template shows here first.",
+    ),
+    "vocabulary": (
+        "Vocabulary",
+        "How far the words differ from those of real rows, in bits, beyond chance: 0 is no difference.",
+    ),
+    "lengths": (
+        "Lengths",
+        "How far the lengths differ from those of real rows, in bits, beyond chance: 0 is no difference.",
+    ),
+    "vendi": (
+        "Different meanings",
+        "Effective number of different meanings, relative to as many real rows: below 1, the rows say fewer things.",
+    ),
+    "coverage": (
+        "Topics covered",
+        "Share of real rows with a generated row near them, relative to other real rows: below 1, topics are missing.",
+    ),
+    "mauve": (
+        "Overall likeness",
+        "MAUVE: how alike both sets of rows are as a whole; 1 is no difference.",
+    ),
+}
+"""Name and meaning of each measure of narrowing."""
+
+REFERENCES: Mapping[str, str] = {
+    "quality.reference": "real rows that the job names for comparison",
+    "split.real": "the real rows that the job keeps for evaluation",
+    "mix.real": "the real rows that are mixed into the dataset",
+    "seeds": "the seeds themselves, as the job names no other real rows: likeness to them is partly built in",
+}
+
+UNITS: Mapping[str, str] = {
+    "accepted": "rows accepted",
+    "accepted_share": "share of rows accepted",
+    "usd": "dollars, all runs together",
+    "usd_per_1m_output_tokens": "$ per million tokens written",
+    "usd_per_1k_accepted": "$ per 1,000 accepted rows",
+    "wall_s": "wall time of the last run",
+    "replica_s": "time that engines were held, all runs together",
+    "runs": "runs so far",
+    "seconds": "time",
+    "hours": "hours",
+    "prompt": "tokens read",
+    "completion": "tokens written",
+    "cached": "tokens read from the cache",
+    "estimated": "of these, estimated tokens",
+    "prompt_tokens": "tokens read",
+    "completion_tokens": "tokens written",
+    "first_replica_s": "until the first engine was ready",
+    "first_answer_s": "until the first answer",
+    "tail_s": "waiting for the last answers",
+    "requests_s": "requests per second",
+    "in_flight_mean": "requests in flight, on average",
+    "window_bound_share": "share of the time in which admission held the run back",
+}
+
+ENTITIES: Mapping[str, str] = {
+    "EMAIL_ADDRESS": "e-mail addresses",
+    "PHONE_NUMBER": "phone numbers",
+    "CREDIT_CARD": "credit card numbers",
+    "IBAN_CODE": "bank accounts (IBAN)",
+    "IP_ADDRESS": "IP addresses",
+    "US_SSN": "US social security numbers",
+    "URL": "web addresses",
+    "PERSON": "names of people",
+    "LOCATION": "places",
+    "DATE_TIME": "dates and times",
+    "CRYPTO": "crypto wallets",
+}
+
+GROUPS: Mapping[str, str] = {"synthetic": "generated rows", "real": "real rows"}
+DIMENSIONS: Mapping[str, str] = {"split": "split", "class": "class", "teacher": "teacher", "recipe": "recipe"}
+VERDICTS: Mapping[str, str] = {"accepted": "accepted", "rejected": "rejected", "failed": "failed"}
+
+LIMITS: Mapping[str, str] = {
+    "dedup.threshold": "similarity from which a row is a near duplicate",
+    "dedup.semantic.threshold": "similarity of meaning from which a row is a duplicate",
+    "check.judge.min_score": "lowest score of the judge that passes",
+    "check.min_tokens": "fewest tokens of an answer",
+    "check.max_tokens": "most tokens of an answer",
+    "check.max_repetition": "largest share of an answer that may be repetition",
+    "check.echo": "likeness to the prompt from which an answer is an echo",
+    "check.min_support": "lowest support by the passage",
+    "decontaminate.coverage": "share of an evaluation text that may be quoted",
+}
+
+
+def spaced(name: str) -> str:
+    return str(name).replace("_", " ")
+
+
+def reason_title(reason: str) -> str:
+    return REASONS[Reason(reason)] if reason in _KNOWN else spaced(reason).capitalize()
+
+
+def reason_entry(reason: str) -> Entry | None:
+    """What is known of a reason; None for one of another version."""
+    return ENTRIES[Reason(reason)] if reason in _KNOWN else None
+
+
+def verdict_word(reason: str | None) -> str:
+    """The verdict on a row by its reason; a reason of another version is one to reject."""
+    if not reason:
+        return Verdict.ACCEPTED.value
+    return verdict_of(Reason(reason)).value if reason in _KNOWN else Verdict.REJECTED.value
+
+
+def without_codes(text: str) -> str:
+    """A detail as people read it: names of reasons in plain words."""
+    return _CODES.sub(lambda match: REASONS[Reason(match[0])].lower(), text)
+
+
+def stage_of(reason: str) -> Stage:
+    """The stage that a slot of this reason ended in: of several, the last one, which is the commonest."""
+    entry = reason_entry(reason)
+    stages = [stage for stage in entry.stages if stage in STAGES] if entry is not None else []
+    return stages[-1] if stages else "admit"
+
+
+def unit(name: str) -> str:
+    return UNITS.get(name, spaced(name))
+
+
+def entity(name: str) -> str:
+    return ENTITIES.get(name, spaced(name).lower())
+
+
+def reference(source: str) -> str:
+    return REFERENCES.get(source, source)
+
+
+_KNOWN = {reason.value for reason in Reason}
+_CODES = re.compile(r"\b(" + "|".join(sorted(name for name in _KNOWN if "_" in name)) + r")\b")
