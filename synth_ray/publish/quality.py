@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -68,13 +68,25 @@ def text_columns(prepared: Prepared) -> Sequence[str]:
     return generated or ["prompt" if recipe.label_words(options) else "completion"]
 
 
-def labels(prepared: Prepared, rows: pa.Table) -> list[str]:
-    """The class of each row, empty where it has none."""
-    name = prepared.job.quality.label or ("completion" if prepared.recipe.label_words(prepared.options) else "")
-    if name == "completion":
+def labels(prepared: Prepared, rows: pa.Table, fields: Iterable[dict[str, Any]] | None = None) -> list[str]:
+    """The class of each row, empty where it has none. `fields`: the rows' own, where they are parsed already."""
+    names = label_fields(prepared)
+    if not names:
         return [text or "" for text in rows["completion"].to_pylist()]
-    names = [name] if name else _LABEL_FIELDS
-    return [next((str(fields[n]) for n in names if fields.get(n)), "") for fields in fields_of(rows)]
+    return [_first(row, names) for row in (fields_of(rows) if fields is None else fields)]
+
+
+def label_fields(prepared: Prepared) -> Sequence[str]:
+    """The fields of which the first with a value is a row's class; none where its completion is."""
+    name = prepared.job.quality.label or ("completion" if prepared.recipe.label_words(prepared.options) else "")
+    return () if name == "completion" else (name,) if name else _LABEL_FIELDS
+
+
+def _first(fields: dict[str, Any], names: Sequence[str]) -> str:
+    for name in names:
+        if value := fields.get(name):
+            return str(value)
+    return ""
 
 
 def _texts(rows: Sequence[SampledRow]) -> list[str]:

@@ -1,0 +1,136 @@
+"""One chunk's rows as the measures of a version read them: each column once, whoever needs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synth_ray.prepare.preparation import Prepared
+from synth_ray.publish.quality import label_fields, labels
+from synth_ray.quality.profile import cells_of
+from synth_ray.quality.value_counts import Array, encode
+from synth_ray.records import SPLITS, Origin, Verdict
+
+_SHOWN = ("id", "split", "origin", "messages", "reason", "detail", "similarity", "witness")
+_parse = json.JSONDecoder().raw_decode
+
+
+@dataclass(frozen=True)
+class RowView:
+    """Rows with their verdicts, or rows that nobody decides (real ones for evaluation, seeds), which have none.
+
+    Columns are read when they are first needed.
+    """
+
+    prepared: Prepared
+    table: pa.Table
+
+    def id_of(self, row: int) -> str:
+        return str(self.table["id"][row].as_py())
+
+    @cached_property
+    def id_numbers(self) -> Array:
+        """The first eight bytes of each id as a number: in the order of the ids."""
+        return np.frombuffer(bytes.fromhex("".join(self.table["id"].to_pylist())), ">u8").reshape(self.table.num_rows, -1)[:, 0]
+
+    @cached_property
+    def outcomes(self) -> tuple[Array, list[tuple[str, str]]]:
+        """How each row ended, as a position in the list of (verdict, reason)."""
+        if "verdict" not in self.table.column_names:
+            return np.zeros(self.table.num_rows, np.int64), [(Verdict.ACCEPTED.value, "")]
+        verdicts, reasons = (encode(pc.fill_null(self.table[name], "")) for name in ("verdict", "reason"))
+        names = [(verdict, reason) for verdict in verdicts.dictionary.to_pylist() for reason in reasons.dictionary.to_pylist()]
+        codes: Array = np.asarray(verdicts.indices).astype(np.int64) * len(reasons.dictionary) + np.asarray(reasons.indices)
+        return codes, names
+
+    @cached_property
+    def accepted(self) -> Array:
+        """A mask of the accepted rows."""
+        return self.rows_of(Verdict.ACCEPTED.value)
+
+    def rows_of(self, verdict: str = "", *, reason: str = "") -> Array:
+        """A mask of the rows with this verdict or this reason."""
+        codes, names = self.outcomes
+        wanted = np.array([(verdict and v == verdict) or (reason and r == reason) for v, r in names], bool)
+        mask: Array = wanted[codes]
+        return mask
+
+    @cached_property
+    def fields(self) -> list[dict[str, Any]]:
+        """The recipe's own columns of each row."""
+        return [_fields(text) for text in self.table["fields"].to_pylist()]
+
+    @cached_property
+    def labels(self) -> pa.DictionaryArray:
+        """The class of each row; null where it has none. Fields are parsed only where the name of one may be that of a class."""
+        names, texts = label_fields(self.prepared), self.table["fields"]
+        if names and not any(pc.any(pc.match_substring(texts, json.dumps(name, ensure_ascii=False))).as_py() for name in names):
+            return pa.nulls(self.table.num_rows, pa.string()).dictionary_encode()
+        fields = self.fields if names else None
+        return encode([label or None for label in labels(self.prepared, self.table, fields)])
+
+    @cached_property
+    def teachers(self) -> pa.DictionaryArray:
+        """The model that answered each row; null for a real one."""
+        models = self.prepared.job.models
+        names = pa.array([teacher.name for teacher in models.teachers], pa.string())
+        synthetic = np.asarray(pc.equal(self.table["origin"], Origin.SYNTHETIC.value))
+        codes = np.zeros(self.table.num_rows, np.int32)
+        if len(names) > 1:
+            codes = np.array([models.teacher_index_of(request) for request in self.table["request"].to_pylist()], np.int32)
+        return pa.DictionaryArray.from_arrays(pa.array(codes, mask=~synthetic), names)
+
+    @cached_property
+    def cells(self) -> Array:
+        """The cell of each row in a profile: its origin and its split."""
+        return cells_of(self.table["origin"], self.table["split"])
+
+    @cached_property
+    def splits(self) -> Array:
+        """Positions in `records.SPLITS`."""
+        return self.cells % len(SPLITS)
+
+    def example(self, row: int) -> dict[str, Any]:
+        """A row as `_synth/examples.json` shows it; `witness` is the id of the kept row that it repeats."""
+        names = [name for name in _SHOWN if name in self.table.column_names]
+        shown = {name: self.table[name][row].as_py() for name in names}
+        fields = _fields(self.table["fields"][row].as_py())
+        shown |= {"class": self.labels[row].as_py(), "teacher": self.teachers[row].as_py(), "fields": fields}
+        return {"reason": None, "detail": None, "similarity": None, "witness": None} | shown
+
+
+def _fields(text: str | None) -> dict[str, Any]:
+    """The object of a JSON text. Staged JSON has no spaces around it, so it is read without looking for any."""
+    return dict(_parse(text)[0]) if text else {}
+
+
+def messages_of(rows: pa.Table) -> tuple[pa.StructArray, Array]:
+    """All messages of the rows, one after the other, and where those of each row begin and end."""
+    column = rows["messages"].combine_chunks()
+    counts = np.asarray(column.value_lengths().fill_null(0)).astype(np.int64)
+    return column.flatten(), np.concatenate(([0], np.cumsum(counts)))
+
+
+def numbers_of(rows: pa.Table, name: str) -> Array:
+    """A column of numbers, NaN where it is null or not there."""
+    if name not in rows.column_names:
+        return np.full(rows.num_rows, np.nan)
+    numbers: Array = np.asarray(pc.fill_null(pc.cast(rows[name], pa.float64()), np.nan))
+    return numbers
+
+
+def field_numbers(fields: Sequence[Mapping[str, Any]], name: str) -> Array:
+    """A number of each row's fields, NaN where there is none."""
+    return np.array([_number(row.get(name)) for row in fields], np.float64)
+
+
+def _number(value: Any) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < 1e300 else np.nan
