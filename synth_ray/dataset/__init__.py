@@ -5,5 +5,6 @@ Law: the dataset is a function of the staged chunks and the job; a committed chu
 never visible; a reader of the manifest or the card sees one complete version. Not: which rows are accepted.
 
 Public: `ledger.Ledger`, `ledger.Commit`, `lease.Lease`, `writer.DatasetWriter`, `manifest.Manifest`, `card.write_card`,
-`formats.FORMATS`, `export.export_dataset`, `garbage.garbage`, `trace.trace`, `output_status.read_status`.
+`formats.FORMATS`, `export.export_dataset`, `garbage.garbage`, `trace.trace`, `output_status.read_status`,
+`examples.read_examples`.
 """

@@ -38,7 +38,7 @@ class RowView:
     @cached_property
     def id_numbers(self) -> Array:
         """The first eight bytes of each id as a number: in the order of the ids."""
-        return np.frombuffer(bytes.fromhex("".join(self.table["id"].to_pylist())), ">u8").reshape(self.table.num_rows, -1)[:, 0]
+        return np.frombuffer(bytes.fromhex("".join(self.table["id"].to_pylist())), ">u8").reshape(-1, 2)[:, 0]
 
     @cached_property
     def outcomes(self) -> tuple[Array, list[tuple[str, str]]]:

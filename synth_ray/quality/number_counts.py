@@ -114,7 +114,7 @@ class NumberCounts:
 
     def _range(self, cells: Iterable[int]) -> tuple[float, float]:
         ends = [self._ends[cell] for cell in cells if cell in self._ends]
-        return min(low for low, _ in ends), max(high for _, high in ends)
+        return min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=0.0)
 
     def rows(self, cells: Iterable[int]) -> int:
         """How many numbers these cells have."""
