@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def test_the_funnel_adds_up_by_dimension_and_by_stage(ran: Any) -> None:
     assert [step.stage for step in steps] == ["ask", "recipe", "check", "scrub", "admit"]
     assert (steps[0].entered, steps[-1].left) == (rows["requested"], rows["accepted"])
     assert all(step.entered - sum(step.by_reason.values()) == step.left for step in steps)
-    assert all(before.left == after.entered for before, after in zip(steps, steps[1:], strict=False))
+    assert all(before.left == after.entered for before, after in itertools.pairwise(steps))
     assert set(steps[0].by_reason) == {"engine_error"}
 
 
