@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -23,7 +23,7 @@ from synth_ray.quality.value_counts import Array
 from synth_ray.records import Verdict
 
 ACCEPTED, PER_REASON, EDGES = 10, 3, 12
-_CLASSES, _PER_CLASS, _PER_SIDE = 10, 5, 2
+_CLASSES, _PER_CLASS, _PER_SIDE = 10, 10, 2
 _CELLS = REFERENCE + 1
 
 Row = dict[str, Any]
@@ -34,16 +34,25 @@ class Smallest:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._has_new = False
         self._entries: list[tuple[float, str, RowView | None, Any]] = []
 
     def offer(self, view: RowView, row: int, rank: float = 0.0) -> None:
         entry = (rank, view.id_of(row), view, row)
         if len(self._entries) < self._most or entry[:2] < self._entries[-1][:2]:
+            self._has_new = True
             insort(self._entries, entry, key=lambda other: other[:2])
             del self._entries[self._most :]
 
-    def read(self) -> None:
-        self._entries = [(*e[:2], None, e[2].example(e[3]) if e[2] is not None else e[3]) for e in self._entries]
+    @property
+    def new_rows(self) -> list[int]:
+        """The places of the rows offered since the last `read` that are among the smallest."""
+        return [row for *_, view, row in self._entries if view is not None] if self._has_new else []
+
+    def read(self, shown: Mapping[int, Row]) -> None:
+        """Take those rows, by their places, so that the memory of their chunk is free."""
+        self._has_new = False
+        self._entries = [(*e[:2], None, shown[e[3]] if e[2] is not None else e[3]) for e in self._entries]
 
     @property
     def bar(self) -> int:
@@ -102,8 +111,12 @@ class ExampleChooser:
                 self._add_rejected(view, reason, codes == code)
         for edge, sides in self._edges:
             _offer_nearest(view, edge, sides)
-        for chosen in self._all():
-            chosen.read()
+        new = [(chosen, chosen.new_rows) for chosen in self._all()]
+        rows = sorted({row for _, own in new for row in own})
+        shown = dict(zip(rows, view.examples(rows), strict=True)) if rows else {}
+        for chosen, own in new:
+            if own:
+                chosen.read(shown)
 
     def _add_accepted(self, view: RowView) -> None:
         """Offer the rows whose ids are small enough for their stratum: of a long run only few."""

@@ -13,6 +13,7 @@ from synth_ray.check.language import open_language_reader
 from synth_ray.dedup.columns import runs_in
 from synth_ray.dedup.fingerprint import COLUMN_BREAK
 from synth_ray.dedup.hashing import U32
+from synth_ray.publish.quality import id_numbers
 from synth_ray.publish.row_view import RowView, field_numbers, messages_of, numbers_of
 from synth_ray.quality.profile import Profile
 from synth_ray.quality.sample import RowSample, SampledRow
@@ -59,13 +60,12 @@ class ProfileObserver:
             self._sample_completions(view.table.select(["id", "completion"]).filter(mask), cells)
 
     def _sample_completions(self, rows: pa.Table, cells: Array) -> None:
-        ids = rows["id"].to_pylist()
+        numbers = id_numbers(rows["id"])
         for cell in np.unique(cells).tolist():
             sample = self._sampled.setdefault(cell, RowSample(_LANGUAGE_ROWS))
-            largest = sample.rows[-1].id if sample.seen >= _LANGUAGE_ROWS else "~"
-            small = [i for i in np.flatnonzero(cells == cell).tolist() if ids[i] < largest]
-            texts = rows["completion"].take(pa.array(small, pa.int64())).to_pylist()
-            sample.add(SampledRow(ids[i], text or "") for i, text in zip(small, texts, strict=True))
+            small = rows.filter(pa.array((cells == cell) & (numbers <= sample.bar)))
+            texts = zip(small["id"].to_pylist(), small["completion"].to_pylist(), strict=True)
+            sample.add(SampledRow(name, text or "") for name, text in texts)
 
     def summary(self) -> dict[str, Any]:
         """The manifest's `profile`."""
@@ -85,10 +85,7 @@ class ProfileObserver:
         self.profile.add_numbers("turns", cells, np.diff(ends).astype(np.float64)[chosen])
         roles = encode(pc.fill_null(messages.field("role"), ""))
         self.profile.add_values("roles", cells, role_sequences(roles, ends).filter(pa.array(chosen)))
-        said = pc.if_else(pc.equal(messages.field("role"), "assistant"), messages.field("content"), "")
-        calls = np.asarray(pc.count_substring(pc.fill_null(said, ""), CALL_BEGIN))
-        by_row = np.concatenate(([0], np.cumsum(calls)))[ends]
-        self.profile.add_numbers("tool_calls", cells, np.diff(by_row).astype(np.float64)[chosen])
+        self.profile.add_numbers("tool_calls", cells, _tool_calls(messages, ends)[chosen])
 
     def _add_column(self, name: str, kind: str, cells: Array, fields: Sequence[Mapping[str, Any]]) -> None:
         if kind in ("int", "float"):
@@ -110,6 +107,22 @@ def _lengths(rows: pa.Table) -> Iterator[tuple[str, str, Array]]:
         yield name, "words", words
     for name in ("prompt", "completion"):
         yield f"{name}_characters", "characters", np.asarray(pc.fill_null(pc.utf8_length(rows[name]), 0)).astype(np.float64)
+
+
+def _tool_calls(messages: pa.StructArray, ends: Array) -> Array:
+    """The number of tool calls of each row: in the turns of the assistant."""
+    texts = messages.field("content")
+    if not _holds(texts, CALL_BEGIN.encode()):
+        return np.zeros(len(ends) - 1)
+    said = pc.if_else(pc.equal(messages.field("role"), "assistant"), texts, "")
+    calls = np.asarray(pc.count_substring(pc.fill_null(said, ""), CALL_BEGIN))
+    return np.diff(np.concatenate(([0], np.cumsum(calls)))[ends]).astype(np.float64)
+
+
+def _holds(texts: pa.StringArray, part: bytes) -> bool:
+    """Whether any text may hold this part: one search through all of them, much faster than one in each."""
+    data = texts.buffers()[2]
+    return data is not None and data.to_pybytes().find(part) >= 0
 
 
 def words_in(ngrams: pa.ChunkedArray) -> tuple[Array, Array]:

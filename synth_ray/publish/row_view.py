@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.prepare.preparation import Prepared
-from synth_ray.publish.quality import label_fields, labels
+from synth_ray.publish.quality import id_numbers, label_fields, labels
 from synth_ray.quality.profile import cells_of
 from synth_ray.quality.value_counts import Array, encode
 from synth_ray.records import SPLITS, Origin, Verdict
 
-_SHOWN = ("id", "split", "origin", "messages", "reason", "detail", "similarity", "witness")
+_DECIDED = ("reason", "detail", "similarity", "witness")
+_SHOWN = ("id", "split", "origin", "messages", *_DECIDED)
 _parse = json.JSONDecoder().raw_decode
 
 
@@ -38,7 +39,7 @@ class RowView:
     @cached_property
     def id_numbers(self) -> Array:
         """The first eight bytes of each id as a number: in the order of the ids."""
-        return np.frombuffer(bytes.fromhex("".join(self.table["id"].to_pylist())), ">u8").reshape(-1, 2)[:, 0]
+        return id_numbers(self.table["id"])
 
     @cached_property
     def outcomes(self) -> tuple[Array, list[tuple[str, str]]]:
@@ -97,13 +98,16 @@ class RowView:
         """Positions in `records.SPLITS`."""
         return self.cells % len(SPLITS)
 
-    def example(self, row: int) -> dict[str, Any]:
-        """A row as `_synth/examples.json` shows it; `witness` is the id of the kept row that it repeats."""
-        names = [name for name in _SHOWN if name in self.table.column_names]
-        shown = {name: self.table[name][row].as_py() for name in names}
-        fields = _fields(self.table["fields"][row].as_py())
-        shown |= {"class": self.labels[row].as_py(), "teacher": self.teachers[row].as_py(), "fields": fields}
-        return {"reason": None, "detail": None, "similarity": None, "witness": None} | shown
+    def examples(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Rows as `_synth/examples.json` shows them; `witness` is the id of the kept row that each repeats."""
+        place = pa.array(rows, pa.int64())
+        names = [name for name in (*_SHOWN, "fields") if name in self.table.column_names]
+        shown = self.table.select(names).take(place).to_pylist()
+        labels, teachers = self.labels.take(place).to_pylist(), self.teachers.take(place).to_pylist()
+        return [
+            dict.fromkeys(_DECIDED) | row | {"class": label, "teacher": teacher, "fields": _fields(row["fields"])}
+            for row, label, teacher in zip(shown, labels, teachers, strict=True)
+        ]
 
 
 def _fields(text: str | None) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class Witnesses:
     def _shown(self, tables: Iterable[pa.Table], **changes: Any) -> dict[str, Row]:
         views = [RowView(self._prepared, table) for table in tables if table.num_rows]
         changes = {"reason": None, "detail": None} | changes
-        return {name: view.example(row) | changes for view in views for row, name in enumerate(view.table["id"].to_pylist())}
+        return {row["id"]: row | changes for view in views for row in view.examples(range(view.table.num_rows))}
 
     def _earlier(self, ids: Collection[str]) -> dict[str, Row]:
         """Scrubbed by this job too: the earlier one may have scrubbed less."""

@@ -59,7 +59,8 @@ class NumberCounts:
         self._missing.update(_counted(cells[~known]))
         cells, numbers = cells[known], np.clip(numbers[known], -_LARGEST, _LARGEST)
         self._is_whole = self._is_whole and bool((numbers == np.floor(numbers)).all())
-        self._bins.update(_counted(cells * _SPAN + _bin_of(numbers)))
+        bins = np.bincount(cells * _SPAN + _bin_of(numbers))
+        self._bins.update({code: int(bins[code]) for code in np.flatnonzero(bins).tolist()})
         for cell in np.flatnonzero(np.bincount(cells)).tolist():
             own = numbers[cells == cell]
             self._add_moments(cell, float(own.sum()), (float(own.min()), float(own.max())))

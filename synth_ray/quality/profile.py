@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -51,29 +51,33 @@ class Profile:
         self._rows: Counter[int] = Counter()
         self._numbers: dict[str, tuple[str, NumberCounts]] = {}
         self._values: dict[str, ValueCounts] = {}
-        self._missing: dict[str, Counter[int]] = {}
+        self._missing: defaultdict[str, Counter[int]] = defaultdict(Counter)
 
     def count_rows(self, cells: Array) -> None:
         self._rows.update(dict(enumerate(np.bincount(cells, minlength=len(_CELLS)).tolist())))
 
     def add_numbers(self, name: str, cells: Array, numbers: Array, *, unit: str = "") -> None:
         """A column of numbers, NaN where missing; with a `unit` they are lengths."""
-        counts = self._numbers.get(name) or self._numbers.setdefault(name, (unit, NumberCounts(exact=not unit)))
-        counts[1].add(cells, numbers)
+        if name not in self._numbers:
+            self._numbers[name] = (unit, NumberCounts(exact=not unit))
+        self._numbers[name][1].add(cells, numbers)
 
     def add_values(self, name: str, cells: Array, values: Values) -> None:
-        """A column of values, None where missing."""
+        """A column of values, null where missing."""
         counts = self._values.setdefault(name, ValueCounts(MAX_VALUES_OF_COLUMN))
-        encoded = encode(values)
+        encoded = values if isinstance(values, pa.DictionaryArray) else encode(values)
         counts.add_all(encoded, cells, _CELLS)
-        missing = np.bincount(cells[~np.asarray(encoded.indices.is_valid())], minlength=len(_CELLS))
-        self._missing.setdefault(name, Counter()).update(dict(enumerate(missing.tolist())))
+        if encoded.null_count:
+            missing = np.bincount(cells[np.asarray(encoded.indices.is_null())], minlength=len(_CELLS))
+            self._missing[name].update(dict(enumerate(missing.tolist())))
 
-    def add_texts(self, name: str, cells: Array, values: list[str | None]) -> None:
+    def add_texts(self, name: str, cells: Array, values: Values) -> None:
         """A column of texts: profiled by its values while they repeat, and by its lengths if they do not."""
-        self.add_values(name, cells, values)
-        lengths = np.array([np.nan if value is None else len(value) for value in values], np.float64)
-        self.add_numbers(name, cells, lengths, unit="characters")
+        encoded = encode(values)
+        self.add_values(name, cells, encoded)
+        lengths = np.append(np.asarray(pc.utf8_length(encoded.dictionary)).astype(np.float64), np.nan)
+        codes = np.asarray(encoded.indices.fill_null(len(lengths) - 1))
+        self.add_numbers(name, cells, lengths[codes], unit="characters")
 
     def merge(self, other: Profile) -> None:
         self._rows.update(other._rows)
@@ -81,7 +85,7 @@ class Profile:
             self._numbers.setdefault(name, (unit, NumberCounts(exact=not unit)))[1].merge(numbers)
         for name, values in other._values.items():
             self._values.setdefault(name, ValueCounts(MAX_VALUES_OF_COLUMN)).merge(values)
-            self._missing.setdefault(name, Counter()).update(other._missing[name])
+            self._missing[name].update(other._missing[name])
 
     def summary(self) -> dict[str, Any]:
         """The manifest's `profile`: rows by group, and for each column the statistics of each group; empty without rows."""
