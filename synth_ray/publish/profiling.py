@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,9 +53,8 @@ class ProfileObserver:
         mask = pa.array(chosen)
         self.profile.add_values("finish_reason", cells, view.table["finish_reason"].filter(mask))
         self.profile.add_values("class", cells, view.labels.filter(mask))
-        fields = [view.fields[row] for row in np.flatnonzero(chosen).tolist()] if self._columns else []
         for name, kind in self._columns.items():
-            self._add_column(name, kind, cells, fields)
+            self._add_column(name, kind, view, cells)
         if self._tells_languages:
             self._sample_completions(view.table.select(["id", "completion"]).filter(mask), cells)
 
@@ -87,15 +86,16 @@ class ProfileObserver:
         self.profile.add_values("roles", cells, role_sequences(roles, ends).filter(pa.array(chosen)))
         self.profile.add_numbers("tool_calls", cells, _tool_calls(messages, ends)[chosen])
 
-    def _add_column(self, name: str, kind: str, cells: Array, fields: Sequence[Mapping[str, Any]]) -> None:
+    def _add_column(self, name: str, kind: str, view: RowView, cells: Array) -> None:
+        chosen = view.accepted
         if kind in ("int", "float"):
-            self.profile.add_numbers(name, cells, field_numbers(fields, name))
+            self.profile.add_numbers(name, cells, field_numbers(view.fields, name)[chosen])
         elif kind == "strings":
-            values = (row.get(name) for row in fields)
+            values = (row.get(name) for row in view.fields)
             lengths = [float(len(value)) if isinstance(value, list) else np.nan for value in values]
-            self.profile.add_numbers(name, cells, np.array(lengths, np.float64))
+            self.profile.add_numbers(name, cells, np.array(lengths, np.float64)[chosen])
         else:
-            self.profile.add_texts(name, cells, [_text(row.get(name)) for row in fields])
+            self.profile.add_texts(name, cells, view.texts(name).filter(pa.array(chosen)))
 
 
 def _lengths(rows: pa.Table) -> Iterator[tuple[str, str, Array]]:
@@ -156,7 +156,3 @@ def role_sequences(roles: pa.DictionaryArray, ends: Array) -> pa.DictionaryArray
         own = " ".join(names[int(code) - 1] for code in codes[start : min(end, start + _SHOWN_ROLES)])
         texts.append(f"{own} …" if end - start > _SHOWN_ROLES else own)
     return pa.DictionaryArray.from_arrays(pa.array(inverse.astype(np.int32)), pa.array(texts, pa.string()))
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else str(value)[:200]

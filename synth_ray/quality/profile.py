@@ -73,7 +73,7 @@ class Profile:
 
     def add_texts(self, name: str, cells: Array, values: Values) -> None:
         """A column of texts: profiled by its values while they repeat, and by its lengths if they do not."""
-        encoded = encode(values)
+        encoded = values if isinstance(values, pa.DictionaryArray) else encode(values)
         self.add_values(name, cells, encoded)
         lengths = np.append(np.asarray(pc.utf8_length(encoded.dictionary)).astype(np.float64), np.nan)
         codes = np.asarray(encoded.indices.fill_null(len(lengths) - 1))
