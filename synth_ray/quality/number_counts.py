@@ -58,6 +58,7 @@ class NumberCounts:
         known = ~np.isnan(numbers)
         self._missing.update(_counted(cells[~known]))
         cells, numbers = cells[known], np.clip(numbers[known], -_LARGEST, _LARGEST)
+        numbers = np.where(np.abs(numbers) < _SMALLEST, 0.0, numbers)
         self._is_whole = self._is_whole and bool((numbers == np.floor(numbers)).all())
         bins = np.bincount(cells * _SPAN + _bin_of(numbers))
         self._bins.update({code: int(bins[code]) for code in np.flatnonzero(bins).tolist()})
@@ -154,8 +155,8 @@ def edges_of(counted: Counted) -> list[float]:
     low, high = quantile(counted, 0.01), quantile(counted, 0.99)
     width = _round_width((high - low) / (HISTOGRAM_BINS - 2), whole=all(value == int(value) for value, _ in counted))
     first = math.floor(low / width)
-    edges = [round((first + i) * width, 10) for i in range(HISTOGRAM_BINS)]
-    return [edge for edge in edges if edge <= high]
+    edges = [float(f"{(first + i) * width:.12g}") for i in range(HISTOGRAM_BINS)]
+    return [edge for edge in edges if edge <= high] or [low]
 
 
 def _round_width(width: float, *, whole: bool) -> float:
