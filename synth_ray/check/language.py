@@ -45,11 +45,28 @@ def open_language_check(languages: Collection[str]) -> Callable[[str], bool]:
     wanted = frozenset(languages)
 
     def is_other(text: str) -> bool:
-        prose = _CODE.sub(" ", text[: 2 * _SAMPLE_CHARACTERS])[:_SAMPLE_CHARACTERS]
-        if sum(map(str.isalpha, prose)) < _FEWEST_LETTERS:
+        prose = _prose(text)
+        if not prose:
             return False
         ranked = identifier.rank(prose)
         share = sum(share for language, share in ranked if language in wanted)
         return bool(ranked[0][1] >= _CONFIDENT and share < _POSSIBLE)
 
     return is_other
+
+
+def open_language_reader() -> Callable[[str], str | None]:
+    """The language of a text as its ISO 639-1 code; None of one too short to tell. Raises MissingResource as above."""
+    identifier = _open_identifier()
+
+    def language(text: str) -> str | None:
+        prose = _prose(text)
+        return str(identifier.rank(prose)[0][0]) if prose else None
+
+    return language
+
+
+def _prose(text: str) -> str:
+    """The beginning of a text without its code and addresses; empty where it is too short to tell its language."""
+    prose = _CODE.sub(" ", text[: 2 * _SAMPLE_CHARACTERS])[:_SAMPLE_CHARACTERS]
+    return prose if sum(map(str.isalpha, prose)) >= _FEWEST_LETTERS else ""

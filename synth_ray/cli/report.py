@@ -10,7 +10,7 @@ from functools import partial
 
 from synth_ray.cli.junit_file import refuse_bad_place, write_junit
 from synth_ray.cli.prefix import require_output
-from synth_ray.dataset.card.examples import read_examples
+from synth_ray.dataset.examples import read_examples
 from synth_ray.dataset.hub_push import push_dataset
 from synth_ray.dataset.manifest import Manifest, read_manifest
 from synth_ray.errors import GateFailed, JobError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -145,11 +146,20 @@ class Manifest(_Facts):
         for split in sorted({*self.splits, *(f.split for f in self.files)}):
             split_rows = sum(f.rows for f in self.files if f.split == split)
             sums.append((f"rows of split {split}", self.splits.get(split, 0), "rows in its files", split_rows))
+        for dimension, entries in self.funnel.items():
+            sums += [(f"slots by {dimension}: {name}", total, "its values", n) for name, total, n in self._funnel_sums(entries)]
         if self.complete:
             sums.append(("pending slots of a complete dataset", rows.pending, "none", 0))
         wrong = [f"{name} {got} != {parts} {total}" for name, got, parts, total in sums if got != total]
         if wrong:
             raise SynthRayError(f"manifest: wanted sums that agree, got {'; '.join(wrong)}; nothing was published, report this")
+
+    def _funnel_sums(self, entries: list[dict[str, Any]]) -> Iterator[tuple[str, int, int]]:
+        """(outcome, its slots in all, its slots by value): of one dimension of the funnel."""
+        yield "accepted", self.rows.accepted, sum(entry["accepted"] for entry in entries)
+        for verdict, total in (("rejected", self.rows.rejected), ("failed", self.rows.failed)):
+            for reason in sorted({*total, *(reason for entry in entries for reason in entry[verdict])}):
+                yield f"{verdict} {reason}", total.get(reason, 0), sum(entry[verdict].get(reason, 0) for entry in entries)
 
 
 def files_of(entries: list[FileEntry]) -> list[File]:

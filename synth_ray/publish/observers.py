@@ -20,6 +20,11 @@ class RowObserver:
     def on_staged(self, staged: pa.Table, attempts: Mapping[str, int]) -> None:
         """`attempts`: discarded drafts by reason."""
 
+    def on_real(self, rows: pa.Table) -> None:
+        """Real rows of the dataset, before any chunk. With a `verdict`: rows of the mix that were accepted; without: rows for
+        evaluation, which are kept whatever they are.
+        """
+
     def on_decided(self, rows: pa.Table) -> None:
         """Rows with `verdict`, `reason`, `detail`, `witness` and `similarity`."""
 

@@ -15,8 +15,8 @@ from synth_ray.admit.labels import LabelConflicts
 from synth_ray.check.disclosure import DigestSample
 from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.dataset.card import write_card
-from synth_ray.dataset.card.examples import read_examples
 from synth_ray.dataset.croissant import write_croissant
+from synth_ray.dataset.examples import read_examples, write_examples
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, write_manifest
 from synth_ray.dataset.schema import Provenance, RowShape
@@ -36,6 +36,8 @@ from synth_ray.publish.manifest_facts import RunFacts
 from synth_ray.publish.observers import JudgeObserver, LabelAgreementObserver, RowObserver, SampleObserver
 from synth_ray.publish.publisher import Publisher
 from synth_ray.publish.quality import QualityObserver, is_measured, quality_facts
+from synth_ray.publish.row_facts import RowFacts
+from synth_ray.publish.witnesses import EARLIER, REAL, SEED, Witnesses
 from synth_ray.report.page import page
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.storage import Storage
@@ -81,6 +83,7 @@ class Publication:
             self._kept = replace(open_index(self._job, shards()), labels=self._open_label_conflicts())
             self._copy_detector = self._open_copy_detector()
             self._measured = self._new_measures()
+            self._rows = self._new_row_facts(restage)
             admission = Admission(
                 dedup=self._job.dedup,
                 policy=Policy.of_checks(self._job.check, rejected_by_people=self._prepared.rejected_by_people),
@@ -120,8 +123,16 @@ class Publication:
             quality=QualityObserver(self._prepared) if is_measured(self._prepared) else None,
         )
 
+    def _new_row_facts(self, restage: Restage | None) -> RowFacts:
+        scrub = self._stages.scrub_and_fingerprint
+        self._witnesses = Witnesses(self._prepared, read_chunk=self.ledger.read_chunk, restage=restage, scrub=scrub)
+        self._witnesses.mark(EARLIER, self._kept.index.kept)
+        columns = {**dict.fromkeys(self._shape.partition_values, "string"), **self._shape.columns}
+        return RowFacts(self._prepared, index=self._kept.index, columns=columns, witnesses=self._witnesses)
+
     def _observers(self, admission: Admission) -> Iterator[RowObserver]:
         measured = self._measured
+        yield self._rows
         if measured.judge is not None:
             yield JudgeObserver(measured.judge, admission.stop_rejecting_on)
         if "matches_gold" in self._prepared.recipe.columns(self._prepared.options):
@@ -138,15 +149,18 @@ class Publication:
         if self._prepared.mixed.num_rows:
             publisher.admit_real_rows(stages.scrub_and_fingerprint(self._prepared.mixed))
         _cap_synthetic_share(self._job, schedule, publisher.real_mixed_rows)
+        self._witnesses.mark(REAL, self._kept.index.kept)
         index_seeds(self._prepared, self._kept.index, scrub_and_fingerprint=stages.scrub_and_fingerprint)
+        self._witnesses.mark(SEED, self._kept.index.kept)
 
     def save_index(self) -> None:
         """Call while the index's shards are running."""
         save_index(self._job, self._kept, self._storage)
 
     def publish(self, manifest: Manifest, *, replaces: str) -> None:
-        """Replace the manifest version `replaces`, then write card, Croissant file and report from it. Raises Conflict."""
+        """Replace the manifest version `replaces`, then write what describes it for people and catalogues. Raises Conflict."""
         write_manifest(self._storage, manifest, replaces=replaces)
+        write_examples(self._storage, self._examples, manifest)
         write_card(self._storage, manifest, endpoint_url=self._job.output.endpoint_url)
         write_croissant(self._storage, manifest)
         examples = read_examples(self._storage, manifest)
@@ -155,10 +169,12 @@ class Publication:
     def finish(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str) -> Manifest:
         """Finish the files and describe this version."""
         written, scrubber = self._writer.finish(), open_scrubber(self._job.scrub)
+        self._examples = self._rows.examples(scrubber)
         return Manifest(
             **facts.identity(self._prepared, stopped),
             **facts.counts(self._prepared, self.tally, self._publisher),
             **facts.measures(self._publisher, self._measured.gold.pairs, self._measured.judge),
+            **self._rows.facts(self._stages.scrub_and_fingerprint(self._rows.reference_rows())),
             **self._quality_facts(),
             disclosure=self._disclosure_report(),
             target=scrubber.record(schedule.target_summary()).value,

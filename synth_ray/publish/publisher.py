@@ -66,6 +66,8 @@ class Publisher:
                 self._writer.write(split, rows)
                 self.real_by_split[split] = rows.num_rows
         self._tally.pii.update(pii_counts(real))
+        for observer in self._observers:
+            observer.on_real(real)
 
     def admit_real_rows(self, mixed: pa.Table) -> None:
         """Decide and write the real rows of `mix`, before any synthetic row."""
@@ -79,6 +81,8 @@ class Publisher:
         self.real_mixed_rows = accepted.num_rows
         self.mix_rejected = Counter(reason for reason in rows["reason"].to_pylist() if reason is not None)
         self._tally.pii.update(pii_counts(mixed))
+        for observer in self._observers:
+            observer.on_real(accepted)
 
     def admit(self, chunk: int) -> None:
         """Decide every row of a committed chunk and write it to its split or to `rejected/`."""

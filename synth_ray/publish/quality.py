@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,8 +31,16 @@ class QualityObserver(RowObserver):
         self.sample = RowSample()
 
     def on_accepted(self, accepted: pa.Table) -> None:
+        """Only rows that the sample takes are read: of a long run few."""
         generated = accepted.filter(pc.equal(accepted["origin"], Origin.SYNTHETIC.value))
-        self.sample.add(sampled_rows(self._prepared, generated))
+        small = generated.filter(pa.array(id_numbers(generated["id"]) <= self.sample.bar))
+        self.sample.add(sampled_rows(self._prepared, small))
+        self.sample.seen += generated.num_rows - small.num_rows
+
+
+def id_numbers(ids: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """The first eight bytes of each id as a number: in the order of the ids."""
+    return np.frombuffer(bytes.fromhex("".join(ids.to_pylist())), ">u8").reshape(-1, 2)[:, 0]
 
 
 def is_measured(prepared: Prepared) -> bool:
@@ -68,13 +77,25 @@ def text_columns(prepared: Prepared) -> Sequence[str]:
     return generated or ["prompt" if recipe.label_words(options) else "completion"]
 
 
-def labels(prepared: Prepared, rows: pa.Table) -> list[str]:
-    """The class of each row, empty where it has none."""
-    name = prepared.job.quality.label or ("completion" if prepared.recipe.label_words(prepared.options) else "")
-    if name == "completion":
+def labels(prepared: Prepared, rows: pa.Table, fields: Iterable[dict[str, Any]] | None = None) -> list[str]:
+    """The class of each row, empty where it has none. `fields`: the rows' own, where they are parsed already."""
+    names = label_fields(prepared)
+    if not names:
         return [text or "" for text in rows["completion"].to_pylist()]
-    names = [name] if name else _LABEL_FIELDS
-    return [next((str(fields[n]) for n in names if fields.get(n)), "") for fields in fields_of(rows)]
+    return [_first(row, names) for row in (fields_of(rows) if fields is None else fields)]
+
+
+def label_fields(prepared: Prepared) -> Sequence[str]:
+    """The fields of which the first with a value is a row's class; none where its completion is."""
+    name = prepared.job.quality.label or ("completion" if prepared.recipe.label_words(prepared.options) else "")
+    return () if name == "completion" else (name,) if name else _LABEL_FIELDS
+
+
+def _first(fields: dict[str, Any], names: Sequence[str]) -> str:
+    for name in names:
+        if value := fields.get(name):
+            return str(value)
+    return ""
 
 
 def _texts(rows: Sequence[SampledRow]) -> list[str]:

@@ -2,7 +2,10 @@
 
 In: samples of rows, generated and real. Out: measures, each with an interval, thresholds and a verdict. Law: both sides are
 compared at equal numbers of rows; a measure warns or fails only where the difference is larger than chance explains; the result
-is a function of the samples. Not: reading files or asking models; deciding about single rows, as `check` and `admit` do.
+is a function of the samples. Profiles, funnel and leaks are counts: they depend on the rows alone, not on their order, and those
+of two parts add up to those of the whole, in bounded memory. Not: reading files or asking models; deciding about single rows, as
+`check` and `admit` do.
 
-Public: `narrowing.compare`, `sample.RowSample`, `sample.SampledRow`, `measures.MEASURES`.
+Public: `narrowing.compare`, `sample.RowSample`, `sample.SampledRow`, `measures.MEASURES`,
+`profile.Profile`, `funnel_counts.FunnelCounts`, `leaks.SplitKeys`.
 """

@@ -43,6 +43,11 @@ class RowSample:
         elif place > self._heap[0][0]:
             heapq.heapreplace(self._heap, (place, _cut(row)))
 
+    @property
+    def bar(self) -> int:
+        """The largest id, by its first eight bytes as a number, that a new row may have to be sampled."""
+        return -self._heap[0][0] if len(self._heap) == self._max_rows else 2**64 - 1
+
     def merge(self, other: RowSample) -> None:
         self.seen += other.seen
         for place, row in other._heap:

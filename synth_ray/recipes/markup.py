@@ -10,12 +10,12 @@ from typing import Any
 
 from synth_ray.records import canonical_json
 
-_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+CALL_BEGIN, _CLOSE = "<tool_call>", "</tool_call>"
 
 
 def call_text(name: str, arguments: Any) -> str:
     """A call as the text of a turn."""
-    return f"{_OPEN}{canonical_json({'name': name, 'arguments': arguments}).decode()}{_CLOSE}"
+    return f"{CALL_BEGIN}{canonical_json({'name': name, 'arguments': arguments}).decode()}{_CLOSE}"
 
 
 def split_calls(text: str) -> tuple[list[str], list[str]]:
@@ -24,9 +24,9 @@ def split_calls(text: str) -> tuple[list[str], list[str]]:
     Raises ValueError where markup is not around a call: a JSON object of a name and the arguments, an object too.
     """
     texts, calls, place = [], [], 0
-    while (start := text.find(_OPEN, place)) >= 0:
+    while (start := text.find(CALL_BEGIN, place)) >= 0:
         texts.append(text[place:start])
-        start += len(_OPEN)
+        start += len(CALL_BEGIN)
         end = _end_of_call(text, start)
         calls.append(text[start:end])
         place = end + len(_CLOSE)

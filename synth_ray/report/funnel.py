@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from synth_ray.records import Reason
+from synth_ray.report.reasons import ENTRIES, Stage
+
 _BAR = 32
+SLOT_STAGES: tuple[Stage, ...] = ("ask", "recipe", "check", "scrub", "admit")
+"""The stages of a slot, in pipeline order; seeds are rejected before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,41 @@ def funnel(manifest: Mapping[str, Any]) -> list[Step]:
         reasons = sorted((rows.get(verdict) or {}).items(), key=lambda item: (-item[1], item[0]))
         steps += [Step(verdict, reason, n, n / requested) for reason, n in reasons if n]
     return steps
+
+
+@dataclass(frozen=True, slots=True)
+class StageStep:
+    """One stage of the funnel: how many slots reached it, how many left it, and the others by reason."""
+
+    stage: Stage
+    entered: int
+    left: int
+    by_reason: dict[str, int]
+
+
+def by_stage(manifest: Mapping[str, Any]) -> list[StageStep]:
+    """Where slots ended, stage by stage in pipeline order; what leaves one enters the next, and the last leaves the accepted.
+
+    A reason that several stages raise counts at the last of them, where most of its slots end. A reason that this version does
+    not know counts at admission.
+    """
+    rows = manifest["rows"]
+    ended: dict[Stage, dict[str, int]] = {stage: {} for stage in SLOT_STAGES}
+    for verdict in ("rejected", "failed"):
+        for reason, n in sorted(rows[verdict].items(), key=lambda item: (-item[1], item[0])):
+            ended[_stage_of(reason)][reason] = n
+    steps = []
+    entered = rows["accepted"] + sum(sum(reasons.values()) for reasons in ended.values())
+    for stage, reasons in ended.items():
+        left = entered - sum(reasons.values())
+        steps.append(StageStep(stage, entered, left, reasons))
+        entered = left
+    return steps
+
+
+def _stage_of(reason: str) -> Stage:
+    known = ENTRIES[Reason(reason)].stages if reason in set(Reason) else ()
+    return next((stage for stage in reversed(known) if stage in SLOT_STAGES), SLOT_STAGES[-1])
 
 
 def adds_up(manifest: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 from synth_ray.records import Reason, Verdict, verdict_of
+from synth_ray.report.plain_words import plain_words
 from synth_ray.report.reasons import ENTRIES, Entry, Stage
 
 STAGES: Mapping[Stage, tuple[str, str]] = {
@@ -22,51 +23,6 @@ STAGES: Mapping[Stage, tuple[str, str]] = {
     "admit": ("Accepted", "The row is new: no kept row, other split or evaluation set has it, and there was room for it."),
 }
 """The stages of a row in their order: what has come through, and what that means."""
-
-REASONS: Mapping[Reason, str] = {
-    Reason.BROKEN_JSON: "Broken JSON",
-    Reason.INVALID_UTF8: "Text in an unknown encoding",
-    Reason.MISSING_FIELD: "A field is missing",
-    Reason.WRONG_TYPE: "A field of the wrong type",
-    Reason.EMPTY_SEED: "Empty seed",
-    Reason.DUPLICATE_SEED: "The same seed twice",
-    Reason.LINEAGE_CONFLICT: "Seed near two splits",
-    Reason.TOO_DEEP: "Too far from real data",
-    Reason.RESERVED_FOR_EVAL: "Kept for evaluation",
-    Reason.HELD_OUT: "Held out on purpose",
-    Reason.DEADLINE: "No answer in time",
-    Reason.MODERATED: "Refused by the provider’s moderation",
-    Reason.PROMPT_TOO_LONG: "Prompt too long",
-    Reason.ENGINE_ERROR: "The engine gave no answer",
-    Reason.RECIPE_ERROR: "The recipe failed",
-    Reason.NO_ANSWER: "A step without an answer",
-    Reason.EMPTY_COMPLETION: "Empty answer",
-    Reason.TRUNCATED: "Answer cut off",
-    Reason.TOO_FEW_TOKENS: "Answer too short",
-    Reason.TOO_MANY_TOKENS: "Too long",
-    Reason.SCHEMA_MISMATCH: "Not in the form that was asked for",
-    Reason.REPETITION_LOOP: "Repeats itself",
-    Reason.REFUSAL: "The model refused",
-    Reason.ECHO: "Repeats its prompt",
-    Reason.WRONG_LANGUAGE: "Wrong language",
-    Reason.NOT_TRUE: "Found to be wrong",
-    Reason.POORLY_JUDGED: "Low score from the judge",
-    Reason.CONTRADICTORY_LABEL: "Same text, another label",
-    Reason.MOJIBAKE: "Garbled characters",
-    Reason.NO_AGREEMENT: "The votes disagree",
-    Reason.TIE: "No answer is better",
-    Reason.NOT_EVOLVED: "No rewrite passed",
-    Reason.BAD_TOOL_CALL: "Wrong tool call",
-    Reason.TOO_MUCH_PII: "Too much personal data",
-    Reason.SCRUB_FAILED: "Could not be scrubbed",
-    Reason.EXACT_DUPLICATE: "Exact duplicate",
-    Reason.NEAR_DUPLICATE: "Near duplicate",
-    Reason.SEMANTIC_DUPLICATE: "Says the same as a kept row",
-    Reason.CONTAMINATED: "Quotes an evaluation set",
-    Reason.COPIED: "Copies a real record",
-    Reason.CROSS_SPLIT: "Too close to a row of another split",
-    Reason.OVER_QUOTA: "More than wanted",
-}
 
 MEASURES: Mapping[str, tuple[str, str]] = {
     "compression": (
@@ -176,7 +132,8 @@ def spaced(name: str) -> str:
 
 
 def reason_title(reason: str) -> str:
-    return REASONS[Reason(reason)] if reason in _KNOWN else spaced(reason).capitalize()
+    words = plain_words(reason) if reason in _KNOWN else spaced(reason)
+    return words[:1].upper() + words[1:]
 
 
 def reason_entry(reason: str) -> Entry | None:
@@ -193,7 +150,7 @@ def verdict_word(reason: str | None) -> str:
 
 def without_codes(text: str) -> str:
     """A detail as people read it: names of reasons in plain words."""
-    return _CODES.sub(lambda match: REASONS[Reason(match[0])].lower(), text)
+    return _CODES.sub(lambda match: plain_words(match[0]), text)
 
 
 def stage_of(reason: str) -> Stage:

@@ -9,24 +9,8 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from synth_ray.dataset.card.markdown import block, literal, without_folders
-from synth_ray.dataset.manifest import Manifest
-from synth_ray.errors import ObjectNotFound, StorageError
-from synth_ray.storage import Storage
 
-PATH = "_synth/examples.json"
 _SENTENCES = re.compile(r"(?<=[.!?])[ \t]+|\n")
-
-
-def read_examples(storage: Storage, manifest: Manifest) -> dict[str, Any]:
-    """The scrubbed, bounded examples of this version; empty where there are none. Raises StorageError for a broken file."""
-    try:
-        examples = json.loads(storage.read(PATH))
-    except ObjectNotFound:
-        return {}
-    except ValueError:
-        raise StorageError(f"{storage.url}/{PATH}: wanted JSON, got another text; delete it and publish again") from None
-    is_of_this = isinstance(examples, dict) and examples.get("dataset_digest", manifest.dataset_digest) == manifest.dataset_digest
-    return examples if is_of_this else {}
 
 
 def example_lines(examples: Mapping[str, Any]) -> list[str]:

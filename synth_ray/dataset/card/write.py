@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from synth_ray.dataset.card.examples import example_lines, read_examples
+from synth_ray.dataset.card.examples import example_lines
 from synth_ray.dataset.card.head import head_of
 from synth_ray.dataset.card.limits import limits_of
 from synth_ray.dataset.card.made import filter_lines, made_lines
@@ -14,6 +14,7 @@ from synth_ray.dataset.card.markdown import literal, without_folders
 from synth_ray.dataset.card.provenance import licence_lines, provenance_lines
 from synth_ray.dataset.card.quality import quality_lines
 from synth_ray.dataset.card.rows import row_lines, warnings
+from synth_ray.dataset.examples import read_examples
 from synth_ray.dataset.loading import loading_instructions
 from synth_ray.dataset.manifest import Manifest
 from synth_ray.errors import Conflict

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from synth_ray.dataset.card import write_card
-from synth_ray.dataset.card.examples import PATH as EXAMPLES
 from synth_ray.dataset.card.examples import example_lines
 from synth_ray.dataset.card.licence import licence_keys, licence_url
 from synth_ray.dataset.card.markdown import block, literal, table, without_folders
+from synth_ray.dataset.examples import PATH as EXAMPLES
 from synth_ray.dataset.manifest import Manifest
 from synth_ray.errors import StorageError
 from synth_ray.job.output import Output
@@ -71,15 +71,21 @@ def store(tmp_path: Path) -> Storage:
     return open_storage(str(tmp_path / "out"))
 
 
-def published(store: Storage, **more: Any) -> tuple[Manifest, str]:
+def published(store: Storage, *, examples: bool = False, **more: Any) -> tuple[Manifest, str]:
     manifest = make_dataset(store, Output(path="unused")).model_copy(update=more)
+    if examples:
+        write_example_file(store, manifest)
     write_card(store, manifest)
     return manifest, store.read("README.md").decode()
 
 
+def write_example_file(store: Storage, manifest: Manifest, **other: str) -> None:
+    version = {"dataset_digest": manifest.dataset_digest, "job_digest": manifest.job_digest} | other
+    store.write(EXAMPLES, json.dumps(EXAMPLE_FILE | version).encode())
+
+
 def test_the_header_is_metadata_of_the_hub(store: Storage) -> None:
-    store.write(EXAMPLES, json.dumps(EXAMPLE_FILE).encode())
-    manifest, text = published(store, **MEASURED)
+    manifest, text = published(store, examples=True, **MEASURED)
     head = DatasetCard(text).data
     assert head.pretty_name == manifest.name
     assert (head.license, head.license_name) == ("other", "licenseref-house-1.0")
@@ -120,8 +126,7 @@ def test_a_card_says_what_was_measured_and_what_limits_follow(store: Storage) ->
 
 
 def test_no_text_of_an_example_or_a_template_becomes_markdown(store: Storage) -> None:
-    store.write(EXAMPLES, json.dumps(EXAMPLE_FILE).encode())
-    _, text = published(store, **MEASURED)
+    _, text = published(store, examples=True, **MEASURED)
     tokens = READER.parse(text.split("---\n", 2)[2])
     assert not [t for t in tokens if t.type == "html_block"]
     inline = [child.type for t in tokens for child in t.children or []]
@@ -140,11 +145,12 @@ def test_no_text_of_an_example_or_a_template_becomes_markdown(store: Storage) ->
 
 
 def test_examples_of_another_version_are_left_out_and_broken_ones_told(store: Storage) -> None:
-    store.write(EXAMPLES, json.dumps(EXAMPLE_FILE | {"dataset_digest": "of another version"}).encode())
-    manifest, text = published(store)
-    assert "## Examples" not in text
+    manifest, _ = published(store)
+    write_example_file(store, manifest, dataset_digest="of another version")
+    write_card(store, manifest)
+    assert b"## Examples" not in store.read("README.md")
     store.write(EXAMPLES, b"{")
-    with pytest.raises(StorageError, match=r"examples\.json: wanted JSON"):
+    with pytest.raises(StorageError, match=r"examples\.json: wanted a JSON object"):
         write_card(store, manifest)
 
 

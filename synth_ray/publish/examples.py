@@ -1,0 +1,200 @@
+"""Chooses the rows that card and report show. Law: a function of the set of rows, whatever the chunks they come in.
+
+In every stratum (accepted rows of one class, split and origin; rows of one reason; rows beside one threshold) the rows with the
+smallest ids are taken, or those nearest to the threshold. Ids are digests, so this is a random choice that is always the same.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from synth_ray.dataset.examples import Examples
+from synth_ray.publish.edges import Edge
+from synth_ray.publish.row_view import RowView
+from synth_ray.quality.profile import GROUPS, REFERENCE
+from synth_ray.quality.value_counts import Array
+from synth_ray.records import Verdict
+
+ACCEPTED, PER_REASON, EDGES = 10, 3, 12
+_CLASSES, _PER_CLASS, _PER_SIDE = 10, 10, 2
+_CELLS = REFERENCE + 1
+
+Row = dict[str, Any]
+
+
+class Smallest:
+    """The `most` rows with the smallest (rank, id). They are read from their chunk when the chunk ends (`read`)."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._has_new = False
+        self._entries: list[tuple[float, str, RowView | None, Any]] = []
+
+    def offer(self, view: RowView, row: int, rank: float = 0.0) -> None:
+        entry = (rank, view.id_of(row), view, row)
+        if len(self._entries) < self._most or entry[:2] < self._entries[-1][:2]:
+            self._has_new = True
+            insort(self._entries, entry, key=lambda other: other[:2])
+            del self._entries[self._most :]
+
+    @property
+    def new_rows(self) -> list[int]:
+        """The places of the rows offered since the last `read` that are among the smallest."""
+        return [row for *_, view, row in self._entries if view is not None] if self._has_new else []
+
+    def read(self, shown: Mapping[int, Row]) -> None:
+        """Take those rows, by their places, so that the memory of their chunk is free."""
+        self._has_new = False
+        self._entries = [(*e[:2], None, shown[e[3]] if e[2] is not None else e[3]) for e in self._entries]
+
+    @property
+    def bar(self) -> int:
+        """The first eight bytes, as a number, of the largest id that a row of the same rank may have to be taken."""
+        return int(self._entries[-1][1][:16], 16) if len(self._entries) == self._most else 2**64 - 1
+
+    @property
+    def worst(self) -> float:
+        return self._entries[-1][0] if len(self._entries) == self._most else np.inf
+
+    @property
+    def ranked(self) -> list[tuple[float, Row]]:
+        return [(rank, row) for rank, *_, row in self._entries]
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for *_, row in self._entries]
+
+
+class _Cell:
+    """Rows of one origin and split: the classes whose names have the smallest hashes, with some rows of each."""
+
+    def __init__(self) -> None:
+        self.classes: dict[str, Smallest] = {}
+        self._heap: list[tuple[int, str]] = []
+
+    def of_class(self, label: str) -> Smallest | None:
+        """The rows of a class; None of a class that is not among those shown."""
+        if label in self.classes:
+            return self.classes[label]
+        entry = (-int.from_bytes(blake2b(label.encode("utf-8", "backslashreplace"), digest_size=8).digest()), label)
+        if len(self.classes) < _CLASSES:
+            heapq.heappush(self._heap, entry)
+        elif entry > self._heap[0]:
+            _, evicted = heapq.heapreplace(self._heap, entry)
+            del self.classes[evicted]
+        else:
+            return None
+        return self.classes.setdefault(label, Smallest(_PER_CLASS))
+
+
+class ExampleChooser:
+    """Collects candidates chunk by chunk; `examples` then chooses among them."""
+
+    def __init__(self, edges: list[Edge]) -> None:
+        self._cells: dict[int, _Cell] = {}
+        self._reasons: dict[str, Smallest] = {}
+        self._edges = [(edge, (Smallest(_PER_SIDE), Smallest(_PER_SIDE))) for edge in edges]
+
+    def add(self, view: RowView) -> None:
+        """Rows with their verdicts, or real rows that are kept whatever they are."""
+        self._add_accepted(view)
+        codes, names = view.outcomes
+        for code, (verdict, reason) in enumerate(names):
+            if verdict != Verdict.ACCEPTED.value:
+                self._add_rejected(view, reason, codes == code)
+        for edge, sides in self._edges:
+            _offer_nearest(view, edge, sides)
+        new = [(chosen, chosen.new_rows) for chosen in self._all()]
+        rows = sorted({row for _, own in new for row in own})
+        shown = dict(zip(rows, view.examples(rows), strict=True)) if rows else {}
+        for chosen, own in new:
+            if own:
+                chosen.read(shown)
+
+    def _add_accepted(self, view: RowView) -> None:
+        """Offer the rows whose ids are small enough for their stratum: of a long run only few."""
+        labels = [*view.labels.dictionary.to_pylist(), None]
+        codes = np.asarray(view.labels.indices.fill_null(len(labels) - 1)).astype(np.int64)
+        strata, place = np.unique(codes * _CELLS + view.cells, return_inverse=True)
+        bars = [self._bar(stratum % _CELLS, labels[stratum // _CELLS]) for stratum in strata.tolist()]
+        may_enter = view.accepted & (view.id_numbers <= np.array(bars, np.uint64)[place])
+        for row in np.flatnonzero(may_enter).tolist():
+            rows = self._cells.setdefault(int(view.cells[row]), _Cell()).of_class(labels[codes[row]] or "")
+            if rows is not None:
+                rows.offer(view, row)
+
+    def _add_rejected(self, view: RowView, reason: str, chosen: Array) -> None:
+        rows = self._reasons.setdefault(reason, Smallest(PER_REASON)) if chosen.any() else None
+        if rows is not None:
+            for row in np.flatnonzero(chosen & (view.id_numbers <= np.uint64(rows.bar))).tolist():
+                rows.offer(view, row)
+
+    def _bar(self, cell: int, label: str | None) -> int:
+        """The largest id, as a number, that a new row of this stratum may have."""
+        rows = self._cells.setdefault(cell, _Cell()).of_class(label or "")
+        return rows.bar if rows is not None else 0
+
+    def _all(self) -> Iterator[Smallest]:
+        for cell in self._cells.values():
+            yield from cell.classes.values()
+        yield from self._reasons.values()
+        for _, sides in self._edges:
+            yield from sides
+
+    def examples(self) -> Examples:
+        """The chosen rows; `witness` of each is still an id."""
+        rejected = {reason: chosen.rows for reason, chosen in sorted(self._reasons.items())}
+        return Examples(list(self._accepted()), rejected, self._nearest())
+
+    def _accepted(self) -> Iterator[Row]:
+        """Rows one by one, each time of the class and then of the split that was shown least; of real rows fewer."""
+        pool = [
+            (cell, row) for cell, own in sorted(self._cells.items()) for chosen in own.classes.values() for row in chosen.rows
+        ]
+        classes: Counter[str] = Counter()
+        cells: Counter[int] = Counter()
+        for _ in range(min(ACCEPTED, len(pool))):
+            best = min(pool, key=lambda entry: (classes[entry[1]["class"]], cells[entry[0]], entry[0], entry[1]["id"]))
+            pool.remove(best)
+            cell, row = best
+            classes[row["class"]] += 1
+            cells[cell] += 3 if cell in GROUPS["real"] else 1
+            yield row
+
+    def _nearest(self) -> list[dict[str, Any]]:
+        """The nearest row of each side of each threshold, then the second nearest, as many as may be shown."""
+        found = [
+            (
+                place,
+                number,
+                {"measure": edge.measure, "value": round(edge.limit + sign * distance, 6), "limit": edge.limit, "row": row},
+            )
+            for number, (edge, sides) in enumerate(self._edges)
+            for sign, side in zip((-1, 1), sides, strict=True)
+            for place, (distance, row) in enumerate(side.ranked)
+        ]
+        shown = sorted(found, key=lambda entry: entry[:2])[:EDGES]
+        return [entry for *_, entry in sorted(shown, key=lambda e: (e[1], e[2]["value"], e[0]))]
+
+
+def _offer_nearest(view: RowView, edge: Edge, sides: tuple[Smallest, Smallest]) -> None:
+    """Offer the rows below the limit to the first side, the others to the second."""
+    values = edge.values(view)
+    distances = np.abs(values - edge.limit)
+    for is_above, side in enumerate(sides):
+        mine = np.flatnonzero((distances <= side.worst) & ((values >= edge.limit) == bool(is_above)))
+        for row in mine[np.argsort(distances[mine], kind="stable")].tolist():
+            if distances[row] > side.worst:
+                break
+            side.offer(view, row, float(distances[row]))
+
+
+def _entry(edge: Edge, distance: float, row: Row) -> Row:
+    return {"measure": edge.measure, "value": round(edge.limit + distance, 6), "limit": edge.limit, "row": row}

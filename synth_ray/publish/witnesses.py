@@ -1,0 +1,113 @@
+"""The texts of the kept rows that shown rows repeat.
+
+The index knows the id of every kept row by its number, so the number of a witness says where it is: a row of an earlier run, a
+real row, a seed, or a row of one chunk. Cost: one pass over the ids in memory, and a read of each chunk that a witness is in, so
+at most one chunk for each shown row, whatever the size of the dataset.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synth_ray.dataset.trace import accepted_rows
+from synth_ray.dedup.index import Index
+from synth_ray.prepare.preparation import Prepared
+from synth_ray.prepare.seed_rows import seed_rows
+from synth_ray.publish.row_view import RowView
+from synth_ray.records import STAGED
+from synth_ray.storage import open_storage
+
+EARLIER, REAL, SEED = "earlier", "real", "seed"
+MAX_EARLIER_ROWS = 2_000_000
+_BLOCK = 1 << 20
+
+Row = dict[str, Any]
+Kind = str | int
+
+
+class Witnesses:
+    """Finds kept rows by id. `mark` after every addition to the index says what the new numbers are: a kind, or a chunk.
+
+    `read_chunk(chunk)` are its staged rows and `restage` what a curation does to them; `scrub` treats real rows and seeds.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        *,
+        read_chunk: Callable[[int], pa.Table],
+        restage: Callable[[pa.Table], pa.Table] | None,
+        scrub: Callable[[pa.Table], pa.Table],
+    ) -> None:
+        self._prepared, self._scrub = prepared, scrub
+        self._read_chunk, self._restage = read_chunk, restage or (lambda table: table)
+        self._ends: list[int] = [0]
+        self._kinds: list[Kind] = []
+
+    def mark(self, kind: Kind, kept: int) -> None:
+        """The index now holds `kept` rows."""
+        self._ends.append(kept)
+        self._kinds.append(kind)
+
+    def find(self, index: Index, ids: Collection[str]) -> dict[str, Row]:
+        """By id: the row as it is shown, or {"note": why it is not}."""
+        numbers = dict(_numbers_of(index, ids))
+        by_kind: dict[Kind, dict[str, int]] = {}
+        for name, number in numbers.items():
+            by_kind.setdefault(self._kinds[bisect_right(self._ends, number) - 1], {})[name] = number
+        found: dict[str, Row] = {name: {"note": "not among the kept rows"} for name in ids}
+        for kind, members in by_kind.items():
+            if kind == EARLIER:
+                found |= self._earlier(members)
+            else:
+                found |= self._shown(self._rows(kind, members), **({"origin": SEED} if kind == SEED else {}))
+        return found
+
+    def _rows(self, kind: Kind, numbers: dict[str, int]) -> Iterator[pa.Table]:
+        if kind == SEED:
+            first = next(start for (start, _), own in zip(pairwise(self._ends), self._kinds, strict=True) if own == SEED)
+            yield self._scrub(seed_rows(self._prepared.seeds[number - first] for number in numbers.values()))
+            return
+        wanted = pa.array(list(numbers), pa.string())
+        if kind == REAL:
+            for rows in (self._prepared.real, self._prepared.mixed):
+                yield self._scrub(rows.filter(pc.is_in(rows["id"], value_set=wanted)))
+            return
+        rows = self._read_chunk(int(kind))
+        yield self._restage(rows.filter(pc.is_in(rows["id"], value_set=wanted)))
+
+    def _shown(self, tables: Iterable[pa.Table], **changes: Any) -> dict[str, Row]:
+        views = [RowView(self._prepared, table) for table in tables if table.num_rows]
+        changes = {"reason": None, "detail": None} | changes
+        return {row["id"]: row | changes for view in views for row in view.examples(range(view.table.num_rows))}
+
+    def _earlier(self, ids: Collection[str]) -> dict[str, Row]:
+        """Scrubbed by this job too: the earlier one may have scrubbed less."""
+        output = self._prepared.job.output
+        found: dict[str, Row] = {name: {"note": "a row of an earlier run (dedup.against)"} for name in ids}
+        for prefix in self._prepared.job.dedup.against:
+            storage = open_storage(prefix, endpoint_url=output.endpoint_url, region=output.region)
+            rows = accepted_rows(storage, ids, most_rows=MAX_EARLIER_ROWS)
+            staged = [{name: row.get(name) for name in STAGED.names} | {"request": ""} for row in rows.values()]
+            shown = self._shown([self._scrub(pa.Table.from_pylist(staged, schema=STAGED))] if staged else [])
+            found |= {name: row | {"teacher": rows[name]["teacher"]} for name, row in shown.items()}
+        return found
+
+
+def _numbers_of(index: Index, ids: Collection[str]) -> Iterator[tuple[str, int]]:
+    """(id, number) of the kept rows that have these ids."""
+    wanted = {bytes.fromhex(name): name for name in ids}
+    firsts = np.array(sorted({int.from_bytes(name[:8], "little") for name in wanted}), np.uint64)
+    for start in range(0, index.kept, _BLOCK):
+        block = np.ascontiguousarray(index.ids.view[start : start + _BLOCK])
+        words = block.view("<u8").reshape(-1, 2)[:, 0]
+        for place in np.flatnonzero(np.isin(words, firsts)).tolist():
+            if name := wanted.pop(block[place].tobytes(), None):
+                yield name, start + place
