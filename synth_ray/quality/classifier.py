@@ -29,7 +29,7 @@ class TextClassifier:
     """
 
     def __init__(self, rows: Sequence[SampledRow], classes: Sequence[str]) -> None:
-        from scipy.sparse import csr_matrix  # type: ignore[import-untyped]  # here: half a second
+        from scipy.sparse import csr_matrix  # here: half a second
 
         number = {name: i for i, name in enumerate(classes)}
         self.labels = np.array([number[row.label] for row in rows], np.int64)
@@ -59,7 +59,7 @@ class TextClassifier:
 
     def _weighted(self, train: Array, test: Array) -> tuple[Any, Any]:
         """TF-IDF of both, with the words and document frequencies of the training rows alone."""
-        from sklearn.feature_extraction.text import TfidfTransformer  # type: ignore[import-untyped]
+        from sklearn.feature_extraction.text import TfidfTransformer
 
         counts = self._counts[train]
         known = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]))
@@ -70,7 +70,7 @@ class TextClassifier:
 
 
 def _fitted(weighted: Any, labels: Array) -> Any:
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+    from sklearn.linear_model import LogisticRegression
 
     passes = min(_MOST_PASSES, max(_FEWEST_PASSES, _ROWS_PASSED // len(labels)))
     model = LogisticRegression(C=10.0, solver="saga", max_iter=passes, tol=1e-3, random_state=0)

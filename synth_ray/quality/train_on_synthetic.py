@@ -182,7 +182,7 @@ class _Comparison:
 
     def _sums(self, classes: Array, weights: Array) -> Array:
         """The weights of the rows of each tested class."""
-        from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
+        from scipy.sparse import csr_matrix
 
         rows = np.flatnonzero(np.isin(classes, self._tested))
         places = np.searchsorted(self._tested, classes[rows]), rows
