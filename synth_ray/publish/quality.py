@@ -46,7 +46,7 @@ def quality_facts(prepared: Prepared, sample: RowSample, *, scrub_and_fingerprin
     generated = sample.rows
     facts: Facts = {"source": reference.source, "rows": len(real), "generated": len(generated)}
     narrowing = compare(_texts(generated), _texts(real))
-    return {"reference": facts, "narrowing": narrowing, **usefulness(generated, real)}
+    return {"reference": facts, "narrowing": narrowing, **usefulness(generated, real, are_seeds=reference.source == "seeds")}
 
 
 def sampled_rows(prepared: Prepared, rows: pa.Table) -> Iterator[SampledRow]:

@@ -3,7 +3,8 @@
 Every row is classified by a model that did not see it, nor a row of its origin. A class's threshold is the mean probability that
 its own rows have for it; a row with another label above that threshold counts as one of that class. As many rows as these counts
 say are suspects: those most surely of the other class ("prune by noise rate"). Only rows for which the other class is also
-SURE times as likely as the label are kept: with few rows a class, the counts alone name more right labels than wrong ones.
+SURE times as likely as the label are kept, and of classes that the model recognises at all: with few rows a class, the counts
+alone name more right labels than wrong ones.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ Facts = dict[str, Any]
 MIN_ROWS = 100
 FOLDS = 5
 SURE = 10.0
+MIN_SKILL = 0.2
 _MAX_CLASSES = 300
 _LISTED = 50
 
@@ -46,6 +48,11 @@ def label_noise(rows: Sequence[SampledRow]) -> Facts:
         }
     classifier = TextClassifier(measured, classes)
     probabilities = _out_of_sample(classifier, _folds(measured))
+    if (skill := skill_of(classifier.labels, probabilities)) < MIN_SKILL:
+        return {
+            "not_measured": f"wanted classes that a classifier of words tells apart, by at least {MIN_SKILL} on a scale from 0, "
+            f"chance, to 1, got {max(0.0, skill):.2f}; generate more rows a class, or name another column in quality.label"
+        }
     return _facts(measured, classes, suspects_of(classifier.labels, probabilities), probabilities)
 
 
@@ -71,6 +78,20 @@ def _out_of_sample(classifier: TextClassifier, folds: Array) -> Array:
     return probabilities
 
 
+def skill_of(labels: Array, probabilities: Array) -> float:
+    """The mean share of rows of a class that are recognised, so that naming classes by chance gives 0 and no error 1."""
+    recognised = _recognised(labels, probabilities)
+    chance = 1 / len(recognised)
+    return float((recognised.mean() - chance) / (1 - chance))
+
+
+def _recognised(labels: Array, probabilities: Array) -> Array:
+    """The share of the rows of each class that are recognised."""
+    hits = np.argmax(probabilities, axis=1) == labels
+    shares: Array = np.bincount(labels, hits, minlength=probabilities.shape[1]) / np.bincount(labels)
+    return shares
+
+
 def suspects_of(labels: Array, probabilities: Array) -> Array:
     """The class that each row probably is of, where that is another than its label; else -1. `probabilities` are out of sample,
     rows×classes; every class has a row.
@@ -90,7 +111,8 @@ def suspects_of(labels: Array, probabilities: Array) -> Array:
         among = np.flatnonzero((labels == given) & (best == other))
         margin = probabilities[among, other] - own[among]
         found[among[np.argsort(-margin, kind="stable")[: int(np.round(joint[given, other]))]]] = other
-    found[probabilities[rows, found] < SURE * own] = -1
+    is_sure = probabilities[rows, found] >= SURE * own
+    found[~is_sure | (_recognised(labels, probabilities) < MIN_SKILL)[labels]] = -1
     return found
 
 

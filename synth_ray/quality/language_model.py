@@ -60,7 +60,7 @@ class LanguageModel:
     """Trained on texts of numbered words: FIRST_WORD and above, below `vocabulary`, or UNKNOWN."""
 
     def __init__(self, texts: Ragged, *, vocabulary: int, order: int) -> None:
-        self._vocabulary, self._order = vocabulary, order
+        self._vocabulary, self.order = vocabulary, order
         stream = _stream(texts, order)
         keys, grams = self._numbered_grams(stream.words)
         counts = _counts(stream, grams, order)
@@ -69,16 +69,16 @@ class LanguageModel:
 
     def log_probabilities(self, texts: Ragged) -> tuple[Array, Array]:
         """(natural logarithm of the probability, number of predicted words) of each text; its end is a predicted word."""
-        stream = _stream(texts, self._order)
+        stream = _stream(texts, self.order)
         n = len(texts.lengths)
-        logs = np.log(self._probabilities(stream.words)[stream.is_told])
+        logs = np.log(self.probabilities(stream.words)[stream.is_told])
         return np.bincount(stream.rows, logs, minlength=n), np.bincount(stream.rows, minlength=n)
 
     def _numbered_grams(self, words: Array) -> tuple[list[Array], list[Array]]:
         """The keys of each order, and the number of the n-gram that ends at each place."""
         distinct, grams = np.unique(words, return_inverse=True)
         keys, numbers = [distinct], [grams]
-        for _ in range(1, self._order):
+        for _ in range(1, self.order):
             distinct, grams = np.unique(_shifted(numbers[-1]) * self._vocabulary + words, return_inverse=True)
             keys.append(distinct)
             numbers.append(grams)
@@ -97,8 +97,8 @@ class LanguageModel:
         self._words = words
         return probabilities
 
-    def _probabilities(self, words: Array) -> Array:
-        """The probability of the word at each place; of a beginning, 0."""
+    def probabilities(self, words: Array) -> Array:
+        """The probability of each word after those before it, of which order - 1 are beginnings; of a beginning, 0."""
         probabilities = self._unigrams[words]
         grams = _found(self._words, words)
         for order in self._orders:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from synth_ray.quality.classifier import TextClassifier, affordable_rows
+from synth_ray.quality.f1 import Scores, f1_bounds, scores_of, with_interval
 from synth_ray.quality.halves import groups_of, half_of_groups, in_order
-from synth_ray.quality.intervals import Array, bounds, drawn_counts, wilson
+from synth_ray.quality.intervals import Array, drawn_counts
 from synth_ray.quality.sample import MAX_ROWS, SampledRow
 
 Facts = dict[str, Any]
@@ -94,7 +95,7 @@ def _too_few(trial: _Trial) -> str:
     if len(trial.tested) < 2 or len(trial.test) < MIN_ROWS:
         return (
             f"wanted at least {MIN_ROWS} real rows to test on, of 2 classes with two or more real rows each, got "
-            f"{len(trial.test):,} of {len(trial.tested)}; name more real rows in quality.reference"
+            f"{len(trial.test):,} rows of {len(trial.tested)} classes; name more real rows in quality.reference"
         )
     if len(trial.synthetic) < MIN_ROWS:
         return (
@@ -113,29 +114,6 @@ def _one_sided(generated: list[SampledRow], real: list[SampledRow], *, trial: _T
         "not_tested": sorted((ours & theirs) - set(trial.tested)),
     }
     return {name: {"classes": len(found), "first": found[:_NAMED]} for name, found in named.items() if found}
-
-
-@dataclass(frozen=True, slots=True)
-class _Scores:
-    """Of each tested class and each weighting of the test rows, classes×weightings: the rows that are rightly named, those that
-    are of the class, and those that are named so.
-    """
-
-    right: Array
-    support: Array
-    named: Array
-
-    @property
-    def f1(self) -> Array:
-        score: Array = 2 * self.right / np.maximum(self.support + self.named, 1)
-        return score
-
-    @property
-    def macro(self) -> Array:
-        """The mean F1 over the classes that have weight."""
-        has_rows = self.support > 0
-        mean: Array = (self.f1 * has_rows).sum(axis=0) / has_rows.sum(axis=0)
-        return mean
 
 
 class _Comparison:
@@ -160,7 +138,7 @@ class _Comparison:
             "test_rows": len(trial.test),
             "real": summaries["real"],
             "both": summaries["both"],
-            "gain": _rounded("value", gains[0], gains[1], lowest=-1.0),
+            "gain": with_interval("value", gains[0], gains[1], lowest=-1.0),
             "baseline": self._baseline(),
             "classes": self._classes(scores["synthetic"][0], scores["real"][0]),
             "curve": self._curve(),
@@ -172,36 +150,27 @@ class _Comparison:
             self._predicted[key] = self._classifier.predicted(train, self._trial.test)
         return self._predicted[key]
 
-    def _score(self, predicted: Array) -> tuple[_Scores, _Scores]:
+    def _score(self, predicted: Array) -> tuple[Scores, Scores]:
         """The scores on the test rows, and on each bootstrap draw of them."""
         return self._weighted(predicted, np.ones((len(self._true), 1), np.float32)), self._weighted(predicted, self._drawn)
 
-    def _weighted(self, predicted: Array, weights: Array) -> _Scores:
-        right = np.where(predicted == self._true, self._true, -1)
-        return _Scores(*(self._sums(classes, weights) for classes in (right, self._true, predicted)))
-
-    def _sums(self, classes: Array, weights: Array) -> Array:
-        """The weights of the rows of each tested class."""
-        from scipy.sparse import csr_matrix
-
-        rows = np.flatnonzero(np.isin(classes, self._tested))
-        places = np.searchsorted(self._tested, classes[rows]), rows
-        summed: Array = csr_matrix((np.ones(len(rows)), places), shape=(len(self._tested), len(classes))) @ weights
-        return summed
+    def _weighted(self, predicted: Array, weights: Array) -> Scores:
+        return scores_of(self._true, predicted, weights, classes=self._tested)
 
     def _baseline(self) -> Facts:
         trained = self._classifier.labels[self._trial.real]
         commonest = int(np.argmax(np.bincount(trained)))
         return _summary(*self._score(np.full(len(self._true), commonest))) | {"class": self._trial.classes[commonest]}
 
-    def _classes(self, synthetic: _Scores, real: _Scores) -> list[Facts]:
+    def _classes(self, synthetic: Scores, real: Scores) -> list[Facts]:
         """Each tested class, the worst first."""
+        intervals = f1_bounds(synthetic)
         facts = [
             {
                 "class": self._trial.classes[number],
                 "rows_test": int(synthetic.support[i, 0]),
                 "f1": round(float(synthetic.f1[i, 0]), 4),
-                **_f1_bounds(*(int(counts[i, 0]) for counts in (synthetic.right, synthetic.support, synthetic.named))),
+                **intervals[i],
                 "f1_real": round(float(real.f1[i, 0]), 4),
             }
             for i, number in enumerate(self._tested)
@@ -221,20 +190,5 @@ class _Comparison:
         return round(float(self._score(self._predict(rows[:size]))[0].macro[0]), 4)
 
 
-def _summary(observed: _Scores, drawn: _Scores) -> Facts:
-    return _rounded("macro_f1", observed.macro, drawn.macro)
-
-
-def _rounded(name: str, observed: Array, drawn: Array, *, lowest: float = 0.0) -> Facts:
-    """The draws are moved to the observed value first: a draw lacks some classes, which biases its mean over classes."""
-    value = float(observed[0])
-    low, high = np.clip(bounds(drawn - drawn.mean() + value), lowest, 1.0)
-    return {name: round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
-
-
-def _f1_bounds(right: int, support: int, named: int) -> Facts:
-    """F1 is 2 J / (1 + J), where J is the share of the rows that are right among those that are of the class or named so:
-    Wilson's interval of J gives one that is not empty where few rows are tested.
-    """
-    low, high = (2 * share / (1 + share) for share in wilson(right, support + named - right))
-    return {"low": round(low, 4), "high": round(high, 4)}
+def _summary(observed: Scores, drawn: Scores) -> Facts:
+    return with_interval("macro_f1", observed.macro, drawn.macro)
