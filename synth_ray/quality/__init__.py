@@ -4,5 +4,6 @@ In: samples of rows, generated and real. Out: measures, each with an interval, t
 compared at equal numbers of rows; a measure warns or fails only where the difference is larger than chance explains; the result
 is a function of the samples. Not: reading files or asking models; deciding about single rows, as `check` and `admit` do.
 
-Public: `narrowing.compare`, `sample.RowSample`, `sample.SampledRow`, `measures.MEASURES`.
+Public: `narrowing.compare`, `usefulness.usefulness`, `sample.RowSample`, `sample.SampledRow`, `measures.MEASURES`,
+`intervals.rate`, `intervals.wilson`.
 """

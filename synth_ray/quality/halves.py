@@ -20,18 +20,18 @@ def in_order(rows: Sequence[SampledRow], most: int) -> list[SampledRow]:
 
 def groups_of(rows: Sequence[SampledRow]) -> Array:
     """The group of each row, as a number. Rows of one lineage are a group, and so are rows with the same words."""
-    parents: dict[tuple[str, ...], tuple[str, ...]] = {}
+    parents: dict[bytes, bytes] = {}
 
-    def root(key: tuple[str, ...]) -> tuple[str, ...]:
+    def root(key: bytes) -> bytes:
         while (parent := parents.setdefault(key, key)) != key:
             parents[key] = key = parents.setdefault(parent, parent)
         return key
 
-    keys = [("", row.group or row.id) for row in rows]
+    keys = [b"origin " + (row.group or row.id).encode("utf-8", "surrogatepass") for row in rows]
     for row, key in zip(rows, keys, strict=True):
-        if words := tuple(tokens(row.text)):
-            parents[root(("words", *words))] = root(key)
-    numbers: dict[tuple[str, ...], int] = {}
+        if words := tokens(row.text):
+            parents[root(b"words " + _digest(" ".join(words)))] = root(key)
+    numbers: dict[bytes, int] = {}
     return np.array([numbers.setdefault(root(key), len(numbers)) for key in keys], np.int64)
 
 
@@ -39,7 +39,7 @@ def half_of_groups(rows: Sequence[SampledRow], groups: Array) -> dict[int, bool]
     """Whether a group is tested on. Every class is divided evenly; one with a single group is not tested on."""
     lots: dict[int, bytes] = {}
     for row, group in zip(rows, groups.tolist(), strict=True):
-        lots[group] = min(lots.get(group, b"\xff"), blake2b(row.id.encode(), digest_size=16).digest())
+        lots[group] = min(lots.get(group, b"\xff"), _digest(row.id))
     is_tested: dict[int, bool] = {}
     trained, tested = Counter[str](), Counter[str]()
     order = sorted(range(len(rows)), key=lambda i: (lots[int(groups[i])], rows[i].id, i))
@@ -48,3 +48,7 @@ def half_of_groups(rows: Sequence[SampledRow], groups: Array) -> dict[int, bool]
         is_test = is_tested.setdefault(int(groups[i]), tested[label] < trained[label])
         (tested if is_test else trained)[label] += 1
     return is_tested
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -152,10 +152,11 @@ class _Comparison:
 
     def _score(self, predicted: Array) -> tuple[Scores, Scores]:
         """The scores on the test rows, and on each bootstrap draw of them."""
-        return self._weighted(predicted, np.ones((len(self._true), 1), np.float32)), self._weighted(predicted, self._drawn)
+        drawn = scores_of(self._true, predicted, self._drawn, classes=self._tested)
+        return self._observed(predicted), drawn
 
-    def _weighted(self, predicted: Array, weights: Array) -> Scores:
-        return scores_of(self._true, predicted, weights, classes=self._tested)
+    def _observed(self, predicted: Array) -> Scores:
+        return scores_of(self._true, predicted, np.ones((len(self._true), 1)), classes=self._tested)
 
     def _baseline(self) -> Facts:
         trained = self._classifier.labels[self._trial.real]
@@ -187,7 +188,7 @@ class _Comparison:
         """The macro F1 after training on the first rows; None where there are not so many."""
         if size > len(rows):
             return None
-        return round(float(self._score(self._predict(rows[:size]))[0].macro[0]), 4)
+        return round(float(self._observed(self._predict(rows[:size])).macro[0]), 4)
 
 
 def _summary(observed: Scores, drawn: Scores) -> Facts:
