@@ -64,7 +64,8 @@ class LanguageModel:
         stream = _stream(texts, order)
         keys, grams = self._numbered_grams(stream.words)
         counts = _counts(stream, grams, order)
-        self._unigrams = self._unigram_probabilities(counts[0], keys[0])
+        self._words = keys[0]
+        self._unigrams = self._unigram_probabilities(counts[0])
         self._orders = [_order_of(keys[k], counts[k], keys[k] // vocabulary, contexts=len(keys[k - 1])) for k in range(1, order)]
 
     def log_probabilities(self, texts: Ragged) -> tuple[Array, Array]:
@@ -84,17 +85,16 @@ class LanguageModel:
             numbers.append(grams)
         return keys, numbers
 
-    def _unigram_probabilities(self, counts: Array, words: Array) -> Array:
+    def _unigram_probabilities(self, counts: Array) -> Array:
         """By word. What is discounted is spread evenly over the vocabulary, which no beginning is part of."""
         by_word = np.zeros(self._vocabulary)
-        by_word[words] = counts
+        by_word[self._words] = counts
         discounts = _discounts(counts)
         kept = by_word - discounts[np.minimum(by_word, _MANY).astype(np.int64)]
         total = by_word.sum()
         left = (total - kept.sum()) / total if total else 1.0
         probabilities: Array = kept / max(total, 1) + left / (self._vocabulary - 1)
         probabilities[BEGINNING] = 0.0
-        self._words = words
         return probabilities
 
     def probabilities(self, words: Array) -> Array:
