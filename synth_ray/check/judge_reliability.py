@@ -51,6 +51,11 @@ class JudgeReliability:
         return agreement_of(self._gold) if self._gold else None
 
     @property
+    def passed_and_judged(self) -> tuple[int, int]:
+        """How many judged rows passed, and how many there are."""
+        return self._judged[True], self._judged.total()
+
+    @property
     def is_advisory(self) -> bool:
         """Whether its scores may only advise: too few gold rows, or too little agreement with people."""
         agreement = self._agreement

@@ -92,7 +92,9 @@ class Job(Section):
 
     def job_digest(self, seeds_digest: str) -> str:
         """The digest of everything that is asked and of how answers are curated."""
-        curated = [self.keys_by_cost("stage"), self.keys_by_cost("admit")]
+        admitted = self.keys_by_cost("admit")
+        del admitted["review.verdicts"]  # the verdicts themselves count, wherever they are kept
+        curated = [self.keys_by_cost("stage"), admitted]
         return digest("job", self.ask_digest(seeds_digest), curated)
 
 

@@ -25,8 +25,8 @@ class Quality(Section):
     )
     label: str = key(
         "",
-        "The class of a row: completion, or a field. Left out, the completion where the recipe's answers are labels, else a "
-        "field named label, category, class or intent.",
+        "The class of a row: completion, or a field. Left out, the completion where the recipe's answers are labels, else the "
+        "field of `fill`'s `by`, one named label, category, class or intent, or that of target.balance or split.stratify.",
         changes="nothing",
     )
     embedding: str = key(

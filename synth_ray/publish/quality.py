@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,15 @@ import pyarrow.compute as pc
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.normalise import FIELD
 from synth_ray.prepare.preparation import Prepared
+from synth_ray.publish.classes import labels
 from synth_ray.publish.observers import RowObserver
 from synth_ray.quality.narrowing import compare
 from synth_ray.quality.sample import RowSample, SampledRow
-from synth_ray.records import Origin, fields_of
+from synth_ray.quality.usefulness import usefulness
+from synth_ray.records import Origin
 
 Facts = dict[str, Any]
 
-_LABEL_FIELDS = ("label", "category", "class", "intent")
 _NARROWING_ROWS = 2_000
 
 
@@ -54,16 +55,16 @@ def quality_facts(prepared: Prepared, sample: RowSample, *, scrub_and_fingerprin
     generated = sample.rows
     facts: Facts = {"source": reference.source, "rows": len(real), "generated": len(generated)}
     narrowing = compare(_texts(generated), _texts(real))
-    return {"reference": facts, "narrowing": narrowing}
+    return {"reference": facts, "narrowing": narrowing, **usefulness(generated, real, are_seeds=reference.source == "seeds")}
 
 
 def sampled_rows(prepared: Prepared, rows: pa.Table) -> Iterator[SampledRow]:
     """The measured text and the class of each row; rows without that text are left out."""
     texts = pc.replace_substring(compared_text(rows, text_columns(prepared)), FIELD, "\n").to_pylist()
-    ids, splits = rows["id"].to_pylist(), rows["split"].to_pylist()
-    for name, text, label, split in zip(ids, texts, labels(prepared, rows), splits, strict=True):
+    columns = (rows[name].to_pylist() for name in ("id", "split", "lineage"))
+    for text, label, name, split, lineage in zip(texts, labels(prepared, rows), *columns, strict=True):
         if text.strip():
-            yield SampledRow(name, text, label, split or "")
+            yield SampledRow(name, text, label, split or "", lineage or "")
 
 
 def text_columns(prepared: Prepared) -> Sequence[str]:
@@ -75,27 +76,6 @@ def text_columns(prepared: Prepared) -> Sequence[str]:
     if "prompt" in generated:
         return ["prompt"]
     return generated or ["prompt" if recipe.label_words(options) else "completion"]
-
-
-def labels(prepared: Prepared, rows: pa.Table, fields: Iterable[dict[str, Any]] | None = None) -> list[str]:
-    """The class of each row, empty where it has none. `fields`: the rows' own, where they are parsed already."""
-    names = label_fields(prepared)
-    if not names:
-        return [text or "" for text in rows["completion"].to_pylist()]
-    return [_first(row, names) for row in (fields_of(rows) if fields is None else fields)]
-
-
-def label_fields(prepared: Prepared) -> Sequence[str]:
-    """The fields of which the first with a value is a row's class; none where its completion is."""
-    name = prepared.job.quality.label or ("completion" if prepared.recipe.label_words(prepared.options) else "")
-    return () if name == "completion" else (name,) if name else _LABEL_FIELDS
-
-
-def _first(fields: dict[str, Any], names: Sequence[str]) -> str:
-    for name in names:
-        if value := fields.get(name):
-            return str(value)
-    return ""
 
 
 def _texts(rows: Sequence[SampledRow]) -> list[str]:

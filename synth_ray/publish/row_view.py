@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from synth_ray.prepare.preparation import Prepared
-from synth_ray.publish.quality import id_numbers, label_fields, labels
+from synth_ray.publish.classes import class_columns, class_name, gold_field, labels
+from synth_ray.publish.quality import id_numbers
 from synth_ray.quality.profile import cells_of
 from synth_ray.quality.value_counts import Array, encode
 from synth_ray.records import SPLITS, Origin, Verdict
@@ -72,11 +73,11 @@ class RowView:
     @cached_property
     def labels(self) -> pa.DictionaryArray:
         """The class of each row; null where it has none."""
-        names = label_fields(self.prepared)
-        if names and (columns := text_fields(self.table["fields"], names)) is not None:
-            return encode(pc.coalesce(*(pc.if_else(pc.equal(column, ""), None, column) for column in columns)))
-        fields = self.fields if names else None
-        return encode([label or None for label in labels(self.prepared, self.table, fields)])
+        names = class_columns(self.prepared)
+        are_fields = "completion" not in names and not gold_field(self.prepared)
+        if are_fields and (columns := text_fields(self.table["fields"], names)) is not None:
+            return encode(pc.coalesce(*map(_class_names, columns)))
+        return encode([label or None for label in labels(self.prepared, self.table, self.fields)])
 
     def texts(self, name: str) -> pa.DictionaryArray:
         """A field of each row as text, null where it is missing."""
@@ -137,6 +138,13 @@ def text_fields(objects: pa.ChunkedArray, names: Sequence[str]) -> list[pa.Array
     except pa.ArrowInvalid:  # another type, no JSON to Arrow, or no rows at all
         return None
     return [table[name].combine_chunks() for name in names] if table.num_rows == len(objects) else None
+
+
+def _class_names(column: pa.Array) -> pa.Array:
+    """The class that each text names, null where it names none."""
+    encoded = encode(column)
+    names = pa.array([class_name(text) or None for text in encoded.dictionary.to_pylist()], pa.string())
+    return names.take(encoded.indices)
 
 
 def _text(value: Any) -> str | None:

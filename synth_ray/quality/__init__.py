@@ -6,6 +6,6 @@ is a function of the samples. Profiles, funnel and leaks are counts: they depend
 of two parts add up to those of the whole, in bounded memory. Not: reading files or asking models; deciding about single rows, as
 `check` and `admit` do.
 
-Public: `narrowing.compare`, `sample.RowSample`, `sample.SampledRow`, `measures.MEASURES`,
-`profile.Profile`, `funnel_counts.FunnelCounts`, `leaks.SplitKeys`.
+Public: `narrowing.compare`, `usefulness.usefulness`, `sample.RowSample`, `sample.SampledRow`, `measures.MEASURES`,
+`intervals.rate`, `intervals.wilson`, `profile.Profile`, `funnel_counts.FunnelCounts`, `leaks.SplitKeys`.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAX_ROWS = 10_000
 MAX_CHARACTERS = 2_000
@@ -12,12 +12,15 @@ MAX_CHARACTERS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class SampledRow:
-    """`text` is what is measured, `label` the row's class or empty. `id` is a hexadecimal digest."""
+    """`text` is what is measured, `label` the row's class or empty. `id` is a hexadecimal digest. Rows of one `group` have the
+    same origin, such as one seed; empty where none is known.
+    """
 
     id: str
     text: str
     label: str = ""
     split: str = ""
+    group: str = ""
 
 
 class RowSample:
@@ -60,4 +63,4 @@ class RowSample:
 
 
 def _cut(row: SampledRow) -> SampledRow:
-    return row if len(row.text) <= MAX_CHARACTERS else SampledRow(row.id, row.text[:MAX_CHARACTERS], row.label, row.split)
+    return row if len(row.text) <= MAX_CHARACTERS else replace(row, text=row.text[:MAX_CHARACTERS])

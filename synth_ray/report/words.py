@@ -150,7 +150,7 @@ def verdict_word(reason: str | None) -> str:
 
 def without_codes(text: str) -> str:
     """A detail as people read it: names of reasons in plain words."""
-    return _CODES.sub(lambda match: plain_words(match[0]), text)
+    return _CODES.sub(lambda match: spaced(match[0]), text)
 
 
 def stage_of(reason: str) -> Stage:

@@ -83,6 +83,10 @@ def test_the_gate_rejects_and_the_card_corrects_the_judges_rate_by_its_errors_on
     assert judge_facts["kappa"] > 0.6
     assert judge_facts["good"]["low"] < 0.75 < judge_facts["good"]["high"]
     assert abs(judge_facts["good"]["corrected"] - 0.75) < abs(judge_facts["good"]["judged"] - 0.75) + 0.02
+    poor = manifest["teacher_errors"]["judge"]
+    assert poor["observed"] == pytest.approx(1 - judge_facts["good"]["judged"], abs=1e-4)
+    assert poor["corrected"] == pytest.approx(1 - judge_facts["good"]["corrected"], abs=1e-4)
+    assert poor["low"] < poor["corrected"] < poor["high"]
     assert not any(name.startswith("gold") for name in manifest["attempts"])
     card = (tmp_path / "out" / "README.md").read_text()
     assert "## The judge" in card

@@ -11,8 +11,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synth_ray.publish.classes import labels
 from synth_ray.publish.profiling import role_sequences, words_in
-from synth_ray.publish.quality import labels
 from synth_ray.publish.row_view import RowView, text_fields
 from synth_ray.quality.value_counts import encode
 from synth_ray.records import STAGED, canonical_json
@@ -21,8 +21,15 @@ from tests.rows import staged_row
 VALUES = st.one_of(st.none(), st.text(), st.integers(), st.floats(), st.booleans(), st.lists(st.text(), max_size=2))
 OBJECTS = st.dictionaries(st.sampled_from(["label", "category", "other", 'a "quoted"\nname']), VALUES)
 PREPARED: Any = SimpleNamespace(
-    job=SimpleNamespace(quality=SimpleNamespace(label="")),
-    recipe=SimpleNamespace(label_words=lambda _: 0),
+    job=SimpleNamespace(
+        quality=SimpleNamespace(label=""),
+        check=SimpleNamespace(verify=""),
+        target=SimpleNamespace(balance=None),
+        split=SimpleNamespace(stratify=""),
+    ),
+    recipe=SimpleNamespace(
+        label_words=lambda _: 0, alike=lambda _: (), shield=lambda _: None, columns=lambda _: {}, schema=lambda _: None
+    ),
     options=None,
 )
 

@@ -25,8 +25,8 @@ def test_shares_differ_in_points_amounts_in_per_cent_and_measures_in_their_own_u
     theirs["cost"] = theirs["cost"] | {"usd_per_1k_accepted": 0.3049, "wall_s": 206.2}
     found = cells(ours, theirs)
     assert found["funnel share accepted"] == ["63.8 %", "58.8 %", "+5.0 points"]
-    assert found["funnel rejected: near duplicate"] == ["6.6 %", "11.6 %", "-5.0 points"]
-    assert found["funnel rejected: exact duplicate"][2] == "same"
+    assert found["funnel rejected: almost repeats a kept row"] == ["6.6 %", "11.6 %", "-5.0 points"]
+    assert found["funnel rejected: repeats a kept row"][2] == "same"
     assert found["narrowing Same openings"] == ["0.112", "0.012", "+0.100"]
     assert found["cost $ per 1,000 accepted rows"] == ["$0.61", "$0.30", "+100.0 %"]
     assert found["cost wall time of the last run"] == ["6 min 52 s", "3 min 26 s", "+100.0 %"]

@@ -1,0 +1,132 @@
+"""How often the teacher was wrong: by each check that can tell, by the judge, and by class."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from synth_ray.check.judge_reliability import JudgeReliability
+from synth_ray.job.check import Check
+from synth_ray.prepare.preparation import Prepared
+from synth_ray.publish.observers import RowObserver
+from synth_ray.quality.intervals import rate, wilson
+from synth_ray.records import FAILED, Origin, Reason
+
+Facts = dict[str, Any]
+
+MAX_CLASSES = 200
+_NO_CLASS, _OTHERS = "(none)", "(other)"
+_UNANSWERED = FAILED | {Reason.MODERATED, Reason.MISSING_FIELD, Reason.WRONG_TYPE}
+_OF_RECIPES = (Reason.NO_AGREEMENT, Reason.TIE, Reason.NOT_EVOLVED, Reason.BAD_TOOL_CALL)
+_BY_RECIPE_TOO = (Reason.SCHEMA_MISMATCH, Reason.TRUNCATED, Reason.REFUSAL, Reason.ECHO)
+_EMPTY = Reason.EMPTY_COMPLETION
+_NO_ERRORS = frozenset({Reason.CONTRADICTORY_LABEL, Reason.POORLY_JUDGED})  # found between rows, and by another model
+
+
+class TeacherErrors(RowObserver):
+    """Counts the answers that each check saw, and those that it found wrong, whether or not `check.drop` rejects them.
+
+    A recipe's own test sees every answer, a check those that the recipe let pass; an empty answer is only counted as empty.
+    Real rows, and slots that got no answer, are not the teacher's and are not counted.
+    """
+
+    def __init__(self, prepared: Prepared, classes: Callable[[pa.Table], Sequence[str]]) -> None:
+        self._applied = _checks_applied(prepared)
+        self._class_of = classes
+        self._answered = self._checked = 0
+        self._wrong: Counter[str] = Counter()
+        self._wrong_before_check: Counter[str] = Counter()
+        self._by_class: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+
+    def on_decided(self, rows: pa.Table) -> None:
+        columns = (rows[name].to_pylist() for name in ("origin", "reason", "flags"))
+        for name, origin, reason, flags in zip(self._class_of(rows), *columns, strict=True):
+            if origin == Origin.SYNTHETIC and reason not in _UNANSWERED:
+                self._count(name or _NO_CLASS, reason or "", set(flags or ()) - _NO_ERRORS)
+
+    def _count(self, name: str, reason: str, found: set[str]) -> None:
+        self._answered += 1
+        is_early = reason in _OF_RECIPES or (reason in _BY_RECIPE_TOO and not found)
+        self._checked += not is_early
+        self._wrong.update(found)
+        self._wrong_before_check.update([reason] if is_early else [])
+        counts = self._by_class[name]
+        counts[0] += 1
+        counts[1] += is_early or bool(found)
+
+    def facts(self, judge: JudgeReliability | None, gold: Mapping[tuple[str, str], int]) -> Facts:
+        """The manifest's `teacher_errors`; empty where no answer was counted. `gold` counts (label, gold label) of kept rows."""
+        if not self._answered:
+            return {}
+        facts: Facts = {"answers": self._answered, "verifier": dict(self._verifiers()), "by_class": self._classes()}
+        if judge is not None and (errors := judge_errors(judge)):
+            facts["judge"] = errors
+        if gold:
+            facts["verifier"]["gold"] = rate(sum(n for (label, true), n in gold.items() if label != true), sum(gold.values()))
+            facts["gold_by_class"] = _by_gold_label(gold)
+        return facts
+
+    def _verifiers(self) -> Iterator[tuple[str, Facts]]:
+        for name in sorted(self._applied | set(self._wrong) | set(self._wrong_before_check)):
+            early = self._wrong_before_check[name]
+            if name in _OF_RECIPES:
+                yield name, rate(early, self._answered)
+                continue
+            seen = self._checked - (self._wrong[_EMPTY] if name != _EMPTY else 0)
+            yield name, rate(self._wrong[name] + early, seen + early)
+
+    def _classes(self) -> Facts:
+        """The classes with the most answers; the others together."""
+        names = sorted(self._by_class, key=lambda name: (-self._by_class[name][0], name))
+        if names == [_NO_CLASS]:
+            return {}
+        shown = {name: rate(wrong, rows) for name in names[:MAX_CLASSES] for rows, wrong in [self._by_class[name]]}
+        if others := [self._by_class[name] for name in names[MAX_CLASSES:]]:
+            rows, wrong = (sum(counts) for counts in zip(*others, strict=True))
+            shown[_OTHERS] = rate(wrong, rows)
+        return shown
+
+
+def _checks_applied(prepared: Prepared) -> set[str]:
+    """The checks that look at every answer of this job, so that one that finds nothing is reported too."""
+    check, recipe, options = prepared.job.check, prepared.recipe, prepared.options
+    return {name for name, is_on in _switches(check, recipe.schema(options) is not None).items() if is_on}
+
+
+def _switches(check: Check, has_schema: bool) -> dict[str, bool]:
+    always = (_EMPTY, Reason.TRUNCATED, Reason.REPETITION_LOOP, Reason.REFUSAL, Reason.ECHO, Reason.MOJIBAKE)
+    return {reason.value: True for reason in always} | {
+        Reason.TOO_FEW_TOKENS.value: check.min_tokens > 1,
+        Reason.TOO_MANY_TOKENS.value: check.max_tokens is not None or check.max_prompt_tokens is not None,
+        Reason.SCHEMA_MISMATCH.value: has_schema,
+        Reason.WRONG_LANGUAGE.value: bool(check.language or check.script),
+        Reason.NOT_TRUE.value: check.verify != "none",
+    }
+
+
+def judge_errors(judge: JudgeReliability) -> Facts:
+    """The share of answers that the judge finds poor, and that corrected for the judge's own errors on its gold rows.
+
+    `low` and `high` are of the corrected share; of the observed one where there is no gold to correct it by.
+    """
+    passed, judged = judge.passed_and_judged
+    if not judged:
+        return {}
+    low, high = wilson(judged - passed, judged)
+    facts: Facts = {"rows": judged, "observed": round(1 - passed / judged, 4)}
+    if good := judge.summary().get("good"):
+        facts["corrected"] = round(1 - good["corrected"], 4)
+        low, high = 1 - good["high"], 1 - good["low"]
+    return facts | {"low": round(low, 4), "high": round(high, 4)}
+
+
+def _by_gold_label(gold: Mapping[tuple[str, str], int]) -> Facts:
+    rows, wrong = Counter[str](), Counter[str]()
+    for (label, true), n in gold.items():
+        rows[true] += n
+        wrong[true] += n * (label != true)
+    names = sorted(rows, key=lambda name: (-rows[name], name))[:MAX_CLASSES]
+    return {name: rate(wrong[name], rows[name]) for name in names}
