@@ -163,6 +163,8 @@ def test_examples_of_another_version_are_ignored_and_a_file_that_is_none_is_name
     assert [row["id"] for row in read_examples(store)["accepted"]] == ["1" * 32]
     assert not any(entry.path == PATH for _, entry in garbage(store, KINDS, now=4e9, older_than_s=0))
     make_dataset(store, Output(path="unused"), chunks=range(2))
+    assert read_examples(store) == {"accepted": [], "rejected": {}, "edges": []}
+    write_examples(store, Examples(), old)
     assert read_examples(store) == {}
     assert read_examples(store, old)["rejected"] == {}
     for wrong in (b"{", b"[]", b"\xff"):
