@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.dataset.card import write_card, write_unfinished_card
+from synth_ray.dataset.examples import Examples, write_examples
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, Rows, Seeds, manifest_etag, write_manifest, written_facts
 from synth_ray.dataset.schema import Provenance, RowShape
@@ -74,5 +75,6 @@ def make_dataset(
         rejected = sum(write_rows(writer, ledger.read_chunk(chunk)) for chunk in chunks)
         manifest = manifest_of(writer.finish(), shape, rejected=rejected, **changes)
     write_manifest(storage, manifest, replaces=replaces)
+    write_examples(storage, Examples(), manifest)
     write_card(storage, manifest)
     return manifest

@@ -1,4 +1,4 @@
-"""Thresholds of a job whose values the rows know: the rows just above and just below are worth a look."""
+"""Thresholds of a job whose values the rows know: the nearest that it rejected or let pass are worth a look."""
 
 from __future__ import annotations
 

@@ -35,10 +35,10 @@ class Smallest:
     def __init__(self, most: int) -> None:
         self._most = most
         self._has_new = False
-        self._entries: list[tuple[float, str, RowView | None, Any]] = []
+        self._entries: list[tuple[float, str, float, RowView | None, Any]] = []  # rank, id, value, chunk, row
 
-    def offer(self, view: RowView, row: int, rank: float = 0.0) -> None:
-        entry = (rank, view.id_of(row), view, row)
+    def offer(self, view: RowView, row: int, rank: float = 0.0, value: float = 0.0) -> None:
+        entry = (rank, view.id_of(row), value, view, row)
         if len(self._entries) < self._most or entry[:2] < self._entries[-1][:2]:
             self._has_new = True
             insort(self._entries, entry, key=lambda other: other[:2])
@@ -52,7 +52,7 @@ class Smallest:
     def read(self, shown: Mapping[int, Row]) -> None:
         """Take those rows, by their places, so that the memory of their chunk is free."""
         self._has_new = False
-        self._entries = [(*e[:2], None, shown[e[3]] if e[2] is not None else e[3]) for e in self._entries]
+        self._entries = [(*e[:3], None, shown[e[4]] if e[3] is not None else e[4]) for e in self._entries]
 
     @property
     def bar(self) -> int:
@@ -64,8 +64,9 @@ class Smallest:
         return self._entries[-1][0] if len(self._entries) == self._most else np.inf
 
     @property
-    def ranked(self) -> list[tuple[float, Row]]:
-        return [(rank, row) for rank, *_, row in self._entries]
+    def measured(self) -> list[tuple[float, Row]]:
+        """(value, row), the smallest rank first."""
+        return [(value, row) for _, _, value, _, row in self._entries]
 
     @property
     def rows(self) -> list[Row]:
@@ -169,32 +170,24 @@ class ExampleChooser:
             yield row
 
     def _nearest(self) -> list[dict[str, Any]]:
-        """The nearest row of each side of each threshold, then the second nearest, as many as may be shown."""
+        """The nearest rejected and accepted row of each threshold, then the second nearest, as many as may be shown."""
         found = [
-            (
-                place,
-                number,
-                {"measure": edge.measure, "value": round(edge.limit + sign * distance, 6), "limit": edge.limit, "row": row},
-            )
+            (place, number, {"measure": edge.measure, "value": round(value, 6), "limit": edge.limit, "row": row})
             for number, (edge, sides) in enumerate(self._edges)
-            for sign, side in zip((-1, 1), sides, strict=True)
-            for place, (distance, row) in enumerate(side.ranked)
+            for side in sides
+            for place, (value, row) in enumerate(side.measured)
         ]
         shown = sorted(found, key=lambda entry: entry[:2])[:EDGES]
         return [entry for *_, entry in sorted(shown, key=lambda e: (e[1], e[2]["value"], e[0]))]
 
 
 def _offer_nearest(view: RowView, edge: Edge, sides: tuple[Smallest, Smallest]) -> None:
-    """Offer the rows below the limit to the first side, the others to the second."""
+    """Offer the rows that the threshold rejected to the first side, the accepted ones to the second."""
     values = edge.values(view)
     distances = np.abs(values - edge.limit)
-    for is_above, side in enumerate(sides):
-        mine = np.flatnonzero((distances <= side.worst) & ((values >= edge.limit) == bool(is_above)))
+    for side, members in zip(sides, (~view.accepted, view.accepted), strict=True):
+        mine = np.flatnonzero((distances <= side.worst) & members)
         for row in mine[np.argsort(distances[mine], kind="stable")].tolist():
             if distances[row] > side.worst:
                 break
-            side.offer(view, row, float(distances[row]))
-
-
-def _entry(edge: Edge, distance: float, row: Row) -> Row:
-    return {"measure": edge.measure, "value": round(edge.limit + distance, 6), "limit": edge.limit, "row": row}
+            side.offer(view, row, float(distances[row]), float(values[row]))

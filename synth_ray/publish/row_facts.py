@@ -27,6 +27,8 @@ from synth_ray.scrub.scrubber import Scrubber
 Row = dict[str, Any]
 
 _REFERENCE_ROWS = 1_000
+_DETAIL_CHARACTERS = 2 * MAX_CHARACTERS
+"""More than is shown, so that no finding at the cut is shown in part."""
 
 
 class RowFacts(RowObserver):
@@ -97,8 +99,8 @@ class RowFacts(RowObserver):
         """The chosen rows, each beside the kept row that it repeats. Details are scrubbed: staged text is already."""
         chosen = self._examples.examples()
         rows = [*chosen.accepted, *(row for rows in chosen.rejected.values() for row in rows), *(e["row"] for e in chosen.edges)]
-        details = {detail[:MAX_CHARACTERS] for row in rows if (detail := row["detail"])}
-        shown = dict(zip(details, (s.value for s in scrubber.records(list(details))), strict=True))
+        details = sorted({detail[:_DETAIL_CHARACTERS] for row in rows if (detail := row["detail"])})
+        shown = dict(zip(details, (scrubbed.value for scrubbed in scrubber.records(details)), strict=True))
         witnesses = self._witnesses.find(self._index, {row["witness"] for row in rows if row["witness"]})
         accepted = [_with_detail(row, shown, {}) for row in chosen.accepted]
         rejected = {
@@ -115,7 +117,7 @@ class RowFacts(RowObserver):
 def _with_detail(row: Row, details: Mapping[str, str | None], more: Row) -> Row:
     detail = row["detail"]
     own = {name: value for name, value in row.items() if name != "witness"}
-    return own | {"detail": details[detail[:MAX_CHARACTERS]] if detail else None} | more
+    return own | {"detail": details[detail[:_DETAIL_CHARACTERS]] if detail else None} | more
 
 
 def _beside(row: Row, witnesses: Mapping[str, Row], name: str) -> Row:

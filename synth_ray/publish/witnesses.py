@@ -105,7 +105,7 @@ def _numbers_of(index: Index, ids: Collection[str]) -> Iterator[tuple[str, int]]
     """(id, number) of the kept rows that have these ids."""
     wanted = {bytes.fromhex(name): name for name in ids}
     firsts = np.array(sorted({int.from_bytes(name[:8], "little") for name in wanted}), np.uint64)
-    for start in range(0, index.kept, _BLOCK):
+    for start in range(0, index.kept if wanted else 0, _BLOCK):
         block = np.ascontiguousarray(index.ids.view[start : start + _BLOCK])
         words = block.view("<u8").reshape(-1, 2)[:, 0]
         for place in np.flatnonzero(np.isin(words, firsts)).tolist():

@@ -95,7 +95,12 @@ def test_a_first_run_killed_at_any_write_publishes_nothing_or_everything_and_res
     run(undisturbed, OLD)
     wanted = digest_by_manifest(undisturbed)
     assert wanted == digest_by_card(undisturbed)
-    assert [e.split("/")[-1] for e in undisturbed.writes[-3:]] == ["create manifest.json", "write README.md", "driver.json"]
+    assert [e.split("/")[-1] for e in undisturbed.writes[-4:]] == [
+        "create manifest.json",
+        "examples.json",
+        "write README.md",
+        "driver.json",
+    ]
     for at in range(len(undisturbed.writes)):
         # A bucket's requests are slow: there, each write is tested either before or after, in turn.
         for after in (False, True) if "://" not in undisturbed.url else (bool(at % 2),):

@@ -198,5 +198,8 @@ def test_chunks_with_another_normal_form_are_not_resumed_and_curate_makes_theirs
 
     monkeypatch.setattr(RowStages, "run_again", counted)
     curated = curate_job(job_from(small_job(tmp_path))).manifest
-    assert sum(restaged) == first["rows"]["requested"]
+    # every chunk, and once more the few kept rows that the example rows repeat
+    chunks, witnesses = restaged[:3], restaged[3:]
+    assert sum(chunks) == first["rows"]["requested"]
+    assert sum(witnesses) <= 100
     assert curated["dataset_digest"] == first["dataset_digest"]

@@ -92,7 +92,7 @@ def test_the_same_rows_are_chosen_whatever_the_chunks(rows: list[Any], size: int
     }
 
 
-def test_rows_at_the_edge_of_a_threshold_are_the_nearest_of_each_side() -> None:
+def test_rows_at_the_edge_of_a_threshold_are_the_nearest_rejected_and_accepted_ones() -> None:
     numbers = [(n, "train", None if n <= 50 else "too_many_tokens", "") for n in range(40, 60)]
     near = [(n, "train", "near_duplicate", "") for n in (100, 7, 5)]
     edges = chosen([numbers[:9] + near, numbers[9:]]).edges
@@ -100,7 +100,7 @@ def test_rows_at_the_edge_of_a_threshold_are_the_nearest_of_each_side() -> None:
     assert shown == {
         ("dedup.threshold", 0.805),
         ("dedup.threshold", 0.807),
-        *(("check.max_tokens", float(n)) for n in (48, 49, 50, 51)),
+        *(("check.max_tokens", float(n)) for n in (49, 50, 51, 52)),
     }
     assert {edge["limit"] for edge in edges} == {0.8, 50}
 
@@ -163,6 +163,8 @@ def test_examples_of_another_version_are_ignored_and_a_file_that_is_none_is_name
     assert [row["id"] for row in read_examples(store)["accepted"]] == ["1" * 32]
     assert not any(entry.path == PATH for _, entry in garbage(store, KINDS, now=4e9, older_than_s=0))
     make_dataset(store, Output(path="unused"), chunks=range(2))
+    assert read_examples(store) == {"accepted": [], "rejected": {}, "edges": []}
+    write_examples(store, Examples(), old)
     assert read_examples(store) == {}
     assert read_examples(store, old)["rejected"] == {}
     for wrong in (b"{", b"[]", b"\xff"):
