@@ -18,13 +18,18 @@ from synth_ray.storage import Storage
 
 def trace(storage: Storage, id: str) -> dict[str, Any]:
     """The row's staged columns, overridden by its published ones. Raises ObjectNotFound."""
-    staged = _find_row(storage, id, _staged_paths(storage))
+    staged = staged_row(storage, id)
     published = _published(storage, id)
     if not staged and not published:
         raise ObjectNotFound(
             f"{storage.url}: wanted a row with the id that was given, got none; is it of this output, and whole?"
         )
     return staged | {k: v for k, v in published.items() if v is not None}
+
+
+def staged_row(storage: Storage, id: str) -> dict[str, Any]:
+    """The row's staged columns. Empty where it has none: a real row, or one whose chunk `synth-ray gc` removed."""
+    return _find_row(storage, id, _staged_paths(storage))
 
 
 def ids_that_begin(storage: Storage, start: str, *, limit: int) -> list[str]:

@@ -1,0 +1,88 @@
+"""The Parquet parts of a version, as DuckDB reads them.
+
+DuckDB reads the parts through `listed_files`, which is the storage seam, so that a disk and a bucket work alike. It reads only the
+columns that a question names, skips row groups by their statistics, and stops at a full page. A data set of pyarrow registered in
+DuckDB would know neither the number of a row in its file nor a search in text, and a copy on this disk is too much to wait for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from threading import BoundedSemaphore
+from typing import Any
+
+from synth_ray.dataset.manifest import File, Manifest
+from synth_ray.errors import MissingResource, StorageError
+from synth_ray.storage import Storage
+from synth_ray.view.listed_files import ListedFiles, address_of
+from synth_ray.view.query import BOOL, NUMBER, OTHER, TEXT, Source
+
+READ = "read_parquet(?, filename = '__file', file_row_number = true)"
+"""The rows of the files that are bound to its question mark, each with its file's address and its number in it."""
+
+_QUERIES_AT_ONCE = 2
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
+_KINDS = {"VARCHAR": TEXT, "BOOLEAN": BOOL, **dict.fromkeys((*_NUMBERS, "FLOAT", "DOUBLE"), NUMBER)}
+
+
+class Parts:
+    """Answers SQL about the parts; safe for many threads. `kinds` has each column's kind, `files` the order of positions.
+
+    Raises MissingResource without DuckDB, StorageError when a part cannot be read. `close` it; a query that runs then fails.
+    """
+
+    def __init__(self, storage: Storage, manifest: Manifest) -> None:
+        duckdb = _duckdb()
+        self.files = (*manifest.files, *manifest.rejected_files)
+        self.index = {address_of(file): n for n, file in enumerate(self.files)}
+        self._url = storage.url
+        self._listed = ListedFiles(storage, self.files)
+        self._turn = BoundedSemaphore(_QUERIES_AT_ONCE)
+        self._error = duckdb.Error
+        self._connection = duckdb.connect(
+            config={"temp_directory": "", "autoinstall_known_extensions": False, "autoload_known_extensions": False}
+        )
+        self._connection.register_filesystem(self._listed)
+        self._connection.execute("SET parquet_metadata_cache = true; SET lock_configuration = true")
+        both = ((manifest.files, True), (manifest.rejected_files, False))
+        self.sources = [self._source(files, accepted) for files, accepted in both if files]
+        self.kinds: dict[str, str] = {"split": TEXT, "verdict": TEXT}
+        for source in self.sources:
+            self.kinds = {**source.columns, **self.kinds}
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _source(self, files: list[File], accepted: bool) -> Source:
+        described = self.fetch("DESCRIBE SELECT * FROM read_parquet(?)", [addresses(files[:1])])
+        return Source(tuple(files), {name: _kind(kind) for name, kind, *_ in described}, accepted)
+
+    def fetch(self, sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
+        with self._turn, self._connection.cursor() as cursor:
+            try:
+                return list(cursor.execute(sql, values).fetchall())
+            except self._error as error:
+                fault = self._listed.take_fault()
+                raise StorageError(
+                    fault
+                    or f"{self._url}: wanted the parts that the manifest lists, got some that cannot be read "
+                    f"({type(error).__name__}); restore them, or run the job again"
+                ) from None
+
+
+def addresses(files: Iterable[File]) -> list[str]:
+    return [address_of(file) for file in files]
+
+
+def _duckdb() -> Any:
+    try:
+        return importlib.import_module("duckdb")
+    except ImportError:
+        raise MissingResource(
+            "view: wanted the package duckdb, got none; install it, as `pip install 'synth-ray[view]'` does"
+        ) from None
+
+
+def _kind(duckdb_type: str) -> str:
+    return NUMBER if duckdb_type.startswith("DECIMAL") else _KINDS.get(duckdb_type, OTHER)
