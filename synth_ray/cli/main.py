@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     _with_job(commands, "curate", "decide again about committed rows, by changed keys; ask no model")
     _of_prefix(commands, "status", "show what is published, committed and orphaned in an output, and which driver owns it")
     _show(commands)
+    _view(commands)
     _gc(commands)
     _report(commands)
     _export(commands)
@@ -41,6 +42,13 @@ def _count(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"wanted a whole number from 1 on, got {number}")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**16:
+        raise argparse.ArgumentTypeError(f"wanted a number up to 65,535, got {number}")
     return number
 
 
@@ -100,6 +108,13 @@ def _show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     command.add_argument("-n", type=_count, default=10, metavar="ROWS", help="rows to list (10)")
 
 
+def _view(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "browse all rows of a dataset in a browser of this machine: filter, search, sort, compare duplicates"
+    command = _of_prefix(commands, "view", text)
+    command.add_argument("--port", type=_port, default=0, metavar="N", help="the port to serve at (a free one)")
+    command.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
+
+
 def _gc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _of_prefix(commands, "gc", "list what an output no longer needs, and what removing it loses")
     kinds = ["orphans", "parts", "asks", "batches", "chunks"]
@@ -137,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if "prefix" in arguments:
             require = importlib.import_module("synth_ray.cli.prefix").require_output
-            require(arguments.prefix, published=arguments.command in ("report", "export"))
+            require(arguments.prefix, published=arguments.command in ("report", "export", "view"))
         return int(command.main(arguments))
     except SynthRayError as error:
         print(f"synth-ray: {error}", file=sys.stderr)

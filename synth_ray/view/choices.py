@@ -68,7 +68,9 @@ def _read_values(parts: Parts, source: Source, column: str) -> list[tuple[str | 
     few = parts.fetch(f"SELECT DISTINCT value FROM ({sample}) LIMIT {MOST_VALUES + 1}", files)
     if len(few) > MOST_VALUES:
         return [(value, 0) for (value,) in few]
-    counted: list[Any] = parts.fetch(f"SELECT {column} AS value, count(*) FROM {READ} GROUP BY value LIMIT {MOST_VALUES + 1}", files)
+    counted: list[Any] = parts.fetch(
+        f"SELECT {column} AS value, count(*) FROM {READ} GROUP BY value LIMIT {MOST_VALUES + 1}", files
+    )
     return counted
 
 

@@ -1,4 +1,4 @@
-"""The parts that a manifest lists, as a file system that DuckDB reads through: the storage seam, for a disk and a bucket alike."""
+"""The parts that a manifest lists, as a file system for DuckDB over the storage seam: a disk and a bucket alike."""
 
 from __future__ import annotations
 

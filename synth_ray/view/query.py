@@ -1,6 +1,6 @@
 """What a person asks for, as read from URL parameters, and the SQL condition it stands for.
 
-Law: names of columns are compared with those that the files have, values are bound; neither text of a URL nor of a row becomes SQL.
+Law: names of columns are compared with those of the files, and values are bound; no text of a URL or of a row becomes SQL.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Files with the same columns: those of accepted rows, or those of rejected and failed ones. `columns` has each one's kind."""
+    """Files with the same columns: those of accepted rows, or of rejected and failed ones. `columns` has each one's kind."""
 
     files: tuple[File, ...]
     columns: Mapping[str, str]
@@ -122,7 +122,9 @@ class _Terms:
             if name in self._columns:  # a column that is not there is missing in every row
                 self._add(name, "{} IS NULL")
         for name, bound in query.low.items():
-            self._add(name, "CAST({} AS DOUBLE) BETWEEN ? AND 'infinity'::DOUBLE", bound)  # NaN is above infinity, and never meant
+            self._add(
+                name, "CAST({} AS DOUBLE) BETWEEN ? AND 'infinity'::DOUBLE", bound
+            )  # NaN is above infinity, and never meant
         for name, bound in query.high.items():
             self._add(name, "CAST({} AS DOUBLE) <= ?", bound)
         if query.id:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synth_ray.dataset.manifest import Manifest, read_manifest
+from synth_ray.dataset.manifest import File, Manifest, read_manifest
 from synth_ray.dataset.trace import staged_row
-from synth_ray.errors import ObjectNotFound
+from synth_ray.errors import ObjectNotFound, StorageError
 from synth_ray.records import Verdict
 from synth_ray.storage import Storage
 from synth_ray.view.choices import NOT_A_CHOICE, choices, ranges
@@ -25,6 +26,7 @@ PAGE_ROWS = 50
 _STANDARD = NOT_A_CHOICE | {"origin", "teacher", "revision", "recipe", "finish_reason", "split", "verdict", "reason"}
 _LISTED = ("reason", "detail", "witness", "similarity", "origin")
 _LONGEST_CLASS = 80
+_ROWS_OF_A_FILE = 2**40  # more than any has: a file and a row in it are one number, which sorts faster than two
 _LONGEST_TEXT = 20_000
 _STAGED = ("flags", "pii", "request", "chunk", "position", "slot")
 
@@ -58,18 +60,22 @@ class Rows:
         return [listed[position] for position in positions[:limit]], len(positions) > limit
 
     def positions(self, query: Query, *, offset: int, limit: int) -> list[Position]:
+        """Where the rows are. Raises JobError for a wrong column."""
         query.check(self.kinds)
-        selects, values = [], []
-        for part, (source, condition) in enumerate(self._matching(query)):
+        selects, values, files = [], [], list[File]()
+        for source, condition in self._matching(query):
             value = _number(query.sort) if query.sort in source.columns else "NULL::DOUBLE"
-            selects.append(f"SELECT __file, file_row_number, {part} AS part, {value} AS value FROM {READ} WHERE {condition.where}")
+            place = f"(file_index::BIGINT + {len(files)}) * {_ROWS_OF_A_FILE} + file_row_number"
+            selects.append(f"SELECT {place} AS place, {value} AS value FROM {READ} WHERE {condition.where}")
             values += [addresses(condition.files), *condition.values]
+            files += condition.files
         if not selects:
             return []
         way = "DESC" if query.descending else "ASC"
-        order = f"ORDER BY value {way} NULLS LAST, part, __file, file_row_number" if query.sort else ""
-        sql = f"SELECT __file, file_row_number FROM ({' UNION ALL '.join(selects)}) {order} LIMIT ? OFFSET ?"
-        return [self._position(file, row) for file, row in self._parts.fetch(sql, [*values, limit, offset])]
+        order = f"ORDER BY value {way} NULLS LAST, place" if query.sort else ""  # without, DuckDB keeps the order it reads in
+        sql = f"SELECT place FROM ({' UNION ALL '.join(selects)}) {order} LIMIT ? OFFSET ?"
+        found = (divmod(place, _ROWS_OF_A_FILE) for (place,) in self._parts.fetch(sql, [*values, limit, offset]))
+        return [Position(self._parts.index[files[file].path], row) for file, row in found]
 
     def count(self, query: Query) -> int:
         """How many rows match: from the manifest where nothing is asked that needs a look at the rows."""
@@ -100,11 +106,14 @@ class Rows:
         columns = _columns_of_a_list(source, query)
         files = [self._parts.files[n] for n in sorted({position.file for position in positions})]
         numbers = ", ".join(str(n) for n in sorted({position.row for position in positions}))
-        sql = f"SELECT __file, file_row_number, {', '.join(columns.values())} FROM {READ} WHERE file_row_number IN ({numbers})"
-        return {
-            (position := self._position(file, number)): self._shown(position, dict(zip(columns, values, strict=True)), query)
-            for file, number, *values in self._parts.fetch(sql, [addresses(files)])
-        }
+        sql = (
+            f"SELECT file_index, file_row_number, {', '.join(columns.values())} FROM {READ} WHERE file_row_number IN ({numbers})"
+        )
+        rows = {}
+        for file, number, *values in self._parts.fetch(sql, [addresses(files)]):
+            position = Position(self._parts.index[files[file].path], number)
+            rows[position] = self._shown(position, dict(zip(columns, values, strict=True)), query)
+        return rows
 
     def _shown(self, position: Position, row: dict[str, Any], query: Query) -> dict[str, Any]:
         texts = {name: excerpt(row.pop(name), query.text) for name in ("prompt", "completion")}
@@ -120,9 +129,6 @@ class Rows:
     def _is_accepted(self, position: Position) -> bool:
         return position.file < len(self.manifest.files)
 
-    def _position(self, address: str, number: int) -> Position:
-        return Position(self._parts.index[address], number)
-
     def to_choose_from(self) -> dict[str, Any]:
         """`choices`: columns with few values; `ranges`: columns of numbers."""
         return {"choices": choices(self._parts), "ranges": ranges(self._parts)}
@@ -136,7 +142,7 @@ class Rows:
         return {name: plain(value) for name, value in row.items()}
 
     def staged(self, id: str) -> dict[str, Any]:
-        """What checks and scrub recorded of a row before it was decided; empty for real rows, and where `gc` removed the chunks."""
+        """What checks and scrub found in a row before it was decided; empty for real rows, and where `gc` removed the chunks."""
         row = staged_row(self._storage, id)
         return {name: plain(row[name]) for name in _STAGED if name in row}
 
@@ -150,22 +156,21 @@ class Rows:
 
     def _position_of(self, id: str) -> Position:
         for source in self._parts.sources:
-            sql = f"SELECT __file, file_row_number FROM {READ} WHERE id = ? LIMIT 1"
-            for address, number in self._parts.fetch(sql, [addresses(source.files), id]):
-                return self._position(address, number)
+            sql = f"SELECT file_index, file_row_number FROM {READ} WHERE id = ? LIMIT 1"
+            for file, number in self._parts.fetch(sql, [addresses(source.files), id]):
+                return Position(self._parts.index[source.files[file].path], number)
         raise ObjectNotFound("row: wanted one of the dataset, got an id that no row of it has; a seed or a row to evaluate with?")
 
     def _whole(self, position: Position) -> dict[str, Any]:
         """Read by pyarrow, which wrote it: every type of column comes back."""
-        with self._storage.open_input(self._parts.files[position.file].path) as source:
-            file, start = pq.ParquetFile(source), 0
-            for group in range(file.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
-                if position.row < start + rows:
-                    [row] = file.read_row_group(group).slice(position.row - start, 1).to_pylist()
-                    return {**row, **self._placed(position)}
-                start += rows
-        return {}
+        path = self._parts.files[position.file].path
+        try:
+            with self._storage.open_input(path) as source:
+                row = _row_of(pq.ParquetFile(source), position.row)
+        except (pa.ArrowException, OSError) as error:
+            kind = type(error).__name__
+            raise StorageError(f"{self._storage.url}/{path}: wanted a Parquet file, got {kind}; restore it") from None
+        return {**row, **self._placed(position)}
 
 
 def _columns_of_a_list(source: Source, query: Query) -> dict[str, str]:
@@ -176,6 +181,16 @@ def _columns_of_a_list(source: Source, query: Query) -> dict[str, str]:
     plainly = ["id", *_LISTED, *([] if source.accepted else ["split", "verdict"])]
     columns |= {name: quoted(name) for name in plainly if name in source.columns}
     return columns | ({query.sort: _number(query.sort)} if query.sort in source.columns else {})
+
+
+def _row_of(file: pq.ParquetFile, number: int) -> dict[str, Any]:
+    """The row of that number, by the one row group that has it."""
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        if number < rows:
+            return dict(file.read_row_group(group).slice(number, 1).to_pylist()[0])
+        number -= rows
+    return {}
 
 
 def _number(column: str) -> str:

@@ -28,6 +28,7 @@ COMMANDS = {
     "run": {"job", "--set", "--engine", "--address", "--output", "--extend", "--retry-failed", "--quiet"},
     "status": {"prefix"},
     "show": {"prefix", "id", "--text", "--reason", "-n"},
+    "view": {"prefix", "--port", "--no-browser"},
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
     "report": {"prefix", "--json"},
     "export": {"prefix", "--format", "--to"},
