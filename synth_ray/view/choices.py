@@ -15,6 +15,9 @@ MOST_VALUES = 200
 NOT_A_CHOICE = frozenset(
     {"id", "prompt", "completion", "fields", "seed", "lineage", "prompt_digest", "ask_digest", "detail", "witness"}
 )
+_OF_A_TEACHER = frozenset({"teacher", "revision", "recipe", "finish_reason"})
+"""Columns that are empty for real rows: with one value beside that they say no more than `origin`."""
+
 _SAMPLE_ROWS = 20_000
 _LONGEST_VALUE = 80
 
@@ -25,7 +28,7 @@ def choices(parts: Parts) -> dict[str, list[tuple[str | None, int]]]:
     for name, kind in parts.kinds.items():
         if kind in (TEXT, BOOL) and name not in NOT_A_CHOICE:
             counts = _counts(parts, name)
-            if len(counts) > 1:
+            if len(counts) > 1 and (name not in _OF_A_TEACHER or len(counts.keys() - {None, ""}) > 1):
                 found[name] = sorted(counts.items(), key=lambda one: (-one[1], str(one[0])))
     return found
 

@@ -1,8 +1,11 @@
 // The words of two texts, as [text, whether the other has it here] for each: the longest common subsequence of words.
 const MOST_CELLS = 4e6;
+// Spaces, a character of a script that writes none, a word, or one character of anything else.
+const NO_SPACES = "\\p{sc=Han}\\p{sc=Hira}\\p{sc=Kana}\\p{sc=Thai}";
+const WORDS = new RegExp(`\\s+|[${NO_SPACES}]|(?:(?![${NO_SPACES}])[\\p{L}\\p{M}\\p{N}_])+|[^]`, "gu");
 
 export function wordDiff(left, right) {
-  const a = left.match(/\s+|[^\s]+/g) || [], b = right.match(/\s+|[^\s]+/g) || [];
+  const a = left.match(WORDS) || [], b = right.match(WORDS) || [];
   let start = 0, endA = a.length, endB = b.length;
   while (start < endA && start < endB && a[start] === b[start]) start += 1;
   while (endA > start && endB > start && a[endA - 1] === b[endB - 1]) { endA -= 1; endB -= 1; }
@@ -28,8 +31,9 @@ function common(a, b) {
 
 function pieces(words, start, end, kept) {
   const found = [];
+  const isKept = (n) => n < start || n >= end || kept.has(n - start);
   words.forEach((word, n) => {
-    const same = n < start || n >= end || kept.has(n - start);
+    const same = isKept(n) && !(!word.trim() && n > 0 && n + 1 < words.length && !isKept(n - 1) && !isKept(n + 1)); // a space within
     if (found.length && found.at(-1)[1] === same) found.at(-1)[0] += word;
     else found.push([word, same]);
   });

@@ -1,8 +1,8 @@
 """Serves the page and its answers on 127.0.0.1, to nobody but the browser that was given the address.
 
 The address has a random token, which no other program or page of another site can guess. `Host` must be this machine's own name
-for itself: a site that makes its name point to 127.0.0.1 (DNS rebinding) sends that name. Only GET is answered, the browser stores
-nothing, and the page may load and contact nothing but this server.
+for itself: a site that makes its name point to 127.0.0.1 (DNS rebinding) sends that name. Only GET is answered, the browser
+stores nothing, and the page may load and contact nothing but this server.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ let about = { kinds: {}, meanings: {} };
 let page = { rows: [], more: false };
 let running = new AbortController();
 let opened = "";
+let timer = 0;
+let typing = false;
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -82,15 +84,15 @@ async function showCount(asked, signal) {
   document.body.classList.remove("busy");
   const first = page.first + 1, last = page.first + page.rows.length;
   const known = !page.more && (page.rows.length > 0 || page.first === 0);
-  const say = (total) => { $("status").textContent = last < first ? "No row matches." : `Rows ${number(first)} to ${number(last)}${total}`; };
-  say(known ? ` of ${number(last)}` : " …");
+  const rows = page.rows.length ? `Rows ${number(first)} to ${number(last)}` : "No rows on this page";
   let total = last;
   if (!known) {
+    $("status").textContent = `${rows} of …`;
     const counted = filters(asked);
     for (const name of ["page", "sort", "descending"]) counted.delete(name);
     total = (await ask("count", counted, signal)).rows;
-    if (page.rows.length) say(` of ${number(total)}`);
   }
+  $("status").textContent = total ? `${rows} of ${number(total)}` : "No row matches.";
   $("page").max = Math.max(1, Math.ceil(total / page.page_rows));
 }
 
@@ -210,7 +212,7 @@ async function showWitness(row, section) {
   section.append(element("h3", {}, `The row that it repeats${similar}`));
   try {
     const kept = await ask("row", new URLSearchParams({ row: row.witness }));
-    const key = element("p", { class: "dim" }, element("del", {}, "only in this row"), " · ", element("ins", {}, "only in the other"), " · ",
+    const key = element("p", { class: "key" }, element("del", {}, "only in this row"), " · ", element("ins", {}, "only in the other"), " · ",
       element("a", { href: withState({ row: row.witness, at: "" }) }, "open the other row"), ` (${kept.verdict}, ${kept.split}, ${kept.origin})`);
     section.append(key, ...["prompt", "completion"].map((name) => compared(name, row[name] || "", kept[name] || "")));
   } catch (error) {
@@ -266,8 +268,11 @@ function showChoices({ choices, ranges }) {
 
 function fillFilters() {
   const asked = state();
+  $("falling").hidden = !asked.get("sort");
+  const hidden = [...asked.keys()].filter((name) => !["text", "page", "row", "at", "sort", "descending"].includes(name)).length;
+  $("more").firstElementChild.textContent = hidden ? `More filters, ${hidden} in use` : "More filters";
   for (const field of $("filters").elements) {
-    if (!field.name) continue;
+    if (!field.name || (timer && field === document.activeElement)) continue; // it is being typed in
     const column = field.name.replace(/^is\./, "");
     if (field.type === "checkbox") field.checked = asked.get(field.name) === "1";
     else if (!field.name.startsWith("is.")) field.value = asked.get(field.name) || "";
@@ -297,15 +302,13 @@ function chosen() {
 
 // Events ------------------------------------------------------------------------------------------------------------------------
 
-let timer = 0;
-let typing = false;
 $("filters").addEventListener("input", (event) => {
   clearTimeout(timer);
   const typed = event.target.type === "search" || event.target.type === "number";
-  timer = setTimeout(() => { go(chosen(), typed && typing); typing = typed; }, typed ? WAIT_MS : 0);
+  timer = setTimeout(() => { timer = 0; go(chosen(), typed && typing); typing = typed; }, typed ? WAIT_MS : 0);
 });
 $("filters").addEventListener("focusout", () => { typing = false; });
-$("filters").addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(timer); go(chosen()); });
+$("filters").addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(timer); timer = 0; go(chosen()); });
 $("page").addEventListener("change", () => go(withState({ page: Math.max(1, Math.floor(Number($("page").value)) || 1), row: "", at: "" })));
 $("row-close").addEventListener("click", () => go(withState({ row: "", at: "" })));
 $("row").addEventListener("cancel", (event) => { event.preventDefault(); go(withState({ row: "", at: "" })); });
