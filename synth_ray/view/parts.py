@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from threading import BoundedSemaphore
+from threading import Semaphore
 from typing import Any
 
 from synth_ray.dataset.manifest import File, Manifest
@@ -22,6 +22,7 @@ READ = "read_parquet(?)"
 """The rows of the files that are bound to its question mark. DuckDB adds `file_index`, in their list, and `file_row_number`."""
 
 _QUERIES_AT_ONCE = 2
+_CLOSE_S = 5.0
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
 _KINDS = {"VARCHAR": TEXT, "BOOLEAN": BOOL, **dict.fromkeys((*_NUMBERS, "FLOAT", "DOUBLE"), NUMBER)}
 
@@ -38,9 +39,10 @@ class Parts:
         self.index = {file.path: n for n, file in enumerate(self.files)}
         self._url = storage.url
         self._listed = ListedFiles(storage, self.files)
-        self._turn = BoundedSemaphore(_QUERIES_AT_ONCE)
+        self._turn = Semaphore(_QUERIES_AT_ONCE)
+        self._running: set[Any] = set()
         self._error = duckdb.Error
-        self._connection = duckdb.connect(
+        self._connection: Any = duckdb.connect(
             config={"temp_directory": "", "autoinstall_known_extensions": False, "autoload_known_extensions": False}
         )
         self._connection.register_filesystem(self._listed)
@@ -52,23 +54,37 @@ class Parts:
             self.kinds = {**source.columns, **self.kinds}
 
     def close(self) -> None:
-        self._connection.close()
+        """Stop what runs, and let go of DuckDB: threads that still wait for a browser would keep it to the interpreter's end."""
+        for cursor in list(self._running):
+            cursor.interrupt()
+        for _ in range(_QUERIES_AT_ONCE):
+            self._turn.acquire(timeout=_CLOSE_S)
+        connection, self._connection = self._connection, None
+        connection.close()
+        self._turn.release(_QUERIES_AT_ONCE)
 
     def _source(self, files: list[File], accepted: bool) -> Source:
         described = self.fetch("DESCRIBE SELECT * FROM read_parquet(?)", [addresses(files[:1])])
         return Source(tuple(files), {name: _kind(kind) for name, kind, *_ in described}, accepted)
 
     def fetch(self, sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
-        with self._turn, self._connection.cursor() as cursor:
-            try:
-                return list(cursor.execute(sql, values).fetchall())
-            except self._error as error:
-                fault = self._listed.take_fault()
-                raise StorageError(
-                    fault
-                    or f"{self._url}: wanted the parts that the manifest lists, got some that cannot be read "
-                    f"({type(error).__name__}); restore them, or run the job again"
-                ) from None
+        with self._turn:
+            if self._connection is None:
+                raise StorageError(f"{self._url}: wanted rows, got none: the view was ended")
+            with self._connection.cursor() as cursor:
+                self._running.add(cursor)
+                try:
+                    return list(cursor.execute(sql, values).fetchall())
+                except self._error as error:
+                    raise StorageError(self._listed.take_fault() or self._unreadable(error)) from None
+                finally:
+                    self._running.discard(cursor)
+
+    def _unreadable(self, error: Exception) -> str:
+        return (
+            f"{self._url}: wanted the parts that the manifest lists, got some that cannot be read ({type(error).__name__}); "
+            "restore them, or run the job again"
+        )
 
 
 def addresses(files: Iterable[File]) -> list[str]:
