@@ -34,7 +34,7 @@ def choices(parts: Parts) -> dict[str, list[tuple[str | None, int]]]:
 
 
 def ranges(parts: Parts) -> dict[str, tuple[float, float]]:
-    """By column of numbers: its least and its greatest value. Columns without any are left out."""
+    """By column of numbers: its least and its greatest finite value. Columns without any are left out."""
     found: dict[str, tuple[float, float]] = {}
     for source in parts.sources:
         for name, low, high in _bounds(parts, source):
@@ -81,7 +81,8 @@ def _bounds(parts: Parts, source: Source) -> Iterator[tuple[str, float, float]]:
     names = [name for name, kind in source.columns.items() if kind == NUMBER]
     if not names:
         return
-    columns = ", ".join(f"min(CAST({quoted(n)} AS DOUBLE)), max(CAST({quoted(n)} AS DOUBLE))" for n in names)
+    numbers = [f"CAST({quoted(name)} AS DOUBLE)" for name in names]
+    columns = ", ".join(f"{best}({n}) FILTER (isfinite({n}))" for n in numbers for best in ("min", "max"))
     [values] = parts.fetch(f"SELECT {columns} FROM {READ}", [addresses(source.files)])
     for name, low, high in zip(names, values[::2], values[1::2], strict=True):
         if low is not None:

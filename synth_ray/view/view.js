@@ -3,6 +3,7 @@ import { wordDiff } from "./diff.js";
 
 const $ = (id) => document.getElementById(id);
 const number = (n) => n.toLocaleString("en");
+const rounded = (n) => (typeof n === "number" ? String(Number(n.toPrecision(4))) : n); // what JSON has no number for is text
 const WAIT_MS = 300;
 const CLASS_LENGTH = 40;
 const HEAD = ["verdict", "reason", "split"];
@@ -117,9 +118,9 @@ function classesOf(row) {
 }
 
 function listed(row) {
-  const why = [row.detail, row.similarity === undefined ? "" : `similarity ${row.similarity.toFixed(3)}`].filter(Boolean).join(" · ");
+  const why = [row.detail, row.similarity === undefined ? "" : `similarity ${rounded(row.similarity)}`].filter(Boolean).join(" · ");
   const sort = state().get("sort");
-  const value = sort && sort !== "similarity" && row[sort] !== undefined ? tag(`${sort} ${Number(row[sort].toPrecision(6))}`, sort) : null;
+  const value = sort && sort !== "similarity" && row[sort] !== undefined ? tag(`${sort} ${rounded(row[sort])}`, sort) : null;
   const side = element("span", { class: "side" }, ...HEAD.filter((name) => row[name]).map((name) => tag(row[name], name)),
     row.origin === "real" ? tag("real", "origin") : null, ...classesOf(row).map((name) => tag(row[name], name)), value);
   const texts = element("div", { class: "texts" }, element("p", { class: "asked" }, ...marked(row.prompt)),
@@ -208,7 +209,7 @@ function readable(value) {
 
 async function showWitness(row, section) {
   if (!row.witness) return;
-  const similar = row.similarity === null || row.similarity === undefined ? "" : ` · similarity ${row.similarity.toFixed(3)}`;
+  const similar = row.similarity === null || row.similarity === undefined ? "" : ` · similarity ${rounded(row.similarity)}`;
   section.append(element("h3", {}, `The row that it repeats${similar}`));
   try {
     const kept = await ask("row", new URLSearchParams({ row: row.witness }));
@@ -247,8 +248,8 @@ function step(by) {
 // Filters -----------------------------------------------------------------------------------------------------------------------
 
 function control(name, label, options) {
-  const select = element("select", { name }, element("option", { value: "" }, "any"), ...options);
-  return element("label", {}, label, select);
+  const select = element("select", { name, id: `of-${name}` }, element("option", { value: "" }, "any"), ...options);
+  return element("div", {}, element("label", { for: select.id }, label), select);
 }
 
 function showChoices({ choices, ranges }) {

@@ -55,6 +55,8 @@ def test_it_listens_on_this_machine_alone_and_shows_rows_to_who_has_the_address(
     wanted = [row["id"] for row in published.rows if row.get("reason") == "echo"]
     assert status == 200 and [row["id"] for row in json.loads(body)["rows"]] == wanted
     assert headers["Cache-Control"] == "no-store" and "Access-Control-Allow-Origin" not in headers
+    sorted_by_nan = json.loads(request(server, f"{base(server)}api/rows?sort=score&descending=1")[2])["rows"]
+    assert sorted_by_nan[0]["score"] == "nan" and request(server, f"{base(server)}api/choices")[0] == 200
     about = json.loads(request(server, f"{base(server)}api/about")[2])
     assert (about["name"], about["in_all"], about["meanings"]["echo"]) == (
         "<b>awkward</b> rows", len(published.rows), "It repeats the prompt.",
