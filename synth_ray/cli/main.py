@@ -100,12 +100,13 @@ def _of_prefix(commands: argparse._SubParsersAction[argparse.ArgumentParser], na
 
 
 def _show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = "trace one row: its seed, asks, checks, verdict and witness; or list rows that ended for a reason"
+    text = "trace one row: its seed, asks, checks, verdict and witness; or list rows: a few of each kind, of a split, of a reason"
     command = _of_prefix(commands, "show", text)
     command.add_argument("id", nargs="?", help="the row's id, or as much of its beginning as no other row has")
     command.add_argument("--text", action="store_true", help="show its scrubbed text too")
     command.add_argument("--reason", help="list rows, and rejected seeds, that ended for this reason")
-    command.add_argument("-n", type=_count, default=10, metavar="ROWS", help="rows to list (10)")
+    command.add_argument("--split", help="list accepted rows of this split; with --reason, the rows that would have been in it")
+    command.add_argument("-n", type=_count, metavar="ROWS", help="rows to list (10; without id, split and reason 2 of each kind)")
 
 
 def _view(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -15,6 +15,8 @@ from synth_ray.dataset.manifest import Manifest, read_manifest
 from synth_ray.errors import ObjectNotFound
 from synth_ray.storage import Storage
 
+_TEXTS = ("prompt", "completion")
+
 
 def trace(storage: Storage, id: str) -> dict[str, Any]:
     """The row's staged columns, overridden by its published ones. Raises ObjectNotFound."""
@@ -43,15 +45,25 @@ def ids_that_begin(storage: Storage, start: str, *, limit: int) -> list[str]:
     return sorted(found)
 
 
-def rows_with_reason(storage: Storage, reason: str, *, limit: int) -> list[dict[str, Any]]:
+def accepted_rows(storage: Storage, split: str, *, limit: int, texts: bool = False) -> list[dict[str, Any]]:
+    """The first rows of a split of the published version. Raises ObjectNotFound where nothing is published."""
+    paths = (file.path for file in read_manifest(storage).files if file.split == split)
+    names = ["id", "origin", "prompt_tokens", "completion_tokens", *(_TEXTS if texts else [])]
+    rows = (row for path in paths for table in _columns(storage, path, names) for row in table.slice(0, limit).to_pylist())
+    return list(islice(rows, limit))
+
+
+def rows_with_reason(
+    storage: Storage, reason: str, *, limit: int, split: str | None = None, texts: bool = False
+) -> list[dict[str, Any]]:
     """The first rows that ended for this reason: of the published version or, where there is none, of the staged chunks."""
     manifest = _manifest(storage)
-    names = ["id", "split", "reason", "detail"]
+    names = ["id", "split", "reason", "detail", *(_TEXTS if texts else [])]
     names += ["witness", "similarity"] if manifest is not None else []
     paths = [file.path for file in manifest.rejected_files] if manifest is not None else _staged_paths(storage)
     tables = (table for path in paths for table in _columns(storage, path, names))
     rows = (row for table in tables for row in table.filter(pc.equal(table["reason"], reason)).to_pylist())
-    return list(islice(rows, limit))
+    return list(islice((row for row in rows if split in (None, row["split"])), limit))
 
 
 def count_of_reason(storage: Storage, reason: str) -> int:

@@ -5,6 +5,7 @@ const $ = (id) => document.getElementById(id);
 const number = (n) => n.toLocaleString("en");
 const rounded = (n) => (typeof n === "number" ? String(Number(n.toPrecision(4))) : n); // what JSON has no number for is text
 const WAIT_MS = 300;
+const SLOW_MS = 500;
 const CLASS_LENGTH = 40;
 const HEAD = ["verdict", "reason", "split"];
 const SHOWN_APART = new Set(["id", "messages", "prompt", "completion", "fields", "verdict", "reason", "split", "at"]);
@@ -65,8 +66,10 @@ async function showRows() {
   running = new AbortController();
   const { signal } = running;
   document.body.classList.add("busy");
+  const slow = setTimeout(() => { if (!signal.aborted) $("status").textContent = "Looking through the rows…"; }, SLOW_MS);
   try {
     page = await ask("rows", asked, signal);
+    clearTimeout(slow);
     showRows.asked = asked.toString();
     $("error").hidden = true;
     $("rows").replaceChildren(...page.rows.map(listed));
@@ -77,6 +80,7 @@ async function showRows() {
     if (error.name !== "AbortError") { page = { rows: [], more: false }; $("rows").replaceChildren(); showPager(); }
     report(error);
   } finally {
+    clearTimeout(slow);
     if (!signal.aborted) document.body.classList.remove("busy");
   }
 }
@@ -210,7 +214,7 @@ function readable(value) {
 async function showWitness(row, section) {
   if (!row.witness) return;
   const similar = row.similarity === null || row.similarity === undefined ? "" : ` · similarity ${rounded(row.similarity)}`;
-  section.append(element("h3", {}, `The row that it repeats${similar}`));
+  section.append(element("h3", {}, `The kept row that it was refused for${similar}`));
   try {
     const kept = await ask("row", new URLSearchParams({ row: row.witness }));
     const key = element("p", { class: "key" }, element("del", {}, "only in this row"), " · ", element("ins", {}, "only in the other"), " · ",
@@ -259,10 +263,12 @@ function showChoices({ choices, ranges }) {
   $("choices").replaceChildren(...names.map((name) => control(`is.${name}`, name.replaceAll("_", " "), choices[name].map(([value, rows]) =>
     element("option", { value: value === null ? "\u0000missing" : `=${value}` }, `${value === null ? "(none)" : value || "(empty)"} · ${number(rows)}`)))));
   const spread = Object.entries(ranges).filter(([, [low, high]]) => low < high);
+  // As many digits as tell the two ends apart.
+  const end = (value, [low, high]) => Number(value.toFixed(Math.min(20, Math.max(0, 2 - Math.floor(Math.log10(high - low))))));
   const bound = (name, side, placeholder) => element("input", { name: `${side}.${name}`, type: "number", step: "any", inputmode: "decimal",
     placeholder, "aria-label": `${name.replaceAll("_", " ")}, ${side === "min" ? "at least" : "at most"}` });
   $("numbers").replaceChildren($("numbers").firstElementChild, ...spread.map(([name, [low, high]]) => element("div", { class: "range" },
-    element("span", {}, name.replaceAll("_", " ")), bound(name, "min", Number(low.toPrecision(4))), bound(name, "max", Number(high.toPrecision(4))))));
+    element("span", {}, name.replaceAll("_", " ")), bound(name, "min", end(low, ranges[name])), bound(name, "max", end(high, ranges[name])))));
   $("numbers").hidden = !spread.length;
   $("sort").replaceChildren($("sort").firstElementChild, ...spread.map(([name]) => element("option", { value: name }, name.replaceAll("_", " "))));
 }

@@ -27,7 +27,7 @@ COMMANDS = {
     "curate": {"job", "--set", "--engine", "--address", "--output"},
     "run": {"job", "--set", "--engine", "--address", "--output", "--extend", "--retry-failed", "--quiet"},
     "status": {"prefix"},
-    "show": {"prefix", "id", "--text", "--reason", "-n"},
+    "show": {"prefix", "id", "--text", "--reason", "--split", "-n"},
     "view": {"prefix", "--port", "--no-browser"},
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
     "report": {"prefix", "--json"},

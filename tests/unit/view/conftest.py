@@ -20,8 +20,9 @@ from synth_ray.view.rows import Rows as ViewedRows
 from synth_ray.view.rows import open_rows
 
 TEXTS = [
-    "Where is my parcel?", "where IS my PARCEL", "100% of it", "100 percent", "a_b", "axb", "it's \"quoted\" \\ slashed", "two\nlines",
-    "nul\0inside", "ÉTÉ été", "ΣΑΣ σας", "日本語のテキスト", "🙂 <script>alert(1)</script>", "'; DROP TABLE rows; --", "(?i).*[a-z]", "", None,
+    "Where is my parcel?", "where IS my PARCEL", "100% of it", "100 percent", "a_b", "axb", "it's \"quoted\" \\ slashed",
+    "two\nlines", "nul\0inside", "ÉTÉ été", "ΣΑΣ σας", "日本語のテキスト", "🙂 <script>alert(1)</script>", "'; DROP TABLE rows; --",
+    "(?i).*[a-z]", "", None,
 ]  # fmt: skip
 SCHEMA = pa.schema(
     [
@@ -30,7 +31,7 @@ SCHEMA = pa.schema(
         ("prompt", pa.string()),
         ("completion", pa.string()),
         ("label", pa.string()),
-        ("it's \"odd\"", pa.string()),
+        ('it\'s "odd"', pa.string()),
         ("checked", pa.bool_()),
         ("score", pa.float64()),
         ("half", pa.float16()),
@@ -61,7 +62,7 @@ def row_of(number: int, **changes: Any) -> dict[str, Any]:
         "prompt": prompt,
         "completion": completion,
         "label": ["refund", "parcel", "", None, "it's"][number % 5],
-        "it's \"odd\"": "a;b"[number % 3],
+        'it\'s "odd"': "a;b"[number % 3],
         "checked": [True, False, None][number % 3],
         "score": SCORES[number % len(SCORES)],
         "half": number / 2,

@@ -22,7 +22,7 @@ from tests.unit.view.conftest import TEXTS, Published, publish, row_of
 
 VALUES = {
     "label": ["refund", "parcel", "", "it's", "' OR 1=1 --"],
-    "it's \"odd\"": ["a", ";", "b"],
+    'it\'s "odd"': ["a", ";", "b"],
     "checked": ["true", "false"],
     "split": ["train", "validation", "test", "none"],
     "verdict": ["accepted", "rejected", "failed"],
@@ -121,7 +121,7 @@ def test_any_parameters_are_a_query_or_a_wrong_input(parameters: dict[str, list[
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"is.label\"; DROP TABLE x; --": ["1"]},
+        {'is.label"; DROP TABLE x; --': ["1"]},
         {"min.score": ["nan"]},
         {"min.score": ["1e999"]},
         {"max.label": ["1"]},
@@ -168,7 +168,7 @@ def test_there_is_no_row_that_the_manifest_does_not_list(viewed: Rows) -> None:
 
 def test_values_to_choose_from_add_up_and_ranges_hold_all_numbers(viewed: Rows, published: Published) -> None:
     offered = viewed.to_choose_from()
-    assert {"label", "it's \"odd\"", "checked", "split", "verdict", "reason", "origin"} <= set(offered["choices"])
+    assert {"label", 'it\'s "odd"', "checked", "split", "verdict", "reason", "origin"} <= set(offered["choices"])
     assert not {"id", "prompt", "fields", "nothing", "teacher"} & set(offered["choices"])
     for counts in offered["choices"].values():
         assert sum(rows for _, rows in counts) == len(published.rows) and all(rows > 0 for _, rows in counts)

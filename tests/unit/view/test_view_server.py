@@ -79,7 +79,9 @@ def test_without_the_token_nothing_is_told(path: str, server: ViewServer) -> Non
     assert status == 404 and "printed" in json.loads(body)["error"]
 
 
-@pytest.mark.parametrize("host", ["rebound.example", "rebound.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.evil:{port}", ""])
+@pytest.mark.parametrize(
+    "host", ["rebound.example", "rebound.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.evil:{port}", ""]
+)
 def test_another_host_is_refused_even_with_the_token(host: str, server: ViewServer) -> None:
     headers = {"Host": host.format(port=server.server_port)}
     status, _, body = request(server, f"{base(server)}api/rows", headers=headers)
@@ -96,7 +98,9 @@ def test_another_site_is_refused_even_with_the_token(origin: str, server: ViewSe
 def test_a_request_with_two_hosts_is_refused(server: ViewServer) -> None:
     with socket.create_connection(("127.0.0.1", server.server_port)) as client:
         host = f"Host: 127.0.0.1:{server.server_port}\r\n"
-        client.sendall(f"GET {base(server)}api/rows HTTP/1.1\r\n{host}Host: rebound.example\r\nConnection: close\r\n\r\n".encode())
+        client.sendall(
+            f"GET {base(server)}api/rows HTTP/1.1\r\n{host}Host: rebound.example\r\nConnection: close\r\n\r\n".encode()
+        )
         assert b" 403 " in client.makefile("rb").readline()
 
 
@@ -106,7 +110,17 @@ def test_only_get_is_answered(method: str, server: ViewServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../server.py", "..%2fserver.py", "%2e%2e/server.py", "server.py", "api/../view.js", "api/rows/../../x", "/etc/passwd", "api/"]
+    "name",
+    [
+        "../server.py",
+        "..%2fserver.py",
+        "%2e%2e/server.py",
+        "server.py",
+        "api/../view.js",
+        "api/rows/../../x",
+        "/etc/passwd",
+        "api/",
+    ],
 )
 def test_no_other_file_can_be_named(name: str, server: ViewServer) -> None:
     assert request(server, base(server) + name)[0] == 404
