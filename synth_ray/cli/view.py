@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import webbrowser
 
 from synth_ray.report.reasons import ENTRIES
@@ -19,7 +21,7 @@ def main(arguments: argparse.Namespace) -> int:
         ) as server:
             print(f"rows      {server.url}")
             print("          only on this machine, and only with this address; Ctrl-C ends it", flush=True)
-            if not arguments.no_browser:
+            if not arguments.no_browser and _has_screen():
                 webbrowser.open(server.url_for_one_visit)
             server.serve_forever()
     except KeyboardInterrupt:
@@ -27,3 +29,8 @@ def main(arguments: argparse.Namespace) -> int:
     finally:
         rows.close()
     return 0
+
+
+def _has_screen() -> bool:
+    """Without one a browser of text would take the terminal."""
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

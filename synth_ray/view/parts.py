@@ -18,8 +18,11 @@ from synth_ray.storage import Storage
 from synth_ray.view.listed_files import ListedFiles, address_of
 from synth_ray.view.query import BOOL, NUMBER, OTHER, TEXT, Source
 
-READ = "read_parquet(?)"
-"""The rows of the files that are bound to its question mark. DuckDB adds `file_index`, in their list, and `file_row_number`."""
+READ = "read_parquet(?, hive_partitioning = false)"
+"""The rows of the files that are bound to its question mark. DuckDB adds `file_index`, in their list, and `file_row_number`.
+
+Columns that are folders, too, are read from the files: from a folder's name DuckDB would take 7 for a number, and no null.
+"""
 
 _QUERIES_AT_ONCE = 2
 _CLOSE_S = 5.0
@@ -64,7 +67,7 @@ class Parts:
         self._turn.release(_QUERIES_AT_ONCE)
 
     def _source(self, files: list[File], accepted: bool) -> Source:
-        described = self.fetch("DESCRIBE SELECT * FROM read_parquet(?)", [addresses(files[:1])])
+        described = self.fetch(f"DESCRIBE SELECT * FROM {READ}", [addresses(files[:1])])
         return Source(tuple(files), {name: _kind(kind) for name, kind, *_ in described}, accepted)
 
     def fetch(self, sql: str, values: list[Any]) -> list[tuple[Any, ...]]:

@@ -64,7 +64,8 @@ class Rows:
         query.check(self.kinds)
         selects, values, files = [], [], list[File]()
         for source, condition in self._matching(query):
-            value = _number(query.sort) if query.sort in source.columns else "NULL::DOUBLE"
+            # NaN counts as no number: where many rows are NaN, DuckDB's order of them differs from page to page.
+            value = f"nullif({_number(query.sort)}, 'nan'::DOUBLE)" if query.sort in source.columns else "NULL::DOUBLE"
             place = f"(file_index::BIGINT + {len(files)}) * {_ROWS_OF_A_FILE} + file_row_number"
             selects.append(f"SELECT {place} AS place, {value} AS value FROM {READ} WHERE {condition.where}")
             values += [addresses(condition.files), *condition.values]

@@ -11,10 +11,13 @@ import hmac
 import json
 import logging
 import secrets
+import select
+import socket
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from threading import Semaphore
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 _LAST_PAGE = 10**9
+_ANSWERS_AT_ONCE = 2
 _PAGE = {
     "": ("page.html", "text/html"),
     "view.js": ("view.js", "text/javascript"),
@@ -65,6 +69,7 @@ class ViewServer(ThreadingHTTPServer):
         self._meanings = dict(meanings or {})
         self._token = secrets.token_urlsafe(24)
         self._once = secrets.token_urlsafe(24)
+        self.turn = Semaphore(_ANSWERS_AT_ONCE)
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
         self.answers: dict[str, Callable[[Parameters], Any]] = {
             "about": self._about,
@@ -151,12 +156,21 @@ class _Handler(BaseHTTPRequestHandler):
         return len(hosts) == 1 and hosts[0].lower() in allowed and all(o.removeprefix("http://") in allowed for o in origins)
 
     def _answer(self, name: str, asked: Parameters) -> None:
-        try:
-            answer = self.server.answers[name](asked)
-        except SynthRayError as error:
-            self._send_error(_status_of(error), str(error))
-        else:
-            self._send(HTTPStatus.OK, json.dumps(answer, allow_nan=False).encode(), "application/json")
+        with self.server.turn:
+            if self._is_given_up():
+                self.close_connection = True
+                return
+            try:
+                answer = self.server.answers[name](asked)
+            except SynthRayError as error:
+                self._send_error(_status_of(error), str(error))
+                return
+        self._send(HTTPStatus.OK, json.dumps(answer, allow_nan=False).encode(), "application/json")
+
+    def _is_given_up(self) -> bool:
+        """Whether the browser hung up while it waited: who types on has asked something else by then."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and self.connection.recv(1, socket.MSG_PEEK) == b""
 
     def _send_error(self, status: HTTPStatus, text: str) -> None:
         self._send(status, json.dumps({"error": text}).encode(), "application/json")

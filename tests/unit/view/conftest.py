@@ -21,8 +21,8 @@ from synth_ray.view.rows import open_rows
 
 TEXTS = [
     "Where is my parcel?", "where IS my PARCEL", "100% of it", "100 percent", "a_b", "axb", "it's \"quoted\" \\ slashed",
-    "two\nlines", "nul\0inside", "ÉTÉ été", "ΣΑΣ σας", "日本語のテキスト", "🙂 <script>alert(1)</script>", "'; DROP TABLE rows; --",
-    "(?i).*[a-z]", "", None,
+    "two\nlines", "nul\0inside", "ÉTÉ été", "ΣΑΣ σας", "日本語のテキスト", "🙂 <script>alert(1)</script>",
+    "'; DROP TABLE rows; --", "(?i).*[a-z]", "", None,
 ]  # fmt: skip
 SCHEMA = pa.schema(
     [
@@ -105,12 +105,15 @@ def put(storage: Storage, path: str, split: str, rows: list[dict[str, Any]], sch
 
 
 def publish(storage: Storage) -> Published:
-    """Accepted rows in three splits and rejected ones, beside a part that no manifest lists."""
+    """Accepted rows in three splits and rejected ones, beside a part that no manifest lists.
+
+    The folders' names say nothing true about the label: values are those of the files.
+    """
     number, files, rejected_files, rows = 0, [], [], []
     for split, sizes in SIZES.items():
         for part, size in enumerate(sizes):
             new = [row_of(n) for n in range(number, number + size)]
-            files.append(put(storage, f"data/split={split}/part-{part}.parquet", split, new, SCHEMA))
+            files.append(put(storage, f"data/split={split}/label=7/part-{part}.parquet", split, new, SCHEMA))
             rows += [row | {"split": split, "verdict": "accepted"} for row in new]
             number += size
     witnesses = [row["id"] for row in rows]
@@ -119,7 +122,7 @@ def publish(storage: Storage) -> Published:
         rejected_files.append(put(storage, f"rejected/part-{part}.parquet", "", new, REJECTED_SCHEMA))
         rows += new
         number += size
-    put(storage, "data/split=train/part-9.parquet", "train", [row_of(999)], SCHEMA)
+    put(storage, "data/split=train/label=7/part-9.parquet", "train", [row_of(999)], SCHEMA)
     manifest = manifest_of(files, rejected_files, rows)
     write_manifest(storage, manifest, replaces="")
     return Published(storage, manifest, rows)

@@ -78,15 +78,15 @@ def matches(row: dict[str, Any], query: Query) -> bool:
 
 def expected(rows: list[dict[str, Any]], query: Query) -> list[str]:
     found = [row for row in rows if matches(row, query)]
-    if query.sort:  # NaN is the largest number, and a row without one is last both ways; ties stay in their order
-        numbers = [row for row in found if row.get(query.sort) is not None]
-        numbers.sort(key=lambda row: rank(row[query.sort]), reverse=query.descending)
-        found = numbers + [row for row in found if row.get(query.sort) is None]
+    if query.sort:  # a row without a number is last both ways, and so is NaN; ties stay in their order
+        numbers = [row for row in found if is_number(row.get(query.sort))]
+        numbers.sort(key=lambda row: float(row[query.sort]), reverse=query.descending)
+        found = numbers + [row for row in found if not is_number(row.get(query.sort))]
     return [row["id"] for row in found]
 
 
-def rank(number: float) -> tuple[bool, float]:
-    return math.isnan(number), 0.0 if math.isnan(number) else float(number)
+def is_number(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)
 
 
 def walk(viewed: Rows, query: Query, limit: int) -> list[dict[str, Any]]:
