@@ -12,7 +12,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from synth_ray import errors
-from synth_ray.cli.main import parser
+from synth_ray.cli.arguments import parser
 from synth_ray.job.document import Job
 from synth_ray.job.engine_args import RESULT_ENGINE_ARGS
 from synth_ray.job.section import OneOrMore, Section

@@ -11,9 +11,10 @@ from typing import Any
 from synth_ray.check.agreement import MIN_GOLD, Agreement
 from synth_ray.dataset.manifest import Manifest, read_manifest
 from synth_ray.dataset.samples import json_line
+from synth_ray.dataset.trace import rows_with_ids
 from synth_ray.errors import JobError
 from synth_ray.recipes.with_judge import SCORE
-from synth_ray.review.draw import draw, rows_with_ids
+from synth_ray.review.draw import draw
 from synth_ray.review.estimates import accept_rate, agreement_between, agreement_with
 from synth_ray.review.forms import question_of, write_form
 from synth_ray.review.verdicts import Reviewed, majority, read_verdicts
@@ -58,7 +59,7 @@ def _tell(storage: Storage, manifest: Manifest, arguments: argparse.Namespace) -
     rate = accept_rate(people.values())
     if rate is None:
         raise JobError("--verdicts: wanted rows with a verdict, got none; fill in accept or reject")
-    rows = rows_with_ids(storage, manifest, set(people))
+    rows = rows_with_ids(storage, (*manifest.files, *manifest.rejected_files), people)
     if unknown := len(people.keys() - rows.keys()):
         wanted = f"--verdicts: wanted rows of {storage.url}, got {unknown:,} that it does not have"
         raise JobError(f"{wanted}; name the forms of this output")

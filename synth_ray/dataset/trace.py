@@ -11,14 +11,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synth_ray.dataset.ledger import Ledger
-from synth_ray.dataset.manifest import Manifest, read_manifest
+from synth_ray.dataset.manifest import File, Manifest, read_manifest
 from synth_ray.errors import ObjectNotFound
 from synth_ray.storage import Storage
+
+_TEXTS = ("prompt", "completion")
 
 
 def trace(storage: Storage, id: str) -> dict[str, Any]:
     """The row's staged columns, overridden by its published ones. Raises ObjectNotFound."""
-    staged = _find_row(storage, id, _staged_paths(storage))
+    staged = staged_row(storage, id)
     published = _published(storage, id)
     if not staged and not published:
         raise ObjectNotFound(
@@ -27,17 +29,11 @@ def trace(storage: Storage, id: str) -> dict[str, Any]:
     return staged | {k: v for k, v in published.items() if v is not None}
 
 
-def accepted_rows(storage: Storage, ids: Collection[str], *, most_rows: int) -> dict[str, dict[str, Any]]:
-    """The published rows with these ids, by id, from one pass over the `id` columns that ends when all are found.
-
-    Nothing of a version with more than `most_rows` rows, or where no version is published.
-    """
-    manifest = _manifest(storage)
+def rows_with_ids(storage: Storage, files: Iterable[File], ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """The rows of these files with these ids, by id, from one pass over the `id` columns that ends when all are found."""
     found: dict[str, dict[str, Any]] = {}
-    if manifest is None or sum(file.rows for file in manifest.files) > most_rows:
-        return found
     wanted = pa.array(sorted(ids), pa.string())
-    for file in manifest.files:
+    for file in files:
         if len(found) == len(wanted):
             break
         with storage.open_input(file.path) as source:
@@ -46,8 +42,13 @@ def accepted_rows(storage: Storage, ids: Collection[str], *, most_rows: int) -> 
                 is_wanted = pc.is_in(parts.read_row_group(group, columns=["id"])["id"], value_set=wanted)
                 if pc.any(is_wanted).as_py():
                     rows = parts.read_row_group(group).filter(is_wanted).to_pylist()
-                    found |= {row["id"]: row | {"split": file.split} for row in rows}
+                    found |= {row["id"]: row | ({"split": file.split} if file.split else {}) for row in rows}
     return found
+
+
+def staged_row(storage: Storage, id: str) -> dict[str, Any]:
+    """The row's staged columns. Empty where it has none: a real row, or one whose chunk `synth-ray gc` removed."""
+    return _find_row(storage, id, _staged_paths(storage))
 
 
 def ids_that_begin(storage: Storage, start: str, *, limit: int) -> list[str]:
@@ -61,15 +62,25 @@ def ids_that_begin(storage: Storage, start: str, *, limit: int) -> list[str]:
     return sorted(found)
 
 
-def rows_with_reason(storage: Storage, reason: str, *, limit: int) -> list[dict[str, Any]]:
+def accepted_rows(storage: Storage, split: str, *, limit: int, texts: bool = False) -> list[dict[str, Any]]:
+    """The first rows of a split of the published version. Raises ObjectNotFound where nothing is published."""
+    paths = (file.path for file in read_manifest(storage).files if file.split == split)
+    names = ["id", "origin", "prompt_tokens", "completion_tokens", *(_TEXTS if texts else [])]
+    rows = (row for path in paths for table in _columns(storage, path, names) for row in table.slice(0, limit).to_pylist())
+    return list(islice(rows, limit))
+
+
+def rows_with_reason(
+    storage: Storage, reason: str, *, limit: int, split: str | None = None, texts: bool = False
+) -> list[dict[str, Any]]:
     """The first rows that ended for this reason: of the published version or, where there is none, of the staged chunks."""
     manifest = _manifest(storage)
-    names = ["id", "split", "reason", "detail"]
+    names = ["id", "split", "reason", "detail", *(_TEXTS if texts else [])]
     names += ["witness", "similarity"] if manifest is not None else []
     paths = [file.path for file in manifest.rejected_files] if manifest is not None else _staged_paths(storage)
     tables = (table for path in paths for table in _columns(storage, path, names))
     rows = (row for table in tables for row in table.filter(pc.equal(table["reason"], reason)).to_pylist())
-    return list(islice(rows, limit))
+    return list(islice((row for row in rows if split in (None, row["split"])), limit))
 
 
 def count_of_reason(storage: Storage, reason: str) -> int:

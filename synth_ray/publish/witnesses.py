@@ -16,13 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synth_ray.dataset.trace import accepted_rows
+from synth_ray.dataset.manifest import File, read_manifest
+from synth_ray.dataset.trace import rows_with_ids
 from synth_ray.dedup.index import Index
+from synth_ray.errors import ObjectNotFound
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.prepare.seed_rows import seed_rows
 from synth_ray.publish.row_view import RowView
 from synth_ray.records import STAGED
-from synth_ray.storage import open_storage
+from synth_ray.storage import Storage, open_storage
 
 EARLIER, REAL, SEED = "earlier", "real", "seed"
 MAX_EARLIER_ROWS = 2_000_000
@@ -94,11 +96,20 @@ class Witnesses:
         found: dict[str, Row] = {name: {"note": "a row of an earlier run (dedup.against)"} for name in ids}
         for prefix in self._prepared.job.dedup.against:
             storage = open_storage(prefix, endpoint_url=output.endpoint_url, region=output.region)
-            rows = accepted_rows(storage, ids, most_rows=MAX_EARLIER_ROWS)
+            rows = rows_with_ids(storage, _small_version(storage), ids)
             staged = [{name: row.get(name) for name in STAGED.names} | {"request": ""} for row in rows.values()]
             shown = self._shown([self._scrub(pa.Table.from_pylist(staged, schema=STAGED))] if staged else [])
             found |= {name: row | {"teacher": rows[name]["teacher"]} for name, row in shown.items()}
         return found
+
+
+def _small_version(storage: Storage) -> list[File]:
+    """The accepted rows' files; none where the version has too many rows to look through, or where none is published."""
+    try:
+        files = read_manifest(storage).files
+    except ObjectNotFound:
+        return []
+    return files if sum(file.rows for file in files) <= MAX_EARLIER_ROWS else []
 
 
 def _numbers_of(index: Index, ids: Collection[str]) -> Iterator[tuple[str, int]]:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from synth_ray.dataset.manifest import File, Manifest
+from synth_ray.dataset.trace import rows_with_ids
 from synth_ray.errors import JobError
 from synth_ray.records import Origin
 from synth_ray.storage import Storage
@@ -56,7 +57,7 @@ def draw(storage: Storage, manifest: Manifest, n: int, *, by: str = "", rejected
         for stratum, names in smallest.items()
         for name in names[: chosen[stratum]]
     }
-    rows = {row["id"]: row for row in _rows(storage, files, set(places))}
+    rows = rows_with_ids(storage, files, places)
     return [Drawn(*places[name], rows[name]) for name in sorted(places)]
 
 
@@ -91,31 +92,11 @@ def _ids(storage: Storage, files: Iterable[File], by: str) -> Iterator[dict[Stra
             yield found
 
 
-def _rows(storage: Storage, files: Iterable[File], wanted: set[str]) -> Iterator[dict[str, Any]]:
-    for file in files:
-        for group in _groups(storage, file, None, wanted):
-            yield from ({"split": file.split} | row if file.split else row for row in group)
-
-
-def _groups(
-    storage: Storage, file: File, columns: list[str] | None, wanted: set[str] | None = None
-) -> Iterator[list[dict[str, Any]]]:
-    """The rows of each row group. With `wanted`, only the rows with these ids; groups without any are not read whole."""
+def _groups(storage: Storage, file: File, columns: list[str]) -> Iterator[list[dict[str, Any]]]:
     with storage.open_input(file.path) as opened:
         parquet = pq.ParquetFile(opened)
         for group in range(parquet.num_row_groups):
-            if wanted is None:
-                yield parquet.read_row_group(group, columns=columns).to_pylist()
-                continue
-            ids = parquet.read_row_group(group, columns=["id"])["id"].to_pylist()
-            places = [place for place, name in enumerate(ids) if name in wanted]
-            if places:
-                yield parquet.read_row_group(group).take(places).to_pylist()
-
-
-def rows_with_ids(storage: Storage, manifest: Manifest, wanted: set[str]) -> dict[str, dict[str, Any]]:
-    """The rows with these ids, accepted or not, by id; ids that the dataset does not have are left out."""
-    return {row["id"]: row for row in _rows(storage, (*manifest.files, *manifest.rejected_files), wanted)}
+            yield parquet.read_row_group(group, columns=columns).to_pylist()
 
 
 def turns_of(row: Mapping[str, Any]) -> list[dict[str, str]]:

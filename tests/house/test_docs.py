@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import synth_ray
-from synth_ray.cli.main import parser
+from synth_ray.cli.arguments import parser
 from synth_ray.job.load import job_from
 from tests.house.test_house import ROOT
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from synth_ray.cli.main import parser
+from synth_ray.cli.arguments import parser
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "synth_ray"
@@ -27,7 +27,8 @@ COMMANDS = {
     "curate": {"job", "--set", "--engine", "--address", "--output", "--log", "--junit"},
     "run": {"job", "--set", "--engine", "--address", "--output", "--extend", "--retry-failed", "--quiet", "--log", "--junit"},
     "status": {"prefix"},
-    "show": {"prefix", "id", "--text", "--reason", "-n"},
+    "show": {"prefix", "id", "--text", "--reason", "--split", "-n"},
+    "view": {"prefix", "--port", "--no-browser"},
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
     "report": {"prefix", "--json", "--against", "--gate", "--junit", "--push", "--with-rejected"},
     "export": {"prefix", "--format", "--to"},
@@ -51,7 +52,7 @@ def imported_by(code: str) -> set[str]:
     ("code", "heavy"),
     [
         (
-            "from synth_ray.cli.main import parser; parser().format_help()",
+            "from synth_ray.cli.arguments import parser; parser().format_help()",
             {"ray", "vllm", "torch", "presidio_analyzer", "pyarrow"},
         ),
         ("import synth_ray.job.load", {"ray", "vllm", "torch", "presidio_analyzer", "numba"}),

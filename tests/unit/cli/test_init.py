@@ -13,8 +13,9 @@ import duckdb
 import pytest
 import yaml
 
+from synth_ray.cli.arguments import parser
 from synth_ray.cli.machine import OPENAI_KEY_VARIABLE, MachineKind, kind_of_machine
-from synth_ray.cli.main import main, parser
+from synth_ray.cli.main import main
 from synth_ray.cli.starters import DEFAULT_RECIPE, SEEDS_OF, starter
 from synth_ray.job.bundled import bundled_teacher_path
 from synth_ray.job.load import load_job

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.cli.test_cli import job_file, run_cli
 
-COMMANDS = [["status"], ["report"], ["show"], ["gc"], ["export", "--format", "jsonl"]]
+COMMANDS = [["status"], ["report"], ["show"], ["gc"], ["export", "--format", "jsonl"], ["view"]]
 
 
 def words(command: list[str], prefix: str) -> list[str]:
@@ -49,12 +49,13 @@ def test_a_run_that_has_not_published_has_a_status_and_rows_but_no_report(
     assert run_cli(capsys, "run", path, "--quiet")[0] == 0
     (tmp_path / "out" / "manifest.json").unlink()
     assert "nothing is published yet" in run_cli(capsys, "status", out)[1]
-    for command in (["report"], ["export", "--format", "jsonl"]):
+    for command in (["report"], ["export", "--format", "jsonl"], ["view"]):
         code, _, err = run_cli(capsys, *words(command, out))
         assert code == 2 and "a run that has not published yet" in err
     chunk = next((tmp_path / "out" / "_synth" / "chunks").rglob("*.parquet"))
     row = pq.ParquetFile(chunk).read(columns=["id"])["id"][0].as_py()
     assert f"id {row}" in run_cli(capsys, "show", out, row[:12])[1]
+    assert "give the id of a row or --reason" in run_cli(capsys, "show", out)[2]
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +105,32 @@ def test_rows_of_a_reason_are_listed_bounded_with_rejected_seeds_by_file_and_lin
     assert broken == f"rows      0 broken_json\nseeds     rejected broken_json 1: {output.parent}/seeds.jsonl:14\n"
 
 
+def test_rows_are_listed_a_few_of_each_kind_or_of_a_split(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = json.loads((output / "manifest.json").read_text())
+    kinds = [f"{rows:,} of {split}" for split, rows in manifest["splits"].items()]
+    kinds += [f"{rows:,} {reason}" for reason, rows in manifest["rows"]["rejected"].items()]
+    code, out, _ = run_cli(capsys, "show", str(output))
+    assert code == 0 and "synth-ray view" in out.splitlines()[-1]
+    assert {line.split("; ")[0].removeprefix("rows      ") for line in out.splitlines() if line.startswith("rows")} == set(kinds)
+    split, rows = next(iter(manifest["splits"].items()))
+    listed = run_cli(capsys, "show", str(output), "--split", split, "-n", "1000")[1].splitlines()
+    ids = {line.split()[0] for line in listed[1:]}
+    assert len(ids) == rows and f"id {min(ids)}" in run_cli(capsys, "show", str(output), min(ids))[1]
+    texts = run_cli(capsys, "show", str(output), "--split", split, "-n", "1", "--text")[1]
+    assert len(texts.splitlines()) == 4 and "Answer" in texts and "Answer" not in "".join(listed)
+    refused = run_cli(capsys, "show", str(output), "--reason", "refusal", "--split", split, "-n", "3")[1].splitlines()
+    assert refused[0].startswith(f"rows      refusal of {split}; the first ") and all(split in line for line in refused[1:])
+    assert run_cli(capsys, "show", str(output), "--reason", "echo", "--split", split)[1] == f"rows      0 echo of {split}\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--reason", "refusals"], "did you mean 'refusal'?"),
         (["--reason", "xyz"], "the reasons are "),
-        (["abc", "--reason", "refusal"], "got neither or both"),
-        ([], "got neither or both"),
+        (["abc", "--reason", "refusal"], "got both"),
+        (["abc", "--split", "train"], "got both"),
+        (["--split", "dev"], "there are: train"),
     ],
 )
 def test_show_says_what_it_can_be_asked(

@@ -11,7 +11,8 @@ import datasets
 import pytest
 
 import synth_ray
-from synth_ray.cli.main import FORMATS, main
+from synth_ray.cli.arguments import FORMATS
+from synth_ray.cli.main import main
 from synth_ray.dataset import formats
 from tests.conftest import TINY_TEACHER
 
