@@ -16,8 +16,8 @@ Array = np.ndarray[Any, Any]
 
 _TOP_OPENERS = 10
 _FRAME_WORDS = 3
-_FRAME_ROWS = 0.01
-_FRAME_SHARE = 1 / 3
+_FRAME_ROWS = 0.02
+_FRAME_SHARE = 0.3
 _LONG_RUN = 20
 _MAUVE_SCALE = 5.0
 
@@ -63,8 +63,8 @@ def _top_share(counts: Array) -> Array:
 
 
 def templates(rows: Rows, sides: Sides) -> Array:
-    """A frame is found by what fills no slot: runs of three words that more than a hundredth of the rows have. A row is a template
-    filled in where a third of its runs are such.
+    """A frame is found by what fills no slot: runs of three words that a fiftieth of the rows have. A row is a filled-in frame
+    where three in ten of its runs are such.
     """
     return np.asarray(np.subtract(*(_framed(rows.grams(_FRAME_WORDS), side) for side in (sides.ours, sides.theirs))))
 
@@ -73,7 +73,7 @@ def _framed(grams: Grams, side: Array) -> Array:
     size = side.sum(axis=1)
     least = np.maximum(3, _FRAME_ROWS * size)
     common = grams.again[:, np.flatnonzero(grams.again.sum(axis=0) >= least.min())]
-    is_frame = (common.T @ side.T >= least).astype(np.float32)
+    is_frame = (least <= common.T @ side.T).astype(np.float32)
     is_framed = (common @ is_frame) >= np.maximum(1, _FRAME_SHARE * grams.total)[:, None]
     return np.asarray((is_framed * side.T).sum(axis=0) / np.maximum(1, size))
 
@@ -86,7 +86,9 @@ def repeats(rows: Rows, sides: Sides) -> Array:
 def long_runs(rows: Rows, sides: Sides) -> Array:
     grams = rows.grams(_LONG_RUN)
     return np.asarray(
-        np.subtract(*(_share(grams.again @ (_counts(grams, s) > 1).astype(np.float32) > 0, s) for s in (sides.ours, sides.theirs)))
+        np.subtract(
+            *(_share(grams.again @ (_counts(grams, s) > 1).astype(np.float32) > 0, s) for s in (sides.ours, sides.theirs))
+        )
     )
 
 
@@ -147,9 +149,9 @@ def clusters(rows: Rows, sides: Sides) -> Array:
 
 
 def coverage(rows: Rows, sides: Sides) -> Array:
-    """Coverage after Naeem et al. (arXiv 2002.09797): the mean over k from 1 to NEIGHBOURS of the share of real rows with a generated
-    row among the k nearest of both sides. Where chance alone covers nearly every row at a large k, at a small one a missing topic
-    still shows, and the mean is close to normal.
+    """Coverage after Naeem et al. (arXiv 2002.09797), as the mean over k from 1 to NEIGHBOURS: the share of real rows with a
+    generated row among the k nearest of both sides. At a large k chance leaves nearly no row uncovered, so that a missing topic
+    shows; with the small ones the mean is close to normal.
     """
     return np.array([_covered(rows.neighbours, *pair) for pair in zip(sides.ours > 0, sides.theirs > 0, strict=True)])
 

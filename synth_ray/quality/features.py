@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array  # type: ignore[import-untyped]
 
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.dedup.ngrams import ngrams
@@ -50,7 +50,7 @@ def _reader() -> Fingerprinter:
 
 
 def hashed_words(texts: Sequence[str]) -> Ragged:
-    """The words of each text, as the deduplication reads words: uint32 hashes. Of scripts without spaces, every letter is a word."""
+    """The words of each text as uint32 hashes, as the deduplication reads them: of scripts without spaces, every letter is one."""
     return Ragged(*_reader().words(pa.array(texts, pa.large_string())))
 
 

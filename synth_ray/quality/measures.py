@@ -72,18 +72,18 @@ MEASURES: tuple[Measure, ...] = (
     ),
     Measure(
         "openers",
-        "Share of rows that begin with one of the ten commonest openings of four words, beyond that of real rows.",
-        definitions.openers, 0, 0.03, 0.06,
+        "Share of rows that begin with one of the ten commonest openings of three words, beyond that of real rows.",
+        definitions.openers, 0, 0.03, 0.06, compares="rows",
     ),
     Measure(
         "templates",
         "Share of rows that fill in a frame which many rows have, beyond that of real rows.",
-        definitions.templates, 0, 0.03, 0.06,
+        definitions.templates, 0, 0.03, 0.06, compares="rows",
     ),
     Measure(
         "repeats",
         "Share of rows of which half, in runs of four words, stands in another row too, beyond that of real rows.",
-        definitions.repeats, 0, 0.03, 0.06,
+        definitions.repeats, 0, 0.03, 0.06, compares="rows",
     ),
     Measure(
         "long_runs",
@@ -107,13 +107,13 @@ MEASURES: tuple[Measure, ...] = (
     ),
     Measure(
         "clusters",
-        "Share of rows whose topics have too few generated rows, beyond chance: the generated rows lack these topics or are thin in them.",
+        "Share of rows that would have to change topic for the topics to be as common as in real rows, beyond chance.",
         definitions.clusters, 0, 0.05, 0.10, compares="rows",
     ),
     Measure(
         "coverage",
         "Share of real rows with a generated row among their nearest, relative to chance: below 1, what they say is missing.",
-        definitions.coverage, 1, 0.95, 0.90, compares="rows",
+        definitions.coverage, 1, 0.98, 0.95, compares="rows",
     ),
     Measure(
         "mauve",

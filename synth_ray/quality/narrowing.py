@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.stats import t as student  # type: ignore[import-untyped]
 
 from synth_ray.quality.measures import MEASURES, Measure
 from synth_ray.quality.rows import Rows
@@ -67,8 +67,8 @@ def _values(measure: Measure, rows: Rows, sides: Sides) -> Array:
 
 
 def _is_beyond_chance(measure: Measure, raw: float, chance: Array) -> bool:
-    """Whether a normal variable with the permutations' mean and deviation would be as far on the narrower side in less than one of
-    many comparisons (Student's prediction interval; Bonferroni over the measures).
+    """Whether the permutations, taken as normal, would hardly ever be as far on the narrower side: Student's prediction interval,
+    and Bonferroni's correction for the number of measures.
     """
     quantile = student.ppf(1 - FALSE_ALARMS / len(MEASURES), len(chance) - 1)
     further = (raw - chance.mean()) * (1 if measure.is_worse_above else -1)

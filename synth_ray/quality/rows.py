@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array  # type: ignore[import-untyped]
 
 from synth_ray.quality.features import MAX_WORDS, Grams, counted, grams_of, hashed_words, openers_of
 from synth_ray.quality.subsets import Sides, divided
@@ -16,8 +16,8 @@ from synth_ray.quality.vectors import cluster, leading_components, neighbours, t
 
 Array = np.ndarray[Any, Any]
 
-NEIGHBOURS = 20
-_OPENER_WORDS = 4
+NEIGHBOURS = 10
+_OPENER_WORDS = 3
 _VOCABULARY_BITS = 9
 _ROWS_PER_CLUSTER = 20
 _MAX_CLUSTERS = 100
@@ -26,7 +26,7 @@ _SHARED_BY_FEW = 200
 
 
 class Rows:
-    """N generated and real texts in random order, so that equal rows favour no side. `vectors`: their unit embeddings, or None."""
+    """N generated and real texts, in random order so that equal rows favour no side. `vectors`: their unit embeddings, if any."""
 
     def __init__(self, generated: Sequence[str], real: Sequence[str], *, vectors: Array | None = None) -> None:
         both = [*generated, *real]
@@ -50,7 +50,9 @@ class Rows:
         """As many rows of each length of each side: most measures of diversity follow the length of a text."""
         chosen: tuple[list[Array], list[Array]] = ([], [])
         for length in np.unique(self.length_bins):
-            of_length = [np.flatnonzero((self.length_bins == length) & side) for side in (self._is_generated, ~self._is_generated)]
+            of_length = [
+                np.flatnonzero((self.length_bins == length) & side) for side in (self._is_generated, ~self._is_generated)
+            ]
             n = min(map(len, of_length))
             for kept, side in zip(chosen, of_length, strict=True):
                 kept.append(side[:n])

@@ -10,17 +10,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, hstack
+from scipy.sparse import csr_array, hstack  # type: ignore[import-untyped]
 
+from synth_ray.dedup.embedding import Embedder
 from synth_ray.quality.features import Ragged, counted
 
 Array = np.ndarray[Any, Any]
 
 DIMENSIONS = 64
 _BUCKET_BITS = 12
-_MAX_BYTES = 200
+_MAX_BYTES = 80
 _BYTES_IN_GRAM = 4
-_COMMON = 0.1
+_COMMON = 0.2
 """A term of more rows than this share says little about which rows are alike, and comparing by it is what costs time."""
 
 _BLOCK_ROWS = 500
@@ -31,6 +32,15 @@ def term_vectors(words: Ragged, texts: Sequence[str]) -> csr_array:
     """Unit TF-IDF vectors of N rows, over hashed words and character sequences."""
     blocks = [_weighted(rows, hashes, len(texts)) for rows, hashes in (_words(words), _characters(texts))]
     return csr_array(unit(csr_array(hstack(blocks, format="csr"))))
+
+
+def embedded(embedder: Embedder, texts: Sequence[str]) -> Array:
+    """Unit vectors by a model. Texts of equal length are embedded together, which spares most of the padding."""
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    found = embedder.vectors([texts[i] for i in order])
+    vectors = np.empty_like(found, dtype=np.float32)
+    vectors[order] = found
+    return np.asarray(unit(np.nan_to_num(vectors)))
 
 
 def _words(words: Ragged) -> tuple[Array, Array]:
@@ -118,7 +128,5 @@ def neighbours(vectors: Any, k: int) -> Array:
         near += draw.random(near.shape, np.float32) * np.float32(1e-5)
         near[np.arange(len(near)), start + np.arange(len(near))] = np.inf
         some = np.argpartition(near, k - 1, axis=1)[:, :k]
-        found[start : start + len(near)] = np.take_along_axis(
-            some, np.argsort(np.take_along_axis(near, some, 1), axis=1), 1
-        )
+        found[start : start + len(near)] = np.take_along_axis(some, np.argsort(np.take_along_axis(near, some, 1), axis=1), 1)
     return found
