@@ -50,7 +50,7 @@ def _reader() -> Fingerprinter:
 
 
 def hashed_words(texts: Sequence[str]) -> Ragged:
-    """The words of each text as uint32 hashes, as the deduplication reads them: of scripts without spaces, every letter is one."""
+    """The words of each text as uint32 hashes, as the deduplication reads them; of scripts without spaces, every letter."""
     return Ragged(*_reader().words(pa.array(texts, pa.large_string())))
 
 

@@ -13,8 +13,8 @@ from synth_ray.quality.rows import Rows
 from synth_ray.quality.subsets import PERMUTATIONS, Array, Sides
 
 MIN_ROWS = 50
-MAX_ROWS = 2_000
-"""Rows of each side: with more, small differences become certain that no threshold asks about."""
+MAX_ROWS = 1_500
+"""Rows of each side: with more, measuring would take more than a twentieth of a job that asks no model."""
 
 FALSE_ALARMS = 0.01
 """Of all measures of one comparison together, where both sides are rows of one kind."""

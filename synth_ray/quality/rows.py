@@ -31,7 +31,7 @@ class Rows:
     def __init__(self, generated: Sequence[str], real: Sequence[str], *, vectors: Array | None = None) -> None:
         both = [*generated, *real]
         order = np.random.default_rng(6).permutation(len(both))
-        self.texts = [both[i] for i in order]
+        self.texts = [both[i].encode("utf-8", "replace").decode() for i in order]  # a lone surrogate is no UTF-8
         self._is_generated = order < len(generated)
         self._all_words = hashed_words(self.texts)
         self.words = self._all_words.first(MAX_WORDS)
@@ -139,5 +139,5 @@ def one_hot(codes: Array) -> csr_array:
 
 def _block_sizes(texts: Sequence[str]) -> list[tuple[int, int]]:
     blocks = min(_BLOCKS, max(1, len(texts)))
-    raw = ["\n".join(texts[k::blocks]).encode("utf-8", "replace") for k in range(blocks)]
+    raw = ["\n".join(texts[k::blocks]).encode() for k in range(blocks)]
     return [(len(block), len(zlib.compress(block, 6))) for block in raw]

@@ -21,8 +21,9 @@ DIMENSIONS = 64
 _BUCKET_BITS = 12
 _MAX_BYTES = 80
 _BYTES_IN_GRAM = 4
-_COMMON = 0.2
-"""A term of more rows than this share says little about which rows are alike, and comparing by it is what costs time."""
+_SHARED_TERMS = 1.0
+"""Rows have so many terms of a kind in common on average, at most: the commonest terms, which say little about which rows are alike
+and take most of the time, are left out beyond that."""
 
 _BLOCK_ROWS = 500
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -49,7 +50,7 @@ def _words(words: Ragged) -> tuple[Array, Array]:
 
 def _characters(texts: Sequence[str]) -> tuple[Array, Array]:
     """Four bytes each, of a text's beginning in lower case: words with other endings share most of theirs."""
-    parts = [b" " + text[:_MAX_BYTES].lower().encode("utf-8", "replace")[:_MAX_BYTES] + b" " for text in texts]
+    parts = [b" " + text[:_MAX_BYTES].lower().encode()[:_MAX_BYTES] + b" " for text in texts]
     raw = np.frombuffer(b"".join(parts), np.uint8).astype(np.uint64)
     rows = np.repeat(np.arange(len(parts)), np.array([len(part) for part in parts], np.int64))
     count = max(0, len(raw) - _BYTES_IN_GRAM + 1)
@@ -59,11 +60,13 @@ def _characters(texts: Sequence[str]) -> tuple[Array, Array]:
 
 
 def _weighted(rows: Array, hashes: Array, size: int) -> csr_array:
-    """1 + log of the count, times the inverse share of rows. Terms of many rows are left out."""
+    """1 + log of the count, times the log of the inverse share of rows. The commonest terms are left out."""
     terms = counted(rows, (hashes >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64), (size, 1 << _BUCKET_BITS))
     rows_with = np.bincount(terms.indices, minlength=terms.shape[1])
     weight = np.log((1 + size) / (1 + rows_with)).astype(np.float32)
-    weight[rows_with > max(_COMMON * size, 20)] = 0
+    rarest_first = np.argsort(rows_with, kind="stable")
+    pairs = np.cumsum(rows_with[rarest_first].astype(np.float64) ** 2)
+    weight[rarest_first[pairs > _SHARED_TERMS * float(size) ** 2]] = 0
     terms.data = (1 + np.log(terms.data)) * weight[terms.indices]
     terms.eliminate_zeros()
     return terms
@@ -116,16 +119,14 @@ def _spread(vectors: Array, k: int, draw: np.random.Generator) -> Array:
 
 
 def neighbours(vectors: Any, k: int) -> Array:
-    """The k rows nearest to each row by cosine, nearest first, N×k. Of equally near rows a random one comes first."""
+    """The k rows nearest to each row by cosine, nearest first, N×k. Which of equally near rows comes first depends on their order alone."""
     size = vectors.shape[0]
     k = min(k, size - 1)
     found = np.zeros((size, k), np.int64)
-    draw = np.random.default_rng(5)
     transposed = vectors.T.tocsr() if isinstance(vectors, csr_array) else vectors.T
     for start in range(0, size, _BLOCK_ROWS):
         block = vectors[start : start + _BLOCK_ROWS] @ transposed
         near = -(block.toarray() if isinstance(block, csr_array) else block)
-        near += draw.random(near.shape, np.float32) * np.float32(1e-5)
         near[np.arange(len(near)), start + np.arange(len(near))] = np.inf
         some = np.argpartition(near, k - 1, axis=1)[:, :k]
         found[start : start + len(near)] = np.take_along_axis(some, np.argsort(np.take_along_axis(near, some, 1), axis=1), 1)

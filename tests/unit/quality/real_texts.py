@@ -1,4 +1,4 @@
-"""Real English texts that every environment has: the paragraphs of docstrings of installed packages. A module is a topic."""
+"""Real English texts that every environment has: docstrings of installed packages. A folder of modules is a topic."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 
 PACKAGES = ("numpy", "pandas", "scipy")
-_MOST_A_TOPIC = 120
+_MOST_A_TOPIC = 150
 _LEAST_A_TOPIC = 40
 
 
 @cache
 def texts_and_topics() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """First paragraphs of docstrings of 6 words and more, each once, and the file that each is from."""
+    """First paragraphs of docstrings of 6 words and more, each once, and the folder that each is from."""
     found: dict[str, str] = {}
     for package in PACKAGES:
         for path in _files(package):
             for text in _paragraphs(path):
-                found.setdefault(text, f"{package}/{path.name}")
+                found.setdefault(text, f"{package}/{path.parent.name}")
     sizes = Counter(found.values())
     seen: Counter[str] = Counter()
     chosen = []
@@ -38,7 +38,7 @@ def _files(package: str) -> list[Path]:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return []
-    return [p for p in sorted(Path(spec.origin).parent.rglob("*.py")) if "test" not in str(p) and p.stat().st_size > 40_000]
+    return [p for p in sorted(Path(spec.origin).parent.rglob("*.py")) if "test" not in str(p) and p.stat().st_size > 25_000]
 
 
 def _paragraphs(path: Path) -> list[str]:
