@@ -15,6 +15,7 @@ from synth_ray.job.quality import Quality
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.prepare.reference import open_quality_embedder
 from synth_ray.publish.observers import RowObserver
+from synth_ray.quality.measures import MEASURES
 from synth_ray.quality.narrowing import MAX_ROWS, MIN_ROWS, compare
 from synth_ray.quality.sample import RowSample, SampledRow
 from synth_ray.quality.vectors import embedded
@@ -22,6 +23,10 @@ from synth_ray.records import Origin, fields_of
 
 Facts = dict[str, Any]
 
+_NO_EQUAL_LENGTHS = (
+    f"Fewer than {MIN_ROWS} generated and real rows are of equal length, so that measures which follow the length of a text are left "
+    "out; name real rows as long as those wanted under quality.reference."
+)
 _LABEL_FIELDS = ("label", "category", "class", "intent")
 
 
@@ -57,7 +62,10 @@ def narrowing_facts(quality: Quality, facts: Facts, generated: Sequence[SampledR
         return {"reference": facts | {"not_measured": missing}, "narrowing": {}}
     embedder = open_quality_embedder(quality)
     vectors = embedded(embedder, [*ours, *theirs]) if embedder is not None else None
-    return {"reference": facts, "narrowing": compare(ours, theirs, vectors=vectors)}
+    narrowing = compare(ours, theirs, vectors=vectors)
+    if len(narrowing) < len(MEASURES):
+        facts = facts | {"not_measured": _NO_EQUAL_LENGTHS}
+    return {"reference": facts, "narrowing": narrowing}
 
 
 def _reference_notes(prepared: Prepared) -> Facts:

@@ -21,9 +21,9 @@ DIMENSIONS = 64
 _BUCKET_BITS = 12
 _MAX_BYTES = 80
 _BYTES_IN_GRAM = 4
-_SHARED_TERMS = 1.0
-"""Rows have so many terms of a kind in common on average, at most: the commonest terms, which say little about which rows are alike
-and take most of the time, are left out beyond that."""
+_SHARED_TERMS = 0.8
+"""Two rows have so many terms of a kind in common on average, at most. Beyond that the commonest terms are left out: they say little
+about which rows are alike, and take most of the time."""
 
 _BLOCK_ROWS = 500
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -119,7 +119,7 @@ def _spread(vectors: Array, k: int, draw: np.random.Generator) -> Array:
 
 
 def neighbours(vectors: Any, k: int) -> Array:
-    """The k rows nearest to each row by cosine, nearest first, N×k. Which of equally near rows comes first depends on their order alone."""
+    """The k rows nearest to each row by cosine, nearest first, N×k. Of equally near ones, their order decides."""
     size = vectors.shape[0]
     k = min(k, size - 1)
     found = np.zeros((size, k), np.int64)
