@@ -24,7 +24,7 @@ from synth_ray.records import Origin, fields_of
 Facts = dict[str, Any]
 
 _NO_EQUAL_LENGTHS = (
-    f"Fewer than {MIN_ROWS} generated and real rows are of equal length, so that measures which follow the length of a text are left "
+    f"Fewer than {MIN_ROWS} generated and real rows are of equal length, so that measures which follow a text's length are left "
     "out; name real rows as long as those wanted under quality.reference."
 )
 _LABEL_FIELDS = ("label", "category", "class", "intent")

@@ -22,8 +22,8 @@ _BUCKET_BITS = 12
 _MAX_BYTES = 80
 _BYTES_IN_GRAM = 4
 _SHARED_TERMS = 0.8
-"""Two rows have so many terms of a kind in common on average, at most. Beyond that the commonest terms are left out: they say little
-about which rows are alike, and take most of the time."""
+"""Two rows have so many terms of a kind in common on average, at most. Beyond that the commonest terms are left out: they say
+little about which rows are alike, and take most of the time."""
 
 _BLOCK_ROWS = 500
 _ODD = np.uint64(0x9E3779B97F4A7C15)
