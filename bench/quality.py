@@ -26,8 +26,11 @@ import synth_ray
 from bench.digests import scripted
 from bench.results import report
 from synth_ray.publish import publication, quality
+from synth_ray.quality import definitions
 from synth_ray.quality.narrowing import MAX_ROWS, compare
+from synth_ray.quality.rows import Rows
 from synth_ray.quality.sample import RowSample, SampledRow
+from synth_ray.quality.subsets import Sides
 from synth_ray.records import digest
 from tests.unit.quality.real_texts import texts_and_topics
 
@@ -133,7 +136,19 @@ def merged_against_exact(texts: list[str]) -> list[Row]:
         part = RowSample(MAX_ROWS)
         part.add(rows[k::10])
         merged.merge(part)
-    return [row("ten merged samples: other rows than one sample has", len(set(merged.rows) ^ set(whole.rows)), "0 (≤ 2 %)")]
+    merged_rows = row("ten merged samples: other rows than one sample has", len(set(merged.rows) ^ set(whole.rows)), "0 (≤ 2 %)")
+    return [merged_rows, *sampled_against_all([r.text for r in whole.rows], texts)]
+
+
+def sampled_against_all(sample: list[str], texts: list[str]) -> list[Row]:
+    """What a measure says of the sample beside all rows, which it is a part of: 0 where it says the same of both."""
+    rows = Rows(sample, sorted(set(texts) - set(sample)))
+    in_sample = np.isin(rows.texts, sample).astype(np.float32)[None]
+    sides = Sides(in_sample, np.ones_like(in_sample))
+    title = f"sample of {len(sample):,} beside all {len(rows.texts):,}: difference of"
+    shares = {"openers": definitions.openers, "templates": definitions.templates}
+    divergences = {"vocabulary": definitions.vocabulary, "lengths": definitions.lengths}
+    return [row(f"{title} {name}", round(float(of(rows, sides)[0]), 4), "≤ 0.02") for name, of in (shares | divergences).items()]
 
 
 def alarms(texts: list[str], labels: list[str], n: int, trials: int) -> list[Row]:
