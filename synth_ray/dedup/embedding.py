@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from synth_ray.dedup.columns import binary_column, texts_in
 from synth_ray.dedup.normalise import FIELD
 from synth_ray.errors import MissingResource
-from synth_ray.job.dedup import Semantic
 
 Array = np.ndarray[Any, Any]
 
@@ -35,25 +34,27 @@ class Embedder(Protocol):
         ...
 
 
-def open_embedder(section: Semantic) -> Embedder:
-    """The model in a folder: a static table of token vectors, or a transformer. Nothing is downloaded. Raises MissingResource."""
-    folder = Path(section.model).expanduser()
+def open_embedder(model: str, *, key: str = "dedup.semantic.model") -> Embedder:
+    """The model in a folder: a static table of token vectors, or a transformer. Nothing is downloaded.
+
+    `key` is the job key that names the folder: an error begins with it. Raises MissingResource.
+    """
+    folder = Path(model).expanduser()
     try:
         for place in (folder, folder / "0_StaticEmbedding"):
             if (place / "tokenizer.json").is_file() and _tables(place):
                 return StaticEmbedder(place)
         if (folder / "config.json").is_file():
-            return TransformerEmbedder(folder)
+            return TransformerEmbedder(folder, key=key)
     except MissingResource:
         raise
     except Exception as error:
         raise MissingResource(
-            f"dedup.semantic.model: wanted a model that loads, got {type(error).__name__} from '{section.model}'; check that the "
-            "folder is complete"
+            f"{key}: wanted a model that loads, got {type(error).__name__} from '{model}'; check that the folder is complete"
         ) from error
     raise MissingResource(
-        "dedup.semantic.model: wanted a folder with an embedding model (tokenizer.json and a table of token vectors in "
-        f"model.safetensors, or a transformer with its config.json), got '{section.model}'; name one that is on disk"
+        f"{key}: wanted a folder with an embedding model (tokenizer.json and a table of token vectors in model.safetensors, or a "
+        f"transformer with its config.json), got '{model}'; name one that is on disk"
     )
 
 
@@ -92,14 +93,14 @@ class StaticEmbedder:
 class TransformerEmbedder:
     """The mean of a transformer's last hidden states over a text's tokens (Reimers & Gurevych, 2019, arXiv 1908.10084)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, key: str) -> None:
         try:
             import torch
             from transformers import AutoModel, AutoTokenizer
         except ImportError:
             raise MissingResource(
-                "dedup.semantic.model: wanted torch and transformers for a transformer, got none; install synth-ray[cpu] or "
-                "synth-ray[gpu], or name a static model"
+                f"{key}: wanted torch and transformers for a transformer, got none; install synth-ray[cpu] or synth-ray[gpu], or "
+                "name a static model"
             ) from None
         self._torch = torch
         self._tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)

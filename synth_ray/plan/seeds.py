@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synth_ray.job.seeds import Source
 from synth_ray.plan.folders import fields_of_folders, with_folders
@@ -172,6 +173,10 @@ class SeedStore:
     def take(self, indices: Sequence[int]) -> list[Seed]:
         """The seeds with these indices, in this order."""
         return list(_seeds(self._table.take(pa.array(indices, pa.int64())))) if len(indices) else []
+
+    def count_among(self, ids: Iterable[str]) -> int:
+        """How many seeds have one of these ids."""
+        return int(pc.sum(pc.is_in(self._table["id"], value_set=pa.array(list(ids), pa.string()))).as_py() or 0)
 
     @property
     def splits(self) -> Any:

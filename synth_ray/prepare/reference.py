@@ -1,4 +1,4 @@
-"""The real rows that a dataset is measured against."""
+"""The real rows that a dataset is measured against, and the model that embeds both."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from synth_ray.dedup.embedding import Embedder, open_embedder
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
+from synth_ray.job.quality import Quality
 from synth_ray.plan.seeds import SeedStore
 from synth_ray.prepare.seed_rows import seed_rows
 from synth_ray.prepare.sources import Sources, read_sources
@@ -19,23 +21,40 @@ MAX_REFERENCE_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Real rows as staged rows, and the job key they come from."""
+    """Real rows as staged rows, the job key they come from, and how many of them are seeds, which a teacher is shown."""
 
     source: str
     rows: pa.Table
+    shown: int
 
 
 def read_reference(job: Job, sources: Sources) -> Reference:
-    """At most MAX_REFERENCE_ROWS rows. Raises JobError where a reference is named and has no row."""
-    if job.quality.reference:
+    """At most MAX_REFERENCE_ROWS rows. Raises JobError where a reference is named and has no row, and MissingResource where the
+    embedding model that is named does not open: before anything is asked.
+    """
+    open_quality_embedder(job.quality)
+    source, rows = _rows_of(job, sources)
+    chosen = _bounded(rows)
+    return Reference(source, seed_rows(chosen), shown=sources.seeds.count_among(seed.id for seed in chosen))
+
+
+def open_quality_embedder(quality: Quality) -> Embedder | None:
+    """The model that `quality.embedding` names, where the dataset is measured at all. Raises MissingResource."""
+    if not quality.measure or not quality.embedding:
+        return None
+    return open_embedder(quality.embedding, key="quality.embedding")
+
+
+def _rows_of(job: Job, sources: Sources) -> tuple[str, Sequence[Seed] | SeedStore]:
+    if job.quality.measure and job.quality.reference:
         named = [row for row in read_sources(job, job.quality.reference, key="quality.reference") if isinstance(row, Seed)]
         if not named:
             raise JobError("quality.reference: wanted real rows to measure against, got none; fix the path or fields")
-        return Reference("quality.reference", seed_rows(_bounded(named)))
+        return "quality.reference", named
     for source, rows in (("split.real", sources.real), ("mix.real", sources.mixed)):
         if rows:
-            return Reference(source, seed_rows(_bounded(rows)))
-    return Reference("seeds", seed_rows(_bounded(sources.seeds)))
+            return source, rows
+    return "seeds", sources.seeds
 
 
 def _bounded(rows: Sequence[Seed] | SeedStore) -> list[Seed]:

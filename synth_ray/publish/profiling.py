@@ -13,7 +13,6 @@ from synth_ray.check.language import open_language_reader
 from synth_ray.dedup.columns import runs_in
 from synth_ray.dedup.fingerprint import COLUMN_BREAK
 from synth_ray.dedup.hashing import U32
-from synth_ray.publish.quality import id_numbers
 from synth_ray.publish.row_view import RowView, field_numbers, messages_of, numbers_of
 from synth_ray.quality.profile import Profile
 from synth_ray.quality.sample import RowSample, SampledRow
@@ -59,10 +58,9 @@ class ProfileObserver:
             self._sample_completions(view.table.select(["id", "completion"]).filter(mask), cells)
 
     def _sample_completions(self, rows: pa.Table, cells: Array) -> None:
-        numbers = id_numbers(rows["id"])
         for cell in np.unique(cells).tolist():
             sample = self._sampled.setdefault(cell, RowSample(_LANGUAGE_ROWS))
-            small = rows.filter(pa.array((cells == cell) & (numbers <= sample.bar)))
+            small = rows.filter(pc.and_(pa.array(cells == cell), pc.less(rows["id"], sample.limit)))
             texts = zip(small["id"].to_pylist(), small["completion"].to_pylist(), strict=True)
             sample.add(SampledRow(name, text or "") for name, text in texts)
 

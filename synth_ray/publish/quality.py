@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.normalise import FIELD
+from synth_ray.job.quality import Quality
 from synth_ray.prepare.preparation import Prepared
+from synth_ray.prepare.reference import open_quality_embedder
 from synth_ray.publish.classes import labels
 from synth_ray.publish.observers import RowObserver
-from synth_ray.quality.narrowing import compare
+from synth_ray.quality.measures import MEASURES
+from synth_ray.quality.narrowing import MAX_ROWS, MIN_ROWS, compare
 from synth_ray.quality.sample import RowSample, SampledRow
 from synth_ray.quality.usefulness import usefulness
+from synth_ray.quality.vectors import embedded
 from synth_ray.records import Origin
 
 Facts = dict[str, Any]
 
-_NARROWING_ROWS = 2_000
+_NO_EQUAL_LENGTHS = (
+    f"Fewer than {MIN_ROWS} generated and real rows are of equal length, so that measures which follow a text's length are left "
+    "out; name real rows as long as those wanted under quality.reference."
+)
 
 
 class QualityObserver(RowObserver):
@@ -33,15 +40,8 @@ class QualityObserver(RowObserver):
 
     def on_accepted(self, accepted: pa.Table) -> None:
         """Only rows that the sample takes are read: of a long run few."""
-        generated = accepted.filter(pc.equal(accepted["origin"], Origin.SYNTHETIC.value))
-        small = generated.filter(pa.array(id_numbers(generated["id"]) <= self.sample.bar))
-        self.sample.add(sampled_rows(self._prepared, small))
-        self.sample.seen += generated.num_rows - small.num_rows
-
-
-def id_numbers(ids: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    """The first eight bytes of each id as a number: in the order of the ids."""
-    return np.frombuffer(bytes.fromhex("".join(ids.to_pylist())), ">u8").reshape(-1, 2)[:, 0]
+        is_wanted = pc.and_(pc.equal(accepted["origin"], Origin.SYNTHETIC.value), pc.less(accepted["id"], self.sample.limit))
+        self.sample.add(sampled_rows(self._prepared, accepted.filter(is_wanted)))
 
 
 def is_measured(prepared: Prepared) -> bool:
@@ -51,11 +51,54 @@ def is_measured(prepared: Prepared) -> bool:
 def quality_facts(prepared: Prepared, sample: RowSample, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table]) -> Facts:
     """The manifest's keys that compare the sampled rows with the job's reference."""
     reference = prepared.reference
-    real = list(sampled_rows(prepared, scrub_and_fingerprint(reference.rows)))
+    real = sorted(sampled_rows(prepared, scrub_and_fingerprint(reference.rows)), key=lambda row: row.id)
     generated = sample.rows
-    facts: Facts = {"source": reference.source, "rows": len(real), "generated": len(generated)}
-    narrowing = compare(_texts(generated), _texts(real))
-    return {"reference": facts, "narrowing": narrowing, **usefulness(generated, real, are_seeds=reference.source == "seeds")}
+    facts = {"source": reference.source, "rows": len(real), "generated": len(generated)} | _reference_notes(prepared)
+    narrowing = narrowing_facts(prepared.job.quality, facts, generated, real)
+    return narrowing | usefulness(generated, real, are_seeds=reference.source == "seeds")
+
+
+def narrowing_facts(quality: Quality, facts: Facts, generated: Sequence[SampledRow], real: Sequence[SampledRow]) -> Facts:
+    """`reference` and `narrowing`, from the first rows of both samples by their ids, which are random."""
+    ours, theirs = ([row.text for row in side[:MAX_ROWS]] for side in (generated, real))
+    if missing := _not_measured(facts["source"], generated=len(generated), real=len(real)):
+        return {"reference": facts | {"not_measured": missing}, "narrowing": {}}
+    embedder = open_quality_embedder(quality)
+    vectors = embedded(embedder, [*ours, *theirs]) if embedder is not None else None
+    narrowing = compare(ours, theirs, vectors=vectors)
+    if len(narrowing) < len(MEASURES):
+        facts = facts | {"not_measured": _NO_EQUAL_LENGTHS}
+    return {"reference": facts, "narrowing": narrowing}
+
+
+def _reference_notes(prepared: Prepared) -> Facts:
+    """What the rows are read with, and whether the teacher was shown the reference."""
+    reference, quality = prepared.reference, prepared.job.quality
+    rows = reference.rows.num_rows
+    if reference.source == "seeds":
+        note = (
+            "No real rows were held out: the reference are the seeds, which the teacher was shown, so that rows copied from them "
+            "look like real ones. Name real rows that no model saw under quality.reference."
+        )
+    elif reference.shown:
+        note = f"{reference.shown:,} of {rows:,} reference rows are seeds too, which the teacher was shown."
+    else:
+        note = "The teacher was shown none of the reference rows."
+    return {"vectors": Path(quality.embedding).name if quality.embedding else "words", "shown": reference.shown, "note": note}
+
+
+def _not_measured(source: str, *, generated: int, real: int) -> str:
+    """Why nothing is measured; empty where there are rows enough."""
+    if min(generated, real) >= MIN_ROWS:
+        return ""
+    if real < MIN_ROWS:
+        move = "name more real rows under quality.reference"
+    else:
+        move = "ask for more rows, or see under rejected why so few were accepted"
+    return (
+        f"Wanted at least {MIN_ROWS} generated and {MIN_ROWS} real rows with the measured text, got {generated:,} generated and "
+        f"{real:,} real ones (from {source}); {move}."
+    )
 
 
 def sampled_rows(prepared: Prepared, rows: pa.Table) -> Iterator[SampledRow]:
@@ -76,7 +119,3 @@ def text_columns(prepared: Prepared) -> Sequence[str]:
     if "prompt" in generated:
         return ["prompt"]
     return generated or ["prompt" if recipe.label_words(options) else "completion"]
-
-
-def _texts(rows: Sequence[SampledRow]) -> list[str]:
-    return [row.text for row in rows[:_NARROWING_ROWS]]

@@ -1,26 +1,24 @@
-"""Texts as arrays: hashed words and n-grams, and vectors of their meaning.
-
-Without an embedding model the vectors are hashed TF-IDF of words and word pairs, reduced by a singular value decomposition
-(latent semantic analysis, Deerwester et al., 1990).
-"""
+"""Texts as arrays: hashed words, how often each n-gram stands in each row, and the first words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
-from zlib import crc32
 
 import numpy as np
+import pyarrow as pa
+from scipy.sparse import csr_array
 
-from synth_ray.dedup.normal_form import words
+from synth_ray.dedup.fingerprint import Fingerprinter
+from synth_ray.dedup.ngrams import ngrams
+from synth_ray.job.dedup import Dedup
 
 Array = np.ndarray[Any, Any]
 
-MAX_WORDS = 256
-DIMENSIONS, PROJECTED = 64, 256
-_BUCKETS = 1 << 12
-_BUCKET_SHIFT = np.uint64(64 - 12)
+MAX_WORDS = 200
+_MIN_BITS, _MAX_BITS = 12, 22
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -33,101 +31,89 @@ class Ragged:
 
     @classmethod
     def of(cls, rows: Sequence[Array]) -> Ragged:
-        lengths = np.array([len(row) for row in rows], np.int64)
-        values = np.concatenate(rows) if len(rows) else np.zeros(0, np.uint64)
-        return cls(values, np.concatenate([[0], np.cumsum(lengths)]))
+        values = np.concatenate(rows) if rows else np.zeros(0, np.int64)
+        return cls(values, _offsets(np.array([len(row) for row in rows], np.int64)))
 
     @property
     def lengths(self) -> Array:
         return np.diff(self.offsets)
 
-    def take(self, rows: Array) -> Array:
-        """The values of some rows, one row after the other."""
+    def take(self, rows: Array) -> Ragged:
+        """These rows, in this order."""
         lengths = self.lengths[rows]
-        starts = np.repeat(self.offsets[rows] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-        taken: Array = self.values[starts + np.arange(lengths.sum())]
-        return taken
+        offsets = _offsets(lengths)
+        starts = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Ragged(self.values[starts + np.arange(len(starts))], offsets)
 
-    def ngrams(self, n: int) -> Ragged:
-        """The hashed n-grams of every row."""
-        return Ragged.of([_ngrams(self.values[a:b], n) for a, b in zip(self.offsets[:-1], self.offsets[1:], strict=True)])
+    @property
+    def row_numbers(self) -> Array:
+        """The row of every value."""
+        return np.repeat(np.arange(len(self.offsets) - 1), self.lengths)
+
+    def first(self, most: int) -> Ragged:
+        """At most so many values of every row, its first."""
+        place = np.arange(len(self.values)) - np.repeat(self.offsets[:-1], self.lengths)
+        return Ragged(self.values[place < most], _offsets(np.minimum(self.lengths, most)))
 
 
-def _ngrams(row: Array, n: int) -> Array:
-    count = max(0, len(row) - n + 1)
-    hashed = np.zeros(count, np.uint64)
-    for k in range(n):
-        hashed = (hashed ^ row[k : k + count]) * _ODD
+@cache
+def _reader() -> Fingerprinter:
+    return Fingerprinter(Dedup())
+
+
+def hashed_words(texts: Sequence[str]) -> Ragged:
+    """The words of each text as uint32 hashes, as the deduplication reads them; of scripts without spaces, every letter."""
+    return Ragged(*_reader().words(pa.array(texts, pa.large_string())))
+
+
+@dataclass(frozen=True, slots=True)
+class Grams:
+    """The n-grams of N rows. `total`: how many each row has. `once`: how many of them stand in no other place of all rows.
+    `again`: how often each of the others stands in each row, N×G.
+    """
+
+    total: Array
+    once: Array
+    again: csr_array
+
+
+def grams_of(words: Ragged, n: int) -> Grams:
+    hashes, rows, _ = ngrams(words.values, words.offsets, n)
+    size = len(words.offsets) - 1
+    buckets, count = _buckets(hashes)
+    is_again = count[buckets] > 1
+    numbers = np.cumsum(count > 1) - 1
+    again = counted(rows[is_again], numbers[buckets[is_again]], (size, int(numbers[-1]) + 1))
+    total, once = (np.bincount(r, minlength=size).astype(np.float32) for r in (rows, rows[~is_again]))
+    return Grams(total, once, again)
+
+
+def _buckets(hashes: Array) -> tuple[Array, Array]:
+    """A number for every hash, and how often each number occurs. With eight numbers a hash and more, few are shared."""
+    bits = min(_MAX_BITS, max(_MIN_BITS, (8 * len(hashes)).bit_length()))
+    buckets = (hashes >> np.uint64(64 - bits)).astype(np.int64)
+    return buckets, np.bincount(buckets, minlength=1 << bits)
+
+
+def counted(rows: Array, columns: Array, shape: tuple[int, int]) -> csr_array:
+    """How often each column occurs in each row."""
+    matrix = csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
+    matrix.sum_duplicates()
+    return matrix
+
+
+def openers_of(words: Ragged, n: int) -> Array:
+    """A hash of the first n words of every row."""
+    place = words.offsets[:-1, None] + np.arange(n)
+    there = place < words.offsets[1:, None]
+    first = np.zeros(place.shape, np.uint64)
+    first[there] = words.values[place[there]]
+    hashed = np.zeros(len(first), np.uint64)
+    for word in first.T:
+        hashed = (hashed ^ word) * _ODD
         hashed ^= hashed >> np.uint64(29)
     return hashed
 
 
-def hashed_words(texts: Sequence[str]) -> Ragged:
-    """The first MAX_WORDS words of each text, as the deduplication reads words, hashed."""
-    return Ragged.of([np.array([crc32(word.encode()) for word in words(text)[:MAX_WORDS]], np.uint64) for text in texts])
-
-
-def term_vectors(unigrams: Ragged) -> Array:
-    """Unit TF-IDF vectors of N rows, over hashed words and word pairs."""
-    weights = _term_weights(unigrams) + _term_weights(unigrams.ngrams(2))
-    weights *= np.log((1 + len(weights)) / (1 + (weights > 0).sum(axis=0))).astype(np.float32)
-    return unit(weights)
-
-
-def projected(terms: Array) -> Array:
-    """Unit vectors in PROJECTED dimensions that do not depend on the rows, so that sums over parts add up."""
-    signs = np.random.default_rng(1).choice(np.array([-1, 1], np.float32), (terms.shape[1], PROJECTED))
-    return unit(terms @ signs)
-
-
-def _term_weights(grams: Ragged) -> Array:
-    """1 + log of how often each bucket of terms occurs, N×_BUCKETS."""
-    n = len(grams.lengths)
-    rows = np.repeat(np.arange(n), grams.lengths)
-    buckets = ((grams.values * _ODD) >> _BUCKET_SHIFT).astype(np.int64)
-    counts = np.bincount(rows * _BUCKETS + buckets, minlength=n * _BUCKETS).reshape(n, _BUCKETS).astype(np.float32)
-    return np.log1p(counts, out=counts)
-
-
-def leading_components(weights: Array) -> Array:
-    """Unit vectors of the rows in the space of the largest singular values, by random projection and power iterations (Halko,
-    Martinsson and Tropp, 2011). Fitted on the rows of both sides: fitted on one, the other would look narrower.
-    """
-    wanted = min(DIMENSIONS, *weights.shape)
-    basis = np.random.default_rng(1).standard_normal((weights.shape[1], wanted)).astype(np.float32)
-    for _ in range(3):
-        basis, _ = np.linalg.qr(weights.T @ (weights @ basis))
-    reduced = weights @ basis
-    _, _, directions = np.linalg.svd(reduced, full_matrices=False)
-    return unit(reduced @ directions.T)
-
-
-def unit(vectors: Array) -> Array:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Array = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-    return scaled
-
-
-def cluster(vectors: Array, *, k: int, rounds: int = 12) -> Array:
-    """The nearest of k centroids for every row (spherical k-means; the start is spread as in k-means++, Arthur and
-    Vassilvitskii, 2007).
-    """
-    centroids = _spread(vectors, k, np.random.default_rng(2))
-    for _ in range(rounds):
-        nearest = np.argmax(vectors @ centroids.T, axis=1)
-        sums = np.zeros_like(centroids)
-        np.add.at(sums, nearest, vectors)
-        norms = np.linalg.norm(sums, axis=1, keepdims=True)
-        centroids = np.where(norms > 0, sums / np.maximum(norms, 1e-12), centroids)
-    nearest_centroid: Array = np.argmax(vectors @ centroids.T, axis=1)
-    return nearest_centroid
-
-
-def _spread(vectors: Array, k: int, draw: np.random.Generator) -> Array:
-    chosen = [int(draw.integers(len(vectors)))]
-    distance = np.full(len(vectors), np.inf)
-    while len(chosen) < k:
-        distance = np.minimum(distance, np.maximum(0.0, 1 - vectors @ vectors[chosen[-1]]))
-        total = distance.sum()
-        chosen.append(int(draw.choice(len(vectors), p=distance / total)) if total > 0 else int(draw.integers(len(vectors))))
-    return vectors[chosen].copy()
+def _offsets(lengths: Array) -> Array:
+    return np.concatenate([[0], np.cumsum(lengths)])

@@ -6,89 +6,80 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
-from synth_ray.quality.measures import MEASURES, Measure, Rows
-
-Array = np.ndarray[Any, Any]
+from synth_ray.quality.measures import MEASURES, Measure
+from synth_ray.quality.rows import Rows
+from synth_ray.quality.subsets import PERMUTATIONS, Array, Sides
 
 MIN_ROWS = 50
-_PERMUTATIONS = 40
-_HALVES = 30
-_SURE = 3.3
-"""Standard deviations beyond chance from which a difference counts: one false alarm in two thousand measures."""
+MAX_ROWS = 1_500
+"""Rows of each side: with more, measuring would take more than a twentieth of a job that asks no model."""
+
+FALSE_ALARMS = 0.005
+"""Of all measures of one comparison together, where both sides are rows of one kind: half of what is promised, since permutations
+are only nearly normal."""
+
+_TOGETHER = 32
 
 
 def compare(generated: Sequence[str], real: Sequence[str], *, vectors: Array | None = None) -> dict[str, Any]:
-    """Every measure by name; empty where one side has fewer than MIN_ROWS texts.
+    """Every measure by name; empty where one side has fewer than MIN_ROWS texts, and without the measures of rows of equal length
+    where fewer than MIN_ROWS are.
 
     Of each: `value`, relative to its mean when the rows of both sides are permuted; `low` and `high`, its 95 % interval;
     `warn` and `fail`, the thresholds; and `verdict`. `vectors` are unit embeddings of the generated texts and then the real ones.
     """
     if min(len(generated), len(real)) < MIN_ROWS:
         return {}
-    indices = np.arange(len(generated) + len(real))
-    ours, theirs = indices[: len(generated)], indices[len(generated) :]
-    rows = Rows([*generated, *real], vectors=vectors)
-    plain = _equal_numbers(ours, theirs)
-    matched = _equal_lengths(rows, ours, theirs)
-    sides = {False: plain, True: matched}
-    return {m.name: _measured(m, rows, *sides[m.matched]) for m in MEASURES if min(map(len, sides[m.matched])) >= MIN_ROWS}
+    rows = Rows(generated, real, vectors=vectors)
+    compared = {"rows": len(rows.equal_numbers[0])} | dict.fromkeys(("matched", "blocks"), len(rows.equal_lengths[0]))
+    return {m.name: _measured(m, rows, compared[m.compares]) for m in MEASURES if compared[m.compares] >= MIN_ROWS}
 
 
-def _equal_numbers(ours: Array, theirs: Array) -> tuple[Array, Array]:
-    n = min(len(ours), len(theirs))
-    return ours[:n], theirs[:n]
-
-
-def _equal_lengths(rows: Rows, ours: Array, theirs: Array) -> tuple[Array, Array]:
-    """As many rows of each length on both sides: most measures of diversity follow the length of a text."""
-    chosen: tuple[list[Array], list[Array]] = ([], [])
-    for length in np.unique(rows.length_bins):
-        of_length = [side[rows.length_bins[side] == length] for side in (ours, theirs)]
-        n = min(map(len, of_length))
-        for kept, side in zip(chosen, of_length, strict=True):
-            kept.append(side[:n])
-    return np.concatenate(chosen[0]), np.concatenate(chosen[1])
-
-
-def _measured(measure: Measure, rows: Rows, ours: Array, theirs: Array) -> dict[str, Any]:
-    chance = _permuted(measure, rows, ours, theirs)
-    mean, deviation = float(chance.mean()), float(chance.std())
-    raw = measure.of(rows, ours, theirs)
+def _measured(measure: Measure, rows: Rows, compared: int) -> dict[str, Any]:
+    """The standard error is that of random halves of both sides (delete-half jackknife, Shao and Wu, 1989; subsampling, Politis
+    and Romano, 1994). A bootstrap would draw rows twice, and a row drawn twice looks like a duplicate.
+    """
+    sides, permutations = rows.sides[measure.compares], PERMUTATIONS
+    if measure.few is not None:
+        sides, permutations = sides.fewer(*measure.few), measure.few[0]
+    values = _values(measure, rows, sides)
+    raw, chance, halves = float(values[0]), values[1 : 1 + permutations], values[1 + permutations :]
+    mean = float(chance.mean())
     value = measure.from_chance(raw, mean)
-    spread = 1.96 * _spread(measure, rows, ours, theirs) / (mean if measure.like_real and mean else 1.0)
+    spread = 1.96 * float(halves.std()) / (mean if measure.like_real and mean else 1.0)
     return {
         "value": round(value, 4),
         "low": round(value - spread, 4),
         "high": round(value + spread, 4),
         "warn": measure.warn,
         "fail": measure.fail,
-        "rows": len(ours),
-        "verdict": _verdict(measure, value, abs(raw - mean) > _SURE * max(deviation, 1e-9)),
+        "rows": compared,
+        "verdict": _verdict(measure, value, _is_beyond_chance(measure, raw, chance)),
+        "meaning": measure.meaning,
     }
 
 
-def _verdict(measure: Measure, value: float, is_sure: bool) -> str:
-    if not is_sure:
+def _values(measure: Measure, rows: Rows, sides: Sides) -> Array:
+    """Some subsets at a time, which bounds the memory."""
+    starts = range(0, len(sides.ours), _TOGETHER)
+    return np.concatenate([measure.of(rows, sides.part(start, start + _TOGETHER)) for start in starts]).astype(np.float64)
+
+
+def _is_beyond_chance(measure: Measure, raw: float, chance: Array) -> bool:
+    """Whether the permutations would hardly ever be as far on the narrower side: Student's prediction interval with Bonferroni's
+    correction for the number of measures, and Cornish and Fisher's (1938) for a longer tail on that side.
+    """
+    quantile = float(student.ppf(1 - FALSE_ALARMS / len(MEASURES), len(chance) - 1))
+    direction = 1 if measure.is_worse_above else -1
+    deviation = max(float(chance.std(ddof=1)), 1e-9)
+    skewness = float((((chance - chance.mean()) * direction / deviation) ** 3).mean())
+    quantile += max(0.0, skewness) * (quantile**2 - 1) / 6
+    return bool((raw - chance.mean()) * direction > quantile * deviation * np.sqrt(1 + 1 / len(chance)))
+
+
+def _verdict(measure: Measure, value: float, is_beyond_chance: bool) -> str:
+    if not is_beyond_chance:
         return "ok"
     return "fail" if measure.is_past(value, measure.fail) else "warn" if measure.is_past(value, measure.warn) else "ok"
-
-
-def _permuted(measure: Measure, rows: Rows, ours: Array, theirs: Array) -> Array:
-    """The values when it is drawn anew which rows are generated."""
-    draw, both = np.random.default_rng(3), np.concatenate([ours, theirs])
-    values = []
-    for _ in range(_PERMUTATIONS):
-        mixed = draw.permutation(both)
-        values.append(measure.of(rows, mixed[: len(ours)], mixed[len(ours) :]))
-    return np.array(values)
-
-
-def _spread(measure: Measure, rows: Rows, ours: Array, theirs: Array) -> float:
-    """The standard error, from random halves of both sides (delete-half jackknife, Shao and Wu, 1989).
-
-    A bootstrap would draw rows twice, and a row drawn twice looks like a duplicate.
-    """
-    draw, half = np.random.default_rng(4), len(ours) // 2
-    halves = [measure.of(rows, draw.permutation(ours)[:half], draw.permutation(theirs)[:half]) for _ in range(_HALVES)]
-    return float(np.std(halves))

@@ -66,8 +66,7 @@ def _halves(generated: list[SampledRow], real: list[SampledRow]) -> dict[str, _S
     some = words.lengths > 0
 
     def chosen(side: Array, most: int = MAX_ROWS) -> Ragged:
-        picked = np.flatnonzero(side & some)[:most]
-        return Ragged(words.take(picked), np.concatenate([[0], np.cumsum(words.lengths[picked])]))
+        return words.take(np.flatnonzero(side & some)[:most])
 
     return {
         name: _Side(chosen(side & ~in_test), chosen(side & in_test, _MAX_TESTED))

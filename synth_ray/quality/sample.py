@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 MAX_ROWS = 10_000
@@ -32,35 +32,40 @@ class RowSample:
 
     def __init__(self, max_rows: int = MAX_ROWS) -> None:
         self._max_rows = max_rows
-        self._heap: list[tuple[int, SampledRow]] = []
-        self.seen = 0
+        self._rows: dict[str, SampledRow] = {}
+        self._largest: list[_Largest] = []
 
     def add(self, rows: Iterable[SampledRow]) -> None:
         for row in rows:
-            self.seen += 1
-            self._push(-int(row.id[:16], 16), row)
+            if row.id < self.limit and row.id not in self._rows:
+                self._keep(row if len(row.text) <= MAX_CHARACTERS else replace(row, text=row.text[:MAX_CHARACTERS]))
 
-    def _push(self, place: int, row: SampledRow) -> None:
-        if len(self._heap) < self._max_rows:
-            heapq.heappush(self._heap, (place, _cut(row)))
-        elif place > self._heap[0][0]:
-            heapq.heapreplace(self._heap, (place, _cut(row)))
-
-    @property
-    def bar(self) -> int:
-        """The largest id, by its first eight bytes as a number, that a new row may have to be sampled."""
-        return -self._heap[0][0] if len(self._heap) == self._max_rows else 2**64 - 1
+    def _keep(self, row: SampledRow) -> None:
+        self._rows[row.id] = row
+        if len(self._largest) < self._max_rows:
+            heapq.heappush(self._largest, _Largest(row.id))
+        else:
+            del self._rows[heapq.heapreplace(self._largest, _Largest(row.id)).id]
 
     def merge(self, other: RowSample) -> None:
-        self.seen += other.seen
-        for place, row in other._heap:
-            self._push(place, row)
+        self.add(other._rows.values())
 
     @property
-    def rows(self) -> list[SampledRow]:
+    def limit(self) -> str:
+        """Rows with this id or a larger one are not sampled: whoever has many need not read those at all."""
+        return self._largest[0].id if len(self._largest) == self._max_rows else "~"
+
+    @property
+    def rows(self) -> Sequence[SampledRow]:
         """The sampled rows, by their ids."""
-        return sorted((row for _, row in self._heap), key=lambda row: row.id)
+        return [self._rows[name] for name in sorted(self._rows)]
 
 
-def _cut(row: SampledRow) -> SampledRow:
-    return row if len(row.text) <= MAX_CHARACTERS else replace(row, text=row.text[:MAX_CHARACTERS])
+@dataclass(frozen=True, slots=True)
+class _Largest:
+    """An id, ordered so that the largest is first on a heap."""
+
+    id: str
+
+    def __lt__(self, other: _Largest) -> bool:
+        return self.id > other.id

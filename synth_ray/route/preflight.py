@@ -20,6 +20,7 @@ from synth_ray.job.section import Section
 from synth_ray.job.seeds import Source
 from synth_ray.prepare.feasibility import refuse_short_lag
 from synth_ray.prepare.preparation import prepare, refuse_train_share
+from synth_ray.prepare.reference import open_quality_embedder
 from synth_ray.prepare.sources import evaluation_sets, files_of
 from synth_ray.publish.indexing import refuse_missing_index, refuse_other_indexes
 from synth_ray.recipes.catalogue import find, options_of, refuse_missing_roles
@@ -140,6 +141,7 @@ def _sources(job: Job) -> Iterator[tuple[str, Source]]:
         "decontaminate.against": list(job.decontaminate.against),
         "target.balance.like": [balance.like] if balance is not None and balance.like is not None else [],
         "check.judge.gold": judge.gold if judge is not None else [],
+        "quality.reference": job.quality.reference if job.quality.measure else [],
     }
     for key, sources in named.items():
         for place, source in enumerate(sources):
@@ -167,7 +169,8 @@ def _probe_stages(job: Job, options: Section | None, findings: _Findings) -> Non
     findings.probe(lambda: open_scrubber(job.scrub))
     semantic = job.dedup.semantic
     if semantic is not None:
-        findings.probe(lambda: open_embedder(semantic))
+        findings.probe(lambda: open_embedder(semantic.model))
+    findings.probe(lambda: open_quality_embedder(job.quality))
     for place, source in enumerate(job.decontaminate.against):
         key = f"decontaminate.against.{place}" if len(job.decontaminate.against) > 1 else "decontaminate.against"
         if not any(f" {key}: " in problem for problem in findings.problems):  # of a missing file this would only say so again

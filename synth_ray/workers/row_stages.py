@@ -26,7 +26,7 @@ class RowStages:
         options = options_of(job.recipe)
         self._checker = open_checker(job.check, recipe_schema=recipe.schema(options), generated=recipe.generated(options))
         self._scrubber = open_scrubber(job.scrub)
-        self._embedder = open_embedder(job.dedup.semantic) if job.dedup.semantic is not None else None
+        self._embedder = open_embedder(job.dedup.semantic.model) if job.dedup.semantic is not None else None
         self._max_findings = job.scrub.max_findings
         self.fingerprinter = Fingerprinter(job.dedup)
 

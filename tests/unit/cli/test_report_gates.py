@@ -21,7 +21,7 @@ def test_report_prints_a_line_for_each_gate_and_ends_with_3_when_one_fails(
 ) -> None:
     path, out = job_file(tmp_path), str(tmp_path / "out")
     assert run_cli(capsys, "run", path, "--quiet")[0] == 0
-    (tmp_path / "gates.yaml").write_text("- accepted >= 3\n- accepted >= 1000\n- leaks == 0\n- narrowing.vend > 1\n")
+    (tmp_path / "gates.yaml").write_text("- accepted >= 3\n- accepted >= 1000\n- perplexity.ratio < 2\n- narrowing.vend > 1\n")
     junit = tmp_path / "gates.xml"
     code, printed, _ = run_cli(capsys, "report", out, "--gate", str(tmp_path / "gates.yaml"), "--junit", str(junit))
     assert code == 3
@@ -31,7 +31,7 @@ def test_report_prints_a_line_for_each_gate_and_ends_with_3_when_one_fails(
     assert cases(junit) == {
         "accepted >= 3": [],
         "accepted >= 1000": ["failure"],
-        "leaks == 0": ["failure"],
+        "perplexity.ratio < 2": ["failure"],
         "narrowing.vend > 1": ["failure"],
     }
     (tmp_path / "gates.yaml").write_text("gates: [accepted >= 3]\n")

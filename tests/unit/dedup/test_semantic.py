@@ -59,7 +59,7 @@ def staged(model: Path, texts: list[tuple[str, str]]) -> pa.Table:
     table = pa.Table.from_pylist(rows, schema=STAGED)
     text = compared_text(table, ["completion"])
     table = Fingerprinter(Dedup(ngram=3)).fingerprint_rows(table, text)
-    column = embedding_column(open_embedder(Semantic(model=str(model))), text)
+    column = embedding_column(open_embedder(str(model)), text)
     return table.set_column(table.schema.get_field_index("embedding"), "embedding", column)
 
 
@@ -122,7 +122,7 @@ def test_a_transformer_of_a_folder_gives_each_text_its_vector_whatever_stands_be
         max_position_embeddings=64,
     )
     BertModel(config).save_pretrained(str(tmp_path))
-    embedder = open_embedder(Semantic(model=str(tmp_path)))
+    embedder = open_embedder(str(tmp_path))
     together = embedder.vectors(["car river", "stone music paper winter garden"])
     assert together.shape == (2, 32)
     assert np.allclose(together[0], embedder.vectors(["car river"])[0], atol=1e-5)
@@ -130,8 +130,8 @@ def test_a_transformer_of_a_folder_gives_each_text_its_vector_whatever_stands_be
 
 def test_a_model_that_is_not_there_or_does_not_load_is_an_error_first(tmp_path: Path) -> None:
     with pytest.raises(MissingResource, match="wanted a folder with an embedding model"):
-        open_embedder(Semantic(model=str(tmp_path)))
+        open_embedder(str(tmp_path))
     (tmp_path / "tokenizer.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(MissingResource, match="wanted a model that loads"):
-        open_embedder(Semantic(model=str(tmp_path)))
+        open_embedder(str(tmp_path))
