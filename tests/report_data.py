@@ -138,9 +138,13 @@ def full_manifest() -> Facts:
             "timeline": _timeline(),
         },
         "estimate": {
-            "completion": {"value": 60_000, "low": 48_000, "high": 71_000, "actual": 54_551},
-            "usd": {"value": 0.9, "low": 0.7, "high": 1.2, "actual": 0.7783},
-            "hours": {"value": 0.14, "low": 0.1, "high": 0.2, "actual": 0.1146},
+            "asks": 1_250,
+            "prompt_tokens": {"low": 27_000.0, "expected": 29_000.0, "high": 33_000.0},
+            "completion_tokens": {"low": 0.0, "expected": None, "high": 150_000.0},
+            "usd": {"low": 0.7, "expected": 0.9, "high": 1.2},
+            "hours": None,
+            "done_share": 1.0,
+            "actual": {"prompt_tokens": 29_868, "completion_tokens": 54_551, "usd": 0.7783},
         },
         "engines": {
             "teacher": {

@@ -67,7 +67,7 @@ def _narrowing(manifest: Manifest) -> Iterator[Note | Scales | None]:
 
 
 def _scale(name: str, m: Mapping[str, Any]) -> Scale:
-    title, meaning = MEASURES.get(name, (spaced(name).capitalize(), ""))
+    title = MEASURES.get(name, spaced(name).capitalize())
     value, warn, fail = m["value"], m.get("warn"), m.get("fail")
     ends = (number(m.get("low", value)), number(m.get("high", value)))
     limits = (warn, fail) if is_number(warn) and is_number(fail) else (None, None)
@@ -78,9 +78,18 @@ def _scale(name: str, m: Mapping[str, Any]) -> Scale:
     stated = f"warns {direction} {plain(warn)}, fails {direction} {plain(fail)}" if limits[0] is not None else ""
     text = f"{title}: {plain(value)}, {said}; 95 % interval {interval(*ends)}; {stated}"
     svg = charts.scale(value, ends, limits, span=(low, high), text=text)
-    meaning = m.get("meaning") or meaning
     status = Status(level if level in _VERDICTS else "ok", said)
-    return Scale(title, plain(value), interval(*ends), stated, status, meaning, svg, plain(round(low, 3)), plain(round(high, 3)))
+    return Scale(
+        title,
+        plain(value),
+        interval(*ends),
+        stated,
+        status,
+        m.get("meaning") or "",
+        svg,
+        plain(round(low, 3)),
+        plain(round(high, 3)),
+    )
 
 
 def _span(values: Sequence[float], limits: tuple[Any, Any]) -> tuple[float, float]:

@@ -194,7 +194,7 @@ def _lengths(ours: Manifest, theirs: Manifest) -> Iterator[Line]:
 def _narrowing(ours: Manifest, theirs: Manifest) -> Iterator[Line]:
     both = [side.get("narrowing") or {} for side in (ours, theirs)]
     for name in dict.fromkeys([*both[0], *both[1]]) if all(both) else ():
-        yield Line(MEASURES.get(name, (short(spaced(name)), ""))[0], [_number(side.get(name), "value") for side in both])
+        yield Line(MEASURES.get(name, short(spaced(name))), [_number(side.get(name), "value") for side in both])
 
 
 def _usefulness(ours: Manifest, theirs: Manifest) -> Iterator[Line]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from synth_ray.report import charts
 from synth_ray.report.blocks import Facts, Figure, Folded, Note, Section, Table, Text, section
-from synth_ray.report.numerals import brief_seconds, count, interval, is_number, number, plain, seconds, share, short, usd
+from synth_ray.report.numerals import brief_seconds, count, is_number, number, plain, seconds, share, short, usd
 from synth_ray.report.words import unit
 
 Manifest = Mapping[str, Any]
@@ -105,31 +105,28 @@ def in_units(name: str, value: Any, *, brief: bool = False) -> str:
     return time(3600 * value) if name == "hours" else plain(value)
 
 
-def _estimate(manifest: Manifest) -> Table | Facts | None:
-    """What `plan` expected beside what came. An entry is {value, low, high, actual} or a number."""
+def _estimate(manifest: Manifest) -> Table | None:
+    """What was expected when the run began, beside what came. Of a run that stopped, of the share that was done."""
     estimate = manifest.get("estimate") or {}
-    body, facts = [], []
-    for name, value in list(estimate.items())[:30]:
-        if isinstance(value, Mapping) and is_number(value.get("value")):
-            body.append(_expected(name, value))
-        elif not isinstance(value, (Mapping, list)):
-            facts.append((unit(name).capitalize(), in_units(name, value), ""))
-    if body:
-        return Table(
-            "What was expected, and what came", ("", "expected", "between", "came", "off by"), body, frozenset({1, 2, 3, 4})
-        )
-    return Facts(facts) if facts else None
+    actual, share = estimate.get("actual") or {}, estimate.get("done_share", 1.0)
+    body = [
+        _expected(name, estimate[name], actual.get(name), share)
+        for name in ("prompt_tokens", "completion_tokens", "usd", "hours")
+        if isinstance(estimate.get(name), Mapping)
+    ]
+    part = f", for the {100 * share:.0f} % of the plan that was done" if share < 1 else ""
+    head = ("", "expected", "between", "came", "off by")
+    return Table(f"What was expected{part}, and what came", head, body, frozenset({1, 2, 3, 4})) if body else None
 
 
-def _expected(name: str, value: Mapping[str, Any]) -> tuple[str, ...]:
-    expected, actual = value["value"], value.get("actual")
+def _expected(name: str, of: Mapping[str, Any], actual: Any, share: float) -> tuple[str, ...]:
+    """An interval {low, expected, high} of the whole plan. Without any lengths only the most possible is known."""
+    low, expected, high = (share * value if is_number(value := of.get(end)) else None for end in ("low", "expected", "high"))
+    came = in_units(name, actual) if is_number(actual) else "–"
+    if expected is None:
+        return unit(name).capitalize(), "–", f"at most {in_units(name, high)}", came, "–"
     off = f"{100 * (actual - expected) / expected:+.0f} %" if is_number(actual) and expected else "–"
-    between = (
-        f"{in_units(name, value['low'])} to {in_units(name, value['high'])}"
-        if interval(value.get("low"), value.get("high"))
-        else "–"
-    )
-    return unit(name).capitalize(), in_units(name, expected), between, in_units(name, actual) if is_number(actual) else "–", off
+    return unit(name).capitalize(), in_units(name, expected), f"{in_units(name, low)} to {in_units(name, high)}", came, off
 
 
 def _engines(manifest: Manifest) -> Iterator[Table | Folded | Note | None]:

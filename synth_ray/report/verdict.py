@@ -96,7 +96,7 @@ def _narrower(manifest: Mapping[str, Any]) -> Iterator[Finding]:
     for level, line in (("fail", "failing"), ("warn", "warning")):
         past = [name for name, measure in measured.items() if measure.get("verdict") == level]
         if past:
-            names = ", ".join(MEASURES.get(name, (name, ""))[0].lower() for name in past)
+            names = ", ".join(MEASURES.get(name, name).lower() for name in past)
             verb = "are" if len(past) > 1 else "is"
             yield (
                 level,

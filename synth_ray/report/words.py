@@ -24,45 +24,26 @@ STAGES: Mapping[Stage, tuple[str, str]] = {
 }
 """The stages of a row in their order: what has come through, and what that means."""
 
-MEASURES: Mapping[str, tuple[str, str]] = {
-    "compression": (
-        "Compressibility",
-        "How much better the generated rows compress than real ones: above 1, they repeat themselves more.",
-    ),
-    "distinct_4": (
-        "Different phrases",
-        "Share of different runs of four words, relative to real rows: below 1, phrases recur more often.",
-    ),
-    "entropy_2": (
-        "Variety of word pairs",
-        "Information of the word pairs, relative to real rows: below 1, fewer pairs make up more of the text.",
-    ),
-    "openers": (
-        "Same openings",
-        "Share of rows with one of the ten commonest openings, beyond that of real rows: a template shows here first.",
-    ),
-    "vocabulary": (
-        "Vocabulary",
-        "How far the words differ from those of real rows, in bits, beyond chance: 0 is no difference.",
-    ),
-    "lengths": (
-        "Lengths",
-        "How far the lengths differ from those of real rows, in bits, beyond chance: 0 is no difference.",
-    ),
-    "vendi": (
-        "Different meanings",
-        "Effective number of different meanings, relative to as many real rows: below 1, the rows say fewer things.",
-    ),
-    "coverage": (
-        "Topics covered",
-        "Share of real rows with a generated row near them, relative to other real rows: below 1, topics are missing.",
-    ),
-    "mauve": (
-        "Overall likeness",
-        "MAUVE: how alike both sets of rows are as a whole; 1 is no difference.",
-    ),
+MEASURES: Mapping[str, str] = {
+    "compression": "Compressibility",
+    "distinct_1": "Different words",
+    "distinct_2": "Different word pairs",
+    "distinct_3": "Different runs of three words",
+    "distinct_4": "Different runs of four words",
+    "entropy_1": "Variety of words",
+    "entropy_2": "Variety of word pairs",
+    "openers": "Same openings",
+    "templates": "Same frames",
+    "repeats": "Repeated rows",
+    "long_runs": "Long runs of words repeated",
+    "vocabulary": "Vocabulary",
+    "lengths": "Lengths",
+    "vendi": "Different meanings",
+    "clusters": "Balance of topics",
+    "coverage": "Topics covered",
+    "mauve": "Overall likeness",
 }
-"""Name and meaning of each measure of narrowing."""
+"""Name of each measure of narrowing. Its meaning is in the manifest."""
 
 REFERENCES: Mapping[str, str] = {
     "quality.reference": "real rows that the job names for comparison",
