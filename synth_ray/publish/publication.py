@@ -37,7 +37,7 @@ from synth_ray.publish.indexing import index_seeds, open_index, save_index
 from synth_ray.publish.manifest_facts import RunFacts
 from synth_ray.publish.observers import JudgeObserver, LabelAgreementObserver, RowObserver, SampleObserver
 from synth_ray.publish.publisher import Publisher
-from synth_ray.publish.quality import QualityObserver, is_measured, quality_facts
+from synth_ray.publish.quality import QualityObserver, quality_facts
 from synth_ray.publish.row_facts import RowFacts
 from synth_ray.publish.teacher_errors import TeacherErrors
 from synth_ray.publish.witnesses import EARLIER, REAL, SEED, Witnesses
@@ -124,7 +124,7 @@ class Publication:
             gold=LabelAgreementObserver(),
             judge=JudgeReliability(gate) if gate is not None else None,
             sample=DigestSample() if self._copy_detector is not None else None,
-            quality=QualityObserver(self._prepared) if is_measured(self._prepared) else None,
+            quality=QualityObserver(self._prepared) if self._job.quality.measure else None,
             errors=TeacherErrors(self._prepared, partial(labels, self._prepared)),
         )
 

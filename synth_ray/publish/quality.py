@@ -16,6 +16,7 @@ from synth_ray.prepare.preparation import Prepared
 from synth_ray.prepare.reference import open_quality_embedder
 from synth_ray.publish.classes import labels
 from synth_ray.publish.observers import RowObserver
+from synth_ray.quality.label_noise import label_noise
 from synth_ray.quality.measures import MEASURES
 from synth_ray.quality.narrowing import MAX_ROWS, MIN_ROWS, compare
 from synth_ray.quality.sample import RowSample, SampledRow
@@ -32,7 +33,7 @@ _NO_EQUAL_LENGTHS = (
 
 
 class QualityObserver(RowObserver):
-    """Samples the accepted rows that a model generated."""
+    """Samples the accepted rows that the recipe made: generated ones or, where it copies, the seeds it copied."""
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
@@ -40,16 +41,18 @@ class QualityObserver(RowObserver):
 
     def on_accepted(self, accepted: pa.Table) -> None:
         """Only rows that the sample takes are read: of a long run few."""
-        is_wanted = pc.and_(pc.equal(accepted["origin"], Origin.SYNTHETIC.value), pc.less(accepted["id"], self.sample.limit))
-        self.sample.add(sampled_rows(self._prepared, accepted.filter(is_wanted)))
-
-
-def is_measured(prepared: Prepared) -> bool:
-    return prepared.job.quality.measure and not prepared.recipe.copies
+        small = accepted.filter(pc.less(accepted["id"], self.sample.limit))
+        if not self._prepared.recipe.copies:
+            small = small.filter(pc.equal(small["origin"], Origin.SYNTHETIC.value))
+        self.sample.add(sampled_rows(self._prepared, small))
 
 
 def quality_facts(prepared: Prepared, sample: RowSample, *, scrub_and_fingerprint: Callable[[pa.Table], pa.Table]) -> Facts:
-    """The manifest's keys that compare the sampled rows with the job's reference."""
+    """The manifest's keys that compare the sampled rows with the job's reference. Copied rows are real, so that only their labels
+    are looked at.
+    """
+    if prepared.recipe.copies:
+        return {"label_noise": label_noise(sample.rows)} if any(row.label for row in sample.rows) else {}
     reference = prepared.reference
     real = sorted(sampled_rows(prepared, scrub_and_fingerprint(reference.rows)), key=lambda row: row.id)
     generated = sample.rows

@@ -143,3 +143,17 @@ def test_where_the_class_of_a_row_is(tmp_path: Path, recipe: Any, more: dict[str
     seeds = [{"prompt": f"text {n}", "answer": "x", "topic": "xy"[n % 2], "text": f"some longer text {n}"} for n in range(20)]
     prepared = prepare(job_from(job(tmp_path, seeds, recipe, ["a"], **more)), spool=tmp_path)
     assert class_columns(prepared) == columns
+
+
+def test_of_copied_rows_only_the_labels_are_looked_at(tmp_path: Path) -> None:
+    rows = [{"prompt": row.text, "answer": row.label, "category": row.label} for row in labelled_docstrings(60)]
+    for row, other in zip(rows[::12], rows[1::12], strict=False):
+        row["category"] = other["category"]
+    document = job(tmp_path, rows, "build", []) | {"models": "none"}
+    manifest = synth_ray.run(document).manifest
+    noise = manifest["label_noise"]
+    assert (noise["rows"], noise["suspects"] > 0) == (manifest["rows"]["accepted"], True)
+    assert not manifest["tstr"] and not manifest["narrowing"] and not manifest["reference"]
+    assert not synth_ray.run(document | {"quality": {"measure": False}, "output": str(tmp_path / "other")}).manifest[
+        "label_noise"
+    ]
