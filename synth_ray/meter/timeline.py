@@ -66,16 +66,16 @@ class Timeline:
         return list(self._points())
 
     def _points(self) -> Iterator[dict[str, float]]:
-        begin_s = 0.0
+        begin_s = exact_begin_s = 0.0
         spans = list(self._spans.values())
         for span in spans:
             end_s = round(span.end_s, 3)
-            seconds = end_s - begin_s
+            seconds, exact = end_s - begin_s, span.end_s - exact_begin_s
             tokens = span.tokens + (self._unspanned if span is spans[-1] else 0)
             yield {
                 "t_s": end_s,
                 "completion_tokens_s": round(tokens / seconds, 3),
-                "in_flight": round(span.in_flight / seconds, 2),
-                "replicas": round(span.replicas / seconds, 2),
+                "in_flight": round(span.in_flight / exact, 2),
+                "replicas": round(span.replicas / exact, 2),
             }
-            begin_s = end_s
+            begin_s, exact_begin_s = end_s, span.end_s

@@ -13,6 +13,7 @@ from synth_ray.job.dedup import Decontaminate, Dedup
 from synth_ray.job.document import Job
 from synth_ray.job.scrub import Scrub
 from synth_ray.prepare.preparation import Prepared
+from synth_ray.publish.manifest_facts import scrubbed_or_nothing
 from synth_ray.recipes.judge import RUBRIC
 from synth_ray.scrub.scrubber import Scrubber
 
@@ -29,7 +30,7 @@ def asked_facts(prepared: Prepared, scrubber: Scrubber) -> dict[str, Any]:
     filters = _filters(prepared)
     if prepared.job.models.teacher.engine == "none":
         return {"filters": filters}
-    templates = scrubber.record(_templates(prepared)).value
+    templates = scrubbed_or_nothing(scrubber, _templates(prepared), what="templates")
     return {"templates": templates, "sampling": _sampling(prepared.job), "filters": filters}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from synth_ray.meter.tally import Tally
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.publish.publisher import Publisher
 from synth_ray.records import EVAL_SPLITS
+from synth_ray.scrub.scrubber import Scrubber
+
+log = logging.getLogger(__name__)
 
 Facts = dict[str, Any]
 
@@ -112,6 +116,15 @@ def _gold(pairs: Mapping[tuple[str, str], int]) -> Facts:
         return {}
     agreement = agreement_of(pairs)
     return {"rows": agreement.n, **agreement.summary()}
+
+
+def scrubbed_or_nothing(scrubber: Scrubber, value: Facts, *, what: str) -> Facts:
+    """Facts with texts in them, scrubbed. Those that cannot be scrubbed are left out: the rows are worth more than they."""
+    [scrubbed] = scrubber.records([value])
+    if scrubbed.value is None:
+        log.warning("scrub: the manifest's %s could not be scrubbed, and are left out", what)
+        return {}
+    return dict(scrubbed.value)
 
 
 def run_facts_of(run_facts: RunFacts) -> Facts:

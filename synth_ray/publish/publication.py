@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +30,6 @@ from synth_ray.prepare.schedule import Schedule
 from synth_ray.prepare.sources import evaluation_sets
 from synth_ray.publish import manifest_facts as facts
 from synth_ray.publish.asked_facts import asked_facts
-from synth_ray.publish.classes import labels
 from synth_ray.publish.copy_protection import disclosure_report, open_copy_detector
 from synth_ray.publish.indexing import index_seeds, open_index, save_index
 from synth_ray.publish.manifest_facts import RunFacts
@@ -39,7 +37,6 @@ from synth_ray.publish.observers import JudgeObserver, LabelAgreementObserver, R
 from synth_ray.publish.publisher import Publisher
 from synth_ray.publish.quality import QualityObserver, quality_facts
 from synth_ray.publish.row_facts import RowFacts
-from synth_ray.publish.teacher_errors import TeacherErrors
 from synth_ray.publish.witnesses import EARLIER, REAL, SEED, Witnesses
 from synth_ray.report.page import page
 from synth_ray.scrub.scrubber import open_scrubber
@@ -57,7 +54,6 @@ class _Measured:
     judge: JudgeReliability | None
     sample: DigestSample | None
     quality: QualityObserver | None
-    errors: TeacherErrors
 
 
 class Publication:
@@ -125,7 +121,6 @@ class Publication:
             judge=JudgeReliability(gate) if gate is not None else None,
             sample=DigestSample() if self._copy_detector is not None else None,
             quality=QualityObserver(self._prepared) if self._job.quality.measure else None,
-            errors=TeacherErrors(self._prepared, partial(labels, self._prepared)),
         )
 
     def _new_row_facts(self, restage: Restage | None) -> RowFacts:
@@ -146,7 +141,6 @@ class Publication:
             yield SampleObserver(measured.sample)
         if measured.quality is not None:
             yield measured.quality
-            yield measured.errors
 
     def _admit_what_is_real(self, real: pa.Table, schedule: Schedule) -> None:
         """Real rows come before every synthetic one: for evaluation, of the mix, and the seeds that rows must not repeat."""
@@ -183,7 +177,7 @@ class Publication:
             **self._rows.facts(self._stages.scrub_and_fingerprint(self._rows.reference_rows())),
             **self._quality_facts(),
             disclosure=self._disclosure_report(),
-            target=scrubber.record(schedule.target_summary()).value,
+            target=facts.scrubbed_or_nothing(scrubber, schedule.target_summary(), what="target"),
             **facts.run_facts_of(run_facts),
             **facts.provenance(self._job),
             **asked_facts(self._prepared, scrubber),
@@ -194,11 +188,10 @@ class Publication:
         measured = self._measured
         if measured.quality is None:
             return {}
-        errors = measured.errors.facts(measured.judge, measured.gold.pairs)
-        scrub_and_fingerprint = self._stages.scrub_and_fingerprint
-        return quality_facts(self._prepared, measured.quality.sample, scrub_and_fingerprint=scrub_and_fingerprint) | {
-            "teacher_errors": errors
-        }
+        compared = quality_facts(
+            self._prepared, measured.quality.sample, scrub_and_fingerprint=self._stages.scrub_and_fingerprint
+        )
+        return compared | {"teacher_errors": self._rows.errors.facts(measured.judge, measured.gold.pairs)}
 
     def _disclosure_report(self) -> dict[str, Any]:
         """What rows disclose of the records they stand in for; empty where the recipe makes no stand-ins."""

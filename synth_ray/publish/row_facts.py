@@ -17,6 +17,7 @@ from synth_ray.publish.examples import ExampleChooser
 from synth_ray.publish.observers import RowObserver
 from synth_ray.publish.profiling import ProfileObserver
 from synth_ray.publish.row_view import RowView
+from synth_ray.publish.teacher_errors import TeacherErrors
 from synth_ray.publish.witnesses import Witnesses
 from synth_ray.quality.funnel_counts import FunnelCounts
 from synth_ray.quality.leaks import SplitKeys, mixed
@@ -39,6 +40,7 @@ class RowFacts(RowObserver):
 
     def __init__(self, prepared: Prepared, *, index: Index, columns: Mapping[str, str], witnesses: Witnesses) -> None:
         self._prepared, self._index, self._witnesses = prepared, index, witnesses
+        self.errors = TeacherErrors(prepared)
         self._funnel = FunnelCounts()
         self._profile = ProfileObserver(columns, tells_languages=bool(prepared.job.check.language))
         self._lineages, self._texts = SplitKeys(), SplitKeys()
@@ -63,6 +65,7 @@ class RowFacts(RowObserver):
             self._funnel.add(dimension, values, *view.outcomes)
         self._count_kept(view, decided=True)
         self._examples.add(view)
+        self.errors.add(view)
         self._witnesses.mark(rows["chunk"][0].as_py(), self._index.kept)
 
     def _count_kept(self, view: RowView, *, decided: bool) -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.job.check import Check
 from synth_ray.prepare.preparation import Prepared
-from synth_ray.publish.observers import RowObserver
+from synth_ray.publish.row_view import RowView
 from synth_ray.quality.intervals import rate, wilson
 from synth_ray.records import FAILED, Origin, Reason
 
 Facts = dict[str, Any]
 
 MAX_CLASSES = 200
+_MAX_COUNTED = 20_000
 _NO_CLASS, _OTHERS = "(none)", "(other)"
 _UNANSWERED = FAILED | {Reason.MODERATED, Reason.MISSING_FIELD, Reason.WRONG_TYPE}
 _OF_RECIPES = (Reason.NO_AGREEMENT, Reason.TIE, Reason.NOT_EVOLVED, Reason.BAD_TOOL_CALL)
@@ -26,36 +28,45 @@ _EMPTY = Reason.EMPTY_COMPLETION
 _NO_ERRORS = frozenset({Reason.CONTRADICTORY_LABEL, Reason.POORLY_JUDGED})  # found between rows, and by another model
 
 
-class TeacherErrors(RowObserver):
+class TeacherErrors:
     """Counts the answers that each check saw, and those that it found wrong, whether or not `check.drop` rejects them.
 
     A recipe's own test sees every answer, a check those that the recipe let pass; an empty answer is only counted as empty.
     Real rows, and slots that got no answer, are not the teacher's and are not counted.
     """
 
-    def __init__(self, prepared: Prepared, classes: Callable[[pa.Table], Sequence[str]]) -> None:
+    def __init__(self, prepared: Prepared) -> None:
         self._applied = _checks_applied(prepared)
-        self._class_of = classes
         self._answered = self._checked = 0
         self._wrong: Counter[str] = Counter()
         self._wrong_before_check: Counter[str] = Counter()
         self._by_class: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
 
-    def on_decided(self, rows: pa.Table) -> None:
-        columns = (rows[name].to_pylist() for name in ("origin", "reason", "flags"))
-        for name, origin, reason, flags in zip(self._class_of(rows), *columns, strict=True):
-            if origin == Origin.SYNTHETIC and reason not in _UNANSWERED:
-                self._count(name or _NO_CLASS, reason or "", set(flags or ()) - _NO_ERRORS)
+    def add(self, view: RowView) -> None:
+        """Count decided rows; alike rows are counted together."""
+        rows = view.table
+        columns = {
+            "class": view.labels.cast(pa.string()),
+            "reason": pc.fill_null(rows["reason"], ""),
+            "flags": pc.fill_null(pc.binary_join(rows["flags"], ","), ""),
+        }
+        answered = pa.table(columns).filter(pc.equal(rows["origin"], Origin.SYNTHETIC.value))
+        for group in answered.group_by(list(columns)).aggregate([([], "count_all")]).to_pylist():
+            if group["reason"] not in _UNANSWERED:
+                found = set(filter(None, group["flags"].split(","))) - _NO_ERRORS
+                self._count(group["class"] or _NO_CLASS, group["reason"], found, group["count_all"])
 
-    def _count(self, name: str, reason: str, found: set[str]) -> None:
-        self._answered += 1
+    def _count(self, name: str, reason: str, found: set[str], rows: int) -> None:
         is_early = reason in _OF_RECIPES or (reason in _BY_RECIPE_TOO and not found)
-        self._checked += not is_early
-        self._wrong.update(found)
-        self._wrong_before_check.update([reason] if is_early else [])
+        self._answered += rows
+        self._checked += 0 if is_early else rows
+        self._wrong.update(dict.fromkeys(found, rows))
+        self._wrong_before_check.update({reason: rows} if is_early else {})
+        if name not in self._by_class and len(self._by_class) >= _MAX_COUNTED:
+            name = _OTHERS
         counts = self._by_class[name]
-        counts[0] += 1
-        counts[1] += is_early or bool(found)
+        counts[0] += rows
+        counts[1] += rows if is_early or found else 0
 
     def facts(self, judge: JudgeReliability | None, gold: Mapping[tuple[str, str], int]) -> Facts:
         """The manifest's `teacher_errors`; empty where no answer was counted. `gold` counts (label, gold label) of kept rows."""

@@ -141,6 +141,6 @@ def test_labels_are_compared_with_gold_labels_and_low_agreement_is_advisory(tmp_
     assert gold["low"] < gold["kappa"] < gold["high"]
     card = (tmp_path / "labels" / "README.md").read_text()
     assert "80 accepted rows have a human label" in card
-    assert "| teacher's licence | mit |" in card
-    assert "| teacher's terms | For tests alone. |" in card
+    assert "| the teacher | mit |" in card
+    assert "| terms of its answers | For tests alone. |" in card
     assert "**Advice only:**" in card
