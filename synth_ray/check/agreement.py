@@ -13,9 +13,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synth_ray.check.intervals import Z_95
+
 MIN_GOLD = 50
 MIN_KAPPA = 0.6
-_Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def agreement_of(pairs: Mapping[Any, int]) -> Agreement:
     if math.isclose(chance, 1.0):
         return Agreement(n, observed, math.nan, math.nan, math.nan)
     kappa = (observed - chance) / (1 - chance)
-    half = _Z_95 * _standard_error(cells, labels, true, kappa, chance, n)
+    half = Z_95 * _standard_error(cells, labels, true, kappa, chance, n)
     return Agreement(n, observed, kappa, max(-1.0, kappa - half), min(1.0, kappa + half))
 
 
@@ -113,7 +114,7 @@ def corrected_rate(judged: Mapping[bool, int], *, gold: Mapping[tuple[bool, bool
         + rate**2 * sensitivity * (1 - sensitivity) / good
         + (1 - rate) ** 2 * specificity * (1 - specificity) / bad
     )
-    half = _Z_95 * math.sqrt(errors) / gain
+    half = Z_95 * math.sqrt(errors) / gain
     return Rate(raw, _share(rate), _share(rate - half), _share(rate + half))
 
 

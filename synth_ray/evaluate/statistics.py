@@ -1,6 +1,6 @@
 """Intervals of shares, and of the difference of two shares of the same cases. All at 95 %.
 
-- `wilson`: the score interval of a share (Wilson, 1927, JASA 22:209-212). It stays within 0 and 1, and holds for few cases too.
+- `share_of`: a share with its score interval (`check.intervals.wilson`).
 - `paired_difference`: Newcombe's square-and-add interval of the difference of two paired shares, with continuity-corrected
   correlation (Newcombe, 1998, Statistics in Medicine 17:2635-2650, method 10).
 - `mcnemar`: the exact two-sided test of McNemar (1947, Psychometrika 12:153-157): the binomial test of the cases that changed.
@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-Z_95 = 1.959963984540054
+from synth_ray.check.intervals import wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,9 @@ class Interval:
     high: float
 
 
-def wilson(successes: int, n: int) -> Interval:
-    """The share of successes among `n` > 0 trials."""
-    share, z2 = successes / n, Z_95**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    low = 0.0 if successes == 0 else max(0.0, middle - half)
-    return Interval(share, low, 1.0 if successes == n else min(1.0, middle + half))
+def share_of(successes: int, n: int) -> Interval:
+    """The share of successes among `n` > 0 trials, with Wilson's interval."""
+    return Interval(successes / n, *wilson(successes, n))
 
 
 def paired_difference(both: int, only_before: int, only_now: int, neither: int) -> Interval:
@@ -39,7 +35,7 @@ def paired_difference(both: int, only_before: int, only_now: int, neither: int) 
     Law: exchanging before and now changes the signs alone.
     """
     n = both + only_before + only_now + neither
-    now, before = wilson(both + only_now, n), wilson(both + only_before, n)
+    now, before = share_of(both + only_now, n), share_of(both + only_before, n)
     phi = _correlation(both, only_before, only_now, neither)
     difference = (only_now - only_before) / n
     down = _added(now.value - now.low, before.high - before.value, phi)

@@ -9,7 +9,7 @@ from typing import Any
 
 from synth_ray.evaluate.asking import Evaluation, Result
 from synth_ray.evaluate.comparison import Comparison
-from synth_ray.evaluate.statistics import wilson
+from synth_ray.evaluate.statistics import share_of
 from synth_ray.evaluate.verdicts import Verdict
 
 FORMAT = 1
@@ -71,7 +71,7 @@ def summarise(evaluation: Evaluation, comparison: Comparison | None = None) -> d
 
 def _shares(results: Sequence[Result]) -> dict[str, Any]:
     counts = Counter(result.graded.verdict for result in results)
-    share = wilson(counts[Verdict.PASSED], len(results))
+    share = share_of(counts[Verdict.PASSED], len(results))
     rates = {"pass_rate": round(share.value, 4), "low": round(share.low, 4), "high": round(share.high, 4)}
     return {"cases": len(results)} | {verdict.value: counts[verdict] for verdict in Verdict} | rates
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from synth_ray.check.intervals import wilson
+
 _REPLICATES = 1000
 _MAX_SAMPLE = 1024
 _QUANTILES = (0.05, 0.95)
@@ -90,8 +92,6 @@ def share_interval(accepted: int, of: int) -> Interval:
     """The share that a sample lets expect, with its 90 % interval (Wilson's). Never 0, so that one can divide by it."""
     if not of:
         return Interval(1e-6, None, 1.0)
-    observed, z = accepted / of, _Z
-    centre = (observed + z * z / (2 * of)) / (1 + z * z / of)
-    half = z / (1 + z * z / of) * math.sqrt(observed * (1 - observed) / of + z * z / (4 * of * of))
-    low, high = max(1e-6, centre - half), min(1.0, centre + half)
-    return Interval(low, min(max(observed, low), high), high)
+    low, high = wilson(accepted, of, z=_Z)
+    low = max(1e-6, low)
+    return Interval(low, min(max(accepted / of, low), high), high)

@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from synth_ray.check.intervals import wilson
 from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.job.check import Check
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.publish.row_view import RowView
-from synth_ray.quality.intervals import rate, wilson
+from synth_ray.quality.intervals import rate
 from synth_ray.records import FAILED, Origin, Reason
 
 Facts = dict[str, Any]

@@ -7,5 +7,5 @@ of two parts add up to those of the whole, in bounded memory. Not: reading files
 `check` and `admit` do.
 
 Public: `narrowing.compare`, `usefulness.usefulness`, `sample.RowSample`, `sample.SampledRow`, `measures.MEASURES`,
-`intervals.rate`, `intervals.wilson`, `profile.Profile`, `funnel_counts.FunnelCounts`, `leaks.SplitKeys`.
+`intervals.rate`, `profile.Profile`, `funnel_counts.FunnelCounts`, `leaks.SplitKeys`.
 """

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synth_ray.quality.intervals import Array, bounds, wilson
+from synth_ray.check.intervals import wilson
+from synth_ray.quality.intervals import Array, bounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from synth_ray.check.intervals import wilson
+
 Array = np.ndarray[Any, Any]
 
 DRAWS = 1_000
-_Z_95 = 1.959963984540054
-
-
-def wilson(n: int, of: int) -> tuple[float, float]:
-    """The interval of a share n / of (Wilson, 1927); (0, 1) of nothing."""
-    if not of:
-        return 0.0, 1.0
-    share, z2 = n / of, _Z_95**2
-    centre = (share + z2 / (2 * of)) / (1 + z2 / of)
-    half = _Z_95 / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of**2))
-    return max(0.0, centre - half) if n else 0.0, min(1.0, centre + half) if n < of else 1.0
 
 
 def rate(wrong: int, rows: int) -> dict[str, Any]:

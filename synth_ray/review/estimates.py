@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from synth_ray.check.agreement import Agreement, agreement_of
+from synth_ray.check.intervals import wilson
 from synth_ray.review.verdicts import Reviewed
-
-_Z_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +34,7 @@ def accept_rate(verdicts: Iterable[Reviewed]) -> AcceptRate | None:
         return None
     rate = sum(verdict.weight for verdict in counted if verdict.good) / total
     n = total**2 / sum(verdict.weight**2 for verdict in counted)
-    centre, spread = rate + _Z_95**2 / (2 * n), _Z_95 * math.sqrt(rate * (1 - rate) / n + (_Z_95 / (2 * n)) ** 2)
-    low, high = ((centre + sign * spread) / (1 + _Z_95**2 / n) for sign in (-1, 1))
-    return AcceptRate(len(counted), rate, max(0.0, min(low, rate)), min(1.0, max(high, rate)))
+    return AcceptRate(len(counted), rate, *wilson(rate * n, n))
 
 
 def agreement_between(reviews: Sequence[Sequence[Reviewed]]) -> Agreement | None:

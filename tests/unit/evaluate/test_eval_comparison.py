@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synth_ray.check.intervals import Z_95
 from synth_ray.evaluate.comparison import compare
-from synth_ray.evaluate.statistics import Z_95, mcnemar, paired_difference, wilson
+from synth_ray.evaluate.statistics import mcnemar, paired_difference, share_of
 
 OUTCOMES = st.dictionaries(st.integers(0, 40).map(str), st.tuples(st.sampled_from(["a", "b"]), st.booleans()), min_size=1)
 COUNTS = st.tuples(*[st.integers(0, 300)] * 4).filter(lambda counts: sum(counts) > 0)
@@ -42,16 +43,16 @@ def test_intervals_hold_their_estimates_within_their_bounds(counts: tuple[int, i
     both, before, now, neither = counts
     d = paired_difference(*counts)
     assert -1 <= d.low <= d.value + 1e-12 and d.value - 1e-12 <= d.high <= 1
-    share = wilson(both + now, sum(counts))
+    share = share_of(both + now, sum(counts))
     assert 0 <= share.low <= share.value <= share.high <= 1
-    mirrored = wilson(before + neither, sum(counts))
+    mirrored = share_of(before + neither, sum(counts))
     assert mirrored.low == pytest.approx(1 - share.high)
 
 
 @pytest.mark.parametrize("n", [1, 10, 50])
 def test_wilsons_limits_are_those_at_which_the_score_test_just_holds(n: int) -> None:
     for k in range(1, n):
-        for limit in (wilson(k, n).low, wilson(k, n).high):
+        for limit in (share_of(k, n).low, share_of(k, n).high):
             assert abs(k / n - limit) == pytest.approx(Z_95 * (limit * (1 - limit) / n) ** 0.5)
 
 
