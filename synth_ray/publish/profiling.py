@@ -14,6 +14,7 @@ from synth_ray.dedup.columns import runs_in
 from synth_ray.dedup.fingerprint import COLUMN_BREAK
 from synth_ray.dedup.hashing import U32
 from synth_ray.publish.row_view import RowView, field_numbers, messages_of, numbers_of
+from synth_ray.quality.number_counts import NumberCounts, edges_of
 from synth_ray.quality.profile import Profile
 from synth_ray.quality.sample import RowSample, SampledRow
 from synth_ray.quality.value_counts import Array, encode
@@ -37,6 +38,7 @@ class ProfileObserver:
         self._columns = {name: kind for name, kind in columns.items() if kind != "logprobs"}
         self.profile = Profile()
         self._tells_languages = tells_languages
+        self._similarities = NumberCounts(exact=False)
         self._sampled: dict[int, RowSample] = {}
 
     def add(self, view: RowView, cells: Array) -> None:
@@ -57,6 +59,12 @@ class ProfileObserver:
         if self._tells_languages:
             self._sample_completions(view.table.select(["id", "completion"]).filter(mask), cells)
 
+    def add_similarities(self, view: RowView) -> None:
+        """How alike the rejected rows are to the kept rows that they repeat."""
+        alike = pc.drop_null(view.table["similarity"].filter(pa.array(~view.accepted)))
+        if len(alike):
+            self._similarities.add(np.zeros(len(alike), np.int64), alike.to_numpy())
+
     def _sample_completions(self, rows: pa.Table, cells: Array) -> None:
         for cell in np.unique(cells).tolist():
             sample = self._sampled.setdefault(cell, RowSample(_LANGUAGE_ROWS))
@@ -75,6 +83,9 @@ class ProfileObserver:
         columns = summary.get("columns", {})
         if not any(stats.get("max") for stats in columns.get("tool_calls", {}).values()):
             columns.pop("tool_calls", None)
+        if self._similarities.rows([0]):
+            stats = self._similarities.stats([0], edges_of(self._similarities.counted([0])))
+            columns["similarity"] = {"synthetic": {"kind": "number"} | stats}
         return summary
 
     def _add_messages(self, rows: pa.Table, chosen: Array, cells: Array) -> None:

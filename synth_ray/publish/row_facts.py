@@ -64,6 +64,7 @@ class RowFacts(RowObserver):
         for dimension, values in dimensions.items():
             self._funnel.add(dimension, values, *view.outcomes)
         self._count_kept(view, decided=True)
+        self._profile.add_similarities(view)
         self._examples.add(view)
         self.errors.add(view)
         self._witnesses.mark(rows["chunk"][0].as_py(), self._index.kept)
