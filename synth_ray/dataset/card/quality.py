@@ -19,6 +19,13 @@ _DISCLOSURE_NOT_FOUND = (
     "more about the records may find more."
 )
 _TSTR = {"": "trained on the synthetic rows", "real": "trained on real rows", "both": "trained on both"}
+_PERPLEXITY = {
+    "real_by_synthetic": "of real text, by a word model of the synthetic rows",
+    "real_by_real": "of real text, by one of as many real words",
+    "synthetic_by_real": "of synthetic text, by one of real rows",
+    "synthetic_by_synthetic": "of synthetic text, by one of synthetic rows",
+}
+_ERRORS_SHOWN = 12
 _REFERENCES = {
     "quality.reference": "the real rows that the job gave for comparison",
     "split.real": "the real evaluation rows",
@@ -29,7 +36,7 @@ _REFERENCES = {
 
 def quality_lines(m: Manifest) -> list[str]:
     """All sections on quality; those of which nothing was measured are left out."""
-    lines = _table_section(m)
+    lines = _table_section(m) + _teacher_errors(m)
     if m.gold:
         lines += ["## Agreement with human labels", "", *_gold_sentence(m.gold), ""]
     if m.judge:
@@ -83,16 +90,40 @@ def _tstr(m: Manifest) -> Iterator[tuple[object, ...]]:
 
 
 def _perplexity(m: Manifest) -> Iterator[tuple[object, ...]]:
-    for name, value in _numbers(m.perplexity):
-        yield (f"perplexity: {name}", _number(value), "", "", "", "of an n-gram model; lower is nearer")
+    for key, words in _PERPLEXITY.items():
+        value = m.perplexity.get(key)
+        if isinstance(value, Mapping):
+            yield (f"perplexity {words}", _number(value.get("value")), _interval(value), "", "", "lower is nearer")
+    if (ratio := m.perplexity.get("ratio")) is not None:
+        ends = {"low": m.perplexity.get("ratio_low"), "high": m.perplexity.get("ratio_high")}
+        yield ("the first over the second", _number(ratio), _interval(ends), "", "", "1: the rows teach real text as well")
 
 
 def _labels(m: Manifest) -> Iterator[tuple[object, ...]]:
     if (share := m.label_noise.get("share")) is not None:
         meaning = f"labels that cross-validation contradicts, of {m.label_noise.get('rows', 0):,} rows"
         yield ("suspected wrong labels", f"{share:.1%}", _interval(m.label_noise), "", "", meaning)
-    for name, value in _numbers(m.teacher_errors):
-        yield (f"teacher's errors: {name}", _number(value), "", "", "", "")
+
+
+def _teacher_errors(m: Manifest) -> list[str]:
+    """The checks that found errors, and the classes with most of them."""
+    by_check, by_class = (_worst(m.teacher_errors.get(name)) for name in ("verifier", "by_class"))
+    if not by_check:
+        return []
+    head = ("answers", "wrong", "rate", "95 % interval")
+    lines = ["## The teacher's errors", "", "What checks found wrong in its answers, whether or not that rejected them.", ""]
+    lines += [*table(("found by", *head), by_check), ""]
+    return lines + ([*table(("class", *head), by_class), ""] if by_class else [])
+
+
+def _worst(rates: Any) -> list[tuple[object, ...]]:
+    """The highest rates first; those without an error are left out."""
+    found = [(name, of) for name, of in (rates or {}).items() if isinstance(of, Mapping) and of.get("wrong")]
+    found.sort(key=lambda entry: (-entry[1]["rate"], entry[0]))
+    return [
+        (name.replace("_", " "), f"{of['rows']:,}", f"{of['wrong']:,}", f"{of['rate']:.1%}", _interval(of))
+        for name, of in found[:_ERRORS_SHOWN]
+    ]
 
 
 def _judged(m: Manifest) -> Iterator[tuple[object, ...]]:
@@ -106,15 +137,6 @@ def _judged(m: Manifest) -> Iterator[tuple[object, ...]]:
             verdict,
             "by the judge, its errors corrected",
         )
-
-
-def _numbers(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for name, value in facts.items():
-        words = f"{prefix}{name.replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            yield from _numbers(value, f"{words}, ")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield words, value
 
 
 def _interval(facts: Mapping[str, Any]) -> str:

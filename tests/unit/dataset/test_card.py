@@ -54,9 +54,14 @@ MEASURED: dict[str, Any] = {
     },
     "reference": {"source": "seeds", "rows": 40, "generated": 24, "vectors": "tfidf"},
     "tstr": {"macro_f1": 0.7, "low": 0.6, "high": 0.8, "real": {"macro_f1": 0.8}, "classes": [], "curve": []},
-    "perplexity": {"real_under_synthetic": 120.5},
+    "perplexity": {"real_by_synthetic": {"value": 120.5, "low": 101.0, "high": 140.0}, "ratio": 1.5},
     "label_noise": {"rows": 24, "suspects": 3, "share": 0.125, "first": []},
-    "teacher_errors": {"not_true": 0.02},
+    "teacher_errors": {
+        "verifier": {
+            "not_true": {"rows": 100, "wrong": 2, "rate": 0.02, "low": 0.0055, "high": 0.07},
+            "echo": {"rows": 100, "wrong": 0, "rate": 0.0, "low": 0.0, "high": 0.04},
+        }
+    },
     "judge": {"criteria": ["a|b"], "judged": 9, "min_score": 4.0, "advisory": True, "gold": 3, "observed": 0.5, "kappa": None},
     "templates": {"template": NASTY},
     "sampling": {"temperature": 0.8, "stop": ["|"]},
@@ -113,6 +118,8 @@ def test_a_card_says_what_was_measured_and_what_limits_follow(store: Storage) ->
         "| vendi | 0.71 | 0.68 to 0.74 | warn at 0.9, fail at 0.8 | fail | diversity |",
         "| macro F1, trained on the synthetic rows | 0.7 | 0.6 to 0.8 |",
         "| suspected wrong labels | 12.5% |",
+        "by a word model of the synthetic rows | 120 | 101 to 140 |",
+        "| not true | 100 | 2 | 2.0% | 0.0055 to 0.07 |",
         "the seeds, for the job gave no real rows to compare with (40 rows, beside 24 synthetic ones)",
         "- The rows are narrower than the real ones, beyond the limit that fails, by: vendi.",
         "- The judge was not reliable enough to reject rows",
