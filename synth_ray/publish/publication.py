@@ -43,6 +43,8 @@ from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.storage import Storage
 from synth_ray.workers.row_stages import RowStages
 
+_INTERRUPTED = "The run was stopped by a signal; `synth-ray curate` measures what is committed, and so does the next run."
+
 Restage = Callable[[pa.Table], pa.Table]
 
 
@@ -166,8 +168,8 @@ class Publication:
         examples = read_examples(self._storage, manifest)
         self._storage.write("report.html", page(manifest.to_dict(), examples).encode())
 
-    def finish(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str) -> Manifest:
-        """Finish the files and describe this version."""
+    def finish(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str, measure: bool = True) -> Manifest:
+        """Finish the files and describe this version. Without `measure`, its rows are not compared with real ones."""
         written, scrubber = self._writer.finish(), open_scrubber(self._job.scrub)
         self._examples = self._rows.examples(scrubber)
         return Manifest(
@@ -175,7 +177,7 @@ class Publication:
             **facts.counts(self._prepared, self.tally, self._publisher),
             **facts.measures(self._publisher, self._measured.gold.pairs, self._measured.judge),
             **self._rows.facts(self._stages.scrub_and_fingerprint(self._rows.reference_rows())),
-            **self._quality_facts(),
+            **(self._quality_facts() if measure else {"reference": {"not_measured": _INTERRUPTED}}),
             disclosure=self._disclosure_report(),
             target=facts.scrubbed_or_nothing(scrubber, schedule.target_summary(), what="target"),
             **facts.run_facts_of(run_facts),

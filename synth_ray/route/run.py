@@ -44,6 +44,9 @@ from synth_ray.workers.row_stages import stage_keys
 
 log = logging.getLogger(__name__)
 
+_SIGNALLED = "got "
+"""How the reason of a run begins that a signal stopped."""
+
 
 def run_job(
     job: Job,
@@ -103,7 +106,9 @@ class _Run:
                 watch(self._tally)
             self._fence.raise_if_lost()
             driver.stop(schedule.shortfall())
-            manifest = self._publication.finish(schedule, self._run_facts(driver), stopped=driver.stop_reason)
+            stopped = driver.stop_reason
+            is_signalled = stopped.startswith(_SIGNALLED)  # whoever sent it may not wait for long
+            manifest = self._publication.finish(schedule, self._run_facts(driver), stopped=stopped, measure=not is_signalled)
         self._publication.publish(manifest, replaces=replaces)
         self._delete_committed_journals(self._ledger.committed_chunks())
         failures = driver.failed_share
@@ -216,7 +221,7 @@ def _stopped_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
     """SIGTERM and the first Ctrl-C stop cleanly; a second Ctrl-C interrupts."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        stop(f"got {signal.Signals(number).name}")
+        stop(f"{_SIGNALLED}{signal.Signals(number).name}")
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     if threading.current_thread() is not threading.main_thread():

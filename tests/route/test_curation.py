@@ -149,6 +149,7 @@ def test_curation_of_a_stopped_run_publishes_its_committed_chunks_as_incomplete(
     one_by_one = job(tmp_path, str(tmp_path / "out"), plan={**PLAN["plan"], "window_chunks": 1})
     short = synth_ray.run(one_by_one, watch=stop_after_first_chunk)
     assert (short.stopped, short.manifest["rows"]["requested"]) == ("got SIGTERM", 80)
+    assert "stopped by a signal" in short.manifest["reference"]["not_measured"]
     curated = curate_job(job_from(small_job(tmp_path, check={"drop": []})))
     assert curated.stopped == short.stopped
     assert not curated.manifest["complete"]

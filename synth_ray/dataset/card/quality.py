@@ -61,9 +61,9 @@ def _table_section(m: Manifest) -> list[str]:
 
 
 def _compared_with(m: Manifest) -> list[str]:
-    if not m.reference:
-        return []
     source = str(m.reference.get("source", ""))
+    if not source:
+        return []
     rows, generated = m.reference.get("rows"), m.reference.get("generated")
     counts = (
         f" ({rows:,} rows, beside {generated:,} synthetic ones)" if isinstance(rows, int) and isinstance(generated, int) else ""
