@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from scipy.stats import t as student
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
@@ -43,8 +44,6 @@ Results = dict[tuple[int, str], dict[int, tuple[int, float]]]
 TEACHER, EMBEDDING = "out/real/smollm2-135m-instruct", "out/real/all-minilm-l6-v2"
 ROWS_OF_CLASS, TESTED_OF_CLASS = 8, 20
 REAL, EVERY, ACCEPTED = "real", "real + generated", "real + accepted"
-_T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 9: 2.26}
-"""Student's t for a 95 % interval, by degrees of freedom."""
 
 
 def main() -> None:
@@ -161,14 +160,16 @@ def _summary(k: int, name: str, results: Results) -> dict[str, Any]:
     own, base = results[k, name], REAL if name in (REAL, EVERY, ACCEPTED) else ACCEPTED
     draws = sorted(own)
     gains = np.array([own[draw][1] - results[k, base][draw][1] for draw in draws])
-    spread = _T_95.get(len(draws) - 1, 1.96) * float(gains.std(ddof=1)) / len(draws) ** 0.5 if len(draws) > 1 else float("nan")
-    gain = f"{gains.mean():+.3f} [{gains.mean() - spread:+.3f}, {gains.mean() + spread:+.3f}] of {base}"
+    gain = f"{gains.mean():+.3f}"
+    if len(draws) > 1:
+        spread = float(student.ppf(0.975, len(draws) - 1) * gains.std(ddof=1)) / len(draws) ** 0.5
+        gain += f" [{gains.mean() - spread:+.3f}, {gains.mean() + spread:+.3f}]"
     return {
         "real rows a class": k,
         "trained on": name,
         "rows": int(np.mean([own[draw][0] for draw in draws])),
         "macro F1": round(float(np.mean([own[draw][1] for draw in draws])), 4),
-        "difference": "" if name == REAL else gain,
+        "difference": "" if name == REAL else f"{gain} of {base}",
         "draws": len(draws),
     }
 

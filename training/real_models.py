@@ -6,7 +6,7 @@
   they become an ordinary checkpoint in bfloat16, which any engine loads. Four bits cost it quality: it is not the published one.
 - `all-minilm-l6-v2/`: all-MiniLM-L6-v2 (Apache-2.0), an embedding model of 384 dimensions, as its package has it.
 
-A model whose folder is there already is left as it is.
+Where both folders are there already, nothing is done.
 """
 
 from __future__ import annotations

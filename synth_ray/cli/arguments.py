@@ -38,10 +38,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"wanted a whole number from 1 on, got {number}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number from 1 on, got '{text}'")
+    return int(text)
 
 
 def _number(text: str) -> float:
@@ -150,7 +149,7 @@ def _report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     gates = "a YAML list of gates, or a job file with `gates:`: print each result, and exit with 3 if one fails"
     command.add_argument("--gate", metavar="FILE", help=gates)
     _junit(command)
-    pushed = "send the dataset, in one commit, to hf://datasets/OWNER/NAME[@BRANCH]; not if a gate fails"
+    pushed = "send the dataset, in one commit, to hf://datasets/OWNER/NAME[@BRANCH]; not if a gate of --gate fails"
     command.add_argument("--push", metavar="ADDRESS", help=pushed)
     command.add_argument("--with-rejected", action="store_true", help="push the rejected rows too")
 

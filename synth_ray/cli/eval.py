@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from synth_ray.dataset.ledger import Ledger
 from synth_ray.errors import GateFailed, JobError
 from synth_ray.evaluate.asking import DEFAULT_RUBRIC, Evaluation, Settings, evaluate, forget_answers
 from synth_ray.evaluate.cases import Cases, read_cases
@@ -43,6 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
     if baseline is not None:
         refuse_foreign(baseline, cases.cases)
     target, judge, settings = _target(arguments), _judge(arguments), _settings(arguments)
+    _refuse_bad_places(arguments)
     store = open_storage(arguments.output)
     if arguments.fresh:
         forget_answers(store)
@@ -60,6 +62,15 @@ def main(arguments: argparse.Namespace) -> int:
     forget_answers(store)
     _print(arguments, evaluation, {**summary, "gates": gates}, comparison, cases)
     return _end(arguments, evaluation, gates)
+
+
+def _refuse_bad_places(arguments: argparse.Namespace) -> None:
+    """Raises JobError, before anything is asked, for places where results would destroy something or could not be read again."""
+    if Ledger(open_storage(arguments.output)).is_pinned:
+        raise JobError(f"--output: wanted a folder of its own, got the output of a run, '{arguments.output}'; name another")
+    place = arguments.write_baseline
+    if place is not None and not place.endswith(".jsonl"):
+        raise JobError(f"--write-baseline: wanted a file whose name ends in .jsonl, got '{place}'; name one")
 
 
 def _source(arguments: argparse.Namespace) -> Source:
@@ -81,6 +92,8 @@ def _target(arguments: argparse.Namespace) -> Target:
 
 def _judge(arguments: argparse.Namespace) -> Target | None:
     if not arguments.judge:
+        if arguments.judge_model or arguments.judge_key_env:
+            raise JobError("--judge: wanted the judge of --judge-model and --judge-key-env, got none; add --judge URL")
         if arguments.verify == "judge" or arguments.rubric:
             raise JobError(
                 "--judge: wanted the judge of --verify judge and --rubric, got none; add --judge URL --judge-model NAME"

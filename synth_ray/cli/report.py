@@ -13,7 +13,7 @@ from synth_ray.cli.prefix import require_output
 from synth_ray.dataset.examples import read_examples
 from synth_ray.dataset.hub_push import push_dataset
 from synth_ray.dataset.manifest import Manifest, read_manifest
-from synth_ray.errors import GateFailed, JobError
+from synth_ray.errors import GateFailed, JobError, StoppedShort
 from synth_ray.job.gates import Gate, read_gates
 from synth_ray.report.comparison import comparison_page, comparison_text
 from synth_ray.report.funnel import funnel_text
@@ -37,6 +37,9 @@ def main(arguments: argparse.Namespace) -> int:
         _compare(storage, manifest, arguments, say)
     if gates is not None and not _passes(gates, manifest, arguments.junit, say):
         return GateFailed.exit_code
+    if gates is not None and manifest.stopped:
+        say(f"gate      not final: the run stopped short: {manifest.stopped}")
+        return StoppedShort.exit_code
     if arguments.push is not None:
         _push(storage, manifest, arguments, say)
     return 0

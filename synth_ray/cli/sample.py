@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ def main(arguments: argparse.Namespace) -> int:
     manifest = read_manifest(storage)
     if arguments.verdicts:
         return _tell(storage, manifest, arguments)
+    if arguments.gold:
+        raise JobError("--gold: wanted the --verdicts that gold rows are made of, got none; add them")
     return _draw(storage, manifest, arguments)
 
 
@@ -36,9 +38,7 @@ def _draw(storage: Storage, manifest: Manifest, arguments: argparse.Namespace) -
     name = arguments.prefix.rstrip("/").rpartition("/")[2]
     target = Path(arguments.to or f"{name}-review{'' if kind == 'argilla' else f'.{kind}'}")
     for path, content in write_form(drawn, kind).items():
-        file = target / path if path else target
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _create(file, content)
+        _create(target / path if path else target, content)
     strata = len({entry.stratum for entry in drawn})
     print(f"sample    {len(drawn):,} rows of {strata:,} strata: {target}")
     print("next      fill in `verdict` (accept or reject), then: synth-ray sample PREFIX --verdicts FILE")
@@ -46,15 +46,19 @@ def _draw(storage: Storage, manifest: Manifest, arguments: argparse.Namespace) -
 
 
 def _create(file: Path, content: bytes) -> None:
+    """Raises JobError where a file is there already, or where none can be written."""
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("xb") as out:
             out.write(content)
     except FileExistsError:
         raise JobError(f"{file}: wanted to write a new file, got one that is there; move it away, or name another") from None
+    except OSError as error:
+        raise JobError(f"{file}: wanted to write a file here, got {error.strerror}; name a place on this machine") from None
 
 
 def _tell(storage: Storage, manifest: Manifest, arguments: argparse.Namespace) -> int:
-    reviews = [_read(path) for path in arguments.verdicts]
+    reviews = [reviewed for path in arguments.verdicts for reviewed in _read(path)]
     people = majority(reviews)
     rate = accept_rate(people.values())
     if rate is None:
@@ -63,9 +67,10 @@ def _tell(storage: Storage, manifest: Manifest, arguments: argparse.Namespace) -
     if unknown := len(people.keys() - rows.keys()):
         wanted = f"--verdicts: wanted rows of {storage.url}, got {unknown:,} that it does not have"
         raise JobError(f"{wanted}; name the forms of this output")
+    of = _reviewed_kind(rows.values())
     disputed = len({verdict.id for reviewed in reviews for verdict in reviewed}) - len(people)
     print(f"reviewed  {rate.rows:,} rows" + (f", and {disputed:,} on which reviewers are divided" if disputed else ""))
-    print(f"accepted  {rate.rate:.1%} of the dataset's rows (95 %: {rate.low:.1%} to {rate.high:.1%})")
+    print(f"accepted  {rate.rate:.1%} of the {of} rows (95 %: {rate.low:.1%} to {rate.high:.1%})")
     _print_agreement("reviewers", agreement_between(reviews))
     _print_agreement("judge", agreement_with(_judged(manifest, rows), people))
     if arguments.gold:
@@ -73,7 +78,15 @@ def _tell(storage: Storage, manifest: Manifest, arguments: argparse.Namespace) -
     return 0
 
 
-def _read(path: str) -> list[Reviewed]:
+def _reviewed_kind(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Which rows the reviewed ones stand for. Raises JobError for a mixture, whose weights do not fit together."""
+    kinds = {"rejected" if row.get("reason") else "accepted" for row in rows}
+    if len(kinds) > 1:
+        raise JobError("--verdicts: wanted forms of accepted rows or of rejected ones, got both; tell them one after the other")
+    return kinds.pop()
+
+
+def _read(path: str) -> list[list[Reviewed]]:
     with open_input(path) as file:
         return read_verdicts(file, name=path)
 

@@ -63,6 +63,11 @@ class Ledger:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether a run has begun here."""
+        return self._storage.exists(JOB)
+
     def pin_or_compare(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Record the job of this output, or compare with the job recorded first. Returns the facts recorded first.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import File, Manifest, read_manifest
-from synth_ray.errors import ObjectNotFound
+from synth_ray.errors import ObjectNotFound, StorageError
 from synth_ray.storage import Storage
 
 _TEXTS = ("prompt", "completion")
@@ -36,14 +37,25 @@ def rows_with_ids(storage: Storage, files: Iterable[File], ids: Collection[str])
     for file in files:
         if len(found) == len(wanted):
             break
-        with storage.open_input(file.path) as source:
-            parts = pq.ParquetFile(source)
-            for group in range(parts.num_row_groups):
-                is_wanted = pc.is_in(parts.read_row_group(group, columns=["id"])["id"], value_set=wanted)
+        with opened_part(storage, file.path) as part:
+            for group in range(part.num_row_groups):
+                is_wanted = pc.is_in(part.read_row_group(group, columns=["id"])["id"], value_set=wanted)
                 if pc.any(is_wanted).as_py():
-                    rows = parts.read_row_group(group).filter(is_wanted).to_pylist()
+                    rows = part.read_row_group(group).filter(is_wanted).to_pylist()
                     found |= {row["id"]: row | ({"split": file.split} if file.split else {}) for row in rows}
     return found
+
+
+@contextmanager
+def opened_part(storage: Storage, path: str) -> Iterator[pq.ParquetFile]:
+    """A published part. Raises StorageError for one that is broken, also while it is read."""
+    with storage.open_input(path) as source:
+        try:
+            yield pq.ParquetFile(source)
+        except (pa.ArrowException, OSError):
+            raise StorageError(
+                f"{storage.url}/{path}: wanted a part of the manifest, got a broken Parquet file; restore it, or run the job again"
+            ) from None
 
 
 def staged_row(storage: Storage, id: str) -> dict[str, Any]:

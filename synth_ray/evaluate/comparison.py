@@ -97,7 +97,10 @@ def read_baseline(path: str) -> Baseline:
 def _outcome(line: bytes, place: str) -> tuple[str, tuple[str, bool]]:
     try:
         value: Any = json.loads(line)
-        return value["id"], (value["case"], Verdict(value["verdict"]) is Verdict.PASSED)
+        name, case = value["id"], value["case"]
+        if not (isinstance(name, str) and isinstance(case, str)):
+            raise TypeError
+        return name, (case, Verdict(value["verdict"]) is Verdict.PASSED)
     except (ValueError, KeyError, TypeError):
         raise JobError(
             f"{place}: wanted a line of results with id, case and verdict, got another; name a file that "

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
 from synth_ray.evaluate.asking import Result
 from synth_ray.evaluate.verdicts import Verdict
+from synth_ray.report.junit import xml_text
 
 _ELEMENTS = {Verdict.WRONG: "failure", Verdict.FAILED: "error", Verdict.UNDECIDED: "skipped"}
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LONGEST = 2000
 
 
@@ -41,19 +40,15 @@ def _suite(root: ElementTree.Element, name: str, tests: int, counts: Counter[str
 def _add_case(suite: ElementTree.Element, result: Result) -> None:
     graded, groups = result.graded, result.case.groups
     group = groups.get("category") or groups.get("class") or groups.get("kind") or groups.get("split") or "case"
-    test = ElementTree.SubElement(suite, "testcase", name=_xml(result.case.id), classname=_xml(group))
+    test = ElementTree.SubElement(suite, "testcase", name=xml_text(result.case.id), classname=xml_text(group))
     kind = _ELEMENTS.get(graded.verdict)
     if kind is None:
         return
     why = ": ".join(filter(None, (result.reason, graded.detail)))
-    element = ElementTree.SubElement(test, kind, message=_xml(why), type=graded.verifier or "answer")
+    element = ElementTree.SubElement(test, kind, message=xml_text(why), type=graded.verifier or "answer")
     if result.answer is not None:
-        element.text = _xml(f"answer: {_cut(result.answer)}\nexpected: {_cut(result.case.expected or '-')}")
+        element.text = xml_text(f"answer: {_cut(result.answer)}\nexpected: {_cut(result.case.expected or '-')}")
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("\ufffd", text)

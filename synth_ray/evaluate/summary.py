@@ -12,7 +12,6 @@ from synth_ray.evaluate.comparison import Comparison
 from synth_ray.evaluate.statistics import share_of
 from synth_ray.evaluate.verdicts import Verdict
 
-FORMAT = 1
 _MOST_VALUES = 200
 """A field with more values than this is no grouping: it tells every case from the others."""
 
@@ -29,7 +28,7 @@ class Gates:
         verdicts: dict[str, str | None] = {}
         if self.min_pass_rate is not None:
             verdicts["pass_rate"] = None
-            if summary["passed"] < self.min_pass_rate * summary["cases"]:
+            if summary["passed"] / summary["cases"] < self.min_pass_rate:
                 got = f"got {summary['pass_rate']:g} ({told(summary)})"
                 verdicts["pass_rate"] = f"wanted a pass rate of at least {self.min_pass_rate:g}, {got}"
         if comparison is not None:

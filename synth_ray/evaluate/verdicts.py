@@ -20,11 +20,11 @@ from synth_ray.dedup.normal_form import normal_form
 from synth_ray.errors import AskFailed
 from synth_ray.evaluate.cases import Case
 from synth_ray.job.judge import Judging
-from synth_ray.recipes.contract import Ask
+from synth_ray.recipes.contract import Ask, transcript
 from synth_ray.recipes.json_schema import validator_of
 from synth_ray.recipes.judge import RUBRIC, score_answer
 from synth_ray.recipes.markup import parse_json
-from synth_ray.records import Message, canonical_json
+from synth_ray.records import canonical_json
 
 
 class Verdict(StrEnum):
@@ -184,7 +184,7 @@ def _by_schema(case: Case, answer: str) -> Graded:
 async def _judged(case: Case, answer: str, ask: Ask, rubric: Judging) -> Graded:
     try:
         scores = await score_answer(
-            ask, _question(case.messages), answer, criteria=criteria_of(case, rubric), template=rubric.template or RUBRIC
+            ask, transcript(case.messages), answer, criteria=criteria_of(case, rubric), template=rubric.template or RUBRIC
         )
     except AskFailed as error:
         return _undecided("judge", f"the judge gave no answer: {error.reason}")
@@ -201,13 +201,6 @@ def criteria_of(case: Case, rubric: Judging) -> Mapping[str, str]:
     more = [f"How to tell: {case.grade}"] if case.grade else []
     more += [f"A right answer, to compare with in substance: {case.expected}"] if case.expected is not None else []
     return {**rubric.criteria, name: "\n  ".join([meaning, *more])}
-
-
-def _question(messages: list[Message]) -> str:
-    """A single turn as it is; a conversation as lines of `role: content`."""
-    if len(messages) == 1:
-        return messages[0]["content"]
-    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in messages)
 
 
 def _decided(passed: bool, verifier: str, detail: str) -> Graded:

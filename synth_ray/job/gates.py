@@ -36,7 +36,7 @@ class Gate:
         return _COMPARE[self.comparison](value, self.limit)
 
     def __str__(self) -> str:
-        return f"{self.name} {self.comparison} {self.limit:g}"
+        return f"{self.name} {self.comparison} {self.limit:.12g}"
 
 
 BUILT_IN = Gate("accepted", ">=", 1)

@@ -15,7 +15,7 @@ def read_rejections(job: Job) -> frozenset[str]:
     for path in job.review.verdicts:
         try:
             with open_input(path, **where) as file:
-                reviews.append(read_verdicts(file, name=path))
+                reviews += read_verdicts(file, name=path)
         except JobError as error:
             raise type(error)(f"review.verdicts: {error}") from None
     return rejected_ids(reviews)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -158,6 +158,11 @@ def user(text: str) -> Message:
 
 def conversation(system: str, text: str) -> list[Message]:
     return ([{"role": "system", "content": system}] if system else []) + [user(text)]
+
+
+def transcript(turns: Sequence[Message]) -> str:
+    """A single turn as it is; a conversation as lines of `role: content`."""
+    return turns[0]["content"] if len(turns) == 1 else "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
 
 
 def drafted(prompt: str, answer: Completion, *, fields: Mapping[str, Any] | None = None) -> Draft:

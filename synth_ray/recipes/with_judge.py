@@ -13,9 +13,9 @@ from typing import Any
 
 from synth_ray.errors import AskFailed
 from synth_ray.job.judge import Judging
-from synth_ray.recipes.contract import Ask, Recipe
+from synth_ray.recipes.contract import Ask, Recipe, transcript
 from synth_ray.recipes.judge import RUBRIC, score_answer
-from synth_ray.records import Draft, Message, Request
+from synth_ray.records import Draft, Request
 
 SCORE, SCORES = "judge_score", "judge_scores"
 GOLD = "gold"
@@ -44,7 +44,7 @@ def with_judge(recipe: Recipe, gate: Judging) -> Recipe:
 
 
 async def _judge(draft: Draft, ask: Ask, gate: Judging) -> None:
-    scores = await _scores(_question(draft.prompt), draft.completion, ask, gate)
+    scores = await _scores(transcript(draft.prompt), draft.completion, ask, gate)
     draft.fields = {**draft.fields, SCORE: _mean(scores), SCORES: scores}
 
 
@@ -64,8 +64,3 @@ async def _scores(question: str, answer: str, ask: Ask, gate: Judging) -> dict[s
 
 def _mean(scores: Mapping[str, int] | None) -> float | None:
     return round(sum(scores.values()) / len(scores), 4) if scores else None
-
-
-def _question(prompt: list[Message]) -> str:
-    """A single turn as it is; a conversation as lines of `role: content`."""
-    return prompt[0]["content"] if len(prompt) == 1 else "\n".join(f"{turn['role']}: {turn['content']}" for turn in prompt)

@@ -70,9 +70,9 @@ def _axis(sides: Sequence[Mapping[str, Any]]) -> tuple[float, float, float]:
     """Both ends of the axis, and the largest value: a few rows that are far longer than the others do not squeeze them."""
     bins = [(number(a), number(b)) for stats in sides for a, b, _ in stats.get("histogram") or ()]
     largest = max(b for _, b in bins)
-    common = 1.6 * max((number(stats.get("p95")) for stats in sides), default=0) or largest
     low = min(a for a, _ in bins)
-    high = min(largest, common)
+    common = max((number(stats.get("p95")) for stats in sides if stats), default=largest)
+    high = min(largest, low + 1.6 * (common - low))
     return low, high if high > low else low + 1, largest
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from synth_ray.report import charts
 from synth_ray.report.blocks import MOST, SHOWN, Bar, Bars, Choice, Note, Section, Table, section
 from synth_ray.report.columns import columns, similarity
+from synth_ray.report.funnel import by_stage
 from synth_ray.report.numerals import count, number, rows, share, short
-from synth_ray.report.words import DIMENSIONS, STAGES, entity, reason_entry, reason_title, spaced, stage_of
+from synth_ray.report.words import DIMENSIONS, STAGES, entity, reason_entry, reason_title, spaced, verdict_word
 
 _LEGEND = (("accepted", "accepted"), ("rejected", "rejected"), ("failed", "failed"))
 
@@ -75,30 +76,25 @@ def _funnel(manifest: Manifest) -> Bars | None:
     requested = counts["requested"]
     if not requested:
         return None
-    lost: dict[str, list[tuple[int, str, str]]] = {stage: [] for stage in STAGES}
-    for verdict in ("rejected", "failed"):
-        for reason, n in (counts.get(verdict) or {}).items():
-            lost[stage_of(reason)].append((n, reason, verdict))
     left = requested - counts.get("pending", 0)
     bars = [Bar("Requested", count(requested), charts.bar([(1.0, "neutral")]))]
     if left < requested:
         bars.append(Bar("Asked so far", _of(left, requested), charts.bar([(left / requested, "neutral")])))
-    for stage, (title, meaning) in STAGES.items():
-        here = sum(n for n, _, _ in lost[stage])
-        end = left / requested
-        left -= here
-        parts = [(left / requested, "accepted" if stage == "admit" else "neutral"), (here / requested, "lost")]
-        bars.append(Bar(title, _of(left, requested), charts.bar(parts), meaning))
-        for n, reason, verdict in sorted(lost[stage], key=lambda x: (-x[0], x[1])):
-            bars += [_reason(n, requested, reason, verdict, end)] if n else []
+    for step in by_stage(manifest):
+        title, meaning = STAGES[step.stage]
+        end, here = step.entered / requested, step.entered - step.left
+        parts = [(step.left / requested, "accepted" if step.stage == "admit" else "neutral"), (here / requested, "lost")]
+        bars.append(Bar(title, _of(step.left, requested), charts.bar(parts), meaning))
+        for reason, n in step.by_reason.items():
+            bars += [_reason(n, requested, reason, end)] if n else []
             end -= n / requested
     return Bars(bars, legend=(("accepted", "accepted"), ("neutral", "came through"), ("lost", "lost at this stage")), shown=MOST)
 
 
-def _reason(n: int, requested: int, reason: str, verdict: str, end: float) -> Bar:
+def _reason(n: int, requested: int, reason: str, end: float) -> Bar:
     """The bar of a reason ends where the rows were that it is taken from."""
     entry = reason_entry(reason)
-    drawing = charts.bar([(end - n / requested, "blank"), (n / requested, verdict)])
+    drawing = charts.bar([(end - n / requested, "blank"), (n / requested, verdict_word(reason))])
     meaning, advice = (entry.meaning, entry.advice) if entry else ("", "")
     return Bar(short(reason_title(reason)), _of(n, requested), drawing, meaning, code=short(reason), level=1, advice=advice)
 

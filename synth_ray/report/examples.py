@@ -153,8 +153,13 @@ def _pair(row: Row, verdict: str, other: Row | None, remark: str, cut: int) -> E
         pieces, others = differences(a, b)
         is_other = a != b and not any(differs for _, differs in (*pieces, *others))
         left[n], right[n] = Message(left[n].role, pieces), Message(right[n].role, others, is_other)
-    same = [text for _, text in ours] == [text for _, text in theirs]
+    is_whole = not any(text.endswith("…") for _, text in (*ours, *theirs)) and _message_count(row) == len(ours)
+    same = is_whole and [text for _, text in ours] == [text for _, text in theirs]
     return Example(_record(row, verdict, cut, left), _record(other, "accepted", cut, right), remark, "The kept row", same)
+
+
+def _message_count(row: Row) -> int:
+    return int(row.get("messages_in_all") or len(row.get("messages") or ()))
 
 
 def _whole(shown: tuple[str, str]) -> Message:
@@ -170,7 +175,7 @@ def _record(row: Row, verdict: str, cut: int, messages: Sequence[Message] | None
         (short(name, 40), short(_text(value), min(cut, 160))) for name, value in list((row.get("fields") or {}).items())[:_FIELDS]
     ]
     shown = list(map(_whole, _shown(row, cut))) if messages is None else messages
-    left_out = max(0, (row.get("messages_in_all") or len(row.get("messages") or ())) - len(shown))
+    left_out = max(0, _message_count(row) - len(shown))
     return Record(
         str(row.get("id", ""))[:12], facts, shown, fields, short(without_codes(str(row.get("detail") or "")), 200), left_out
     )

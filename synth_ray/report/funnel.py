@@ -54,18 +54,20 @@ def by_stage(manifest: Mapping[str, Any]) -> list[StageStep]:
     rows = manifest["rows"]
     ended: dict[Stage, dict[str, int]] = {stage: {} for stage in SLOT_STAGES}
     for verdict in ("rejected", "failed"):
-        for reason, n in sorted(rows[verdict].items(), key=lambda item: (-item[1], item[0])):
-            ended[_stage_of(reason)][reason] = n
+        for reason, n in (rows.get(verdict) or {}).items():
+            ended[stage_of(reason)][reason] = n
     steps = []
     entered = rows["accepted"] + sum(sum(reasons.values()) for reasons in ended.values())
-    for stage, reasons in ended.items():
+    for stage, counted in ended.items():
+        reasons = dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
         left = entered - sum(reasons.values())
         steps.append(StageStep(stage, entered, left, reasons))
         entered = left
     return steps
 
 
-def _stage_of(reason: str) -> Stage:
+def stage_of(reason: str) -> Stage:
+    """The stage that a slot of this reason ended in: of several, the last one, which is the commonest."""
     known = ENTRIES[Reason(reason)].stages if reason in set(Reason) else ()
     return next((stage for stage in reversed(known) if stage in SLOT_STAGES), SLOT_STAGES[-1])
 

@@ -30,7 +30,7 @@ class GateResult:
     @property
     def sentence(self) -> str:
         """What was wanted and what was got, also of a gate that holds."""
-        return f"wanted {self.gate}, got {self.why if self.value is None else f'{self.value:g}'}"
+        return f"wanted {self.gate}, got {self.why if self.value is None else f'{self.value:.12g}'}"
 
 
 def gate_results(manifest: Mapping[str, Any], gates: Iterable[Gate]) -> list[GateResult]:

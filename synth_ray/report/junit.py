@@ -19,7 +19,7 @@ def junit_xml(results: Sequence[GateResult], *, name: str, error: str = "") -> b
     failed = [result for result in results if not result.holds]
     counts = {"tests": len(results), "failures": 0 if error else len(failed), "errors": len(results) if error else 0}
     attributes = {
-        "name": _text(f"gates of {name}"),
+        "name": xml_text(f"gates of {name}"),
         **{count: str(n) for count, n in counts.items()},
         "skipped": "0",
         "time": "0",
@@ -27,17 +27,17 @@ def junit_xml(results: Sequence[GateResult], *, name: str, error: str = "") -> b
     suites = ElementTree.Element("testsuites")
     suite = ElementTree.SubElement(suites, "testsuite", attributes)
     for result in results:
-        case = {"classname": _text(f"{name}.gates"), "name": _text(str(result.gate)), "time": "0"}
+        case = {"classname": xml_text(f"{name}.gates"), "name": xml_text(str(result.gate)), "time": "0"}
         element = ElementTree.SubElement(suite, "testcase", case)
         if error:
-            ElementTree.SubElement(element, "error", {"message": _text(error)})
+            ElementTree.SubElement(element, "error", {"message": xml_text(error)})
         elif not result.holds:
-            ElementTree.SubElement(element, "failure", {"message": _text(result.sentence)})
+            ElementTree.SubElement(element, "failure", {"message": xml_text(result.sentence)})
     ElementTree.indent(suites)
     text: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
     return text + b"\n"
 
 
-def _text(text: str) -> str:
+def xml_text(text: str) -> str:
     """The text with what XML cannot hold, such as control characters, replaced."""
     return _NOT_XML.sub("\ufffd", text)

@@ -134,13 +134,6 @@ def without_codes(text: str) -> str:
     return _CODES.sub(lambda match: spaced(match[0]), text)
 
 
-def stage_of(reason: str) -> Stage:
-    """The stage that a slot of this reason ended in: of several, the last one, which is the commonest."""
-    entry = reason_entry(reason)
-    stages = [stage for stage in entry.stages if stage in STAGES] if entry is not None else []
-    return stages[-1] if stages else "admit"
-
-
 def unit(name: str) -> str:
     return UNITS.get(name, spaced(name))
 

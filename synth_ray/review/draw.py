@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from synth_ray.dataset.manifest import File, Manifest
-from synth_ray.dataset.trace import rows_with_ids
+from synth_ray.dataset.trace import opened_part, rows_with_ids
 from synth_ray.errors import JobError
 from synth_ray.records import Origin
 from synth_ray.storage import Storage
@@ -93,10 +91,9 @@ def _ids(storage: Storage, files: Iterable[File], by: str) -> Iterator[dict[Stra
 
 
 def _groups(storage: Storage, file: File, columns: list[str]) -> Iterator[list[dict[str, Any]]]:
-    with storage.open_input(file.path) as opened:
-        parquet = pq.ParquetFile(opened)
-        for group in range(parquet.num_row_groups):
-            yield parquet.read_row_group(group, columns=columns).to_pylist()
+    with opened_part(storage, file.path) as part:
+        for group in range(part.num_row_groups):
+            yield part.read_row_group(group, columns=columns).to_pylist()
 
 
 def turns_of(row: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synth_ray.dataset.samples import json_line
+from synth_ray.recipes.contract import transcript
 from synth_ray.review.draw import Drawn, fields_in, turns_of
 
 FORMATS = ("csv", "jsonl", "argilla")
@@ -44,11 +45,9 @@ def _row(drawn: Drawn) -> dict[str, Any]:
 
 
 def question_of(row: Mapping[str, Any]) -> str:
-    """What the completion answers: one turn as it is; a conversation as lines of `role: content`."""
+    """What the completion answers."""
     turns = turns_of(row)
-    if len(turns) > 1:
-        return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
-    return turns[0]["content"] if turns else str(row.get("prompt") or "")
+    return transcript(turns) if turns else str(row.get("prompt") or "")
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> bytes:

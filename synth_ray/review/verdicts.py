@@ -25,8 +25,8 @@ class Reviewed:
     weight: float = 1.0
 
 
-def read_verdicts(file: BinaryIO, *, name: str) -> list[Reviewed]:
-    """The verdicts in a CSV, JSONL or Argilla records file; rows without a verdict are left out.
+def read_verdicts(file: BinaryIO, *, name: str) -> list[list[Reviewed]]:
+    """The verdicts in a CSV, JSONL or Argilla records file, by reviewer; rows without a verdict are left out.
 
     `name` is the file's, for its ending and for errors. Raises JobError, with the line, for a file without ids and verdicts, and
     for a verdict that is neither yes nor no.
@@ -36,7 +36,11 @@ def read_verdicts(file: BinaryIO, *, name: str) -> list[Reviewed]:
         rows = list(_csv_rows(text) if name.casefold().endswith(".csv") else _json_rows(text))
     except (ValueError, csv.Error) as error:
         raise JobError(f"{name}: wanted a form as `synth-ray sample` writes it, got {type(error).__name__}; restore it") from None
-    return [verdict for place, row in rows for verdict in _verdicts_of(row, where=f"{name}:{place}")]
+    by_reviewer: dict[str, list[Reviewed]] = {}
+    for place, row in rows:
+        for reviewer, verdict in _verdicts_of(row, where=f"{name}:{place}"):
+            by_reviewer.setdefault(reviewer, []).append(verdict)
+    return [by_reviewer[reviewer] for reviewer in sorted(by_reviewer)]
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -54,21 +58,25 @@ def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
             yield number, json.loads(line)
 
 
-def _verdicts_of(row: Any, *, where: str) -> Iterator[Reviewed]:
+def _verdicts_of(row: Any, *, where: str) -> Iterator[tuple[str, Reviewed]]:
+    """Each verdict on the row with its reviewer; a form of one reviewer does not name it."""
     if not isinstance(row, Mapping) or not isinstance(row.get("id"), str) or not row["id"]:
         raise JobError(f"{where}: wanted a row with its `id` and a `verdict`, got none; fill in a form of `synth-ray sample`")
-    weight = _number(row.get("weight") or (row.get("metadata") or {}).get("weight"))
-    for value in _values(row):
+    metadata = row.get("metadata")
+    weight = _number(row.get("weight") or (metadata.get("weight") if isinstance(metadata, Mapping) else None))
+    for reviewer, value in _values(row):
         if str(value or "").strip():
-            yield Reviewed(row["id"], _good(value, where), weight)
+            yield reviewer, Reviewed(row["id"], _good(value, where), weight)
 
 
-def _values(row: Mapping[str, Any]) -> Iterable[Any]:
-    """The row's verdicts: its own, or Argilla's responses, one of each reviewer."""
+def _values(row: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """(reviewer, verdict): the row's own, or Argilla's responses, one of each reviewer."""
     responses = row.get("responses")
-    if isinstance(responses, Mapping):
-        return [response.get("value") for response in responses.get("verdict") or [] if isinstance(response, Mapping)]
-    return [row.get("verdict")]
+    if not isinstance(responses, Mapping):
+        return [("", row.get("verdict"))]
+    given = responses.get("verdict")
+    found = [response for response in given if isinstance(response, Mapping)] if isinstance(given, list) else []
+    return [(str(response.get("user_id") or ""), response.get("value")) for response in found]
 
 
 def _good(value: Any, where: str) -> bool:

@@ -73,6 +73,8 @@ def test_a_review_from_the_sample_to_the_curated_dataset(tmp_path: Path, capsys:
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
+        (["--gold", "gold.jsonl"], "--gold: wanted the --verdicts"),
+        (["--to", "{foreign}/a/form.csv"], "wanted to write a file here"),
         (["--by", "colour"], "--by: wanted a column"),
         (["--rejected"], "wanted generated rows to review, got none"),
         (["--verdicts", "{foreign}"], "that it does not have"),

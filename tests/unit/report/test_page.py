@@ -20,8 +20,9 @@ from synth_ray.report import numerals
 from synth_ray.report.columns import columns
 from synth_ray.report.counted import sections as counted_sections
 from synth_ray.report.difference import differences
+from synth_ray.report.funnel import stage_of
 from synth_ray.report.page import page
-from synth_ray.report.words import MEASURES, reason_title, stage_of
+from synth_ray.report.words import MEASURES, reason_title
 from tests.report_data import (
     ACCEPTED,
     REQUESTED,

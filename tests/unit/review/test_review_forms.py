@@ -55,7 +55,23 @@ def test_a_form_of_any_text_comes_back_with_its_verdicts(kind: str, rows: list[t
     returned = filled_in(kind, write_form(drawn(rows), kind), verdicts)
     name = "form.csv" if kind == "csv" else "form.json"
     read = read_verdicts(io.BytesIO(returned), name=name)
-    assert read == [Reviewed(f"{i:032x}", v == "accept", 2.5) for i, v in enumerate(verdicts) if v]
+    wanted = [Reviewed(f"{i:032x}", v == "accept", 2.5) for i, v in enumerate(verdicts) if v]
+    assert read == ([wanted] if wanted else [])
+
+
+def test_reviewers_of_one_file_are_told_apart() -> None:
+    given = [("one", "accept", "ann"), ("one", "reject", "ben"), ("two", "accept", "ann"), ("two", "accept", "ben")]
+    records = [
+        {
+            "id": name,
+            "metadata": "none",
+            "responses": {"verdict": [{"value": value, "user_id": user} for row, value, user in given if row == name]},
+        }
+        for name in ("one", "two")
+    ]
+    read = read_verdicts(io.BytesIO(json.dumps(records).encode()), name="records.json")
+    agreement = agreement_between(read)
+    assert [len(reviewed) for reviewed in read] == [2, 2] and agreement is not None and agreement.observed == 0.5
 
 
 @given(rows=ROWS)
