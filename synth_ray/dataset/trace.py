@@ -54,7 +54,7 @@ def opened_part(storage: Storage, path: str) -> Iterator[pq.ParquetFile]:
             yield pq.ParquetFile(source)
         except (pa.ArrowException, OSError):
             raise StorageError(
-                f"{storage.url}/{path}: wanted a part of the manifest, got a broken Parquet file; restore it, or run the job again"
+                f"{storage.url}/{path}: wanted a part of the manifest, got a broken file; restore it, or run the job again"
             ) from None
 
 
