@@ -28,7 +28,7 @@ from synth_ray.storage.hub_upload import HubDataset, RemoteFile
 
 REPORT = "report.html"
 
-_OF_THE_RUN = {"created_at", "cost", "throughput", "engines", "versions"}
+_OF_THE_RUN = {"created_at", "cost", "throughput", "engines", "versions", "estimate"}
 """Keys of the manifest that a run of a complete job, which publishes the same version again, writes anew."""
 
 _PART = re.compile(r"(?:data/split=[^/]+/(?:[^/]+/)*|rejected/)part-\d+-[0-9a-f]{8}\.parquet")

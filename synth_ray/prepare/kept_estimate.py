@@ -27,18 +27,24 @@ def load_or_make_estimate(storage: Storage, prepared: Prepared, *, resumed: bool
     that was begun without an estimate.
     """
     plan = {"requests": prepared.planner.requests, "rows": sum(prepared.wanted_rows.values())}
-    try:
-        stored: dict[str, Any] = json.loads(storage.read(ESTIMATE))
-    except ObjectNotFound:
-        if resumed:
-            return {}
-        stored = {}
-    if stored.get("plan") == plan:
+    stored = _stored(storage)
+    if stored is None and resumed:
+        return {}
+    if stored is not None and stored.get("plan") == plan:
         return dict(stored["estimate"])
     lengths = read_lengths(storage, "the first part of this output") if resumed else None
     record = estimate(prepared, prepared.job, lengths).record()
     storage.write(ESTIMATE, json.dumps({"plan": plan, "estimate": record}).encode())
     return record
+
+
+def _stored(storage: Storage) -> dict[str, Any] | None:
+    """The file; None where there is none, or another than this module writes."""
+    try:
+        stored = json.loads(storage.read(ESTIMATE))
+    except (ObjectNotFound, ValueError):
+        return None
+    return stored if isinstance(stored, dict) and isinstance(stored.get("estimate"), dict) else None
 
 
 def with_actual(record: Mapping[str, Any], actual: Mapping[str, float], *, done_share: float) -> dict[str, Any]:

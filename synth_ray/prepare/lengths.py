@@ -106,6 +106,8 @@ def _sums(rows: pa.Table, column: str) -> list[float]:
 
 def _scaled(values: list[float], total: float) -> list[float]:
     known = sum(values)
+    if not values:
+        return []
     return [value * total / known for value in values] if known else [total / len(values)] * len(values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ SAMPLE_REQUESTS = 64
 
 _EXACT = Interval.exactly(1.0)
 _WITHOUT_TEMPLATE = Interval(1.0, 1.0, 1.2)
+log = logging.getLogger(__name__)
+
 _BY_BYTES = Interval(0.8, 1.0, 1.6)
 """How far a token for four bytes may be off: prose in English is near it, code and many languages have shorter tokens."""
 
@@ -43,7 +46,10 @@ def count_prompts(prepared: Prepared) -> PromptCounts:
     model = prepared.job.models.teacher
     folder = Path(model.tokenizer or model.model).expanduser()
     if (model.tokenizer or model.model) and (folder / "tokenizer.json").is_file():
-        return _counted_by(folder / "tokenizer.json", prompts, model)
+        try:
+            return _counted_by(folder / "tokenizer.json", prompts, model)
+        except Exception as error:  # tokenizers raises Exception itself; an estimate is no reason to end a run
+            log.warning("estimate: %s does not load (%s): tokens are estimated by length", folder, type(error).__name__)
     tokens = [estimated_tokens("".join(message["content"] for message in prompt)) for prompt in prompts]
     return PromptCounts(tokens, _BY_BYTES, "a token for four bytes")
 

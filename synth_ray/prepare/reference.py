@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 
 import pyarrow as pa
 
@@ -33,8 +34,7 @@ def read_reference(job: Job, sources: Sources) -> Reference:
     embedding model that is named does not open: before anything is asked.
     """
     open_quality_embedder(job.quality)
-    source, rows = _rows_of(job, sources)
-    chosen = _bounded(rows)
+    source, chosen = _chosen_rows(job, sources)
     return Reference(source, seed_rows(chosen), shown=sources.seeds.count_among(seed.id for seed in chosen))
 
 
@@ -45,16 +45,18 @@ def open_quality_embedder(quality: Quality) -> Embedder | None:
     return open_embedder(quality.embedding, key="quality.embedding")
 
 
-def _rows_of(job: Job, sources: Sources) -> tuple[str, Sequence[Seed] | SeedStore]:
+def _chosen_rows(job: Job, sources: Sources) -> tuple[str, list[Seed]]:
     if job.quality.measure and job.quality.reference:
-        named = [row for row in read_sources(job, job.quality.reference, key="quality.reference") if isinstance(row, Seed)]
+        rows = read_sources(job, job.quality.reference, key="quality.reference")
+        seeds = (row for row in rows if isinstance(row, Seed))
+        named = nsmallest(MAX_REFERENCE_ROWS, seeds, key=lambda row: row.id)  # ids are digests: a random part of any size
         if not named:
             raise JobError("quality.reference: wanted real rows to measure against, got none; fix the path or fields")
         return "quality.reference", named
-    for source, rows in (("split.real", sources.real), ("mix.real", sources.mixed)):
-        if rows:
-            return source, rows
-    return "seeds", sources.seeds
+    for source, real in (("split.real", sources.real), ("mix.real", sources.mixed)):
+        if real:
+            return source, _bounded(real)
+    return "seeds", _bounded(sources.seeds)
 
 
 def _bounded(rows: Sequence[Seed] | SeedStore) -> list[Seed]:

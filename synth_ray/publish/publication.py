@@ -39,7 +39,6 @@ from synth_ray.publish.quality import QualityObserver, quality_facts
 from synth_ray.publish.row_facts import RowFacts
 from synth_ray.publish.witnesses import EARLIER, REAL, SEED, Witnesses
 from synth_ray.report.page import page
-from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.storage import Storage
 from synth_ray.workers.row_stages import RowStages
 
@@ -170,14 +169,15 @@ class Publication:
 
     def finish(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str, measure: bool = True) -> Manifest:
         """Finish the files and describe this version. Without `measure`, its rows are not compared with real ones."""
-        written, scrubber = self._writer.finish(), open_scrubber(self._job.scrub)
+        written, scrubber = self._writer.finish(), self._stages.scrubber
         self._examples = self._rows.examples(scrubber)
         return Manifest(
             **facts.identity(self._prepared, stopped),
             **facts.counts(self._prepared, self.tally, self._publisher),
             **facts.measures(self._publisher, self._measured.gold.pairs, self._measured.judge),
             **self._rows.facts(self._stages.scrub_and_fingerprint(self._rows.reference_rows())),
-            **(self._quality_facts() if measure else {"reference": {"not_measured": _INTERRUPTED}}),
+            **self._quality_facts(measure=measure),
+            teacher_errors=self._rows.errors.facts(self._measured.judge, self._measured.gold.pairs),
             disclosure=self._disclosure_report(),
             target=facts.scrubbed_or_nothing(scrubber, schedule.target_summary(), what="target"),
             **facts.run_facts_of(run_facts),
@@ -186,14 +186,13 @@ class Publication:
             **facts.layout(self._prepared, self._shape, self._publisher, written),
         )
 
-    def _quality_facts(self) -> dict[str, Any]:
-        measured = self._measured
-        if measured.quality is None:
+    def _quality_facts(self, *, measure: bool) -> dict[str, Any]:
+        observer = self._measured.quality
+        if observer is None:
             return {}
-        compared = quality_facts(
-            self._prepared, measured.quality.sample, scrub_and_fingerprint=self._stages.scrub_and_fingerprint
-        )
-        return compared | {"teacher_errors": self._rows.errors.facts(measured.judge, measured.gold.pairs)}
+        if not measure:
+            return {"reference": {"not_measured": _INTERRUPTED}}
+        return quality_facts(self._prepared, observer.sample, scrub_and_fingerprint=self._stages.scrub_and_fingerprint)
 
     def _disclosure_report(self) -> dict[str, Any]:
         """What rows disclose of the records they stand in for; empty where the recipe makes no stand-ins."""

@@ -22,7 +22,8 @@ from synth_ray.quality.narrowing import MAX_ROWS, MIN_ROWS, compare
 from synth_ray.quality.sample import RowSample, SampledRow
 from synth_ray.quality.usefulness import usefulness
 from synth_ray.quality.vectors import embedded
-from synth_ray.records import Origin
+from synth_ray.recipes.contract import ANY_LENGTH
+from synth_ray.records import Origin, fields_of
 
 Facts = dict[str, Any]
 
@@ -106,7 +107,11 @@ def _not_measured(source: str, *, generated: int, real: int) -> str:
 
 def sampled_rows(prepared: Prepared, rows: pa.Table) -> Iterator[SampledRow]:
     """The measured text and the class of each row; rows without that text are left out."""
-    texts = pc.replace_substring(compared_text(rows, text_columns(prepared)), FIELD, "\n").to_pylist()
+    names = text_columns(prepared)
+    missing = {*names} - {"prompt", "completion"}
+    if missing:  # a field that is null is no text
+        rows = rows.filter(pa.array([any(fields.get(name) for name in names) for fields in fields_of(rows)], pa.bool_()))
+    texts = pc.replace_substring(compared_text(rows, names), FIELD, "\n").to_pylist()
     columns = (rows[name].to_pylist() for name in ("id", "split", "lineage"))
     for text, label, name, split, lineage in zip(texts, labels(prepared, rows), *columns, strict=True):
         if text.strip():
@@ -114,11 +119,10 @@ def sampled_rows(prepared: Prepared, rows: pa.Table) -> Iterator[SampledRow]:
 
 
 def text_columns(prepared: Prepared) -> Sequence[str]:
-    """The columns that hold what the recipe generates; of labels, the text that is labelled."""
+    """The columns that hold what the recipe generates, and that make rows alike; of labels, the text that is labelled."""
     recipe, options = prepared.recipe, prepared.options
     if prepared.job.quality.columns:
         return prepared.job.quality.columns
-    generated = [name for name in recipe.generated(options) if name != "turns"]
-    if "prompt" in generated:
+    if recipe.copies or recipe.label_words(options) == ANY_LENGTH:
         return ["prompt"]
-    return generated or ["prompt" if recipe.label_words(options) else "completion"]
+    return [name for name in recipe.generated(options) if name in recipe.compares(options)] or ["completion"]

@@ -44,9 +44,6 @@ from synth_ray.workers.row_stages import stage_keys
 
 log = logging.getLogger(__name__)
 
-_SIGNALLED = "got "
-"""How the reason of a run begins that a signal stopped."""
-
 
 def run_job(
     job: Job,
@@ -100,15 +97,15 @@ class _Run:
         with self._publication.open_publisher(schedule, shards=pool.shards) as publisher:
             driver = self._driver(schedule, pool, publisher, watch)
             self._fence.on_lost = driver.stop
-            with _stopped_by_signals(driver.stop):
+            with _stopped_by_signals(driver.stop) as signals:
                 driver.run()
                 self._tally.stage = PUBLISHING
                 watch(self._tally)
             self._fence.raise_if_lost()
             driver.stop(schedule.shortfall())
-            stopped = driver.stop_reason
-            is_signalled = stopped.startswith(_SIGNALLED)  # whoever sent it may not wait for long
-            manifest = self._publication.finish(schedule, self._run_facts(driver), stopped=stopped, measure=not is_signalled)
+            # Whoever sent a signal may not wait for the measures.
+            facts, stopped = self._run_facts(driver), driver.stop_reason
+            manifest = self._publication.finish(schedule, facts, stopped=stopped, measure=not signals)
         self._publication.publish(manifest, replaces=replaces)
         self._delete_committed_journals(self._ledger.committed_chunks())
         failures = driver.failed_share
@@ -217,19 +214,21 @@ class _Run:
 
 
 @contextmanager
-def _stopped_by_signals(stop: Callable[[str], None]) -> Iterator[None]:
-    """SIGTERM and the first Ctrl-C stop cleanly; a second Ctrl-C interrupts."""
+def _stopped_by_signals(stop: Callable[[str], None]) -> Iterator[list[signal.Signals]]:
+    """SIGTERM and the first Ctrl-C stop cleanly; a second Ctrl-C interrupts. Yields the signals got so far."""
+    got: list[signal.Signals] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        stop(f"{_SIGNALLED}{signal.Signals(number).name}")
+        got.append(signal.Signals(number))
+        stop(f"got {got[-1].name}")
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield got
         return
     before = {s: signal.signal(s, handle) for s in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield got
     finally:
         for signal_number, handler in before.items():
             signal.signal(signal_number, handler)

@@ -25,7 +25,7 @@ class RowStages:
         self._compared_columns, self._mask = comparison_of_job(job)
         options = options_of(job.recipe)
         self._checker = open_checker(job.check, recipe_schema=recipe.schema(options), generated=recipe.generated(options))
-        self._scrubber = open_scrubber(job.scrub)
+        self.scrubber = open_scrubber(job.scrub)
         self._embedder = open_embedder(job.dedup.semantic.model) if job.dedup.semantic is not None else None
         self._max_findings = job.scrub.max_findings
         self.fingerprinter = Fingerprinter(job.dedup)
@@ -54,7 +54,7 @@ class RowStages:
 
     def scrub_and_fingerprint(self, table: pa.Table) -> pa.Table:
         """The stages of a real row, which is not checked."""
-        table = self._scrubber.scrub_rows(table)
+        table = self.scrubber.scrub_rows(table)
         text = compared_text(table, self._compared_columns, mask=self._mask)
         table = self.fingerprinter.fingerprint_rows(table, text)
         if self._embedder is None:
