@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from synth_ray.check.intervals import wilson
 from synth_ray.check.judge_reliability import JudgeReliability
-from synth_ray.job.check import Check
+from synth_ray.job.check import FLAGS, Check
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.publish.row_view import RowView
 from synth_ray.quality.intervals import rate
@@ -26,7 +26,7 @@ _UNANSWERED = FAILED | {Reason.MODERATED, Reason.MISSING_FIELD, Reason.WRONG_TYP
 _OF_RECIPES = (Reason.NO_AGREEMENT, Reason.TIE, Reason.NOT_EVOLVED, Reason.BAD_TOOL_CALL)
 _BY_RECIPE_TOO = (Reason.SCHEMA_MISMATCH, Reason.TRUNCATED, Reason.REFUSAL, Reason.ECHO)
 _EMPTY = Reason.EMPTY_COMPLETION
-_NO_ERRORS = frozenset({Reason.CONTRADICTORY_LABEL, Reason.POORLY_JUDGED})  # found between rows, and by another model
+_ERRORS = frozenset(FLAGS) - {Reason.CONTRADICTORY_LABEL, Reason.POORLY_JUDGED}  # found between rows, and by another model
 
 
 class TeacherErrors:
@@ -54,15 +54,17 @@ class TeacherErrors:
         answered = pa.table(columns).filter(pc.equal(rows["origin"], Origin.SYNTHETIC.value))
         for group in answered.group_by(list(columns)).aggregate([([], "count_all")]).to_pylist():
             if group["reason"] not in _UNANSWERED:
-                found = set(filter(None, group["flags"].split(","))) - _NO_ERRORS
+                found = _ERRORS.intersection(group["flags"].split(","))  # without what scrubbing flags
                 self._count(group["class"] or _NO_CLASS, group["reason"], found, group["count_all"])
 
-    def _count(self, name: str, reason: str, found: set[str], rows: int) -> None:
+    def _count(self, name: str, reason: str, found: frozenset[str], rows: int) -> None:
         is_early = reason in _OF_RECIPES or (reason in _BY_RECIPE_TOO and not found)
         self._answered += rows
         self._checked += 0 if is_early else rows
-        self._wrong.update(dict.fromkeys(found, rows))
-        self._wrong_before_check.update({reason: rows} if is_early else {})
+        if is_early:
+            self._wrong_before_check[reason] += rows
+        else:
+            self._wrong.update(dict.fromkeys(found, rows))
         if name not in self._by_class and len(self._by_class) >= _MAX_COUNTED:
             name = _OTHERS
         counts = self._by_class[name]
