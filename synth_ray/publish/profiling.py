@@ -26,16 +26,22 @@ _POWERS = np.array([pow(0x9E3779B97F4A7C15, place + 1, 2**64) for place in range
 
 
 _LANGUAGE_ROWS = 300
+_COMPUTED = frozenset(
+    [f"{text}_{unit}" for text in ("prompt", "completion") for unit in ("tokens", "words", "characters")]
+    + ["class", "finish_reason", "roles", "similarity", "tool_calls", "turns"]
+)
 
 
 class ProfileObserver:
     """Fills a profile. `columns` are the columns that recipe and job declare, with their types.
 
+    One that is named like what is computed of every row is left out: the name stands for the computed values.
     Languages are told of a sample: the completions of the _LANGUAGE_ROWS rows with the smallest ids of each cell.
     """
 
     def __init__(self, columns: Mapping[str, str], *, tells_languages: bool = False) -> None:
-        self._columns = {name: kind for name, kind in columns.items() if kind != "logprobs"}
+        computed = _COMPUTED | ({"language"} if tells_languages else set())
+        self._columns = {name: kind for name, kind in columns.items() if kind != "logprobs" and name not in computed}
         self.profile = Profile()
         self._tells_languages = tells_languages
         self._similarities = NumberCounts(exact=False)

@@ -118,7 +118,7 @@ def test_of_many_rows_at_a_threshold_few_are_looked_at() -> None:
     rows = rows.set_column(at, "completion_tokens", pa.array([50] * 400, rows["completion_tokens"].type))
     chooser.add(CountedView(PREPARED, rows))
     first = min(rows["id"].to_pylist())
-    assert [edge["row"]["id"] for edge in chooser.examples().edges][0] == first
+    assert next(edge["row"]["id"] for edge in chooser.examples().edges) == first
     assert CountedView.offered < 450
 
 
