@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from synth_ray.job.check import FLAGS
 from synth_ray.job.load import job_from
 from synth_ray.publish.row_view import RowView
-from synth_ray.publish.teacher_errors import TeacherErrors
+from synth_ray.publish.teacher_errors import MAX_CLASSES, TeacherErrors
 from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.records import STAGED
 from tests.rows import staged_row
@@ -68,3 +68,21 @@ def test_no_check_finds_more_wrong_answers_than_it_sees(answers: list[Answer]) -
     facts = counted([answers])
     rates = [*facts.get("verifier", {}).values(), *facts.get("by_class", {}).values()]
     assert all(0 <= found["wrong"] <= found["rows"] for found in rates)
+
+
+def test_of_very_many_classes_the_same_are_counted_in_any_order() -> None:
+    answers: list[Answer] = [(None, ["echo"] * (n % 3 == 0), f"class {n % 20_500}") for n in range(21_000)]
+    by_class = counted([answers])["by_class"]
+    assert counted([answers[::-1]])["by_class"] == by_class
+    assert len(by_class) == MAX_CLASSES
+    assert sum(found["rows"] for found in by_class.values()) == 21_000
+    assert sum(found["wrong"] for found in by_class.values()) == 7_000
+
+
+def test_gold_labels_beyond_those_shown_are_counted_together() -> None:
+    gold = {(f"class {n % 7}", f"class {n}"): n + 1 for n in range(300)}
+    errors = TeacherErrors(PREPARED)
+    errors.add(RowView(PREPARED, pa.Table.from_pylist([staged_row(0)], schema=STAGED)))
+    by_class = errors.facts(None, gold)["gold_by_class"]
+    assert sum(found["rows"] for found in by_class.values()) == sum(gold.values())
+    assert list(by_class)[-1] == "(other)"
