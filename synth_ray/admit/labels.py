@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from synth_ray.dedup.columns import runs_in
-from synth_ray.dedup.fingerprint import COLUMN_BREAK
+from synth_ray.dedup.fingerprint import word_counts
 from synth_ray.dedup.hashing import U32, U64, Array
 from synth_ray.dedup.index import NEW, Blockers, Decisions
 from synth_ray.dedup.normalise import FIELD
@@ -51,7 +49,7 @@ class LabelConflicts:
 
     def read(self, staged: pa.Table) -> Labelled:
         """The labelled rows of a batch."""
-        size = _completion_words(*runs_in(staged["ngrams"], U32))
+        _, size = word_counts(staged["ngrams"])
         rows = np.flatnonzero((size > 0) & (size <= self._label_words))
         labelled = staged.select(["messages", "completion"]).take(pa.array(rows))
         inputs = [FIELD.join(turn["content"] or "" for turn in turns[:-1]) for turns in labelled["messages"].to_pylist()]
@@ -104,10 +102,3 @@ class LabelConflicts:
 
 def _contradict(labelled: Labelled, one: int, other: int) -> bool:
     return bool(labelled.inputs[one, 1] == labelled.inputs[other, 1] and labelled.labels[one, 0] != labelled.labels[other, 0])
-
-
-def _completion_words(words: Array, ends: Array) -> Any:
-    """The number of words behind each row's COLUMN_BREAK. A row without word hashes has none."""
-    breaks = np.append(np.flatnonzero(words == COLUMN_BREAK), len(words))
-    first = breaks[np.searchsorted(breaks, ends[:-1])]
-    return np.maximum(0, ends[1:] - first - 1)

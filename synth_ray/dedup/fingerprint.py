@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.dedup import normalise, reference
-from synth_ray.dedup.columns import binary_column, one_array, texts_in
+from synth_ray.dedup.columns import binary_column, one_array, runs_in, texts_in
 from synth_ray.dedup.datasketch_parameters import banding_of, permutations
 from synth_ray.dedup.hashing import DIGEST_SEEDS, U8, U32, U64, Array, band_multipliers, gram_powers
 from synth_ray.job.dedup import Dedup
@@ -170,6 +170,14 @@ class Fingerprinter:
         out = np.empty((len(signatures), len(self._starts)), U64)
         sketch_kernels.band_keys(signatures, self._multipliers, self._starts, out)
         return out
+
+
+def word_counts(ngrams: pa.Array | pa.ChunkedArray) -> tuple[Array, Array]:
+    """The number of words of each row's prompt, and of its completion, in `ngrams`; 0 and 0 of a row that has no word hashes."""
+    words, ends = runs_in(ngrams, U32)
+    breaks = np.append(np.flatnonzero(words == COLUMN_BREAK), len(words))
+    middle = np.minimum(breaks[np.searchsorted(breaks, ends[:-1])], ends[1:])
+    return middle - ends[:-1], np.maximum(ends[1:] - middle - 1, 0)
 
 
 def concatenate(parts: list[Fingerprints]) -> Fingerprints:

@@ -120,14 +120,16 @@ class ExampleChooser:
                 chosen.read(shown)
 
     def _add_accepted(self, view: RowView) -> None:
-        """Offer the rows whose ids are small enough for their stratum: of a long run only few."""
+        """Offer the rows whose ids are small enough for their stratum: of a long run only few. A rejected row opens no class."""
+        accepted = np.flatnonzero(view.accepted)
         labels = [*view.labels.dictionary.to_pylist(), None]
-        codes = np.asarray(view.labels.indices.fill_null(len(labels) - 1)).astype(np.int64)
-        strata, place = np.unique(codes * _CELLS + view.cells, return_inverse=True)
+        codes = np.asarray(view.labels.indices.fill_null(len(labels) - 1)).astype(np.int64)[accepted]
+        strata, place = np.unique(codes * _CELLS + view.cells[accepted], return_inverse=True)
         bars = [self._bar(stratum % _CELLS, labels[stratum // _CELLS]) for stratum in strata.tolist()]
-        may_enter = view.accepted & (view.id_numbers <= np.array(bars, np.uint64)[place])
-        for row in np.flatnonzero(may_enter).tolist():
-            rows = self._cells.setdefault(int(view.cells[row]), _Cell()).of_class(labels[codes[row]] or "")
+        may_enter = view.id_numbers[accepted] <= np.array(bars, np.uint64)[place]
+        for at in np.flatnonzero(may_enter).tolist():
+            row = int(accepted[at])
+            rows = self._cells[int(view.cells[row])].of_class(labels[codes[at]] or "")
             if rows is not None:
                 rows.offer(view, row)
 
@@ -187,7 +189,7 @@ def _offer_nearest(view: RowView, edge: Edge, sides: tuple[Smallest, Smallest]) 
     distances = np.abs(values - edge.limit)
     for side, members in zip(sides, (~view.accepted, view.accepted), strict=True):
         mine = np.flatnonzero((distances <= side.worst) & members)
-        for row in mine[np.argsort(distances[mine], kind="stable")].tolist():
-            if distances[row] > side.worst:
+        for row in mine[np.lexsort((view.id_numbers[mine], distances[mine]))].tolist():
+            if (distances[row], view.id_numbers[row]) > (side.worst, side.bar):
                 break
             side.offer(view, row, float(distances[row]), float(values[row]))

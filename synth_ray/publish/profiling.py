@@ -10,9 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.check.language import open_language_reader
-from synth_ray.dedup.columns import runs_in
-from synth_ray.dedup.fingerprint import COLUMN_BREAK
-from synth_ray.dedup.hashing import U32
+from synth_ray.dedup.fingerprint import word_counts
 from synth_ray.publish.row_view import RowView, field_numbers, messages_of, numbers_of
 from synth_ray.quality.number_counts import NumberCounts, edges_of
 from synth_ray.quality.profile import Profile
@@ -26,16 +24,22 @@ _POWERS = np.array([pow(0x9E3779B97F4A7C15, place + 1, 2**64) for place in range
 
 
 _LANGUAGE_ROWS = 300
+_COMPUTED = frozenset(
+    [f"{text}_{unit}" for text in ("prompt", "completion") for unit in ("tokens", "words", "characters")]
+    + ["class", "finish_reason", "roles", "similarity", "tool_calls", "turns"]
+)
 
 
 class ProfileObserver:
     """Fills a profile. `columns` are the columns that recipe and job declare, with their types.
 
+    One that is named like what is computed of every row is left out: the name stands for the computed values.
     Languages are told of a sample: the completions of the _LANGUAGE_ROWS rows with the smallest ids of each cell.
     """
 
     def __init__(self, columns: Mapping[str, str], *, tells_languages: bool = False) -> None:
-        self._columns = {name: kind for name, kind in columns.items() if kind != "logprobs"}
+        computed = _COMPUTED | ({"language"} if tells_languages else set())
+        self._columns = {name: kind for name, kind in columns.items() if kind != "logprobs" and name not in computed}
         self.profile = Profile()
         self._tells_languages = tells_languages
         self._similarities = NumberCounts(exact=False)
@@ -136,15 +140,8 @@ def _holds(texts: pa.StringArray, part: bytes) -> bool:
 
 def words_in(ngrams: pa.ChunkedArray) -> tuple[Array, Array]:
     """The number of words of each row's prompt and completion, as fingerprints count them; NaN for a row without any."""
-    words, ends = runs_in(ngrams, U32)
-    ends = np.asarray(ends, np.int64)
-    breaks = np.flatnonzero(words == COLUMN_BREAK)
-    at = np.searchsorted(breaks, ends[:-1])
-    has_break = at < np.searchsorted(breaks, ends[1:])
-    middle = ends[1:].copy()
-    middle[has_break] = breaks[at[has_break]]
-    missing = ends[1:] == ends[:-1]
-    prompt, completion = middle - ends[:-1], np.maximum(ends[1:] - middle - 1, 0)
+    prompt, completion = word_counts(ngrams)
+    missing = np.asarray(pc.fill_null(pc.binary_length(ngrams), 0)) == 0
     return np.where(missing, np.nan, prompt), np.where(missing, np.nan, completion)
 
 

@@ -86,7 +86,8 @@ class RowFacts(RowObserver):
         profile = self._profile.summary()
         if "real" in profile.get("groups", {}):
             profile["real_rows"] = "in the dataset" if self._has_real_rows else f"not in the dataset: {self._source}"
-        return {"funnel": self._funnel.summary(), "profile": profile, "leaks": self._lineages.leaks() + self._texts.leaks()}
+        leaks = max(self._lineages.leaks(), self._texts.leaks())  # a row may be in both
+        return {"funnel": self._funnel.summary(), "profile": profile, "leaks": leaks}
 
     @property
     def _source(self) -> str:

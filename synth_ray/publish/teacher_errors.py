@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,22 +11,21 @@ import pyarrow.compute as pc
 
 from synth_ray.check.intervals import wilson
 from synth_ray.check.judge_reliability import JudgeReliability
-from synth_ray.job.check import Check
+from synth_ray.job.check import FLAGS, Check
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.publish.row_view import RowView
 from synth_ray.quality.intervals import rate
+from synth_ray.quality.value_counts import NONE, ValueCounts
 from synth_ray.records import FAILED, Origin, Reason
 
 Facts = dict[str, Any]
 
 MAX_CLASSES = 200
-_MAX_COUNTED = 20_000
-_NO_CLASS, _OTHERS = "(none)", "(other)"
 _UNANSWERED = FAILED | {Reason.MODERATED, Reason.MISSING_FIELD, Reason.WRONG_TYPE}
 _OF_RECIPES = (Reason.NO_AGREEMENT, Reason.TIE, Reason.NOT_EVOLVED, Reason.BAD_TOOL_CALL)
 _BY_RECIPE_TOO = (Reason.SCHEMA_MISMATCH, Reason.TRUNCATED, Reason.REFUSAL, Reason.ECHO)
 _EMPTY = Reason.EMPTY_COMPLETION
-_NO_ERRORS = frozenset({Reason.CONTRADICTORY_LABEL, Reason.POORLY_JUDGED})  # found between rows, and by another model
+_ERRORS = frozenset(FLAGS) - {Reason.CONTRADICTORY_LABEL, Reason.POORLY_JUDGED}  # found between rows, and by another model
 
 
 class TeacherErrors:
@@ -41,7 +40,7 @@ class TeacherErrors:
         self._answered = self._checked = 0
         self._wrong: Counter[str] = Counter()
         self._wrong_before_check: Counter[str] = Counter()
-        self._by_class: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+        self._by_class = ValueCounts()  # whether the answer is wrong, by class
 
     def add(self, view: RowView) -> None:
         """Count decided rows; alike rows are counted together."""
@@ -54,26 +53,24 @@ class TeacherErrors:
         answered = pa.table(columns).filter(pc.equal(rows["origin"], Origin.SYNTHETIC.value))
         for group in answered.group_by(list(columns)).aggregate([([], "count_all")]).to_pylist():
             if group["reason"] not in _UNANSWERED:
-                found = set(filter(None, group["flags"].split(","))) - _NO_ERRORS
-                self._count(group["class"] or _NO_CLASS, group["reason"], found, group["count_all"])
+                found = _ERRORS.intersection(group["flags"].split(","))  # without what scrubbing flags
+                self._count(group["class"] or NONE, group["reason"], found, group["count_all"])
 
-    def _count(self, name: str, reason: str, found: set[str], rows: int) -> None:
+    def _count(self, name: str, reason: str, found: frozenset[str], rows: int) -> None:
         is_early = reason in _OF_RECIPES or (reason in _BY_RECIPE_TOO and not found)
         self._answered += rows
         self._checked += 0 if is_early else rows
-        self._wrong.update(dict.fromkeys(found, rows))
-        self._wrong_before_check.update({reason: rows} if is_early else {})
-        if name not in self._by_class and len(self._by_class) >= _MAX_COUNTED:
-            name = _OTHERS
-        counts = self._by_class[name]
-        counts[0] += rows
-        counts[1] += rows if is_early or found else 0
+        if is_early:
+            self._wrong_before_check[reason] += rows
+        else:
+            self._wrong.update(dict.fromkeys(found, rows))
+        self._by_class.add(name, is_early or bool(found), rows)
 
     def facts(self, judge: JudgeReliability | None, gold: Mapping[tuple[str, str], int]) -> Facts:
         """The manifest's `teacher_errors`; empty where no answer was counted. `gold` counts (label, gold label) of kept rows."""
         if not self._answered:
             return {}
-        facts: Facts = {"answers": self._answered, "verifier": dict(self._verifiers()), "by_class": self._classes()}
+        facts: Facts = {"answers": self._answered, "verifier": dict(self._verifiers()), "by_class": _rates(self._by_class)}
         if judge is not None and (errors := judge_errors(judge)):
             facts["judge"] = errors
         if gold:
@@ -89,17 +86,6 @@ class TeacherErrors:
                 continue
             seen = self._checked - (self._wrong[_EMPTY] if name != _EMPTY else 0)
             yield name, rate(self._wrong[name] + early, seen + early)
-
-    def _classes(self) -> Facts:
-        """The classes with the most answers; the others together."""
-        names = sorted(self._by_class, key=lambda name: (-self._by_class[name][0], name))
-        if names == [_NO_CLASS]:
-            return {}
-        shown = {name: rate(wrong, rows) for name in names[:MAX_CLASSES] for rows, wrong in [self._by_class[name]]}
-        if others := [self._by_class[name] for name in names[MAX_CLASSES:]]:
-            rows, wrong = (sum(counts) for counts in zip(*others, strict=True))
-            shown[_OTHERS] = rate(wrong, rows)
-        return shown
 
 
 def _checks_applied(prepared: Prepared) -> set[str]:
@@ -136,9 +122,15 @@ def judge_errors(judge: JudgeReliability) -> Facts:
 
 
 def _by_gold_label(gold: Mapping[tuple[str, str], int]) -> Facts:
-    rows, wrong = Counter[str](), Counter[str]()
-    for (label, true), n in gold.items():
-        rows[true] += n
-        wrong[true] += n * (label != true)
-    names = sorted(rows, key=lambda name: (-rows[name], name))[:MAX_CLASSES]
-    return {name: rate(wrong[name], rows[name]) for name in names}
+    counts = ValueCounts()
+    for (label, true), rows in gold.items():
+        counts.add(true, label != true, rows)
+    return _rates(counts)
+
+
+def _rates(wrong: ValueCounts) -> Facts:
+    """The share of wrong answers of each of the most frequent classes, the last of which may be all others; empty without any."""
+    shown = wrong.commonest(MAX_CLASSES)
+    if [name for name, _ in shown] == [NONE]:
+        return {}
+    return {name: rate(counts[True], counts.total()) for name, counts in shown}

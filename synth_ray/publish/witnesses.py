@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from synth_ray.dataset.manifest import File, read_manifest
 from synth_ray.dataset.trace import rows_with_ids
 from synth_ray.dedup.index import Index
-from synth_ray.errors import ObjectNotFound
+from synth_ray.errors import ObjectNotFound, SynthRayError
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.prepare.seed_rows import seed_rows
 from synth_ray.publish.row_view import RowView
@@ -91,16 +91,24 @@ class Witnesses:
         return {row["id"]: row | changes for view in views for row in view.examples(range(view.table.num_rows))}
 
     def _earlier(self, ids: Collection[str]) -> dict[str, Row]:
+        """The rows of earlier datasets. One that cannot be read any more costs the examples a row, and never the run."""
+        found: dict[str, Row] = {}
+        note = "a row of an earlier run (dedup.against)"
+        for prefix in self._prepared.job.dedup.against:
+            try:
+                found |= self._rows_of(prefix, ids)
+            except SynthRayError:
+                note = "a row of an earlier run (dedup.against), not all of which could be read"
+        return {name: {"note": note} for name in ids} | found
+
+    def _rows_of(self, prefix: str, ids: Collection[str]) -> dict[str, Row]:
         """Scrubbed by this job too: the earlier one may have scrubbed less."""
         output = self._prepared.job.output
-        found: dict[str, Row] = {name: {"note": "a row of an earlier run (dedup.against)"} for name in ids}
-        for prefix in self._prepared.job.dedup.against:
-            storage = open_storage(prefix, endpoint_url=output.endpoint_url, region=output.region)
-            rows = rows_with_ids(storage, _small_version(storage), ids)
-            staged = [{name: row.get(name) for name in STAGED.names} | {"request": ""} for row in rows.values()]
-            shown = self._shown([self._scrub(pa.Table.from_pylist(staged, schema=STAGED))] if staged else [])
-            found |= {name: row | {"teacher": rows[name]["teacher"]} for name, row in shown.items()}
-        return found
+        storage = open_storage(prefix, endpoint_url=output.endpoint_url, region=output.region)
+        rows = rows_with_ids(storage, _small_version(storage), ids)
+        staged = [{name: row.get(name) for name in STAGED.names} | {"request": ""} for row in rows.values()]
+        shown = self._shown([self._scrub(pa.Table.from_pylist(staged, schema=STAGED))] if staged else [])
+        return {name: row | {"teacher": rows[name].get("teacher")} for name, row in shown.items()}
 
 
 def _small_version(storage: Storage) -> list[File]:

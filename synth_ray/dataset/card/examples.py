@@ -10,6 +10,7 @@ from typing import Any
 
 from synth_ray.dataset.card.markdown import block, literal, without_folders
 
+_COMPARED_SENTENCES = 200
 _SENTENCES = re.compile(r"(?<=[.!?])[ \t]+|\n")
 
 
@@ -59,13 +60,22 @@ def _beside(row: Mapping[str, Any], other: Mapping[str, Any], name: str, other_n
 
 
 def _difference(text: str, other: str) -> Iterator[str]:
+    """The first _COMPARED_SENTENCES of each, one by one, for the time grows with their product; what follows, as a whole."""
     mine, theirs = _SENTENCES.split(text), _SENTENCES.split(other)
-    for kind, start, end, other_start, other_end in SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
-        if kind == "equal":
-            yield from (f"  {line}" for line in mine[start:end])
-        else:
-            yield from (f"- {line}" for line in mine[start:end])
-            yield from (f"+ {line}" for line in theirs[other_start:other_end])
+    first, other_first = mine[:_COMPARED_SENTENCES], theirs[:_COMPARED_SENTENCES]
+    matcher = SequenceMatcher(None, first, other_first, autojunk=False)
+    for kind, start, end, other_start, other_end in matcher.get_opcodes():
+        yield from _marked(first[start:end], other_first[other_start:other_end], alike=kind == "equal")
+    rest, other_rest = mine[_COMPARED_SENTENCES:], theirs[_COMPARED_SENTENCES:]
+    yield from _marked(rest, other_rest, alike=rest == other_rest)
+
+
+def _marked(mine: Sequence[str], theirs: Sequence[str], *, alike: bool) -> Iterator[str]:
+    if alike:
+        yield from (f"  {line}" for line in mine)
+    else:
+        yield from (f"- {line}" for line in mine)
+        yield from (f"+ {line}" for line in theirs)
 
 
 def _label(row: Mapping[str, Any]) -> str:

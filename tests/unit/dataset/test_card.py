@@ -178,6 +178,28 @@ def test_examples_of_any_shape_make_no_card_fail(examples: dict[str, Any]) -> No
     "\n".join(example_lines(examples)).encode("utf-8", "replace")
 
 
+def difference_of(*texts: list[str]) -> list[str]:
+    shown, beside = (row(messages=[{"role": "user", "content": "\n".join(lines)}]) for lines in texts)
+    lines = example_lines({"rejected": {"near_duplicate": [shown | {"witness": beside}]}})
+    return lines[lines.index("```diff") + 1].split("\n")
+
+
+WORDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=8)
+
+
+@given(WORDS, WORDS, st.sampled_from([0, 198, 300]))
+def test_two_rows_are_one_difference_that_holds_both(mine: list[str], theirs: list[str], before: int) -> None:
+    texts = [[str(n) for n in range(before)] + own for own in (mine, theirs)]
+    marked = difference_of(*texts)
+    for mark, text in zip("-+", texts, strict=True):
+        assert [line[2:] for line in marked if line[0] in f" {mark}"] == [f"user: {text[0]}", *text[1:]]
+
+
+def test_what_follows_in_long_rows_is_compared_as_a_whole() -> None:
+    marked = difference_of(["same"] * 250 + ["one"], ["same"] * 250 + ["other"])
+    assert [sum(line[0] == mark for line in marked) for mark in " -+"] == [200, 51, 51]
+
+
 @given(TEXT, TEXT)
 def test_a_literal_is_read_back_character_by_character(text: str, other: str) -> None:
     lines = "\n".join(table(("a", "b"), [(f"x{text}x", f"x{other}x")]))

@@ -92,6 +92,36 @@ def test_the_same_rows_are_chosen_whatever_the_chunks(rows: list[Any], size: int
     }
 
 
+def test_classes_of_rejected_rows_alone_take_no_place_of_accepted_ones() -> None:
+    accepted = [(n, "train", None, "ab"[n % 2]) for n in range(0, 400, 2)]
+    rejected = [(n, "train", "echo", f"junk {n}") for n in range(1, 400, 2)]
+    mixed = [row for pair in zip(accepted, rejected, strict=True) for row in pair]
+    found = chosen([mixed[start : start + 40] for start in range(0, 400, 40)])
+    assert found.accepted == chosen([accepted]).accepted
+    assert len(found.accepted) == 10
+
+
+class CountedView(RowView):
+    """A view that counts the rows that were offered."""
+
+    offered = 0
+
+    def id_of(self, row: int) -> str:
+        CountedView.offered += 1
+        return super().id_of(row)
+
+
+def test_of_many_rows_at_a_threshold_few_are_looked_at() -> None:
+    chooser = ExampleChooser(edges_of(PREPARED))
+    rows = decided([(n, "train", None, "") for n in range(400)])
+    at = rows.column_names.index("completion_tokens")
+    rows = rows.set_column(at, "completion_tokens", pa.array([50] * 400, rows["completion_tokens"].type))
+    chooser.add(CountedView(PREPARED, rows))
+    first = min(rows["id"].to_pylist())
+    assert next(edge["row"]["id"] for edge in chooser.examples().edges) == first
+    assert CountedView.offered < 450
+
+
 def test_rows_at_the_edge_of_a_threshold_are_the_nearest_rejected_and_accepted_ones() -> None:
     numbers = [(n, "train", None if n <= 50 else "too_many_tokens", "") for n in range(40, 60)]
     near = [(n, "train", "near_duplicate", "") for n in (100, 7, 5)]

@@ -11,6 +11,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synth_ray.dedup.fingerprint import word_counts
 from synth_ray.publish.classes import labels
 from synth_ray.publish.profiling import role_sequences, words_in
 from synth_ray.publish.row_view import RowView, text_fields
@@ -63,6 +64,9 @@ def test_words_of_prompt_and_completion_are_counted(counts: list[tuple[int, int]
     prompts, completions = words_in(pa.chunked_array([pa.array(packed, pa.binary())]))
     assert [None if np.isnan(n) else n for n in prompts] == [n[0] if n else None for n in counts]
     assert [None if np.isnan(n) else n for n in completions] == [n[1] if n else None for n in counts]
+    assert list(zip(*(n.tolist() for n in word_counts(pa.array(packed, pa.binary()))), strict=True)) == [
+        n or (0, 0) for n in counts
+    ]
 
 
 @given(turns=st.lists(st.lists(st.sampled_from(["system", "user", "assistant", "tool"]), max_size=15), max_size=12))
