@@ -37,11 +37,10 @@ def label_noise(rows: Sequence[SampledRow]) -> Facts:
     Classes with fewer than FOLDS rows are left out. `not_measured` says why where there are too few rows or classes.
     """
     labelled = [row for row in in_order(rows, MAX_ROWS) if row.label]
-    counts = Counter(row.label for row in labelled)
-    classes = sorted(sorted(counts, key=lambda name: (-counts[name], name))[:_MAX_CLASSES])
-    classes = [name for name in classes if counts[name] >= FOLDS]
-    chosen = set(classes)
-    measured = [row for row in labelled if row.label in chosen][: affordable_rows(len(classes))]
+    classes = _large_classes(labelled)
+    affordable = _of_classes(labelled, classes)[: affordable_rows(len(classes))]
+    classes = _large_classes(affordable)
+    measured = _of_classes(affordable, classes)
     if len(classes) < 2 or len(measured) < MIN_ROWS:
         return {
             "not_measured": f"wanted at least {MIN_ROWS} rows of 2 classes with {FOLDS} rows each, got {len(measured):,} of "
@@ -55,6 +54,18 @@ def label_noise(rows: Sequence[SampledRow]) -> Facts:
             f"chance, to 1, got {max(0.0, skill):.2f}; generate more rows a class, or name another column in quality.label"
         }
     return _facts(measured, classes, suspects_of(classifier.labels, probabilities), probabilities)
+
+
+def _large_classes(rows: Sequence[SampledRow]) -> list[str]:
+    """The most frequent classes that have FOLDS rows or more, by name."""
+    counts = Counter(row.label for row in rows)
+    first = sorted(counts, key=lambda name: (-counts[name], name))[:_MAX_CLASSES]
+    return sorted(name for name in first if counts[name] >= FOLDS)
+
+
+def _of_classes(rows: Sequence[SampledRow], classes: Sequence[str]) -> list[SampledRow]:
+    chosen = set(classes)
+    return [row for row in rows if row.label in chosen]
 
 
 def _folds(rows: Sequence[SampledRow]) -> Array:
