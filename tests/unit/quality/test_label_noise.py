@@ -100,3 +100,13 @@ def test_a_class_without_rows_enough_among_those_measured_is_left_out(places: ra
     assert min(sizes) >= 5
     assert sum(sizes) == facts["rows"] <= 2_020
     assert 0 <= facts["low"] <= facts["share"] <= facts["high"] <= 1
+
+
+def test_rows_that_no_model_can_test_are_not_right(rows: list[SampledRow]) -> None:
+    """Labels by chance, all rows of one seed: nothing was tested. One class of one seed: the others are."""
+    labels = random.Random(3).choices(PACKAGES, k=len(rows))
+    of_one = [replace(row, label=label, group="seed") for row, label in zip(rows, labels, strict=True)]
+    assert "got 0 of 0; generate more rows from more seeds" in label_noise(of_one)["not_measured"]
+    facts = label_noise([replace(row, group="seed") if row.label == "numpy" else row for row in rows])
+    assert set(facts["by_class"]) == set(PACKAGES) - {"numpy"}
+    assert facts["rows"] == sum(row.label != "numpy" for row in rows)
