@@ -137,6 +137,30 @@ def test_a_profile_of_two_parts_is_that_of_the_whole(rows: list[tuple[int, str |
         assert len(stats["top"]) <= 30
 
 
+def test_the_texts_of_few_rows_are_in_no_profile() -> None:
+    def column(texts: list[str], **options: bool) -> dict[str, Any]:
+        made, cells = Profile(), np.zeros(len(texts), np.int64)
+        made.count_rows(cells)
+        made.add_texts("note", cells, texts, **options)
+        return made.summary()["columns"]["note"]["synthetic"]
+
+    sentences = [f"Patient {n} complains of pain." for n in range(40)]
+    assert (column(sentences)["kind"], column(sentences[:3])["kind"]) == ("length", "length")
+    often = column(["yes"] * 30 + ["no"] * 5 + sentences[:4] + ["twice", "twice"])
+    assert (often["distinct"], often["top"], often["other"]) == (7, [["yes", 30], ["no", 5]], 6)
+    assert column(["yes", "yes", "no"], are_classes=True)["top"] == [["yes", 2], ["no", 1]]
+
+
+@given(rows=COLUMN, are_classes=st.booleans())
+def test_a_text_that_is_shown_is_a_class_or_of_five_rows(rows: list[tuple[int, str | None]], are_classes: bool) -> None:
+    made, cells = Profile(), np.array([cell for cell, _ in rows], np.int64)
+    made.count_rows(cells)
+    made.add_texts("text", cells, [value for _, value in rows], are_classes=are_classes)
+    counts = Counter(value.encode("utf-8", "backslashreplace").decode() for _, value in rows if value is not None)
+    for stats in made.summary().get("columns", {}).get("text", {}).values():
+        assert all(are_classes or counts[value] >= 5 for value, _ in stats.get("top", []))
+
+
 @given(groups=st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), max_size=30), draw=st.randoms())
 def test_leaks_are_the_rows_whose_key_is_in_another_split(groups: list[list[int]], draw: Any) -> None:
     rows = [(key, split) for key, splits in enumerate(groups) for split in splits]
