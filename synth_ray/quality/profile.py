@@ -130,8 +130,12 @@ class Profile:
         rest = sum(self._values[name].other[cell] for cell in cells)
         rows = sum(counts.total() for _, counts in own.items()) + rest
         stats: dict[str, Any] = {"kind": "category", "rows": rows, "missing": sum(self._missing[name][c] for c in cells)}
-        distinct = self._values[name].distinct if rest else own.distinct
-        return stats | {"distinct": distinct, "top": shown, "other": rows - sum(n for _, n in shown)}
+        distinct = round(own.distinct / self._values[name].kept_share) if rest else own.distinct
+        return stats | {
+            "distinct": min(rows, max(distinct, own.distinct + bool(rest))),
+            "top": shown,
+            "other": rows - sum(n for _, n in shown),
+        }
 
     def _shown_values(self, name: str) -> set[str]:
         least = 1 if name in self._classes else _MIN_SHOWN
