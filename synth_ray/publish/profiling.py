@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -31,15 +31,17 @@ _COMPUTED = frozenset(
 
 
 class ProfileObserver:
-    """Fills a profile. `columns` are the columns that recipe and job declare, with their types.
+    """Fills a profile. `columns` are the columns that recipe and job declare, with their types; the values of `classes` are
+    from a closed set and may all be shown.
 
     One that is named like what is computed of every row is left out: the name stands for the computed values.
     Languages are told of a sample: the completions of the _LANGUAGE_ROWS rows with the smallest ids of each cell.
     """
 
-    def __init__(self, columns: Mapping[str, str], *, tells_languages: bool = False) -> None:
+    def __init__(self, columns: Mapping[str, str], *, classes: Set[str], tells_languages: bool = False) -> None:
         computed = _COMPUTED | ({"language"} if tells_languages else set())
         self._columns = {name: kind for name, kind in columns.items() if kind != "logprobs" and name not in computed}
+        self._classes = classes
         self.profile = Profile()
         self._tells_languages = tells_languages
         self._similarities = NumberCounts(exact=False)
@@ -108,7 +110,8 @@ class ProfileObserver:
             lengths = [float(len(value)) if isinstance(value, list) else np.nan for value in values]
             self.profile.add_numbers(name, cells, np.array(lengths, np.float64)[chosen])
         else:
-            self.profile.add_texts(name, cells, view.texts(name).filter(pa.array(chosen)))
+            texts = view.texts(name).filter(pa.array(chosen))
+            self.profile.add_texts(name, cells, texts, are_classes=name in self._classes)
 
 
 def _lengths(rows: pa.Table) -> Iterator[tuple[str, str, Array]]:

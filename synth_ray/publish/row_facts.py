@@ -12,6 +12,7 @@ from synth_ray.dataset.examples import MAX_CHARACTERS, Examples
 from synth_ray.dedup.columns import words16_in
 from synth_ray.dedup.index import Index
 from synth_ray.prepare.preparation import Prepared
+from synth_ray.publish.classes import class_columns, gold_field
 from synth_ray.publish.edges import edges_of
 from synth_ray.publish.examples import ExampleChooser
 from synth_ray.publish.observers import RowObserver
@@ -42,7 +43,8 @@ class RowFacts(RowObserver):
         self._prepared, self._index, self._witnesses = prepared, index, witnesses
         self.errors = TeacherErrors(prepared)
         self._funnel = FunnelCounts()
-        self._profile = ProfileObserver(columns, tells_languages=bool(prepared.job.check.language))
+        classes = {*class_columns(prepared), gold_field(prepared), *prepared.job.output.partition_by}
+        self._profile = ProfileObserver(columns, classes=classes, tells_languages=bool(prepared.job.check.language))
         self._lineages, self._texts = SplitKeys(), SplitKeys()
         self._examples = ExampleChooser(edges_of(prepared))
         self._has_real_rows = False

@@ -10,7 +10,7 @@ alone name more right labels than wrong ones.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -34,27 +34,49 @@ _LISTED = 50
 def label_noise(rows: Sequence[SampledRow]) -> Facts:
     """The share of rows whose label is suspect with its interval, by class, and the surest suspects first.
 
-    Classes with fewer than FOLDS rows are left out. `not_measured` says why where there are too few rows or classes.
+    Classes with fewer than FOLDS rows, or with rows of one origin only, are left out. `not_measured` says why where there are too
+    few rows or classes.
     """
-    labelled = [row for row in in_order(rows, MAX_ROWS) if row.label]
-    counts = Counter(row.label for row in labelled)
-    classes = sorted(sorted(counts, key=lambda name: (-counts[name], name))[:_MAX_CLASSES])
-    classes = [name for name in classes if counts[name] >= FOLDS]
-    chosen = set(classes)
-    measured = [row for row in labelled if row.label in chosen][: affordable_rows(len(classes))]
+    measured, folds = _measurable([row for row in in_order(rows, MAX_ROWS) if row.label])
+    classes = sorted({row.label for row in measured})
     if len(classes) < 2 or len(measured) < MIN_ROWS:
         return {
-            "not_measured": f"wanted at least {MIN_ROWS} rows of 2 classes with {FOLDS} rows each, got {len(measured):,} of "
-            f"{len(classes)}; generate more rows, or name the column with the class in quality.label"
+            "not_measured": f"wanted at least {MIN_ROWS} rows of 2 classes with {FOLDS} rows each, not all of one origin, got "
+            f"{len(measured):,} of {len(classes)}; generate more rows from more seeds, or name the column with the class in "
+            "quality.label"
         }
     classifier = TextClassifier(measured, classes)
-    probabilities = _out_of_sample(classifier, _folds(measured))
+    probabilities = _out_of_sample(classifier, folds)
     if (skill := skill_of(classifier.labels, probabilities)) < MIN_SKILL:
         return {
             "not_measured": f"wanted classes that a classifier of words tells apart, by at least {MIN_SKILL} on a scale from 0, "
             f"chance, to 1, got {max(0.0, skill):.2f}; generate more rows a class, or name another column in quality.label"
         }
     return _facts(measured, classes, suspects_of(classifier.labels, probabilities), probabilities)
+
+
+def _measurable(labelled: Sequence[SampledRow]) -> tuple[list[SampledRow], Array]:
+    """The rows that are measured and their folds: of classes with FOLDS rows or more in two folds or more. Of a class in one fold
+    only, no row can be tested: no model that did not see the row saw its class.
+    """
+    large = _large_classes(labelled)
+    affordable = _of_classes(labelled, large)[: affordable_rows(len(large))]
+    rows = _of_classes(affordable, _large_classes(affordable))
+    folds = _folds(rows)
+    spread = Counter(label for label, _ in {(row.label, fold) for row, fold in zip(rows, folds.tolist(), strict=True)})
+    several = {label for label, n in spread.items() if n > 1}
+    return _of_classes(rows, several), folds[np.array([row.label in several for row in rows], bool)]
+
+
+def _large_classes(rows: Sequence[SampledRow]) -> set[str]:
+    """The most frequent classes that have FOLDS rows or more."""
+    counts = Counter(row.label for row in rows)
+    first = sorted(counts, key=lambda name: (-counts[name], name))[:_MAX_CLASSES]
+    return {name for name in first if counts[name] >= FOLDS}
+
+
+def _of_classes(rows: Sequence[SampledRow], classes: Set[str]) -> list[SampledRow]:
+    return [row for row in rows if row.label in classes]
 
 
 def _folds(rows: Sequence[SampledRow]) -> Array:
@@ -70,12 +92,11 @@ def _folds(rows: Sequence[SampledRow]) -> Array:
 
 
 def _out_of_sample(classifier: TextClassifier, folds: Array) -> Array:
-    """rows×classes. Where a fold's other rows are all of one class, they tell nothing, and its rows get their own label."""
-    probabilities = np.eye(int(classifier.labels.max()) + 1)[classifier.labels]
+    """rows×classes. Every class has rows in two folds or more, so that each model saw all classes."""
+    probabilities = np.zeros((len(folds), int(classifier.labels.max()) + 1))
     for fold in np.unique(folds):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        if len(np.unique(classifier.labels[train])) > 1:
-            probabilities[test] = classifier.probabilities(train, test)
+        probabilities[test] = classifier.probabilities(train, test)
     return probabilities
 
 

@@ -29,6 +29,8 @@ GROUPS: dict[str, tuple[int, ...]] = {
 }
 _CELLS = (*range(REFERENCE), REFERENCE)
 _MIN_TEXTS = 50
+_MIN_SHOWN = 5
+"""Rows with a text that is shown: what fewer rows have could be of one person."""
 
 
 def cells_of(origins: pa.ChunkedArray, splits: pa.ChunkedArray) -> Array:
@@ -42,7 +44,8 @@ def cells_of(origins: pa.ChunkedArray, splits: pa.ChunkedArray) -> Array:
 
 
 class Profile:
-    """The columns of a dataset's rows. Law: it depends on the rows alone, not on their order; `merge` is the sum.
+    """The columns of a dataset's rows. Law: it depends on the rows alone, not on their order; `merge` is the sum; it has no text
+    that is neither a class nor of _MIN_SHOWN rows.
 
     Memory is bounded: some 100 kB for a column of numbers, and the counts of MAX_VALUES_OF_COLUMN values for another.
     """
@@ -52,6 +55,7 @@ class Profile:
         self._numbers: dict[str, tuple[str, NumberCounts]] = {}
         self._values: dict[str, ValueCounts] = {}
         self._missing: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self._classes: set[str] = set()
 
     def count_rows(self, cells: Array) -> None:
         self._rows.update(dict(enumerate(np.bincount(cells, minlength=len(_CELLS)).tolist())))
@@ -63,7 +67,11 @@ class Profile:
         self._numbers[name][1].add(cells, numbers)
 
     def add_values(self, name: str, cells: Array, values: Values) -> None:
-        """A column of values, null where missing."""
+        """A column of values from a closed set, null where missing."""
+        self._classes.add(name)
+        self._add_values(name, cells, values)
+
+    def _add_values(self, name: str, cells: Array, values: Values) -> None:
         counts = self._values.setdefault(name, ValueCounts(MAX_VALUES_OF_COLUMN))
         encoded = values if isinstance(values, pa.DictionaryArray) else encode(values)
         counts.add_all(encoded, cells, _CELLS)
@@ -71,10 +79,14 @@ class Profile:
             missing = np.bincount(cells[np.asarray(encoded.indices.is_null())], minlength=len(_CELLS))
             self._missing[name].update(dict(enumerate(missing.tolist())))
 
-    def add_texts(self, name: str, cells: Array, values: Values) -> None:
-        """A column of texts: profiled by its values while they repeat, and by its lengths if they do not."""
+    def add_texts(self, name: str, cells: Array, values: Values, *, are_classes: bool = False) -> None:
+        """A column of texts: profiled by its values while they repeat, and by its lengths if they do not. Of texts that are no
+        classes only those that several rows have are shown.
+        """
         encoded = values if isinstance(values, pa.DictionaryArray) else encode(values)
-        self.add_values(name, cells, encoded)
+        if are_classes:
+            self._classes.add(name)
+        self._add_values(name, cells, encoded)
         lengths = np.append(np.asarray(pc.utf8_length(encoded.dictionary)).astype(np.float64), np.nan)
         codes = np.asarray(encoded.indices.fill_null(len(lengths) - 1))
         self.add_numbers(name, cells, lengths[codes], unit="characters")
@@ -86,6 +98,7 @@ class Profile:
         for name, values in other._values.items():
             self._values.setdefault(name, ValueCounts(MAX_VALUES_OF_COLUMN)).merge(values)
             self._missing[name].update(other._missing[name])
+        self._classes |= other._classes
 
     def summary(self) -> dict[str, Any]:
         """The manifest's `profile`: rows by group, and for each column the statistics of each group; empty without rows."""
@@ -105,19 +118,28 @@ class Profile:
         values = self._values[name]
         rows = self._numbers[name][1].rows(_CELLS)
         is_cut = any(len(value) >= MAX_CHARACTERS for value, _ in values.items())
-        return rows >= _MIN_TEXTS and (is_cut or 2 * values.distinct > rows)
+        return (rows >= _MIN_TEXTS or name not in self._classes) and (is_cut or 2 * values.distinct > rows)
 
     def _category(self, name: str, cells: Sequence[int]) -> dict[str, Any]:
         own = ValueCounts(MAX_VALUES_OF_COLUMN)
         for value, counts in self._values[name].items():
             if n := sum(counts[cell] for cell in cells):
                 own.add(value, "rows", n)
-        shown: list[list[Any]] = [[value, counts.total()] for value, counts in own.commonest(TOP_VALUES) if value != OTHER]
+        may_show = self._shown_values(name)
+        shown: list[list[Any]] = [[value, counts.total()] for value, counts in own.commonest(TOP_VALUES) if value in may_show]
         rest = sum(self._values[name].other[cell] for cell in cells)
         rows = sum(counts.total() for _, counts in own.items()) + rest
         stats: dict[str, Any] = {"kind": "category", "rows": rows, "missing": sum(self._missing[name][c] for c in cells)}
-        distinct = self._values[name].distinct if rest else own.distinct
-        return stats | {"distinct": distinct, "top": shown, "other": rows - sum(n for _, n in shown)}
+        distinct = round(own.distinct / self._values[name].kept_share) if rest else own.distinct
+        return stats | {
+            "distinct": min(rows, max(distinct, own.distinct + bool(rest))),
+            "top": shown,
+            "other": rows - sum(n for _, n in shown),
+        }
+
+    def _shown_values(self, name: str) -> set[str]:
+        least = 1 if name in self._classes else _MIN_SHOWN
+        return {value for value, counts in self._values[name].items() if counts.total() >= least and value != OTHER}
 
 
 def _with_rows(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

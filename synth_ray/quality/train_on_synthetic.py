@@ -30,7 +30,9 @@ _NAMED = 20
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """The rows of a comparison, as indices into `rows`. `tested` are the classes that have test rows."""
+    """The rows of a comparison, as indices into `rows`, which are of at most MAX_CLASSES `classes`. `tested` are those that have
+    test rows.
+    """
 
     rows: list[SampledRow]
     classes: list[str]
@@ -72,21 +74,27 @@ def _divided(generated: list[SampledRow], real: list[SampledRow]) -> _Trial:
     is_tested = half_of_groups(real, groups[: len(real)])
     in_test = np.array([is_tested.get(group, False) for group in groups.tolist()], bool)
     is_real = np.arange(len(rows)) < len(real)
-    counts = Counter(rows[i].label for i in np.flatnonzero(is_real & in_test))
-    tested = sorted(sorted(counts, key=lambda name: (-counts[name], name))[:MAX_CLASSES])
-    compared = set(tested) if len(counts) > MAX_CLASSES else {row.label for row in rows}
-    use = np.array([row.label in compared for row in rows], bool)
+    tested = set(_most_frequent([rows[i] for i in np.flatnonzero(is_real & in_test)], MAX_CLASSES))
+    others = _most_frequent([row for row in rows if row.label not in tested], MAX_CLASSES - len(tested))
+    compared = tested.union(others)
+    use = np.flatnonzero([row.label in compared for row in rows])
+    rows, in_test, is_real = [rows[i] for i in use], in_test[use], is_real[use]
+    is_tested_class = np.array([row.label in tested for row in rows], bool)
     most = affordable_rows(len(compared))
-    test = np.flatnonzero(is_real & in_test & use)
-    tested_rows = np.array([row.label in set(tested) for row in rows], bool)
     return _Trial(
         rows=rows,
         classes=sorted(compared),
-        tested=tested,
-        synthetic=np.flatnonzero(~is_real & ~in_test & use)[:most],
-        real=np.flatnonzero(is_real & ~in_test & use)[:most],
-        test=test[tested_rows[test]][:_MAX_TESTED],
+        tested=sorted(tested),
+        synthetic=np.flatnonzero(~is_real & ~in_test)[:most],
+        real=np.flatnonzero(is_real & ~in_test)[:most],
+        test=np.flatnonzero(is_real & in_test & is_tested_class)[:_MAX_TESTED],
     )
+
+
+def _most_frequent(rows: Sequence[SampledRow], most: int) -> list[str]:
+    """The classes with the most rows, of equal ones the first by name."""
+    counts = Counter(row.label for row in rows)
+    return sorted(counts, key=lambda name: (-counts[name], name))[:most]
 
 
 def _too_few(trial: _Trial) -> str:
@@ -106,7 +114,7 @@ def _too_few(trial: _Trial) -> str:
 
 
 def _one_sided(generated: list[SampledRow], real: list[SampledRow], *, trial: _Trial) -> Facts:
-    """Classes that cannot be compared: of one side only, or with too few real rows to be tested."""
+    """Classes that cannot be compared: of one side only, or with too few real rows to be tested among so many classes."""
     ours, theirs = ({row.label for row in side} for side in (generated, real))
     named = {
         "only_synthetic": sorted(ours - theirs),

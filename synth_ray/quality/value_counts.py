@@ -72,10 +72,17 @@ class ValueCounts:
 
     @property
     def distinct(self) -> int:
-        """The number of distinct values; an estimate, within about 1 %, where there were more than are kept."""
+        """The number of distinct values. Where there were more than are kept it is an estimate, with a standard error of about
+        1 / √max_values: 0.7 % with 20,000 values kept, 2.2 % with 2,000.
+        """
+        return round(len(self._counts) / self.kept_share)
+
+    @property
+    def kept_share(self) -> float:
+        """The estimated share of the distinct values that are kept; 1 where all are."""
         if not self.other:
-            return len(self._counts)
-        return round((self._max_values - 1) / -self._heap[0][0] * _HASHES)
+            return 1.0
+        return min(1.0, -self._heap[0][0] / _HASHES * self._max_values / max(1, self._max_values - 1))
 
     def items(self) -> Iterator[tuple[str, Counter[Any]]]:
         return iter(self._counts.items())

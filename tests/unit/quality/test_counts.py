@@ -6,12 +6,14 @@ import itertools
 import math
 from collections import Counter
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synth_ray.quality import profile as profile_module
 from synth_ray.quality.funnel_counts import SHOWN_VALUES, FunnelCounts
 from synth_ray.quality.leaks import SplitKeys
 from synth_ray.quality.number_counts import HISTOGRAM_BINS, NumberCounts, edges_of
@@ -61,6 +63,29 @@ def test_the_number_of_distinct_values_is_estimated_where_not_all_are_kept() -> 
     counts.add_all([f"value {n}" for n in range(50_000)], np.zeros(50_000, np.int64), ["rows"])
     assert abs(counts.distinct / 50_000 - 1) < 0.1
     assert len(list(counts.items())) == 2000
+
+
+def test_the_distinct_values_of_a_group_are_its_own_where_not_all_are_kept() -> None:
+    """3,000 values, each in ten generated rows; real rows have 300 others, once each, and 50 of a single value."""
+    made = Profile()
+    for cell, values in ((0, [f"value {n % 3_000}" for n in range(30_000)]), (3, [*map(str, range(300)), *["many"] * 50])):
+        cells = np.full(len(values), cell)
+        made.count_rows(cells)
+        made.add_texts("text", cells, values)
+    groups = made.summary()["columns"]["text"]
+    assert abs(groups["synthetic"]["distinct"] / 3_000 - 1) < 0.1
+    assert abs(groups["real"]["distinct"] / 301 - 1) < 0.2
+    assert groups["real"]["distinct"] <= groups["real"]["rows"]
+
+
+@given(values=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 30)), min_size=1, max_size=60), most=st.integers(1, 8))
+def test_no_group_has_more_distinct_values_than_rows(values: list[tuple[int, int]], most: int) -> None:
+    with patch.object(profile_module, "MAX_VALUES_OF_COLUMN", most):
+        made, cells = Profile(), np.array([cell for cell, _ in values])
+        made.count_rows(cells)
+        made.add_values("kind", cells, [str(value) for _, value in values])
+        for stats in made.summary()["columns"]["kind"].values():
+            assert 1 <= stats["distinct"] <= stats["rows"]
 
 
 def numbers_in(rows: list[tuple[int, float]], **options: bool) -> NumberCounts:
@@ -135,6 +160,30 @@ def test_a_profile_of_two_parts_is_that_of_the_whole(rows: list[tuple[int, str |
         assert stats["rows"] + stats["missing"] == whole.summary()["groups"][group]
         assert sum(n for _, n in stats["top"]) + stats["other"] == stats["rows"]
         assert len(stats["top"]) <= 30
+
+
+def test_the_texts_of_few_rows_are_in_no_profile() -> None:
+    def column(texts: list[str], **options: bool) -> dict[str, Any]:
+        made, cells = Profile(), np.zeros(len(texts), np.int64)
+        made.count_rows(cells)
+        made.add_texts("note", cells, texts, **options)
+        return made.summary()["columns"]["note"]["synthetic"]
+
+    sentences = [f"Patient {n} complains of pain." for n in range(40)]
+    assert (column(sentences)["kind"], column(sentences[:3])["kind"]) == ("length", "length")
+    often = column(["yes"] * 30 + ["no"] * 5 + sentences[:4] + ["twice", "twice"])
+    assert (often["distinct"], often["top"], often["other"]) == (7, [["yes", 30], ["no", 5]], 6)
+    assert column(["yes", "yes", "no"], are_classes=True)["top"] == [["yes", 2], ["no", 1]]
+
+
+@given(rows=COLUMN, are_classes=st.booleans())
+def test_a_text_that_is_shown_is_a_class_or_of_five_rows(rows: list[tuple[int, str | None]], are_classes: bool) -> None:
+    made, cells = Profile(), np.array([cell for cell, _ in rows], np.int64)
+    made.count_rows(cells)
+    made.add_texts("text", cells, [value for _, value in rows], are_classes=are_classes)
+    counts = Counter(value.encode("utf-8", "backslashreplace").decode() for _, value in rows if value is not None)
+    for stats in made.summary().get("columns", {}).get("text", {}).values():
+        assert all(are_classes or counts[value] >= 5 for value, _ in stats.get("top", []))
 
 
 @given(groups=st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), max_size=30), draw=st.randoms())

@@ -85,3 +85,28 @@ def test_what_tells_nothing_names_no_suspect(rows: list[SampledRow]) -> None:
     assert "100 rows of 2 classes" in label_noise(rows[:60])["not_measured"]
     assert "100 rows of 2 classes" in label_noise([replace(row, label="one") for row in rows])["not_measured"]
     assert "100 rows of 2 classes" in label_noise([replace(row, label=row.id) for row in rows])["not_measured"]
+
+
+@pytest.mark.parametrize("places", [range(3_000, 4_000), range(0, 4_000, 4)], ids=["no tail row is measured", "a few are"])
+def test_a_class_without_rows_enough_among_those_measured_is_left_out(places: range) -> None:
+    """Of 202 classes, 2,000 rows are measured; 200 classes have five rows each among 4,000."""
+    labels = ["north" if i % 2 else "south" for i in range(4_000)]
+    for k, place in enumerate(places):
+        labels[place] = f"rare {k % 200:03}"
+    rows = [SampledRow(f"{i:032x}", f"{label} road {i}", label) for i, label in enumerate(labels)]
+    facts = label_noise(rows)
+    sizes = [counts["rows"] for counts in facts["by_class"].values()]
+    assert {"north", "south"} <= set(facts["by_class"])
+    assert min(sizes) >= 5
+    assert sum(sizes) == facts["rows"] <= 2_020
+    assert 0 <= facts["low"] <= facts["share"] <= facts["high"] <= 1
+
+
+def test_rows_that_no_model_can_test_are_not_right(rows: list[SampledRow]) -> None:
+    """Labels by chance, all rows of one seed: nothing was tested. One class of one seed: the others are."""
+    labels = random.Random(3).choices(PACKAGES, k=len(rows))
+    of_one = [replace(row, label=label, group="seed") for row, label in zip(rows, labels, strict=True)]
+    assert "got 0 of 0; generate more rows from more seeds" in label_noise(of_one)["not_measured"]
+    facts = label_noise([replace(row, group="seed") if row.label == "numpy" else row for row in rows])
+    assert set(facts["by_class"]) == set(PACKAGES) - {"numpy"}
+    assert facts["rows"] == sum(row.label != "numpy" for row in rows)

@@ -87,6 +87,31 @@ def test_classes_of_one_side_are_named_and_never_left_out_silently(real: list[Sa
     assert numpy["high"] > 0
 
 
+def of_classes(names: Sequence[str], each: int, *, first: int) -> list[SampledRow]:
+    places = [name for name in names for _ in range(each)]
+    return [SampledRow(f"{first + i:032x}", f"{name} matter {first + i}", name) for i, name in enumerate(places)]
+
+
+def test_of_more_classes_than_can_be_tested_the_most_frequent_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synth_ray.quality.train_on_synthetic.MAX_CLASSES", 5)
+    names = [f"class{k}" for k in range(8)]
+    ours, theirs = of_classes(names, 8, first=0), of_classes(names, 8, first=1_000)
+    facts = train_on_synthetic(ours, [*theirs, *of_classes(names[3:], 4, first=2_000)])
+    assert [fact["class"] for fact in facts["classes"]] == names[3:]
+    assert facts["not_tested"] == {"classes": 3, "first": names[:3]}
+    assert (facts["train_rows"], facts["real"]["train_rows"], facts["test_rows"]) == (40, 30, 30)
+
+
+def test_few_of_very_many_generated_classes_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a fit grows with their number: only the most frequent may be mistaken for the tested ones."""
+    monkeypatch.setattr("synth_ray.quality.train_on_synthetic.MAX_CLASSES", 5)
+    names, junk = ["one", "two", "three"], [f"junk{k:02}" for k in range(40)]
+    ours = [*of_classes(names, 10, first=0), *of_classes(junk, 1, first=1_000), *of_classes(junk[7:9], 2, first=2_000)]
+    facts = train_on_synthetic(ours, of_classes(names, 20, first=3_000))
+    assert facts["train_rows"] == 3 * 10 + 2 * 3
+    assert facts["only_synthetic"] == {"classes": 40, "first": junk[:20]}
+
+
 @pytest.mark.parametrize(
     ("generated", "real_rows", "sentence"),
     [
