@@ -43,7 +43,7 @@ def test_a_declared_column_is_not_counted_into_a_computed_one() -> None:
     names = [*COMPUTED, "own"]
     fields = json.dumps(dict.fromkeys(names, 1_000) | {"label": "a"})
     view = RowView(PREPARED, table([staged_row(n, fields=fields) for n in range(10)]))
-    plain, declared = ProfileObserver({"own": "int"}), ProfileObserver(dict.fromkeys(names, "int"))
+    plain, declared = (ProfileObserver(dict.fromkeys(of, "int"), classes=set()) for of in (["own"], names))
     for observer in (plain, declared):
         observer.add(view, np.zeros(10, np.int64))
     assert declared.summary() == plain.summary()
