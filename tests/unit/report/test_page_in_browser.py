@@ -113,7 +113,7 @@ def shown(tab: Any) -> list[Any]:
 def test_rows_are_filtered_by_split_class_verdict_reason_and_text(browser: Any, pages: dict[str, str]) -> None:
     tab, said = opened(browser, pages["full"])
     assert len(shown(tab)) == 22 and tab.inner_text("#filter-count") == "22 rows"
-    tab.select_option("#filter-reason", "Near duplicate")
+    tab.select_option("#filter-reason", "Almost repeats a kept row")
     assert len(shown(tab)) == 3 and tab.inner_text("#filter-count") == "3 of 22 rows"
     assert tab.locator("[data-group]:visible").count() == 1
     tab.fill("#filter-text", "DAY 1")
