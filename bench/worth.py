@@ -33,14 +33,13 @@ from sklearn.metrics import f1_score
 import synth_ray
 from bench.results import report
 from synth_ray.dedup.embedding import open_embedder
-from synth_ray.job.dedup import Semantic
-from tests.servers import serving
 
 Labelled = Sequence[tuple[str, str]]
 """(text, class) of each row."""
 Results = dict[tuple[int, str], dict[int, tuple[int, float]]]
 """By (real rows a class, training set) and draw: rows trained on, and macro F1."""
 
+ENGINE = {"dtype": "bfloat16", "max_model_len": 1024, "max_num_seqs": 64, "enforce_eager": True}
 TEACHER, EMBEDDING = "out/real/smollm2-135m-instruct", "out/real/all-minilm-l6-v2"
 ROWS_OF_CLASS, TESTED_OF_CLASS = 8, 20
 REAL, EVERY, ACCEPTED = "real", "real + generated", "real + accepted"
@@ -51,13 +50,12 @@ def main() -> None:
     real = _read(arguments.real)
     vectors = _lexical if arguments.lexical else _embedding_of()
     results: Results = defaultdict(dict)
-    flags = ["--dtype=bfloat16", "--max-model-len=1024", "--max-num-seqs=64", "--enforce-eager"]
-    with serving(TEACHER, flags) as (url, model), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         for draw in range(arguments.draws):
             shown, tested = _drawn(real, draw, most=max(arguments.k))
             for k in arguments.k:
                 few = [row for of_class in shown.values() for row in of_class[:k]]
-                made = _generate(few, Path(folder) / f"{draw}-{k}", url=url, model=model, shots=k - 1)
+                made = _generate(few, Path(folder) / f"{draw}-{k}", shots=k - 1)
                 for name, train in _training_sets(few, made).items():
                     results[k, name][draw] = len(train), _macro_f1(train, tested, vectors)
                     print(f"k {k}, draw {draw}, {name}: {len(train):,} rows, {results[k, name][draw][1]:.3f}", file=sys.stderr)
@@ -92,7 +90,7 @@ def _drawn(real: Mapping[str, list[str]], draw: int, *, most: int) -> tuple[dict
     return shown, tested
 
 
-def _generate(few: Labelled, folder: Path, *, url: str, model: str, shots: int) -> dict[str, Labelled]:
+def _generate(few: Labelled, folder: Path, *, shots: int) -> dict[str, Labelled]:
     """The rows that the model wrote, by the reason that rejected them; accepted rows under ""."""
     folder.mkdir()
     lines = [json.dumps({"prompt": text, "answer": name, "category": name}) for text, name in few]
@@ -102,7 +100,7 @@ def _generate(few: Labelled, folder: Path, *, url: str, model: str, shots: int) 
             "name": "worth",
             "seeds": str(folder / "seeds.jsonl"),
             "recipe": {"name": "fill", "by": "category", "shots": shots, "n": max(1, ROWS_OF_CLASS // (shots + 1))},
-            "models": {"teacher": {"engine": "endpoint", "endpoint": {"urls": [url]}, "model": model}},
+            "models": {"teacher": {"model": TEACHER, "revision": "0.1.2", "engine_args": ENGINE}},
             "sampling": {"temperature": 1.0, "max_tokens": 64},
             "split": {"fractions": {"train": 1.0}},
             "quality": {"measure": False},
@@ -132,7 +130,7 @@ def _training_sets(few: Labelled, made: Mapping[str, Labelled]) -> dict[str, Lab
 
 
 def _embedding_of() -> Callable[[Sequence[str], Sequence[str]], tuple[Any, Any]]:
-    embedder = open_embedder(Semantic(model=EMBEDDING))
+    embedder = open_embedder(EMBEDDING, key="embedding")
     known: dict[str, Any] = {}
 
     def vectors(train: Sequence[str], tested: Sequence[str]) -> tuple[Any, Any]:
