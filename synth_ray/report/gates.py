@@ -30,7 +30,9 @@ class GateResult:
     @property
     def sentence(self) -> str:
         """What was wanted and what was got, also of a gate that holds."""
-        return f"wanted {self.gate}, got {self.why if self.value is None else f'{self.value:.12g}'}"
+        if self.value is None:
+            return f"wanted {self.gate}, got {self.why}"
+        return f"wanted {self.gate}, got {self.value:.{12 if self.value.is_integer() else 6}g}"
 
 
 def gate_results(manifest: Mapping[str, Any], gates: Iterable[Gate]) -> list[GateResult]:
