@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ from synth_ray.job.target import Balance
 from synth_ray.records import Seed, fields_of
 
 Codes = np.ndarray[Any, np.dtype[np.int32]]
+Name = TypeVar("Name", str, tuple[str, str])
 
 MAX_CELLS = 10_000
 """A field with more values than this is refused: it does not group the seeds."""
@@ -137,7 +138,7 @@ class Cells:
         return np.array([place.get(name, len(place)) if name is not None else len(place) for name in cells], np.int64)
 
 
-def apportion(shares: Mapping[str, float], amount: int) -> dict[str, int]:
+def apportion(shares: Mapping[Name, float], amount: int) -> dict[Name, int]:
     """Divide `amount` by shares into whole numbers that sum to it, by the largest remainder."""
     total = sum(shares.values())
     exact = {name: share / total * amount for name, share in shares.items()}

@@ -12,6 +12,7 @@ from typing import Any
 from synth_ray.dataset.manifest import File, Manifest
 from synth_ray.dataset.trace import opened_part, rows_with_ids
 from synth_ray.errors import JobError
+from synth_ray.plan.cells import apportion
 from synth_ray.records import Origin
 from synth_ray.storage import Storage
 
@@ -64,17 +65,9 @@ def _allocated(sizes: Mapping[Stratum, int], n: int) -> dict[Stratum, int]:
     n = min(n, sum(sizes.values()))
     order = sorted(sizes, key=lambda stratum: (-sizes[stratum], stratum))
     chosen = {stratum: int(place < n) for place, stratum in enumerate(order)}
-    left, rest = n - sum(chosen.values()), {stratum: size - chosen[stratum] for stratum, size in sizes.items()}
-    total = sum(rest.values())
-    if not left or not total:
-        return chosen
-    wanted = {stratum: left * rest[stratum] / total for stratum in order}
-    for stratum, share in wanted.items():
-        chosen[stratum] += int(share)
-    by_remainder = sorted(order, key=lambda stratum: (-(wanted[stratum] % 1), stratum))
-    for stratum in by_remainder[: n - sum(chosen.values())]:
-        chosen[stratum] += 1
-    return chosen
+    rest = {stratum: size - chosen[stratum] for stratum, size in sizes.items() if size > chosen[stratum]}
+    more = apportion(rest, n - sum(chosen.values())) if rest else {}
+    return {stratum: chosen[stratum] + more.get(stratum, 0) for stratum in order}
 
 
 def _ids(storage: Storage, files: Iterable[File], by: str) -> Iterator[dict[Stratum, list[str]]]:
