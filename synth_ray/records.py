@@ -179,6 +179,26 @@ def requests_from_tuples(tuples: Iterable[tuple[Any, ...]]) -> list[Request]:
 
 
 Message = dict[str, str]
+"""`role` and `content`, and in an assistant's message `reasoning`, where the model thought before it answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """The `k` likeliest tokens at every position of an answer, packed as little-endian arrays, for a student's training.
+
+    With T tokens in the answer: `prompt` and `answer` are token ids (uint32), of the prompt as it was rendered and of the answer,
+    T of them; `ids` (uint32) and `logprobs` (float16) have T x k entries, the likeliest first; `tail` (float16) has for each
+    position the probability of all tokens that are not among the k.
+    """
+
+    k: int
+    prompt: bytes
+    answer: bytes
+    ids: bytes
+    logprobs: bytes
+    tail: bytes
+
+    __reduce__ = reduce_by_fields
 
 
 @dataclass(slots=True)
@@ -195,6 +215,9 @@ class Draft:
     detail: str = ""
     logprobs: list[dict[str, Any]] | None = None  # of every token of the answer, in the layout of `LOGPROBS`
     copied: bool = False  # the seed itself, not an answer: has the seed's origin and depth
+    reasoning: str = ""  # what the model thought before it wrote the completion
+    reasoning_tokens: int | None = None  # of `completion_tokens`; None where nobody counted them
+    top_k: TopK | None = None
 
 
 @dataclass(slots=True)
@@ -202,7 +225,7 @@ class Outcome:
     """How one request ended: a draft per slot, and all tokens it cost, discarded attempts included.
 
     `nano_usd` is the price of tokens that are billed by count, in billionths of a dollar: integers add up exactly.
-    `estimated_tokens` are those, among all, that nobody counted.
+    `estimated_tokens` are those, among all, that nobody counted; `reasoning_tokens` those of the completion that were thought.
     """
 
     request: Request
@@ -213,9 +236,15 @@ class Outcome:
     attempts: dict[str, int] = field(default_factory=dict)
     nano_usd: int = 0
     estimated_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
-MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_TURN = [("role", pa.string()), ("content", pa.string())]
+MESSAGES = pa.list_(pa.struct(_TURN))
+THOUGHT_MESSAGES = pa.list_(pa.struct([*_TURN, ("reasoning", pa.string())]))
+"""Messages with what the assistant thought, null where it did not."""
+TOP_K = pa.struct([("k", pa.int8()), *((name, pa.binary()) for name in ("prompt", "answer", "ids", "logprobs", "tail"))])
+"""See `TopK`."""
 
 _LIKELY = [("token", pa.string()), ("id", pa.int32()), ("logprob", pa.float32())]
 LOGPROBS = pa.list_(pa.struct([*_LIKELY, ("top", pa.list_(pa.struct(_LIKELY)))]))
@@ -233,15 +262,18 @@ STAGED = pa.schema(
         ("split", pa.string()),
         ("origin", pa.string()),
         ("depth", pa.int8()),
-        ("messages", MESSAGES),
+        ("messages", THOUGHT_MESSAGES),
         ("prompt", pa.string()),
         ("completion", pa.string()),
+        ("reasoning", pa.string()),  # what the model thought before the completion; null where it did not
         ("fields", pa.string()),  # a JSON object: the recipe's own columns (label, gold answer …)
         ("prompt_digest", pa.string()),
         ("logprobs", LOGPROBS),  # null where not requested, and where scrubbing changed the text of the tokens
+        ("top_k", TOP_K),  # as logprobs
         ("finish_reason", pa.string()),
         ("prompt_tokens", pa.int32()),
-        ("completion_tokens", pa.int32()),
+        ("completion_tokens", pa.int32()),  # the thought's included
+        ("reasoning_tokens", pa.int32()),
         ("reason", pa.string()),  # set by ask or scrub; admission turns a flag into a reason later
         ("detail", pa.string()),
         ("flags", pa.list_(pa.string())),  # every flag that check or scrub raised, whether or not it drops the row

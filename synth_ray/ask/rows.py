@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -43,6 +43,8 @@ def _rows_of_chunk(chunk: int, outcomes: list[Outcome]) -> AnsweredRows:
     }
     if estimated := sum(o.estimated_tokens for o in outcomes):
         tokens["estimated"] = estimated
+    if reasoning := sum(o.reasoning_tokens for o in outcomes):
+        tokens["reasoning"] = reasoning
     attempts: dict[str, int] = {}
     for outcome in outcomes:
         for reason, count in outcome.attempts.items():
@@ -66,20 +68,27 @@ def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
         "messages": _conversation(draft),
         "prompt": _text(draft.prompt[-1]["content"]) if draft.prompt else "",
         "completion": _text(draft.completion),
+        "reasoning": _text(draft.reasoning) or None,
         "fields": _json_text(draft.fields),
         "prompt_digest": digest(draft.prompt),
         "logprobs": draft.logprobs,
+        "top_k": asdict(draft.top_k) if draft.top_k is not None else None,
         "finish_reason": draft.finish_reason,
         "prompt_tokens": draft.prompt_tokens,
         "completion_tokens": draft.completion_tokens,
+        "reasoning_tokens": draft.reasoning_tokens,
         "reason": draft.reason.value if draft.reason else None,
         "detail": draft.detail or None,
     }
 
 
 def _conversation(draft: Draft) -> list[Message]:
-    messages = [{"role": m["role"], "content": _text(m["content"])} for m in draft.prompt]
-    return [*messages, {"role": "assistant", "content": _text(draft.completion)}] if draft.completion else messages
+    messages = [_turn(m["role"], m["content"], m.get("reasoning", "")) for m in draft.prompt]
+    return [*messages, _turn("assistant", draft.completion, draft.reasoning)] if draft.completion else messages
+
+
+def _turn(role: str, content: str, reasoning: str) -> Message:
+    return {"role": role, "content": _text(content)} | ({"reasoning": _text(reasoning)} if reasoning else {})
 
 
 def _text(value: str) -> str:

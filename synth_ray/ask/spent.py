@@ -13,13 +13,16 @@ _BYTES_PER_TOKEN = 4
 
 @dataclass(slots=True)
 class Spent:
-    """Sums over asks. `estimated` tokens are among the others: their number was not told, and was estimated by length."""
+    """Sums over asks. `estimated` tokens are among the others: their number was not told, and was estimated by length;
+    `reasoning` tokens are among those of the completion.
+    """
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
     estimated: int = 0
     nano_usd: int = 0
+    reasoning: int = 0
 
     def add(self, messages: Sequence[Message], answers: Sequence[Completion], price: tuple[float, float]) -> None:
         """Add one ask. `price`: US dollars per million prompt and completion tokens. A prompt is paid for once, and again for
@@ -31,8 +34,19 @@ class Spent:
         completion = sum(self._told(answer.completion_tokens, answer.text + answer.reasoning) for answer in answers)
         self.prompt += prompt
         self.completion += completion
+        self.reasoning += sum(self._thought(answer) for answer in answers)
         self.cached += sum(answer.cached_tokens for answer in paid)
         self.nano_usd += round(1e3 * (price[0] * prompt + price[1] * completion))
+
+    @staticmethod
+    def _thought(answer: Completion) -> int:
+        """Tokens of the thought; where nobody counted them, the answer's by length."""
+        if answer.reasoning_tokens is not None or not answer.reasoning:
+            return answer.reasoning_tokens or 0
+        total = answer.completion_tokens
+        if total is None:
+            return estimated_tokens(answer.reasoning)
+        return total * len(answer.reasoning) // len(answer.reasoning + answer.text)
 
     def _told(self, count: int | None, text: str) -> int:
         if count is not None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from synth_ray.recipes.contract import Completion, Constraint
 from synth_ray.records import Message
+
+PromptKind = Literal["chat", "score", "rate", "embed", "instruct"]
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """One ask. `key` is a digest of the request and everything asked; repeats of an ask have keys of their own. It seeds what
-    must be repeatable. `adapter` is a LoRA folder.
+    must be repeatable. `adapter` is a LoRA folder. `tools` are for the chat template.
+
+    `kind`: `chat` answers the messages; `score` gives the log-probabilities of `given`, an answer to them; `rate` gives a reward
+    model's or a classifier's scores of `given`; `embed` gives the vector of the one message's text; `instruct` writes the user's
+    next message.
     """
 
     messages: list[Message]
@@ -22,6 +28,9 @@ class Prompt:
     constraint: Constraint | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     adapter: str = ""
+    kind: PromptKind = "chat"
+    given: str = ""
+    tools: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 import pyarrow as pa
 
@@ -150,11 +149,8 @@ class AskWorker:
             self._journal.flush()
 
     def load(self) -> dict[str, Load]:
-        """How busy the teacher of each role is. What the asker noticed is among the first one's notes."""
-        loads = {role: teacher.load() for role, teacher in self._teachers.items()}
-        if "teacher" in loads and self._asker.notes:
-            loads["teacher"] = replace(loads["teacher"], notes=(*loads["teacher"].notes, *self._asker.notes))
-        return loads
+        """How busy the teacher of each role is."""
+        return {role: teacher.load() for role, teacher in self._teachers.items()}
 
     def close(self) -> None:
         for engine, _ in self._engines:

@@ -27,8 +27,8 @@ from synth_ray.evaluate.results import write_results
 from synth_ray.evaluate.summary import Gates, summarise
 from synth_ray.evaluate.target import Place, Target, open_target
 from synth_ray.job.judge import Judging
-from synth_ray.job.models import Sampling
 from synth_ray.job.problems import Where, bad_job, problems_of
+from synth_ray.job.sampling import Sampling
 from synth_ray.job.section import Section
 from synth_ray.job.seeds import Source
 from synth_ray.job.yaml_file import read_yaml

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.load import job_from, place_overrides
-from synth_ray.job.models import RecipeChoice
 from synth_ray.job.overrides import with_overrides
 from synth_ray.job.problems import BadJob, Where
+from synth_ray.job.recipe import RecipeChoice
 from synth_ray.job.yaml_file import parse_value, read_yaml
 from synth_ray.recipes.catalogue import options_of
 

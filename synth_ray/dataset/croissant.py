@@ -16,7 +16,7 @@ from synth_ray.dataset.card.limits import limits_of
 from synth_ray.dataset.card.markdown import without_folders
 from synth_ray.dataset.croissant_context import CONTEXT
 from synth_ray.dataset.manifest import Manifest
-from synth_ray.records import LOGPROBS
+from synth_ray.records import LOGPROBS, MESSAGES, THOUGHT_MESSAGES
 from synth_ray.storage import Storage
 
 PATH = "croissant.json"
@@ -34,7 +34,8 @@ _TYPES = {
 }
 _TEXTS = "list<item: string>"
 _PARTS_OF_LISTS: dict[str, dict[str, str]] = {
-    "list<item: struct<role: string, content: string>>": {"role": "sc:Text", "content": "sc:Text"},
+    str(MESSAGES): dict.fromkeys(("role", "content"), "sc:Text"),
+    str(THOUGHT_MESSAGES): dict.fromkeys(("role", "content", "reasoning"), "sc:Text"),
     str(LOGPROBS): {"token": "sc:Text", "id": "sc:Integer", "logprob": "sc:Float"},
 }
 

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from synth_ray.dataset.ranges import Ranges
 from synth_ray.errors import Conflict, JobError, ObjectNotFound, StorageError
+from synth_ray.records import STAGED
 from synth_ray.storage import Entry, Storage
 
 ROOT = "_synth/"
@@ -137,7 +138,9 @@ class Ledger:
     def read_rows(self, commit: Commit, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a commit record that was already read."""
         data = self._read_verified(commit)
-        return pq.read_table(pa.BufferReader(data), columns=list(columns) if columns is not None else None)
+        found = pq.ParquetFile(pa.BufferReader(data))
+        names = list(columns) if columns is not None else [*STAGED.names]
+        return _with_all_columns(found.read([name for name in names if name in found.schema_arrow.names]), names)
 
     def _read_verified(self, commit: Commit) -> bytes:
         # retry once: on some stores a torn read looks like a whole one, but an object that is broken stays broken
@@ -195,6 +198,15 @@ def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table.combine_chunks(), sink, compression="zstd", compression_level=1)
     return bytes(sink.getvalue())
+
+
+def _with_all_columns(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Staged rows of a version that had fewer columns, or messages without thoughts: what is missing is null."""
+    columns = [
+        table[name].cast(STAGED.field(name).type) if name in table.column_names else pa.nulls(len(table), STAGED.field(name).type)
+        for name in names
+    ]
+    return pa.table(columns, schema=pa.schema([STAGED.field(name) for name in names]))
 
 
 def _reasons(table: pa.Table) -> dict[str, int]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from synth_ray.errors import JobError
 from synth_ray.job.models import Models
 from synth_ray.job.output import RESERVED, Output
-from synth_ray.records import LOGPROBS, MESSAGES, Origin, canonical_json, fields_of
+from synth_ray.records import LOGPROBS, MESSAGES, THOUGHT_MESSAGES, Origin, canonical_json, fields_of
 
 _TYPES = {
     "string": pa.string(),
@@ -27,6 +27,7 @@ _TYPES = {
 """By declared type. `json` takes any value: a string as it is, anything else as JSON text; `logprobs` is the staged column."""
 
 _COLUMNS_BEFORE = [("id", pa.string()), ("messages", MESSAGES), ("prompt", pa.string()), ("completion", pa.string())]
+_THOUGHT_COLUMNS = [("reasoning", pa.string()), ("reasoning_tokens", pa.int32())]
 _COLUMNS_AFTER = [
     ("fields", pa.string()),
     ("origin", pa.string()),
@@ -67,12 +68,14 @@ class RowShape:
 
     `columns` are promoted out of the JSON object `fields`; `partition_values` are the columns that become folders, each with its
     closed list of values. A value that does not fit its column's type or closed list is null in the column and stays in `fields`,
-    so that nothing is lost and no path contains a row's text.
+    so that nothing is lost and no path contains a row's text. With `reasoning`, rows have what the model thought in columns of
+    its own and in their messages.
     """
 
     provenance: Provenance
     columns: Mapping[str, str] = field(default_factory=dict)
     partition_values: Mapping[str, list[str]] = field(default_factory=dict)
+    reasoning: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in self._promoted().items():
@@ -82,9 +85,11 @@ class RowShape:
                 raise JobError(f"output.partition_by: wanted '{name}' to be a string column, got {kind}; change its type")
 
     @classmethod
-    def of(cls, output: Output, *, provenance: Provenance, recipe_columns: Mapping[str, str]) -> RowShape:
+    def of(
+        cls, output: Output, *, provenance: Provenance, recipe_columns: Mapping[str, str], reasoning: bool = False
+    ) -> RowShape:
         """The shape of a job's rows. A column type declared by the job overrides the recipe's."""
-        return cls(provenance, {**recipe_columns, **output.columns}, output.partition_by)
+        return cls(provenance, {**recipe_columns, **output.columns}, output.partition_by, reasoning)
 
     def _promoted(self) -> dict[str, str]:
         return {**self.columns, **{name: "string" for name in self.partition_values if name not in self.columns}}
@@ -92,7 +97,9 @@ class RowShape:
     @property
     def accepted_schema(self) -> pa.Schema:
         """The schema of an accepted row. `split` is not in the file: the folder's name has it."""
-        return pa.schema([*_COLUMNS_BEFORE, *((n, _TYPES[k]) for n, k in self._promoted().items()), *_COLUMNS_AFTER])
+        promoted = [(name, _TYPES[kind]) for name, kind in self._promoted().items()]
+        schema = pa.schema([*_COLUMNS_BEFORE, *(_THOUGHT_COLUMNS if self.reasoning else []), *promoted, *_COLUMNS_AFTER])
+        return schema.set(1, pa.field("messages", THOUGHT_MESSAGES)) if self.reasoning else schema
 
     @property
     def rejected_schema(self) -> pa.Schema:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
-from synth_ray.ask.asker import THINKING, Asker
+from synth_ray.ask.asker import Asker
 from synth_ray.ask.journal import Answers, Journal, delete_segments, read_journal
 from synth_ray.ask.teacher import Teacher
 from synth_ray.check.sandbox import Sandbox
@@ -18,9 +18,8 @@ from synth_ray.evaluate.cases import Case
 from synth_ray.evaluate.target import RETRIES, Target
 from synth_ray.evaluate.verdicts import Graded, Grader, Verdict
 from synth_ray.job.judge import Judging
-from synth_ray.job.models import Sampling
+from synth_ray.job.sampling import Sampling
 from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation
-from synth_ray.recipes.distill import split_reasoning
 from synth_ray.recipes.finish_reasons import fault_of_ending
 from synth_ray.records import FAILED, Draft, Outcome, Request, Seed, canonical_json, digest
 from synth_ray.storage import Storage
@@ -32,7 +31,6 @@ _CHUNK = 0
 _FLUSH_S = 0.5
 _BEGUN = "_synth/eval.json"
 """Written first, so that a place where nothing can be written is found before anything is asked."""
-_THOUGHT = (THINKING, "</think>")
 
 Watch = Callable[[int, int], None]
 """Called with the number of cases that ended, and of all."""
@@ -132,13 +130,6 @@ def _request(case: Case, position: int, identity: str) -> Request:
     return Request(digest("evaluate", identity, case.id, case.digest), _CHUNK, position, seed, slots=1)
 
 
-@dataclass(frozen=True, slots=True)
-class _AskOptions:
-    """Tells the asker that thoughts in an answer are taken care of."""
-
-    reasoning: tuple[str, str] = _THOUGHT
-
-
 class _Asked:
     """The recipe that asks about a case and grades the answer."""
 
@@ -160,7 +151,7 @@ class _Asked:
         settings, ended, waiting = self._settings, dict[str, Outcome](), iter(requests)
         asker = Asker(
             Recipe(name="evaluate", options=Judging, make=self._make),
-            options=_AskOptions(),
+            options=None,
             teachers=teachers,
             sampling=settings.sampling,
             deadline_s=2 * (RETRIES + 2) * (settings.timeout_s + 30.0),  # of both asks with all their retries: a safeguard
@@ -188,7 +179,7 @@ class _Asked:
             messages = [*conversation(self._settings.system, "")[:1], *messages]
         answer = await ask(messages)
         _refuse_fault(answer)
-        text = _without_thought(answer.text)
+        text = answer.text
         graded = await self._graded(case, text, ask)
         if graded.verdict is not Verdict.PASSED and not answer.is_whole:
             graded = replace(graded, detail=f"{graded.detail}; the answer was cut off ({answer.finish_reason})")
@@ -200,11 +191,6 @@ class _Asked:
         async with self._checks:  # more programs than cores would run out of their time
             graded = await asyncio.to_thread(self._grader.check, case, text)
         return graded if graded.verdict is not Verdict.UNDECIDED else await self._grader.grade(case, text, ask)
-
-
-def _without_thought(text: str) -> str:
-    """The answer behind a thought that the server has left in its text; empty where the thought has no end."""
-    return split_reasoning(text, _THOUGHT)[0] if text.lstrip().startswith(THINKING) else text
 
 
 def _refuse_fault(answer: Completion) -> None:

@@ -10,11 +10,13 @@ from synth_ray.job.check import Check
 from synth_ray.job.dedup import Decontaminate, Dedup
 from synth_ray.job.gates import GateText
 from synth_ray.job.mix import Mix
-from synth_ray.job.models import Models, RecipeChoice, Sampling
+from synth_ray.job.models import Models
 from synth_ray.job.output import Output
 from synth_ray.job.quality import Quality
+from synth_ray.job.recipe import RecipeChoice
 from synth_ray.job.review import Review
 from synth_ray.job.running import Budget, Cluster, Limits, Plan
+from synth_ray.job.sampling import Sampling
 from synth_ray.job.scrub import Scrub
 from synth_ray.job.section import Changes, OneOrMore, Section, key
 from synth_ray.job.seeds import Source
@@ -70,6 +72,13 @@ class Job(Section):
         )
 
     @property
+    def keeps_reasoning(self) -> bool:
+        """Whether rows have what the model thought, in columns of their own: known before anything is asked."""
+        if self.recipe.reasoning is not None:
+            return self.recipe.reasoning == "keep"
+        return self.recipe.marks is not None or any(teacher.may_think for teacher in self.models.teachers)
+
+    @property
     def scrubs_seeds(self) -> bool:
         """Whether seeds are scrubbed before a model sees them."""
         choice = self.scrub.seeds
@@ -78,6 +87,8 @@ class Job(Section):
     def keys_by_cost(self, cost: Changes) -> dict[str, Any]:
         """The keys, by dotted name, whose change has the cost `change`. Of each model, only its `identity` counts for `ask`."""
         keys = _keys(self, cost, "")
+        if keys.get("recipe.reasoning", "") is None:
+            del keys["recipe.reasoning"]  # as it was before the key existed
         if cost == "admit":
             return keys | {k: v for k, v in _keys(self, "ask", "").items() if k.startswith(_UNSEEN_BY_MODELS)}
         if cost != "ask":

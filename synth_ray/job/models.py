@@ -1,12 +1,13 @@
-"""The models by role, their sampling, and the recipe."""
+"""The models by role."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from synth_ray.job.engine_args import RESULT_ENGINE_ARGS, devices_of, refuse_contradictions
+from synth_ray.job.reasoning import Reasoning
 from synth_ray.job.section import Section, key
 from synth_ray.job.served import BatchApi, Endpoint
 
@@ -57,6 +58,9 @@ class Model(Section):
     chat_template_kwargs: dict[str, Any] = key(
         lambda: {}, "Variables of the model's chat template, as {enable_thinking: false}. A server has to be vLLM's to take them."
     )
+    reasoning: Reasoning | None = key(
+        None, "How the model thinks before it answers; `true` and `false` are short for `{think: …}`. Left out, as it will."
+    )
     engine_args: dict[str, Any] = key(lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing")
     lora: str = key(
         "",
@@ -73,6 +77,11 @@ class Model(Section):
         "The model's family, such as qwen; left out, taken from its name. A judge must be of another family than the teachers.",
         changes="nothing",
     )
+
+    @field_validator("reasoning", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        return {"think": value} if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _fits_its_engine(self) -> Model:
@@ -96,6 +105,13 @@ class Model(Section):
     def name(self) -> str:
         """The model's name in rows and on the card."""
         return (self.model or self.engine) + (f" + {self.lora}" if self.lora else "")
+
+    @property
+    def may_think(self) -> bool:
+        """Whether its answers may come with a thought, as far as the job tells: a server's model may unless told not to."""
+        if self.reasoning is not None:
+            return self.reasoning.think is not False
+        return self.engine in ("endpoint", "batch_api")
 
     @property
     def families(self) -> frozenset[str]:
@@ -149,6 +165,7 @@ class Model(Section):
         facts: dict[str, Any] = {"engine": self.engine, "model": self.model, "revision": self.revision}
         facts |= {"tokenizer": self.tokenizer, "chat": self.chat, "engine_args": named}
         facts |= {"lora": self.lora} if self.lora else {}
+        facts |= {"reasoning": self.reasoning.model_dump()} if self.reasoning else {}
         facts |= {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
         if self.engine == "scripted":
             facts["script"] = self.script.model_dump(exclude=SPEED_OF_SCRIPT)
@@ -243,41 +260,3 @@ class Models(Section):
 
 def teacher_role(place: int) -> str:
     return f"teacher_{place + 1}" if place else "teacher"
-
-
-class Sampling(Section):
-    """How tokens are sampled. A recipe may override a key for one of its asks."""
-
-    temperature: float = key(0.8, "Randomness of the draw; 0 is greedy.", ge=0, le=5)
-    top_p: float = key(1.0, "Nucleus: draw from the smallest set of tokens with this probability.", gt=0, le=1)
-    top_k: int = key(0, "Draw from this many likeliest tokens; 0 means all.", ge=0)
-    min_p: float = key(0.0, "Drop tokens less likely than this share of the likeliest.", ge=0, le=1)
-    presence_penalty: float = key(0.0, "Penalty for tokens already present.", ge=-2, le=2)
-    frequency_penalty: float = key(0.0, "Penalty for tokens in proportion to how often they occurred.", ge=-2, le=2)
-    repetition_penalty: float = key(1.0, "Multiplicative penalty for repeated tokens.", gt=0)
-    max_tokens: int = key(512, "Most tokens of one completion.", ge=1)
-    stop: list[str] = key(lambda: [], "Strings that end a completion.")
-    per_request_seed: bool = key(
-        False,
-        "Give every ask its own random seed: equal batches give equal answers, but sampling is slower.",
-    )
-
-
-class RecipeChoice(Section):
-    """Which recipe, and its options. `recipe: distill` is short for `recipe: {name: distill}`."""
-
-    name: str = key(..., "A recipe's name, or `package.module` of your own.")
-    options: dict[str, Any] = Field(
-        default_factory=dict,
-        description="The recipe's own keys; they may stand beside `name`.",
-        json_schema_extra={"changes": "ask"},
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_forms(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if isinstance(value, dict) and "options" not in value:
-            return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
-        return value

@@ -14,9 +14,10 @@ from pydantic import BaseModel
 
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
-from synth_ray.job.models import Model, Models, RecipeChoice
+from synth_ray.job.models import Model, Models
 from synth_ray.job.output import Output
 from synth_ray.job.problems import is_section, section_in
+from synth_ray.job.recipe import RecipeChoice
 from synth_ray.job.section import OneOrMore
 from synth_ray.job.seeds import Source
 

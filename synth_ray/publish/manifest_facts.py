@@ -78,10 +78,11 @@ def counts(prepared: Prepared, tally: Tally, publisher: Publisher) -> Facts:
 
 
 def _tokens(tally: Tally) -> dict[str, int]:
-    """Tokens by kind; how many of them are estimates, for servers that do not tell, only where there are any."""
+    """Tokens by kind. How many of the completion's were thought, and how many of all are estimates because a server does not
+    tell, only where there are any.
+    """
     counted = {name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")}
-    estimated = tally.committed_tokens["estimated"]
-    return counted | ({"estimated": estimated} if estimated else {})
+    return counted | {name: n for name in ("reasoning", "estimated") if (n := tally.committed_tokens[name])}
 
 
 def _mix(prepared: Prepared, tally: Tally, publisher: Publisher) -> Facts:

@@ -70,6 +70,7 @@ class Publication:
             job.output,
             provenance=Provenance(models=job.models, recipe=job.recipe.name, ask_digest=prepared.ask_digest),
             recipe_columns=prepared.recipe.columns(prepared.options),
+            reasoning=prepared.job.keeps_reasoning,
         )
 
     @contextmanager

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
-from synth_ray.job.models import Models, RecipeChoice
+from synth_ray.job.models import Models
 from synth_ray.job.problems import Where, bad_job, problems_of
+from synth_ray.job.recipe import RecipeChoice
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.json_schema import require_schema

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from synth_ray.job.section import Section
 from synth_ray.recipes.finish_reasons import WHOLE
-from synth_ray.records import Draft, Message, Request, Seed, reduce_by_fields
+from synth_ray.records import Draft, Message, Request, Seed, TopK, reduce_by_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,10 @@ class Constraint:
 class Completion:
     """One answer. `finish_reason` is a word of `finish_reasons`. `logprobs` has the type `records.LOGPROBS`.
 
-    Token counts are None where the engine did not tell them. `reasoning` is thought that the engine gave apart from the text.
+    Token counts are None where the engine did not tell them. `reasoning` is what the model thought before the text, and
+    `reasoning_tokens` how many of the `completion_tokens` that took: no recipe sees a thought in `text`.
     `asked_alone`: it was not asked together with the answers before it, so its prompt was paid for again.
+    `top_k` was asked for. `scores` are a reward model's or a classifier's, by label; `vector` is an embedding model's.
     """
 
     text: str
@@ -36,8 +38,17 @@ class Completion:
     logprobs: list[dict[str, Any]] | None = None
     reasoning: str = ""
     asked_alone: bool = False
+    reasoning_tokens: int | None = None
+    top_k: TopK | None = None
+    scores: dict[str, float] | None = None
+    vector: list[float] | None = None
 
     __reduce__ = reduce_by_fields
+
+    @property
+    def is_cut_in_thought(self) -> bool:
+        """Whether the model was still thinking when it ended: there is a thought and no answer."""
+        return bool(self.reasoning) and not self.text.strip()
 
     @property
     def is_whole(self) -> bool:
@@ -54,6 +65,7 @@ class Ask(Protocol):
         *,
         role: str = "teacher",
         constraint: Constraint | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
         **sampling: Any,
     ) -> Completion:
         """One completion. `sampling` overrides keys of the job's sampling section for this ask."""
@@ -66,9 +78,30 @@ class Ask(Protocol):
         *,
         role: str = "teacher",
         constraint: Constraint | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
         **sampling: Any,
     ) -> list[Completion]:
-        """`n` independent completions of one prompt, in a stable order."""
+        """`n` independent completions of one prompt, in a stable order. `tools` are shown by the model's chat template; calls
+        come back inside the text, as `markup.call_text` writes them.
+        """
+        ...
+
+    async def score(self, messages: list[Message], answer: str, *, role: str = "teacher", top_k: int = 0) -> Completion:
+        """The answer as the model's own tokens, with the log-probability of each and, in `top_k`, of the likeliest at its place.
+        The model generates nothing.
+        """
+        ...
+
+    async def rate(self, messages: list[Message], answer: str, *, role: str = "judge") -> Mapping[str, float]:
+        """What a reward model or a classifier gives the answer: a score by label; a reward model's one is `reward`."""
+        ...
+
+    async def embed(self, text: str, *, role: str = "judge") -> list[float]:
+        """An embedding model's vector of a text."""
+        ...
+
+    async def instruct(self, messages: list[Message], *, role: str = "teacher", **sampling: Any) -> Completion:
+        """A user's message that the model itself writes after these turns, from its chat template's opening of a user's turn."""
         ...
 
     def attempt(self, reason: str) -> None:
@@ -175,4 +208,7 @@ def drafted(prompt: str, answer: Completion, *, fields: Mapping[str, Any] | None
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
         logprobs=answer.logprobs,
+        reasoning=answer.reasoning,
+        reasoning_tokens=answer.reasoning_tokens,
+        top_k=answer.top_k,
     )

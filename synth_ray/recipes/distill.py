@@ -32,7 +32,9 @@ class Distill(Section):
     )
     final: str = key(r"####\s*(.+)", "Regular expression whose first group is the final answer, by which votes are counted.")
     criteria: dict[str, str] = key(lambda: dict(CRITERIA), "The judge's rubric: criterion and its meaning.", min_length=1)
-    reasoning: tuple[str, str] | None = key(None, "Marks around the reasoning, as ['<think>', '</think>']; column `reasoning`.")
+    reasoning: tuple[str, str] | None = key(
+        None, "Marks around the teacher's thought, as ['<think>', '</think>'], where it is in the text."
+    )
     schema_: JsonSchema | None = key(None, "JSON Schema the completion must fit; decoding is guided by it.", alias="schema")
     choices: Labels | None = key(None, "Closed list of allowed completions; decoding is guided by it.")
     top_logprobs: int | None = key(
@@ -124,31 +126,16 @@ async def _by_judge(request: Request, ask: Ask, options: Distill, answers: list[
 
 def _draft(request: Request, options: Distill, before: list[Message], answer: Completion, extra: dict[str, Any]) -> Draft:
     fields = {name: request.seed.fields.get(name) for name in options.keep} | _turn_fields(request, before) | extra
-    text, reasoning = split_reasoning(answer.text, options.reasoning)
-    if options.reasoning is not None:
-        fields["reasoning"] = answer.reasoning or reasoning
     draft = drafted(str(request.seed.fields["prompt"]), answer, fields=fields)
-    draft.prompt, draft.completion = [*before, *draft.prompt], text
+    draft.prompt = [*before, *draft.prompt]
     return draft
-
-
-def split_reasoning(text: str, marks: tuple[str, str] | None) -> tuple[str, str | None]:
-    """(completion, reasoning). If the reasoning is not closed, the completion is empty, which the check rejects."""
-    if marks is None:
-        return text, None
-    opening, closing = marks
-    head, closed, tail = text.partition(closing)
-    if closed:
-        return tail.strip(), head.replace(opening, "", 1).strip()
-    return ("", head.replace(opening, "", 1).strip()) if opening in head else (text, None)
 
 
 def _columns(options: Distill) -> dict[str, str]:
     columns = dict.fromkeys(options.keep, "json")
     if options.best_of > 1:
         columns |= {"agreement": "float"} if options.pick == "vote" else {"scores": "json"}
-    columns |= {"logprobs": "logprobs"} if options.top_logprobs is not None else {}
-    return columns | ({"reasoning": "string"} if options.reasoning is not None else {})
+    return columns | ({"logprobs": "logprobs"} if options.top_logprobs is not None else {})
 
 
 RECIPE = Recipe(

@@ -79,6 +79,7 @@ def _shape(prepared: Prepared) -> RowShape:
         job.output,
         provenance=Provenance(models=job.models, recipe=job.recipe.name, ask_digest=prepared.ask_digest),
         recipe_columns=prepared.recipe.columns(prepared.options),
+        reasoning=prepared.job.keeps_reasoning,
     )
 
 

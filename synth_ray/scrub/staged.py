@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.records import MESSAGES, STAGED, Reason, canonical_json
+from synth_ray.records import STAGED, Reason, canonical_json
 from synth_ray.scrub.replace.fixpoint import ScrubState
 from synth_ray.scrub.replace.leaves import Leaf, Path, rebuild
 
@@ -106,4 +106,4 @@ def _flag(columns: dict[str, list[Any]], i: int, reason: Reason, detail: str) ->
 
 
 def _array(name: str, values: list[Any]) -> pa.Array:
-    return pa.array(values, MESSAGES if name == "messages" else STAGED.field(name).type)
+    return pa.array(values, STAGED.field(name).type)

@@ -13,7 +13,7 @@ import pytest
 import synth_ray
 from synth_ray.ask.asker import Asker
 from synth_ray.drive.poison import PoisonIsolation
-from synth_ray.job.models import Sampling
+from synth_ray.job.sampling import Sampling
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Constraint, Recipe, user
 from synth_ray.records import Reason, Request, Seed

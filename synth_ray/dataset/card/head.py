@@ -7,13 +7,13 @@ from typing import Any
 
 from synth_ray.dataset.card.licence import licence_keys
 from synth_ray.dataset.manifest import File, Manifest
-from synth_ray.records import LOGPROBS
+from synth_ray.records import LOGPROBS, MESSAGES, THOUGHT_MESSAGES
 
 _LIKELY = [{"name": "token", "dtype": "string"}, {"name": "id", "dtype": "int32"}, {"name": "logprob", "dtype": "float32"}]
+_TURN = [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]
 _FEATURES: dict[str, dict[str, Any]] = {
-    "list<item: struct<role: string, content: string>>": {
-        "list": [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]
-    },
+    str(MESSAGES): {"list": _TURN},
+    str(THOUGHT_MESSAGES): {"list": [*_TURN, {"name": "reasoning", "dtype": "string"}]},
     "list<item: string>": {"list": "string"},
     "double": {"dtype": "float64"},
     str(LOGPROBS): {"list": [*_LIKELY, {"name": "top", "list": _LIKELY}]},

@@ -20,7 +20,8 @@ from synth_ray.ask.server_errors import Meaning, error_for_status, error_in
 from synth_ray.ask.server_text import room_in, wait_in
 from synth_ray.ask.teacher import Prompt
 from synth_ray.errors import AskFailed, MissingResource, ServiceRefused
-from synth_ray.job.models import Model, Sampling
+from synth_ray.job.models import Model
+from synth_ray.job.sampling import Sampling
 from synth_ray.recipes import distill
 from synth_ray.recipes.contract import Completion, user
 from synth_ray.recipes.finish_reasons import fault_of_ending, finish_reason_of
@@ -336,14 +337,15 @@ def test_a_count_that_is_not_told_is_unknown_and_estimated_for_the_cost(usage: A
     assert (ended.estimated_tokens > 0) == (None in tokens)
 
 
-def test_thought_is_kept_out_of_the_answer_and_an_answer_that_begins_with_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    with behaving_server(lambda _body, _times: reply(reasoning_content="Hm.")) as (url, _):
-        [draft] = outcome(teacher(url), reasoning=("<think>", "</think>")).drafts
-    assert (draft.completion, draft.fields["reasoning"]) == ("An answer.", "Hm.")
-    assert not caplog.records
-    with behaving_server(lambda _body, _times: reply("<think>Hm.</think>An answer.")) as (url, _):
-        outcome(teacher(url))
-    assert [record.message for record in caplog.records if "recipe.reasoning" in record.message]
+@pytest.mark.parametrize(
+    "said",
+    [reply(reasoning_content="Hm."), reply(reasoning="Hm."), reply("<think>Hm.</think>An answer.")],
+    ids=["reasoning_content", "reasoning", "marks in the text"],
+)
+def test_thought_is_kept_apart_from_the_answer(said: Reply) -> None:
+    with behaving_server(lambda _body, _times: said) as (url, _):
+        [draft] = outcome(teacher(url)).drafts
+    assert (draft.completion, draft.reasoning) == ("An answer.", "Hm.")
 
 
 @pytest.mark.parametrize(

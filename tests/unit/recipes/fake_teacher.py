@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.request_asks import RoleRules
 from synth_ray.ask.teacher import Load, Prompt, Teacher, TeacherFacts
-from synth_ray.job.models import RecipeChoice, Sampling
+from synth_ray.job.recipe import RecipeChoice
+from synth_ray.job.sampling import Sampling
 from synth_ray.recipes.catalogue import find
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Outcome, Request, Seed
@@ -54,6 +56,7 @@ def run_recipe(
     recipe = find(chosen.name)
     options = recipe.options.model_validate(chosen.options)
     roles = teachers if isinstance(teachers, Mapping) else {"teacher": teachers}
-    asker = Asker(recipe, options=options, teachers=roles, sampling=Sampling(max_tokens=64), deadline_s=60)
+    rules = RoleRules(marks={"teacher": chosen.marks} if chosen.marks else {}, thoughts=chosen.reasoning or "keep")
+    asker = Asker(recipe, options=options, teachers=roles, sampling=Sampling(max_tokens=64), deadline_s=60, roles=rules)
     request = Request(f"r{number}", 0, number, from_seed or seed(), recipe.slots(options), random_seed=number)
     return asyncio.run(asker.run(request))

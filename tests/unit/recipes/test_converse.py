@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from synth_ray.ask.teacher import Prompt, Teacher
-from synth_ray.job.models import RecipeChoice
 from synth_ray.job.problems import BadJob
+from synth_ray.job.recipe import RecipeChoice
 from synth_ray.recipes.catalogue import options_of
 from synth_ray.recipes.tools import Tool, arguments_of
 from synth_ray.records import Reason

@@ -38,12 +38,12 @@ def test_each_of_n_rows_is_the_best_of_its_own_samples_by_a_judges_rubric() -> N
         ("<think>two and two</think>\n4", "4", "two and two"),
         ("two and two</think>4", "4", "two and two"),  # some templates open the reasoning in the prompt
         ("<think>two and", "", "two and"),
-        ("4", "4", None),
+        ("4", "4", ""),
     ],
 )
-def test_reasoning_is_stored_apart_from_the_completion(text: str, completion: str, reasoning: str | None) -> None:
+def test_reasoning_is_stored_apart_from_the_completion(text: str, completion: str, reasoning: str) -> None:
     [draft] = run_recipe({"name": "distill", "reasoning": ["<think>", "</think>"]}, replying(text)).drafts
-    assert (draft.completion, draft.fields["reasoning"]) == (completion, reasoning)
+    assert (draft.completion, draft.reasoning) == (completion, reasoning)
 
 
 def test_a_conversation_is_asked_with_its_earlier_turns() -> None:

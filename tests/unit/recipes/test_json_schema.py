@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from synth_ray.errors import JobError
-from synth_ray.job.models import RecipeChoice
+from synth_ray.job.recipe import RecipeChoice
 from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.recipes.json_schema import embedded, require_schema, validator_of
 from synth_ray.recipes.label import Label

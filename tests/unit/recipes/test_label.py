@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from synth_ray.ask.teacher import Teacher
-from synth_ray.job.models import RecipeChoice
 from synth_ray.job.problems import BadJob
+from synth_ray.job.recipe import RecipeChoice
 from synth_ray.recipes.catalogue import options_of
 from synth_ray.records import Reason
 from tests.unit.recipes.fake_teacher import replying, run_recipe, seed

@@ -10,7 +10,8 @@ import pytest
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import AskFailed, JobError
-from synth_ray.job.models import RecipeChoice, Sampling
+from synth_ray.job.recipe import RecipeChoice
+from synth_ray.job.sampling import Sampling
 from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.recipes.contract import Completion, Recipe
 from synth_ray.records import Outcome, Reason, Request, Seed

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from synth_ray.ask.teacher import Teacher
 from synth_ray.job.load import job_from
-from synth_ray.job.models import RecipeChoice
 from synth_ray.job.problems import BadJob
+from synth_ray.job.recipe import RecipeChoice
 from synth_ray.recipes.catalogue import options_of
 from synth_ray.recipes.passages import counter, passages
 from synth_ray.recipes.templates import constants_of

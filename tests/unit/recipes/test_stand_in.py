@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.teacher import Teacher
 from synth_ray.errors import JobError
-from synth_ray.job.models import Sampling
+from synth_ray.job.sampling import Sampling
 from synth_ray.recipes.marginals import learn_marginals, sample_record
 from synth_ray.recipes.stand_in import RECIPE, StandIn, learn
 from synth_ray.records import Draft, Request, Seed, digest

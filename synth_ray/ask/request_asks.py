@@ -1,0 +1,165 @@
+"""The `ask` object of one request: computes keys, merges sampling options, takes thoughts apart, counts tokens and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from synth_ray.ask.spent import Spent
+from synth_ray.ask.teacher import Prompt, Teacher
+from synth_ray.ask.thoughts import Marks, thought_apart
+from synth_ray.errors import AskFailed
+from synth_ray.recipes.contract import Completion, Constraint
+from synth_ray.recipes.finish_reasons import fault_of_ending
+from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
+
+AnswerRecorder = Callable[[Request, str, list[Completion]], None]
+"""Called for every finished ask with its request, its key and its answers."""
+
+
+def no_recorder(_request: Request, _key: str, _answers: list[Completion]) -> None:
+    """Records nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRules:
+    """Which role answers as a request's teacher (by the request's id), what its tokens cost, and how its thoughts are marked.
+
+    `prices`: US dollars per million prompt and completion tokens, by role. `marks`: around a thought in plain text, by role;
+    `thoughts` is what becomes of them.
+    """
+
+    teacher_role_of: Callable[[str], str] = lambda _: "teacher"
+    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    marks: Mapping[str, Marks] = field(default_factory=dict)
+    thoughts: Literal["keep", "drop", "only"] = "keep"
+
+
+class RequestAsks:
+    """See `recipes.contract.Ask`."""
+
+    def __init__(
+        self,
+        request: Request,
+        teachers: Mapping[str, Teacher],
+        *,
+        sampling: dict[str, Any],
+        journalled: Mapping[str, list[Completion]],
+        record: AnswerRecorder,
+        rules: RoleRules,
+    ) -> None:
+        self._request = request
+        self._teachers = teachers
+        self._teacher_role = rules.teacher_role_of(request.id)
+        self._sampling = sampling
+        self._journalled = journalled
+        self._record = record
+        self._rules = rules
+        self._times_asked: dict[str, int] = {}
+        self._spent = Spent()
+        self._attempts: dict[str, int] = {}
+        self._last_prompt: list[Message] = []
+
+    async def __call__(self, messages: list[Message], **options: Any) -> Completion:
+        return (await self.many(messages, 1, **options))[0]
+
+    async def many(
+        self,
+        messages: list[Message],
+        n: int,
+        *,
+        role: str = "teacher",
+        constraint: Constraint | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+        **sampling: Any,
+    ) -> list[Completion]:
+        if role == "teacher":
+            self._last_prompt = messages
+        key = self._key(role, messages, n, constraint, sampling, *([list(tools)] if tools else []))
+        answers = await self._answers(
+            role, Prompt(messages, key, n, constraint, {**self._sampling, **sampling}, tools=list(tools))
+        )
+        _raise_if_none_is_usable(answers)
+        return answers
+
+    async def score(self, messages: list[Message], answer: str, *, role: str = "teacher", top_k: int = 0) -> Completion:
+        key = self._key("score", role, messages, answer, top_k)
+        prompt = Prompt(messages, key, sampling={"top_k_logprobs": top_k}, kind="score", given=answer)
+        return (await self._answers(role, prompt))[0]
+
+    async def rate(self, messages: list[Message], answer: str, *, role: str = "judge") -> Mapping[str, float]:
+        prompt = Prompt(messages, self._key("rate", role, messages, answer), kind="rate", given=answer)
+        return (await self._answers(role, prompt))[0].scores or {}
+
+    async def embed(self, text: str, *, role: str = "judge") -> list[float]:
+        messages: list[Message] = [{"role": "user", "content": text}]
+        return (await self._answers(role, Prompt(messages, self._key("embed", role, text), kind="embed")))[0].vector or []
+
+    async def instruct(self, messages: list[Message], *, role: str = "teacher", **sampling: Any) -> Completion:
+        key = self._key("instruct", role, messages, sampling)
+        answers = await self._answers(role, Prompt(messages, key, sampling={**self._sampling, **sampling}, kind="instruct"))
+        _raise_if_none_is_usable(answers)
+        return answers[0]
+
+    async def _answers(self, role: str, prompt: Prompt) -> list[Completion]:
+        """The answers to one prompt, from the journal or from the role's engine."""
+        answered_by = self._teacher_role if role == "teacher" else role
+        answers = self._journalled.get(prompt.key)
+        if answers is None:
+            marks = self._rules.marks.get(answered_by)
+            answers = [thought_apart(answer, marks) for answer in await self._teachers[answered_by].answer(prompt)]
+            self._record(self._request, prompt.key, answers)
+        self._spent.add(prompt.messages, answers, self._rules.prices.get(answered_by, (0.0, 0.0)))
+        return answers
+
+    def _key(self, *parts: Any) -> str:
+        """The key depends on what is asked and how often it was asked before, never on timing: asks may run side by side."""
+        key = digest("ask", self._request.id, self._request.random_seed, *parts)
+        times = self._times_asked[key] = self._times_asked.get(key, 0) + 1
+        return key if times == 1 else digest(key, times)
+
+    def attempt(self, reason: str) -> None:
+        self._attempts[reason] = self._attempts.get(reason, 0) + 1
+
+    def outcome(self, drafts: list[Draft], reason: Reason, detail: str) -> Outcome:
+        spent, missing = self._spent, self._request.slots - len(drafts)
+        for draft in drafts:
+            _judge_ending(draft)
+            _apply_policy(draft, self._rules.thoughts)
+        drafts = drafts + [Draft(self._last_prompt, "", reason=reason, detail=detail) for _ in range(missing)]
+        return Outcome(
+            self._request,
+            drafts,
+            spent.prompt,
+            spent.completion,
+            spent.cached,
+            self._attempts,
+            spent.nano_usd,
+            estimated_tokens=spent.estimated,
+            reasoning_tokens=spent.reasoning,
+        )
+
+
+def _raise_if_none_is_usable(answers: list[Completion]) -> None:
+    """Raises AskFailed where every answer is without text for a reason of its own: no recipe can go on with that."""
+    faults = [fault_of_ending(answer.finish_reason, answer.text) for answer in answers]
+    if faults[0] is not None and not any(fault is None or answer.text for fault, answer in zip(faults, answers, strict=True)):
+        raise AskFailed(*faults[0])
+
+
+def _judge_ending(draft: Draft) -> None:
+    """Give a draft that ended in a way that no check may pass its reason."""
+    fault = fault_of_ending(draft.finish_reason, draft.completion)
+    if draft.reason is None and fault is not None:
+        draft.reason, draft.detail = fault
+
+
+def _apply_policy(draft: Draft, thoughts: str) -> None:
+    """Drop the thoughts of a row, or make the last one its completion."""
+    if thoughts == "keep":
+        return
+    draft.prompt = [{name: text for name, text in turn.items() if name != "reasoning"} for turn in draft.prompt]
+    if thoughts == "only":
+        draft.completion = draft.reasoning
+    draft.reasoning = ""
