@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from synth_ray.ask.deadline import Deadline
 from synth_ray.ask.request_asks import AnswerRecorder, RequestAsks, RoleRules, no_recorder
 from synth_ray.ask.teacher import Teacher
 from synth_ray.ask.thoughts import Marks
@@ -33,7 +33,7 @@ class Asker:
         options: Any,
         teachers: Mapping[str, Teacher],
         sampling: Sampling,
-        deadline_s: float,
+        deadline: Deadline,
         roles: RoleRules = DEFAULT_ROLES,
         record: AnswerRecorder = no_recorder,
     ) -> None:
@@ -42,7 +42,7 @@ class Asker:
         self._teachers = teachers
         self._sampling = sampling.model_dump()
         self._roles = roles
-        self._deadline_s = deadline_s
+        self._deadline = deadline
         self._record = record
 
     @classmethod
@@ -53,7 +53,7 @@ class Asker:
             options=options_of(job.recipe),
             teachers=teachers,
             sampling=job.sampling,
-            deadline_s=job.limits.request_deadline_s,
+            deadline=_deadline(job, teachers),
             roles=RoleRules(
                 teacher_role_of=lambda request: teacher_role(job.models.teacher_index_of(request)),
                 prices={role: model.usd_per_1m for role, model in job.models.by_role().items()},
@@ -75,15 +75,16 @@ class Asker:
             journalled=journalled,
             record=self._record,
             rules=self._roles,
+            on_answered=self._deadline.observe,
         )
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with self._deadline.limit():
                 drafts = await self._recipe.make(request, ask, self._options)
             reason, detail = Reason.RECIPE_ERROR, "the recipe made fewer drafts than it declared slots"
         except AskFailed as error:
             drafts, reason, detail = [], Reason(error.reason), error.detail
         except TimeoutError:
-            drafts, reason, detail = [], Reason.DEADLINE, f"not done after {self._deadline_s:g} s"
+            drafts, reason, detail = [], Reason.DEADLINE, self._deadline.text
         except (EngineDied, ServiceRefused):
             raise
         except Exception as error:
@@ -91,6 +92,26 @@ class Asker:
             # the type is kept.
             drafts, reason, detail = [], Reason.RECIPE_ERROR, type(error).__name__
         return ask.outcome(drafts[: request.slots], reason, detail)
+
+
+def _deadline(job: Job, teachers: Mapping[str, Teacher]) -> Deadline:
+    """The time of one request: the job's own, or what its answers may take at the speed of its engines."""
+    recipe, options = recipe_of(job), options_of(job.recipe)
+    longest = job.sampling.max_tokens + max(
+        (model.reasoning.budget or 0 for model in job.models.by_role().values() if model.reasoning is not None), default=0
+    )
+    engines = {id(teacher): teacher for teacher in teachers.values()}
+    return Deadline(
+        job.limits.request_deadline_s or _batch_window_s(job),
+        tokens=max(1, recipe.asks(options)) * longest,
+        loads=lambda: [teacher.load() for teacher in engines.values()],
+    )
+
+
+def _batch_window_s(job: Job) -> float | None:
+    """The time that provider's batches may take for all asks of one request, one after the other; None without any."""
+    hours = [model.batch.window_hours for model in job.models.by_role().values() if model.batch is not None]
+    return 3600.0 * (max(hours) * max(1, recipe_of(job).asks(options_of(job.recipe))) + 1) if hours else None
 
 
 def _marks(job: Job) -> dict[str, Marks]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -48,7 +49,9 @@ class RequestAsks:
         journalled: Mapping[str, list[Completion]],
         record: AnswerRecorder,
         rules: RoleRules,
+        on_answered: Callable[[float, int], None] = lambda _seconds, _tokens: None,
     ) -> None:
+        """`on_answered` is told how many seconds an ask took, and how many tokens its longest answer has."""
         self._request = request
         self._teachers = teachers
         self._teacher_role = rules.teacher_role_of(request.id)
@@ -56,6 +59,7 @@ class RequestAsks:
         self._journalled = journalled
         self._record = record
         self._rules = rules
+        self._on_answered = on_answered
         self._times_asked: dict[str, int] = {}
         self._spent = Spent()
         self._attempts: dict[str, int] = {}
@@ -107,8 +111,9 @@ class RequestAsks:
         answered_by = self._teacher_role if role == "teacher" else role
         answers = self._journalled.get(prompt.key)
         if answers is None:
-            marks = self._rules.marks.get(answered_by)
+            marks, began = self._rules.marks.get(answered_by), time.monotonic()
             answers = [thought_apart(answer, marks) for answer in await self._teachers[answered_by].answer(prompt)]
+            self._on_answered(time.monotonic() - began, max(answer.completion_tokens or 0 for answer in answers))
             self._record(self._request, prompt.key, answers)
         self._spent.add(prompt.messages, answers, self._rules.prices.get(answered_by, (0.0, 0.0)))
         return answers

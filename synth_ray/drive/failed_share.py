@@ -8,11 +8,14 @@ from math import exp, lgamma, log, log1p
 
 from synth_ray.ask.rows import AnsweredRows
 from synth_ray.meter.tally import Cause, commonest, count_causes
-from synth_ray.records import FAILED, Request
+from synth_ray.records import FAILED, Reason, Request
 
 _MIN_SLOTS = 20
 _MAX_CHANCE = 1e-3
 """A share is above its limit when chance alone would give so many failures with at most this probability."""
+
+_DEADLINE_LIMIT = 0.25
+"""Slots that end at their deadline are not the teacher's fault but the job's: a smaller share of them stops the run."""
 
 _FAILED = {reason.value for reason in FAILED}
 
@@ -31,6 +34,7 @@ class FailedShare:
         self._causes: Counter[Cause] = Counter()
         self.slots = 0
         self.failed = 0
+        self._late = 0
 
     def on_planned(self, chunk: int, requests: Sequence[Request]) -> None:
         self._planned.extend(((chunk, request.position), request.slots) for request in requests)
@@ -50,6 +54,7 @@ class FailedShare:
             causes = self._ended.pop(request)
             self.slots += slots
             self.failed += len(causes)
+            self._late += sum(reason == Reason.DEADLINE for reason, _ in causes)
             count_causes(self._causes, causes)
 
     @property
@@ -59,11 +64,24 @@ class FailedShare:
 
     @property
     def is_above_limit(self) -> bool:
-        if self.slots < _MIN_SLOTS or self.failed <= self._limit * self.slots:
+        return self._exceeds(self.failed, self._limit) or self._dies_of_the_deadline
+
+    @property
+    def _dies_of_the_deadline(self) -> bool:
+        return self._limit < 1 and self._exceeds(self._late, min(self._limit, _DEADLINE_LIMIT))
+
+    def _exceeds(self, failed: int, limit: float) -> bool:
+        if self.slots < _MIN_SLOTS or failed <= limit * self.slots:
             return False
-        return chance_of_at_least(self.failed, of=self.slots, share=self._limit) < _MAX_CHANCE
+        return chance_of_at_least(failed, of=self.slots, share=limit) < _MAX_CHANCE
 
     def message(self) -> str:
+        if self._dies_of_the_deadline:
+            return (
+                f"limits.request_deadline_s: {self._late} of the first {self.slots} slots were not done at their deadline; leave "
+                "it out, so that it follows from max_tokens and the engine's speed, or raise it; or lower sampling.max_tokens, "
+                "models.teacher.reasoning.budget or cluster.in_flight"
+            )
         return (
             f"limits.max_failed_share: {self.failed} of the first {self.slots} slots failed, at most {self._limit:.0%} may; "
             f"most often {commonest(self._causes)}"

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.deadline import Deadline
 from synth_ray.ask.journal import Answers, Journal, delete_segments, read_journal
 from synth_ray.ask.teacher import Teacher
 from synth_ray.check.sandbox import Sandbox
@@ -154,7 +155,9 @@ class _Asked:
             options=None,
             teachers=teachers,
             sampling=settings.sampling,
-            deadline_s=2 * (RETRIES + 2) * (settings.timeout_s + 30.0),  # of both asks with all their retries: a safeguard
+            deadline=Deadline(
+                2 * (RETRIES + 2) * (settings.timeout_s + 30.0), tokens=1
+            ),  # of both asks with all their retries: a safeguard
             record=journal.record,
         )
 

@@ -25,8 +25,12 @@ class Plan(Section):
 class Limits(Section):
     """When one request, or the whole run, is given up."""
 
-    request_deadline_s: float = key(
-        600.0, "Seconds from a request's start to its end as failed(deadline).", gt=0, changes="nothing"
+    request_deadline_s: float | None = key(
+        None,
+        "Seconds from a request's start to its end as failed(deadline). Left out, 600, or as much more as its answers may take: "
+        "four times max_tokens at the speed that the engine shows; a provider's batch may take its window.",
+        gt=0,
+        changes="nothing",
     )
     max_failed_share: float = key(
         0.5,

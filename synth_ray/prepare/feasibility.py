@@ -28,10 +28,10 @@ def refuse_slow_batches(job: Job, *, requests: int) -> None:
     if not sections:
         return
     longest = 3600 * max(section.window_hours for section in sections)
-    if job.limits.request_deadline_s < longest:
+    if job.limits.request_deadline_s is not None and job.limits.request_deadline_s < longest:
         raise JobError(
             f"limits.request_deadline_s: wanted at least the {longest:,} s a batch may take, times the steps of the recipe, got "
-            f"{job.limits.request_deadline_s:,.0f}; set it so"
+            f"{job.limits.request_deadline_s:,.0f}; set it so, or leave it out"
         )
     if job.cluster.teachers != 1:
         raise JobError(

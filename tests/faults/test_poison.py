@@ -12,6 +12,7 @@ import pytest
 
 import synth_ray
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.deadline import Deadline
 from synth_ray.drive.poison import PoisonIsolation
 from synth_ray.job.sampling import Sampling
 from synth_ray.job.section import Section
@@ -126,7 +127,11 @@ def test_an_endless_constraint_ends_at_the_token_limit_or_the_deadline(vllm_teac
         return []
 
     asker = Asker(
-        Recipe("endless", Section, make), options=None, teachers={"teacher": vllm_teacher}, sampling=Sampling(), deadline_s=0.2
+        Recipe("endless", Section, make),
+        options=None,
+        teachers={"teacher": vllm_teacher},
+        sampling=Sampling(),
+        deadline=Deadline(0.2, tokens=1),
     )
     request = Request("r", 0, 0, Seed("s", "l", "train", {}), 2)
     outcome = asyncio.run(asker.run(request))

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.deadline import Deadline
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
 from synth_ray.ask.openai_replies import answers_in, completions_in
 from synth_ray.ask.server_errors import Meaning, error_for_status, error_in
@@ -63,7 +64,13 @@ def ask(opened: EndpointTeacher, *prompts: Prompt) -> list[list[Completion]]:
 def outcome(opened: EndpointTeacher, **recipe: Any) -> Outcome:
     """One request of `distill`, from ask to outcome."""
     options = distill.Distill(**recipe)
-    asker = Asker(distill.RECIPE, options=options, teachers={"teacher": opened}, sampling=Sampling(max_tokens=512), deadline_s=30)
+    asker = Asker(
+        distill.RECIPE,
+        options=options,
+        teachers={"teacher": opened},
+        sampling=Sampling(max_tokens=512),
+        deadline=Deadline(30, tokens=1),
+    )
     request = Request("r" * 32, 0, 0, Seed("s", "l", "train", {"prompt": "question"}), options.n)
     return asyncio.run(asker.run(request))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from synth_ray.ask.rows import AnsweredRows, engine_failure, rows_by_chunk
 from synth_ray.drive.failed_share import FailedShare, chance_of_at_least
-from synth_ray.records import Draft, Outcome, Request, Seed
+from synth_ray.records import Draft, Outcome, Reason, Request, Seed
 
 
 def requests(n: int) -> list[Request]:
@@ -73,3 +73,22 @@ def test_what_fails_at_once_does_not_count_before_the_slots_planned_earlier_have
     quick = [position for position, fail in enumerate(fails) if fail]
     share = share_of(fails, 0.5, quick)
     assert (share.slots, share.failed, share.is_above_limit) == (0, 0, False)
+
+
+def test_a_run_whose_answers_die_of_the_deadline_stops_with_that_advice() -> None:
+    """A quarter is too much, and half of the first hundred far too much: the job's deadline is at fault, not the teacher."""
+
+    def late(share: float, limit: float) -> FailedShare:
+        counted, planned, draw = FailedShare(limit), requests(100), random.Random(5)
+        counted.on_planned(0, planned)
+        for request in planned:
+            drafts = [Draft([], "", reason=Reason.DEADLINE, detail="late")] if draw.random() < share else [Draft([], "an answer")]
+            counted.on_answered(rows_by_chunk([Outcome(request, drafts)])[0])
+        return counted
+
+    stopped = late(0.49, 0.5)
+    assert stopped.is_above_limit
+    assert stopped.message().startswith("limits.request_deadline_s: ")
+    assert "leave it out" in stopped.message()
+    assert not late(0.2, 0.5).is_above_limit
+    assert not late(1.0, 1.0).is_above_limit  # who says that everything may fail is believed

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.deadline import Deadline
 from synth_ray.ask.request_asks import RoleRules
 from synth_ray.ask.teacher import Load, Prompt, Teacher, TeacherFacts
 from synth_ray.job.recipe import RecipeChoice
@@ -57,6 +58,8 @@ def run_recipe(
     options = recipe.options.model_validate(chosen.options)
     roles = teachers if isinstance(teachers, Mapping) else {"teacher": teachers}
     rules = RoleRules(marks={"teacher": chosen.marks} if chosen.marks else {}, thoughts=chosen.reasoning or "keep")
-    asker = Asker(recipe, options=options, teachers=roles, sampling=Sampling(max_tokens=64), deadline_s=60, roles=rules)
+    asker = Asker(
+        recipe, options=options, teachers=roles, sampling=Sampling(max_tokens=64), deadline=Deadline(60, tokens=1), roles=rules
+    )
     request = Request(f"r{number}", 0, number, from_seed or seed(), recipe.slots(options), random_seed=number)
     return asyncio.run(asker.run(request))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.deadline import Deadline
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import AskFailed, JobError
 from synth_ray.job.recipe import RecipeChoice
@@ -49,7 +50,13 @@ def run(choice: dict[str, Any], *, recipe: Recipe | None = None, teacher: EchoTe
     chosen = RecipeChoice.model_validate(choice)
     recipe = recipe or find(chosen.name)
     options = recipe.options.model_validate(chosen.options)
-    asker = Asker(recipe, options=options, teachers={"teacher": teacher or EchoTeacher()}, sampling=Sampling(), deadline_s=0.2)
+    asker = Asker(
+        recipe,
+        options=options,
+        teachers={"teacher": teacher or EchoTeacher()},
+        sampling=Sampling(),
+        deadline=Deadline(0.2, tokens=1),
+    )
     fields = {"seed": seed(), "shots": (), "id": "r", "chunk": 0, "position": 0} | request
     return asyncio.run(asker.run(Request(slots=recipe.slots(options), **fields)))
 

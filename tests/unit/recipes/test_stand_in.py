@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.deadline import Deadline
 from synth_ray.ask.teacher import Teacher
 from synth_ray.errors import JobError
 from synth_ray.job.sampling import Sampling
@@ -47,7 +48,9 @@ def learned_options(rows: list[dict[str, Any]], **options: Any) -> StandIn:
 
 
 def drafts_of(options: StandIn, teacher: Teacher, requests: int = 1) -> list[Draft]:
-    asker = Asker(RECIPE, options=options, teachers={"teacher": teacher}, sampling=Sampling(max_tokens=64), deadline_s=60)
+    asker = Asker(
+        RECIPE, options=options, teachers={"teacher": teacher}, sampling=Sampling(max_tokens=64), deadline=Deadline(60, tokens=1)
+    )
     planned = [Request(digest("r", n), 0, n, seed(), options.n) for n in range(requests)]
 
     async def run_all() -> list[Draft]:

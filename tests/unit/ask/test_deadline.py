@@ -1,0 +1,58 @@
+"""When a request is given up: a fixed time, or one that follows from the speed of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth_ray.ask.deadline import LEAST_S, Deadline
+from synth_ray.ask.teacher import Load
+
+
+@given(st.integers(1, 100_000), st.floats(1e-4, 10.0), st.integers(32, 10_000))
+def test_all_its_tokens_can_be_made_before_it_at_the_speed_of_the_engine(tokens: int, step_s: float, steps: int) -> None:
+    deadline = Deadline(None, tokens=tokens, loads=lambda: [Load(steps=steps, busy_s=steps * step_s)])
+    assert deadline.seconds >= max(LEAST_S, 2 * tokens * step_s)
+
+
+@given(st.integers(1, 100_000), st.lists(st.tuples(st.floats(0.0, 1e4), st.integers(1, 10_000)), min_size=1))
+def test_where_no_step_is_told_the_speed_of_the_answers_counts(tokens: int, answers: list[tuple[float, int]]) -> None:
+    deadline = Deadline(None, tokens=tokens, loads=lambda: [Load()])
+    for seconds, made in answers:
+        deadline.observe(seconds, made)
+    mean = sum(seconds for seconds, _ in answers) / sum(made for _, made in answers)
+    assert deadline.seconds == pytest.approx(max(LEAST_S, 4 * tokens * mean))
+
+
+@given(st.floats(0.001, 1e6))
+def test_a_time_of_the_jobs_own_holds_whatever_the_speed(seconds: float) -> None:
+    deadline = Deadline(seconds, tokens=1000, loads=lambda: [Load(steps=100, busy_s=1e6)])
+    assert deadline.seconds == seconds
+
+
+def test_it_ends_what_takes_too_long_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The speed at the end counts: an engine that shows itself slower meanwhile gives more time."""
+    monkeypatch.setattr("synth_ray.ask.deadline.LEAST_S", 0.05)
+    speed = [0.0]
+
+    def loads() -> Iterable[Load]:
+        return [Load(steps=100, busy_s=100 * speed[0])]
+
+    async def work(takes_s: float, slower: float) -> str:
+        speed[0] = 0.0
+        try:
+            async with Deadline(None, tokens=100, loads=loads).limit():
+                speed[0] = slower
+                await asyncio.sleep(takes_s)
+        except TimeoutError:
+            return "given up"
+        return "done"
+
+    assert asyncio.run(work(0.0, 0.0)) == "done"
+    assert asyncio.run(work(30.0, 0.0)) == "given up"
+    assert asyncio.run(work(0.3, 0.01)) == "done"  # 4 x 100 tokens x 10 ms
+    assert asyncio.run(work(30.0, 0.0005)) == "given up"
