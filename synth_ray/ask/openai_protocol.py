@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from synth_ray.ask.teacher import Prompt
+from synth_ray.ask.teacher import Prompt, PromptKind
 from synth_ray.errors import MissingResource, ServiceRefused
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Constraint
@@ -14,6 +14,10 @@ from synth_ray.recipes.contract import Constraint
 _STANDARD_KEYS = ("temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty", "stop")
 _VLLM_ONLY_DEFAULTS = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 """Sampling keys that only vLLM's server knows, and the values that have no effect."""
+
+_OTHER_KINDS: Mapping[PromptKind, str] = {
+    "instruct": "recipe 'spring': wanted a teacher that takes raw prompts, got a server of chats; use engine: vllm",
+}
 
 
 def headers_of(section: str, key_env: str) -> dict[str, str]:
@@ -37,6 +41,8 @@ def path_of(model: Model) -> str:
 
 def request_body(model: Model, prompt: Prompt, *, is_vllm: bool) -> dict[str, Any]:
     """The request body. Raises ServiceRefused for options that the server does not support: every ask would fail like this."""
+    if prompt.kind != "chat":
+        raise ServiceRefused(_OTHER_KINDS[prompt.kind])
     sampling = prompt.sampling
     body: dict[str, Any] = {"model": model.model, "n": prompt.n}
     if model.chat:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from synth_ray.recipes.contract import Completion, Constraint
+from synth_ray.recipes.contract import Completion, Constraint, Recipe
 from synth_ray.records import Message
 
 PromptKind = Literal["chat", "score", "rate", "embed", "instruct"]
@@ -35,15 +35,19 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class TemplateUse:
-    """How a job uses its teachers' chat templates: whether it sends a system message, and cuts the model's thoughts out."""
+    """How a job uses its teachers' chat templates: whether it sends a system message, cuts the model's thoughts out, and has the
+    model write a user's turn.
+    """
 
     system: bool = False
     cuts_thoughts: bool = False
+    instructs: bool = False
 
     @classmethod
-    def of(cls, options: Any) -> TemplateUse:
-        """From the options of the job's recipe."""
-        return cls(bool(getattr(options, "system", "")), bool(getattr(options, "reasoning", None)))
+    def of(cls, recipe: Recipe, options: Any) -> TemplateUse:
+        """From the job's recipe and its options."""
+        sends_system = any(getattr(options, name, "") for name in ("system", "topic"))
+        return cls(sends_system, bool(getattr(options, "reasoning", None)), recipe.instructs)
 
 
 PLAIN_USE = TemplateUse()

@@ -19,7 +19,7 @@ from synth_ray.ask.rows import AnsweredRows, rows_by_chunk
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts, TemplateUse
 from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.document import Job
-from synth_ray.recipes.catalogue import options_of
+from synth_ray.recipes.catalogue import find, options_of
 from synth_ray.records import Outcome, Request
 from synth_ray.storage import Storage
 
@@ -61,7 +61,7 @@ class AskWorker:
         """Start the engines and return the facts of each role."""
         # pyarrow imports pandas at its first array, which takes a third of a second: do it while the engine starts.
         threading.Thread(target=pa.array, args=([""],), name="pandas", daemon=True).start()
-        use = TemplateUse.of(options_of(self._job.recipe))
+        use = TemplateUse.of(find(self._job.recipe.name), options_of(self._job.recipe))
         engines = open_engines(self._job.models.by_role(), self._storage, use=use)
         self._teachers = {role: engine.teacher for role, engine in engines.items()}
         if self._journal is not None:

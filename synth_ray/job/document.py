@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, field_validator, model_validator
 
 from synth_ray.job.check import Check
 from synth_ray.job.dedup import Decontaminate, Dedup
@@ -33,7 +33,9 @@ class Job(Section):
 
     name: str = key(..., "A name for people; it appears on the card.", min_length=1, max_length=100, changes="nothing")
     description: str = key("", "A sentence or more for the card.", changes="nothing")
-    seeds: Annotated[list[Source], OneOrMore] = key(..., "Where seeds come from: one source or a list.", min_length=1)
+    seeds: Annotated[list[Source], OneOrMore] = key(
+        ..., "Where seeds come from: one source or a list; `none` for a recipe that needs no seeds."
+    )
     recipe: RecipeChoice = key(..., "How a seed becomes rows.")
     models: Models = key(..., "The models, by role.")
     sampling: Sampling = key(Sampling, "How tokens are sampled.")
@@ -57,6 +59,13 @@ class Job(Section):
     limits: Limits = key(Limits, "When to give up.", changes="nothing")
     budget: Budget = key(Budget, "What the run may cost.", changes="nothing")
     cluster: Cluster = key(Cluster, "Where the work runs.", changes="nothing")
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _no_seeds(cls, value: Any) -> Any:
+        if value == []:
+            raise ValueError("wanted at least one source, got an empty list; name one, or say `seeds: none`")
+        return [] if value == "none" else value
 
     @model_validator(mode="after")
     def _gpus_fit_the_engines(self) -> Job:

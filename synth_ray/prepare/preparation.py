@@ -24,12 +24,11 @@ from synth_ray.prepare.gold import gold_rows
 from synth_ray.prepare.people import read_rejections
 from synth_ray.prepare.reference import Reference, read_reference
 from synth_ray.prepare.seed_rows import real_rows
-from synth_ray.prepare.sources import SeedCount, Sources, evaluation_ids, read_all, read_sources
+from synth_ray.prepare.sources import REQUESTS_PER_TARGET_ROW, SeedCount, Sources, evaluation_ids, read_all, read_sources
 from synth_ray.recipes.catalogue import options_of, recipe_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
 from synth_ray.records import SPLITS, TRAIN, Seed, digest
 
-_REQUESTS_PER_TARGET_ROW = 10
 _NGRAM_SAMPLE = 10_000
 
 
@@ -59,7 +58,7 @@ class Prepared:
     def max_requests(self) -> int:
         """Where planning for a target ends, whether or not the target is met."""
         limit = self.job.target.max_requests or self.job.plan.requests or (len(self.seeds) if self.recipe.copies else 0)
-        return limit or _REQUESTS_PER_TARGET_ROW * -(-sum(self.wanted_rows.values()) // self.slots)
+        return limit or REQUESTS_PER_TARGET_ROW * -(-sum(self.wanted_rows.values()) // self.slots)
 
     @property
     def planned_requests(self) -> int:
@@ -177,7 +176,7 @@ def _wanted_rows(job: Job, cells: Cells, recipe: Recipe) -> dict[str, int]:
 
 def _with_ngram(job: Job, seeds: SeedStore) -> Job:
     """The job with its n-gram length resolved, one for all rows, from the length of its seeds; a length in the job wins."""
-    if job.dedup.ngram is not None:
+    if job.dedup.ngram is not None or not job.seeds:
         return job
     texts = (seeds[i].fields for i in range(min(len(seeds), _NGRAM_SAMPLE)))
     lengths = [len(f"{f.get('prompt', '')} {f.get('answer', '')}".split()) for f in texts]

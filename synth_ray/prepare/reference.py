@@ -56,7 +56,7 @@ def _chosen_rows(job: Job, sources: Sources) -> tuple[str, list[Seed]]:
     for source, real in (("split.real", sources.real), ("mix.real", sources.mixed)):
         if real:
             return source, _bounded(real)
-    return "seeds", _bounded(sources.seeds)
+    return "seeds", _bounded(sources.seeds) if job.seeds else []
 
 
 def _bounded(rows: Sequence[Seed] | SeedStore) -> list[Seed]:

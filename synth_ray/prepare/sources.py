@@ -18,14 +18,16 @@ from synth_ray.plan.cells import Cells, FieldCodes
 from synth_ray.plan.hold_out import hold_out_and_plant
 from synth_ray.plan.rows import is_data
 from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
+from synth_ray.plan.splits import split_of
 from synth_ray.prepare.split_groups import SplitAssigner
 from synth_ray.recipes.contract import Recipe
-from synth_ray.records import Reason, Seed
+from synth_ray.records import Origin, Reason, Seed, digest
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.scrub.seeds import scrubbed_seeds
 from synth_ray.storage.job_files import files_at, open_input
 
 _MAX_PLACES = 20
+REQUESTS_PER_TARGET_ROW = 10
 
 
 @dataclass(slots=True)
@@ -75,7 +77,8 @@ def read_all(job: Job, recipe: Recipe, options: Any, *, spool: Path) -> Sources:
     mixed = list(_planned_seeds(splits.assign(_mixed_seeds(job)), mix_count))
     cells, similar = Cells(job.target.balance), FieldCodes(recipe.alike(options))
     held_out: list[Seed] = []
-    assigned = hold_out_and_plant(splits.assign(read_sources(job, job.seeds, key="seeds")), recipe.shield(options), held_out)
+    read = splits.assign(read_sources(job, job.seeds, key="seeds")) if job.seeds else numbered_seeds(job, recipe)
+    assigned = hold_out_and_plant(read, recipe.shield(options), held_out)
     shown = _scrubbed_if_remote(job, _planned_seeds(assigned, count), count)
     seeds = SeedStore.write(spool, similar.observe(cells.seed_codes.observe(shown)))
     if not len(seeds):
@@ -83,6 +86,22 @@ def read_all(job: Job, recipe: Recipe, options: Any, *, spool: Path) -> Sources:
             f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.summary()}; fix the source"
         )
     return Sources(seeds, held_out, count, real, mixed, mix_count, cells, similar)
+
+
+def numbered_seeds(job: Job, recipe: Recipe) -> Iterator[Seed]:
+    """Seeds that are numbers and have no text, one for each planned request, for a job without any.
+
+    Raises JobError for a recipe that needs seeds, and where the job does not say how many requests there are.
+    """
+    if not recipe.seedless:
+        raise JobError(f"seeds: wanted seeds for recipe '{recipe.name}', got none; name their source")
+    wanted = job.plan.requests or job.target.max_requests or REQUESTS_PER_TARGET_ROW * (job.target.accepted or 0)
+    if not wanted:
+        raise JobError("plan.requests: wanted how many requests to make without seeds, got nothing; set it, or target.accepted")
+    for number in range(wanted):
+        name = digest("number", number)
+        split = split_of(name, job.split.fractions, salt=job.split.salt)
+        yield Seed(name, name, split, {"prompt": "", "number": number}, "", number, Origin.SYNTHETIC)
 
 
 def read_sources(job: Job, sources: Iterable[Source], *, key: str) -> Iterator[Seed | RejectedSeed]:

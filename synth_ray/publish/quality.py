@@ -79,7 +79,7 @@ def _reference_notes(prepared: Prepared) -> Facts:
     """What the rows are read with, and whether the teacher was shown the reference."""
     reference, quality = prepared.reference, prepared.job.quality
     rows = reference.rows.num_rows
-    if reference.source == "seeds":
+    if reference.source == "seeds" and rows:
         note = (
             "No real rows were held out: the reference are the seeds, which the teacher was shown, so that rows copied from them "
             "look like real ones. Name real rows that no model saw under quality.reference."

@@ -100,7 +100,7 @@ class RowFacts(RowObserver):
         rows = self._prepared.reference.rows
         if self._has_real_rows or self._prepared.recipe.copies:
             return rows.slice(0, 0)
-        return rows.take(pa.array(range(0, rows.num_rows, max(1, -(-rows.num_rows // _REFERENCE_ROWS)))))
+        return rows.take(pa.array(range(0, rows.num_rows, max(1, -(-rows.num_rows // _REFERENCE_ROWS))), pa.int64()))
 
     def examples(self, scrubber: Scrubber) -> Examples:
         """The chosen rows, each beside the kept row that it repeats. Details are scrubbed: staged text is already."""

@@ -160,6 +160,7 @@ class Recipe:
     - `label_words`: a completion of at most so many words is the label of its input, so that equal inputs must have equal ones.
     - `templates` are the Jinja templates by option, compiled before the run.
     - `learn(options, seeds)` receives the seeds once before planning; the options it returns are added to the job's.
+    - `seedless`: it can do without seeds. `instructs`: it has the model write a user's turn (`Ask.instruct`).
     - `shield` protects the seeds' records from being repeated.
     """
 
@@ -179,6 +180,8 @@ class Recipe:
     copies: bool = False
     novel: bool = False
     evaluates: bool = False
+    seedless: bool = False
+    instructs: bool = False
     label_words: Callable[[Any], int] = lambda _: 0
     columns: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
     learn: Callable[[Any, Iterable[Seed]], Mapping[str, Any]] | None = None

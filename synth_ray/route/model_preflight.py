@@ -13,10 +13,11 @@ from synth_ray.ask.teacher import PLAIN_USE, TemplateUse
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.ask.vllm.chat_template import inspect_template, local_renderer
 from synth_ray.ask.vllm.start import lora_rank
-from synth_ray.errors import MissingResource
+from synth_ray.ask.vllm.user_turn import refuse_without_user_turn
+from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.document import Job
 from synth_ray.job.models import Model
-from synth_ray.recipes.catalogue import options_of
+from synth_ray.recipes.catalogue import find, options_of
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 def model_checks(role: str, model: Model, job: Job) -> list[Callable[[], None]]:
     """Checks that raise JobError, each for itself. A model that a server has is asked about when it is opened."""
     if model.engine != "vllm":
-        return []
+        return [partial(_check_raw_prompts, role, model, job)]
     return [
         partial(_check_model, role, model),
         partial(refuse_bad_arguments, model.engine_args, where=f"models.{role}"),
@@ -42,10 +43,20 @@ def _check_model(role: str, model: Model) -> None:
         raise MissingResource(f"models.{role}.model: wanted a model folder with config.json, got '{model.model}', which has none")
 
 
+def _check_raw_prompts(role: str, model: Model, job: Job) -> None:
+    if find(job.recipe.name).instructs and role != "judge" and model.engine != "scripted":
+        raise JobError(
+            f"models.{role}.engine: wanted vllm for recipe '{job.recipe.name}', which sends raw prompts, got {model.engine}; use "
+            "engine: vllm, or recipe vary with seeds"
+        )
+
+
 def _check_chat_template(role: str, model: Model, job: Job) -> None:
     """What a local folder tells of its template; of any other model the engine tells when it opens."""
     render = local_renderer(model) if model.chat else None
     if render is not None:
-        use = PLAIN_USE if role == "judge" else TemplateUse.of(options_of(job.recipe))
+        use = PLAIN_USE if role == "judge" else TemplateUse.of(find(job.recipe.name), options_of(job.recipe))
+        if use.instructs:
+            refuse_without_user_turn(render, model, where=f"models.{role}")
         for notice in inspect_template(render, model, where=f"models.{role}", use=use):
             log.warning("%s", notice)

@@ -22,6 +22,7 @@ from synth_ray.ask.vllm.host import EngineHost, ProcessHost
 from synth_ray.ask.vllm.loop import Command
 from synth_ray.ask.vllm.outputs import RawCompletion
 from synth_ray.ask.vllm.pending_replies import PendingReplies
+from synth_ray.ask.vllm.user_turn import refuse_without_user_turn, stop_of, user_turn
 from synth_ray.errors import AskFailed, EngineDied, JobError
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
@@ -77,10 +78,13 @@ class VllmTeacher:
     def _inspect_template(self, render: Render | None) -> list[str]:
         if render is None or not self._model.chat:
             return []
-        return inspect_template(render, self._model, where=f"models.{self._role}", use=self._use)
+        where = f"models.{self._role}"
+        if self._use.instructs:
+            refuse_without_user_turn(render, self._model, where=where)
+        return inspect_template(render, self._model, where=where, use=self._use)
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
-        tokens = self._tokens(prompt.messages)
+        tokens, prompt = self._user_turn(prompt) if prompt.kind == "instruct" else (self._tokens(prompt.messages), prompt)
         room = self._max_len - len(tokens)
         if room <= 0:
             raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(tokens)} tokens, the engine takes {self._max_len}")
@@ -114,6 +118,18 @@ class VllmTeacher:
                 raise AskFailed(
                     Reason.ENGINE_ERROR, f"the chat template refuses messages of {roles} ({type(error).__name__})"
                 ) from None
+
+    def _user_turn(self, prompt: Prompt) -> tuple[list[int], Prompt]:
+        """The tokens that open a user's turn, and the prompt with the sampling that ends it."""
+        with self._lock:
+            try:
+                turn = user_turn(renderer_of(self._tokenizer), self._model, prompt.messages)
+            except Exception as error:  # a template raises what it likes
+                raise AskFailed(Reason.ENGINE_ERROR, f"the chat template opens no user's turn ({type(error).__name__})") from None
+            tokens = list(self._tokenizer.encode(turn.opening, add_special_tokens=False))
+            ends = stop_of(self._tokenizer, turn.closing)
+        stop = [*(prompt.sampling.get("stop") or []), *ends.get("stop", [])]
+        return tokens, replace(prompt, sampling={**prompt.sampling, **ends, "stop": stop})
 
     def _enqueue(self, number: int, ask: EngineRequest | None) -> None:
         with self._lock:

@@ -26,7 +26,7 @@ def _of_evaluation(m: Manifest) -> Iterator[str]:
         yield "No real row of the mix was accepted."
     if m.filters and "decontaminate" not in m.filters:
         yield "No evaluation set was named: rows may quote public benchmarks."
-    if m.reference.get("source") == "seeds":
+    if m.reference.get("source") == "seeds" and m.reference.get("rows"):
         yield "Diversity was compared with the seeds, which are not independent of the rows: differences may be larger."
 
 
