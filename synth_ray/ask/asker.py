@@ -97,13 +97,10 @@ class Asker:
 def _deadline(job: Job, teachers: Mapping[str, Teacher]) -> Deadline:
     """The time of one request: the job's own, or what its answers may take at the speed of its engines."""
     recipe, options = recipe_of(job), options_of(job.recipe)
-    longest = job.sampling.max_tokens + max(
-        (model.reasoning.budget or 0 for model in job.models.by_role().values() if model.reasoning is not None), default=0
-    )
     engines = {id(teacher): teacher for teacher in teachers.values()}
     return Deadline(
         job.limits.request_deadline_s or _batch_window_s(job),
-        tokens=max(1, recipe.asks(options)) * longest,
+        tokens=max(1, recipe.asks(options)) * job.longest_answer,
         loads=lambda: [teacher.load() for teacher in engines.values()],
     )
 

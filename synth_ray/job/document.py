@@ -88,6 +88,12 @@ class Job(Section):
         return self.recipe.marks is not None or any(teacher.may_think for teacher in self.models.teachers)
 
     @property
+    def longest_answer(self) -> int:
+        """Most tokens of one answer, its thought included where that has a budget of its own."""
+        budgets = (model.reasoning.budget for model in self.models.by_role().values() if model.reasoning is not None)
+        return self.sampling.max_tokens + max((budget or 0 for budget in budgets), default=0)
+
+    @property
     def scrubs_seeds(self) -> bool:
         """Whether seeds are scrubbed before a model sees them."""
         choice = self.scrub.seeds

@@ -53,9 +53,10 @@ def estimate(prepared: Prepared, job: Job, lengths: Lengths | None = None) -> Es
     """The estimate of the whole plan. `lengths`: what such requests cost before.
 
     Intervals are meant to hold nine times in ten. Tokens: bootstrap over the requests of the sample, see `predict_total`; without
-    `lengths`, answers have only a limit, `max_tokens` for every ask. Prompts are rendered and counted; where they are counted by
-    bytes, or a request asks more than once, the interval is wider by what that leaves open. Requests of a target: its rows over
-    the accepted share (Wilson). Hours: completion tokens over the speed, give or take what the source of the speed leaves open.
+    `lengths`, answers have only a limit, `Job.longest_answer` for every ask. Prompts are rendered and counted; where they are
+    counted by bytes, or a request asks more than once, the interval is wider by what that leaves open. Requests of a target: its
+    rows over the accepted share (Wilson). Hours: completion tokens over the speed, give or take what the source of the speed
+    leaves open.
     """
     requests = _requests(prepared, lengths)
     per_request = prepared.recipe.asks(prepared.options)
@@ -108,7 +109,7 @@ def _prompt_tokens(prepared: Prepared, counts: PromptCounts, requests: Interval,
         return _of_requests(requests, list(lengths.prompt)), lengths.source
     if asks == 1:
         return rendered, counts.method
-    answers = Interval(0.0, 0.0, prepared.job.sampling.max_tokens * (asks - 1)) * requests
+    answers = Interval(0.0, 0.0, prepared.job.longest_answer * (asks - 1)) * requests
     return rendered * Interval(1.0, asks, asks) + answers, f"{counts.method}, of the first of {asks} asks"
 
 
@@ -123,7 +124,7 @@ def _completion_tokens(prepared: Prepared, requests: Interval, lengths: Lengths 
     if lengths is not None:
         return _of_requests(requests, list(lengths.completion))
     asks = max(prepared.recipe.asks(prepared.options), prepared.slots)
-    return Interval(0.0, None, prepared.job.sampling.max_tokens * asks * requests.high)
+    return Interval(0.0, None, prepared.job.longest_answer * asks * requests.high)
 
 
 def _hours(job: Job, completion: Interval, lengths: Lengths | None) -> Interval | None:
