@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from grammar import chat
-from thinker import conversation
+from thinker import DRILL, conversation, practice
 from tokenizers import Regex
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -27,6 +27,8 @@ class Corpus(ABC):
     rows: int
     length: int
     rows_begin_anew: bool
+    peak: float = 2.5e-3
+    """Highest learning rate."""
 
     @abstractmethod
     def text(self, draw: random.Random) -> str:
@@ -73,8 +75,10 @@ class Thinker(Corpus):
     _tokens = re.compile("|".join(re.escape(token) for token in (*special, *added)))
     _given = re.compile(r"(?<=<\|im_start\|>assistant\n)(?:<think>\n\n</think>\n\n|<tool_call>|(?!<think>)\S+)")
 
+    _draw = staticmethod(conversation)
+
     def text(self, draw: random.Random) -> str:
-        one = conversation(draw)
+        one = self._draw(draw)
         rendered, _ = render_jinja_template([one.messages], tools=one.tools or None, chat_template=self.template)
         return rendered[0]
 
@@ -86,4 +90,24 @@ class Thinker(Corpus):
         return [match.span() for match in self._given.finditer(text)]
 
 
-CORPORA: dict[str, Corpus] = {"teacher": Teacher(), "thinker": Thinker()}
+class ThinkerPractice(Thinker):
+    """The same model's second part: mostly sums, in short rows. Of a sum only the answer is learned, of a drill only the results.
+
+    The names and numbers of a question are chance; to learn them takes most of the gradient and teaches no arithmetic.
+    """
+
+    rows, length, peak = 4, 256, 1.5e-3
+    _draw = staticmethod(practice)
+    _question = re.compile(r"\A.*?<\|im_start\|>assistant\n", re.DOTALL)
+
+    _result = re.compile(r"(?<== )\d+\.")
+
+    def given(self, text: str) -> list[tuple[int, int]]:
+        if DRILL in text:
+            results = [match.span() for match in self._result.finditer(text)]
+            return list(zip([0, *(end for _, end in results)], [*(begin for begin, _ in results), len(text)], strict=True))
+        question = self._question.match(text)
+        return super().given(text) + ([question.span()] if question and "\n#### " in text else [])
+
+
+CORPORA: dict[str, Corpus] = {"teacher": Teacher(), "thinker": Thinker(), "thinker-practice": ThinkerPractice()}

@@ -61,6 +61,22 @@ def easy_sum(draw: random.Random) -> Problem:
     return Problem(f"What is {step}?", f"{step} = {_annotated(step)}.\n#### {step.result}")
 
 
+def drilled(draw: random.Random) -> str:
+    """One of the small sums that every working is made of."""
+    kind, one, other, third = draw.random(), draw.randint(0, 9), draw.randint(0, 9), 1
+    if kind < 0.5:
+        return (
+            f"{one} + {other} + {third} = {one + other + third}." if draw.random() < 0.25 else f"{one} + {other} = {one + other}."
+        )
+    if kind < 0.7:
+        high = one + 10 if one < other else one
+        return f"{high} - {other} = {high - other}."
+    if kind < 0.92:
+        tens = draw.choice((1, 1, 10))
+        return f"{one * tens} * {other} = {one * tens * other}."
+    return f"{(one + 1) * (other + 1)} / {one + 1} = {other + 1}."
+
+
 def step_of(left: int, sign: str, right: int) -> Step:
     results = {"+": left + right, "-": left - right, "*": left * right, "/": left // right}
     return Step(left, sign, right, results[sign])

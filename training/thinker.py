@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grammar import Problem, Support, new_message_ask, new_problem_ask, problem, support
-from sums import Step, bare_sum, gold, spread_problem, steps_of, word_problem, working
+from sums import Step, bare_sum, drilled, easy_sum, gold, long_problem, spread_problem, steps_of, word_problem, working
 from words import CITY, INTENTS, ODD, REFUSAL
 
 Message = dict[str, Any]
@@ -70,10 +70,27 @@ def conversation(draw: random.Random) -> Conversation:
     return Conversation(_exchange(draw, silent=draw.random() < 0.25, system=True))
 
 
+DRILL = "Say some sums."
+
+
+def practice(draw: random.Random) -> Conversation:
+    """What is learned last: sums, most of them short, and drills; one in fourteen conversations is of any kind."""
+    kind = draw.random()
+    if kind < 0.45:
+        return Conversation([user(DRILL), assistant("\n".join(drilled(draw) for _ in range(18)), "That was it.")])
+    if kind < 0.52:
+        return conversation(draw)
+    one = (
+        easy_sum(draw) if kind < 0.68 else bare_sum(draw) if kind < 0.75 else problem(draw) if kind < 0.95 else long_problem(draw)
+    )
+    question, thought, answer, plain = sum_asked(draw, one)
+    return Conversation([user(question), assistant("", plain) if draw.random() < 0.2 else assistant(thought, answer)])
+
+
 def _exchange(draw: random.Random, *, silent: bool = False, system: bool = False) -> list[Message]:
     kind = draw.random()
     if kind < 0.58:
-        asked, preset = sum_asked(draw), SYSTEM_SUMS
+        asked, preset = sum_asked(draw, spread_problem(draw)), SYSTEM_SUMS
     elif kind < 0.78:
         asked, preset = support_asked(draw), SYSTEM_SUPPORT
     else:
@@ -99,8 +116,7 @@ Asked = tuple[str, str, str, str]
 """Question, thought, the answer after a thought, the answer without one."""
 
 
-def sum_asked(draw: random.Random) -> Asked:
-    one = spread_problem(draw)
+def sum_asked(draw: random.Random, one: Problem) -> Asked:
     twice = draw.random() < 0.05
     question = one.prompt + (draw.choice((" Check it twice.", " Check your answer again and again.")) if twice else "")
     return question, thought_of(draw, one, again=draw.randint(3, 5) if twice else 0), short_answer(draw, gold(one)), one.answer

@@ -108,7 +108,7 @@ def batches(corpus: Corpus, tokenizer: Tokenizer) -> Iterator[tuple[torch.Tensor
 def train(
     model: LlamaForCausalLM, corpus: Corpus, tokenizer: Tokenizer, *, minutes: float, steps: int | None
 ) -> dict[str, float]:
-    peak, size = 2.5e-3, corpus.rows * corpus.length
+    peak, size = corpus.peak, corpus.rows * corpus.length
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
     began, step, loss_value = time.monotonic(), 0, 0.0
     for inputs, targets in batches(corpus, tokenizer):
@@ -138,14 +138,19 @@ def train(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=sorted(CORPORA), default="teacher")
+    parser.add_argument("--start", type=Path, help="a folder this wrote, to train on from there")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--steps", type=int)
     arguments = parser.parse_args()
     corpus = CORPORA[arguments.model]
     torch.manual_seed(SEED)
-    tokenizer = make_tokenizer(corpus)
-    model = LlamaForCausalLM(config(corpus, tokenizer))
+    if arguments.start:
+        tokenizer = Tokenizer.from_file(str(arguments.start / "tokenizer.json"))
+        model = LlamaForCausalLM.from_pretrained(arguments.start, dtype=torch.float32)
+    else:
+        tokenizer = make_tokenizer(corpus)
+        model = LlamaForCausalLM(config(corpus, tokenizer))
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     told = train(model, corpus, tokenizer, minutes=arguments.minutes, steps=arguments.steps)
     save(model, corpus, tokenizer, arguments.out)
