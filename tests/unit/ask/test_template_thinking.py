@@ -80,7 +80,7 @@ def test_gpt_oss_takes_an_effort_and_reads_thoughts_under_its_own_key_without_nu
 
 
 def test_an_effort_that_a_template_does_not_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match=r"^models\.teacher\.reasoning\.effort: wanted a chat template that reads reasoning_effort"):
+    with pytest.raises(JobError, match=r"^models\.teacher\.reasoning\.effort: wanted a chat template that reads"):
         found(tmp_path, "qwen3", reasoning={"effort": "high"})
 
 
@@ -100,7 +100,7 @@ def test_a_folders_template_tells_its_parser_and_only_marks_that_are_tokens_reac
 @pytest.mark.parametrize(
     ("reasoning", "more", "message"),
     [
-        ({"parser": "qwen_3"}, {}, r"reasoning\.parser: wanted a reasoning parser of the installed vLLM, got 'qwen_3'; did you mean 'qwen3'"),
+        ({"parser": "qwen_3"}, {}, r"reasoning\.parser: wanted a reasoning parser .*, got 'qwen_3'; did you mean 'qwen3'"),
         ({"think": True}, {"chat": False}, r"reasoning: wanted a chat template to set think or effort, got chat: false"),
         ({"budget": 9}, {}, r"reasoning\.budget: wanted a model whose thoughts end in a mark .* got no known parser"),
         ({"budget": 9, "parser": HARMONY}, {}, r"reasoning\.budget: .* got parser openai_gptoss, whose thoughts end in none"),
