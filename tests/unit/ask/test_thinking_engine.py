@@ -25,6 +25,8 @@ from tests.unit.ask.test_teachers import ask
 pytestmark = pytest.mark.vllm
 
 BUDGET = 6
+THOUGHT = BUDGET
+"""Tokens of a thought of that budget: the line break behind the prompt's mark is one of it, and the closing mark is not."""
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>\n"
     "{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}<|end|>\n{% endfor %}"
@@ -83,8 +85,8 @@ def test_one_engine_thinks_in_one_role_and_not_in_another(engine: Teacher) -> No
 
 def test_a_budget_ends_the_thought_at_its_token_and_leaves_the_answer_its_own(engine: Teacher) -> None:
     answers = asked(engine, "limited", n=3, sampling={"temperature": 1.0, "max_tokens": 12, "ignore_eos": True})
-    assert [answer.reasoning_tokens for answer in answers] == [BUDGET + 1] * 3
-    assert all((answer.completion_tokens or 0) >= BUDGET + 1 + 12 for answer in answers)
+    assert [answer.reasoning_tokens for answer in answers] == [THOUGHT] * 3
+    assert all((answer.completion_tokens or 0) >= THOUGHT + 12 for answer in answers)
 
 
 @pytest.mark.parametrize("sampling", [{}, {"logprobs": 0}, {"stop": ["never said"]}])
@@ -105,7 +107,7 @@ def test_a_guide_binds_behind_the_thought_and_at_once_where_there_is_none(engine
 def test_an_earlier_thought_in_the_prompt_does_not_count_as_the_answers_own(engine: Teacher) -> None:
     before: list[Message] = [user("Hello"), {"role": "assistant", "content": "Good day.", "reasoning": "They greet."}]
     [fits] = asked(engine, "limited", messages=[*before, user("Is it late?")], constraint=Constraint(choices=("early", "late")))
-    assert fits.text in ("early", "late") and fits.reasoning_tokens == BUDGET + 1
+    assert fits.text in ("early", "late") and fits.reasoning_tokens == THOUGHT
 
 
 def test_log_probabilities_stay_those_of_all_tokens_with_the_answers_behind_the_thoughts(engine: Teacher) -> None:
