@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from synth_ray.ask.vllm.chat_template import Render
+from synth_ray.ask.vllm.template_thinking import Render
 from synth_ray.errors import JobError
 from synth_ray.job.models import Model
 from synth_ray.records import Message

@@ -19,7 +19,8 @@ from synth_ray.ask.vllm.chat_template import chat_tokens
 from synth_ray.ask.vllm.host import ThreadHost
 from synth_ray.ask.vllm.teacher import VllmTeacher
 from synth_ray.errors import AskFailed, EngineDied
-from synth_ray.job.models import Model, Script
+from synth_ray.job.models import Model
+from synth_ray.job.script import Script
 from synth_ray.recipes.contract import Completion, Constraint, user
 from synth_ray.records import digest
 from tests.batch_server import Provider, batches
@@ -185,7 +186,7 @@ def test_chat_template_kwargs_reach_the_template_the_request_body_and_the_models
     assert tokenizer.decode(default) == tokenizer.decode(changed) + "<|assistant|>\n"
     model = Model(model="m", chat_template_kwargs={"enable_thinking": False})
     assert model.identity() != Model(model="m").identity()
-    body = request_body(model, Prompt(messages, "0" * 8), is_vllm=True)
+    body = request_body(model, Prompt(messages, "0" * 8), flavour="vllm")
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 

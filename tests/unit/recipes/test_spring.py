@@ -12,7 +12,8 @@ from transformers import AutoTokenizer
 
 import synth_ray
 from synth_ray.ask.teacher import Prompt
-from synth_ray.ask.vllm.chat_template import Render, renderer_of
+from synth_ray.ask.vllm.chat_template import renderer_of
+from synth_ray.ask.vllm.template_thinking import Render
 from synth_ray.ask.vllm.user_turn import refuse_without_user_turn, stop_of, user_turn
 from synth_ray.errors import JobError
 from synth_ray.job.load import job_from
