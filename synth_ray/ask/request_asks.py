@@ -11,7 +11,7 @@ from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.ask.thoughts import Marks, thought_apart
 from synth_ray.errors import AskFailed
 from synth_ray.recipes.contract import Completion, Constraint
-from synth_ray.recipes.finish_reasons import fault_of_ending
+from synth_ray.recipes.finish_reasons import LENGTH, fault_of_ending
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
 
 AnswerRecorder = Callable[[Request, str, list[Completion]], None]
@@ -156,10 +156,17 @@ def _judge_ending(draft: Draft) -> None:
 
 
 def _apply_policy(draft: Draft, thoughts: str) -> None:
-    """Drop the thoughts of a row, or make the last one its completion."""
+    """Drop the thoughts of a row, or make the last one its completion. One without an answer is cut, whatever becomes of it."""
     if thoughts == "keep":
         return
+    if draft.reason is None and draft.finish_reason == LENGTH and draft.reasoning.strip() and not draft.completion.strip():
+        draft.reason, draft.detail = Reason.TRUNCATED_THOUGHT, ""
     draft.prompt = [{name: text for name, text in turn.items() if name != "reasoning"} for turn in draft.prompt]
     if thoughts == "only":
+        if draft.reason is None and not draft.reasoning.strip():
+            draft.reason, draft.detail = Reason.NO_THOUGHT, "recipe.reasoning: only"
         draft.completion = draft.reasoning
+        draft.completion_tokens, draft.reasoning_tokens = draft.reasoning_tokens or draft.completion_tokens, None
+    if draft.reasoning:
+        draft.logprobs = draft.top_k = None  # they are of the thought and the answer, and would show what was left out
     draft.reasoning = ""
