@@ -76,10 +76,12 @@ def _with_columns(table: pa.Table, **columns: list[Any]) -> pa.Table:
 
 
 def thought_rules(job: Job) -> ThoughtRules:
-    """What the job says of thoughts: whether its rows keep them, and the marks it names."""
+    """What the job says of thoughts: whether its rows should have them, and the marks it names."""
+    is_asked_for = job.recipe.reasoning == "keep" or job.recipe.marks is not None
+    is_asked_for |= any(teacher.reasoning is not None and teacher.may_think for teacher in job.models.teachers)
     named = [model.reasoning.marks for model in job.models.by_role().values() if model.reasoning is not None]
     named += [job.recipe.marks] if job.recipe.marks is not None else []
-    return ThoughtRules(job.keeps_reasoning, tuple(mark for pair in named for mark in pair))
+    return ThoughtRules(job.keeps_reasoning and is_asked_for, tuple(mark for pair in named for mark in pair))
 
 
 def stage_keys(job: Job) -> dict[str, Any]:
