@@ -98,8 +98,9 @@ def ms_swift(row: Row) -> dict[str, Any]:
     """Messages whose calls and results are turns of their own; thoughts are inside the texts. A pair has the worse answer too."""
     row = inlined(row)
     messages = [turn for message in conversation_of(row, trained="loss") for turn in _swift_turns(message)]
-    rejected = {"rejected_response": _require_rejected_answer(row)["content"]} if "rejected" in row else {}
-    return {"messages": messages} | rejected | _tools_text(row)
+    rejected = field_of(row, "rejected")
+    pair = {"rejected_response": rejected} if isinstance(rejected, str) and rejected.strip() else {}
+    return {"messages": messages} | pair | _tools_text(row)
 
 
 def jsonl(row: Row) -> dict[str, Any]:
