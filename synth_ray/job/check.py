@@ -34,6 +34,11 @@ RECORDED_FLAGS: frozenset[Flag] = frozenset({"contradictory_label", "mojibake", 
 """Flags that reject no row unless the job says so."""
 
 
+_SINCE_THOUGHTS: frozenset[Flag] = frozenset({"truncated_thought", "thought_in_answer"})
+DROPPED_BEFORE_THOUGHTS: list[Flag] = [flag for flag in FLAGS if flag not in RECORDED_FLAGS | _SINCE_THOUGHTS]
+"""The default of `drop` before there were flags of thoughts: by it the default is known in digests, so that these stay."""
+
+
 class Check(Section):
     """Checks of every answer. After a change, rows are checked again from their staged text; `drop` changes admission only."""
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from synth_ray.admit.admission import Policy, first_dropped
 from synth_ray.check.checker import open_checker
 from synth_ray.check.thoughts import MARKS, ThoughtRules, has_mark
-from synth_ray.job.check import Check
+from synth_ray.job.check import DROPPED_BEFORE_THOUGHTS, Check
+from synth_ray.job.load import job_from
 from synth_ray.records import STAGED, Reason
 from tests.rows import staged_row
 
@@ -110,3 +111,18 @@ def test_a_row_without_a_thought_is_recorded_where_thoughts_are_kept_and_rejecte
     assert (flags, with_thought, blank, cut) == (["no_thought"], [], ["no_thought"], ["truncated_thought"])
     assert first_dropped(flags, Check().drop) is None
     assert first_dropped(flags, Check(drop=["no_thought"]).drop) == "no_thought"
+
+
+def test_flags_of_thoughts_left_out_of_the_default_are_told_by_the_job_s_digest() -> None:
+    document = {
+        "name": "digests",
+        "seeds": "seeds.jsonl",
+        "recipe": "distill",
+        "models": {"teacher": {"engine": "scripted", "script": {}}},
+        "output": "out",
+    }
+    choices = [None, DROPPED_BEFORE_THOUGHTS, [*DROPPED_BEFORE_THOUGHTS, "no_thought"], [*Check().drop, "no_thought"]]
+    checks = [{} if drop is None else {"drop": drop} for drop in choices]
+    digests = [job_from(document | {"check": check}).job_digest("") for check in checks]
+    assert len(set(digests)) == len(choices)
+    assert digests[0] == job_from(document | {"check": {"drop": Check().drop}}).job_digest("")
