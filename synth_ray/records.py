@@ -56,7 +56,9 @@ class Reason(StrEnum):
     NO_ANSWER = "no_answer"
     # Slots that a check rejects.
     EMPTY_COMPLETION = "empty_completion"
+    TRUNCATED_THOUGHT = "truncated_thought"
     TRUNCATED = "truncated"
+    THOUGHT_IN_ANSWER = "thought_in_answer"
     TOO_FEW_TOKENS = "too_few_tokens"
     TOO_MANY_TOKENS = "too_many_tokens"
     SCHEMA_MISMATCH = "schema_mismatch"
@@ -68,6 +70,7 @@ class Reason(StrEnum):
     POORLY_JUDGED = "poorly_judged"
     CONTRADICTORY_LABEL = "contradictory_label"
     MOJIBAKE = "mojibake"
+    NO_THOUGHT = "no_thought"
     # Slots that the recipe itself rejects.
     NO_AGREEMENT = "no_agreement"
     TIE = "tie"
@@ -281,7 +284,7 @@ STAGED = pa.schema(
         ("digest", pa.binary(16)),  # digest of the compared text, for exact duplicates
         ("bands", pa.binary()),  # packed little-endian uint64, one per LSH band
         ("shingles", pa.binary()),  # packed little-endian uint32, distinct, ascending
-        ("ngrams", pa.binary()),  # packed little-endian uint32 word hashes in order: prompt, 0, completion
+        ("ngrams", pa.binary()),  # packed little-endian uint32 word hashes in order: prompt, 0, completion[, 0, thought]
         ("embedding", pa.binary()),  # packed int8, one per dimension; null without an embedding model
     ]
 )

@@ -18,6 +18,7 @@ from synth_ray.dedup.columns import runs_in
 from synth_ray.dedup.datasketch_parameters import banding_of
 from synth_ray.dedup.decontaminate import QuotedTexts
 from synth_ray.dedup.embedding import vectors_in
+from synth_ray.dedup.fingerprint import without_thoughts
 from synth_ray.dedup.hashing import U32, Array
 from synth_ray.dedup.index import BLOCKED, EXACT, NEAR, NEW, OVER_QUOTA, Batch, Blockers, Decisions, Index
 from synth_ray.dedup.semantic import SemanticIndex
@@ -156,7 +157,7 @@ class Admission:
         return self._label_conflicts.read(rows) if self._label_conflicts is not None else None
 
     def _blockers(self, rows: pa.Table, batch: Batch, labelled: Labelled | None) -> Blockers:
-        bars = self._guard.blockers(*_word_hashes_of(rows), batch.splits)
+        bars = self._guard.blockers(*_compared_hashes_of(rows), batch.splits)
         if self._semantic_index is not None:
             bars = bars.joined(self._semantic_index.blockers(vectors_in(rows["embedding"])))
         if self._label_conflicts is not None and labelled is not None and Reason.CONTRADICTORY_LABEL in self._policy.generated:
@@ -166,7 +167,7 @@ class Admission:
     def _keep(self, rows: pa.Table, batch: Batch, decisions: Decisions, labelled: Labelled | None) -> list[tuple[int, int]]:
         """Remember the kept rows. Returns (row, number of the kept row) of each contradiction."""
         new = decisions.code == NEW
-        self._guard.keep(*_word_hashes_of(rows), batch.splits, new, decisions.number)
+        self._guard.keep(*_compared_hashes_of(rows), batch.splits, new, decisions.number)
         if self._semantic_index is not None:
             self._semantic_index.keep(vectors_in(rows["embedding"])[new], decisions.number[new])
         if self._label_conflicts is None or labelled is None:
@@ -212,7 +213,7 @@ class Admission:
 
     def _record_leaks(self, decided: _VerdictBuilder, rows: pa.Table, batch: Batch, decisions: Decisions) -> None:
         """Each with the first n-gram it shares and the first kept row that has it. That may be another row than the blocker."""
-        words, ends = _word_hashes_of(rows)
+        words, ends = _compared_hashes_of(rows)
         new = decisions.code == NEW
         kept_before = self._index.kept - int(new.sum()) + np.cumsum(new)
         for place in np.flatnonzero((decisions.code == BLOCKED) & (decisions.similarity == 0)).tolist():
@@ -285,3 +286,8 @@ class _VerdictBuilder:
 
 def _word_hashes_of(rows: pa.Table) -> tuple[Array, Array]:
     return runs_in(rows["ngrams"], U32)
+
+
+def _compared_hashes_of(rows: pa.Table) -> tuple[Array, Array]:
+    """Those that tell a leak between splits: without thoughts, which share long stock phrases."""
+    return without_thoughts(*_word_hashes_of(rows))

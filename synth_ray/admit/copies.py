@@ -54,20 +54,30 @@ class CopyDetector:
         return len(self._canary_suffixes)
 
     def find_copies(self, staged: pa.Table) -> dict[int, str]:
-        """Copies in a chunk: row index to what it repeats (record, text or canary). Real rows are never copies."""
+        """Copies in a chunk: row index to what it repeats (record, text or canary), or `thought` where only that quotes a text.
+        Real rows are never copies.
+        """
         staged_fields = zip(fields_of(staged), staged["origin"].to_pylist(), strict=True)
         rows = {row: fields for row, (fields, origin) in enumerate(staged_fields) if origin == Origin.SYNTHETIC.value}
         copies = {row: "record" for row, fields in rows.items() if _identity(fields, self._shield.kinds) in self._rare}
-        owners = [row for row in rows for _ in self._shield.texts]
-        texts = [str(fields.get(name) or "") for fields in rows.values() for name in self._shield.texts]
-        word_hashes = self._hash_words(pa.array(texts, pa.large_string()))
-        if owners:
-            copies |= {owners[index]: "text" for index in np.flatnonzero(self._texts.overlapping_rows(*word_hashes)).tolist()}
-            for suffix, planted in self._canary_suffixes.items():
-                leaked = {owners[index]: "canary" for index in np.flatnonzero(planted.overlapping_rows(*word_hashes)).tolist()}
-                self.canaries |= {suffix} if leaked else set()
-                copies |= leaked
+        copies |= self._quoted({row: [fields.get(name) for name in self._shield.texts] for row, fields in rows.items()}, "text")
+        thoughts = staged["reasoning"].to_pylist()
+        copies = self._quoted({row: [thoughts[row]] for row in rows if thoughts[row]}, "thought") | copies
         self.counts.update(copies.values())
+        return copies
+
+    def _quoted(self, texts: Mapping[int, Sequence[Any]], kind: str) -> dict[int, str]:
+        """Rows by index that quote a record, which is `kind`, or a canary. `texts` are those of each row."""
+        owners = [row for row, own in texts.items() for _ in own]
+        if not owners:
+            return {}
+        column = pa.array([str(text or "") for own in texts.values() for text in own], pa.large_string())
+        word_hashes = self._hash_words(column)
+        copies = {owners[index]: kind for index in np.flatnonzero(self._texts.overlapping_rows(*word_hashes)).tolist()}
+        for suffix, planted in self._canary_suffixes.items():
+            leaked = {owners[index]: "canary" for index in np.flatnonzero(planted.overlapping_rows(*word_hashes)).tolist()}
+            self.canaries |= {suffix} if leaked else set()
+            copies |= leaked
         return copies
 
 

@@ -58,7 +58,7 @@ class Asker:
                 teacher_role_of=lambda request: teacher_role(job.models.teacher_index_of(request)),
                 prices={role: model.usd_per_1m for role, model in job.models.by_role().items()},
                 marks=_marks(job),
-                thoughts=job.recipe.reasoning or "keep",
+                thoughts=job.recipe.reasoning or ("keep" if job.keeps_reasoning else None),
             ),
             record=record,
         )

@@ -12,7 +12,8 @@ from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.ask.thoughts import Marks, thought_apart
 from synth_ray.errors import AskFailed
 from synth_ray.recipes.contract import Completion, Constraint
-from synth_ray.recipes.finish_reasons import fault_of_ending
+from synth_ray.recipes.finish_reasons import LENGTH, fault_of_ending
+from synth_ray.recipes.seed_thoughts import place_thoughts
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
 
 AnswerRecorder = Callable[[Request, str, list[Completion]], None]
@@ -28,13 +29,13 @@ class RoleRules:
     """Which role answers as a request's teacher (by the request's id), what its tokens cost, and how its thoughts are marked.
 
     `prices`: US dollars per million prompt and completion tokens, by role. `marks`: around a thought in plain text, by role;
-    `thoughts` is what becomes of them.
+    `thoughts` is what becomes of them, and of those that seeds bring; None where rows have no place for them.
     """
 
     teacher_role_of: Callable[[str], str] = lambda _: "teacher"
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     marks: Mapping[str, Marks] = field(default_factory=dict)
-    thoughts: Literal["keep", "drop", "only"] = "keep"
+    thoughts: Literal["keep", "drop", "only"] | None = None
 
 
 class RequestAsks:
@@ -131,7 +132,9 @@ class RequestAsks:
         spent, missing = self._spent, self._request.slots - len(drafts)
         for draft in drafts:
             _judge_ending(draft)
-            _apply_policy(draft, self._rules.thoughts)
+            if self._rules.thoughts is not None:
+                place_thoughts(draft, self._request.seed.fields)
+                _apply_policy(draft, self._rules.thoughts)
         drafts = drafts + [Draft(self._last_prompt, "", reason=reason, detail=detail) for _ in range(missing)]
         return Outcome(
             self._request,
@@ -161,10 +164,19 @@ def _judge_ending(draft: Draft) -> None:
 
 
 def _apply_policy(draft: Draft, thoughts: str) -> None:
-    """Drop the thoughts of a row, or make the last one its completion."""
+    """Drop the thoughts of a row, or make the last one its completion. One without an answer is cut, whatever becomes of it."""
     if thoughts == "keep":
         return
+    if draft.reason is None and draft.finish_reason == LENGTH and draft.reasoning.strip() and not draft.completion.strip():
+        draft.reason, draft.detail = Reason.TRUNCATED_THOUGHT, ""
     draft.prompt = [{name: text for name, text in turn.items() if name != "reasoning"} for turn in draft.prompt]
+    rejected = draft.fields.pop("rejected_reasoning", None)
     if thoughts == "only":
+        draft.fields |= {"rejected": rejected} if rejected else {}
+        if draft.reason is None and not draft.reasoning.strip():
+            draft.reason, draft.detail = Reason.NO_THOUGHT, "recipe.reasoning: only"
         draft.completion = draft.reasoning
+        draft.completion_tokens, draft.reasoning_tokens = draft.reasoning_tokens or draft.completion_tokens, None
+    if draft.reasoning:
+        draft.logprobs = draft.top_k = None  # they are of the thought and the answer, and would show what was left out
     draft.reasoning = ""

@@ -68,7 +68,7 @@ def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
         "messages": _conversation(draft),
         "prompt": _text(draft.prompt[-1]["content"]) if draft.prompt else "",
         "completion": _text(draft.completion),
-        "reasoning": _text(draft.reasoning) or None,
+        "reasoning": _text(draft.reasoning) if draft.reasoning.strip() else None,
         "fields": _json_text(draft.fields),
         "prompt_digest": digest(draft.prompt),
         "logprobs": draft.logprobs,
@@ -88,7 +88,7 @@ def _conversation(draft: Draft) -> list[Message]:
 
 
 def _turn(role: str, content: str, reasoning: str) -> Message:
-    return {"role": role, "content": _text(content)} | ({"reasoning": _text(reasoning)} if reasoning else {})
+    return {"role": role, "content": _text(content)} | ({"reasoning": _text(reasoning)} if reasoning.strip() else {})
 
 
 def _text(value: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,23 @@ from synth_ray.check.quality import echo_share, script_share
 from synth_ray.check.refusal import is_refusal, refusal_pattern
 from synth_ray.check.repetition import repetition
 from synth_ray.check.sandbox import Limits, Sandbox, program_in
+from synth_ray.check.thoughts import ThoughtRules, cut_thoughts, earlier_thoughts, explained, has_mark, thoughts_in
 from synth_ray.check.tokens import TokenCounter, open_counter
 from synth_ray.errors import JobError
 from synth_ray.job.check import FLAGS, Check
+from synth_ray.recipes.finish_reasons import LENGTH
 from synth_ray.recipes.json_schema import validator_of
 from synth_ray.recipes.with_judge import SCORE
 from synth_ray.records import fields_of
 
 
-def open_checker(section: Check, *, recipe_schema: Mapping[str, Any] | None = None, generated: Sequence[str] = ()) -> Checker:
+def open_checker(
+    section: Check,
+    *,
+    recipe_schema: Mapping[str, Any] | None = None,
+    generated: Sequence[str] = (),
+    thoughts: ThoughtRules | None = None,
+) -> Checker:
     """Build a checker; `recipe_schema` and `generated` are the recipe's (`recipes.contract.Recipe`).
 
     Raises JobError if an option is missing or invalid, MissingResource if a tokenizer, isolation or a package is missing.
@@ -39,7 +47,7 @@ def open_checker(section: Check, *, recipe_schema: Mapping[str, Any] | None = No
         raise JobError("check.pattern: wanted the form of `verify: regex`, got none; give a regular expression")
     counter = open_counter(section.tokenizer) if section.tokenizer else None
     sandbox = _sandbox(section) if section.verify == "code" else None
-    return Checker(section, counter=counter, schema=recipe_schema, sandbox=sandbox, generated=generated)
+    return Checker(section, counter=counter, schema=recipe_schema, sandbox=sandbox, generated=generated, thoughts=thoughts)
 
 
 def _sandbox(section: Check) -> Sandbox:
@@ -59,6 +67,7 @@ class Checker:
         schema: Mapping[str, Any] | None,
         sandbox: Sandbox | None = None,
         generated: Sequence[str] = (),
+        thoughts: ThoughtRules | None = None,
     ) -> None:
         self._section = section
         self._counter = counter
@@ -68,30 +77,59 @@ class Checker:
         self._sandbox = sandbox
         self._generated = generated
         self._is_other_language = open_language_check(section.language) if section.language else None
+        self._rules = thoughts or ThoughtRules()
+        self._mark = self._rules.pattern()
+        self._is_wrong_thought = self._thought_language()
         self._labels = frozenset(label.strip().casefold() for label in section.labels)
 
     def flag_rows(self, staged: pa.Table) -> pa.Table:
         """Fill `flags`. Rows that already have a reason get none. Which flags reject a row is decided at admission."""
         has_answer = np.asarray(pc.is_null(staged["reason"]))
-        flags = {flag: np.asarray(flagged, bool) & has_answer for flag, flagged in self._flags(staged).items()}
-        empty = flags["empty_completion"]
+        thoughts = thoughts_in(staged)
+        cut = cut_thoughts(staged, thoughts, [not text.strip() for text in staged["completion"].to_pylist()])
+        flags = {flag: np.asarray(flagged, bool) for flag, flagged in self._flags(staged).items()}
+        # Where there is no answer, only that is said of it.
+        empty = flags["empty_completion"].copy()
+        flags = {flag: flagged & (~empty if flag != "empty_completion" else ~cut) for flag, flagged in flags.items()}
+        flags |= {"truncated_thought": cut, "no_thought": self._lacks_thought(thoughts) & ~empty}
+        in_thought = {
+            flag: flagged & has_answer & ~flags["empty_completion"]
+            for flag, flagged in self._flags_of_thoughts(staged, thoughts).items()
+        }
+        staged = explained(staged, {flag: flagged & ~flags[flag] for flag, flagged in in_thought.items()})
+        flags |= {flag: flags[flag] | flagged for flag, flagged in in_thought.items()}
         raised: list[list[str]] = [[] for _ in range(staged.num_rows)]
         for flag in [flag for flag in FLAGS if flag in flags]:  # in their order; a contradictory label is found at admission
-            # An empty completion gets no other flag.
-            where = np.flatnonzero(flags[flag] & (~empty if flag != "empty_completion" else True))
-            for row in where:
+            for row in np.flatnonzero(flags[flag] & has_answer):
                 raised[row].append(flag)
         return _set(staged, "flags", pa.array(raised, pa.list_(pa.string())))
+
+    def _lacks_thought(self, thoughts: Sequence[str]) -> np.ndarray:
+        return np.asarray([self._rules.expected and not text for text in thoughts], bool)
+
+    def _flags_of_thoughts(self, staged: pa.Table, thoughts: list[str]) -> dict[str, np.ndarray]:
+        """What is wrong with the thoughts of a row, whichever turn they are of."""
+        every = [[text, *earlier] for text, earlier in zip(thoughts, earlier_thoughts(staged), strict=True)]
+        loops = [any(repetition(text) > self._section.max_repetition for text in texts if text) for texts in every]
+        other = [any(self._is_wrong_thought(text) for text in texts if text) for texts in every]
+        return {"repetition_loop": np.asarray(loops, bool), "wrong_language": np.asarray(other, bool)}
+
+    def _thought_language(self) -> Callable[[str], bool]:
+        """Whether a thought is in another language than it should: as an answer, unless the job says otherwise."""
+        languages = self._section.thought_language
+        if languages is None:
+            return self._is_wrong_language
+        return open_language_check(languages) if languages else lambda _: False
 
     def _flags(self, staged: pa.Table) -> dict[str, Sequence[bool] | np.ndarray]:
         section = self._section
         completions = staged["completion"].to_pylist()
         prompts = staged["prompt"].to_pylist()
         tokens, asked_tokens = self._tokens(staged, completions, prompts)
-        empty = [not text.strip() for text in completions]
         return {
-            "empty_completion": empty,
-            "truncated": np.asarray(pc.equal(staged["finish_reason"], "length")),
+            "empty_completion": [not text.strip() for text in completions],
+            "truncated": np.asarray(pc.equal(staged["finish_reason"], LENGTH)),
+            "thought_in_answer": [has_mark(text, self._mark) for text in completions],
             "too_few_tokens": tokens < section.min_tokens,
             "too_many_tokens": _exceeds(tokens, section.max_tokens) | _exceeds(asked_tokens, section.max_prompt_tokens),
             "schema_mismatch": [self._violates_schema(text) for text in completions],
@@ -105,8 +143,10 @@ class Checker:
         }
 
     def _tokens(self, staged: pa.Table, completions: list[str], prompts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of each answer, without its thought, and of its prompt."""
         if self._counter is None:
-            return staged["completion_tokens"].to_numpy(), staged["prompt_tokens"].to_numpy()
+            answers = pc.subtract(staged["completion_tokens"], pc.fill_null(staged["reasoning_tokens"], 0))
+            return answers.to_numpy(), staged["prompt_tokens"].to_numpy()
         return np.asarray(self._counter(completions)), np.asarray(self._counter(prompts))
 
     def _violates_schema(self, text: str) -> bool:

@@ -160,7 +160,7 @@ def _junit(command: argparse.ArgumentParser) -> None:
 
 FORMATS = [
     "trl-sft", "trl-prompt-completion", "trl-dpo", "alpaca", "sharegpt", "openai-sft", "openai-dpo", "axolotl", "llama-factory",
-    "jsonl", "webdataset",
+    "ms-swift", "jsonl", "webdataset",
 ]  # fmt: skip
 """The keys of `dataset.formats.FORMATS`, repeated here so that `--help` imports nothing heavy."""
 
@@ -171,6 +171,11 @@ def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument("prefix", help="the dataset's output prefix, local or s3://")
     command.add_argument("--format", required=True, choices=FORMATS, help="the trainer's format")
     command.add_argument("--to", help="where to write it (PREFIX/export/FORMAT)")
+    command.add_argument(
+        "--thoughts",
+        choices=["field", "thinking", "inline", "drop"],
+        help="where thoughts go: the field reasoning_content, the field thinking, inside the text, or nowhere (the format's own)",
+    )
 
 
 REVIEW_FORMS = ["csv", "jsonl", "argilla"]

@@ -12,7 +12,7 @@ from synth_ray.storage import open_storage
 def main(arguments: argparse.Namespace) -> int:
     dataset = open_storage(arguments.prefix)
     address = arguments.to or f"{arguments.prefix.rstrip('/')}/export/{arguments.format}"
-    counts = export_dataset(dataset, read_manifest(dataset), open_storage(address), arguments.format)
+    counts = export_dataset(dataset, read_manifest(dataset), open_storage(address), arguments.format, thoughts=arguments.thoughts)
     for split, count in counts.items():
         print(f"{split:<12}{count.rows:>9,} rows{_omitted(count, arguments.format)}")
     print(f"export    {address}")
@@ -20,6 +20,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _omitted(count: SplitCounts, name: str) -> str:
-    left_out = "".join(f", {n:,} left out ({reason})" for reason, n in sorted(count.left_out.items()))
-    thoughts = count.without_reasoning
-    return left_out + (f", the reasoning of {thoughts:,} left out ({name} has no place for it)" if thoughts else "")
+    told = [f"{n:,} left out ({reason})" for reason, n in sorted(count.left_out.items())]
+    if count.without_reasoning:
+        told.append(f"the reasoning of {count.without_reasoning:,} left out ({name} has no place for it)")
+    if count.earlier_thoughts:
+        told.append(f"thoughts of earlier turns in {count.earlier_thoughts:,}, which most chat templates leave out")
+    return "".join(f", {text}" for text in told)

@@ -26,8 +26,18 @@ from synth_ray.route.preview import MAX_COMPARED, PreviewedRow, first_requests, 
 from synth_ray.scrub.scrubber import Scrubber, open_scrubber
 
 _LONGEST_TEXT = 4000
-_SHOWN_APART = ("id", "messages", "prompt", "completion", "verdict", "reason", "detail", "logprobs", "fields")
-_PROVENANCE = ("split", "origin", "depth", "teacher", "revision", "prompt_tokens", "completion_tokens", "finish_reason")
+_SHOWN_APART = ("id", "messages", "prompt", "completion", "reasoning", "verdict", "reason", "detail", "logprobs", "fields")
+_PROVENANCE = (
+    "split",
+    "origin",
+    "depth",
+    "teacher",
+    "revision",
+    "prompt_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "finish_reason",
+)
 _DIGESTS = ("seed", "lineage", "recipe", "prompt_digest", "ask_digest", "witness", "similarity")
 
 Asked = list[tuple[Outcome, list[Prompt]]]
@@ -139,12 +149,13 @@ def _row_lines(row: PreviewedRow) -> Iterator[str]:
     why = f" · {columns['detail']}" if columns["detail"] else ""
     like = f" · like {columns['witness']} ({columns['similarity'] or 0:.3f})" if columns["witness"] else ""
     yield f"slot {row.slot} · {_verdict(columns)}{why}{like} · flags {', '.join(row.flags) or 'none'}"
-    yield f"  {', '.join(f'{name} {columns[name]}' for name in _PROVENANCE if columns[name] not in (None, ''))}"
+    yield f"  {', '.join(f'{name} {columns[name]}' for name in _PROVENANCE if columns.get(name) not in (None, ''))}"
     messages = columns["messages"] or []
     for message in messages:
         yield from _message_lines("  ", message)
-    for name in ("prompt", "completion"):
-        if columns[name] and columns[name] not in [message.get("content") for message in messages]:
+    said = [message.get(name) for message in messages for name in ("content", "reasoning")]
+    for name in ("prompt", "reasoning", "completion"):
+        if columns.get(name) and columns[name] not in said:
             yield f"  {name}:\n{_indented(columns[name])}"
     for name, value in _fields(columns).items():
         yield f"  {name}: {_bounded(_text(value))}"

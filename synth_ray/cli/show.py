@@ -21,7 +21,7 @@ _ROWS_OF_EACH = 2
 _LINES = (
     ("row", ("id", "request", "chunk", "position", "slot", "split")),
     ("from", ("seed", "lineage", "origin", "depth", "recipe", "teacher", "revision")),
-    ("asked", ("prompt_digest", "prompt_tokens", "completion_tokens", "finish_reason", "ask_digest")),
+    ("asked", ("prompt_digest", "prompt_tokens", "completion_tokens", "reasoning_tokens", "finish_reason", "ask_digest")),
     ("checked", ("flags", "pii")),
     ("decided", ("verdict", "reason", "detail", "witness", "similarity")),
 )
@@ -48,7 +48,7 @@ def _trace(storage: Storage, arguments: argparse.Namespace) -> None:
     for head, names in _LINES:
         parts = [f"{name} {_plain(row[name])}" for name in names if row.get(name) not in (None, "", [])]
         print(f"{head:9} {', '.join(parts) or '-'}")
-    for name in ("prompt", "completion"):
+    for name in ("prompt", *(["reasoning"] if row.get("reasoning") else []), "completion"):
         text = row.get(name) or ""
         print(f"{name:9} {text}" if arguments.text else f"{name:9} {len(text)} characters (--text shows them, scrubbed)")
 

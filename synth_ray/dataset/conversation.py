@@ -10,11 +10,11 @@ from synth_ray.recipes.markup import split_calls
 
 Row = Mapping[str, Any]
 Message = dict[str, Any]
-Trained = Literal["last", "all", "weight", "train"]
+Trained = Literal["last", "all", "weight", "train", "loss"]
 
 _ROLES = ("system", "user", "assistant", "tool")
 _FLAGS = ("weight", "train", "training", "loss")
-_EXCLUDING: dict[str, Any] = {"weight": 0, "train": False}
+_EXCLUDING: dict[str, Any] = {"weight": 0, "train": False, "loss": False}
 
 
 class NotRepresentable(Exception):
@@ -24,9 +24,9 @@ class NotRepresentable(Exception):
 def conversation_of(row: Row, *, trained: Trained = "last", thoughts: bool = False, names: bool = False) -> list[Message]:
     """The messages of a row that ends with the assistant's answer.
 
-    `trained` says which answers the format's trainer learns: the `last` alone, `all`, or those that the key `weight` or `train`
-    does not exclude. `thoughts` adds `reasoning_content`, `names` the speaker's `name`. Raises NotRepresentable where the row
-    has no answer, or one that is not to be learnt and would be.
+    `trained` says which answers the format's trainer learns: the `last` alone, `all`, or those that the key `weight`, `train` or
+    `loss` does not exclude. `thoughts` adds `reasoning_content`, `names` the speaker's `name`. Raises NotRepresentable where the
+    row has no answer, or one that is not to be learnt and would be.
     """
     messages: list[Message] = [{"role": m["role"], "content": m["content"] or ""} for m in row["messages"] or []]
     if not all(message["role"] in _ROLES for message in messages):
@@ -44,12 +44,18 @@ def conversation_of(row: Row, *, trained: Trained = "last", thoughts: bool = Fal
         if names and isinstance(more.get("name"), str) and message["role"] != "tool":
             message["name"] = more["name"]
         if thoughts and isinstance(more.get("reasoning_content"), str):
-            message["reasoning_content"] = more["reasoning_content"]
+            message[row.get("thought_key", "reasoning_content")] = more["reasoning_content"]
     return messages
 
 
+def thoughts_of(row: Row) -> list[str]:
+    """What was thought before each message; empty where nothing was."""
+    thoughts = [more.get("reasoning_content") for more in _more(row, len(row["messages"] or []))]
+    return [thought if isinstance(thought, str) and thought.strip() else "" for thought in thoughts]
+
+
 def has_reasoning(row: Row) -> bool:
-    return any(isinstance(more.get("reasoning_content"), str) for more in _more(row, len(row["messages"] or [])))
+    return any(thoughts_of(row))
 
 
 def tools_of(row: Row) -> list[Any]:
@@ -75,10 +81,18 @@ def field_of(row: Row, name: str) -> Any:
 
 
 def _more(row: Row, length: int) -> list[dict[str, Any]]:
-    """What each message has beside role and text, and the last one's reasoning, which is a field of the row."""
-    turns, reasoning = _parsed(field_of(row, "turn_fields")), field_of(row, "reasoning")
+    """What each message has beside role and text; what it was thought with is `reasoning_content`.
+
+    That is in the message itself and, for the last one, in the row's column. Rows of a dataset without that column have it as a
+    field: of their turns, and for the last one of the row.
+    """
+    turns = _parsed(field_of(row, "turn_fields"))
     turns = turns[:length] if isinstance(turns, list) else []
     more = [dict(turn) if isinstance(turn, Mapping) else {} for turn in turns] + [{} for _ in range(length - len(turns))]
+    for own, message in zip(more, row["messages"] or [], strict=False):
+        if isinstance(thought := message.get("reasoning"), str) and thought.strip():
+            own["reasoning_content"] = thought
+    reasoning = row.get("reasoning") if "reasoning_tokens" in row else field_of(row, "reasoning")
     if more and isinstance(reasoning, str) and reasoning.strip():
         more[-1]["reasoning_content"] = reasoning
     return more

@@ -110,7 +110,8 @@ def _short_messages(messages: list[dict[str, Any]], limits: _Limits) -> Iterator
     half = limits.messages // 2
     for place, message in enumerate(messages):
         if place < half or place >= len(messages) - (limits.messages - half):
-            yield {name: short_text(message.get(name) or "", limits.characters) for name in ("role", "content")}
+            names = ("role", "content", "reasoning") if message.get("reasoning") else ("role", "content")
+            yield {name: short_text(message.get(name) or "", limits.characters) for name in names}
 
 
 def _short_fields(fields: Mapping[str, Any], limits: _Limits) -> dict[str, Any]:

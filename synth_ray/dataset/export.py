@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from synth_ray.dataset.conversation import NotRepresentable, has_reasoning
-from synth_ray.dataset.formats import AS_THEY_ARE, FORMATS, WITHOUT_REASONING, sidecar_files
+from synth_ray.dataset.conversation import NotRepresentable, has_reasoning, thoughts_of
+from synth_ray.dataset.formats import AS_THEY_ARE, FORMATS, sidecar_files
 from synth_ray.dataset.manifest import File, Manifest
 from synth_ray.dataset.samples import ExportFiles, open_export
+from synth_ray.dataset.thoughts import DEFAULT_PLACE, OTHERS_THINK, Place, placed
 from synth_ray.errors import JobError
 from synth_ray.records import canonical_json
 from synth_ray.storage import Storage
@@ -28,24 +29,30 @@ _BATCH_ROWS = 1024
 
 @dataclass(slots=True)
 class SplitCounts:
-    """What became of a split's rows. `without_reasoning` are rows written without what the assistant thought."""
+    """What became of a split's rows. `without_reasoning` are rows written without what the assistant thought; `earlier_thoughts`
+    rows written with a thought of an earlier turn, which most chat templates do not render.
+    """
 
     rows: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     without_reasoning: int = 0
+    earlier_thoughts: int = 0
 
 
-def export_dataset(dataset: Storage, manifest: Manifest, target: Storage, name: str) -> dict[str, SplitCounts]:
-    """Write every split in the format `name`. Raises JobError if the format can hold no row, or if a part of the dataset is
-    broken; then no file is left.
+def export_dataset(
+    dataset: Storage, manifest: Manifest, target: Storage, name: str, *, thoughts: Place | None = None
+) -> dict[str, SplitCounts]:
+    """Write every split in the format `name`, thoughts where `thoughts` says or the format has them. Raises JobError if the
+    format can hold no row or no thoughts there, or if a part of the dataset is broken; then no file is left.
     """
+    place = _place(name, thoughts)
     files_of = {split: [f for f in manifest.files if f.split == split] for split in sorted({f.split for f in manifest.files})}
-    rows = _Rows(dataset, manifest.files, name)
+    rows = _Rows(dataset, manifest.files, name, place)
     first: dict[str, Any] = {}
     counts: dict[str, SplitCounts] = {}
     with open_export(target) as written:
         for split, files in files_of.items():
-            counts[split], first_of_split = _write_split(written, split, rows.of(files), name)
+            counts[split], first_of_split = _write_split(written, split, rows.of(files), name, place)
             first = first or first_of_split
         if not first:
             raise JobError(_no_row(name, counts))
@@ -55,20 +62,33 @@ def export_dataset(dataset: Storage, manifest: Manifest, target: Storage, name: 
     return counts
 
 
+def _place(name: str, thoughts: Place | None) -> Place | None:
+    """Where the thoughts go; None for a format that has rows as they are."""
+    default = DEFAULT_PLACE.get(name)
+    if thoughts is None or thoughts == default:
+        return default
+    if default is None or (thoughts in ("field", "thinking") and default != "field"):
+        wanted = "no --thoughts: this format has rows as they are" if default is None else "--thoughts inline or drop"
+        raise JobError(f"export: wanted {wanted}, got --thoughts {thoughts} for format '{name}'; change it or the format")
+    return thoughts
+
+
 def _write_split(
-    written: ExportFiles, split: str, rows: Iterator[dict[str, Any]], name: str
+    written: ExportFiles, split: str, rows: Iterator[dict[str, Any]], name: str, place: Place | None
 ) -> tuple[SplitCounts, dict[str, Any]]:
     counts = SplitCounts()
     first: dict[str, Any] = {}
     samples = written.samples(split, tar=name == "webdataset")
     for row in rows:
         try:
-            record = FORMATS[name](row)
+            record = FORMATS[name](placed(row, place) if place is not None else row)
         except NotRepresentable as error:
             counts.left_out[str(error)] += 1
             continue
         counts.rows += 1
-        counts.without_reasoning += name in WITHOUT_REASONING and has_reasoning(row)
+        if place is not None:
+            counts.without_reasoning += place == "drop" and has_reasoning(row)
+            counts.earlier_thoughts += place != "drop" and any(thoughts_of(row)[:-1])
         first = first or record
         samples.add(row["id"], record)
     return counts, first
@@ -81,10 +101,13 @@ def _no_row(name: str, counts: dict[str, SplitCounts]) -> str:
 
 
 class _Rows:
-    """The rows of a dataset's files. Where any row has tools among its fields, every row has them as a column."""
+    """The rows of a dataset's files. Where any row has tools among its fields, every row has them as a column; where thoughts go
+    inside the texts and any row has one, every row says so.
+    """
 
-    def __init__(self, dataset: Storage, files: list[File], name: str) -> None:
+    def __init__(self, dataset: Storage, files: list[File], name: str, place: Place | None) -> None:
         self._dataset = dataset
+        self._others_think = {OTHERS_THINK: True} if place == "inline" and self._has_thoughts(files) else {}
         self._with_tools = name not in AS_THEY_ARE and any(
             pc.any(pc.match_substring(batch["fields"], '"tools":')).as_py() for batch in self._batches(files, ["fields"])
         )
@@ -92,7 +115,10 @@ class _Rows:
     def of(self, files: list[File]) -> Iterator[dict[str, Any]]:
         for batch in self._batches(files, None):
             for row in batch.to_pylist():
-                yield row | _tools_column(row) if self._with_tools else row
+                yield row | self._others_think | (_tools_column(row) if self._with_tools else {})
+
+    def _has_thoughts(self, files: list[File]) -> bool:
+        return any(has_reasoning(row) for batch in self._batches(files, None) for row in batch.to_pylist())
 
     def _batches(self, files: list[File], columns: list[str] | None) -> Iterator[pa.RecordBatch]:
         for file in files:

@@ -3,10 +3,10 @@
 Law: a projection is a function of the row alone, and has no column that a trainer would take for a second format. It has all text
 and every call of the row; a row that the format cannot represent is left out with a reason, which the caller counts. What is
 written, `plan.shapes` reads back as the same messages. The layouts follow the trainers' own documentation: TRL (dataset formats),
-OpenAI (fine-tuning), LLaMA-Factory (data/README), Axolotl (chat_template), Stanford Alpaca. Formats that are read as a table
-(TRL, ShareGPT, LLaMA-Factory) have the same columns in every row: `tools` is JSON text, and tool calls stay inside the text of
-their turn, as Hermes and Qwen templates write them. As a struct column, arguments would get the keys of every other row's
-arguments.
+OpenAI (fine-tuning), LLaMA-Factory (data/README), ms-swift (custom datasets), Axolotl (chat_template), Stanford Alpaca. Formats
+that are read as a table (TRL, ShareGPT, LLaMA-Factory, ms-swift) have the same columns in every row: `tools` is JSON text, and
+tool calls are text, as Hermes and Qwen templates write them. As a struct column, arguments would get the keys of every other
+row's arguments. Thoughts are where `thoughts` puts them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from synth_ray.dataset.conversation import (
     tools_of,
 )
 from synth_ray.dataset.openai_calls import openai_message, openai_messages
+from synth_ray.dataset.thoughts import KEY, inlined, rejected_thought
+from synth_ray.job.reasoning import THINK
 
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
@@ -40,7 +42,10 @@ def trl_prompt_completion(row: Row) -> dict[str, Any]:
 
 def trl_dpo(row: Row) -> dict[str, Any]:
     *prompt, chosen = conversation_of(row, thoughts=True)
-    return {"prompt": prompt, "chosen": [chosen], "rejected": [_require_rejected_answer(row)]} | _tools_text(row)
+    rejected = _require_rejected_answer(row)
+    if thought := rejected_thought(row):
+        rejected[row.get(KEY, "reasoning_content")] = thought
+    return {"prompt": prompt, "chosen": [chosen], "rejected": [rejected]} | _tools_text(row)
 
 
 def alpaca(row: Row) -> dict[str, Any]:
@@ -53,6 +58,8 @@ def alpaca(row: Row) -> dict[str, Any]:
 
 
 def sharegpt(row: Row) -> dict[str, Any]:
+    """Thoughts are inside the texts."""
+    row = inlined(row)
     turns = [_sharegpt_turn(m) for m in conversation_of(row, trained="all")]
     return {"conversations": turns} | _tools_text(row)
 
@@ -75,6 +82,7 @@ def openai_dpo(row: Row) -> dict[str, Any]:
 
 def llama_factory(row: Row) -> dict[str, Any]:
     """ShareGPT by LLaMA-Factory's rule: user and tool turns at odd positions, assistant turns at even ones. Pairs are ranked."""
+    row = inlined(row)
     record = sharegpt(row)
     turns = record["conversations"]
     spoken = turns[1:] if turns[0]["from"] == "system" else turns
@@ -84,6 +92,15 @@ def llama_factory(row: Row) -> dict[str, Any]:
         return record
     chosen = turns.pop()
     return record | {"chosen": chosen, "rejected": _sharegpt_turn(_require_rejected_answer(row))}
+
+
+def ms_swift(row: Row) -> dict[str, Any]:
+    """Messages whose calls and results are turns of their own; thoughts are inside the texts. A pair has the worse answer too."""
+    row = inlined(row)
+    messages = [turn for message in conversation_of(row, trained="loss") for turn in _swift_turns(message)]
+    rejected = field_of(row, "rejected")
+    pair = {"rejected_response": rejected} if isinstance(rejected, str) and rejected.strip() else {}
+    return {"messages": messages} | pair | _tools_text(row)
 
 
 def jsonl(row: Row) -> dict[str, Any]:
@@ -100,14 +117,13 @@ FORMATS: dict[str, Callable[[Row], dict[str, Any]]] = {
     "openai-dpo": openai_dpo,
     "axolotl": axolotl,
     "llama-factory": llama_factory,
+    "ms-swift": ms_swift,
     "jsonl": jsonl,
     "webdataset": jsonl,
 }
 
 
 AS_THEY_ARE = ("jsonl", "webdataset")
-WITHOUT_REASONING = ("alpaca", "sharegpt", "openai-sft", "openai-dpo", "llama-factory")
-"""Formats that have no place for what the assistant thought: they have the answer without it, which the caller tells."""
 
 
 def sidecar_files(name: str, files: Mapping[str, str], first: Mapping[str, Any]) -> dict[str, str]:
@@ -118,9 +134,15 @@ def sidecar_files(name: str, files: Mapping[str, str], first: Mapping[str, Any])
     if name == "axolotl":
         train = files.get("train", next(iter(files.values()), ""))
         keys = {"path": train, "type": "chat_template", "field_messages": "messages", "message_field_training": "train"}
+        keys |= {"field_thinking": key, "template_thinking_key": key} if (key := _thought_key(first)) else {}
         lines = "".join(f"    {key}: {value}\n" for key, value in keys.items())
         return {"axolotl.yml": "datasets:\n" + lines.replace("   ", "  -", 1)}
     return {}
+
+
+def _thought_key(first: Mapping[str, Any]) -> str:
+    """What the first row's messages call a thought, where Axolotl would not know it by itself."""
+    return "thinking" if any("thinking" in message for message in first.get("messages", ())) else ""
 
 
 def _dataset_info(path: str, first: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,9 +175,29 @@ def _tools_text(row: Row) -> dict[str, Any]:
 def _sharegpt_turn(message: Message) -> dict[str, str]:
     if message["role"] != "assistant":
         return {"from": _SHAREGPT[message["role"]], "value": message["content"]}
-    texts, calls = split_or_refuse(message["content"])
+    block, calls = _calls_alone(message["content"])
     if not calls:
         return {"from": "gpt", "value": message["content"]}
-    if "".join(texts).strip():
+    return {"from": "function_call", "value": block + (calls[0] if len(calls) == 1 else f"[{', '.join(calls)}]")}
+
+
+def _swift_turns(message: Message) -> list[Message]:
+    """A message as it is, or the thought and the calls that an assistant's consists of."""
+    if message["role"] == "tool":
+        return [message | {"role": "tool_response"}]
+    block, calls = _calls_alone(message["content"]) if message["role"] == "assistant" else ("", [])
+    if not calls:
+        return [message]
+    thought = [message | {"content": block}] if block else []
+    return thought + [message | {"role": "tool_call", "content": call} for call in calls]
+
+
+def _calls_alone(text: str) -> tuple[str, list[str]]:
+    """The block of a thought and the calls of a turn that has calls. Raises NotRepresentable where it has other text too."""
+    texts, calls = split_or_refuse(text)
+    if not calls:
+        return "", []
+    before, closing, behind = "".join(texts).partition(THINK[1]) if texts[0].startswith(THINK[0]) else ("", "", "".join(texts))
+    if behind.strip():
         raise NotRepresentable("text beside a tool call")
-    return {"from": "function_call", "value": calls[0] if len(calls) == 1 else f"[{', '.join(calls)}]"}
+    return (f"{before}{closing}\n\n" if closing else ""), calls

@@ -98,6 +98,7 @@ class Manifest(_Facts):
     target: dict[str, Any] = {}
     attempts: dict[str, int] = {}
     tokens: dict[str, int] = {}
+    thoughts: dict[str, Any] = {}
     cost: dict[str, Any] = {}
     throughput: dict[str, Any] = {}
     estimate: dict[str, Any] = {}

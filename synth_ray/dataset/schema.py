@@ -28,6 +28,7 @@ _TYPES = {
 
 _COLUMNS_BEFORE = [("id", pa.string()), ("messages", MESSAGES), ("prompt", pa.string()), ("completion", pa.string())]
 _THOUGHT_COLUMNS = [("reasoning", pa.string()), ("reasoning_tokens", pa.int32())]
+_THOUGHT_NAMES = frozenset(name for name, _ in _THOUGHT_COLUMNS)
 _COLUMNS_AFTER = [
     ("fields", pa.string()),
     ("origin", pa.string()),
@@ -81,6 +82,8 @@ class RowShape:
         for name, kind in self._promoted().items():
             if name in RESERVED:
                 raise JobError(f"column '{name}': wanted a name the dataset does not have, got its own; rename the field")
+            if self.reasoning and name in self.partition_values and name in _THOUGHT_NAMES:
+                raise JobError(f"output.partition_by: wanted a column of few values, got '{name}', a thought's; take another")
             if name in self.partition_values and kind not in ("string", "json"):
                 raise JobError(f"output.partition_by: wanted '{name}' to be a string column, got {kind}; change its type")
 
@@ -92,7 +95,10 @@ class RowShape:
         return cls(provenance, {**recipe_columns, **output.columns}, output.partition_by, reasoning)
 
     def _promoted(self) -> dict[str, str]:
-        return {**self.columns, **{name: "string" for name in self.partition_values if name not in self.columns}}
+        """The fields that become columns. Where rows have thoughts, a seed's field of that name stays in `fields`."""
+        promoted = {**self.columns, **{name: "string" for name in self.partition_values if name not in self.columns}}
+        taken = _THOUGHT_NAMES.difference(self.partition_values) if self.reasoning else ()
+        return {name: kind for name, kind in promoted.items() if name not in taken}
 
     @property
     def accepted_schema(self) -> pa.Schema:

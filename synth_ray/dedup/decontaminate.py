@@ -14,7 +14,7 @@ from synth_ray.job.dedup import Decontaminate
 
 
 class QuotedTexts:
-    """One evaluation set. Texts shorter than the shorter n-gram count only where a row's prompt or completion equals the text."""
+    """One evaluation set. A text shorter than the shorter n-gram counts only where a prompt, completion or thought is it."""
 
     def __init__(self, words: Array, ends: Array, section: Decontaminate) -> None:
         self._section = section

@@ -26,7 +26,7 @@ except ImportError:  # no numba for this platform: the same values, more slowly
 SHORT_WORDS = 100
 SHORT_NGRAM, LONG_NGRAM = 3, 5
 COLUMN_BREAK = U32(0)
-"""Separates prompt and completion in `ngrams`: no n-gram reaches across it."""
+"""Separates prompt, completion and, in rows that have one, the thought in `ngrams`: no n-gram reaches across it."""
 
 _BLOCK_TEXTS = 2048
 _SEEDS = np.array(DIGEST_SEEDS, U64)
@@ -96,7 +96,7 @@ class Fingerprinter:
             "digest": pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(prints), [None, pa.py_buffer(prints.digests)]),
             "bands": binary_column(prints.bands[banded].reshape(-1), reference.offsets_of(banded * len(self._starts))),
             "shingles": binary_column(prints.shingles, prints.offsets),
-            "ngrams": binary_column(*self.word_hashes(staged["prompt"], staged["completion"])),
+            "ngrams": binary_column(*self.word_hashes(staged["prompt"], staged["completion"], thoughts=staged["reasoning"])),
         }
         for name, column in columns.items():
             at = staged.schema.get_field_index(name)
@@ -111,10 +111,16 @@ class Fingerprinter:
         words, ends, _ = self._read(one_array(texts, pa.large_string()), lines=False)
         return (words >> U64(32)).astype(U32), ends
 
-    def word_hashes(self, *columns: Texts) -> tuple[Array, Array]:
-        """The word hashes of each row's columns, column after column with COLUMN_BREAK between them."""
+    def word_hashes(self, *columns: Texts, thoughts: Texts | None = None) -> tuple[Array, Array]:
+        """The word hashes of each row's columns, column after column with COLUMN_BREAK between them; behind them those of the
+        row's thought, where it has one.
+        """
         parts = [self.words(column) for column in columns]
-        counts = sum((np.diff(ends) for _, ends in parts), np.full(len(columns[0]), len(parts) - 1))
+        breaks = np.full(len(columns[0]), len(parts) - 1)
+        if thoughts is not None and thoughts.null_count < len(thoughts):
+            parts.append(self.words(thoughts))
+            breaks = breaks + np.asarray(pc.is_valid(thoughts))
+        counts = sum((np.diff(ends) for _, ends in parts), breaks)
         ends = reference.offsets_of(counts)
         out = np.full(int(ends[-1]), COLUMN_BREAK, U32)
         start = ends[:-1].copy()
@@ -175,9 +181,25 @@ class Fingerprinter:
 def word_counts(ngrams: pa.Array | pa.ChunkedArray) -> tuple[Array, Array]:
     """The number of words of each row's prompt, and of its completion, in `ngrams`; 0 and 0 of a row that has no word hashes."""
     words, ends = runs_in(ngrams, U32)
-    breaks = np.append(np.flatnonzero(words == COLUMN_BREAK), len(words))
-    middle = np.minimum(breaks[np.searchsorted(breaks, ends[:-1])], ends[1:])
-    return middle - ends[:-1], np.maximum(ends[1:] - middle - 1, 0)
+    middle, end = _ends_of_columns(words, ends)
+    return middle - ends[:-1], np.maximum(end - middle - 1, 0)
+
+
+def without_thoughts(words: Array, ends: Array) -> tuple[Array, Array]:
+    """The word hashes of each row's prompt and completion alone: thoughts share stock phrases that say nothing of the rows."""
+    _, end = _ends_of_columns(words, ends)
+    if np.array_equal(end, ends[1:]):
+        return words, ends
+    sizes = end - ends[:-1]
+    kept = reference.offsets_of(sizes)
+    return words[np.arange(int(kept[-1])) + np.repeat(ends[:-1] - kept[:-1], sizes)], kept
+
+
+def _ends_of_columns(words: Array, ends: Array) -> tuple[Array, Array]:
+    """Where the prompt of each row ends, and where its completion does."""
+    breaks = np.append(np.flatnonzero(words == COLUMN_BREAK), [len(words)] * 2)
+    first = np.searchsorted(breaks[:-1], ends[:-1])
+    return np.minimum(breaks[first], ends[1:]), np.minimum(breaks[first + 1], ends[1:])
 
 
 def concatenate(parts: list[Fingerprints]) -> Fingerprints:

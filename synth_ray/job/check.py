@@ -12,7 +12,9 @@ from synth_ray.job.texts import Alternatives, Labels, Pattern
 
 Flag = Literal[
     "empty_completion",
+    "truncated_thought",
     "truncated",
+    "thought_in_answer",
     "too_few_tokens",
     "too_many_tokens",
     "schema_mismatch",
@@ -24,11 +26,17 @@ Flag = Literal[
     "poorly_judged",
     "contradictory_label",
     "mojibake",
+    "no_thought",
 ]
 FLAGS: tuple[Flag, ...] = get_args(Flag)
 """In order of precedence: the first flag of a row that is in `drop` becomes its reason."""
-RECORDED_FLAGS: frozenset[Flag] = frozenset({"contradictory_label", "mojibake"})
+RECORDED_FLAGS: frozenset[Flag] = frozenset({"contradictory_label", "mojibake", "no_thought"})
 """Flags that reject no row unless the job says so."""
+
+
+_SINCE_THOUGHTS: frozenset[Flag] = frozenset({"truncated_thought", "thought_in_answer"})
+DROPPED_BEFORE_THOUGHTS: list[Flag] = [flag for flag in FLAGS if flag not in RECORDED_FLAGS | _SINCE_THOUGHTS]
+"""The default of `drop` before there were flags of thoughts: by it the default is known in digests, so that these stay."""
 
 
 class Check(Section):
@@ -36,7 +44,8 @@ class Check(Section):
 
     drop: list[Flag] = key(
         lambda: [flag for flag in FLAGS if flag not in RECORDED_FLAGS],
-        "Flags that reject a row; the others are only recorded, as `contradictory_label` and `mojibake` unless they are named.",
+        "Flags that reject a row; the others are only recorded, as `contradictory_label`, `mojibake` and `no_thought` are unless "
+        "they are named.",
         changes="admit",
     )
     drop_real_refusals: bool = key(
@@ -53,7 +62,8 @@ class Check(Section):
     )
     max_repetition: float = key(
         0.6,
-        "Largest share of a completion that one repeated passage may fill; one that goes on to the end counts twice.",
+        "Largest share of a completion, or of a thought, that one repeated passage may fill; one that goes on to the end counts "
+        "twice.",
         gt=0,
         le=1,
         changes="stage",
@@ -70,6 +80,11 @@ class Check(Section):
     language: list[str] = key(
         list,
         "Languages that a completion may be in, as ISO 639-1 codes (`[en, de]`); left out, any. Needs the extra `language`.",
+        changes="stage",
+    )
+    thought_language: list[str] | None = key(
+        None,
+        "Languages that a thought may be in; `[]` accepts any. Left out, `language` and `script` hold for thoughts too.",
         changes="stage",
     )
     verify: Literal["none", "arithmetic", "label", "regex", "grounded", "code"] = key(
@@ -100,10 +115,11 @@ class Check(Section):
 
     @property
     def drop_of_real(self) -> list[Flag]:
-        """The flags that reject a real row: people may decline, and what they wrote is no fault of a model."""
-        return [flag for flag in self.drop if flag != "refusal" or self.drop_real_refusals]
+        """The flags that reject a real row: people may decline or speak of thoughts, which is no fault of a model."""
+        kept = {"thought_in_answer"} | ({"refusal"} if not self.drop_real_refusals else set())
+        return [flag for flag in self.drop if flag not in kept]
 
-    @field_validator("language", mode="before")
+    @field_validator("language", "thought_language", mode="before")
     @classmethod
     def _norwegian(cls, value: Any) -> Any:
         """YAML reads a bare `no` as false."""

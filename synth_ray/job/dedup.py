@@ -28,7 +28,9 @@ class Dedup(Section):
         0.8, "Jaccard similarity of word n-grams from which a row is a near-duplicate.", gt=0, le=1, changes="admit"
     )
     compares: list[str] = key(
-        list, "Columns compared: prompt, completion, or a field. Left out, the recipe's choice.", changes="stage"
+        list,
+        "Columns compared: prompt, completion, reasoning (the thought), or a field. Left out, the recipe's choice.",
+        changes="stage",
     )
     ngram: int | None = key(
         None,

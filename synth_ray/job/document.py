@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, field_validator, model_validator
 
-from synth_ray.job.check import Check
+from synth_ray.job.check import DROPPED_BEFORE_THOUGHTS, Check
 from synth_ray.job.dedup import Decontaminate, Dedup
 from synth_ray.job.gates import GateText
 from synth_ray.job.mix import Mix
@@ -102,8 +102,7 @@ class Job(Section):
     def keys_by_cost(self, cost: Changes) -> dict[str, Any]:
         """The keys, by dotted name, whose change has the cost `change`. Of each model, only its `identity` counts for `ask`."""
         keys = _keys(self, cost, "")
-        if keys.get("recipe.reasoning", "") is None:
-            del keys["recipe.reasoning"]  # as it was before the key existed
+        _write_defaults_as_before(keys)
         if cost == "admit":
             return keys | {k: v for k, v in _keys(self, "ask", "").items() if k.startswith(_UNSEEN_BY_MODELS)}
         if cost != "ask":
@@ -122,6 +121,18 @@ class Job(Section):
         del admitted["review.verdicts"]  # the verdicts themselves count, wherever they are kept
         curated = [self.keys_by_cost("stage"), admitted]
         return digest("job", self.ask_digest(seeds_digest), curated)
+
+
+def _write_defaults_as_before(keys: dict[str, Any]) -> None:
+    """Leave keys that came later out where they have their defaults: a job that names none has the digests it had."""
+    for name in ("recipe.reasoning", "check.thought_language"):
+        if keys.get(name, "") is None:
+            del keys[name]
+    drop = keys.get("check.drop")
+    if drop == Check().drop:
+        keys["check.drop"] = DROPPED_BEFORE_THOUGHTS
+    elif drop == DROPPED_BEFORE_THOUGHTS:
+        keys["check.drop"] = [*drop, "no flag of thoughts"]  # it differs from the default
 
 
 def _keys(section: BaseModel, cost: Changes, prefix: str) -> dict[str, Any]:

@@ -7,10 +7,11 @@ something that text cannot hold (a picture, a call that is no JSON) raises Wrong
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from synth_ray.recipes.markup import call_text, parse_json
+from synth_ray.recipes.seed_thoughts import thought_inside
 
 _NAMES_OF_ROLES = {
     "system": "system developer",
@@ -45,6 +46,7 @@ class Turn:
     more: dict[str, Any] = field(default_factory=dict)
     calls: list[tuple[str | int | None, str]] = field(default_factory=list)  # (id, name) of each call that the turn makes
     answers: str | int | None = None  # the id of the call whose result it is
+    is_call: bool = False  # whether it is one call alone, which belongs to the turn before it
 
     @property
     def message(self) -> dict[str, str]:
@@ -59,7 +61,7 @@ def read_turns(items: Any) -> list[Turn]:
     """The turns in order, each result behind its call. Raises WrongType."""
     if not isinstance(items, list):
         raise WrongType(f"a list of turns, got {type(items).__name__}")
-    turns = [_turn(item) for item in items]
+    turns = _joined([_turn(item) for item in items])
     for place, turn in enumerate(turns):
         if turn.calls:
             _match_results(turns, place)
@@ -67,6 +69,29 @@ def read_turns(items: Any) -> list[Turn]:
         if turn.answers is not None:
             turn.more["tool_call_id"] = turn.answers
     return turns
+
+
+def _joined(turns: list[Turn]) -> list[Turn]:
+    """The turns of ms-swift, where each call and the thought before it are turns of their own, as turns of one speaker."""
+    joined: list[Turn] = []
+    for turn in turns:
+        before = joined[-1] if joined else None
+        if before is None or not turn.is_call or before.role != "assistant":
+            joined.append(turn)
+        elif before.is_call:
+            joined[-1] = replace(turn, content=f"{before.content}\n{turn.content}", calls=[*before.calls, *turn.calls])
+            joined[-1].more = before.more | turn.more
+        elif (thought := _thought_alone(before)) and not before.calls:
+            joined[-1] = replace(turn, more=before.more | turn.more | {"reasoning_content": thought})
+        else:
+            joined.append(turn)
+    return joined
+
+
+def _thought_alone(turn: Turn) -> str:
+    """The thought that is all of a turn; empty where it has another text."""
+    text, thought = thought_inside(turn.content)
+    return "" if text else thought
 
 
 def has_turns(value: Any) -> bool:
@@ -106,9 +131,14 @@ def _turn(item: Any) -> Turn:
         raise WrongType("turns with text, got one without")
     content = next((rest.pop(name) for name in _CONTENTS if name in rest), "")
     calls = _calls_of(rest, role)
-    if _name_of(spelled) in _CALLERS:
-        calls, content = [*map(_call, _listed(content)), *calls], ""
-    return _assembled(role, content, calls, rest)
+    if _name_of(spelled) not in _CALLERS:
+        return _assembled(role, content, calls, rest)
+    if isinstance(content, str):
+        content, thought = thought_inside(content)
+        rest |= {"reasoning_content": thought} if thought else {}
+    turn = _assembled(role, "", [*map(_call, _listed(content)), *calls], rest)
+    turn.is_call = _name_of(spelled) == "tool_call"
+    return turn
 
 
 def _assembled(role: str, content: Any, calls: list[tuple[Any, str, str]], rest: dict[str, Any]) -> Turn:

@@ -58,10 +58,12 @@ def _column(name: str) -> Read:
 
 
 def _tokens(name: str) -> Read:
-    """Token counts; nobody counted those of a real row, which are 0."""
+    """Token counts, those of an answer without its thought; nobody counted those of a real row, which are 0."""
 
     def read(view: RowView) -> Array:
         tokens = numbers_of(view.table, name)
+        if name == "completion_tokens":
+            tokens = tokens - np.nan_to_num(numbers_of(view.table, "reasoning_tokens"))
         return np.where(tokens > 0, tokens, np.nan)
 
     return read

@@ -26,7 +26,7 @@ _POWERS = np.array([pow(0x9E3779B97F4A7C15, place + 1, 2**64) for place in range
 _LANGUAGE_ROWS = 300
 _COMPUTED = frozenset(
     [f"{text}_{unit}" for text in ("prompt", "completion") for unit in ("tokens", "words", "characters")]
-    + ["class", "finish_reason", "roles", "similarity", "tool_calls", "turns"]
+    + ["reasoning_tokens", "reasoning_characters", "class", "finish_reason", "roles", "similarity", "tool_calls", "turns"]
 )
 
 
@@ -123,6 +123,14 @@ def _lengths(rows: pa.Table) -> Iterator[tuple[str, str, Array]]:
         yield name, "words", words
     for name in ("prompt", "completion"):
         yield f"{name}_characters", "characters", np.asarray(pc.fill_null(pc.utf8_length(rows[name]), 0)).astype(np.float64)
+    if rows["reasoning"].null_count < rows.num_rows:  # of the rows that have a thought
+        tokens = numbers_of(rows, "reasoning_tokens")
+        yield "reasoning_tokens", "tokens", np.where(tokens > 0, tokens, np.nan)
+        yield (
+            "reasoning_characters",
+            "characters",
+            np.asarray(pc.cast(pc.utf8_length(rows["reasoning"]), pa.float64()).fill_null(np.nan)),
+        )
 
 
 def _tool_calls(messages: pa.StructArray, ends: Array) -> Array:

@@ -19,6 +19,7 @@ from synth_ray.publish.observers import RowObserver
 from synth_ray.publish.profiling import ProfileObserver
 from synth_ray.publish.row_view import RowView
 from synth_ray.publish.teacher_errors import TeacherErrors
+from synth_ray.publish.thoughts import ThoughtCounts
 from synth_ray.publish.witnesses import Witnesses
 from synth_ray.quality.funnel_counts import FunnelCounts
 from synth_ray.quality.leaks import SplitKeys, mixed
@@ -42,7 +43,7 @@ class RowFacts(RowObserver):
     def __init__(self, prepared: Prepared, *, index: Index, columns: Mapping[str, str], witnesses: Witnesses) -> None:
         self._prepared, self._index, self._witnesses = prepared, index, witnesses
         self.errors = TeacherErrors(prepared)
-        self._funnel = FunnelCounts()
+        self._funnel, self._thoughts = FunnelCounts(), ThoughtCounts()
         classes = {*class_columns(prepared), gold_field(prepared), *prepared.job.output.partition_by}
         self._profile = ProfileObserver(columns, classes=classes, tells_languages=bool(prepared.job.check.language))
         self._lineages, self._texts = SplitKeys(), SplitKeys()
@@ -69,6 +70,7 @@ class RowFacts(RowObserver):
         self._profile.add_similarities(view)
         self._examples.add(view)
         self.errors.add(view)
+        self._thoughts.add(view)
         self._witnesses.mark(rows["chunk"][0].as_py(), self._index.kept)
 
     def _count_kept(self, view: RowView, *, decided: bool) -> None:
@@ -89,7 +91,8 @@ class RowFacts(RowObserver):
         if "real" in profile.get("groups", {}):
             profile["real_rows"] = "in the dataset" if self._has_real_rows else f"not in the dataset: {self._source}"
         leaks = max(self._lineages.leaks(), self._texts.leaks())  # a row may be in both
-        return {"funnel": self._funnel.summary(), "profile": profile, "leaks": leaks}
+        thoughts = self._thoughts.facts()
+        return {"funnel": self._funnel.summary(), "profile": profile, "leaks": leaks, "thoughts": thoughts}
 
     @property
     def _source(self) -> str:

@@ -20,7 +20,7 @@ from synth_ray.quality.value_counts import Array, encode
 from synth_ray.records import SPLITS, Origin, Verdict
 
 _DECIDED = ("reason", "detail", "similarity", "witness")
-_SHOWN = ("id", "split", "origin", "messages", *_DECIDED)
+_SHOWN = ("id", "split", "origin", "messages", "reasoning", *_DECIDED)
 _parse = json.JSONDecoder().raw_decode
 
 
@@ -114,9 +114,20 @@ class RowView:
         shown = self.table.select(names).take(place).to_pylist()
         labels, teachers = self.labels.take(place).to_pylist(), self.teachers.take(place).to_pylist()
         return [
-            dict.fromkeys(_DECIDED) | row | {"class": label, "teacher": teacher, "fields": _fields(row["fields"])}
+            dict.fromkeys(_DECIDED)
+            | _with_cut_thought(row)
+            | {"class": label, "teacher": teacher, "fields": _fields(row["fields"])}
             for row, label, teacher in zip(shown, labels, teachers, strict=True)
         ]
+
+
+def _with_cut_thought(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its last thought in a message, also where no answer followed it."""
+    shown = {name: value for name, value in row.items() if name != "reasoning"}
+    messages = row["messages"] or []
+    if not row.get("reasoning") or (messages and messages[-1]["role"] == "assistant"):
+        return shown
+    return shown | {"messages": [*messages, {"role": "assistant", "content": "", "reasoning": row["reasoning"]}]}
 
 
 def _fields(text: str | None) -> dict[str, Any]:

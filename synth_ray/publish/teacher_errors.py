@@ -23,9 +23,10 @@ Facts = dict[str, Any]
 MAX_CLASSES = 200
 _UNANSWERED = FAILED | {Reason.MODERATED, Reason.MISSING_FIELD, Reason.WRONG_TYPE}
 _OF_RECIPES = (Reason.NO_AGREEMENT, Reason.TIE, Reason.NOT_EVOLVED, Reason.BAD_TOOL_CALL)
-_BY_RECIPE_TOO = (Reason.SCHEMA_MISMATCH, Reason.TRUNCATED, Reason.REFUSAL, Reason.ECHO)
-_EMPTY = Reason.EMPTY_COMPLETION
-_ERRORS = frozenset(FLAGS) - {Reason.CONTRADICTORY_LABEL, Reason.POORLY_JUDGED}  # found between rows, and by another model
+_BY_RECIPE_TOO = (Reason.SCHEMA_MISMATCH, Reason.TRUNCATED, Reason.TRUNCATED_THOUGHT, Reason.REFUSAL, Reason.ECHO)
+_EMPTY = (Reason.EMPTY_COMPLETION, Reason.TRUNCATED_THOUGHT)
+# A contradiction is found between rows, a poor answer by another model; a teacher may answer without a thought.
+_ERRORS = frozenset(FLAGS) - {Reason.CONTRADICTORY_LABEL, Reason.POORLY_JUDGED, Reason.NO_THOUGHT}
 
 
 class TeacherErrors:
@@ -40,6 +41,8 @@ class TeacherErrors:
         self._answered = self._checked = 0
         self._wrong: Counter[str] = Counter()
         self._wrong_before_check: Counter[str] = Counter()
+        self._without_answer = 0
+        self._seen_without_answer: Counter[str] = Counter()  # by check: what it found in the thought alone
         self._by_class = ValueCounts()  # whether the answer is wrong, by class
 
     def add(self, view: RowView) -> None:
@@ -64,6 +67,9 @@ class TeacherErrors:
             self._wrong_before_check[reason] += rows
         else:
             self._wrong.update(dict.fromkeys(found, rows))
+            if not found.isdisjoint(_EMPTY):
+                self._without_answer += rows
+                self._seen_without_answer.update(dict.fromkeys(found, rows))
         self._by_class.add(name, is_early or bool(found), rows)
 
     def facts(self, judge: JudgeReliability | None, gold: Mapping[tuple[str, str], int]) -> Facts:
@@ -84,7 +90,8 @@ class TeacherErrors:
             if name in _OF_RECIPES:
                 yield name, rate(early, self._answered)
                 continue
-            seen = self._checked - (self._wrong[_EMPTY] if name != _EMPTY else 0)
+            unseen = 0 if name in _EMPTY else self._without_answer - self._seen_without_answer[name]
+            seen = self._checked - unseen
             yield name, rate(self._wrong[name] + early, seen + early)
 
 
@@ -95,7 +102,7 @@ def _checks_applied(prepared: Prepared) -> set[str]:
 
 
 def _switches(check: Check, has_schema: bool) -> dict[str, bool]:
-    always = (_EMPTY, Reason.TRUNCATED, Reason.REPETITION_LOOP, Reason.REFUSAL, Reason.ECHO, Reason.MOJIBAKE)
+    always = (Reason.EMPTY_COMPLETION, Reason.TRUNCATED, Reason.REPETITION_LOOP, Reason.REFUSAL, Reason.ECHO, Reason.MOJIBAKE)
     return {reason.value: True for reason in always} | {
         Reason.TOO_FEW_TOKENS.value: check.min_tokens > 1,
         Reason.TOO_MANY_TOKENS.value: check.max_tokens is not None or check.max_prompt_tokens is not None,

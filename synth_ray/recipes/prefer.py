@@ -57,7 +57,9 @@ def _draft(
     for _ in range(len(answers) - 2):
         ask.attempt("answer_not_chosen")
     chosen, rejected = answers[best[0]], answers[best[1]]
-    return drafted(prompt, chosen, fields=fields | {"rejected": rejected.text, "judged": verdicts})
+    fields |= {"rejected": rejected.text, "judged": verdicts}
+    fields |= {"rejected_reasoning": rejected.reasoning} if rejected.reasoning else {}
+    return drafted(prompt, chosen, fields=fields)
 
 
 def _best(judged: dict[tuple[int, int], PairVerdict]) -> tuple[int, int] | None:

@@ -24,11 +24,12 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`is_other`: it is hardly like the message it stands beside, so nothing in it is marked."""
+    """`is_other`: it is hardly like the message it stands beside, so nothing in it is marked. `thought` came before the text."""
 
     role: str
     pieces: Sequence[Piece]
     is_other: bool = False
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ def _record(row: Row, verdict: str, cut: int, messages: Sequence[Message] | None
         (short(name, 40), short(_text(value), min(cut, 160))) for name, value in list((row.get("fields") or {}).items())[:_FIELDS]
     ]
     shown = list(map(_whole, _shown(row, cut))) if messages is None else messages
+    shown = [replace(message, thought=thought) for message, thought in zip(shown, _thoughts(row, cut), strict=True)]
     left_out = max(0, _message_count(row) - len(shown))
     return Record(
         str(row.get("id", ""))[:12], facts, shown, fields, short(without_codes(str(row.get("detail") or "")), 200), left_out
@@ -183,9 +185,17 @@ def _record(row: Row, verdict: str, cut: int, messages: Sequence[Message] | None
 
 def _shown(row: Row, cut: int) -> list[tuple[str, str]]:
     """Role and text of the first messages and of the last, which is the answer."""
+    return [(short(message.get("role", ""), 40), short(_text(message.get("content")), cut)) for message in _kept_messages(row)]
+
+
+def _thoughts(row: Row, cut: int) -> list[str]:
+    """What was thought before each of the messages that are shown."""
+    return [short(_text(message.get("reasoning")), cut) for message in _kept_messages(row)]
+
+
+def _kept_messages(row: Row) -> list[Mapping[str, Any]]:
     messages = list(row.get("messages") or ())
-    kept = messages if len(messages) <= _MESSAGES else messages[:2] + messages[2 - _MESSAGES :]
-    return [(short(message.get("role", ""), 40), short(_text(message.get("content")), cut)) for message in kept]
+    return messages if len(messages) <= _MESSAGES else messages[:2] + messages[2 - _MESSAGES :]
 
 
 def _text(value: Any) -> str:
@@ -206,6 +216,7 @@ def _choices(groups: Sequence[Group]) -> dict[str, list[str]]:
 def _cut(raw: Mapping[str, Any]) -> int:
     """The length that texts are cut to, so that all of them together keep within the budget."""
     texts = [text for row in _every_row(raw) for _, text in _shown(row, _CHARACTERS[0])]
+    texts += [text for row in _every_row(raw) for text in _thoughts(row, _CHARACTERS[0]) if text]
     for limit in _CHARACTERS:
         if sum(len(text[:limit].encode()) + 60 + 4 * sum(map(text[:limit].count, "<>&'\"")) for text in texts) <= _BUDGET:
             return limit

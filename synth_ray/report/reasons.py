@@ -114,12 +114,25 @@ _ASKED: dict[Reason, Entry] = {
 
 _CHECKED: dict[Reason, Entry] = {
     Reason.EMPTY_COMPLETION: Entry(
-        ("check",), "The answer has no text.", "Look at `sampling.stop` and at the template with `synth-ray preview`."
+        ("check",),
+        "The answer has no text, though nothing cut it off; the model may have ended in the middle of its thought.",
+        "Look at `sampling.stop` and at the template with `synth-ray preview`.",
+    ),
+    Reason.TRUNCATED_THOUGHT: Entry(
+        ("ask", "check"),
+        "The token limit was reached while the model still thought: there is no answer.",
+        "Raise `sampling.max_tokens`; or bound the thought by `models.teacher.reasoning.budget`, ask for less by "
+        "`models.teacher.reasoning.effort`, or switch it off by `models.teacher.reasoning.think`.",
     ),
     Reason.TRUNCATED: Entry(
         ("ask", "recipe", "check"),
         "The answer was cut off by its token limit, by the provider's content filter, or for a reason that is not known.",
         "Read the row's detail. For the limit raise `sampling.max_tokens`, or ask for less text; what a filter cut is not kept.",
+    ),
+    Reason.THOUGHT_IN_ANSWER: Entry(
+        ("check",),
+        "A mark around a thought, such as `<think>`, is in the answer: it was not taken apart, or the model thought twice.",
+        "Name the model's `models.teacher.reasoning.parser`, or its `models.teacher.reasoning.marks`.",
     ),
     Reason.TOO_FEW_TOKENS: Entry(
         ("check",), "The answer is shorter than the job wants.", "Lower `check.min_tokens`, or ask for more text."
@@ -176,6 +189,12 @@ _CHECKED: dict[Reason, Entry] = {
         ("check",),
         "The answer holds text that was read in a wrong encoding, such as `donâ€™t`, or characters that were lost.",
         "Convert the source to UTF-8 again. By default such rows are only flagged; add mojibake to `check.drop` to reject them.",
+    ),
+    Reason.NO_THOUGHT: Entry(
+        ("ask", "check"),
+        "The row should have a thought and has none.",
+        "Only recorded unless `check.drop` names it; with `recipe.reasoning` at only such a row is always rejected. Ask for a "
+        "thought by `models.teacher.reasoning.think`, and name the model's `models.teacher.reasoning.parser`.",
     ),
 }
 
@@ -238,7 +257,7 @@ _ADMITTED: dict[Reason, Entry] = {
     ),
     Reason.COPIED: Entry(
         ("admit",),
-        "A stand-in repeats a real record, a passage of one, or a planted canary; the detail says which.",
+        "A stand-in repeats a real record, a passage of one, or a planted canary, be it in its thought; the detail says which.",
         "Show fewer records (`recipe.shots`) or take another teacher; `recipe.longest_run` and `recipe.coverage` are the limits.",
     ),
     Reason.CROSS_SPLIT: Entry(

@@ -80,8 +80,13 @@ def _rates(manifest: Manifest) -> Facts | None:
 def _spent(manifest: Manifest) -> Facts | None:
     tokens, cost = manifest.get("tokens") or {}, manifest.get("cost") or {}
     facts: list[Fact] = [
-        (unit(name).capitalize(), count(n), "") for name, n in tokens.items() if number(n) or name == "completion"
+        (unit(name).capitalize(), count(n), _of_thoughts(manifest) if name == "reasoning" else "")
+        for name, n in tokens.items()
+        if number(n) or name == "completion"
     ]
+    thoughts = manifest.get("thoughts") or {}
+    if number(thoughts.get("cut")):
+        facts.append(("Answers cut off in their thought", count(thoughts["cut"]), f"of {count(thoughts.get('answers'))} answers"))
     if cost and not number(cost.get("usd")):
         facts.append(("Money", "none recorded", "The job names no price for an engine’s hour or a token."))
     known = [
@@ -91,6 +96,13 @@ def _spent(manifest: Manifest) -> Facts | None:
     ]
     facts += [(unit(name).capitalize(), in_units(name, value), "") for name, value in known]
     return Facts(facts) if facts else None
+
+
+def _of_thoughts(manifest: Manifest) -> str:
+    """What share of the tokens written, and so of their cost, were thoughts, and how many of these came to nothing."""
+    tokens, lost = manifest.get("tokens") or {}, ((manifest.get("thoughts") or {}).get("tokens") or {}).get("not_accepted")
+    of = f"{share(tokens['reasoning'] / tokens['completion'])} of the tokens written" if number(tokens.get("completion")) else ""
+    return "; ".join(part for part in (of, f"{count(lost)} in rows that were not accepted" if number(lost) else "") if part)
 
 
 def in_units(name: str, value: Any, *, brief: bool = False) -> str:

@@ -66,6 +66,7 @@ UNITS: Mapping[str, str] = {
     "prompt": "tokens read",
     "completion": "tokens written",
     "cached": "tokens read from the cache",
+    "reasoning": "tokens written as thoughts",
     "estimated": "of these, estimated tokens",
     "prompt_tokens": "tokens read",
     "completion_tokens": "tokens written",

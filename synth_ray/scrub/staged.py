@@ -15,8 +15,10 @@ from synth_ray.scrub.replace.leaves import Leaf, Path, rebuild
 
 logger = logging.getLogger(__name__)
 
-_TEXT = ("messages", "prompt", "completion", "fields")
-_CHANGED = (*_TEXT, "logprobs", "reason", "detail", "flags", "pii")
+_TEXT = ("messages", "prompt", "completion", "reasoning", "fields")
+_TOKENS = ("logprobs", "top_k")
+"""Columns that contain, token by token, the text of thought and answer."""
+_CHANGED = (*_TEXT, *_TOKENS, "reason", "detail", "flags", "pii")
 
 
 def scrubbed_table(
@@ -41,10 +43,14 @@ def scrubbed_table(
     return staged
 
 
-def _value(messages: list[dict[str, str]] | None, prompt: str | None, completion: str | None, fields: str | None) -> list[Any]:
-    """The strings of a row as one nested value. Roles are not text."""
-    contents = [m["content"] for m in messages or ()]
-    return [contents, prompt, completion, _parsed(fields)]
+def _value(
+    messages: list[dict[str, str]] | None, prompt: str | None, completion: str | None, thought: str | None, fields: str | None
+) -> list[Any]:
+    """The strings of a row as one nested value. Roles are not text. Without a thought, the value is as if none existed."""
+    contents: list[Any] = [m["content"] for m in messages or ()]
+    thoughts = [m.get("reasoning") for m in messages or ()]
+    value = [contents, prompt, completion, _parsed(fields)]
+    return [*value, thought, thoughts] if thought or any(thoughts) else value
 
 
 def _parsed(fields: str | None) -> Any:
@@ -57,13 +63,15 @@ def _parsed(fields: str | None) -> Any:
 
 
 def _write(columns: dict[str, list[Any]], i: int, record: ScrubState, *, exceeds_limit: bool) -> None:
-    contents, prompt, completion, fields = rebuild(record.value, _replace_from(record))
+    contents, prompt, completion, fields, *thoughts = rebuild(record.value, _replace_from(record))
+    thought, of_turns = thoughts or (columns["reasoning"][i], [None] * len(contents))
     if columns["messages"][i] is not None:
-        old = columns["messages"][i]
-        columns["messages"][i] = [{**m, "content": new} for m, new in zip(old, contents, strict=True)]
-    columns["prompt"][i], columns["completion"][i] = prompt, completion
-    if (completion, fields) != (record.value[2], record.value[3]):
-        columns["logprobs"][i] = None  # they contain, token by token, the text that was replaced
+        turns = zip(columns["messages"][i], contents, of_turns, strict=True)
+        columns["messages"][i] = [{**old, "content": new, "reasoning": of_turn} for old, new, of_turn in turns]
+    columns["prompt"][i], columns["completion"][i], columns["reasoning"][i] = prompt, completion, thought
+    if [completion, fields, *thoughts] != record.value[2:]:
+        for name in _TOKENS:
+            columns[name][i] = None
     if fields is not None and fields != record.value[3]:
         columns["fields"][i] = fields if isinstance(record.value[3], str) else canonical_json(fields).decode()
     counts = dict(columns["pii"][i] or ())
@@ -86,12 +94,13 @@ def _quarantine(columns: dict[str, list[Any]], i: int, record: ScrubState) -> No
     """Drop all text of the row, and record its lengths in `detail`."""
     messages = columns["messages"][i] or ()
     lengths = {
-        "messages": sum(len(m["content"] or "") for m in messages),
-        **{name: len(columns[name][i] or "") for name in ("prompt", "completion", "fields")},
+        "messages": sum(len(m["content"] or "") + len(m.get("reasoning") or "") for m in messages),
+        **{name: len(columns[name][i] or "") for name in _TEXT if name != "messages"},
     }
-    sizes = ", ".join(f"{name} {n}" for name, n in lengths.items())
+    sizes = ", ".join(f"{name} {n}" for name, n in lengths.items() if n or name != "reasoning")
     columns["messages"][i], columns["prompt"][i], columns["completion"][i], columns["fields"][i] = [], "", "", "{}"
-    columns["logprobs"][i] = None
+    for name in ("reasoning", *_TOKENS):
+        columns[name][i] = None
     _flag(columns, i, Reason.SCRUB_FAILED, f"{record.failed}; characters: {sizes}")
 
 

@@ -8,7 +8,7 @@ const WAIT_MS = 300;
 const SLOW_MS = 500;
 const CLASS_LENGTH = 40;
 const HEAD = ["verdict", "reason", "split"];
-const SHOWN_APART = new Set(["id", "messages", "prompt", "completion", "fields", "verdict", "reason", "split", "at"]);
+const SHOWN_APART = new Set(["id", "messages", "prompt", "completion", "reasoning", "fields", "verdict", "reason", "split", "at"]);
 let about = { kinds: {}, meanings: {} };
 let page = { rows: [], more: false };
 let running = new AbortController();
@@ -188,9 +188,17 @@ async function showWhole(row) {
 function conversation(row) {
   let turns = Array.isArray(row.messages) ? row.messages : [];
   if (!turns.length) turns = [{ role: "user", content: row.prompt }, { role: "assistant", content: row.completion }];
-  return [element("h3", {}, "Conversation"), element("ol", { class: "turns" }, ...turns.filter((t) => t && t.content).map((turn) =>
+  // A model that was cut off while it thought gave no answer to show its thought with.
+  if (row.reasoning && !turns.some((t) => t && t.reasoning)) turns = [...turns, { role: "assistant", content: "", reasoning: row.reasoning }];
+  return [element("h3", {}, "Conversation"), element("ol", { class: "turns" }, ...turns.filter((t) => t && (t.content || t.reasoning)).map((turn) =>
     element("li", { class: turn.role === "assistant" ? "assistant" : "" }, element("div", { class: "role" }, turn.role || ""),
-      element("div", { class: "body" }, ...marked(String(turn.content))))))];
+      ...thought(turn), element("div", { class: "body" }, ...marked(String(turn.content || ""))))))];
+}
+
+function thought(turn) {
+  if (!turn.reasoning) return [];
+  return [element("details", { class: "thought" }, element("summary", {}, "thought"),
+    element("div", { class: "body" }, ...marked(String(turn.reasoning))))];
 }
 
 function fields(row) {

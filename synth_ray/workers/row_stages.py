@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from synth_ray.check.checker import open_checker
+from synth_ray.check.thoughts import ThoughtRules
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.embedding import embedding_column, open_embedder
 from synth_ray.dedup.fingerprint import Fingerprinter
@@ -24,7 +25,12 @@ class RowStages:
         recipe = find(job.recipe.name)
         self._compared_columns, self._mask = comparison_of_job(job)
         options = options_of(job.recipe)
-        self._checker = open_checker(job.check, recipe_schema=recipe.schema(options), generated=recipe.generated(options))
+        self._checker = open_checker(
+            job.check,
+            recipe_schema=recipe.schema(options),
+            generated=recipe.generated(options),
+            thoughts=thought_rules(job),
+        )
         self.scrubber = open_scrubber(job.scrub)
         self._embedder = open_embedder(job.dedup.semantic.model) if job.dedup.semantic is not None else None
         self._max_findings = job.scrub.max_findings
@@ -67,6 +73,15 @@ def _with_columns(table: pa.Table, **columns: list[Any]) -> pa.Table:
         field = STAGED.field(name)
         table = table.set_column(table.schema.get_field_index(name), field, pa.array(values, field.type))
     return table
+
+
+def thought_rules(job: Job) -> ThoughtRules:
+    """What the job says of thoughts: whether its rows should have them, and the marks it names."""
+    is_asked_for = job.recipe.reasoning == "keep" or job.recipe.marks is not None
+    is_asked_for |= any(teacher.reasoning is not None and teacher.may_think for teacher in job.models.teachers)
+    named = [model.reasoning.marks for model in job.models.by_role().values() if model.reasoning is not None]
+    named += [job.recipe.marks] if job.recipe.marks is not None else []
+    return ThoughtRules(job.keeps_reasoning and is_asked_for, tuple(mark for pair in named for mark in pair))
 
 
 def stage_keys(job: Job) -> dict[str, Any]:

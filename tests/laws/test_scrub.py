@@ -145,12 +145,13 @@ def test_a_row_that_cannot_be_scrubbed_is_kept_without_text(as_model: bool, capl
 
     finders = {"models": [FailingDetector()], "finders": []} if as_model else {"finders": [FailingDetector()]}
     scrubber = Scrubber(FixpointScrubber(filter_findings=lambda _, findings: findings, make_replacer=Placeholders, **finders))  # type: ignore[arg-type]
-    table = staged("jane@mail is fine", "this is slow kim@mail", "this is bad lee@mail", "nothing")
+    table = staged("jane@mail is fine", "this is slow kim@mail", "this is bad lee@mail", "nothing", reasoning="of this record")
     rows = scrubber.scrub_rows(table).to_pylist()
     assert [row["reason"] for row in rows] == [None, "scrub_failed", "scrub_failed", None]
     assert rows[0]["prompt"] == "<EMAIL_1> is fine"
     for row, kind in ((rows[1], "time ran out"), (rows[2], "ValueError")):
         assert (row["messages"], row["prompt"], row["completion"], row["fields"]) == ([], "", "", "{}")
+        assert row["reasoning"] is None and "reasoning 14" in row["detail"]
         assert row["detail"].startswith(kind) and "prompt 2" in row["detail"]
         assert row["id"] and row["flags"] == ["scrub_failed"]
     rows_and_log = repr(rows) + caplog.text
@@ -168,6 +169,49 @@ def test_a_staged_row_is_one_record_and_its_findings_are_counted() -> None:
     assert pii_counts(table) == {"EMAIL_ADDRESS": dict(first["pii"])["EMAIL_ADDRESS"] + dict(third["pii"])["EMAIL_ADDRESS"]}
     assert scrubber.scrub_rows(table).equals(table)
     assert compared_text(table, ["prompt"])[0].as_py() == "I am <EMAIL_1>"
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.lists(st.sampled_from(PLANTED), min_size=3, max_size=3),
+    glue=st.sampled_from(["so it is {} then", "{}", "ask {}, or {}"]),
+)
+def test_a_thought_is_scrubbed_as_part_of_its_row(scrubber: Scrubber, values: list[str], glue: str) -> None:
+    """One stand-in wherever a value is, and no token columns where text of the tokens changed."""
+    first, second, third = (glue.format(value, value) for value in values)
+    turns = [
+        {"role": "user", "content": first},
+        {"role": "assistant", "content": second, "reasoning": third},
+        {"role": "user", "content": "and?"},
+        {"role": "assistant", "content": first, "reasoning": second},
+    ]
+    tokens = {"logprobs": [], "top_k": {"k": 1} | dict.fromkeys(("prompt", "answer", "ids", "logprobs", "tail"), b"")}
+    row = staged_row(0, prompt="and?", completion=first, reasoning=second, messages=turns, fields="{}", **tokens)
+    table = pa.Table.from_pylist([row, staged_row(1, reasoning="a plain thought", **tokens)], schema=STAGED)
+    scrubbed, plain = scrubber.scrub_rows(table).to_pylist()
+    assert plain == table.to_pylist()[1]
+    said = [turn["content"] for turn in scrubbed["messages"]]
+    thought = [turn["reasoning"] for turn in scrubbed["messages"]]
+    assert (said[0], said[1], thought[1]) == (said[3], thought[3], thought[1])
+    assert (scrubbed["completion"], scrubbed["reasoning"]) == (said[3], thought[3])
+    assert thought[0] is None and thought[2] is None
+    changed = (scrubbed["completion"], scrubbed["reasoning"]) != (first, second)
+    assert (scrubbed["logprobs"] is None, scrubbed["top_k"] is None) == (changed or scrubbed["logprobs"] is None,) * 2
+    again = scrubber.scrub_rows(pa.Table.from_pylist([scrubbed], schema=STAGED)).to_pylist()[0]
+    assert again == scrubbed
+
+
+def test_a_value_in_the_thought_alone_takes_the_row_s_token_columns() -> None:
+    scrubber = open_scrubber(Scrub())
+    tokens = {"logprobs": [], "top_k": {"k": 1} | dict.fromkeys(("prompt", "answer", "ids", "logprobs", "tail"), b"")}
+    rows = [
+        staged_row(0, fields="{}", reasoning="jane@mail.com asks", **tokens),
+        staged_row(1, fields="{}", prompt="jane@mail.com asks", reasoning="she asks", **tokens),
+    ]
+    thought, prompt = scrubber.scrub_rows(pa.Table.from_pylist(rows, schema=STAGED)).to_pylist()
+    assert thought["reasoning"] == "<EMAIL_1> asks" and dict(thought["pii"]) == {"EMAIL_ADDRESS": 1}
+    assert (thought["logprobs"], thought["top_k"]) == (None, None)
+    assert prompt["prompt"] == "<EMAIL_1> asks" and prompt["logprobs"] is not None and prompt["top_k"]["k"] == 1
 
 
 def test_scrubbed_seeds_have_new_ids() -> None:

@@ -85,11 +85,19 @@ def _label(row: Mapping[str, Any]) -> str:
 
 def _text(row: Mapping[str, Any]) -> str:
     """The turns, each behind its role, and the fields that have a value."""
-    lines = [f"{turn.get('role') or ''}: {turn.get('content') or ''}" for turn in _mappings(row.get("messages"))]
+    lines = [line for turn in _mappings(row.get("messages")) for line in _turn(turn)]
     for name, value in _mapping(row.get("fields")).items():
         if value not in (None, "", [], {}):
             lines.append(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     return "\n\n".join(lines)
+
+
+def _turn(turn: Mapping[str, Any]) -> Iterator[str]:
+    """What was thought, where it was, and what was said."""
+    role = turn.get("role") or ""
+    if turn.get("reasoning"):
+        yield f"{role}, thinking: {turn['reasoning']}"
+    yield f"{role}: {turn.get('content') or ''}"
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

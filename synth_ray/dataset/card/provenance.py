@@ -29,7 +29,7 @@ def provenance_lines(m: Manifest) -> list[str]:
 def _facts(m: Manifest) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = [
         *((f"seeds {n}", without_folders(source.get("path", ""))) for n, source in enumerate(m.sources, start=1)),
-        *((f"{name} tokens", f"{n:,}") for name, n in m.tokens.items()),
+        *((f"{name} tokens", _counted(name, n, m)) for name, n in m.tokens.items()),
         *((_COSTS.get(name, name.replace("_", " ")), value) for name, value in m.cost.items()),
         ("made", m.created_at),
         ("job digest", m.job_digest),
@@ -38,6 +38,15 @@ def _facts(m: Manifest) -> list[tuple[str, object]]:
         *m.versions.items(),
     ]
     return [(name, value) for name, value in facts if value != ""]
+
+
+def _counted(name: str, n: int, m: Manifest) -> str:
+    """A number of tokens; of thoughts, also their share of the completion's, which is that of its cost."""
+    if name != "reasoning":
+        return f"{n:,}"
+    share = f"{n / m.tokens['completion']:.0%} of the completion tokens" if m.tokens.get("completion") else ""
+    lost = m.thoughts.get("tokens", {}).get("not_accepted", 0)
+    return "; ".join(part for part in (f"{n:,}", share, f"{lost:,} in rows that were not accepted" if lost else "") if part)
 
 
 def _pii(m: Manifest) -> list[str]:

@@ -85,3 +85,15 @@ def test_a_canary_suffix_is_found_and_counted() -> None:
     assert copies.find_copies(rows({"note": text(draw, 40)}, {"note": leaked})) == {1: "canary"}
     assert copies.canaries == {suffixes[1]}
     assert copies.counts == {"canary": 1}
+
+
+def test_a_thought_that_quotes_a_record_makes_its_row_a_copy() -> None:
+    draw = random.Random(4)
+    real = records(draw)
+    copies = CopyDetector(real, SHIELD, WORDS_OF)
+    note = next(record["note"] for record in real if len(record["note"].split()) >= 60)
+    new = {"plan": "b", "note": text(draw, 40)}
+    table = rows(new, new)
+    thoughts = pa.array([f"The record shown says: {note}", "I invent another one."])
+    table = table.set_column(table.schema.get_field_index("reasoning"), "reasoning", thoughts)
+    assert copies.find_copies(table) == {0: "thought"}

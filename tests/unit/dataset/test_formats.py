@@ -114,6 +114,7 @@ RULES: dict[str, tuple[Callable[[dict[str, Any]], bool], int]] = {
     "openai-dpo": (is_openai_dpo, 10),
     "axolotl": (is_openai, 12),
     "llama-factory": (is_llama_factory, 10),  # ranking format, as the dataset has pairs: rows without a pair are left out
+    "ms-swift": (lambda r: has_messages(r["messages"], (CHAT - {"tool"}) | {"tool_call", "tool_response"}), 12),
     "jsonl": (lambda r: {"id", "messages", "origin", "ask_digest"} <= set(r), 12),
     "webdataset": (lambda r: {"id", "messages", "origin", "ask_digest"} <= set(r), 12),
 }

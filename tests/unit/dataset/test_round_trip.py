@@ -10,15 +10,18 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from synth_ray.dataset import formats
+from synth_ray.dataset import thoughts as thoughts_
 from synth_ray.dataset.conversation import NotRepresentable
 from synth_ray.plan.shapes import canonical_fields
 from synth_ray.recipes.markup import call_text, split_calls
+from synth_ray.recipes.seed_thoughts import thought_inside
 
 TOOLS = [{"type": "function", "function": {"name": "tide", "parameters": {"type": "object"}}}]
 MARKUP = ["<tool_call>", "</tool_call>", call_text("tide", {"day": 1}), "<think>", "\n", "é", "水", "\u200b", "[{", " "]
 PLAIN = st.text(max_size=6)
 TEXT = PLAIN | PLAIN | PLAIN | st.lists(PLAIN | st.sampled_from(MARKUP), max_size=3).map("".join)
 FILLED = TEXT.map(lambda text: f"{text}.")
+THOUGHT = st.none() | FILLED.map(str.strip)
 ARGUMENTS = st.dictionaries(TEXT, TEXT | st.integers() | st.booleans() | st.none() | st.lists(TEXT, max_size=2), max_size=2)
 CALL = st.builds(call_text, st.sampled_from(["tide", "pier"]), ARGUMENTS)
 
@@ -39,12 +42,20 @@ def conversations(draw: st.DrawFn) -> list[dict[str, str]]:
 
 @st.composite
 def published(draw: st.DrawFn) -> dict[str, Any]:
-    """A published row, with or without tools, a worse answer, a thought and turns of weight 0."""
-    messages = draw(conversations())
+    """A published row, with or without tools, a worse answer, thoughts and turns of weight 0. It has its thoughts as rows have
+    them, or as fields, as rows of a job that keeps none.
+    """
+    messages: list[dict[str, Any]] = draw(conversations())
     weights = [{"weight": 0} if draw(st.integers(0, 19)) == 0 else {} for _ in messages]
     fields: dict[str, Any] = {"turn_fields": weights} if any(weights) else {}
-    fields |= {"reasoning": draw(FILLED)} if draw(st.booleans()) else {}
+    is_column, thoughts = draw(st.booleans()), [draw(THOUGHT) if turn["role"] == "assistant" else None for turn in messages]
+    if is_column:
+        messages = [turn | {"reasoning": thought} for turn, thought in zip(messages, thoughts, strict=True)]
+    elif thoughts[-1] is not None:
+        fields["reasoning"] = thoughts[-1]
     row = {"id": "0", "messages": messages, "fields": json.dumps(fields)}
+    row |= {"reasoning": thoughts[-1], "reasoning_tokens": None} if is_column else {}
+    row |= {thoughts_.OTHERS_THINK: True} if draw(st.booleans()) else {}
     row |= {"tools": json.dumps(draw(st.sampled_from([[], TOOLS])))} if draw(st.booleans()) else {}
     return row | ({"rejected": draw(FILLED)} if draw(st.integers(0, 3)) else {})
 
@@ -53,8 +64,14 @@ ROLES = ("user", "assistant", "tool", "assistant")
 CALLED = [{"role": r, "content": t} for r, t in zip(ROLES, ("When?", call_text("tide", {}), "6", "At six."), strict=True)]
 
 
+def said_in(turn: dict[str, Any]) -> tuple[str, Any, str]:
+    """Role, text and thought of a turn, wherever it has the thought."""
+    text, inside = thought_inside(turn["content"]) if turn["role"] == "assistant" else (turn["content"], "")
+    return turn["role"], meaning(text), (turn.get("reasoning") or inside).strip()
+
+
 def meaning(text: str) -> Any:
-    """A text, and apart from it its calls: how a call is spaced and spelled says nothing."""
+    """A text, and apart from it its calls: how a call is spaced and spelled says nothing, nor how text is about a thought."""
     try:
         texts, calls = split_calls(text)
     except ValueError:
@@ -62,11 +79,30 @@ def meaning(text: str) -> Any:
     return ([part.strip() for part in texts if part.strip()], [json.loads(call) for call in calls]) if calls else text
 
 
+def expected(row: dict[str, Any], name: str) -> list[tuple[str, Any, str]]:
+    """What a row says; a format without a place for thoughts leaves them out, one with them in the text strips that."""
+    messages = [dict(turn) for turn in row["messages"]]
+    of_fields = None if name in formats.AS_THEY_ARE else json.loads(row["fields"]).get("reasoning")  # read as they are
+    messages[-1]["reasoning"] = row.get("reasoning") or of_fields
+    place = thoughts_.DEFAULT_PLACE.get(name, "field")
+    for turn in messages:
+        if place == "drop":
+            turn["reasoning"] = None
+        elif place == "inline" and turn.get("reasoning"):
+            turn["content"] = turn["content"].strip()
+    if place == "inline" and row.get(thoughts_.OTHERS_THINK):
+        messages[-1]["content"] = messages[-1]["content"].strip()
+    return [said_in(turn) for turn in messages]
+
+
 def read_back(record: dict[str, Any]) -> dict[str, Any]:
     read = canonical_fields(json.loads(json.dumps(record)), shape="auto", mapping={})
     before = read.get("messages") or [{"role": "user", "content": read["prompt"]}]
     said = [*before, *read.get("tool_turns", []), {"role": "assistant", "content": read["answer"]}]
-    return read | {"said": [(turn["role"], meaning(turn["content"])) for turn in said]}
+    more = read.get("turn_fields") or [{}] * len(said)
+    thoughts = [turn.get("reasoning_content") for turn in more[:-1]] + [read.get("reasoning")]
+    turns = [turn | {"reasoning": thought} for turn, thought in zip(said, thoughts, strict=True)]
+    return read | {"said": [said_in(turn) for turn in turns]}
 
 
 def as_in_a_table(value: Any) -> Any:
@@ -91,11 +127,9 @@ def test_what_is_exported_is_read_back_equal(name: str, row: dict[str, Any]) -> 
     event("written")
     for form in (record, as_in_a_table(record)):
         read = read_back(form)
-        assert read["said"] == [(turn["role"], meaning(turn["content"])) for turn in row["messages"]]
+        assert read["said"] == expected(row, name)
         if "dpo" in name or (name == "llama-factory" and "rejected" in row):
-            assert meaning(read["rejected"]) == meaning(row["rejected"])
-        if name in ("trl-sft", "trl-prompt-completion", "trl-dpo", "axolotl"):
-            assert read.get("reasoning") == json.loads(row["fields"]).get("reasoning")
+            assert meaning(thought_inside(read["rejected"])[0].strip()) == meaning(row["rejected"].strip())
         if "tools" in row and name != "alpaca":
             tools = read.get("tools", [])
             assert (json.loads(tools) if isinstance(tools, str) else tools) == json.loads(row["tools"])

@@ -5,8 +5,9 @@ import random
 import numpy as np
 import pyarrow as pa
 
+from synth_ray.dedup.columns import binary_column
 from synth_ray.dedup.decontaminate import QuotedTexts
-from synth_ray.dedup.fingerprint import Fingerprinter
+from synth_ray.dedup.fingerprint import Fingerprinter, without_thoughts, word_counts
 from synth_ray.job.dedup import Decontaminate, Dedup
 
 PRINTS = Fingerprinter(Dedup())
@@ -53,3 +54,18 @@ def test_a_brief_evaluation_text_counts_only_as_a_whole_field() -> None:
 def test_no_gram_reaches_from_the_prompt_into_the_completion() -> None:
     evals = ["a b c d e f g h i j k l m n"]
     assert quoted(evals, ["a b c d e f g"], ["h i j k l m n"]) == [False]
+
+
+def test_a_thought_that_quotes_is_found_and_rows_without_one_have_the_word_hashes_they_had() -> None:
+    evals, around, prompts = sentences(6, 40, least=16), sentences(7, 40), sentences(8, 40)
+    thoughts = [f"The task says: {text}" if n % 2 else None for n, text in enumerate(evals)]
+    rows = PRINTS.word_hashes(pa.array(prompts), pa.array(around), thoughts=pa.array(thoughts))
+    texts = QuotedTexts(*PRINTS.words(pa.array(evals)), Decontaminate())
+    assert list(map(bool, texts.overlapping_rows(*rows))) == [thought is not None for thought in thoughts]
+    plain = PRINTS.word_hashes(pa.array(prompts), pa.array(around))
+    assert all(map(np.array_equal, without_thoughts(*rows), plain))
+    assert all(map(np.array_equal, without_thoughts(*plain), plain))
+    packed, packed_plain = (word_counts(binary_column(words, ends)) for words, ends in (rows, plain))
+    assert all(map(np.array_equal, packed, packed_plain))
+    nothing = PRINTS.word_hashes(pa.array(prompts), pa.array(around), thoughts=pa.nulls(40, pa.string()))
+    assert all(map(np.array_equal, nothing, plain))

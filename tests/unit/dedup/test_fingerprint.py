@@ -118,6 +118,16 @@ def test_what_is_said_keeps_prompt_and_completion_apart() -> None:
     assert [int(w == COLUMN_BREAK) for w in words] == [0, 0, 1, 0, 1, 0]
 
 
+def test_a_thought_is_compared_only_where_it_is_named() -> None:
+    table = staged_chunk(0, 2, reasoning="first I think")
+    plain = staged_chunk(0, 2)
+    assert compared_text(table, ["prompt", "completion"]).equals(compared_text(plain, ["prompt", "completion"]))
+    assert compared_text(table, ["reasoning"]).to_pylist() == ["first I think"] * 2
+    in_fields = staged_chunk(0, 2, fields='{"reasoning":"of the seed"}')
+    assert compared_text(in_fields, ["reasoning"]).to_pylist() == ["of the seed"] * 2
+    assert compared_text(plain, ["reasoning"]).to_pylist() == [""] * 2
+
+
 def test_a_template_constant_is_masked_and_fields_are_compared_by_name() -> None:
     table = staged_chunk(0, 2)
     masked = compared_text(table, ["prompt", "label"], mask=["question "]).to_pylist()
