@@ -159,6 +159,8 @@ def _apply_policy(draft: Draft, thoughts: str) -> None:
     """Drop the thoughts of a row, or make the last one its completion."""
     if thoughts == "keep":
         return
+    if draft.reasoning:
+        draft.top_k = None  # it spells what the row no longer has, and no scrub would see it
     draft.prompt = [{name: text for name, text in turn.items() if name != "reasoning"} for turn in draft.prompt]
     if thoughts == "only":
         draft.completion = draft.reasoning

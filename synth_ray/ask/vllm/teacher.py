@@ -22,8 +22,10 @@ from synth_ray.ask.vllm.host import EngineHost, ProcessHost
 from synth_ray.ask.vllm.loop import Command
 from synth_ray.ask.vllm.outputs import RawCompletion
 from synth_ray.ask.vllm.pending_replies import PendingReplies
+from synth_ray.ask.vllm.scoring import given_answer, score_sampling
 from synth_ray.errors import AskFailed, EngineDied, JobError
 from synth_ray.job.models import Model
+from synth_ray.job.tokenizer import identity_of
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Message, Reason
 
@@ -72,7 +74,8 @@ class VllmTeacher:
             raise
         for work in (self._send_loop, self._receive_loop):
             threading.Thread(target=work, name=f"engine{work.__name__}", daemon=True).start()
-        return replace(facts, start_s=time.monotonic() - began, notes=notes)
+        identity = identity_of(self._tokenizer.get_vocab())
+        return replace(facts, start_s=time.monotonic() - began, notes=notes, tokenizer=identity)
 
     def _inspect_template(self, render: Render | None) -> list[str]:
         if render is None or not self._model.chat:
@@ -80,6 +83,8 @@ class VllmTeacher:
         return inspect_template(render, self._model, where=f"models.{self._role}", use=self._use)
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
+        if prompt.kind == "score":
+            return [await self._score(prompt)]
         tokens = self._tokens(prompt.messages)
         room = self._max_len - len(tokens)
         if room <= 0:
@@ -90,6 +95,15 @@ class VllmTeacher:
             return [completion for completion, _ in answers]
         with self._lock:
             return [detokenize(self._tokenizer, ask, raw) for raw in answers]
+
+    async def _score(self, prompt: Prompt) -> Completion:
+        with self._lock:
+            tokens, start = given_answer(self._tokenizer, prompt, self._model)
+        if len(tokens) >= self._max_len:
+            raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(tokens)} tokens with the answer, the engine takes {self._max_len}")
+        ask = EngineRequest(tokens, score_sampling(prompt), adapter=prompt.adapter, answer_start=start)
+        [(scored, _)] = await self._generate(ask)
+        return replace(scored, text=prompt.given)
 
     async def _generate(self, ask: EngineRequest) -> list[RawCompletion]:
         number = next(self._numbers)
@@ -165,4 +179,6 @@ def _sampling(prompt: Prompt, room: int) -> dict[str, Any]:
     seeded = keys.pop("per_request_seed", False)
     keys["max_tokens"] = min(int(keys.get("max_tokens", _MAX_TOKENS)), room)
     keys["stop"] = keys.get("stop") or None
+    if k := keys.pop("top_k_logprobs", 0):
+        keys |= {"logprobs": k, "flat_logprobs": True}
     return keys | {"n": prompt.n, "seed": int(prompt.key[:8], 16) if seeded else None}
