@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from synth_ray.ask.teacher import TeacherFacts
 from synth_ray.errors import AskFailed, JobError
 from synth_ray.job.document import Job
 from synth_ray.job.models import Model
@@ -70,6 +71,19 @@ def ready_models(job: Job) -> dict[str, Model]:
     if not k and not scores:
         return models
     return {role: model if role == "judge" else _ready(role, model, k, scores=scores) for role, model in models.items()}
+
+
+def refuse_mixed_tokenizers(job: Job, facts: Mapping[str, TeacherFacts]) -> None:
+    """Raise JobError where rows would have token ids of several tokenizers in one column."""
+    recipe = recipe_of(job)
+    if not recipe.top_k(options_of(job.recipe)):
+        return
+    roles = {role: of.tokenizer["digest"] for role, of in facts.items() if role != "judge" and of.tokenizer}
+    if len(set(roles.values())) > 1:
+        raise JobError(
+            f"models: wanted teachers of one tokenizer for top_k_logprobs, got {len(set(roles.values()))} in "
+            f"{', '.join(sorted(roles))}; their token ids mean different things: make a dataset of each"
+        )
 
 
 def _ready(role: str, model: Model, k: int, *, scores: bool) -> Model:

@@ -17,7 +17,7 @@ from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.journal import Answers, Journal
 from synth_ray.ask.rows import AnsweredRows, rows_by_chunk
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts, TemplateUse
-from synth_ray.ask.top_k import ready_models
+from synth_ray.ask.top_k import ready_models, refuse_mixed_tokenizers
 from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.document import Job
 from synth_ray.recipes.catalogue import options_of
@@ -65,6 +65,7 @@ class AskWorker:
         use = TemplateUse.of(options_of(self._job.recipe))
         engines = open_engines(ready_models(self._job), self._storage, use=use)
         self._teachers = {role: engine.teacher for role, engine in engines.items()}
+        refuse_mixed_tokenizers(self._job, {role: engine.facts for role, engine in engines.items()})
         if self._journal is not None:
             self._journal.open()
         self._engines = [(engine.engine, engine.facts.max_running) for engine in unique_engines(engines)]

@@ -160,9 +160,11 @@ def _junit(command: argparse.ArgumentParser) -> None:
 
 FORMATS = [
     "trl-sft", "trl-prompt-completion", "trl-dpo", "alpaca", "sharegpt", "openai-sft", "openai-dpo", "axolotl", "llama-factory",
-    "jsonl", "webdataset",
+    "jsonl", "webdataset", "trl-distillation", "distillkit",
 ]  # fmt: skip
-"""The keys of `dataset.formats.FORMATS`, repeated here so that `--help` imports nothing heavy."""
+"""The keys of `dataset.formats.FORMATS` and of `dataset.distillation_formats.TABLE_FORMATS`, repeated here so that `--help`
+imports nothing heavy.
+"""
 
 
 def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -171,6 +173,8 @@ def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument("prefix", help="the dataset's output prefix, local or s3://")
     command.add_argument("--format", required=True, choices=FORMATS, help="the trainer's format")
     command.add_argument("--to", help="where to write it (PREFIX/export/FORMAT)")
+    student = "refuse the dataset where this model's tokenizer gives its token ids another meaning"
+    command.add_argument("--student", default="", metavar="FOLDER", help=student)
 
 
 REVIEW_FORMS = ["csv", "jsonl", "argilla"]
