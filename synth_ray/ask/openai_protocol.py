@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from synth_ray.ask.served_top_k import top_k_keys
 from synth_ray.ask.teacher import Prompt
 from synth_ray.errors import MissingResource, ServiceRefused
 from synth_ray.job.models import Model
@@ -46,6 +47,8 @@ def request_body(model: Model, prompt: Prompt, *, is_vllm: bool) -> dict[str, An
     body |= {name: sampling[name] for name in _STANDARD_KEYS if name in sampling and sampling[name] != []}
     if (likely := sampling.get("logprobs")) is not None:
         body |= {"logprobs": True, "top_logprobs": likely} if model.chat else {"logprobs": likely}
+    if k := sampling.get("top_k_logprobs"):
+        body |= top_k_keys(model, k, is_vllm=is_vllm)
     if sampling.get("per_request_seed"):
         body["seed"] = int(prompt.key[:8], 16) & 0x7FFFFFFF
     return body | _vllm_sampling(sampling, is_vllm) | _template_kwargs(model, is_vllm) | _constraint(prompt.constraint, is_vllm)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synth_ray.ask.served_top_k import prompt_alone
 from synth_ray.recipes.contract import Completion
 from synth_ray.recipes.finish_reasons import ERROR, NOT_TEXT, REFUSAL, finish_reason_of
 from synth_ray.recipes.markup import call_text
@@ -36,7 +37,16 @@ def answers_in(reply: Any) -> list[Completion]:
     if usage is None:
         return []
     return [
-        Completion(part.text, part.finish_reason, usage.prompt, tokens, usage.cached, part.logprobs, part.reasoning)
+        Completion(
+            part.text,
+            part.finish_reason,
+            usage.prompt,
+            tokens,
+            usage.cached,
+            part.logprobs,
+            part.reasoning,
+            top_k=prompt_alone(reply, part.logprobs),
+        )
         for part, tokens in zip(whole, usage.completions, strict=True)
     ]
 
