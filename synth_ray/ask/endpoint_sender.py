@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -19,7 +19,6 @@ from synth_ray.ask.openai_replies import answers_in
 from synth_ray.ask.server_errors import REFUSES_ALL, Meaning, ServerError, error_in
 from synth_ray.ask.server_text import json_in
 from synth_ray.job.models import Model
-from synth_ray.recipes.contract import Completion
 
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -48,8 +47,10 @@ class EndpointSender:
         self._trial = asyncio.Lock()
         self._trial_began, self._trial_refused = 0.0, False
 
-    async def send(self, endpoint: EndpointState, body: Mapping[str, Any]) -> list[Completion] | RetryLater | ServerError:
-        """The answers; RetryLater where another try may get them; the error where it will not."""
+    async def send(
+        self, endpoint: EndpointState, body: Mapping[str, Any], read: Callable[[Any], list[Any]] = answers_in
+    ) -> list[Any] | RetryLater | ServerError:
+        """What `read` finds in the reply, the answers; RetryLater where another try may get them; the error where it will not."""
         began = time.monotonic()
         try:
             reply = await self._post(endpoint.url, body)
@@ -62,7 +63,7 @@ class EndpointSender:
         if reply.status_code != 200:
             return self._failed(endpoint, self._error(endpoint, reply, reply.status_code, body))
         value = json_in(reply.content)
-        answers = answers_in(value)
+        answers = read(value)
         if answers:
             self.has_answered = True
             self.limiter.on_success(endpoint, time.monotonic() - began)

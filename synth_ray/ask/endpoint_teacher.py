@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from synth_ray.ask.adaptive_limit import EndpointState
@@ -14,6 +14,8 @@ from synth_ray.ask.dialect import LIMITS, Dialect
 from synth_ray.ask.endpoint_sender import EndpointSender, RetryLater
 from synth_ray.ask.endpoint_start import find_on_servers
 from synth_ray.ask.openai_protocol import headers_of, request_body
+from synth_ray.ask.openai_replies import answers_in
+from synth_ray.ask.served_top_k import prompt_ids_in, refuse_other_server, score, with_top_k
 from synth_ray.ask.server_errors import (
     REFUSES_ALL,
     Meaning,
@@ -28,7 +30,7 @@ from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, user
-from synth_ray.records import Reason, digest
+from synth_ray.records import Message, Reason, digest
 
 _FIRST_RETRIES = 64
 _WAIT_S, _MAX_WAIT_S = 0.5, 30.0
@@ -45,7 +47,9 @@ _TRIAL_TOKENS = 16
 
 @dataclass(slots=True)
 class _OneAsk:
-    """A prompt on its way: how often it was tried, and how many tokens its answer may have."""
+    """A prompt on its way: how often it was tried, and how many tokens its answer may have. `keys` are added to the body; `read`
+    finds the answers in a reply.
+    """
 
     prompt: Prompt
     room: int | None = None
@@ -53,6 +57,8 @@ class _OneAsk:
     failed: int = 0
     empty: int = 0
     clipped: int = 0
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    read: Callable[[Any], list[Any]] = answers_in
 
 
 class EndpointTeacher:
@@ -112,7 +118,10 @@ class EndpointTeacher:
             limiter.restart_clock()  # nothing was asked meanwhile: silence says nothing
         self._pending += 1
         try:
-            return await self._all_answers(prompt)
+            if prompt.kind == "score":
+                return [await self._score(prompt)]
+            answers, k = await self._all_answers(prompt), prompt.sampling.get("top_k_logprobs")
+            return [with_top_k(answer, k) for answer in answers] if k else answers
         finally:
             self._pending -= 1
 
@@ -130,6 +139,19 @@ class EndpointTeacher:
                 self._dialect.ask_one_by_one()
         return answers
 
+    async def _score(self, prompt: Prompt) -> Completion:
+        try:
+            refuse_other_server(is_vllm=self._flavour == "vllm")
+        except ServiceRefused as refusal:
+            raise self._stop(refusal) from None
+
+        async def send(messages: list[Message], keys: Mapping[str, Any]) -> Mapping[str, Any]:
+            asked = replace(prompt, kind="chat", messages=messages, sampling={LIMITS[0]: 1, "temperature": 0.0})
+            [reply] = await self._ask(_OneAsk(asked, keys={**keys, "return_token_ids": True}, read=_with_ids))
+            return dict(reply)
+
+        return await score(send, self._model, prompt)
+
     async def _one_by_one(self, prompt: Prompt, first: int) -> list[Completion]:
         asks = [self._ask(_OneAsk(_part(prompt, place, 1))) for place in range(first, prompt.n)]
         answers: list[Completion] = []
@@ -139,7 +161,7 @@ class EndpointTeacher:
             answers += _alone(reply[:1]) if place else reply[:1]
         return answers
 
-    async def _ask(self, ask: _OneAsk) -> list[Completion]:
+    async def _ask(self, ask: _OneAsk) -> list[Any]:
         """The answers to one ask: at least one."""
         sender = self._sender_on_loop()
         while True:
@@ -147,7 +169,7 @@ class EndpointTeacher:
             async with sender.limiter.acquire() as endpoint:
                 self._raise_if_refused()
                 body = self._body(ask)
-                got = await sender.send(endpoint, body)
+                got = await sender.send(endpoint, body, ask.read)
                 retry = await self._settle(got, endpoint, body, ask) if isinstance(got, ServerError) else got
             if isinstance(retry, list):
                 self._dialect.heed_thoughts(self._model, retry)
@@ -202,7 +224,7 @@ class EndpointTeacher:
             await asyncio.sleep(min(_MAX_WAIT_S, _WAIT_S * 2 ** min(ask.tried - 1, 8)) * (0.5 + random.random()))
 
     def _body(self, ask: _OneAsk) -> dict[str, Any]:
-        body = request_body(self._model, ask.prompt, flavour=self._flavour, way=self._dialect.way)
+        body = request_body(self._model, ask.prompt, flavour=self._flavour, way=self._dialect.way) | dict(ask.keys)
         limits = [limit for limit in (ask.room, self._max_len - 1 if self._max_len else None) if limit]
         if limits and LIMITS[0] in body:
             body[LIMITS[0]] = min(body[LIMITS[0]], *limits)
@@ -241,6 +263,10 @@ class EndpointTeacher:
 
     def close(self) -> None:
         pass  # connections are closed with the event loop that owns them
+
+
+def _with_ids(reply: Any) -> list[Any]:
+    return [reply] if isinstance(reply, dict) and prompt_ids_in(reply) is not None else []
 
 
 def _part(prompt: Prompt, place: int, n: int) -> Prompt:

@@ -10,13 +10,15 @@ import json
 import logging
 import threading
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from synth_ray.errors import StorageError
 from synth_ray.job.document import Job
 from synth_ray.recipes.contract import Completion
-from synth_ray.records import Request, digest
+from synth_ray.records import Request, TopK, digest
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
 
@@ -33,6 +35,7 @@ MAX_BUFFER_BYTES = 64 * 2**20
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _FIELDS = 5
 """Fields of a completion that have a value in nearly every answer."""
+_TOP_K = Completion.__slots__.index("top_k")
 
 
 class Journal:
@@ -118,7 +121,7 @@ def read_journal(storage: Storage, chunk: int) -> dict[str, Answers]:
     for entry in storage.list(_folder(chunk)):
         for line in zlib.decompress(storage.read(entry.path)).splitlines():
             request, key, answers = json.loads(line)
-            by_request.setdefault(request, {})[key] = [Completion(*a) for a in answers]
+            by_request.setdefault(request, {})[key] = [_completion(a) for a in answers]
     return by_request
 
 
@@ -149,9 +152,18 @@ def _size(lines: Iterable[bytes]) -> int:
 def _plain(answer: Completion) -> list[Any]:
     """The fields in order, without the last ones where these have their defaults."""
     fields = [getattr(answer, name) for name in Completion.__slots__]
+    if answer.top_k is not None:
+        fields[_TOP_K] = [part if isinstance(part, int) else b64encode(part).decode() for part in astuple(answer.top_k)]
     while len(fields) > _FIELDS and fields[-1] in (None, "", False):
         fields.pop()
     return fields
+
+
+def _completion(fields: list[Any]) -> Completion:
+    if len(fields) > _TOP_K and fields[_TOP_K] is not None:
+        k, *parts = fields[_TOP_K]
+        fields[_TOP_K] = TopK(k, *map(b64decode, parts))
+    return Completion(*fields)
 
 
 def open_journal(job: Job) -> Journal | None:

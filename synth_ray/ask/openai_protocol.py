@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from synth_ray.ask.served_top_k import top_k_keys
 from synth_ray.ask.server_thinking import added_tokens, sent_messages, thinking_keys, ways_to_switch
 from synth_ray.ask.teacher import Prompt, PromptKind
 from synth_ray.errors import MissingResource, ServiceRefused
@@ -58,6 +59,8 @@ def request_body(model: Model, prompt: Prompt, *, flavour: str = "openai", way: 
         body["max_tokens"] += added_tokens(model)
     if (likely := sampling.get("logprobs")) is not None:
         body |= {"logprobs": True, "top_logprobs": likely} if model.chat else {"logprobs": likely}
+    if k := sampling.get("top_k_logprobs"):
+        body |= top_k_keys(model, k, is_vllm=is_vllm)
     if sampling.get("per_request_seed"):
         body["seed"] = int(prompt.key[:8], 16) & 0x7FFFFFFF
     thinking = thinking_keys(model, flavour, way or ways_to_switch(model, flavour)[0])

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from synth_ray.ask.served_top_k import prompt_alone
 from synth_ray.ask.usage import usage_in
 from synth_ray.recipes.contract import Completion
 from synth_ray.recipes.finish_reasons import ERROR, NOT_TEXT, REFUSAL, finish_reason_of
@@ -44,6 +45,7 @@ def answers_in(reply: Any) -> list[Completion]:
             part.logprobs,
             part.reasoning,
             reasoning_tokens=thought,
+            top_k=prompt_alone(reply, part.logprobs),
         )
         for part, tokens, thought in zip(whole, usage.completions, usage.thoughts, strict=True)
     ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.records import STAGED, Draft, Message, Origin, Outcome, Reason, Request, canonical_json, digest, slot_id
+from synth_ray.records import STAGED, TOP_K, Draft, Message, Origin, Outcome, Reason, Request, canonical_json, digest, slot_id
 
 POISON_DETAIL = "two engines died with this request alone in flight, and two with it among others"
 """The `detail` of a row whose request kills engines. It is stored and compared: do not reword it."""
@@ -72,7 +72,7 @@ def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
         "fields": _json_text(draft.fields),
         "prompt_digest": digest(draft.prompt),
         "logprobs": draft.logprobs,
-        "top_k": asdict(draft.top_k) if draft.top_k is not None else None,
+        "top_k": {name: getattr(draft.top_k, name) for name in TOP_K.names} if draft.top_k is not None else None,
         "finish_reason": draft.finish_reason,
         "prompt_tokens": draft.prompt_tokens,
         "completion_tokens": draft.completion_tokens,

@@ -13,13 +13,15 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from synth_ray.ask.scripted_top_k import VOCABULARY, id_of, logprob_of, scripted_top_k, words_of
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
+from synth_ray.ask.top_k import said_logprobs
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.models import Model
 from synth_ray.job.script import Script
 from synth_ray.recipes.contract import Completion
 from synth_ray.recipes.templates import compile_template
-from synth_ray.records import Reason
+from synth_ray.records import Reason, digest
 
 _SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "er", "il", "on", "us")]
 _REPEAT_POOL = 64
@@ -52,6 +54,7 @@ class ScriptedTeacher:
             max_running=self._script.concurrency,
             max_model_len=1 << 20,
             engine_args=self._script.facts(),
+            tokenizer={"digest": digest("scripted"), "vocabulary": VOCABULARY},
         )
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
@@ -64,6 +67,8 @@ class ScriptedTeacher:
         draw = random.Random(prompt.key)
         if draw.random() < self._script.fail_share:
             raise AskFailed(Reason.ENGINE_ERROR, "told to by script.fail_share")
+        if prompt.kind == "score":
+            return [_scored(prompt)]
         return [self._completion(prompt, draw) for _ in range(prompt.n)]
 
     async def _take_time(self, key: str) -> None:
@@ -120,7 +125,9 @@ class ScriptedTeacher:
             text = " ".join(tokens)
         prompt_tokens = sum(len(m["content"]) for m in prompt.messages) // 5 + 1
         logprobs = self._logprobs(tokens, draw, prompt.sampling.get("logprobs"))
-        return Completion(text, finish, prompt_tokens=prompt_tokens, completion_tokens=len(tokens), logprobs=logprobs)
+        k = prompt.sampling.get("top_k_logprobs", 0)
+        top_k = scripted_top_k(prompt.messages, tokens, k) if k and tokens else None
+        return Completion(text, finish, prompt_tokens, len(tokens), logprobs=logprobs, top_k=top_k)
 
     def _logprobs(self, tokens: list[str], draw: random.Random, top: int | None) -> list[dict[str, Any]] | None:
         if top is None:
@@ -168,3 +175,12 @@ class ScriptedTeacher:
 
     def close(self) -> None:
         self._dead = True
+
+
+def _scored(prompt: Prompt) -> Completion:
+    words, k = prompt.given.split(" "), int(prompt.sampling.get("top_k_logprobs") or 0)
+    said = said_logprobs([id_of(word) for word in words], [logprob_of(word) for word in words])
+    tokens = len(words_of(prompt.messages)) + len(words)
+    return Completion(
+        prompt.given, "stop", tokens, 1, logprobs=said, top_k=scripted_top_k(prompt.messages, words, k) if k else None
+    )

@@ -73,7 +73,8 @@ class TeacherFacts:
 
     `kv_tokens` is the size of its KV cache in tokens, 0 if unknown. `device` is the accelerator's name as its driver reports it,
     `devices` how many of them the teacher spans. `size` is None where the roofline's formula does not apply.
-    `notes` are for the person who runs the job: what was found that may not be meant.
+    `notes` are for the person who runs the job: what was found that may not be meant. `tokenizer` is the identity of the
+    tokenizer whose ids the answers may have (`job.tokenizer`), empty where it is not known.
     """
 
     engine: str
@@ -89,6 +90,7 @@ class TeacherFacts:
     devices: int = 1
     size: ModelSize | None = None
     notes: Sequence[str] = ()
+    tokenizer: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.journal import Answers, Journal
 from synth_ray.ask.rows import AnsweredRows, rows_by_chunk
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts, TemplateUse
+from synth_ray.ask.top_k import ready_models, refuse_mixed_tokenizers
 from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.document import Job
 from synth_ray.recipes.catalogue import find, options_of
@@ -62,8 +63,9 @@ class AskWorker:
         # pyarrow imports pandas at its first array, which takes a third of a second: do it while the engine starts.
         threading.Thread(target=pa.array, args=([""],), name="pandas", daemon=True).start()
         use = TemplateUse.of(find(self._job.recipe.name), options_of(self._job.recipe))
-        engines = open_engines(self._job.models.by_role(), self._storage, use=use)
+        engines = open_engines(ready_models(self._job), self._storage, use=use)
         self._teachers = {role: engine.teacher for role, engine in engines.items()}
+        refuse_mixed_tokenizers(self._job, {role: engine.facts for role, engine in engines.items()})
         if self._journal is not None:
             self._journal.open()
         self._engines = [(engine.engine, engine.facts.max_running) for engine in unique_engines(engines)]

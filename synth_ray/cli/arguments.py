@@ -160,9 +160,11 @@ def _junit(command: argparse.ArgumentParser) -> None:
 
 FORMATS = [
     "trl-sft", "trl-prompt-completion", "trl-dpo", "alpaca", "sharegpt", "openai-sft", "openai-dpo", "axolotl", "llama-factory",
-    "ms-swift", "jsonl", "webdataset",
+    "ms-swift", "jsonl", "webdataset", "trl-distillation", "distillkit",
 ]  # fmt: skip
-"""The keys of `dataset.formats.FORMATS`, repeated here so that `--help` imports nothing heavy."""
+"""The keys of `dataset.formats.FORMATS` and of `dataset.distillation_formats.TABLE_FORMATS`, repeated here so that `--help`
+imports nothing heavy.
+"""
 
 
 def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -176,6 +178,8 @@ def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         choices=["field", "thinking", "inline", "drop"],
         help="where thoughts go: the field reasoning_content, the field thinking, inside the text, or nowhere (the format's own)",
     )
+    student = "refuse the dataset where this model's tokenizer gives its token ids another meaning"
+    command.add_argument("--student", default="", metavar="FOLDER", help=student)
 
 
 REVIEW_FORMS = ["csv", "jsonl", "argilla"]

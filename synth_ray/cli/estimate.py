@@ -8,6 +8,7 @@ from typing import Any
 from synth_ray.cli.numbers import short_count, short_time, short_usd
 from synth_ray.prepare.estimate import Estimate
 from synth_ray.prepare.interval import Interval
+from synth_ray.prepare.top_k_size import TopKSize
 
 
 def estimate_lines(guess: Estimate) -> Iterator[str]:
@@ -19,6 +20,17 @@ def estimate_lines(guess: Estimate) -> Iterator[str]:
         yield f"          at most {guess.completion_tokens.high:,.0f} out (max_tokens × asks); see preview, or --like PREFIX"
     yield f"money     {_money(guess)}"
     yield f"time      {_hours(guess)}"
+
+
+def top_k_line(size: TopKSize) -> str:
+    """What the likeliest tokens take on the store."""
+    high, whole = size.total.high, size.total.expected
+    about = f"about {short_count(whole)}" if whole is not None else f"at most {short_count(high)}"
+    between = f" ({short_count(size.total.low)}–{short_count(high)})" if whole is not None and size.total.low < high else ""
+    return (
+        f"top-k     {size.k} at each token: {size.raw} bytes of rows, about {size.packed:.0f} in Parquet; {about}B{between} for "
+        f"{_about(size.tokens)} tokens of answers"
+    )
 
 
 def _about(value: Interval) -> str:

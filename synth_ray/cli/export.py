@@ -1,4 +1,4 @@
-"""`synth-ray export`: a dataset in a trainer's own format, one JSONL file per split, or tar shards."""
+"""`synth-ray export`: a dataset in a trainer's own format, one file per split, or tar shards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from synth_ray.storage import open_storage
 def main(arguments: argparse.Namespace) -> int:
     dataset = open_storage(arguments.prefix)
     address = arguments.to or f"{arguments.prefix.rstrip('/')}/export/{arguments.format}"
-    counts = export_dataset(dataset, read_manifest(dataset), open_storage(address), arguments.format, thoughts=arguments.thoughts)
+    options = {"thoughts": arguments.thoughts, "student": arguments.student}
+    counts = export_dataset(dataset, read_manifest(dataset), open_storage(address), arguments.format, **options)
     for split, count in counts.items():
         print(f"{split:<12}{count.rows:>9,} rows{_omitted(count, arguments.format)}")
     print(f"export    {address}")

@@ -7,13 +7,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from synth_ray.cli.estimate import estimate_lines
+from synth_ray.cli.estimate import estimate_lines, top_k_line
 from synth_ray.cli.job import job_of
 from synth_ray.errors import JobError, StorageError
 from synth_ray.job.document import Job
 from synth_ray.prepare.estimate import estimate
 from synth_ray.prepare.lengths import Lengths, read_lengths
 from synth_ray.prepare.preparation import Prepared, prepare
+from synth_ray.prepare.top_k_size import top_k_size
 from synth_ray.records import SPLITS
 from synth_ray.storage import open_storage
 from synth_ray.storage.job_files import open_output
@@ -28,6 +29,7 @@ def main(arguments: argparse.Namespace) -> int:
         lengths = _lengths(job, arguments.like)
         guess = estimate(prepared, job, lengths)
         counts = dict.fromkeys(SPLITS, 0)
+        size = top_k_size(prepared, guess)
         for code in prepared.seeds.splits:
             counts[SPLITS[code]] += 1
     print(f"job       {job.name}  ({prepared.job_digest})")
@@ -40,6 +42,8 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"asks      {guess.asks:,}")
     for line in estimate_lines(guess):
         print(line)
+    if size is not None:
+        print(top_k_line(size))
     return 0
 
 

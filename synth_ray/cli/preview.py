@@ -15,8 +15,10 @@ from typing import Any
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.teacher import Prompt, Teacher
+from synth_ray.ask.top_k import ready_models
 from synth_ray.cli.estimate import estimate_lines
 from synth_ray.cli.job import job_of
+from synth_ray.dataset.top_k import TOP_K_COLUMNS
 from synth_ray.job.document import Job
 from synth_ray.prepare.estimate import estimate
 from synth_ray.prepare.lengths import lengths_of_preview
@@ -26,7 +28,9 @@ from synth_ray.route.preview import MAX_COMPARED, PreviewedRow, first_requests, 
 from synth_ray.scrub.scrubber import Scrubber, open_scrubber
 
 _LONGEST_TEXT = 4000
-_SHOWN_APART = ("id", "messages", "prompt", "completion", "reasoning", "verdict", "reason", "detail", "logprobs", "fields")
+_SHOWN_APART = (
+    "id", "messages", "prompt", "completion", "reasoning", "verdict", "reason", "detail", "logprobs", *TOP_K_COLUMNS, "fields",
+)  # fmt: skip
 _PROVENANCE = (
     "split",
     "origin",
@@ -93,7 +97,7 @@ def _without_a_model(job: Job) -> Job:
 
 def _ask(job: Job, requests: list[Request]) -> tuple[Asked, float]:
     """The outcomes with their prompts, and the seconds from the first ask to the last answer."""
-    engines = open_engines(job.models.by_role())
+    engines = open_engines(ready_models(job))
 
     async def ask_one(request: Request) -> tuple[Outcome, list[Prompt]]:
         recorders = {role: RecordingTeacher(opened.teacher) for role, opened in engines.items()}

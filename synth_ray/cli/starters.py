@@ -30,6 +30,7 @@ SEEDS_OF = {
     "edge_cases": "tickets",
     "stand_in": "visits",
     "build": "answered",
+    "score": "answered",
 }
 """Each recipe, and the file of seeds it starts from."""
 

@@ -32,7 +32,11 @@ _TYPES = {
     "int32": "sc:Integer",
     "int64": "sc:Integer",
 }
-_TEXTS = "list<item: string>"
+_LISTS = {
+    "list<item: string>": "sc:Text",
+    "list<item: uint32>": "sc:Integer",
+    "list<item: halffloat>": "sc:Float",
+}
 _PARTS_OF_LISTS: dict[str, dict[str, str]] = {
     str(MESSAGES): dict.fromkeys(("role", "content"), "sc:Text"),
     str(THOUGHT_MESSAGES): dict.fromkeys(("role", "content", "reasoning"), "sc:Text"),
@@ -121,8 +125,8 @@ def _field(split: str, name: str, kind: str) -> dict[str, Any]:
     if kind in _PARTS_OF_LISTS:
         parts = [_part(field, source, part, of) for part, of in _PARTS_OF_LISTS[kind].items()]
         return field | {"isArray": True, "arrayShape": "-1", "subField": parts}
-    if kind == _TEXTS:
-        return field | {"dataType": "sc:Text", "isArray": True, "arrayShape": "-1", "source": source}
+    if kind in _LISTS:
+        return field | {"dataType": _LISTS[kind], "isArray": True, "arrayShape": "-1", "source": source}
     return field | {"dataType": _TYPES[kind], "source": source}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synth_ray.dataset.conversation import NotRepresentable, has_reasoning, thoughts_of
+from synth_ray.dataset.distillation_formats import (
+    BATCH_ROWS,
+    TABLE_FORMATS,
+    facts_or_refuse,
+    refuse_other_tokenizer,
+    sidecars,
+    usable,
+)
 from synth_ray.dataset.formats import AS_THEY_ARE, FORMATS, sidecar_files
 from synth_ray.dataset.manifest import File, Manifest
 from synth_ray.dataset.samples import ExportFiles, open_export
 from synth_ray.dataset.thoughts import DEFAULT_PLACE, OTHERS_THINK, Place, placed
+from synth_ray.dataset.top_k import TOP_K_COLUMNS
 from synth_ray.errors import JobError
 from synth_ray.records import canonical_json
 from synth_ray.storage import Storage
@@ -40,13 +49,18 @@ class SplitCounts:
 
 
 def export_dataset(
-    dataset: Storage, manifest: Manifest, target: Storage, name: str, *, thoughts: Place | None = None
+    dataset: Storage, manifest: Manifest, target: Storage, name: str, *, thoughts: Place | None = None, student: str = ""
 ) -> dict[str, SplitCounts]:
     """Write every split in the format `name`, thoughts where `thoughts` says or the format has them. Raises JobError if the
-    format can hold no row or no thoughts there, or if a part of the dataset is broken; then no file is left.
+    format can hold no row or no thoughts there, if a part of the dataset is broken, or if the tokenizer of `student`, a folder,
+    is not that of the dataset's token ids; then no file is left.
     """
     place = _place(name, thoughts)
     files_of = {split: [f for f in manifest.files if f.split == split] for split in sorted({f.split for f in manifest.files})}
+    if student:
+        refuse_other_tokenizer(manifest, student)
+    if name in TABLE_FORMATS:
+        return _export_tables(dataset, files_of, target, name, facts_or_refuse(manifest, name))
     rows = _Rows(dataset, manifest.files, name, place)
     first: dict[str, Any] = {}
     counts: dict[str, SplitCounts] = {}
@@ -71,6 +85,31 @@ def _place(name: str, thoughts: Place | None) -> Place | None:
         wanted = "no --thoughts: this format has rows as they are" if default is None else "--thoughts inline or drop"
         raise JobError(f"export: wanted {wanted}, got --thoughts {thoughts} for format '{name}'; change it or the format")
     return thoughts
+
+
+def _export_tables(
+    dataset: Storage, files_of: dict[str, list[File]], target: Storage, name: str, facts: Mapping[str, Any]
+) -> dict[str, SplitCounts]:
+    """Every split as one Parquet file of token ids."""
+    schema, project = TABLE_FORMATS[name]
+    counts = {split: SplitCounts() for split in files_of}
+    longest = 0
+    with open_export(target) as written:
+        for split, files in files_of.items():
+            for batch in batches_of(dataset, files, ["id", *TOP_K_COLUMNS], rows=BATCH_ROWS):
+                rows, left_out = usable(pa.Table.from_batches([batch]))
+                counts[split].left_out.update(left_out)
+                if not rows.num_rows:
+                    continue
+                table = project(rows, facts)
+                counts[split].rows += table.num_rows
+                longest = max(longest, pc.max(pc.list_value_length(table["input_ids"])).as_py())
+                written.table(split, schema).write_table(table)
+        if not any(count.rows for count in counts.values()):
+            raise JobError(_no_row(name, counts))
+        for path, text in sidecars(name, facts, longest=longest).items():
+            written.write(path, text)
+    return counts
 
 
 def _write_split(
@@ -109,27 +148,31 @@ class _Rows:
         self._dataset = dataset
         self._others_think = {OTHERS_THINK: True} if place == "inline" and self._has_thoughts(files) else {}
         self._with_tools = name not in AS_THEY_ARE and any(
-            pc.any(pc.match_substring(batch["fields"], '"tools":')).as_py() for batch in self._batches(files, ["fields"])
+            pc.any(pc.match_substring(batch["fields"], '"tools":')).as_py() for batch in batches_of(dataset, files, ["fields"])
         )
 
     def of(self, files: list[File]) -> Iterator[dict[str, Any]]:
-        for batch in self._batches(files, None):
+        for batch in batches_of(self._dataset, files, None):
             for row in batch.to_pylist():
                 yield row | self._others_think | (_tools_column(row) if self._with_tools else {})
 
     def _has_thoughts(self, files: list[File]) -> bool:
-        return any(has_reasoning(row) for batch in self._batches(files, None) for row in batch.to_pylist())
+        return any(has_reasoning(row) for batch in batches_of(self._dataset, files, None) for row in batch.to_pylist())
 
-    def _batches(self, files: list[File], columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-        for file in files:
-            with self._dataset.open_input(file.path) as opened:
-                try:
-                    yield from pq.ParquetFile(opened).iter_batches(_BATCH_ROWS, columns=columns)
-                except (pa.ArrowException, OSError):
-                    raise JobError(
-                        f"export: {file.path}: wanted the Parquet file of the manifest, got a broken one; nothing was exported: "
-                        "restore the file, or run the job again"
-                    ) from None
+
+def batches_of(
+    dataset: Storage, files: list[File], columns: list[str] | None, *, rows: int = _BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
+    """The rows of these files. Raises JobError for one that is broken."""
+    for file in files:
+        with dataset.open_input(file.path) as opened:
+            try:
+                yield from pq.ParquetFile(opened).iter_batches(rows, columns=columns)
+            except (pa.ArrowException, OSError):
+                raise JobError(
+                    f"export: {file.path}: wanted the Parquet file of the manifest, got a broken one; nothing was exported: "
+                    "restore the file, or run the job again"
+                ) from None
 
 
 def _tools_column(row: dict[str, Any]) -> dict[str, Any]:

@@ -103,6 +103,7 @@ class Manifest(_Facts):
     throughput: dict[str, Any] = {}
     estimate: dict[str, Any] = {}
     engines: dict[str, dict[str, Any]] = {}
+    top_k: dict[str, Any] = {}
     pii: dict[str, int] = {}
     pii_in_place: bool = False
     teacher: str = ""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synth_ray.dataset.top_k import TOP_K_COLUMNS
 from synth_ray.errors import StorageError
 from synth_ray.storage import Storage
 
@@ -172,8 +173,8 @@ def _translating_disk_errors() -> Iterator[None]:
         ) from None
 
 
-_COLUMNS_WITHOUT_STATISTICS = frozenset({"messages", "prompt", "completion", "fields", "detail"})
-"""Long texts: minimum and maximum of such a column help no reader, and would bloat every file's footer."""
+_COLUMNS_WITHOUT_STATISTICS = frozenset({"messages", "prompt", "completion", "fields", "detail", *TOP_K_COLUMNS})
+"""Long texts and lists: minimum and maximum of such a column help no reader, and would bloat every file's footer."""
 
 
 @dataclass(slots=True)

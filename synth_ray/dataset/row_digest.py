@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_PACKED = (pa.uint32(), pa.float16())
 _SLICE_ROWS = 4096  # keeps the joined text of a slice far below the 2 GiB limit of an Arrow string array
 
 
@@ -19,6 +20,7 @@ def digests_and_sizes(table: pa.Table) -> tuple[list[bytes], npt.NDArray[np.int6
 
     A value is encoded as a netstring, length:bytes; a list as its length and its values; null as '-'. So two different rows never
     have the same encoding. https://cr.yp.to/proto/netstrings.txt
+    A list of packed numbers is one value: its bytes, little-endian.
     """
     digests: list[bytes] = []
     sizes = [np.zeros(0, np.int64)]
@@ -43,7 +45,7 @@ def _joined(texts: list[Any]) -> Any:
 def _as_text(array: Any) -> Any:
     kind = array.type
     if pa.types.is_list(kind):
-        return _list_as_text(array)
+        return _numbers_as_text(array) if kind.value_type in _PACKED else _list_as_text(array)
     if pa.types.is_struct(kind):
         return _or_null(array, _joined([_as_text(child) for child in array.flatten()]))
     if pa.types.is_floating(kind):
@@ -61,6 +63,19 @@ def _list_as_text(array: Any) -> Any:
     values = pa.ListArray.from_arrays(offsets, _as_text(array.flatten()).cast(pa.binary()))
     count = pc.binary_join_element_wise(counts.cast(pa.string()).cast(pa.binary()), b"[", b"")
     return _or_null(array, _joined([count, pc.binary_join(values, b"")]))
+
+
+def _numbers_as_text(array: Any) -> Any:
+    """The netstrings of lists of numbers of one width, whose bytes are not taken one by one."""
+    width = array.type.value_type.bit_width // 8
+    values = array.values
+    offsets = np.asarray(array.offsets).astype(np.int64) * width
+    whole = values.buffers()[1] if len(values) else pa.py_buffer(b"")
+    data = pa.Array.from_buffers(
+        pa.large_binary(), len(array), [None, pa.py_buffer(offsets), whole.slice(values.offset * width)]
+    ).cast(pa.binary())
+    size = pc.binary_length(data).cast(pa.string()).cast(pa.binary())
+    return _or_null(array, pc.binary_join_element_wise(size, data, b":"))
 
 
 def _or_null(array: Any, text: Any) -> Any:

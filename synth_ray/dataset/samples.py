@@ -1,4 +1,4 @@
-"""Writes the files of an export: for each split one JSONL file, or WebDataset tar shards."""
+"""Writes the files of an export: for each split one JSONL or Parquet file, or WebDataset tar shards."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from synth_ray.errors import StorageError
 from synth_ray.storage import Storage, Upload
@@ -29,10 +32,20 @@ class ExportFiles:
     def __init__(self, storage: Storage, stack: ExitStack) -> None:
         self._storage, self._stack = storage, stack
         self.finished: list[str] = []
+        self._tables: dict[str, pq.ParquetWriter] = {}
 
     def samples(self, split: str, *, tar: bool) -> Samples:
         """A writer for a split's rows."""
         return _Tar(self, split, self._stack) if tar else _Jsonl(self, split, self._stack)
+
+    def table(self, split: str, schema: pa.Schema) -> pq.ParquetWriter:
+        """The writer of a split's one Parquet file."""
+        if split not in self._tables:
+            out = self._stack.enter_context(self.upload(f"{split}.parquet"))
+            # list columns of packed numbers: a dictionary would not pay
+            self._tables[split] = pq.ParquetWriter(out, schema, compression="zstd", use_dictionary=False)
+            self._stack.callback(self._tables[split].close)
+        return self._tables[split]
 
     def write(self, path: str, text: str) -> None:
         self._storage.write(path, text.encode())

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from synth_ray.dataset.top_k import TOP_K_COLUMNS, top_k_columns
 from synth_ray.errors import JobError
 from synth_ray.job.models import Models
 from synth_ray.job.output import RESERVED, Output
@@ -25,6 +26,10 @@ _TYPES = {
     "logprobs": LOGPROBS,
 }
 """By declared type. `json` takes any value: a string as it is, anything else as JSON text; `logprobs` is the staged column."""
+
+TOP_K = "top_k"
+NOT_FROM_FIELDS = ("logprobs", TOP_K)
+"""Declared types whose values are in columns of the staged row: `top_k` becomes the columns TOP_K_COLUMNS."""
 
 _COLUMNS_BEFORE = [("id", pa.string()), ("messages", MESSAGES), ("prompt", pa.string()), ("completion", pa.string())]
 _THOUGHT_COLUMNS = [("reasoning", pa.string()), ("reasoning_tokens", pa.int32())]
@@ -79,6 +84,9 @@ class RowShape:
     reasoning: bool = False
 
     def __post_init__(self) -> None:
+        own = [name for name, kind in self._promoted().items() if kind != TOP_K]
+        if taken := [name for name in own if name in TOP_K_COLUMNS and TOP_K in self.columns.values()]:
+            raise JobError(f"column '{taken[0]}': wanted a name of your own, got one of top_k_logprobs' columns; rename it")
         for name, kind in self._promoted().items():
             if name in RESERVED:
                 raise JobError(f"column '{name}': wanted a name the dataset does not have, got its own; rename the field")
@@ -103,7 +111,7 @@ class RowShape:
     @property
     def accepted_schema(self) -> pa.Schema:
         """The schema of an accepted row. `split` is not in the file: the folder's name has it."""
-        promoted = [(name, _TYPES[kind]) for name, kind in self._promoted().items()]
+        promoted = [column for name, kind in self._promoted().items() for column in _columns_of(name, kind)]
         schema = pa.schema([*_COLUMNS_BEFORE, *(_THOUGHT_COLUMNS if self.reasoning else []), *promoted, *_COLUMNS_AFTER])
         return schema.set(1, pa.field("messages", THOUGHT_MESSAGES)) if self.reasoning else schema
 
@@ -122,6 +130,7 @@ class RowShape:
 
     def _shaped(self, staged: pa.Table, schema: pa.Schema) -> pa.Table:
         columns = self._from_fields(staged) | self._provenance_columns(staged)
+        columns |= top_k_columns(staged["top_k"]) if TOP_K in self.columns.values() else {}
         return pa.table([_column(name, columns, staged).cast(schema.field(name).type) for name in schema.names], schema=schema)
 
     def _provenance_columns(self, staged: pa.Table) -> dict[str, Any]:
@@ -142,7 +151,7 @@ class RowShape:
         return columns | {"ask_digest": pa.array([facts.ask_digest] * staged.num_rows, pa.string())}
 
     def _from_fields(self, staged: pa.Table) -> dict[str, Any]:
-        promoted = {name: kind for name, kind in self._promoted().items() if kind != "logprobs"}
+        promoted = {name: kind for name, kind in self._promoted().items() if kind not in NOT_FROM_FIELDS}
         if not promoted:
             return {}
         values: dict[str, list[Any]] = {name: [] for name in promoted}
@@ -160,6 +169,10 @@ class RowShape:
             return None
         del fields[name]
         return value
+
+
+def _columns_of(name: str, kind: str) -> list[tuple[str, pa.DataType]]:
+    return list(TOP_K_COLUMNS.items()) if kind == TOP_K else [(name, _TYPES[kind])]
 
 
 def _column(name: str, columns: Mapping[str, Any], staged: pa.Table) -> Any:

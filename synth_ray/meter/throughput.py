@@ -164,4 +164,5 @@ def engine_summary(facts: TeacherFacts) -> dict[str, Any]:
         "start_s": round(facts.start_s, 1),
         "engine_args": {name: value for name, value in facts.engine_args.items() if value is not None},
         "versions": dict(facts.versions),
+        **({"tokenizer": dict(facts.tokenizer)} if facts.tokenizer else {}),
     } | ({"notes": list(facts.notes)} if facts.notes else {})

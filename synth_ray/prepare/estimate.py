@@ -123,6 +123,8 @@ def _rendered(requests: Interval, sample: list[float]) -> Interval:
 def _completion_tokens(prepared: Prepared, requests: Interval, lengths: Lengths | None) -> Interval:
     if lengths is not None:
         return _of_requests(requests, list(lengths.completion))
+    if prepared.recipe.scores:
+        return requests  # the engine cannot make less than one token
     asks = max(prepared.recipe.asks(prepared.options), prepared.slots)
     return Interval(0.0, None, prepared.job.longest_answer * asks * requests.high)
 

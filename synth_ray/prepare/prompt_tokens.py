@@ -58,12 +58,22 @@ def count_prompts(prepared: Prepared) -> PromptCounts:
 def _first_prompt(prepared: Prepared, request: Request) -> list[Message]:
     """What a request asks first. Where a template renders answers that do not exist yet, its own text stands for it."""
     options = prepared.options
+    if prepared.recipe.scores:
+        return _given(request)
     template = next(iter(prepared.recipe.templates(options).values()), "")
     try:
         text = render(template, request) if template else ""
     except AskFailed:
         text = template + str(request.seed.fields.get("prompt", ""))
     return conversation(str(getattr(options, "system", "") or ""), text)
+
+
+def _given(request: Request) -> list[Message]:
+    """What is scored: a seed's turns with its answer."""
+    fields = request.seed.fields
+    turns = fields.get("messages") or [{"role": "user", "content": str(fields.get("prompt", ""))}]
+    said = [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in turns]
+    return [*said, {"role": "assistant", "content": str(fields.get("answer") or "")}]
 
 
 def _counted_by(file: Path, prompts: Sequence[list[Message]], model: Model) -> PromptCounts:

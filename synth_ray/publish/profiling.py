@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.check.language import open_language_reader
+from synth_ray.dataset.schema import NOT_FROM_FIELDS
 from synth_ray.dedup.fingerprint import word_counts
 from synth_ray.publish.row_view import RowView, field_numbers, messages_of, numbers_of
 from synth_ray.quality.number_counts import NumberCounts, edges_of
@@ -40,7 +41,7 @@ class ProfileObserver:
 
     def __init__(self, columns: Mapping[str, str], *, classes: Set[str], tells_languages: bool = False) -> None:
         computed = _COMPUTED | ({"language"} if tells_languages else set())
-        self._columns = {name: kind for name, kind in columns.items() if kind != "logprobs" and name not in computed}
+        self._columns = {name: kind for name, kind in columns.items() if kind not in NOT_FROM_FIELDS and name not in computed}
         self._classes = classes
         self.profile = Profile()
         self._tells_languages = tells_languages

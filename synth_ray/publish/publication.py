@@ -37,6 +37,7 @@ from synth_ray.publish.observers import JudgeObserver, LabelAgreementObserver, R
 from synth_ray.publish.publisher import Publisher
 from synth_ray.publish.quality import QualityObserver, quality_facts
 from synth_ray.publish.row_facts import RowFacts
+from synth_ray.publish.top_k_facts import TopKObserver, top_k_facts
 from synth_ray.publish.witnesses import EARLIER, REAL, SEED, Witnesses
 from synth_ray.report.page import page
 from synth_ray.storage import Storage
@@ -55,6 +56,7 @@ class _Measured:
     judge: JudgeReliability | None
     sample: DigestSample | None
     quality: QualityObserver | None
+    top_k: TopKObserver | None
 
 
 class Publication:
@@ -123,6 +125,7 @@ class Publication:
             judge=JudgeReliability(gate) if gate is not None else None,
             sample=DigestSample() if self._copy_detector is not None else None,
             quality=QualityObserver(self._prepared) if self._job.quality.measure else None,
+            top_k=TopKObserver() if self._prepared.recipe.top_k(self._prepared.options) else None,
         )
 
     def _new_row_facts(self, restage: Restage | None) -> RowFacts:
@@ -141,8 +144,7 @@ class Publication:
             yield measured.gold
         if measured.sample is not None:
             yield SampleObserver(measured.sample)
-        if measured.quality is not None:
-            yield measured.quality
+        yield from (observer for observer in (measured.quality, measured.top_k) if observer is not None)
 
     def _admit_what_is_real(self, real: pa.Table, schedule: Schedule) -> None:
         """Real rows come before every synthetic one: for evaluation, of the mix, and the seeds that rows must not repeat."""
@@ -182,6 +184,7 @@ class Publication:
             disclosure=self._disclosure_report(),
             target=facts.scrubbed_or_nothing(scrubber, schedule.target_summary(), what="target"),
             **facts.run_facts_of(run_facts),
+            top_k=self._top_k_facts(run_facts),
             **facts.provenance(self._job),
             **asked_facts(self._prepared, scrubber),
             **facts.layout(self._prepared, self._shape, self._publisher, written),
@@ -194,6 +197,10 @@ class Publication:
         if not measure:
             return {"reference": {"not_measured": _INTERRUPTED}}
         return quality_facts(self._prepared, observer.sample, scrub_and_fingerprint=self._stages.scrub_and_fingerprint)
+
+    def _top_k_facts(self, run_facts: RunFacts) -> dict[str, Any]:
+        observer = self._measured.top_k
+        return top_k_facts(self._prepared, observer, run_facts.engines, self._storage) if observer is not None else {}
 
     def _disclosure_report(self) -> dict[str, Any]:
         """What rows disclose of the records they stand in for; empty where the recipe makes no stand-ins."""

@@ -31,6 +31,7 @@ BUILT_IN = (
     "stand_in",
     "spring",
     "build",
+    "score",
 )
 
 

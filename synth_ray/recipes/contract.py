@@ -87,8 +87,8 @@ class Ask(Protocol):
         ...
 
     async def score(self, messages: list[Message], answer: str, *, role: str = "teacher", top_k: int = 0) -> Completion:
-        """The answer as the model's own tokens, with the log-probability of each and, in `top_k`, of the likeliest at its place.
-        The model generates nothing.
+        """The answer as the model's own tokens, with the log-probability of each (`logprobs`, without texts) and, in `top_k`, of
+        the likeliest at its place. The model generates nothing; its `prompt_tokens` are prompt and answer together.
         """
         ...
 
@@ -162,6 +162,8 @@ class Recipe:
     - `learn(options, seeds)` receives the seeds once before planning; the options it returns are added to the job's.
     - `seedless`: it can do without seeds. `instructs`: it has the model write a user's turn (`Ask.instruct`).
     - `shield` protects the seeds' records from being repeated.
+    - `top_k` is how many of the likeliest tokens of every position it asks for (`top_k_logprobs`). `scores`: it asks for the
+      log-probabilities of given answers, `Ask.score`.
     """
 
     name: str
@@ -186,6 +188,8 @@ class Recipe:
     columns: Callable[[Any], Mapping[str, str]] = field(default=lambda _: {})
     learn: Callable[[Any, Iterable[Seed]], Mapping[str, Any]] | None = None
     shield: Callable[[Any], Shield | None] = lambda _: None
+    top_k: Callable[[Any], int] = lambda _: 0
+    scores: bool = False
 
 
 def user(text: str) -> Message:

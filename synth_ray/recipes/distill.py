@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
@@ -14,7 +15,7 @@ from synth_ray.job.texts import Labels, compile_pattern
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
 from synth_ray.recipes.json_schema import JsonSchema
 from synth_ray.recipes.judge import score_answer
-from synth_ray.recipes.templates import JinjaTemplate, render
+from synth_ray.recipes.templates import JinjaTemplate, reads_only, render
 from synth_ray.recipes.votes import majority
 from synth_ray.records import Draft, Message, Request
 
@@ -44,6 +45,13 @@ class Distill(Section):
         ge=0,
         le=20,
     )
+    top_k_logprobs: int | None = key(
+        None,
+        "Keep this many of the likeliest tokens at every position of the answer, reasoning included, for the training of a "
+        "student: token ids and log-probabilities in compact columns (docs/distillation.md).",
+        ge=1,
+        le=64,
+    )
     keep: list[str] = key(lambda: [], "Fields of the seed that are copied to the row.")
 
     @field_validator("final")
@@ -57,6 +65,8 @@ class Distill(Section):
     def _one_constraint(self) -> Distill:
         if self.schema_ is not None and self.choices is not None:
             raise ValueError("wanted schema or choices, got both; keep one")
+        if self.top_logprobs is not None and self.top_k_logprobs is not None:
+            raise ValueError("wanted top_logprobs or top_k_logprobs, got both; keep one: they are the same figures in two forms")
         return self
 
     @property
@@ -72,6 +82,7 @@ async def make(request: Request, ask: Ask, options: Distill) -> list[Draft]:
     prompt = conversation(system, render(options.template, request))
     prompt = [*prompt[:-1], *before, prompt[-1]]
     logprobs: dict[str, Any] = {} if options.top_logprobs is None else {"logprobs": options.top_logprobs}
+    logprobs |= {"top_k_logprobs": options.top_k_logprobs} if options.top_k_logprobs else {}
     answers = await ask.many(prompt, options.n * options.best_of, constraint=options.constraint, **logprobs)
     if options.best_of == 1:
         return [_draft(request, options, before, answer, {}) for answer in answers]
@@ -128,6 +139,8 @@ def _draft(request: Request, options: Distill, before: list[Message], answer: Co
     fields = {name: request.seed.fields.get(name) for name in options.keep} | _turn_fields(request, before) | extra
     draft = drafted(str(request.seed.fields["prompt"]), answer, fields=fields)
     draft.prompt = [*before, *draft.prompt]
+    if draft.top_k is not None and not reads_only(options.template, "prompt"):
+        draft.top_k = replace(draft.top_k, prompt=b"")  # it may spell fields that are not in the row, so that no scrub sees them
     return draft
 
 
@@ -135,6 +148,7 @@ def _columns(options: Distill) -> dict[str, str]:
     columns = dict.fromkeys(options.keep, "json")
     if options.best_of > 1:
         columns |= {"agreement": "float"} if options.pick == "vote" else {"scores": "json"}
+    columns |= {"top_k": "top_k"} if options.top_k_logprobs else {}
     return columns | ({"logprobs": "logprobs"} if options.top_logprobs is not None else {})
 
 
@@ -147,4 +161,5 @@ RECIPE = Recipe(
     schema=lambda o: o.schema_,
     templates=lambda o: {"template": o.template},
     columns=_columns,
+    top_k=lambda o: o.top_k_logprobs or 0,
 )

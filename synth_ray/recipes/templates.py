@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.meta import find_undeclared_variables
 from jinja2.nodes import TemplateData
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import AfterValidator
@@ -66,6 +67,12 @@ def holds(source: str, names: Mapping[str, Any]) -> bool:
         return bool(compile_expression(source)(**names))
     except (TemplateError, TypeError, ValueError, ArithmeticError):
         return False
+
+
+@lru_cache(maxsize=256)
+def reads_only(source: str, name: str) -> bool:
+    """Whether a template shows this field of the seed and no other."""
+    return find_undeclared_variables(_SANDBOX.parse(source)) <= {name}
 
 
 def render(source: str, request: Request, **more: Any) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from synth_ray.ask.top_k import ready_models
 from synth_ray.check.checker import open_checker
 from synth_ray.dedup.embedding import open_embedder
 from synth_ray.dedup.fingerprint import Fingerprinter
@@ -108,6 +109,7 @@ def _probe_indexes(job: Job, findings: _Findings) -> None:
 
 def _probe_recipe(job: Job, recipe: Recipe, options: Section, findings: _Findings) -> None:
     findings.probe(lambda: refuse_missing_roles(recipe, options, job.models))
+    findings.probe(lambda: ready_models(job))
     findings.probe(lambda: refuse_short_lag(job))
     findings.probe(lambda: refuse_train_share(recipe, job))
     for name, source in recipe.templates(options).items():

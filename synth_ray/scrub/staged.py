@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from synth_ray.records import STAGED, Reason, canonical_json
@@ -37,6 +38,8 @@ def scrubbed_table(
             _quarantine(columns, i, record)
         else:
             _write(columns, i, record, exceeds_limit=exceeds_limit(record))
+    changed = [i for i, record in dirty.items() if record.failed or rebuild(record.value, _replace_from(record)) != record.value]
+    staged = staged.set_column(staged.schema.get_field_index("top_k"), STAGED.field("top_k"), _without(staged["top_k"], changed))
     for name in _CHANGED:
         at = staged.schema.get_field_index(name)
         staged = staged.set_column(at, STAGED.field(name), pa.chunked_array([_array(name, columns[name])]))
@@ -112,6 +115,16 @@ def _flag(columns: dict[str, list[Any]], i: int, reason: Reason, detail: str) ->
         columns["reason"][i] = reason.value
     if columns["reason"][i] == reason.value:
         columns["detail"][i] = detail
+
+
+def _without(column: Any, rows: Sequence[int]) -> Any:
+    """The column with null in these rows: token ids spell the text that was replaced, in the prompt as in the answer."""
+    if column.null_count == len(column):
+        return column
+    keep = np.arange(len(column))
+    mask = np.zeros(len(column), bool)
+    mask[list(rows)] = True
+    return column.take(pa.array(keep, mask=mask))
 
 
 def _array(name: str, values: list[Any]) -> pa.Array:

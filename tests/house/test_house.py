@@ -31,7 +31,7 @@ COMMANDS = {
     "view": {"prefix", "--port", "--no-browser"},
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
     "report": {"prefix", "--json", "--against", "--gate", "--junit", "--push", "--with-rejected"},
-    "export": {"prefix", "--format", "--to", "--thoughts"},
+    "export": {"prefix", "--format", "--to", "--thoughts", "--student"},
     "sample": {"prefix", "-n", "--by", "--rejected", "--format", "--to", "--verdicts", "--gold"},
     "eval": {
         "cases", "--split", "--field", "--limit", "--by", "--verify", "--target", "--model", "--key-env", "--judge",

@@ -38,7 +38,8 @@ _ENVIRONMENT = {
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
     """One ask in the engine's terms. `sampling` holds keys of vLLM's SamplingParams, `n` and `max_tokens` among them.
-    `reasoning_ended`: whether a constraint binds from the first token (True) or behind the thought (False).
+    `reasoning_ended`: whether a constraint binds from the first token (True) or behind the thought (False). With `answer_start`,
+    the tokens from there on are an answer to be scored.
     """
 
     tokens: list[int]
@@ -46,6 +47,7 @@ class EngineRequest:
     constraint: Constraint | None = None
     adapter: str = ""
     reasoning_ended: bool | None = None
+    answer_start: int | None = None
 
     __reduce__ = reduce_by_fields
 
@@ -55,10 +57,11 @@ class EngineRequest:
 
     @property
     def engine_detokenizes(self) -> bool:
-        """The engine must detokenize where it searches for stop strings or reports log-probabilities; else the asking process
-        does.
+        """The engine must detokenize where it searches for stop strings or reports log-probabilities with their tokens' texts;
+        else the asking process does.
         """
-        return any(self.sampling.get(name) is not None for name in ("stop", "logprobs", "prompt_logprobs"))
+        told = ("stop",) if self.sampling.get("flat_logprobs") else ("stop", "logprobs", "prompt_logprobs")
+        return any(self.sampling.get(name) is not None for name in told)
 
 
 class VllmEngine:
@@ -72,6 +75,7 @@ class VllmEngine:
         self._model, self._adapters = model, list(adapters)
         self._engine = _start(_engine_args(model, adapters), model)
         self._stats = EngineStats(internals.scheduler_of(self._engine))
+        self._answer_starts: dict[int, int] = {}
 
     def facts(self) -> TeacherFacts:
         config = self._engine.vllm_config
@@ -123,15 +127,20 @@ class VllmEngine:
             )
         except (VLLMClientError, ValueError, TypeError) as error:
             raise AskFailed(Reason.ENGINE_ERROR, f"refused by the engine: {type(error).__name__}") from None
+        if ask.answer_start is not None:
+            self._answer_starts[number] = ask.answer_start
 
     def abort_request(self, number: int) -> None:
         self._engine.abort_request([str(number)])
+        self._answer_starts.pop(number, None)
 
     def step(self) -> list[tuple[int, list[RawCompletion]]]:
         """One engine step: the asks that finished in it, by number."""
         began = time.monotonic()
         outputs = self._engine.step()
-        done = [(int(o.request_id), completions_of(o)) for o in outputs if o.finished]
+        done = [
+            (number := int(o.request_id), completions_of(o, self._answer_starts.pop(number, None))) for o in outputs if o.finished
+        ]
         self._stats.add_step(time.monotonic() - began, [[completion for completion, _ in answers] for _, answers in done])
         return done
 

@@ -24,10 +24,12 @@ from synth_ray.ask.vllm.outputs import RawCompletion
 from synth_ray.ask.vllm.parser_choice import engine_parser, is_parser_named, refuse_bad_reasoning
 from synth_ray.ask.vllm.pending_replies import PendingReplies
 from synth_ray.ask.vllm.role_thinking import NO_TEMPLATE, RenderedPrompt, RoleThinking
+from synth_ray.ask.vllm.scoring import given_answer, score_sampling
 from synth_ray.ask.vllm.template_thinking import Render, template_thinking
 from synth_ray.ask.vllm.user_turn import refuse_without_user_turn, stop_of, user_turn
 from synth_ray.errors import AskFailed, EngineDied, JobError
 from synth_ray.job.models import Model
+from synth_ray.job.tokenizer import identity_of
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Message, Reason
 
@@ -86,7 +88,8 @@ class VllmTeacher:
             raise
         for work in (self._send_loop, self._receive_loop):
             threading.Thread(target=work, name=f"engine{work.__name__}", daemon=True).start()
-        return replace(facts, start_s=time.monotonic() - began, notes=notes)
+        identity = identity_of(self._tokenizer.get_vocab())
+        return replace(facts, start_s=time.monotonic() - began, notes=notes, tokenizer=identity)
 
     def _inspect(self, render: Render | None) -> list[str]:
         notes: list[str] = []
@@ -116,6 +119,8 @@ class VllmTeacher:
             return None
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
+        if prompt.kind == "score":
+            return [await self._score(prompt)]
         thinking = self._thinking[prompt.role or self._role]
         if prompt.kind == "instruct":
             prompt, rendered = self._user_turn(prompt)
@@ -133,6 +138,15 @@ class VllmTeacher:
         with self._lock:
             whole = answers if ask.engine_detokenizes else [(detokenize(self._tokenizer, ask, raw), raw[1]) for raw in answers]
             return [thinking.take_apart(answer, tokens, prompt=rendered, sampling=keys) for answer, tokens in whole]
+
+    async def _score(self, prompt: Prompt) -> Completion:
+        with self._lock:
+            tokens, start = given_answer(self._tokenizer, prompt, self._model)
+        if len(tokens) >= self._max_len:
+            raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(tokens)} tokens with the answer, the engine takes {self._max_len}")
+        ask = EngineRequest(tokens, score_sampling(prompt), adapter=prompt.adapter, answer_start=start)
+        [(scored, _)] = await self._generate(ask)
+        return replace(scored, text=prompt.given)
 
     async def _generate(self, ask: EngineRequest) -> list[RawCompletion]:
         number = next(self._numbers)
@@ -223,4 +237,6 @@ def _sampling(prompt: Prompt) -> dict[str, Any]:
     seeded = keys.pop("per_request_seed", False)
     keys["max_tokens"] = int(keys.get("max_tokens", _MAX_TOKENS))
     keys["stop"] = keys.get("stop") or None
+    if k := keys.pop("top_k_logprobs", 0):
+        keys |= {"logprobs": k, "flat_logprobs": True}
     return keys | {"n": prompt.n, "seed": int(prompt.key[:8], 16) if seeded else None}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pyarrow as pa
+
 from synth_ray.dataset.card.licence import licence_keys
 from synth_ray.dataset.manifest import File, Manifest
 from synth_ray.records import LOGPROBS, MESSAGES, THOUGHT_MESSAGES
@@ -16,6 +18,8 @@ _FEATURES: dict[str, dict[str, Any]] = {
     str(THOUGHT_MESSAGES): {"list": [*_TURN, {"name": "reasoning", "dtype": "string"}]},
     "list<item: string>": {"list": "string"},
     "double": {"dtype": "float64"},
+    str(pa.list_(pa.uint32())): {"list": "uint32"},
+    str(pa.list_(pa.float16())): {"list": "float16"},
     str(LOGPROBS): {"list": [*_LIKELY, {"name": "top", "list": _LIKELY}]},
 }
 _SAME_DTYPE = {"string", "bool", "int8", "int32", "int64"}

@@ -59,6 +59,8 @@ def _of_texts(m: Manifest) -> Iterator[str]:
         yield "Personal data was replaced where it was found; what the patterns do not know is still there."
     if estimated := m.tokens.get("estimated"):
         yield f"{estimated:,} of the tokens counted are estimates: the server did not tell them."
+    if lost := m.top_k.get("lost"):
+        yield f"{lost:,} rows have no likeliest tokens: something in their text was replaced or dropped."
     if m.disclosure:
         yield "The rows stand in for real records; no test of their likeness proves privacy."
 

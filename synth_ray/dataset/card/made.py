@@ -50,7 +50,15 @@ def _models(m: Manifest) -> list[tuple[str, str]]:
         named = without_folders(str(engine.get("model", "")))
         words = [f"{engine.get('engine', '')} {version}".strip(), named, str(engine.get("device", ""))]
         facts.append((f"engine of the {role.replace('_', ' ')}", ", ".join(dict.fromkeys(w for w in words if w))))
+    if m.top_k:
+        facts.append(("likeliest tokens", _likeliest(m.top_k)))
     return facts
+
+
+def _likeliest(top_k: Mapping[str, Any]) -> str:
+    tokenizer = top_k.get("tokenizer") or {}
+    ids = f"; ids of the tokenizer {tokenizer['digest']}, of {tokenizer['vocabulary']:,} tokens" if tokenizer else ""
+    return f"{top_k['k']} at each of {top_k['positions']:,} positions in {top_k['rows']:,} rows{ids}"
 
 
 def filter_lines(m: Manifest) -> list[str]:

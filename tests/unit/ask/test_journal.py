@@ -6,7 +6,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from synth_ray.ask.journal import Journal, read_journal
+from synth_ray.ask.top_k import pack_top_k
 from synth_ray.errors import StorageError
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Request, Seed
@@ -47,3 +50,17 @@ def test_a_journal_whose_store_refuses_writes_stays_within_its_limit_and_writes_
     assert all(kept[f"r{n}"] == {f"k{n}": answer} for n in range(100))
     assert errors
     assert journal.nbytes == 0
+
+
+def test_the_likeliest_tokens_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    top_k = pack_top_k([1, 2], [70_000, 4], np.array([[70_000, 9], [5, 4]]), np.log([[0.5, 0.25], [0.7, 0.1]]))
+    answers = [
+        Completion("a", "stop", 2, 2, top_k=top_k),
+        Completion("b", "stop", 2, 2, vector=[0.5]),
+        Completion("c", "stop", 1, 1),
+    ]
+    store = LocalStorage(tmp_path)
+    journal = Journal(store, flush_s=3600, on_error=print)
+    journal.record(Request("r", 0, 0, Seed("s", "l", "train", {}), 1), "k", answers)
+    journal.flush()
+    assert read_journal(store, 0) == {"r": {"k": answers}}
