@@ -30,6 +30,7 @@ SEEDS_OF = {
     "edge_cases": "tickets",
     "stand_in": "visits",
     "build": "answered",
+    "passes": "sums",
 }
 """Each recipe, and the file of seeds it starts from."""
 

@@ -18,7 +18,20 @@ from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.json_schema import require_schema
 from synth_ray.recipes.with_judge import with_judge
 
-BUILT_IN = ("distill", "vary", "fill", "label", "evolve", "rewrite", "prefer", "converse", "edge_cases", "stand_in", "build")
+BUILT_IN = (
+    "distill",
+    "vary",
+    "fill",
+    "label",
+    "evolve",
+    "rewrite",
+    "prefer",
+    "converse",
+    "edge_cases",
+    "stand_in",
+    "build",
+    "passes",
+)
 
 
 def find(name: str) -> Recipe:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Annotated, Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.nodes import TemplateData
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import AfterValidator
@@ -49,6 +49,11 @@ def constants_of(source: str) -> tuple[str, ...]:
     return tuple(
         dict.fromkeys(line.strip() for piece in pieces for line in piece.splitlines() if len(line.split()) >= _MIN_WORDS)
     )
+
+
+def names_in(source: str) -> set[str]:
+    """The names that a template takes from outside: fields of the seed, and what the recipe adds."""
+    return meta.find_undeclared_variables(_SANDBOX.parse(source))
 
 
 @lru_cache(maxsize=256)

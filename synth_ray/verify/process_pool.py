@@ -1,7 +1,8 @@
 """A few long-lived processes that answer questions, each killed and replaced where it does not answer in time.
 
 Law: a question ends within `seconds` with an answer or VerifierFailed, whatever the process does; no answer is taken for that
-of an earlier question. Questions and answers are lines of JSON; the first line of a process says that it is ready, or why it cannot be.
+of an earlier question. Questions and answers are lines of JSON; the first line of a process says that it is ready, or why it
+cannot be.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Programs and their tests: a test file of asserts, cases of stdin and stdout, or cases of a function's arguments and result.
 
 A gold is a text of Python tests, or an object (or its JSON) `{"inputs": […], "outputs": […]}`, with `fn_name` for a function's
-cases. Law: what a case expects never enters the sandbox, so a program can neither read it nor answer with an object that equals it; each
-case has the limits for itself. A gold that a program which does nothing passes is at fault.
+cases. Law: what a case expects never enters the sandbox, so a program can neither read it nor answer with an object that equals
+it; each case has the limits for itself. A gold that a program which does nothing passes is at fault.
 """
 
 from __future__ import annotations
