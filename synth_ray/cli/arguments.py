@@ -160,7 +160,7 @@ def _junit(command: argparse.ArgumentParser) -> None:
 
 FORMATS = [
     "trl-sft", "trl-prompt-completion", "trl-dpo", "alpaca", "sharegpt", "openai-sft", "openai-dpo", "axolotl", "llama-factory",
-    "jsonl", "webdataset",
+    "jsonl", "webdataset", "trl-grpo", "verl", "verifiers", "nemo-rl",
 ]  # fmt: skip
 """The keys of `dataset.formats.FORMATS`, repeated here so that `--help` imports nothing heavy."""
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from synth_ray.dataset.conversation import NotRepresentable, has_reasoning
 from synth_ray.dataset.formats import AS_THEY_ARE, FORMATS, WITHOUT_REASONING, sidecar_files
 from synth_ray.dataset.manifest import File, Manifest
+from synth_ray.dataset.reward_formats import IN_PARQUET
 from synth_ray.dataset.samples import ExportFiles, open_export
 from synth_ray.errors import JobError
 from synth_ray.records import canonical_json
@@ -60,7 +61,8 @@ def _write_split(
 ) -> tuple[SplitCounts, dict[str, Any]]:
     counts = SplitCounts()
     first: dict[str, Any] = {}
-    samples = written.samples(split, tar=name == "webdataset")
+    schema = IN_PARQUET.get(name)
+    samples = written.parquet(split, schema) if schema is not None else written.samples(split, tar=name == "webdataset")
     for row in rows:
         try:
             record = FORMATS[name](row)

@@ -25,6 +25,7 @@ from synth_ray.dataset.conversation import (
     tools_of,
 )
 from synth_ray.dataset.openai_calls import openai_message, openai_messages
+from synth_ray.dataset.reward_formats import REWARD_FORMATS
 
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
@@ -102,6 +103,7 @@ FORMATS: dict[str, Callable[[Row], dict[str, Any]]] = {
     "llama-factory": llama_factory,
     "jsonl": jsonl,
     "webdataset": jsonl,
+    **REWARD_FORMATS,
 }
 
 

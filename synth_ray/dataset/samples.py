@@ -1,4 +1,4 @@
-"""Writes the files of an export: for each split one JSONL file, or WebDataset tar shards."""
+"""Writes the files of an export: for each split one JSONL or Parquet file, or WebDataset tar shards."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from synth_ray.errors import StorageError
 from synth_ray.storage import Storage, Upload
 from synth_ray.storage.contract import RESERVED
 
 SHARD_ROWS = 10_000
+PARQUET_ROWS = 4096
 
 
 class Samples(Protocol):
@@ -33,6 +37,10 @@ class ExportFiles:
     def samples(self, split: str, *, tar: bool) -> Samples:
         """A writer for a split's rows."""
         return _Tar(self, split, self._stack) if tar else _Jsonl(self, split, self._stack)
+
+    def parquet(self, split: str, schema: pa.Schema) -> Samples:
+        """A writer for a split's rows of this schema, in one Parquet file."""
+        return _Parquet(self, split, schema, self._stack)
 
     def write(self, path: str, text: str) -> None:
         self._storage.write(path, text.encode())
@@ -83,6 +91,29 @@ class _Jsonl:
         if self._out is None:
             self._out = self._stack.enter_context(self._files.upload(self._path))
         self._out.write(json_line(row) + b"\n")
+
+
+class _Parquet:
+    """`train.parquet`. The file is whole when the export ends."""
+
+    def __init__(self, files: ExportFiles, split: str, schema: pa.Schema, stack: ExitStack) -> None:
+        self._files, self._path, self._schema, self._stack = files, f"{split}.parquet", schema, stack
+        self._rows: list[dict[str, Any]] = []
+        self._out: pq.ParquetWriter | None = None
+
+    def add(self, name: str, row: dict[str, Any]) -> None:
+        if self._out is None:
+            file = self._stack.enter_context(self._files.upload(self._path))
+            self._out = self._stack.enter_context(pq.ParquetWriter(file, self._schema, compression="zstd"))
+            self._stack.callback(self._flush)
+        self._rows.append(row)
+        if len(self._rows) >= PARQUET_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows and self._out is not None:
+            self._out.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._rows = []
 
 
 class _Tar:
