@@ -37,13 +37,16 @@ def trl_grpo(row: Row) -> dict[str, Any]:
 def verl(row: Row) -> dict[str, Any]:
     """A row of the Parquet file that verl's RLHFDataset reads, of `VERL_SCHEMA`."""
     prompt, truth, verifier = _prompt_of(row), _truth_of(row), _verifier_of(row)
+    plain = _plain(truth, verifier)
     source = _CASES_SCORER if isinstance(_cases_of(row), Cases) else _SCORERS.get(verifier, f"synth_ray/{verifier}")
+    if verifier == "arithmetic" and "/" in plain:
+        source = _SCORERS["math"]  # the scorer of gsm8k reads no fraction
     more = {"split": str(row.get("split") or ""), "index": str(row["id"]), "answer": _answer_of(row)} | _measures(row)
     return {
         "data_source": source,
         "prompt": prompt,
         "ability": _ABILITIES.get(verifier, "other"),
-        "reward_model": {"style": "rule", "ground_truth": _plain(truth, verifier)},
+        "reward_model": {"style": "rule", "ground_truth": plain},
         "extra_info": {field.name: more.get(field.name) for field in VERL_SCHEMA.field("extra_info").type},
     }
 

@@ -68,7 +68,7 @@ def require_function(name: str) -> None:
 def _start(_stack: ExitStack, name: str) -> subprocess.Popen[bytes]:
     paths = os.pathsep.join(path for path in sys.path if path)
     return subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("function_child.py")), name],
+        [sys.executable, "-P", str(Path(__file__).with_name("function_child.py")), name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
