@@ -54,6 +54,7 @@ class Reason(StrEnum):
     ENGINE_ERROR = "engine_error"
     RECIPE_ERROR = "recipe_error"
     NO_ANSWER = "no_answer"
+    VERIFIER_FAILED = "verifier_failed"
     # Slots that a check rejects.
     EMPTY_COMPLETION = "empty_completion"
     TRUNCATED_THOUGHT = "truncated_thought"
@@ -76,6 +77,9 @@ class Reason(StrEnum):
     TIE = "tie"
     NOT_EVOLVED = "not_evolved"
     BAD_TOOL_CALL = "bad_tool_call"
+    TOO_EASY = "too_easy"
+    TOO_HARD = "too_hard"
+    UNVERIFIABLE = "unverifiable"
     # Slots or seeds that the scrub rejects.
     TOO_MUCH_PII = "too_much_pii"
     SCRUB_FAILED = "scrub_failed"
@@ -97,6 +101,7 @@ FAILED = frozenset(
         Reason.ENGINE_ERROR,
         Reason.RECIPE_ERROR,
         Reason.NO_ANSWER,
+        Reason.VERIFIER_FAILED,
     }
 )
 

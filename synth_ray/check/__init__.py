@@ -4,5 +4,5 @@ In: a staged table. Out: the same with `flags`. Law: flag first; a flag is a fun
 text can be checked again. Not: comparing rows with each other.
 
 Public: `checker.open_checker`, `checker.Checker`, `judge_reliability.JudgeReliability`, `agreement.agreement_of`,
-`disclosure.disclosure`, `sandbox.Sandbox`.
+`disclosure.disclosure`.
 """

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synth_ray.check.intervals import Z_95
+from synth_ray.verify.intervals import Z_95
 
 MIN_GOLD = 50
 MIN_KAPPA = 0.6

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synth_ray.check.arithmetic import has_wrong_arithmetic
 from synth_ray.check.grounded import unsupported
 from synth_ray.check.judge_reliability import passes
 from synth_ray.check.language import open_language_check
@@ -19,7 +18,6 @@ from synth_ray.check.mojibake import is_mojibake
 from synth_ray.check.quality import echo_share, script_share
 from synth_ray.check.refusal import is_refusal, refusal_pattern
 from synth_ray.check.repetition import repetition
-from synth_ray.check.sandbox import Limits, Sandbox, program_in
 from synth_ray.check.thoughts import ThoughtRules, cut_thoughts, earlier_thoughts, explained, has_mark, thoughts_in
 from synth_ray.check.tokens import TokenCounter, open_counter
 from synth_ray.errors import JobError
@@ -28,6 +26,8 @@ from synth_ray.recipes.finish_reasons import LENGTH
 from synth_ray.recipes.json_schema import validator_of
 from synth_ray.recipes.with_judge import SCORE
 from synth_ray.records import fields_of
+from synth_ray.verify.arithmetic import has_wrong_arithmetic
+from synth_ray.verify.sandbox import Limits, Sandbox, program_in
 
 
 def open_checker(

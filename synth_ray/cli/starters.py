@@ -31,6 +31,7 @@ SEEDS_OF = {
     "stand_in": "visits",
     "build": "answered",
     "score": "answered",
+    "passes": "sums",
 }
 """Each recipe, and the file of seeds it starts from."""
 

@@ -26,6 +26,7 @@ from synth_ray.dataset.distillation_formats import (
 )
 from synth_ray.dataset.formats import AS_THEY_ARE, FORMATS, sidecar_files
 from synth_ray.dataset.manifest import File, Manifest
+from synth_ray.dataset.reward_formats import IN_PARQUET
 from synth_ray.dataset.samples import ExportFiles, open_export
 from synth_ray.dataset.thoughts import DEFAULT_PLACE, OTHERS_THINK, Place, placed
 from synth_ray.dataset.top_k import TOP_K_COLUMNS
@@ -117,7 +118,8 @@ def _write_split(
 ) -> tuple[SplitCounts, dict[str, Any]]:
     counts = SplitCounts()
     first: dict[str, Any] = {}
-    samples = written.samples(split, tar=name == "webdataset")
+    schema = IN_PARQUET.get(name)
+    samples = written.parquet(split, schema) if schema is not None else written.samples(split, tar=name == "webdataset")
     for row in rows:
         try:
             record = FORMATS[name](placed(row, place) if place is not None else row)

@@ -25,6 +25,7 @@ from synth_ray.dataset.conversation import (
     tools_of,
 )
 from synth_ray.dataset.openai_calls import openai_message, openai_messages
+from synth_ray.dataset.reward_formats import REWARD_FORMATS
 from synth_ray.dataset.thoughts import KEY, inlined, rejected_thought
 from synth_ray.job.reasoning import THINK
 
@@ -120,6 +121,7 @@ FORMATS: dict[str, Callable[[Row], dict[str, Any]]] = {
     "ms-swift": ms_swift,
     "jsonl": jsonl,
     "webdataset": jsonl,
+    **REWARD_FORMATS,
 }
 
 

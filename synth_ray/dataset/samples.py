@@ -18,6 +18,7 @@ from synth_ray.storage import Storage, Upload
 from synth_ray.storage.contract import RESERVED
 
 SHARD_ROWS = 10_000
+PARQUET_ROWS = 4096
 
 
 class Samples(Protocol):
@@ -46,6 +47,10 @@ class ExportFiles:
             self._tables[split] = pq.ParquetWriter(out, schema, compression="zstd", use_dictionary=False)
             self._stack.callback(self._tables[split].close)
         return self._tables[split]
+
+    def parquet(self, split: str, schema: pa.Schema) -> Samples:
+        """A writer for a split's rows of this schema, in one Parquet file."""
+        return _Parquet(self, split, schema, self._stack)
 
     def write(self, path: str, text: str) -> None:
         self._storage.write(path, text.encode())
@@ -96,6 +101,28 @@ class _Jsonl:
         if self._out is None:
             self._out = self._stack.enter_context(self._files.upload(self._path))
         self._out.write(json_line(row) + b"\n")
+
+
+class _Parquet:
+    """`train.parquet`. The file is whole when the export ends."""
+
+    def __init__(self, files: ExportFiles, split: str, schema: pa.Schema, stack: ExitStack) -> None:
+        self._files, self._split, self._schema, self._stack = files, split, schema, stack
+        self._rows: list[dict[str, Any]] = []
+        self._out: pq.ParquetWriter | None = None
+
+    def add(self, name: str, row: dict[str, Any]) -> None:
+        if self._out is None:
+            self._out = self._files.table(self._split, self._schema)
+            self._stack.callback(self._flush)
+        self._rows.append(row)
+        if len(self._rows) >= PARQUET_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows and self._out is not None:
+            self._out.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._rows = []
 
 
 class _Tar:

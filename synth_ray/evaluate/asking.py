@@ -13,7 +13,6 @@ from synth_ray.ask.asker import Asker
 from synth_ray.ask.deadline import Deadline
 from synth_ray.ask.journal import Answers, Journal, delete_segments, read_journal
 from synth_ray.ask.teacher import Teacher
-from synth_ray.check.sandbox import Sandbox
 from synth_ray.errors import AskFailed, StorageError
 from synth_ray.evaluate.cases import Case
 from synth_ray.evaluate.target import RETRIES, Target
@@ -24,6 +23,7 @@ from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation
 from synth_ray.recipes.finish_reasons import fault_of_ending
 from synth_ray.records import FAILED, Draft, Outcome, Request, Seed, canonical_json, digest
 from synth_ray.storage import Storage
+from synth_ray.verify.sandbox import Sandbox
 
 log = logging.getLogger(__name__)
 

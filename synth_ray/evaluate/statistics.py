@@ -1,6 +1,6 @@
 """Intervals of shares, and of the difference of two shares of the same cases. All at 95 %.
 
-- `share_of`: a share with its score interval (`check.intervals.wilson`).
+- `share_of`: a share with its score interval (`verify.intervals.wilson`).
 - `paired_difference`: Newcombe's square-and-add interval of the difference of two paired shares, with continuity-corrected
   correlation (Newcombe, 1998, Statistics in Medicine 17:2635-2650, method 10).
 - `mcnemar`: the exact two-sided test of McNemar (1947, Psychometrika 12:153-157): the binomial test of the cases that changed.
@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from synth_ray.check.intervals import wilson
+from synth_ray.verify.intervals import wilson
 
 
 @dataclass(frozen=True, slots=True)

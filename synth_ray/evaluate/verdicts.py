@@ -7,15 +7,10 @@ value of a schema, a program or a number can be told for certain.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from fractions import Fraction
 
-from synth_ray.check.arithmetic import final_answer
-from synth_ray.check.numbers import CURRENCY, DECIMAL, Written, first_number, plain_text, read_number
-from synth_ray.check.sandbox import Sandbox, program_in
 from synth_ray.dedup.normal_form import normal_form
 from synth_ray.errors import AskFailed
 from synth_ray.evaluate.cases import Case
@@ -25,6 +20,13 @@ from synth_ray.recipes.json_schema import validator_of
 from synth_ray.recipes.judge import RUBRIC, score_answer
 from synth_ray.recipes.markup import parse_json
 from synth_ray.records import canonical_json
+from synth_ray.verify.answers import NumberVerifier, folded
+from synth_ray.verify.arithmetic import final_answer
+from synth_ray.verify.numbers import Written, read_number
+from synth_ray.verify.sandbox import Sandbox, program_in
+from synth_ray.verify.verdict import Verdict as RoomVerdict
+
+_NUMBERS = NumberVerifier()
 
 
 class Verdict(StrEnum):
@@ -104,11 +106,11 @@ class Grader:
 def same_label(answer: str, expected: str) -> bool:
     """Whether both are one label: equal but for case and space, or one value where the expected label is extracted fields."""
     if expected.lstrip()[:1] not in ("{", "["):
-        return _plain(answer) == _plain(expected)
+        return folded(answer) == folded(expected)
     try:
         return canonical_json(parse_json(answer)) == canonical_json(parse_json(expected))
     except ValueError:
-        return _plain(answer) == _plain(expected)
+        return folded(answer) == folded(expected)
 
 
 def same_text(answer: str, expected: str) -> bool:
@@ -116,41 +118,8 @@ def same_text(answer: str, expected: str) -> bool:
     return normal_form(answer) == normal_form(expected)
 
 
-def said_number(text: str) -> Written | None:
-    r"""The final number of an answer: behind `####`, in `\boxed{}`, the whole answer, behind "the answer is", or the only one.
-
-    None where that is not certain: several numbers, or one that the text may deny.
-    """
-    if (marked := final_answer(text) or read_number(text)) is not None:
-        return marked
-    plain = plain_text(text).replace("**", "")
-    if _DENIAL.search(plain):
-        return None
-    told = [first_number(rest) for rest in _TOLD.findall(plain)]
-    return _only([number for number in told if number]) if told else _only(_numbers_in(plain))
-
-
-_DENIAL = re.compile(r"\b(?:not|no|nor|never|neither|cannot)\b|n['\u2019]t\b", re.IGNORECASE)
-_TOLD = re.compile(r"\banswer\s*(?:is\b|[:=]):?[ \t]*(?=([^\n]{1,60}))", re.IGNORECASE)
-_STANDING = re.compile(rf"(?<![\w.,/])-?(?:{CURRENCY}\s?)?(?:{DECIMAL})(?:/\d+)?\s?%?(?![\w/])")
-
-
-def _numbers_in(text: str) -> list[Written]:
-    return [number for found in _STANDING.findall(text) if (number := read_number(found)) is not None]
-
-
-def _only(numbers: list[Written]) -> Written | None:
-    """The one value that all of them are."""
-    values: set[Fraction] = {number.value for number in numbers}
-    return numbers[0] if len(values) == 1 else None
-
-
 def _number_of(expected: str) -> Written | None:
     return final_answer(expected) or read_number(expected)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
 
 
 def _compared(case: Case, answer: str, verifier: str, same: Callable[[str, str], bool]) -> Graded:
@@ -161,13 +130,12 @@ def _compared(case: Case, answer: str, verifier: str, same: Callable[[str, str],
 
 def _by_number(case: Case, answer: str) -> Graded:
     expected = case.expected or ""
-    true = _number_of(expected) or (first_number(expected) if expected.strip()[:1].isdigit() else None)
-    if true is None:
+    if _NUMBERS.fault_of(expected):
         return _undecided("arithmetic", "no expected number")
-    said = said_number(answer)
-    if said is None:
-        return _undecided("arithmetic", "no number that is certainly the final one")
-    return _decided(said.equals(true), "arithmetic", "another final number")
+    verified = _NUMBERS.verify(answer, expected)
+    if verified.verdict is RoomVerdict.NO_ANSWER:
+        return _undecided("arithmetic", verified.detail)
+    return _decided(verified.verdict is RoomVerdict.RIGHT, "arithmetic", verified.detail)
 
 
 def _by_schema(case: Case, answer: str) -> Graded:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from synth_ray.check.intervals import wilson
+from synth_ray.verify.intervals import wilson
 
 _REPLICATES = 1000
 _MAX_SAMPLE = 1024

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synth_ray.check.intervals import wilson
 from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.job.check import FLAGS, Check
 from synth_ray.prepare.preparation import Prepared
@@ -17,6 +16,7 @@ from synth_ray.publish.row_view import RowView
 from synth_ray.quality.intervals import rate
 from synth_ray.quality.value_counts import NONE, ValueCounts
 from synth_ray.records import FAILED, Origin, Reason
+from synth_ray.verify.intervals import wilson
 
 Facts = dict[str, Any]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synth_ray.check.intervals import wilson
 from synth_ray.quality.intervals import Array, bounds
+from synth_ray.verify.intervals import wilson
 
 
 @dataclass(frozen=True, slots=True)

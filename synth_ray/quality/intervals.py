@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from synth_ray.check.intervals import wilson
+from synth_ray.verify.intervals import wilson
 
 Array = np.ndarray[Any, Any]
 

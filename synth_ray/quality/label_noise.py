@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from synth_ray.check.intervals import wilson
 from synth_ray.quality.classifier import TextClassifier, affordable_rows
 from synth_ray.quality.halves import groups_of, in_order
 from synth_ray.quality.intervals import Array
 from synth_ray.quality.sample import MAX_ROWS, SampledRow
+from synth_ray.verify.intervals import wilson
 
 Facts = dict[str, Any]
 

@@ -32,6 +32,7 @@ BUILT_IN = (
     "spring",
     "build",
     "score",
+    "passes",
 )
 
 

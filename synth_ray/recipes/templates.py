@@ -52,6 +52,11 @@ def constants_of(source: str) -> tuple[str, ...]:
     )
 
 
+def names_in(source: str) -> set[str]:
+    """The names that a template takes from outside: fields of the seed, and what the recipe adds."""
+    return find_undeclared_variables(_SANDBOX.parse(source))
+
+
 @lru_cache(maxsize=256)
 def compile_expression(source: str) -> Callable[..., Any]:
     """Compile a Jinja expression of the job. Raises JobError that quotes it."""

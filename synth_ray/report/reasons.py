@@ -110,6 +110,13 @@ _ASKED: dict[Reason, Entry] = {
         "A step of the recipe gave no text: an empty instruction, an empty example, or no vote that fits.",
         "Raise `sampling.max_tokens`, look at `synth-ray preview`, and choose a larger teacher (`models.teacher.model`).",
     ),
+    Reason.VERIFIER_FAILED: Entry(
+        ("recipe",),
+        "The verifier hung, crashed, or said what no verdict is, for more than half of a prompt's answers or for its gold; that "
+        "says nothing of the answers.",
+        "Read the detail with `synth-ray show`; raise `recipe.verifier_seconds` or `recipe.verifier_memory_bytes`, or correct "
+        "your function.",
+    ),
 }
 
 _CHECKED: dict[Reason, Entry] = {
@@ -218,6 +225,22 @@ _BY_RECIPE: dict[Reason, Entry] = {
         ("recipe",),
         "The arguments of a tool call never fitted the tool's schema.",
         "Raise `recipe.tries` or `sampling.max_tokens`; simplify the schemas in `recipe.tools`.",
+    ),
+    Reason.TOO_EASY: Entry(
+        ("recipe",),
+        "The model answers the prompt right more often than the band of pass rates allows.",
+        "Take harder seeds, or widen `recipe.band`; `recipe.accept: all` makes rows of all prompts.",
+    ),
+    Reason.TOO_HARD: Entry(
+        ("recipe",),
+        "The model answers the prompt right less often than the band allows, or never where a right answer is wanted.",
+        "Take easier seeds or a larger model, or widen `recipe.band`; look at the wrong answers for a fault of the gold.",
+    ),
+    Reason.UNVERIFIABLE: Entry(
+        ("recipe",),
+        "No answer can be held against the seed's gold: it is missing, cannot be read, is denied by its own reference, or a "
+        "program that does nothing passes it. Nothing was asked, unless the verifier abstained on every answer.",
+        "Read the detail with `synth-ray show`; correct the seeds, `recipe.gold` or `recipe.verifier`.",
     ),
 }
 

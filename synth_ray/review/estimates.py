@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from synth_ray.check.agreement import Agreement, agreement_of
-from synth_ray.check.intervals import wilson
 from synth_ray.review.verdicts import Reviewed
+from synth_ray.verify.intervals import wilson
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.check.intervals import Z_95
 from synth_ray.evaluate.comparison import compare
 from synth_ray.evaluate.statistics import mcnemar, paired_difference, share_of
+from synth_ray.verify.intervals import Z_95
 
 OUTCOMES = st.dictionaries(st.integers(0, 40).map(str), st.tuples(st.sampled_from(["a", "b"]), st.booleans()), min_size=1)
 COUNTS = st.tuples(*[st.integers(0, 300)] * 4).filter(lambda counts: sum(counts) > 0)

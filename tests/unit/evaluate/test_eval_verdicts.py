@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from synth_ray.check.sandbox import Sandbox
 from synth_ray.errors import AskFailed, MissingResource
 from synth_ray.evaluate.asking import Settings, evaluate
 from synth_ray.evaluate.cases import Case
@@ -18,6 +17,7 @@ from synth_ray.evaluate.verdicts import Graded, Grader, criteria_of
 from synth_ray.job.judge import Judging
 from synth_ray.recipes.contract import Completion, user
 from synth_ray.storage import open_storage
+from synth_ray.verify.sandbox import Sandbox
 
 INTEGER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
 RUBRIC = Judging(criteria={"correct": "free of errors"})

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from synth_ray.check.intervals import wilson
 from synth_ray.quality.f1 import scores_of, with_interval
 from synth_ray.quality.intervals import drawn_counts
 from synth_ray.quality.sample import MAX_CHARACTERS, RowSample, SampledRow
 from synth_ray.quality.train_on_synthetic import train_on_synthetic
 from synth_ray.quality.usefulness import SHOWN, usefulness
+from synth_ray.verify.intervals import wilson
 from tests.docstrings import PACKAGES, labelled_docstrings
 
 EACH = 80

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from synth_ray.check.numbers import DECIMAL
+from synth_ray.verify.numbers import DECIMAL
 
 _TOKEN = re.compile(rf"\s*(?:({DECIMAL})\s?(%)?|([-+*/x×÷()]))")
 _LONGEST = 200

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 
-from synth_ray.check.expression import NotArithmetic, values_of
-from synth_ray.check.numbers import CURRENCY, DECIMAL, Written, first_number, plain_text, read_number
+from synth_ray.verify.expression import NotArithmetic, values_of
+from synth_ray.verify.numbers import CURRENCY, DECIMAL, Written, first_number, plain_text, read_number
 
 _MARKED = re.compile(r"<<([^<>=]{1,200})=([^<>]{1,60})>>\s?[$€£]?\s?(?:(\d[\d.,]*)\s?(%|percent)?)?")
 _FINAL = re.compile(r"####[ \t]*([^\n]*)")

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from synth_ray.check.checker import open_checker
-from synth_ray.check.sandbox import Limits, Sandbox, program_in
 from synth_ray.errors import MissingResource
 from synth_ray.job.check import Check
 from synth_ray.records import STAGED
+from synth_ray.verify.sandbox import Limits, Sandbox, program_in
 from tests.rows import staged_row
 
 SANDBOX = Sandbox(Limits(seconds=3))
@@ -86,7 +86,7 @@ def test_a_stopped_program_leaves_no_process_and_no_file(tmp_path: Path, monkeyp
 
 
 def test_a_host_without_isolation_stops_the_job() -> None:
-    code = "from synth_ray.check.sandbox import Sandbox; Sandbox().probe()"
+    code = "from synth_ray.verify.sandbox import Sandbox; Sandbox().probe()"
     without_namespaces = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$0" -c "$1"'
     result = subprocess.run(
         ["unshare", "--user", "--map-root-user", "sh", "-c", without_namespaces, sys.executable, code],

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.check.arithmetic import final_answer, has_wrong_arithmetic, wrong_step
-from synth_ray.check.numbers import read_number
+from synth_ray.verify.arithmetic import final_answer, has_wrong_arithmetic, wrong_step
+from synth_ray.verify.numbers import read_number
 
 
 @given(st.integers(1, 999), st.integers(1, 999), st.sampled_from("+-*"), st.integers(1, 50))
