@@ -218,6 +218,7 @@ class Draft:
     reasoning: str = ""  # what the model thought before it wrote the completion
     reasoning_tokens: int | None = None  # of `completion_tokens`; None where nobody counted them
     top_k: TopK | None = None
+    embedding: bytes | None = None  # packed int8, of an embedding model that the job asks
 
 
 @dataclass(slots=True)
@@ -282,7 +283,7 @@ STAGED = pa.schema(
         ("bands", pa.binary()),  # packed little-endian uint64, one per LSH band
         ("shingles", pa.binary()),  # packed little-endian uint32, distinct, ascending
         ("ngrams", pa.binary()),  # packed little-endian uint32 word hashes in order: prompt, 0, completion
-        ("embedding", pa.binary()),  # packed int8, one per dimension; null without an embedding model
+        ("embedding", pa.binary()),  # packed int8, one per dimension; null without an embedding model or a text of it
     ]
 )
 """A staged chunk. Rows are in (position, slot) order; text is scrubbed; every row is fingerprinted."""

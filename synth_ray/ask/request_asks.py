@@ -10,7 +10,7 @@ from synth_ray.ask.spent import Spent
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.ask.thoughts import Marks, thought_apart
 from synth_ray.errors import AskFailed
-from synth_ray.recipes.contract import Completion, Constraint
+from synth_ray.recipes.contract import Completion, Constraint, user
 from synth_ray.recipes.finish_reasons import fault_of_ending
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
 
@@ -110,7 +110,8 @@ class RequestAsks:
             marks = self._rules.marks.get(answered_by)
             answers = [thought_apart(answer, marks) for answer in await self._teachers[answered_by].answer(prompt)]
             self._record(self._request, prompt.key, answers)
-        self._spent.add(prompt.messages, answers, self._rules.prices.get(answered_by, (0.0, 0.0)))
+        asked = [*prompt.messages, user(prompt.given)] if prompt.given else prompt.messages
+        self._spent.add(asked, answers, self._rules.prices.get(answered_by, (0.0, 0.0)))
         return answers
 
     def _key(self, *parts: Any) -> str:

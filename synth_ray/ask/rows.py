@@ -73,6 +73,7 @@ def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
         "prompt_digest": digest(draft.prompt),
         "logprobs": draft.logprobs,
         "top_k": asdict(draft.top_k) if draft.top_k is not None else None,
+        "embedding": draft.embedding,
         "finish_reason": draft.finish_reason,
         "prompt_tokens": draft.prompt_tokens,
         "completion_tokens": draft.completion_tokens,

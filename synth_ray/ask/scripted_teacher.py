@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from synth_ray.ask.scripted_scores import scripted_score
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.models import Model, Script
@@ -62,6 +63,8 @@ class ScriptedTeacher:
         draw = random.Random(prompt.key)
         if draw.random() < self._script.fail_share:
             raise AskFailed(Reason.ENGINE_ERROR, "told to by script.fail_share")
+        if self._model.task != "generate" or prompt.kind in ("rate", "embed"):
+            return [scripted_score(self._model, prompt)]
         return [self._completion(prompt, draw) for _ in range(prompt.n)]
 
     async def _take_time(self, key: str) -> None:

@@ -8,6 +8,7 @@ from pydantic import field_validator, model_validator
 
 from synth_ray.job.engine_args import RESULT_ENGINE_ARGS, devices_of, refuse_contradictions
 from synth_ray.job.reasoning import Reasoning
+from synth_ray.job.scoring import Scoring, Task, misfits
 from synth_ray.job.section import Section, key
 from synth_ray.job.served import BatchApi, Endpoint
 
@@ -26,6 +27,9 @@ class Script(Section):
         "Jinja templates of answers, chosen by the ask's digest; empty means invented sentences.",
     )
     words: int = key(24, "Words in an invented answer.", ge=1, le=100_000)
+    scores: dict[str, float] = key(
+        lambda: {}, "With a `task`: words, and what each occurrence in a rated answer adds to its score; empty invents scores."
+    )
     vocabulary: int = key(4000, "How many different words invented answers draw from.", ge=2)
     repeat_share: float = key(0.0, "Share of asks answered with an earlier answer, so that duplicates exist.", ge=0, le=1)
     latency_s: float = key(0.0, "Seconds from an ask to its answer.", ge=0, changes="nothing")
@@ -69,6 +73,12 @@ class Model(Section):
     endpoint: Endpoint | None = key(None, "Where the model is served, for engine 'endpoint'.", changes="nothing")
     batch: BatchApi | None = key(None, "The provider's batch API, for engine 'batch_api'.", changes="nothing")
     script: Script = key(Script, "What the scripted teacher does.")
+    task: Task = key(
+        "generate",
+        "What the model gives: text (generate), a reward model's score (reward), a classifier's probabilities (classify), or a "
+        "vector of a text (embed).",
+    )
+    scoring: Scoring = key(Scoring, "How a model whose task is not to generate reads a text.")
     weight: float = key(1.0, "With several teachers, its share of the requests, relative to the other weights.", gt=0)
     license: str = key("", "The model's licence, for the card: it may restrict the use of its answers.", changes="nothing")
     terms: str = key("", "Terms of use of its answers, as a sentence or an address, for the card.", changes="nothing")
@@ -93,6 +103,8 @@ class Model(Section):
             )
         if self.engine == "vllm":
             refuse_contradictions(self.engine_args, has_adapter=bool(self.lora))
+        for misfit in misfits(self.task, self.engine, self.scoring):
+            raise ValueError(misfit)
         elsewhere = {"endpoint": ("endpoint", self.endpoint, "urls"), "batch_api": ("batch", self.batch, "url")}
         for engine, (name, section, first) in elsewhere.items():
             if (self.engine == engine) != (section is not None):
@@ -109,6 +121,8 @@ class Model(Section):
     @property
     def may_think(self) -> bool:
         """Whether its answers may come with a thought, as far as the job tells: a server's model may unless told not to."""
+        if self.task != "generate":
+            return False
         if self.reasoning is not None:
             return self.reasoning.think is not False
         return self.engine in ("endpoint", "batch_api")
@@ -167,8 +181,9 @@ class Model(Section):
         facts |= {"lora": self.lora} if self.lora else {}
         facts |= {"reasoning": self.reasoning.model_dump()} if self.reasoning else {}
         facts |= {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
+        facts |= {"task": self.task, "scoring": self.scoring.model_dump()} if self.task != "generate" else {}
         if self.engine == "scripted":
-            facts["script"] = self.script.model_dump(exclude=SPEED_OF_SCRIPT)
+            facts["script"] = self.script.model_dump(exclude=SPEED_OF_SCRIPT | (set() if self.script.scores else {"scores"}))
         return facts
 
 
@@ -183,7 +198,12 @@ class Models(Section):
 
     teacher: Model = key(..., "The model that answers.")
     others: list[Model] = key(list, "More teachers. Each request goes to one teacher of all, chosen by the request's digest.")
-    judge: Model | None = key(None, "The model that judges; recipes without a judge leave it out.")
+    judge: Model | None = key(
+        None,
+        "The model that judges; recipes without a judge leave it out. With `task`, it may be a reward model, a classifier or an "
+        "embedding model.",
+    )
+    embedder: Model | None = key(None, "The embedding model of `dedup.semantic.role`; its task is embed.")
 
     allow_related_judge: bool = key(
         False, "Allow a judge of the teacher's own family, which tends to favour the teacher's answers.", changes="nothing"
@@ -214,6 +234,12 @@ class Models(Section):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value
+
+    @field_validator("embedder", mode="before")
+    @classmethod
+    def _short_form_of_embedder(cls, value: Any) -> Any:
+        section = {"model": value} if isinstance(value, str) else value
+        return {"task": "embed"} | section if isinstance(section, dict) else section
 
     @field_validator("others", mode="before")
     @classmethod
@@ -255,7 +281,8 @@ class Models(Section):
     def by_role(self) -> dict[str, Model]:
         """Every model of the job by role: the first teacher is `teacher`, the second `teacher_2`."""
         teachers = {teacher_role(place): model for place, model in enumerate(self.teachers)}
-        return teachers | ({"judge": self.judge} if self.judge else {})
+        others = {"judge": self.judge, "embedder": self.embedder}
+        return teachers | {role: model for role, model in others.items() if model is not None}
 
 
 def teacher_role(place: int) -> str:
