@@ -14,6 +14,8 @@ from synth_ray.ask.dialect import LIMITS, Dialect
 from synth_ray.ask.endpoint_sender import EndpointSender, RetryLater
 from synth_ray.ask.endpoint_start import find_on_servers
 from synth_ray.ask.openai_protocol import headers_of, request_body
+from synth_ray.ask.scores import refuse_other_task
+from synth_ray.ask.scoring_protocol import refuse_other_server, scoring_body
 from synth_ray.ask.server_errors import (
     REFUSES_ALL,
     Meaning,
@@ -23,7 +25,7 @@ from synth_ray.ask.server_errors import (
     template_refusal,
 )
 from synth_ray.ask.server_text import room_in
-from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
+from synth_ray.ask.teacher import Load, Prompt, PromptKind, TeacherFacts
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, user
@@ -39,7 +41,7 @@ _MOST_CLIPS = 12
 _UNKNOWN_MODEL_LEN = 1 << 20
 _TRIAL = [user("Say yes.")]
 """Asked where a server does not list its models, or refuses a prompt without a word: a prompt that nobody objects to."""
-_TRIAL_TOKENS = 16
+_TRIAL_TOKENS, _TRIAL_ANSWER = 16, "Yes."
 
 
 @dataclass(slots=True)
@@ -57,7 +59,7 @@ class _OneAsk:
 class EndpointTeacher:
     """Law: an ask is answered, or fails for a reason of its own. A server that refuses every ask (key, credit, model, a parameter
     that the job needs) is ServiceRefused; one that sends no reply for `endpoint.dead_after_s` is a dead engine. Secrets come from
-    the environment and appear in no error.
+    the environment and appear in no error. A model whose task is not to generate is asked by `scoring_protocol`.
     """
 
     def __init__(self, model: Model) -> None:
@@ -83,6 +85,7 @@ class EndpointTeacher:
         model = find_on_servers(self._model, self._headers(), self._trial_body())
         self._is_vllm = self._is_vllm or (self._endpoint.flavour == "auto" and model.owned_by == "vllm")
         self._max_len = model.max_len
+        refuse_other_server(self._model, is_vllm=self._is_vllm)
         return TeacherFacts(
             engine="endpoint",
             model=self._model.model,
@@ -94,6 +97,9 @@ class EndpointTeacher:
         )
 
     def _trial_body(self) -> dict[str, Any]:
+        if self._model.task != "generate":
+            kind: PromptKind = "embed" if self._model.task == "embed" else "rate"
+            return scoring_body(self._model, Prompt(_TRIAL, "", kind=kind, given=_TRIAL_ANSWER))
         trial = Prompt(_TRIAL, "", sampling={LIMITS[0]: _TRIAL_TOKENS})
         plain = self._model.model_copy(update={"chat_template_kwargs": {}})
         return self._dialect.apply(request_body(plain, trial, is_vllm=self._is_vllm))
@@ -104,6 +110,7 @@ class EndpointTeacher:
     # Asking.
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
+        refuse_other_task(self._model, prompt)
         limiter = self._sender_on_loop().limiter
         if not self._pending:
             limiter.restart_clock()  # nothing was asked meanwhile: silence says nothing
@@ -168,7 +175,7 @@ class EndpointTeacher:
             if self._body(ask) == sent:
                 raise failure_of(error)
             return None
-        if error.meaning is Meaning.TOO_LONG:
+        if error.meaning is Meaning.TOO_LONG and self._model.task == "generate":
             _clip(ask, error, sent)
             return None
         if error.meaning is Meaning.TEMPLATE and not self._sender_on_loop().has_answered:
@@ -198,6 +205,8 @@ class EndpointTeacher:
             await asyncio.sleep(min(_MAX_WAIT_S, _WAIT_S * 2 ** min(ask.tried - 1, 8)) * (0.5 + random.random()))
 
     def _body(self, ask: _OneAsk) -> dict[str, Any]:
+        if self._model.task != "generate":
+            return scoring_body(self._model, ask.prompt)
         body = request_body(self._model, ask.prompt, is_vllm=self._is_vllm)
         limits = [limit for limit in (ask.room, self._max_len - 1 if self._max_len else None) if limit]
         if limits and LIMITS[0] in body:

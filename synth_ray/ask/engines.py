@@ -45,7 +45,7 @@ def open_engines(
             adapters=sorted({model.lora for model in by_role.values() if model.lora}),
             devices=own,
             role=role,
-            use=PLAIN_USE if role == "judge" else use,
+            use=PLAIN_USE if role in ("judge", "embedder") else use,
         )
         for (role, model), by_role, own in zip(firsts, alike.values(), devices, strict=True)
     ]
@@ -113,6 +113,10 @@ def make_teacher(
 
     def engine(model: Model, own: str) -> Teacher:
         host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: own} if own else {})
+        if model.task != "generate":
+            from synth_ray.ask.vllm.pooling import VllmScorer
+
+            return VllmScorer(model, host=host, role=role)
         return VllmTeacher(model, adapters=adapters, host=host, role=role, use=use)
 
     models = split_model(model)

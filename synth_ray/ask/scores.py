@@ -51,3 +51,27 @@ def unit(vector: Sequence[float]) -> list[float]:
 def question_of(prompt: Prompt) -> str:
     """The last message's text: what an answer is compared with, where a model reads no conversation."""
     return str(prompt.messages[-1]["content"]) if prompt.messages else ""
+
+
+def reads(model: Model) -> str:
+    """What a reward model or classifier is given; see `job.scoring.Scoring`."""
+    return model.scoring.reads or ("conversation" if model.chat else "answer")
+
+
+def labelled(model: Model, numbers: Sequence[float], own_labels: Sequence[str] = ()) -> dict[str, float]:
+    """A head's outputs by label. `own_labels` are the model's own, where it tells them. Raises ServiceRefused where their numbers
+    differ.
+    """
+    if model.task == "reward":
+        if len(numbers) != 1:
+            raise ServiceRefused(
+                f"models.task: wanted a reward model with one output, got {len(numbers)} of '{model.name}'; say task: classify"
+            )
+        return {REWARD: numbers[0]}
+    labels = list(model.scoring.labels or own_labels)
+    if len(labels) != len(numbers):
+        raise ServiceRefused(
+            f"models.scoring.labels: wanted a name for each of the {len(numbers)} outputs of '{model.name}', got {len(labels)}; "
+            "list them in order"
+        )
+    return dict(zip(labels, numbers, strict=True))

@@ -166,6 +166,9 @@ _KEYS = {
     "response_format": "recipe.schema",
     "structured_outputs": "recipe.choices",
     "chat_template_kwargs": "models.teacher.chat_template_kwargs",
+    "dimensions": "models.scoring.dimensions",
+    "truncate_prompt_tokens": "models.scoring.too_long",
+    "use_activation": "models.task",
 }
 """The job's keys behind a request's, where they are named differently."""
 

@@ -67,7 +67,7 @@ class TeacherFacts:
 
     `kv_tokens` is the size of its KV cache in tokens, 0 if unknown. `device` is the accelerator's name as its driver reports it,
     `devices` how many of them the teacher spans. `size` is None where the roofline's formula does not apply.
-    `notes` are for the person who runs the job: what was found that may not be meant.
+    `notes` are for the person who runs the job: what was found that may not be meant. `labels` are a classifier's own.
     """
 
     engine: str
@@ -83,6 +83,7 @@ class TeacherFacts:
     devices: int = 1
     size: ModelSize | None = None
     notes: Sequence[str] = ()
+    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
