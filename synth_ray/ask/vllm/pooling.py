@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,22 +108,9 @@ class VllmScorer(VllmTeacher):
     """One pooling engine. Rewards and classes are told by label, embeddings at unit length."""
 
     def _inspect_template(self, render: Render | None) -> list[str]:
-        if render is None or self._model.task == "embed" or reads(self._model) != "conversation":
-            return []
-        try:
-            rendered = render(_TRIAL, self._variables)
-        except Exception as error:  # a template raises what it likes
-            rendered = type(error).__name__
-        if _TRIAL[1]["content"] not in rendered:
-            raise MissingResource(
-                f"models.{self._role}.chat: wanted a chat template that takes a question and its answer, got none in "
-                f"'{self._model.name}'; say scoring: {{reads: answer}} for a model that reads plain text"
-            )
+        if render is not None:
+            refuse_unfit_template(render, self._model, where=f"models.{self._role}")
         return []
-
-    @property
-    def _variables(self) -> Mapping[str, Any]:
-        return {"add_generation_prompt": False, **self._model.chat_template_kwargs}
 
     def open(self) -> TeacherFacts:
         refuse_local_headless(self._model, where=f"models.{self._role}")  # before minutes are spent on starting it
