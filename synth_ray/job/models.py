@@ -221,7 +221,8 @@ class Models(Section):
     @model_validator(mode="after")
     def _refuse_related_judge(self) -> Models:
         teacher_families = frozenset().union(*(teacher.families for teacher in self.teachers))
-        kin = self.judge.families & teacher_families if self.judge else frozenset()
+        judges = self.judge is not None and self.judge.task != "embed"  # a similarity favours no relative
+        kin = self.judge.families & teacher_families if self.judge and judges else frozenset()
         if kin and not self.allow_related_judge:
             # Preference leakage: Li et al., 2025, arXiv 2502.01534.
             raise ValueError(

@@ -60,6 +60,25 @@ def refuse_local_headless(model: Model, *, where: str) -> None:
         )
 
 
+def refuse_unfit_template(render: Render, model: Model, *, where: str) -> None:
+    """Raise MissingResource where a conversation is to be rated and the model's template does not render an answer."""
+    if model.task == "embed" or reads(model) != "conversation":
+        return
+    try:
+        rendered = render(_TRIAL, _variables(model))
+    except Exception as error:  # a template raises what it likes
+        rendered = type(error).__name__
+    if _TRIAL[1]["content"] not in rendered:
+        raise MissingResource(
+            f"{where}.chat: wanted a chat template that takes a question and its answer, got none in '{model.name}'; say scoring: "
+            "{reads: answer} for a model that reads plain text"
+        )
+
+
+def _variables(model: Model) -> Mapping[str, Any]:
+    return {"add_generation_prompt": False, **model.chat_template_kwargs}
+
+
 class PoolingEngine(VllmEngine):
     """One engine that gives a row of numbers for each text: logits, probabilities or a vector."""
 
@@ -141,7 +160,7 @@ class VllmScorer(VllmTeacher):
             return self._text_tokens(prompt.given)
         with self._lock:
             text = renderer_of(self._tokenizer)(
-                [*prompt.messages, {"role": "assistant", "content": prompt.given}], self._variables
+                [*prompt.messages, {"role": "assistant", "content": prompt.given}], _variables(self._model)
             )
             tokens = list(self._tokenizer.encode(text, add_special_tokens=False))
         self._refuse_unfit(tokens)
