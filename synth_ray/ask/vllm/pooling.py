@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from synth_ray.ask.scores import embedded, labelled, question_of, reads, refuse_other_task, scored, similarity
 from synth_ray.ask.teacher import Prompt, TeacherFacts
 from synth_ray.ask.vllm import internals
-from synth_ray.ask.vllm.chat_template import Render, renderer_of
+from synth_ray.ask.vllm.chat_template import Render, chat_tokens
 from synth_ray.ask.vllm.engine import EngineRequest, VllmEngine
 from synth_ray.ask.vllm.outputs import RawCompletion
 from synth_ray.ask.vllm.teacher import VllmTeacher
@@ -70,8 +72,8 @@ def refuse_unfit_template(render: Render, model: Model, *, where: str) -> None:
         rendered = type(error).__name__
     if _TRIAL[1]["content"] not in rendered:
         raise MissingResource(
-            f"{where}.chat: wanted a chat template that takes a question and its answer, got none in '{model.name}'; say scoring: "
-            "{reads: answer} for a model that reads plain text"
+            f"{where}.chat: wanted a chat template that takes a question and its answer, got none in '{model.name}'; say "
+            "scoring: {reads: answer} for a model that reads plain text"
         )
 
 
@@ -158,11 +160,15 @@ class VllmScorer(VllmTeacher):
         """A conversation is cut at its beginning, if at all: the answer is what is rated."""
         if reads(self._model) == "answer":
             return self._text_tokens(prompt.given)
+        turns: list[Message] = [*prompt.messages, {"role": "assistant", "content": prompt.given}]
+        if not self._model.chat:
+            return self._text_tokens("\n".join(turn["content"] for turn in turns))
         with self._lock:
-            text = renderer_of(self._tokenizer)(
-                [*prompt.messages, {"role": "assistant", "content": prompt.given}], _variables(self._model)
-            )
-            tokens = list(self._tokenizer.encode(text, add_special_tokens=False))
+            try:
+                tokens = chat_tokens(self._tokenizer, turns, _variables(self._model))
+            except (TemplateError, ValueError, TypeError, KeyError) as error:
+                kind = type(error).__name__
+                raise AskFailed(Reason.ENGINE_ERROR, f"the chat template refuses the rated conversation ({kind})") from None
         self._refuse_unfit(tokens)
         return tokens[-self._max_len :]
 
