@@ -109,15 +109,13 @@ def make_teacher(
 
         return BatchApiTeacher(model, storage)
     from synth_ray.ask.vllm.host import ProcessHost, ThreadHost
+    from synth_ray.ask.vllm.pooling import VllmScorer
     from synth_ray.ask.vllm.teacher import VllmTeacher
 
     def engine(model: Model, own: str) -> Teacher:
         host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: own} if own else {})
-        if model.task != "generate":
-            from synth_ray.ask.vllm.pooling import VllmScorer
-
-            return VllmScorer(model, host=host, role=role)
-        return VllmTeacher(model, adapters=adapters, host=host, role=role, use=use)
+        kind = VllmTeacher if model.task == "generate" else VllmScorer
+        return kind(model, adapters=adapters, host=host, role=role, use=use)
 
     models = split_model(model)
     if len(models) == 1:
