@@ -226,7 +226,8 @@ class Outcome:
     """How one request ended: a draft per slot, and all tokens it cost, discarded attempts included.
 
     `nano_usd` is the price of tokens that are billed by count, in billionths of a dollar: integers add up exactly.
-    `estimated_tokens` are those, among all, that nobody counted; `reasoning_tokens` those of the completion that were thought.
+    `estimated_tokens` are those, among all, that nobody counted; `reasoning_tokens` those of the completion that were thought;
+    `role_tokens` those of roles beside the teacher, as `judge_prompt`.
     """
 
     request: Request
@@ -238,6 +239,7 @@ class Outcome:
     nano_usd: int = 0
     estimated_tokens: int = 0
     reasoning_tokens: int = 0
+    role_tokens: dict[str, int] = field(default_factory=dict)
 
 
 _TURN = [("role", pa.string()), ("content", pa.string())]

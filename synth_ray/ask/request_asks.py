@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -58,6 +59,7 @@ class RequestAsks:
         self._rules = rules
         self._times_asked: dict[str, int] = {}
         self._spent = Spent()
+        self._role_tokens: Counter[str] = Counter()
         self._attempts: dict[str, int] = {}
         self._last_prompt: list[Message] = []
 
@@ -111,7 +113,11 @@ class RequestAsks:
             answers = [thought_apart(answer, marks) for answer in await self._teachers[answered_by].answer(prompt)]
             self._record(self._request, prompt.key, answers)
         asked = [*prompt.messages, user(prompt.given)] if prompt.given else prompt.messages
+        before = self._spent.prompt, self._spent.completion
         self._spent.add(asked, answers, self._rules.prices.get(answered_by, (0.0, 0.0)))
+        if role != "teacher":
+            spent = {"prompt": self._spent.prompt - before[0], "completion": self._spent.completion - before[1]}
+            self._role_tokens.update({f"{role}_{kind}": tokens for kind, tokens in spent.items() if tokens})
         return answers
 
     def _key(self, *parts: Any) -> str:
@@ -139,6 +145,7 @@ class RequestAsks:
             spent.nano_usd,
             estimated_tokens=spent.estimated,
             reasoning_tokens=spent.reasoning,
+            role_tokens=dict(self._role_tokens),
         )
 
 

@@ -45,6 +45,9 @@ def _rows_of_chunk(chunk: int, outcomes: list[Outcome]) -> AnsweredRows:
         tokens["estimated"] = estimated
     if reasoning := sum(o.reasoning_tokens for o in outcomes):
         tokens["reasoning"] = reasoning
+    for outcome in outcomes:
+        for name, count in outcome.role_tokens.items():
+            tokens[name] = tokens.get(name, 0) + count
     attempts: dict[str, int] = {}
     for outcome in outcomes:
         for reason, count in outcome.attempts.items():

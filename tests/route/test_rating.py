@@ -64,6 +64,7 @@ def test_rewards_are_columns_and_another_threshold_is_chosen_by_quantile_without
     assert (summary["task"], summary["gold"], summary["kappa"], summary["advisory"]) == ("reward", 60, 1.0, False)
     assert summary["quantiles"]["0.05"] == -1.5 and summary["quantiles"]["0.95"] == 2.0
     assert -1 <= summary["length_correlation"] <= 1
+    assert 0 < first["tokens"]["judge_prompt"] < first["tokens"]["prompt"] and "judge_completion" not in first["tokens"]
     page = (tmp_path / "out" / "report.html").read_text()
     assert "a reward model" in page and "Rank correlation of score and length" in page
     assert "by a reward model, on a scale of its own" in (tmp_path / "out" / "README.md").read_text()
