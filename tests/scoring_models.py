@@ -80,13 +80,15 @@ def tokenizer_of(folder: Path) -> Any:
 
 
 def true_logits(folder: Path, turns: list[dict[str, str]]) -> list[float]:
-    """What transformers computes for the conversation in the model's own template, with nothing after the answer."""
+    """What transformers computes for the conversation in the model's own template, with nothing after the answer; of one that is
+    too long, for its last tokens.
+    """
     import torch
     from transformers import LlamaForSequenceClassification
 
     tokenizer = tokenizer_of(folder)
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=False)
-    ids = tokenizer.encode(text, add_special_tokens=False)
+    ids = tokenizer.encode(text, add_special_tokens=False)[-LENGTH:]
     model = LlamaForSequenceClassification.from_pretrained(str(folder), dtype=torch.float32).eval()
     model.config.pad_token_id = None  # the template's last token is the padding's, and it is what is read
     with torch.inference_mode():
@@ -94,11 +96,12 @@ def true_logits(folder: Path, turns: list[dict[str, str]]) -> list[float]:
     return logits
 
 
-def true_vector(folder: Path, text: str) -> list[float]:
+def true_vector(folder: Path, text: str | list[int]) -> list[float]:
+    """The mean of the states over a text's tokens, at unit length."""
     import torch
     from transformers import BertModel
 
-    ids = tokenizer_of(folder).encode(text)
+    ids = tokenizer_of(folder).encode(text) if isinstance(text, str) else text
     with torch.inference_mode():
         states = BertModel.from_pretrained(str(folder), dtype=torch.float32).eval()(torch.tensor([ids])).last_hidden_state
     mean = states[0].mean(0)

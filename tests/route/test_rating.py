@@ -107,6 +107,19 @@ def test_a_pair_is_the_best_and_the_worst_by_reward_and_less_than_the_margin_is_
         assert chosen - rejected >= 2.0
 
 
+def test_answers_that_the_judge_could_not_rate_are_counted_and_none_is_lost(tmp_path: Path) -> None:
+    flaky = REWARD | {"script": REWARD["script"] | {"fail_share": 0.4}}
+    recipe = {"name": "distill", "best_of": 2, "pick": "reward"}
+    best = synth_ray.run(job(tmp_path, models={"judge": flaky}, recipe=recipe)).manifest
+    assert best["attempts"]["not_judged"] > 0 and best["rows"]["accepted"] == 60
+    rewards = [json.loads(rewards) for (rewards,) in rows_of(tmp_path, "rewards")]
+    assert any(None in pair for pair in rewards)
+    pairs = job(tmp_path, models={"judge": flaky}, recipe={"name": "prefer", "margin": 0.5}, output=str(tmp_path / "pairs"))
+    rows = synth_ray.run(pairs).manifest["rows"]
+    assert rows["failed"]["no_answer"] > 0
+    assert rows["accepted"] + sum(rows["rejected"].values()) + sum(rows["failed"].values()) == rows["requested"] == 60
+
+
 def embedding_job(folder: Path, *, threshold: float = 0.99, **more: Any) -> dict[str, Any]:
     """Two answers out of three are of the same words, in another order for every seed."""
     answers = ["{{ prompt }} {{ 'is open today' if number % 2 else 'today is open' }}", "{{ words }}"]

@@ -16,7 +16,7 @@ from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.errors import AskFailed, JobError, ServiceRefused
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, user
-from tests.scoring_models import LABELS, LENGTH, classifier, embedder, true_logits, true_vector
+from tests.scoring_models import LABELS, LENGTH, classifier, embedder, tokenizer_of, true_logits, true_vector
 from tests.servers import serving
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
@@ -94,6 +94,22 @@ def test_what_is_too_long_fails_alone_and_what_the_task_cannot_do_stops_the_run(
     assert ask(teacher, rate("fine"))[0].scores
     with pytest.raises(ServiceRefused, match=f"got {task}"):
         ask(teacher, Prompt([user(QUESTION)], "0" * 32, sampling={"max_tokens": 4}))
+
+
+def test_a_text_that_may_be_cut_is_rated_by_its_end_and_embedded_by_its_beginning(
+    offline: tuple[str, Path, Teacher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, folder, teacher = offline
+    model = Model.model_validate({"model": str(folder), "task": task, "scoring": {"too_long": "cut"}})
+    monkeypatch.setattr(teacher, "_model", model)
+    long = "never again " * LENGTH
+    if task == "embed":
+        ids = tokenizer_of(folder).encode(long, truncation=True, max_length=LENGTH)
+        assert ask(teacher, embed(long))[0].vector == pytest.approx(true_vector(folder, ids), abs=2e-3)
+    else:
+        [rated] = ask(teacher, rate(long))
+        assert rated.scores == pytest.approx(true_scores(task, folder, long), abs=2e-3)
+        assert rated.prompt_tokens == LENGTH
 
 
 @pytest.fixture(scope="module")
