@@ -105,7 +105,7 @@ class Job(Section):
         keys = {k: v for k, v in keys.items() if not k.startswith(("models.", "seeds.", *_UNSEEN_BY_MODELS))}
         keys |= {f"models.{role}": m.identity() for role, m in self.models.by_role().items()}
         if self.dedup.semantic is not None and self.dedup.semantic.role:  # rows are embedded as they are asked
-            keys |= {"dedup.embedded": [self.dedup.semantic.role, self.dedup.compares, self.dedup.mask]}
+            keys |= {"dedup.semantic.role, dedup.compares": [self.dedup.semantic.role, self.dedup.compares, self.dedup.mask]}
         return keys | ({"models.weights": [m.weight for m in self.models.teachers]} if self.models.others else {})
 
     def ask_digest(self, seeds_digest: str) -> str:

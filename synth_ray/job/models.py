@@ -103,7 +103,8 @@ class Model(Section):
             )
         if self.engine == "vllm":
             refuse_contradictions(self.engine_args, has_adapter=bool(self.lora))
-        for misfit in misfits(self.task, self.engine, self.scoring):
+        unused = [name for name in ("lora", "reasoning") if getattr(self, name)]
+        for misfit in misfits(self.task, self.engine, self.scoring, unused):
             raise ValueError(misfit)
         elsewhere = {"endpoint": ("endpoint", self.endpoint, "urls"), "batch_api": ("batch", self.batch, "url")}
         for engine, (name, section, first) in elsewhere.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import model_validator
@@ -47,12 +47,16 @@ class Scoring(Section):
         return self
 
 
-def misfits(task: Task, engine: str, scoring: Scoring) -> Iterator[str]:
-    """What is wrong with a model's task, one sentence each."""
+def misfits(task: Task, engine: str, scoring: Scoring, unused: Sequence[str]) -> Iterator[str]:
+    """What is wrong with a model's task, one sentence each. `unused` are keys of the model's that are set and have no use for a
+    model that gives numbers.
+    """
     if task == "generate":
         if scoring != Scoring():
             yield "wanted a model that gives numbers for `scoring`, got task generate; say task: reward, classify or embed"
         return
+    if unused:
+        yield f"wanted no `{unused[0]}` for task {task}, got one; remove it (an adapter is merged into the model first)"
     if engine not in ("vllm", "endpoint", "scripted"):
         yield f"wanted engine vllm or endpoint for task {task}, got '{engine}'; a batch API gives no scores"
     if task == "classify" and engine != "vllm" and not scoring.labels:

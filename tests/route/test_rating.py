@@ -161,7 +161,7 @@ def test_another_embedder_than_the_runs_own_is_refused(tmp_path: Path) -> None:
         curate_job(job_from(other))
     compares = embedding_job(tmp_path)
     compares["dedup"] = compares["dedup"] | {"compares": ["prompt", "completion"]}
-    with pytest.raises(JobError, match=r"dedup\.embedded"):
+    with pytest.raises(JobError, match=r"dedup\.semantic\.role, dedup\.compares"):
         curate_job(job_from(compares))
 
 
@@ -201,5 +201,5 @@ def test_a_role_that_cannot_do_what_is_wanted_of_it_is_refused_before_anything_i
 
 def test_a_job_without_such_roles_asks_what_it_always_asked(tmp_path: Path) -> None:
     keys = job_from(job(tmp_path, models={"judge": {"engine": "scripted"}}, check={"judge": {}})).keys_by_cost("ask")
-    assert not {"check.judge.label", "dedup.embedded"} & set(keys)
+    assert not {"check.judge.label", "dedup.semantic.role, dedup.compares"} & set(keys)
     assert not {"task", "scoring"} & set(keys["models.judge"]) and "scores" not in keys["models.judge"]["script"]

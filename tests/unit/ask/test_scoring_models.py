@@ -216,6 +216,7 @@ BAD: list[tuple[Mapping[str, Any], str]] = [
     ({"task": "embed", "engine": "scripted", "scoring": {"reads": "answer"}}, "wanted scoring.reads for task reward"),
     ({"task": "reward", "engine": "scripted", "scoring": {"labels": ["a"]}}, "for task classify alone"),
     ({"task": "reward", "engine": "vllm", "model": "m", "scoring": {"reads": "pair"}}, "wanted engine endpoint"),
+    ({"task": "reward", "engine": "vllm", "model": "m", "lora": "folder"}, "wanted no `lora` for task reward"),
     ({"engine": "scripted", "scoring": {"prefix": "query: "}}, "say task: reward, classify or embed"),
     ({"task": "classify", "engine": "scripted", "scoring": {"labels": ["a", "a"]}}, "got one twice"),
 ]
