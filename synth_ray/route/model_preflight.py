@@ -12,7 +12,7 @@ from pathlib import Path
 from synth_ray.ask.teacher import PLAIN_USE, TemplateUse
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.ask.vllm.chat_template import inspect_template, local_renderer
-from synth_ray.ask.vllm.pooling import refuse_local_headless, refuse_unfit_template
+from synth_ray.ask.vllm.pooling import refuse_unfit_folder
 from synth_ray.ask.vllm.start import lora_rank
 from synth_ray.errors import MissingResource
 from synth_ray.job.document import Job
@@ -26,11 +26,13 @@ def model_checks(role: str, model: Model, job: Job) -> list[Callable[[], None]]:
     """Checks that raise JobError, each for itself. A model that a server has is asked about when it is opened."""
     if model.engine != "vllm":
         return []
+    writes = model.task == "generate"
     return [
         partial(_check_model, role, model),
         partial(refuse_bad_arguments, model.engine_args, where=f"models.{role}"),
-        partial(_check_chat_template, role, model, job),
-        partial(refuse_local_headless, model, where=f"models.{role}"),
+        partial(_check_chat_template, role, model, job)
+        if writes
+        else partial(refuse_unfit_folder, model, where=f"models.{role}"),
     ]
 
 
@@ -47,9 +49,7 @@ def _check_model(role: str, model: Model) -> None:
 def _check_chat_template(role: str, model: Model, job: Job) -> None:
     """What a local folder tells of its template; of any other model the engine tells when it opens."""
     render = local_renderer(model) if model.chat else None
-    if render is not None and model.task != "generate":
-        refuse_unfit_template(render, model, where=f"models.{role}")
-    elif render is not None:
+    if render is not None:
         use = PLAIN_USE if role == "judge" else TemplateUse.of(options_of(job.recipe))
         for notice in inspect_template(render, model, where=f"models.{role}", use=use):
             log.warning("%s", notice)

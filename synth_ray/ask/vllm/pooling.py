@@ -7,8 +7,9 @@ would answer with noise, so such a model is refused.
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from jinja2 import TemplateError
 from synth_ray.ask.scores import embedded, labelled, question_of, reads, refuse_other_task, scored, similarity
 from synth_ray.ask.teacher import Prompt, TeacherFacts
 from synth_ray.ask.vllm import internals
-from synth_ray.ask.vllm.chat_template import Render, chat_tokens
-from synth_ray.ask.vllm.engine import EngineRequest, VllmEngine
+from synth_ray.ask.vllm.chat_template import chat_tokens, local_renderer, renderer_of
+from synth_ray.ask.vllm.engine import EngineRequest, VllmEngine, load_tokenizer
 from synth_ray.ask.vllm.outputs import RawCompletion
 from synth_ray.ask.vllm.teacher import VllmTeacher
 from synth_ray.errors import AskFailed, JobError, MissingResource
@@ -30,6 +31,7 @@ from synth_ray.records import Message, Reason
 _HEADS = ("ForSequenceClassification", "ClassificationModel")
 """What an architecture with a head for whole sequences ends in. A head for each token (process rewards) is of another kind."""
 
+_Render = Callable[[list[Message], Mapping[str, Any]], str]
 _TRIAL: list[Message] = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello, number 17."}]
 
 
@@ -48,7 +50,7 @@ def refuse_headless(model: Model, architectures: Sequence[str], *, pools: bool, 
 
 
 def refuse_local_headless(model: Model, *, where: str) -> None:
-    """As `refuse_headless`, from the files of a local folder; of any other model the engine tells when it opens."""
+    """As `refuse_headless`, from the configuration of a local folder."""
     folder = Path(model.model).expanduser()
     if "hf_overrides" in model.engine_args or not (folder / "config.json").is_file():
         return
@@ -62,9 +64,17 @@ def refuse_local_headless(model: Model, *, where: str) -> None:
         )
 
 
-def refuse_unfit_template(render: Render, model: Model, *, where: str) -> None:
+def refuse_unfit_folder(model: Model, *, where: str) -> None:
+    """What the files of a local folder tell of head and template; of any other model the engine tells when it opens."""
+    refuse_local_headless(model, where=where)
+    render = local_renderer(model) if model.chat else None
+    if render is not None:
+        refuse_unfit_template(render, model, where=where)
+
+
+def refuse_unfit_template(render: _Render, model: Model, *, where: str) -> None:
     """Raise MissingResource where a conversation is to be rated and the model's template does not render an answer."""
-    if model.task == "embed" or reads(model) != "conversation":
+    if model.task == "embed" or reads(model) != "conversation" or not model.chat:
         return
     try:
         rendered = render(_TRIAL, _variables(model))
@@ -128,16 +138,22 @@ def _raw(output: Any) -> RawCompletion:
 class VllmScorer(VllmTeacher):
     """One pooling engine. Rewards and classes are told by label, embeddings at unit length."""
 
-    def _inspect_template(self, render: Render | None) -> list[str]:
-        if render is not None:
-            refuse_unfit_template(render, self._model, where=f"models.{self._role}")
-        return []
-
     def open(self) -> TeacherFacts:
-        refuse_local_headless(self._model, where=f"models.{self._role}")  # before minutes are spent on starting it
-        facts = super().open()
-        self._labels = facts.labels
-        return facts
+        """Raises MissingResource or JobError, besides what the engine raises, for a model that cannot score as the job says."""
+        began, where = time.monotonic(), f"models.{self._role}"
+        refuse_unfit_folder(self._model, where=where)  # before minutes are spent on starting it
+        self._connection, facts, names = self._host.open(self._model, self._adapters)
+        self._tokenizer = load_tokenizer(names)
+        self._max_len, self._labels = facts.max_model_len, facts.labels
+        try:
+            refuse_unfit_template(renderer_of(self._tokenizer), self._model, where=where)
+        except JobError:
+            self._connection.close()
+            self._host.close()
+            raise
+        for work in (self._send_loop, self._receive_loop):
+            threading.Thread(target=work, name=f"engine{work.__name__}", daemon=True).start()
+        return replace(facts, start_s=time.monotonic() - began)
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
         refuse_other_task(self._model, prompt)
