@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,8 @@ from synth_ray.ask.journal import _ENCODER, _plain
 from synth_ray.ask.scoring_protocol import place_of, replies_in
 from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.teacher import Prompt, Teacher
-from synth_ray.errors import AskFailed, MissingResource, ServiceRefused
+from synth_ray.ask.vllm.pooling import refuse_unfit_folder
+from synth_ray.errors import AskFailed, JobError, MissingResource, ServiceRefused
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, user
 from tests.endpoint_server import MODEL, Reply, behaving_server
@@ -189,8 +192,6 @@ def test_no_reply_raises_and_a_score_is_always_a_number(reply: Any, task: str) -
 
 @given(vector=st.lists(st.floats(-1, 1), min_size=1, max_size=8), score=st.floats(allow_nan=False, allow_infinity=False))
 def test_scores_and_vectors_come_back_from_the_journal_as_they_were(vector: list[float], score: float) -> None:
-    import json
-
     for answer in (
         Completion("", "stop", 3, 0, scores={"reward": score}),
         Completion("", "stop", 3, 0, vector=vector),
@@ -226,3 +227,25 @@ BAD: list[tuple[Mapping[str, Any], str]] = [
 def test_a_section_that_contradicts_its_task_is_refused(section: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Model.model_validate(section)
+
+
+@pytest.mark.parametrize(
+    ("config", "section", "said"),
+    [
+        ({"architectures": ["LlamaForCausalLM"]}, {"task": "reward"}, "wanted a model with a head for task reward"),
+        ({"architectures": ["Qwen3ForCausalLM"]}, {"task": "embed"}, "say last, mean or cls"),
+        (
+            {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "a", "1": "b", "2": "c"}},
+            {"task": "classify", "scoring": {"labels": ["a", "b"]}},
+            "wanted 3 names",
+        ),
+    ],
+)
+def test_a_folder_without_what_its_task_needs_is_refused_before_an_engine_is_started(
+    tmp_path: Path, config: dict[str, Any], section: dict[str, Any], said: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    unfit = Model.model_validate({"model": str(tmp_path)} | section)
+    with pytest.raises(JobError, match=said):
+        refuse_unfit_folder(unfit, where="models.judge")
+    refuse_unfit_folder(unfit.model_copy(update={"engine_args": {"hf_overrides": {}}}), where="models.judge")
