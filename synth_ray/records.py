@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -167,25 +166,6 @@ class Request:
         return 1 + max(s.depth for s in (self.seed, *self.shots))
 
 
-_fields_of_seed = attrgetter(*Seed.__slots__)
-
-
-def requests_to_tuples(requests: Iterable[Request]) -> list[tuple[Any, ...]]:
-    """Requests as plain tuples, which pickle at a sixth of the cost of objects."""
-    seed = _fields_of_seed
-    return [
-        (r.id, r.chunk, r.position, seed(r.seed), r.slots, tuple(map(seed, r.shots)), r.random_seed, r.number) for r in requests
-    ]
-
-
-def requests_from_tuples(tuples: Iterable[tuple[Any, ...]]) -> list[Request]:
-    """The requests of such tuples."""
-    return [
-        Request(id_, chunk, position, Seed(*seed), slots, tuple(Seed(*shot) for shot in shots), *rest)
-        for id_, chunk, position, seed, slots, shots, *rest in tuples
-    ]
-
-
 Message = dict[str, str]
 """`role` and `content`, and in an assistant's message `reasoning`, where the model thought before it answered."""
 
@@ -226,6 +206,7 @@ class Draft:
     reasoning: str = ""  # what the model thought before it wrote the completion
     reasoning_tokens: int | None = None  # of `completion_tokens`; None where nobody counted them
     top_k: TopK | None = None
+    embedding: bytes | None = None  # packed int8, of an embedding model that the job asks
 
 
 @dataclass(slots=True)
@@ -233,7 +214,8 @@ class Outcome:
     """How one request ended: a draft per slot, and all tokens it cost, discarded attempts included.
 
     `nano_usd` is the price of tokens that are billed by count, in billionths of a dollar: integers add up exactly.
-    `estimated_tokens` are those, among all, that nobody counted; `reasoning_tokens` those of the completion that were thought.
+    `estimated_tokens` are those, among all, that nobody counted; `reasoning_tokens` those of the completion that were thought;
+    `role_tokens` those of roles beside the teacher, as `judge_prompt`.
     """
 
     request: Request
@@ -245,6 +227,7 @@ class Outcome:
     nano_usd: int = 0
     estimated_tokens: int = 0
     reasoning_tokens: int = 0
+    role_tokens: dict[str, int] = field(default_factory=dict)
 
 
 _TURN = [("role", pa.string()), ("content", pa.string())]
@@ -290,7 +273,7 @@ STAGED = pa.schema(
         ("bands", pa.binary()),  # packed little-endian uint64, one per LSH band
         ("shingles", pa.binary()),  # packed little-endian uint32, distinct, ascending
         ("ngrams", pa.binary()),  # packed little-endian uint32 word hashes in order: prompt, 0, completion[, 0, thought]
-        ("embedding", pa.binary()),  # packed int8, one per dimension; null without an embedding model
+        ("embedding", pa.binary()),  # packed int8, one per dimension; null without an embedding model or a text of it
     ]
 )
 """A staged chunk. Rows are in (position, slot) order; text is scrubbed; every row is fingerprinted."""

@@ -133,8 +133,9 @@ class BehavingHandler(Handler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.lock:
             self.got.append(body | {"path": self.path})
-            self.times[digest(body["messages"])] += 1
-            times = self.times[digest(body["messages"])]
+            asked = digest(body.get("messages", body))
+            self.times[asked] += 1
+            times = self.times[asked]
         self._give(*type(self).behave(body, times))
 
     def _give(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:

@@ -13,9 +13,8 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from synth_ray.ask.adaptive_limit import EndpointLimiter, EndpointState
-from synth_ray.ask.model_list import address
-from synth_ray.ask.openai_protocol import path_of
 from synth_ray.ask.openai_replies import answers_in
+from synth_ray.ask.scoring_protocol import place_of, replies_in
 from synth_ray.ask.server_errors import REFUSES_ALL, Meaning, ServerError, error_in
 from synth_ray.ask.server_text import json_in
 from synth_ray.job.models import Model
@@ -41,7 +40,8 @@ class EndpointSender:
         section = model.endpoint
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=section.concurrency)
         self._client = httpx.AsyncClient(headers=dict(headers), timeout=section.timeout_s, limits=limits)
-        self._places = {url: address(url, path_of(model)) for url in section.urls}
+        self._model = model
+        self._places = {url: place_of(model, url) for url in section.urls}
         self.limiter = EndpointLimiter(section.urls, max_limit=section.concurrency)
         self.has_answered = False
         self._trial = asyncio.Lock()
@@ -63,7 +63,7 @@ class EndpointSender:
         if reply.status_code != 200:
             return self._failed(endpoint, self._error(endpoint, reply, reply.status_code, body))
         value = json_in(reply.content)
-        answers = read(value)
+        answers = read(value) if self._model.task == "generate" else replies_in(self._model, value)
         if answers:
             self.has_answered = True
             self.limiter.on_success(endpoint, time.monotonic() - began)

@@ -11,14 +11,13 @@ import httpx
 from synth_ray.ask.model_list import (
     ListedModel,
     Listing,
-    address,
     find_model,
     list_models,
     missing_model,
     no_server,
     wrong_address,
 )
-from synth_ray.ask.openai_protocol import path_of
+from synth_ray.ask.scoring_protocol import place_of
 from synth_ray.ask.server_errors import REFUSES_ALL, Meaning, error_in, refusal_of
 from synth_ray.job.models import Model
 
@@ -47,7 +46,7 @@ def find_on_servers(model: Model, headers: Mapping[str, str], trial: Mapping[str
 def _try_once(listing: Listing, model: Model, headers: Mapping[str, str], trial: Mapping[str, Any]) -> None:
     """Ask a server that lists no models. Any reply of a model is good, a refusal of this very ask too."""
     assert model.endpoint is not None
-    place = address(listing.url, path_of(model))
+    place = place_of(model, listing.url)
     try:
         reply = httpx.post(place, json=dict(trial), headers=dict(headers), timeout=model.endpoint.timeout_s)
     except httpx.HTTPError as failure:

@@ -15,6 +15,8 @@ from synth_ray.ask.endpoint_sender import EndpointSender, RetryLater
 from synth_ray.ask.endpoint_start import find_on_servers
 from synth_ray.ask.openai_protocol import headers_of, request_body
 from synth_ray.ask.openai_replies import answers_in
+from synth_ray.ask.scores import refuse_other_task
+from synth_ray.ask.scoring_protocol import refuse_without_scores, scoring_body
 from synth_ray.ask.served_top_k import prompt_ids_in, refuse_other_server, score, with_top_k
 from synth_ray.ask.server_errors import (
     REFUSES_ALL,
@@ -26,7 +28,7 @@ from synth_ray.ask.server_errors import (
 )
 from synth_ray.ask.server_text import room_in
 from synth_ray.ask.server_thinking import flavour_of, refuse_budget, ways_to_switch
-from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
+from synth_ray.ask.teacher import Load, Prompt, PromptKind, TeacherFacts
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, user
@@ -42,7 +44,7 @@ _MOST_CLIPS = 12
 _UNKNOWN_MODEL_LEN = 1 << 20
 _TRIAL = [user("Say yes.")]
 """Asked where a server does not list its models, or refuses a prompt without a word: a prompt that nobody objects to."""
-_TRIAL_TOKENS = 16
+_TRIAL_TOKENS, _TRIAL_ANSWER = 16, "Yes."
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class _OneAsk:
 class EndpointTeacher:
     """Law: an ask is answered, or fails for a reason of its own. A server that refuses every ask (key, credit, model, a parameter
     that the job needs) is ServiceRefused; one that sends no reply for `endpoint.dead_after_s` is a dead engine. Secrets come from
-    the environment and appear in no error.
+    the environment and appear in no error. A model whose task is not to generate is asked by `scoring_protocol`.
     """
 
     def __init__(self, model: Model) -> None:
@@ -92,6 +94,7 @@ class EndpointTeacher:
         self._dialect.ways = ways_to_switch(self._model, self._flavour)
         refuse_budget(self._model, self._flavour, where="models.teacher")
         self._max_len = model.max_len
+        refuse_without_scores(self._model, is_vllm=self._flavour == "vllm")
         return TeacherFacts(
             engine="endpoint",
             model=self._model.model,
@@ -103,6 +106,9 @@ class EndpointTeacher:
         )
 
     def _trial_body(self) -> dict[str, Any]:
+        if self._model.task != "generate":
+            kind: PromptKind = "embed" if self._model.task == "embed" else "rate"
+            return scoring_body(self._model, Prompt(_TRIAL, "", kind=kind, given=_TRIAL_ANSWER))
         trial = Prompt(_TRIAL, "", sampling={LIMITS[0]: _TRIAL_TOKENS})
         plain = self._model.model_copy(update={"chat_template_kwargs": {}, "reasoning": None})
         return self._dialect.apply(request_body(plain, trial, flavour=self._flavour))
@@ -113,6 +119,7 @@ class EndpointTeacher:
     # Asking.
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
+        refuse_other_task(self._model, prompt)
         limiter = self._sender_on_loop().limiter
         if not self._pending:
             limiter.restart_clock()  # nothing was asked meanwhile: silence says nothing
@@ -194,7 +201,7 @@ class EndpointTeacher:
             if self._body(ask) == sent:
                 raise failure_of(error)
             return None
-        if error.meaning is Meaning.TOO_LONG:
+        if error.meaning is Meaning.TOO_LONG and self._model.task == "generate":
             _clip(ask, error, sent)
             return None
         if error.meaning is Meaning.TEMPLATE and not self._sender_on_loop().has_answered:
@@ -224,6 +231,8 @@ class EndpointTeacher:
             await asyncio.sleep(min(_MAX_WAIT_S, _WAIT_S * 2 ** min(ask.tried - 1, 8)) * (0.5 + random.random()))
 
     def _body(self, ask: _OneAsk) -> dict[str, Any]:
+        if self._model.task != "generate":
+            return scoring_body(self._model, ask.prompt)
         body = request_body(self._model, ask.prompt, flavour=self._flavour, way=self._dialect.way) | dict(ask.keys)
         limits = [limit for limit in (ask.room, self._max_len - 1 if self._max_len else None) if limit]
         if limits and LIMITS[0] in body:

@@ -48,7 +48,7 @@ def open_engines(
             devices=own,
             role=role,
             others={other: shared for other, shared in by_role.items() if other != role},
-            use=use,
+            use=PLAIN_USE if role in ("judge", "embedder") else use,
         )
         for (role, model), by_role, own in zip(firsts, alike.values(), devices, strict=True)
     ]
@@ -114,10 +114,13 @@ def make_teacher(
 
         return BatchApiTeacher(model, storage)
     from synth_ray.ask.vllm.host import ProcessHost, ThreadHost
+    from synth_ray.ask.vllm.pooling import VllmScorer
     from synth_ray.ask.vllm.teacher import VllmTeacher
 
     def engine(model: Model, own: str) -> Teacher:
         host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: own} if own else {})
+        if model.task != "generate":
+            return VllmScorer(model, adapters=adapters, host=host, role=role, use=use)
         return VllmTeacher(model, adapters=adapters, host=host, role=role, others=others, use=use)
 
     models = split_model(model)

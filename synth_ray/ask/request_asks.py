@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from synth_ray.ask.spent import Spent
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.ask.thoughts import Marks, thought_apart
 from synth_ray.errors import AskFailed
-from synth_ray.recipes.contract import Completion, Constraint
+from synth_ray.recipes.contract import Completion, Constraint, user
 from synth_ray.recipes.finish_reasons import LENGTH, fault_of_ending
 from synth_ray.recipes.seed_thoughts import place_thoughts
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
@@ -63,6 +64,7 @@ class RequestAsks:
         self._on_answered = on_answered
         self._times_asked: dict[str, int] = {}
         self._spent = Spent()
+        self._role_tokens: Counter[str] = Counter()
         self._attempts: dict[str, int] = {}
         self._last_prompt: list[Message] = []
 
@@ -116,7 +118,12 @@ class RequestAsks:
             answers = [thought_apart(answer, marks) for answer in await self._teachers[answered_by].answer(prompt)]
             self._on_answered(time.monotonic() - began, max(answer.completion_tokens or 0 for answer in answers))
             self._record(self._request, prompt.key, answers)
-        self._spent.add(prompt.messages, answers, self._rules.prices.get(answered_by, (0.0, 0.0)))
+        asked = [*prompt.messages, user(prompt.given)] if prompt.given else prompt.messages
+        before = self._spent.prompt, self._spent.completion
+        self._spent.add(asked, answers, self._rules.prices.get(answered_by, (0.0, 0.0)))
+        if role != "teacher":
+            spent = {"prompt": self._spent.prompt - before[0], "completion": self._spent.completion - before[1]}
+            self._role_tokens.update({f"{role}_{kind}": tokens for kind, tokens in spent.items() if tokens})
         return answers
 
     def _key(self, *parts: Any) -> str:
@@ -146,6 +153,7 @@ class RequestAsks:
             spent.nano_usd,
             estimated_tokens=spent.estimated,
             reasoning_tokens=spent.reasoning,
+            role_tokens=dict(self._role_tokens),
         )
 
 

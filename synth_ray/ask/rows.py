@@ -45,6 +45,9 @@ def _rows_of_chunk(chunk: int, outcomes: list[Outcome]) -> AnsweredRows:
         tokens["estimated"] = estimated
     if reasoning := sum(o.reasoning_tokens for o in outcomes):
         tokens["reasoning"] = reasoning
+    for outcome in outcomes:
+        for name, count in outcome.role_tokens.items():
+            tokens[name] = tokens.get(name, 0) + count
     attempts: dict[str, int] = {}
     for outcome in outcomes:
         for reason, count in outcome.attempts.items():
@@ -73,6 +76,7 @@ def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
         "prompt_digest": digest(draft.prompt),
         "logprobs": draft.logprobs,
         "top_k": {name: getattr(draft.top_k, name) for name in TOP_K.names} if draft.top_k is not None else None,
+        "embedding": draft.embedding,
         "finish_reason": draft.finish_reason,
         "prompt_tokens": draft.prompt_tokens,
         "completion_tokens": draft.completion_tokens,

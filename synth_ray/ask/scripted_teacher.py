@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from synth_ray.ask.scripted_scores import scripted_score
 from synth_ray.ask.scripted_top_k import VOCABULARY, id_of, logprob_of, scripted_top_k, words_of
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.ask.top_k import said_logprobs
@@ -69,6 +70,8 @@ class ScriptedTeacher:
             raise AskFailed(Reason.ENGINE_ERROR, "told to by script.fail_share")
         if prompt.kind == "score":
             return [_scored(prompt)]
+        if self._model.task != "generate" or prompt.kind in ("rate", "embed"):
+            return [scripted_score(self._model, prompt)]
         return [self._completion(prompt, draw) for _ in range(prompt.n)]
 
     async def _take_time(self, key: str) -> None:

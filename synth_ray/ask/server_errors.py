@@ -170,6 +170,9 @@ _KEYS = {
     "thinking_token_budget": "models.teacher.reasoning.budget",
     "thinking": "models.teacher.reasoning.think",
     "reasoning": "models.teacher.reasoning.think",
+    "dimensions": "models.scoring.dimensions",
+    "truncate_prompt_tokens": "models.scoring.too_long",
+    "use_activation": "models.task",
 }
 """The job's keys behind a request's, where they are named differently."""
 

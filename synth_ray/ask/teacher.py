@@ -74,7 +74,7 @@ class TeacherFacts:
     `kv_tokens` is the size of its KV cache in tokens, 0 if unknown. `device` is the accelerator's name as its driver reports it,
     `devices` how many of them the teacher spans. `size` is None where the roofline's formula does not apply.
     `notes` are for the person who runs the job: what was found that may not be meant. `tokenizer` is the identity of the
-    tokenizer whose ids the answers may have (`job.tokenizer`), empty where it is not known.
+    tokenizer whose ids the answers may have (`job.tokenizer`), empty where it is not known. `labels` are a classifier's own.
     """
 
     engine: str
@@ -91,6 +91,7 @@ class TeacherFacts:
     size: ModelSize | None = None
     notes: Sequence[str] = ()
     tokenizer: Mapping[str, Any] = field(default_factory=dict)
+    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

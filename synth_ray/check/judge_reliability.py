@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synth_ray.check.agreement import Agreement, agreement_of, corrected_rate
 from synth_ray.job.judge import Judging
+from synth_ray.job.scoring import Task
 from synth_ray.recipes.with_judge import GOLD, SCORE
 from synth_ray.records import fields_of
 
 Pair = tuple[bool, bool]
+
+Array = np.ndarray[Any, Any]
+
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_FEWEST_SCORES = 20
 
 
 def passes(score: float | None, gate: Judging) -> bool:
@@ -27,10 +36,12 @@ class JudgeReliability:
     `min_score`.
     """
 
-    def __init__(self, gate: Judging) -> None:
-        self._gate = gate
+    def __init__(self, gate: Judging, task: Task = "generate") -> None:
+        """`task` is that of the judge's model."""
+        self._gate, self._task = gate, task
         self._gold: Counter[Pair] = Counter()
         self._judged: Counter[bool] = Counter()
+        self._scores, self._lengths = array("d"), array("q")
 
     def add_judge_gold(self, attempts: Mapping[str, int]) -> None:
         """Add gold rows from the attempts counter, whose keys are written by `recipes.judged`."""
@@ -42,9 +53,22 @@ class JudgeReliability:
 
     def add_rows(self, staged: pa.Table) -> None:
         """Add the judged rows of a chunk."""
-        for row in fields_of(staged):
+        lengths = pc.utf8_length(staged["completion"]).to_pylist()
+        for row, length in zip(fields_of(staged), lengths, strict=True):
             if SCORE in row:
                 self._judged[passes(row[SCORE], self._gate)] += 1
+            if row.get(SCORE) is not None:
+                self._scores.append(row[SCORE])
+                self._lengths.append(length or 0)
+
+    def _distribution(self) -> dict[str, Any]:
+        """Quantiles of the scores, to choose a threshold by, and their rank correlation with the answers' length."""
+        if len(self._scores) < _FEWEST_SCORES:
+            return {}
+        scores, lengths = np.array(self._scores), np.array(self._lengths)
+        quantiles = {f"{share:g}": round(float(np.quantile(scores, share)), 6) for share in _QUANTILES}
+        correlation = rank_correlation(scores, lengths)
+        return {"quantiles": quantiles} | ({"length_correlation": round(correlation, 4)} if correlation is not None else {})
 
     @property
     def _agreement(self) -> Agreement | None:
@@ -65,9 +89,25 @@ class JudgeReliability:
         """The manifest's fields: agreement on gold rows, and the share of good rows, as judged and corrected for the judge's
         errors.
         """
-        summary = {"criteria": list(self._gate.criteria), "min_score": self._gate.min_score, "advisory": self.is_advisory}
+        by_rubric = self._task == "generate"
+        summary: dict[str, Any] = {"criteria": list(self._gate.criteria)} if by_rubric else {"task": self._task}
+        summary |= {"label": self._gate.label} if self._gate.label else {}
+        summary |= {"min_score": self._gate.min_score, "advisory": self.is_advisory} | self._distribution()
         if (agreement := self._agreement) is not None:
             summary |= {"gold": agreement.n} | agreement.summary()
         summary |= {"judged": self._judged.total()}
         rate = corrected_rate(self._judged, gold=self._gold)
         return summary | ({"good": {name: round(value, 4) for name, value in asdict(rate).items()}} if rate else {})
+
+
+def rank_correlation(one: Array, other: Array) -> float | None:
+    """Spearman's rank correlation, equal values sharing their mean rank; None where all values of one are equal."""
+    if min(len(np.unique(values)) for values in (one, other)) < 2:
+        return None
+    return float(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
+
+
+def _ranks(values: Array) -> Array:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Array = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return ranks

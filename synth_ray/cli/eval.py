@@ -28,6 +28,7 @@ from synth_ray.evaluate.summary import Gates, summarise
 from synth_ray.evaluate.target import Place, Target, open_target
 from synth_ray.job.judge import Judging
 from synth_ray.job.problems import Where, bad_job, problems_of
+from synth_ray.job.roles import off_scale
 from synth_ray.job.sampling import Sampling
 from synth_ray.job.section import Section
 from synth_ray.job.seeds import Source
@@ -117,7 +118,10 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def _rubric(path: str) -> Judging:
     """The keys of `check.judge` in a file of their own."""
     document, lines = read_yaml(path)
-    return _section(Judging, document, path, lines)
+    rubric = _section(Judging, document, path, lines)
+    for problem in off_scale(rubric):
+        raise JobError(f"{path}: {problem}")
+    return rubric
 
 
 AnySection = TypeVar("AnySection", bound=Section)

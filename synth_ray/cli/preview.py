@@ -23,6 +23,7 @@ from synth_ray.job.document import Job
 from synth_ray.prepare.estimate import estimate
 from synth_ray.prepare.lengths import lengths_of_preview
 from synth_ray.prepare.preparation import Prepared, prepare
+from synth_ray.recipes.catalogue import options_of
 from synth_ray.records import Outcome, Request, Verdict
 from synth_ray.route.preview import MAX_COMPARED, PreviewedRow, first_requests, is_compared, preview_rows
 from synth_ray.scrub.scrubber import Scrubber, open_scrubber
@@ -90,9 +91,14 @@ def _estimate_lines(prepared: Prepared, asked: Asked, rows: Sequence[PreviewedRo
 
 def _without_a_model(job: Job) -> Job:
     """The same job with a scripted teacher in every role: the prompts are the job's, and no answer is shown."""
-    scripted = job.models.teacher.model_copy(update={"engine": "scripted"})
-    judge = scripted if job.models.judge else None
-    return job.model_copy(update={"models": job.models.model_copy(update={"teacher": scripted, "others": [], "judge": judge})})
+    models = job.models
+    scripted = {role: model.model_copy(update={"engine": "scripted"}) for role, model in models.by_role().items()}
+    judge, gate = scripted.get("judge"), job.check.judge
+    if judge is not None and judge.task == "classify" and not judge.scoring.labels:
+        labels = [gate.label if gate is not None else getattr(options_of(job.recipe), "label", "")]
+        scripted["judge"] = judge.model_copy(update={"scoring": judge.scoring.model_copy(update={"labels": labels})})
+    own = {role: scripted.get(role) for role in ("teacher", "judge", "embedder")}
+    return job.model_copy(update={"models": models.model_copy(update={"others": [], **own})})
 
 
 def _ask(job: Job, requests: list[Request]) -> tuple[Asked, float]:

@@ -17,9 +17,9 @@ from synth_ray.ask.journal import open_journal
 from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import AskWorker, JournalledAnswers
+from synth_ray.cluster.request_tuples import requests_from_tuples
 from synth_ray.errors import EngineDied
 from synth_ray.job.document import Job
-from synth_ray.records import requests_from_tuples
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.pool import ChunkCommitted
 

@@ -20,10 +20,11 @@ from synth_ray.cluster.draining import DrainTracker
 from synth_ray.cluster.index import RayShards
 from synth_ray.cluster.placement import release_group, start_replica
 from synth_ray.cluster.ray_session import start_ray
+from synth_ray.cluster.request_tuples import requests_to_tuples
 from synth_ray.dedup.shards import ShardedTable
 from synth_ray.errors import JobError, ServiceRefused, SynthRayError
 from synth_ray.job.document import Job
-from synth_ray.records import Request, requests_to_tuples
+from synth_ray.records import Request
 from synth_ray.workers.pool import (
     MAX_ISOLATION_DEATHS,
     AsksRefused,

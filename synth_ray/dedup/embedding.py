@@ -20,9 +20,6 @@ from synth_ray.errors import MissingResource
 
 Array = np.ndarray[Any, Any]
 
-MAX_DIMENSIONS = 1040
-"""With more, sums of products are no longer whole numbers that float32 represents exactly."""
-
 _BATCH_TEXTS = 64
 _MAX_TOKENS = 512
 _TABLES = ("embeddings", "embedding.weight")  # the names model2vec and sentence-transformers' StaticEmbedding use
@@ -120,12 +117,7 @@ class TransformerEmbedder:
 
 
 def to_int8(vectors: Array) -> Array:
-    """Rows scaled to their largest component and rounded to int8. Raises MissingResource for more than MAX_DIMENSIONS."""
-    if vectors.shape[1] > MAX_DIMENSIONS:
-        raise MissingResource(
-            f"dedup.semantic.model: wanted vectors of at most {MAX_DIMENSIONS} dimensions, got {vectors.shape[1]}; "
-            "name a smaller model"
-        )
+    """Rows scaled to their largest component and rounded to int8."""
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
     return np.rint(np.divide(vectors * 127, largest, out=np.zeros_like(vectors), where=largest > 0)).astype(np.int8)
 
@@ -138,6 +130,8 @@ def embedding_column(embedder: Embedder, texts: pa.Array | pa.ChunkedArray) -> p
 
 
 def vectors_in(column: pa.Array | pa.ChunkedArray) -> Array:
-    """Unpack `embedding_column`: N×D int8."""
+    """Unpack `embedding_column`: N×D int8. A row without a vector has zeros; D is 0 where no row has one."""
     values = column.to_pylist()
-    return np.frombuffer(b"".join(values), np.int8).reshape(len(values), -1) if values else np.zeros((0, 0), np.int8)
+    width = max((len(value) for value in values if value), default=0)
+    nothing = bytes(width)
+    return np.frombuffer(b"".join(value or nothing for value in values), np.int8).reshape(len(values), width)

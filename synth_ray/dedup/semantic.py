@@ -13,6 +13,8 @@ from synth_ray.dedup.table import GrowableArray
 Array = np.ndarray[Any, Any]
 
 _BLOCK = 1 << 16
+_FLOAT32_DIMENSIONS = 1040
+"""With more, sums of products of int8 are no longer whole numbers that float32 represents exactly; float64 does."""
 _BATCH_ORDER = 2**40  # rows of the same batch are ordered after every kept row
 
 
@@ -35,8 +37,9 @@ class SemanticIndex:
 
     def blockers(self, vectors: Array) -> Blockers:
         """The blockers of each row: kept rows and earlier rows of the batch that are near enough, the nearest first."""
-        new, norms = vectors.astype(np.float32), _norms(vectors)
-        runs = [self._blocked_by_kept(new, norms, at) for at in range(0, self._numbers.length, _BLOCK)]
+        new, norms = _exact(vectors), _norms(vectors)
+        kept = self._numbers.length if vectors.shape[1] else 0  # without a vector among them, nothing is near
+        runs = [self._blocked_by_kept(new, norms, at) for at in range(0, kept, _BLOCK)]
         row, other = np.nonzero(np.tril(self._near_pairs(new @ new.T, norms, norms), -1))
         runs.append((row, -1 - other, _cosine(new, norms, row, other)))
         rows, by, similarity = (np.concatenate(parts) for parts in zip(*runs, strict=True))
@@ -46,9 +49,9 @@ class SemanticIndex:
 
     def _blocked_by_kept(self, new: Array, norms: Array, at: int) -> tuple[Array, Array, Array]:
         assert self._vectors is not None
-        block = self._vectors.view[at : at + _BLOCK].astype(np.float32)
+        block = _exact(self._vectors.view[at : at + _BLOCK])
         kept_norms = self._norms.view[at : at + _BLOCK]
-        products = new @ block.T  # whole numbers below 2**24: exact in float32 in any order of summation
+        products = new @ block.T  # whole numbers, exact in any order of summation
         row, kept = np.nonzero(self._near_pairs(products, norms, kept_norms))
         similarity = products[row, kept].astype(np.float64) / (norms[row] * kept_norms[kept])
         return row, self._numbers.view[at + kept].astype(np.int64), similarity
@@ -58,12 +61,20 @@ class SemanticIndex:
         return (products >= floor) & (floor > 0)
 
     def keep(self, vectors: Array, numbers: Array) -> None:
-        """Add kept rows, under their numbers in the index."""
+        """Add kept rows, under their numbers in the index. A vector of zeros is near to none, and is not kept."""
+        some = vectors.any(axis=1)
+        vectors, numbers = vectors[some], numbers[some]
+        if not len(vectors):
+            return
         if self._vectors is None:
             self._vectors = GrowableArray(np.int8, width=vectors.shape[1])
         self._vectors.append(vectors)
         self._numbers.append(numbers.astype(U32))
         self._norms.append(_norms(vectors))
+
+
+def _exact(vectors: Array) -> Array:
+    return vectors.astype(np.float32 if vectors.shape[1] <= _FLOAT32_DIMENSIONS else np.float64)
 
 
 def _norms(vectors: Array) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import model_validator
 
 from synth_ray.job.section import Section, key
@@ -9,15 +11,28 @@ from synth_ray.job.seeds import Source
 
 
 class Semantic(Section):
-    """Near-duplicates in other words, found by a local embedding model. Each new row is compared with every kept one."""
+    """Near-duplicates in other words, found by an embedding model. Each new row is compared with every kept one."""
 
     model: str = key(
-        ...,
-        "Folder of an embedding model: static (model2vec, StaticEmbedding), or a transformer with mean pooling.",
-        min_length=1,
+        "",
+        "Folder of an embedding model: static (model2vec, StaticEmbedding), or a transformer with mean pooling. Runs on the CPUs "
+        "that stage rows.",
         changes="stage",
     )
+    role: Literal["", "embedder", "judge"] = key(
+        "",
+        "Instead of `model`: the role whose engine or server embeds every answer as it comes; that model's task must be embed.",
+        changes="nothing",
+    )
     threshold: float = key(0.95, "Cosine similarity from which a row is a semantic duplicate.", gt=0, le=1, changes="admit")
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Semantic:
+        if bool(self.model) == bool(self.role):
+            raise ValueError(
+                f"wanted a `model` or a `role` that embeds, got {'both; keep one' if self.role else 'neither; name a folder'}"
+            )
+        return self
 
 
 class Dedup(Section):

@@ -15,6 +15,7 @@ from synth_ray.job.output import Output
 from synth_ray.job.quality import Quality
 from synth_ray.job.recipe import RecipeChoice
 from synth_ray.job.review import Review
+from synth_ray.job.roles import unfit_roles
 from synth_ray.job.running import Budget, Cluster, Limits, Plan
 from synth_ray.job.sampling import Sampling
 from synth_ray.job.scrub import Scrub
@@ -80,6 +81,12 @@ class Job(Section):
             + f", got {gpus:g}"
         )
 
+    @model_validator(mode="after")
+    def _roles_fit_their_tasks(self) -> Job:
+        for problem in unfit_roles(self.models, self.check, self.dedup):
+            raise ValueError(problem)
+        return self
+
     @property
     def keeps_reasoning(self) -> bool:
         """Whether rows have what the model thought, in columns of their own: known before anything is asked."""
@@ -109,6 +116,8 @@ class Job(Section):
             return keys
         keys = {k: v for k, v in keys.items() if not k.startswith(("models.", "seeds.", *_UNSEEN_BY_MODELS))}
         keys |= {f"models.{role}": m.identity() for role, m in self.models.by_role().items()}
+        if self.dedup.semantic is not None and self.dedup.semantic.role:  # rows are embedded as they are asked
+            keys |= {"dedup.semantic.role, dedup.compares": [self.dedup.semantic.role, self.dedup.compares, self.dedup.mask]}
         return keys | ({"models.weights": [m.weight for m in self.models.teachers]} if self.models.others else {})
 
     def ask_digest(self, seeds_digest: str) -> str:
@@ -128,6 +137,8 @@ def _write_defaults_as_before(keys: dict[str, Any]) -> None:
     for name in ("recipe.reasoning", "check.thought_language"):
         if keys.get(name, "") is None:
             del keys[name]
+    if keys.get("check.judge.label", "") == "":
+        keys.pop("check.judge.label", None)
     drop = keys.get("check.drop")
     if drop == Check().drop:
         keys["check.drop"] = DROPPED_BEFORE_THOUGHTS

@@ -14,7 +14,8 @@ _NAMES = ("{question}", "{answer}", "{criteria}")
 
 
 class Judging(Section):
-    """Scores of `models.judge` for every answer, 1 to 5 for each criterion, at temperature 0.
+    """Scores of `models.judge` for every answer: 1 to 5 for each criterion, at temperature 0, or a reward model's reward, a
+    classifier's probability of `label`, an embedding model's similarity of question and answer.
 
     Every run compares the judge's verdicts with those that people gave to the `gold` rows. With fewer than 50 such rows, or a
     kappa below 0.6, the scores are advice: they are columns of the dataset, and reject nothing.
@@ -24,8 +25,12 @@ class Judging(Section):
     template: str = key(
         "", "The judge's prompt, with {question}, {answer} and {criteria} in it. Left out, the built-in one.", changes="ask"
     )
+    label: str = key("", "The label whose probability is the score, for a classifier.")
     min_score: float = key(
-        4.0, "Mean score over the criteria below which an answer is flagged poorly_judged.", ge=1, le=5, changes="stage"
+        4.0,
+        "Score below which an answer is flagged poorly_judged: of a rubric the mean over the criteria, 1 to 5. A judge with a "
+        "`task` has a scale of its own, so that it has to be given.",
+        changes="stage",
     )
     gold: Annotated[list[Source], OneOrMore] = key(
         list,

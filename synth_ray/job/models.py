@@ -8,6 +8,7 @@ from pydantic import field_validator, model_validator
 
 from synth_ray.job.engine_args import RESULT_ENGINE_ARGS, devices_of, refuse_contradictions
 from synth_ray.job.reasoning import SWITCHES, Reasoning, parser_of_name, plain_parser
+from synth_ray.job.scoring import Scoring, Task, misfits
 from synth_ray.job.script import SPEED_OF_SCRIPT, Script
 from synth_ray.job.section import Section, key
 from synth_ray.job.served import BatchApi, Endpoint
@@ -47,6 +48,12 @@ class Model(Section):
     endpoint: Endpoint | None = key(None, "Where the model is served, for engine 'endpoint'.", changes="nothing")
     batch: BatchApi | None = key(None, "The provider's batch API, for engine 'batch_api'.", changes="nothing")
     script: Script = key(Script, "What the scripted teacher does.")
+    task: Task = key(
+        "generate",
+        "What the model gives: text (generate), a reward model's score (reward), a classifier's probabilities (classify), or a "
+        "vector of a text (embed).",
+    )
+    scoring: Scoring = key(Scoring, "How a model whose task is not to generate reads a text.")
     weight: float = key(1.0, "With several teachers, its share of the requests, relative to the other weights.", gt=0)
     license: str = key("", "The model's licence, for the card: it may restrict the use of its answers.", changes="nothing")
     terms: str = key("", "Terms of use of its answers, as a sentence or an address, for the card.", changes="nothing")
@@ -72,6 +79,9 @@ class Model(Section):
         if self.engine == "vllm":
             refuse_contradictions(self.engine_args, has_adapter=bool(self.lora))
         self._refuse_two_switches()
+        unused = [name for name in ("lora", "reasoning") if getattr(self, name)]
+        for misfit in misfits(self.task, self.engine, self.scoring, unused):
+            raise ValueError(misfit)
         elsewhere = {"endpoint": ("endpoint", self.endpoint, "urls"), "batch_api": ("batch", self.batch, "url")}
         for engine, (name, section, first) in elsewhere.items():
             if (self.engine == engine) != (section is not None):
@@ -93,6 +103,8 @@ class Model(Section):
     @property
     def may_think(self) -> bool:
         """Whether its answers may come with a thought, as far as the job tells: a server's model may unless told not to."""
+        if self.task != "generate":
+            return False
         if self.reasoning is not None:
             return self.reasoning.think is not False
         if any(self.chat_template_kwargs.get(name) is False for name in SWITCHES):
@@ -165,6 +177,7 @@ class Model(Section):
         facts |= {"lora": self.lora} if self.lora else {}
         facts |= {"reasoning": self.reasoning.model_dump()} if self.reasoning else {}
         facts |= {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
+        facts |= {"task": self.task, "scoring": self.scoring.model_dump()} if self.task != "generate" else {}
         if self.engine == "scripted":
             facts["script"] = self.script.facts(exclude=SPEED_OF_SCRIPT)
         return facts
@@ -178,7 +191,12 @@ class Models(Section):
 
     teacher: Model = key(..., "The model that answers.")
     others: list[Model] = key(list, "More teachers. Each request goes to one teacher of all, chosen by the request's digest.")
-    judge: Model | None = key(None, "The model that judges; recipes without a judge leave it out.")
+    judge: Model | None = key(
+        None,
+        "The model that judges; recipes without a judge leave it out. With `task`, it may be a reward model, a classifier or an "
+        "embedding model.",
+    )
+    embedder: Model | None = key(None, "The embedding model of `dedup.semantic.role`; its task is embed.")
 
     allow_related_judge: bool = key(
         False, "Allow a judge of the teacher's own family, which tends to favour the teacher's answers.", changes="nothing"
@@ -196,7 +214,8 @@ class Models(Section):
     @model_validator(mode="after")
     def _refuse_related_judge(self) -> Models:
         teacher_families = frozenset().union(*(teacher.families for teacher in self.teachers))
-        kin = self.judge.families & teacher_families if self.judge else frozenset()
+        judges = self.judge is not None and self.judge.task != "embed"  # a similarity favours no relative
+        kin = self.judge.families & teacher_families if self.judge and judges else frozenset()
         if kin and not self.allow_related_judge:
             # Preference leakage: Li et al., 2025, arXiv 2502.01534.
             raise ValueError(
@@ -209,6 +228,12 @@ class Models(Section):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value
+
+    @field_validator("embedder", mode="before")
+    @classmethod
+    def _short_form_of_embedder(cls, value: Any) -> Any:
+        section = {"model": value} if isinstance(value, str) else value
+        return {"task": "embed"} | section if isinstance(section, dict) else section
 
     @field_validator("others", mode="before")
     @classmethod
@@ -250,7 +275,8 @@ class Models(Section):
     def by_role(self) -> dict[str, Model]:
         """Every model of the job by role: the first teacher is `teacher`, the second `teacher_2`."""
         teachers = {teacher_role(place): model for place, model in enumerate(self.teachers)}
-        return teachers | ({"judge": self.judge} if self.judge else {})
+        others = {"judge": self.judge, "embedder": self.embedder}
+        return teachers | {role: model for role, model in others.items() if model is not None}
 
 
 def teacher_role(place: int) -> str:

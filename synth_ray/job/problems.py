@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -63,10 +64,17 @@ def problems_of(
     problems = []
     for detail in error.errors():
         where = prefix + tuple(part for part in detail["loc"] if part != "[key]")
+        where = where or _named_in(detail["msg"])
         line = next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), 0)
         key = ".".join(str(part) for part in where) or "(job)"
         problems.append(Problem(file, line, key, *_wanted_got_nearest(detail, model)))
     return sorted(problems, key=lambda p: p.line)
+
+
+def _named_in(message: str) -> Where:
+    """The key that a message of the whole job begins with: of sections that do not fit each other, the one to change."""
+    named = re.match(r"Value error, ((?:[a-z_0-9]+\.)+[a-z_0-9]+): wanted ", message)
+    return tuple(named[1].split(".")) if named else ()
 
 
 def _wanted_got_nearest(detail: Any, model: type[BaseModel]) -> tuple[str, str, str]:
@@ -88,6 +96,7 @@ def _wanted_got_nearest(detail: Any, model: type[BaseModel]) -> tuple[str, str, 
     if kind in _KINDS:
         return _KINDS[kind], "nothing behind it; write its keys or leave it out" if detail.get("input") is None else got, ""
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    message = message.removeprefix(".".join(map(str, _named_in(detail["msg"]))) + ": ")
     if message.startswith("wanted ") and ", got " in message:
         wanted, _, rest = message.removeprefix("wanted ").partition(", got ")
         return wanted, rest, ""

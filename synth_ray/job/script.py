@@ -20,6 +20,9 @@ class Script(Section):
     words: int = key(24, "Words in an invented answer.", ge=1, le=100_000)
     thought: int = key(0, "Words of an invented thought before the answer; 0 is none.", ge=0, le=100_000)
     thought_cut_share: float = key(0.0, "Share of thoughts cut off by the token limit, so that no answer follows.", ge=0, le=1)
+    scores: dict[str, float] = key(
+        lambda: {}, "With a `task`: words, and what each occurrence in a rated answer adds to its score; empty invents scores."
+    )
     vocabulary: int = key(4000, "How many different words invented answers draw from.", ge=2)
     repeat_share: float = key(0.0, "Share of asks answered with an earlier answer, so that duplicates exist.", ge=0, le=1)
     latency_s: float = key(0.0, "Seconds from an ask to its answer.", ge=0, changes="nothing")
@@ -36,6 +39,6 @@ class Script(Section):
     )
 
     def facts(self, *, exclude: Collection[str] = ()) -> dict[str, Any]:
-        """The keys and their values; those of thoughts only where it has any."""
+        """The keys and their values; those of thoughts and scores only where it has any."""
         thoughts = () if self.thought else ("thought", "thought_cut_share")
-        return self.model_dump(exclude={*exclude, *thoughts})
+        return self.model_dump(exclude={*exclude, *thoughts, *(() if self.scores else ("scores",))})

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from synth_ray.job.check import Check
 from synth_ray.job.dedup import Decontaminate, Dedup
 from synth_ray.job.document import Job
+from synth_ray.job.models import Model
 from synth_ray.job.scrub import Scrub
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.publish.manifest_facts import scrubbed_or_nothing
@@ -39,8 +40,9 @@ def _templates(prepared: Prepared) -> dict[str, str]:
     system = getattr(prepared.options, "system", "")
     texts = {"system": system} if isinstance(system, str) and system else {}
     texts |= {option: text for option, text in prepared.recipe.templates(prepared.options).items() if text}
-    judge = prepared.job.check.judge
-    return texts | ({"check.judge.template": judge.template or RUBRIC} if judge is not None else {})
+    judge, model = prepared.job.check.judge, prepared.job.models.judge
+    reads_rubric = judge is not None and model is not None and model.task == "generate"
+    return texts | ({"check.judge.template": judge.template or RUBRIC} if judge is not None and reads_rubric else {})
 
 
 def _sampling(job: Job) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def _sampling(job: Job) -> dict[str, Any]:
 def _filters(prepared: Prepared) -> dict[str, dict[str, Any]]:
     job = prepared.job
     stages = {
-        "check": _check(job.check),
+        "check": _check(job.check, job.models.judge),
         "scrub": _scrub(job.scrub),
         "dedup": _dedup(job.dedup, prepared.recipe.compares(prepared.options)),
         "decontaminate": _decontaminate(job.decontaminate),
@@ -62,13 +64,17 @@ def _filters(prepared: Prepared) -> dict[str, dict[str, Any]]:
     return {stage: settings for stage, settings in stages.items() if settings}
 
 
-def _check(check: Check) -> dict[str, Any]:
+def _check(check: Check, judge: Model | None) -> dict[str, Any]:
     facts = _changed(check) | {"drop": list(check.drop)}
     facts |= {name: getattr(check, name) for flag, name in _LIMITS_OF_FLAGS.items() if flag in check.drop}
     if check.tokenizer:
         facts["tokenizer"] = _last_name(check.tokenizer)
     if check.judge is not None:
-        facts["judge"] = {"criteria": check.judge.criteria, "min_score": check.judge.min_score}
+        rubric = {"criteria": check.judge.criteria}
+        rates = {"task": judge.task, "label": check.judge.label} if judge is not None and judge.task != "generate" else {}
+        facts["judge"] = {name: value for name, value in (rates or rubric).items() if value} | {
+            "min_score": check.judge.min_score
+        }
     return facts
 
 
@@ -90,7 +96,8 @@ def _dedup(dedup: Dedup, compares: tuple[str, ...]) -> dict[str, Any]:
         facts |= {"threshold": dedup.threshold, "ngram": dedup.ngram, "permutations": dedup.permutations}
         facts |= {"bands": dedup.bands, "rows_per_band": dedup.rows_per_band}
     if dedup.semantic is not None:
-        facts["semantic"] = {"model": _last_name(dedup.semantic.model), "threshold": dedup.semantic.threshold}
+        model = _last_name(dedup.semantic.model) if dedup.semantic.model else f"models.{dedup.semantic.role}"
+        facts["semantic"] = {"model": model, "threshold": dedup.semantic.threshold}
     return facts | ({"earlier_datasets": len(dedup.against)} if dedup.against else {})
 
 

@@ -78,11 +78,12 @@ def counts(prepared: Prepared, tally: Tally, publisher: Publisher) -> Facts:
 
 
 def _tokens(tally: Tally) -> dict[str, int]:
-    """Tokens by kind. How many of the completion's were thought, and how many of all are estimates because a server does not
-    tell, only where there are any.
+    """Tokens by kind. How many of the completion's were thought, how many of all are estimates because a server does not tell,
+    and how many are of other roles than the teacher's, only where there are any.
     """
     counted = {name: tally.committed_tokens[name] for name in ("prompt", "completion", "cached")}
-    return counted | {name: n for name in ("reasoning", "estimated") if (n := tally.committed_tokens[name])}
+    roles = sorted(name for name in tally.committed_tokens if name.endswith(("_prompt", "_completion")))
+    return counted | {name: n for name in ("reasoning", "estimated", *roles) if (n := tally.committed_tokens[name])}
 
 
 def _mix(prepared: Prepared, tally: Tally, publisher: Publisher) -> Facts:

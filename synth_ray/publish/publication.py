@@ -119,10 +119,10 @@ class Publication:
         return LabelConflicts(label_words, self._stages.fingerprinter.digests) if label_words else None
 
     def _new_measures(self) -> _Measured:
-        gate = self._job.check.judge
+        gate, judge = self._job.check.judge, self._job.models.judge
         return _Measured(
             gold=LabelAgreementObserver(),
-            judge=JudgeReliability(gate) if gate is not None else None,
+            judge=JudgeReliability(gate, judge.task if judge else "generate") if gate is not None else None,
             sample=DigestSample() if self._copy_detector is not None else None,
             quality=QualityObserver(self._prepared) if self._job.quality.measure else None,
             top_k=TopKObserver() if self._prepared.recipe.top_k(self._prepared.options) else None,

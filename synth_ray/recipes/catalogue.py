@@ -16,6 +16,7 @@ from synth_ray.job.recipe import RecipeChoice
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.json_schema import require_schema
+from synth_ray.recipes.with_embedding import with_embedding
 from synth_ray.recipes.with_judge import with_judge
 
 BUILT_IN = (
@@ -49,9 +50,15 @@ def find(name: str) -> Recipe:
 
 
 def recipe_of(job: Job) -> Recipe:
-    """The recipe that a job runs, wrapped in the judge if the job has one."""
+    """The recipe that a job runs, wrapped in the judge and in the embedder if the job has them. Raises JobError for a judge that
+    cannot do what the recipe asks.
+    """
     recipe = find(job.recipe.name)
-    return with_judge(recipe, job.check.judge) if job.check.judge is not None else recipe
+    _refuse_unfit_judge(recipe, options_of(job.recipe), job.models)
+    if job.check.judge is not None:
+        recipe = with_judge(recipe, job.check.judge, job.models.judge.task if job.models.judge is not None else "generate")
+    semantic = job.dedup.semantic
+    return with_embedding(recipe, semantic.role, job.dedup) if semantic is not None and semantic.role else recipe
 
 
 def _user_module(name: str) -> Recipe:
@@ -70,6 +77,22 @@ def refuse_missing_roles(recipe: Recipe, options: Section, models: Models) -> No
     for role in recipe.roles(options):
         if role not in filled:
             raise JobError(f"models.{role}: wanted the {role} that recipe '{recipe.name}' asks, got none; name a model there")
+
+
+def _refuse_unfit_judge(recipe: Recipe, options: Section, models: Models) -> None:
+    """Raise JobError where the recipe wants words of a judge that gives numbers, or numbers of one that writes."""
+    task = models.judge.task if models.judge is not None else None
+    if task is None or "judge" not in recipe.roles(options) or recipe.rates(options) == (task != "generate"):
+        return
+    if task == "generate":
+        raise JobError(
+            f"models.judge.task: wanted a judge that gives numbers, for recipe '{recipe.name}' as it is set, got task generate; "
+            "say task: reward, classify or embed"
+        )
+    raise JobError(
+        f"models.judge.task: wanted a judge that writes, for recipe '{recipe.name}' as it is set, got task {task}; "
+        "`pick: reward` (distill) and `margin` (prefer) use such a judge"
+    )
 
 
 def options_of(choice: RecipeChoice, *, file: str = "job", lines: Mapping[Where, int] | None = None) -> Section:

@@ -149,7 +149,7 @@ class Recipe:
     - `slots` is the number of rows per request, known at plan time; `asks` is how many completions they need, for the estimate.
     - `shots` is the number of seeds of the request's own split that it receives as few-shot examples; they have the same values
       in the fields that `alike` names, if any.
-    - `roles` are the models it asks; the job must configure each of them.
+    - `roles` are the models it asks; the job must configure each of them. `rates`: it asks the judge for numbers, not for words.
     - `compares` names what makes two rows duplicates: `prompt`, `completion`, or a field. `mask` are constant texts of a template
       that every row contains; they are left out of the comparison.
     - `novel`: a row must not repeat a seed either. `evaluates`: rows are for evaluation only. `copies`: rows are copies of the
@@ -173,6 +173,7 @@ class Recipe:
     shots: Callable[[Any], int] = lambda _: 0
     alike: Callable[[Any], tuple[str, ...]] = lambda _: ()
     roles: Callable[[Any], tuple[str, ...]] = lambda _: ("teacher",)
+    rates: Callable[[Any], bool] = lambda _: False
     asks: Callable[[Any], int] = lambda _: 1
     compares: Callable[[Any], tuple[str, ...]] = lambda _: ("prompt", "completion")
     mask: Callable[[Any], tuple[str, ...]] = lambda _: ()

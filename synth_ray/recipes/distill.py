@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from dataclasses import replace
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from synth_ray.job.texts import Labels, compile_pattern
 from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation, drafted
 from synth_ray.recipes.json_schema import JsonSchema
 from synth_ray.recipes.judge import score_answer
+from synth_ray.recipes.rating import rate_all
 from synth_ray.recipes.templates import JinjaTemplate, reads_only, render
 from synth_ray.recipes.votes import majority
 from synth_ray.records import Draft, Message, Request
@@ -28,9 +30,11 @@ class Distill(Section):
     history: bool = key(True, "Send a conversation's earlier turns with its last one; off, only the last.")
     n: int = key(1, "Completions per prompt, each its own row.", ge=1, le=64)
     best_of: int = key(1, "Samples drawn for each row, of which one is kept.", ge=1, le=64)
-    pick: Literal["vote", "judge"] = key(
-        "vote", "How the best is chosen: by the most frequent final answer, or by a judge's scores."
+    pick: Literal["vote", "judge", "reward"] = key(
+        "vote",
+        "How the best is chosen: by the most frequent final answer, by a judge's scores, or by a rating (judge with a `task`).",
     )
+    label: str = key("", "The label whose probability is the rating, for `pick: reward` by a classifier.")
     final: str = key(r"####\s*(.+)", "Regular expression whose first group is the final answer, by which votes are counted.")
     criteria: dict[str, str] = key(lambda: dict(CRITERIA), "The judge's rubric: criterion and its meaning.", min_length=1)
     reasoning: tuple[str, str] | None = key(
@@ -78,9 +82,7 @@ class Distill(Section):
 
 async def make(request: Request, ask: Ask, options: Distill) -> list[Draft]:
     before = _turns_before(request) if options.history else []
-    system = options.system if not any(m["role"] == "system" for m in before) else ""
-    prompt = conversation(system, render(options.template, request))
-    prompt = [*prompt[:-1], *before, prompt[-1]]
+    prompt = _asked(request, options)
     logprobs: dict[str, Any] = {} if options.top_logprobs is None else {"logprobs": options.top_logprobs}
     logprobs |= {"top_k_logprobs": options.top_k_logprobs} if options.top_k_logprobs else {}
     answers = await ask.many(prompt, options.n * options.best_of, constraint=options.constraint, **logprobs)
@@ -89,6 +91,14 @@ async def make(request: Request, ask: Ask, options: Distill) -> list[Draft]:
     groups = [answers[i : i + options.best_of] for i in range(0, len(answers), options.best_of)]
     picked = await asyncio.gather(*[_best(request, ask, options, group) for group in groups])
     return [_draft(request, options, before, answer, fields) for answer, fields in picked]
+
+
+def _asked(request: Request, options: Distill) -> list[Message]:
+    """What the teacher is asked: a system message, the turns before, and the template's text."""
+    before = _turns_before(request) if options.history else []
+    system = options.system if not any(m["role"] == "system" for m in before) else ""
+    prompt = conversation(system, render(options.template, request))
+    return [*prompt[:-1], *before, prompt[-1]]
 
 
 def _turns_before(request: Request) -> list[Message]:
@@ -106,7 +116,8 @@ def _turn_fields(request: Request, before: list[Message]) -> dict[str, Any]:
 
 async def _best(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[Completion, dict[str, Any]]:
     """The best sample and the fields that describe the choice. Each other sample counts as an attempt."""
-    chosen, fields = await (_by_judge if options.pick == "judge" else _by_vote)(request, ask, options, answers)
+    choose = {"vote": _by_vote, "judge": _by_judge, "reward": _by_reward}[options.pick]
+    chosen, fields = await choose(request, ask, options, answers)
     for _ in range(len(answers) - 1):
         ask.attempt("not_the_best")
     return answers[chosen], fields
@@ -135,6 +146,18 @@ async def _by_judge(request: Request, ask: Ask, options: Distill, answers: list[
     return best, {"scores": scores[best]}
 
 
+async def _by_reward(request: Request, ask: Ask, options: Distill, answers: list[Completion]) -> tuple[int, dict[str, Any]]:
+    """The sample with the highest rating, the first of equals. One that the judge could not rate comes last."""
+    prompt = _asked(request, options)
+    rewards = await rate_all(ask, prompt, [a.text for a in answers], label=options.label, key="recipe.label")
+    best = max(range(len(answers)), key=lambda place: (_or_lowest(rewards[place]), -place))
+    return best, {"reward": rewards[best], "rewards": rewards}
+
+
+def _or_lowest(reward: float | None) -> float:
+    return reward if reward is not None else -math.inf
+
+
 def _draft(request: Request, options: Distill, before: list[Message], answer: Completion, extra: dict[str, Any]) -> Draft:
     fields = {name: request.seed.fields.get(name) for name in options.keep} | _turn_fields(request, before) | extra
     draft = drafted(str(request.seed.fields["prompt"]), answer, fields=fields)
@@ -144,10 +167,17 @@ def _draft(request: Request, options: Distill, before: list[Message], answer: Co
     return draft
 
 
+_COLUMNS_OF_PICK = {
+    "vote": {"agreement": "float"},
+    "judge": {"scores": "json"},
+    "reward": {"reward": "float", "rewards": "json"},
+}
+
+
 def _columns(options: Distill) -> dict[str, str]:
     columns = dict.fromkeys(options.keep, "json")
     if options.best_of > 1:
-        columns |= {"agreement": "float"} if options.pick == "vote" else {"scores": "json"}
+        columns |= _COLUMNS_OF_PICK[options.pick]
     columns |= {"top_k": "top_k"} if options.top_k_logprobs else {}
     return columns | ({"logprobs": "logprobs"} if options.top_logprobs is not None else {})
 
@@ -157,7 +187,8 @@ RECIPE = Recipe(
     options=Distill,
     make=make,
     slots=lambda o: o.n,
-    roles=lambda o: ("teacher", "judge") if o.best_of > 1 and o.pick == "judge" else ("teacher",),
+    roles=lambda o: ("teacher", "judge") if o.best_of > 1 and o.pick != "vote" else ("teacher",),
+    rates=lambda o: o.pick == "reward",
     schema=lambda o: o.schema_,
     templates=lambda o: {"template": o.template},
     columns=_columns,

@@ -124,6 +124,7 @@ def _judge(manifest: Manifest) -> Blocks:
         facts += (
             [("Criteria", "; ".join(short(c, 200) for c in judge.get("criteria") or ()), "")] if judge.get("criteria") else []
         )
+        facts += list(_rating(judge))
         facts += [("Lowest score that passes", plain(judge.get("min_score")), "")] if is_number(judge.get("min_score")) else []
         facts += [("Answers scored", count(judge.get("judged")), "")]
         if is_number(good.get("observed", good.get("raw"))):
@@ -136,6 +137,27 @@ def _judge(manifest: Manifest) -> Blocks:
     if gold.get("rows"):
         yield Note("Labels of the teacher beside labels of people:")
         yield Facts(_agreement(gold, gold["rows"]))
+
+
+_RATINGS = {
+    "reward": "a reward model’s score of its own scale",
+    "classify": "a classifier’s probability of a label",
+    "embed": "the similarity of question and answer by an embedding model",
+}
+_LENGTH_BIAS = 0.5
+
+
+def _rating(judge: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    if (kind := _RATINGS.get(str(judge.get("task")))) is not None:
+        yield "What the score is", kind, short(judge.get("label") or "", 80)
+    quantiles = {name: value for name, value in (judge.get("quantiles") or {}).items() if is_number(value)}
+    if quantiles:
+        text = ", ".join(f"{name}: {plain(value)}" for name, value in quantiles.items())
+        yield "Scores by quantile", text, "A threshold can be chosen by them, and set by a curation: nothing is asked again."
+    if is_number(judge.get("length_correlation")):
+        strong = abs(judge["length_correlation"]) >= _LENGTH_BIAS
+        advice = "Strong: the score may follow the length more than the worth." if strong else "0 is none, 1 is full."
+        yield "Rank correlation of score and length", plain(judge["length_correlation"]), advice
 
 
 def _agreement(measured: Mapping[str, Any], n: Any) -> list[tuple[str, Any, str]]:

@@ -13,6 +13,7 @@ from synth_ray.ask.teacher import PLAIN_USE, TemplateUse
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.ask.vllm.chat_template import inspect_template, local_renderer
 from synth_ray.ask.vllm.parser_choice import refuse_bad_reasoning
+from synth_ray.ask.vllm.pooling import refuse_unfit_folder
 from synth_ray.ask.vllm.start import lora_rank
 from synth_ray.ask.vllm.user_turn import refuse_without_user_turn
 from synth_ray.errors import JobError, MissingResource
@@ -27,10 +28,13 @@ def model_checks(role: str, model: Model, job: Job) -> list[Callable[[], None]]:
     """Checks that raise JobError, each for itself. A model that a server has is asked about when it is opened."""
     if model.engine != "vllm":
         return [partial(_check_raw_prompts, role, model, job)]
+    writes = model.task == "generate"
     return [
         partial(_check_model, role, model),
         partial(refuse_bad_arguments, model.engine_args, where=f"models.{role}"),
-        partial(_check_chat_template, role, model, job),
+        partial(_check_chat_template, role, model, job)
+        if writes
+        else partial(refuse_unfit_folder, model, where=f"models.{role}"),
     ]
 
 

@@ -170,7 +170,7 @@ def _probe_stages(job: Job, options: Section | None, findings: _Findings) -> Non
     findings.probe(lambda: open_checker(job.check, recipe_schema=schema))
     findings.probe(lambda: open_scrubber(job.scrub))
     semantic = job.dedup.semantic
-    if semantic is not None:
+    if semantic is not None and semantic.model:
         findings.probe(lambda: open_embedder(semantic.model))
     findings.probe(lambda: open_quality_embedder(job.quality))
     for place, source in enumerate(job.decontaminate.against):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synth_ray.check.checker import open_checker
 from synth_ray.check.thoughts import ThoughtRules
@@ -32,7 +33,9 @@ class RowStages:
             thoughts=thought_rules(job),
         )
         self.scrubber = open_scrubber(job.scrub)
-        self._embedder = open_embedder(job.dedup.semantic.model) if job.dedup.semantic is not None else None
+        semantic = job.dedup.semantic
+        self._embedder = open_embedder(semantic.model) if semantic is not None and semantic.model else None
+        self._embeds_asked = semantic is not None and bool(semantic.role)
         self._max_findings = job.scrub.max_findings
         self.fingerprinter = Fingerprinter(job.dedup)
 
@@ -43,7 +46,7 @@ class RowStages:
     def run_again(self, table: pa.Table) -> pa.Table:
         """All stages again, from staged text: for a curation whose job stages differently from its run."""
         reasons = [None if reason == Reason.TOO_MUCH_PII else reason for reason in table["reason"].to_pylist()]
-        table = _with_columns(table, reason=reasons, flags=[None] * table.num_rows, embedding=[None] * table.num_rows)
+        table = _with_columns(table, reason=reasons, flags=[None] * table.num_rows)
         return self._apply_finding_limit(self.run_all(table))
 
     def _apply_finding_limit(self, table: pa.Table) -> pa.Table:
@@ -60,12 +63,27 @@ class RowStages:
 
     def scrub_and_fingerprint(self, table: pa.Table) -> pa.Table:
         """The stages of a real row, which is not checked."""
+        before = self._compared(table) if self._embeds_asked else None
         table = self.scrubber.scrub_rows(table)
-        text = compared_text(table, self._compared_columns, mask=self._mask)
-        table = self.fingerprinter.fingerprint_rows(table, text)
-        if self._embedder is None:
-            return table
-        return table.set_column(table.schema.get_field_index("embedding"), "embedding", embedding_column(self._embedder, text))
+        text = self._compared(table)
+        return _with_embedding(self.fingerprinter.fingerprint_rows(table, text), self._embedding(table, text, before))
+
+    def _compared(self, table: pa.Table) -> pa.ChunkedArray:
+        return compared_text(table, self._compared_columns, mask=self._mask)
+
+    def _embedding(self, table: pa.Table, text: pa.ChunkedArray, before: pa.ChunkedArray | None) -> pa.Array | pa.ChunkedArray:
+        """The vector of each text: made here, or by a model that was asked, whose vector of a text that the scrub has changed
+        is dropped, since it tells of what was taken out.
+        """
+        if self._embedder is not None:
+            return embedding_column(self._embedder, text)
+        if before is None:
+            return pa.nulls(table.num_rows, pa.binary())
+        return pc.if_else(pc.equal(text, before), table["embedding"], pa.scalar(None, pa.binary()))
+
+
+def _with_embedding(table: pa.Table, vectors: pa.Array | pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.schema.get_field_index("embedding"), "embedding", vectors)
 
 
 def _with_columns(table: pa.Table, **columns: list[Any]) -> pa.Table:

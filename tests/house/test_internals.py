@@ -46,6 +46,10 @@ def test_ray_still_says_which_nodes_are_drained() -> None:
         ("vllm.v1.engine", "EngineCoreRequest.reasoning_ended"),
         ("vllm.v1.engine.detokenizer", "IncrementalDetokenizer.from_new_request"),
         ("vllm.v1.engine.detokenizer", "IncrementalDetokenizer.get_next_output_text"),
+        ("vllm.v1.engine.llm_engine", "LLMEngine.get_supported_tasks"),
+        ("vllm.transformers_utils.config", "get_pooling_config"),
+        ("vllm", "PoolingParams"),
+        ("vllm.config", "PoolerConfig"),
     ],
 )
 def test_vllm_still_has_the_engine_and_the_detokenizer_that_are_used(module: str, path: str) -> None:

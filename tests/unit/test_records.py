@@ -7,7 +7,8 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.records import Origin, Request, Seed, requests_from_tuples, requests_to_tuples
+from synth_ray.cluster.request_tuples import requests_from_tuples, requests_to_tuples
+from synth_ray.records import Origin, Request, Seed
 
 _FIELDS = st.dictionaries(
     st.text(max_size=3), st.one_of(st.none(), st.integers(), st.text(max_size=5), st.lists(st.text())), max_size=3

@@ -86,10 +86,9 @@ class ThreadHost:
         self._thread: threading.Thread | None = None
 
     def open(self, model: Model, adapters: Sequence[str]) -> StartedEngine:
-        from synth_ray.ask.vllm.engine import VllmEngine
-        from synth_ray.ask.vllm.loop import EngineLoop
+        from synth_ray.ask.vllm.loop import EngineLoop, start_engine
 
-        engine = VllmEngine(model, adapters)
+        engine = start_engine(model, adapters)
         connection, child_end = Pipe()
 
         def run() -> None:

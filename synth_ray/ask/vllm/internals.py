@@ -54,3 +54,26 @@ def text_of(tokenizer: Any, tokens: list[int], *, prompt: list[int], sampling_pa
     detokenizer = IncrementalDetokenizer.from_new_request(tokenizer, request)
     detokenizer.update(tokens, stopped)
     return str(detokenizer.get_next_output_text(True, False))
+
+
+def pooler_arguments(pooling: str | None) -> dict[str, Any]:
+    """Engine arguments that say which token states make an embedding; none for the model's own way."""
+    if pooling is None:
+        return {}
+    from vllm.config import PoolerConfig
+
+    return {"pooler_config": PoolerConfig(pooling_type=pooling.upper())}
+
+
+def pooling_params(task: str, *, use_activation: bool, dimensions: int | None) -> Any:
+    """Parameters of one text. The activation makes probabilities of a classifier's outputs and a unit vector of an embedding."""
+    from vllm import PoolingParams
+
+    return PoolingParams(task=task, use_activation=use_activation, dimensions=dimensions)
+
+
+def sentence_transformers_pooling(model: str, revision: str | None) -> Any:
+    """What the model's folder says of making an embedding; None if nothing."""
+    from vllm.transformers_utils.config import get_pooling_config
+
+    return get_pooling_config(model, revision)

@@ -15,13 +15,14 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from synth_ray import gc_tuning
 from synth_ray.ask.vllm.engine import EngineRequest, VllmEngine
 from synth_ray.errors import AskFailed, EngineDied, SynthRayError
+from synth_ray.job.models import Model
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +94,20 @@ class EngineLoop:
         self._connection.send((self._engine.load(), self._received_count, [*refused, *ended]))
 
 
+def start_engine(model: Model, adapters: Sequence[str]) -> VllmEngine:
+    """The engine of the model's task; may take minutes."""
+    if model.task == "generate":
+        return VllmEngine(model, adapters)
+    from synth_ray.ask.vllm.pooling import PoolingEngine
+
+    return PoolingEngine(model, adapters)
+
+
 def _serve(connection: Connection) -> None:
     """The process's main function: receives a model; sends the engine's facts and tokenizer arguments, or the error."""
     model, adapters = connection.recv()
     try:
-        engine = VllmEngine(model, adapters)
+        engine = start_engine(model, adapters)
     except SynthRayError as error:
         connection.send(error)
         return

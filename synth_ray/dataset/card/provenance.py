@@ -29,7 +29,7 @@ def provenance_lines(m: Manifest) -> list[str]:
 def _facts(m: Manifest) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = [
         *((f"seeds {n}", without_folders(source.get("path", ""))) for n, source in enumerate(m.sources, start=1)),
-        *((f"{name} tokens", _counted(name, n, m)) for name, n in m.tokens.items()),
+        *((f"{name.replace('_', ' ')} tokens", _counted(name, n, m)) for name, n in m.tokens.items()),
         *((_COSTS.get(name, name.replace("_", " ")), value) for name, value in m.cost.items()),
         ("made", m.created_at),
         ("job digest", m.job_digest),

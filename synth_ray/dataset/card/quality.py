@@ -158,11 +158,21 @@ def _gold_sentence(summary: dict[str, Any]) -> list[str]:
     return [sentence, "", advice] if summary["advisory"] else [sentence]
 
 
+def _how_scored(summary: dict[str, Any]) -> str:
+    match summary.get("task"):
+        case "reward":
+            return "by a reward model, on a scale of its own"
+        case "classify":
+            return f"by a classifier, with the probability of {literal(summary.get('label', ''))}"
+        case "embed":
+            return "by an embedding model, with the similarity of question and answer"
+    return f"from 1 to 5 for {', '.join(map(literal, summary.get('criteria', ())))}"
+
+
 def _judge_sentences(summary: dict[str, Any]) -> list[str]:
-    sentences = [
-        f"{summary['judged']:,} answers were scored from 1 to 5 for {', '.join(map(literal, summary['criteria']))}; "
-        f"{summary['min_score']:g} is enough."
-    ]
+    sentences = [f"{summary['judged']:,} answers were scored {_how_scored(summary)}; {summary['min_score']:g} is enough."]
+    if (correlation := summary.get("length_correlation")) is not None:
+        sentences[0] += f" The rank correlation of score and length is {correlation:.2f}."
     if "gold" in summary:
         sentences += [
             "",
