@@ -75,6 +75,11 @@ class BatchApiTeacher:
     async def answer(self, prompt: Prompt) -> list[Completion]:
         if self._failure is not None:
             raise type(self._failure)(str(self._failure))
+        if prompt.kind != "chat" or prompt.sampling.get("top_k_logprobs"):
+            raise ServiceRefused(
+                "recipe: wanted a model that tells log-probabilities by token id, or does more than chat, got a batch API; take "
+                "engine: vllm"
+            )
         self._bind_to_loop(asyncio.get_running_loop())
         pending = PendingAsk(prompt.key, prompt.n, self._line(prompt), asyncio.get_running_loop().create_future())
         self._unanswered.add(pending)

@@ -64,7 +64,7 @@ def croissant(m: Manifest) -> dict[str, Any]:
         "version": f"1.0.0+{m.dataset_digest[:16] or '0'}",
         "datePublished": m.created_at,
         "citeAs": f"{m.name}, dataset {m.dataset_digest}, made with synth_ray",
-        "keywords": ["synth_ray"] if m.teacher == "none" else ["synthetic", "synth_ray"],
+        "keywords": ["synth_ray"] if m.is_copied else ["synthetic", "synth_ray"],
     }
     document |= {"license": licence_url(m.license)} if m.license else {}
     document |= {"inLanguage": languages} if (languages := languages_of(m)) else {}
@@ -162,7 +162,7 @@ def _responsible_use(m: Manifest) -> dict[str, Any]:
     filters = [f"{stage}: {json.dumps(settings, ensure_ascii=False)}" for stage, settings in m.filters.items()]
     facts: dict[str, Any] = {
         "rai:dataCollection": _collection(m),
-        "rai:dataCollectionType": ["Existing datasets"] if m.teacher == "none" else ["Synthetic data", "Existing datasets"],
+        "rai:dataCollectionType": ["Existing datasets"] if m.is_copied else ["Synthetic data", "Existing datasets"],
         "rai:dataPreprocessingProtocol": filters,
         "rai:dataLimitations": limits_of(m),
         "rai:personalSensitiveInformation": _personal(m),
@@ -173,7 +173,7 @@ def _responsible_use(m: Manifest) -> dict[str, Any]:
 
 
 def _collection(m: Manifest) -> str:
-    if m.teacher == "none":
+    if m.is_copied:
         return "The rows were read from the sources, checked, scrubbed and deduplicated; no model wrote any of them."
     real = f" {m.rows.real:,} rows are real." if m.rows.real else " No row is real."
     asked = f"{m.rows.requested:,} rows were requested of {without_folders(m.teacher)} with the recipe {m.recipe}"

@@ -16,6 +16,10 @@ PATH = "manifest.json"
 FORMAT = 1
 
 
+_COPYING = ("build", "score")
+"""Recipes whose rows are their seeds."""
+
+
 class _Facts(BaseModel):
     # Keys that a later version adds are ignored; keys that this version needs must be present.
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -120,6 +124,11 @@ class Manifest(_Facts):
     single_writer: bool = False
     created_at: str
     versions: dict[str, str] = {}
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether the rows are copies of the seeds: no model wrote any of them."""
+        return self.teacher == "none" or self.recipe in _COPYING
 
     def to_dict(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

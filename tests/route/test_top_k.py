@@ -187,3 +187,11 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_asked(tmp_path: Path,
     named["output"] = {"path": str(tmp_path / "out"), "columns": {"tail_mass": "float"}}
     with pytest.raises(JobError, match="got one of top_k_logprobs' columns"):
         synth_ray.run(named)
+
+
+def test_scored_rows_are_said_to_be_real(tmp_path: Path) -> None:
+    synth_ray.run(document(tmp_path, {"name": "score"}, PAIRS[:5]))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "The rows are copies of the seeds" in card
+    assert "- synthetic\n" not in card
+    assert "Synthetic data" not in (tmp_path / "out" / "croissant.json").read_text()

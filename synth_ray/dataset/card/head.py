@@ -34,6 +34,7 @@ _TAGS = {
     "evolve": ["instruction-tuning"],
     "vary": ["instruction-tuning"],
     "distill": ["distillation"],
+    "score": ["distillation"],
 }
 
 _SIZES = (
@@ -77,7 +78,7 @@ def _size(rows: int) -> str:
 
 
 def _tags(manifest: Manifest) -> list[str]:
-    tags = ["synth_ray"] if manifest.teacher == "none" else ["synthetic", "synth_ray"]
+    tags = ["synth_ray"] if manifest.is_copied else ["synthetic", "synth_ray"]
     return tags + _TAGS.get(manifest.recipe, [])
 
 

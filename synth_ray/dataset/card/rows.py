@@ -75,6 +75,6 @@ def _real_share(m: Manifest) -> str:
     if m.rows.real:
         sentence = f"{m.rows.real:,} of the {total:,} rows are real ({share}): all of them in the evaluation splits."
         return f"{sentence} No seed is in two splits."
-    if m.teacher == "none":
+    if m.is_copied:
         return "The rows are copies of the seeds, as real as these. No seed is in two splits."
     return "No row is real: of each, a model wrote at least a part. No seed is in two splits."

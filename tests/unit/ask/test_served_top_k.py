@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from synth_ray.ask.batch_api_teacher import BatchApiTeacher
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
 from synth_ray.ask.teacher import Prompt
 from synth_ray.ask.top_k import ready_models
@@ -205,3 +206,10 @@ def test_models_are_made_ready_or_refused() -> None:
         models({"name": "score"}, **served)
     with pytest.raises(JobError, match="log-probabilities of given answers, got engine 'batch_api'"):
         models({"name": "score"}, model="m", engine="batch_api", batch={"url": "http://localhost:1/v1"})
+
+
+@pytest.mark.parametrize("more", [{"kind": "score", "given": "it is"}, {"kind": "embed"}, {"sampling": {"top_k_logprobs": 2}}])
+def test_a_batch_api_refuses_what_it_cannot_do(more: dict[str, Any]) -> None:
+    teacher = BatchApiTeacher(Model(engine="batch_api", model="m", batch={"url": "http://localhost:1/v1"}), None)
+    with pytest.raises(ServiceRefused, match="got a batch API"):
+        asyncio.run(teacher.answer(Prompt([{"role": "user", "content": "why ?"}], "ab" * 16, **more)))
