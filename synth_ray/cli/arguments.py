@@ -82,7 +82,7 @@ def _init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     text = "write a job that this machine can run, and a few seeds to start from"
     command = commands.add_parser("init", help=text, description=text)
     command.add_argument("folder", nargs="?", default=".", help="where to write them; nothing is overwritten")
-    recipes = "distill (when left out), vary, fill, label, evolve, rewrite, prefer, converse, edge_cases, stand_in or build"
+    recipes = "distill (when left out), vary, fill, label, evolve, rewrite, prefer, converse, edge_cases, stand_in, build, passes"
     command.add_argument("--recipe", metavar="NAME", help=f"the job's recipe: {recipes}")
 
 
