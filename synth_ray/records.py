@@ -94,14 +94,7 @@ class Reason(StrEnum):
 
 
 FAILED = frozenset(
-    {
-        Reason.DEADLINE,
-        Reason.PROMPT_TOO_LONG,
-        Reason.ENGINE_ERROR,
-        Reason.RECIPE_ERROR,
-        Reason.NO_ANSWER,
-        Reason.VERIFIER_FAILED,
-    }
+    {Reason.DEADLINE, Reason.PROMPT_TOO_LONG, Reason.ENGINE_ERROR, Reason.RECIPE_ERROR, Reason.NO_ANSWER, Reason.VERIFIER_FAILED}
 )
 
 

@@ -82,7 +82,9 @@ def _init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     text = "write a job that this machine can run, and a few seeds to start from"
     command = commands.add_parser("init", help=text, description=text)
     command.add_argument("folder", nargs="?", default=".", help="where to write them; nothing is overwritten")
-    recipes = "distill (the default), vary, fill, label, evolve, rewrite, prefer, converse, edge_cases, stand_in, build or score"
+    recipes = (
+        "distill (if left out), vary, fill, label, evolve, rewrite, prefer, converse, edge_cases, stand_in, build, score, passes"
+    )
     command.add_argument("--recipe", metavar="NAME", help=f"the job's recipe: {recipes}")
 
 

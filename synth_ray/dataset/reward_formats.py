@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.dataset.conversation import Message, NotRepresentable, Row, conversation_of, field_of
+from synth_ray.dataset.conversation import Message, NotRepresentable, Row, conversation_of, field_of, tools_of
 from synth_ray.records import canonical_json
 from synth_ray.verify.answers import gold_number
 from synth_ray.verify.programs import Cases, tests_of
@@ -108,7 +108,9 @@ IN_PARQUET: Mapping[str, pa.Schema] = {"verl": VERL_SCHEMA}
 
 
 def _prompt_of(row: Row) -> list[Message]:
-    """The conversation without its last answer."""
+    """The conversation without its last answer. What a model may call is not among these trainers' columns."""
+    if tools_of(row):
+        raise NotRepresentable("tools")
     *prompt, _ = conversation_of(row)
     if not prompt or prompt[-1]["role"] not in ("user", "tool"):
         raise NotRepresentable("no question before the answer")
