@@ -140,7 +140,7 @@ def _judge(manifest: Manifest) -> Blocks:
 
 
 _RATINGS = {
-    "reward": "a reward model’s score of its own scale",
+    "reward": "a reward model’s score, on a scale of its own",
     "classify": "a classifier’s probability of a label",
     "embed": "the similarity of question and answer by an embedding model",
 }
@@ -150,9 +150,10 @@ _LENGTH_BIAS = 0.5
 def _rating(judge: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     if (kind := _RATINGS.get(str(judge.get("task")))) is not None:
         yield "What the score is", kind, short(judge.get("label") or "", 80)
-    quantiles = {name: value for name, value in (judge.get("quantiles") or {}).items() if is_number(value)}
+    found = (judge.get("quantiles") or {}).items()
+    quantiles = {share(float(name)): value for name, value in found if is_number(value) and name.replace(".", "", 1).isdecimal()}
     if quantiles:
-        text = ", ".join(f"{name}: {plain(value)}" for name, value in quantiles.items())
+        text = ", ".join(f"{name} of the answers below {plain(value)}" for name, value in quantiles.items())
         yield "Scores by quantile", text, "A threshold can be chosen by them, and set by a curation: nothing is asked again."
     if is_number(judge.get("length_correlation")):
         strong = abs(judge["length_correlation"]) >= _LENGTH_BIAS

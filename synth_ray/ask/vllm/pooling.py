@@ -144,6 +144,7 @@ class VllmScorer(VllmTeacher):
         refuse_unfit_folder(self._model, where=where)  # before minutes are spent on starting it
         self._connection, facts, names = self._host.open(self._model, self._adapters)
         self._tokenizer = load_tokenizer(names)
+        self._tokenizer.truncation_side = "right"  # vLLM's own default is the left
         self._max_len, self._labels = facts.max_model_len, facts.labels
         try:
             refuse_unfit_template(renderer_of(self._tokenizer), self._model, where=where)
