@@ -54,6 +54,8 @@ class Reason(StrEnum):
     ENGINE_ERROR = "engine_error"
     RECIPE_ERROR = "recipe_error"
     NO_ANSWER = "no_answer"
+    TOOL_FAILED = "tool_failed"
+    TOOL_INTERRUPTED = "tool_interrupted"
     # Slots that a check rejects.
     EMPTY_COMPLETION = "empty_completion"
     TRUNCATED = "truncated"
@@ -73,6 +75,9 @@ class Reason(StrEnum):
     TIE = "tie"
     NOT_EVOLVED = "not_evolved"
     BAD_TOOL_CALL = "bad_tool_call"
+    STUCK = "stuck"
+    OUT_OF_STEPS = "out_of_steps"
+    WRONG_END_STATE = "wrong_end_state"
     # Slots or seeds that the scrub rejects.
     TOO_MUCH_PII = "too_much_pii"
     SCRUB_FAILED = "scrub_failed"
@@ -87,14 +92,9 @@ class Reason(StrEnum):
     REJECTED_BY_PEOPLE = "rejected_by_people"
 
 
+_TOOL_FAULTS = {Reason.TOOL_FAILED, Reason.TOOL_INTERRUPTED}
 FAILED = frozenset(
-    {
-        Reason.DEADLINE,
-        Reason.PROMPT_TOO_LONG,
-        Reason.ENGINE_ERROR,
-        Reason.RECIPE_ERROR,
-        Reason.NO_ANSWER,
-    }
+    {Reason.DEADLINE, Reason.PROMPT_TOO_LONG, Reason.ENGINE_ERROR, Reason.RECIPE_ERROR, Reason.NO_ANSWER} | _TOOL_FAULTS
 )
 
 

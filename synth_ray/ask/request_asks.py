@@ -9,17 +9,12 @@ from typing import Any, Literal
 from synth_ray.ask.spent import Spent
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.ask.thoughts import Marks, thought_apart
+from synth_ray.ask.tool_calls import NO_TOOLS, AnswerRecorder, ToolCalls, ToolUse
 from synth_ray.errors import AskFailed
 from synth_ray.recipes.contract import Completion, Constraint
 from synth_ray.recipes.finish_reasons import fault_of_ending
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
-
-AnswerRecorder = Callable[[Request, str, list[Completion]], None]
-"""Called for every finished ask with its request, its key and its answers."""
-
-
-def no_recorder(_request: Request, _key: str, _answers: list[Completion]) -> None:
-    """Records nothing."""
+from synth_ray.toolbox.programs import Called, Face
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +22,14 @@ class RoleRules:
     """Which role answers as a request's teacher (by the request's id), what its tokens cost, and how its thoughts are marked.
 
     `prices`: US dollars per million prompt and completion tokens, by role. `marks`: around a thought in plain text, by role;
-    `thoughts` is what becomes of them.
+    `thoughts` is what becomes of them. `tools` runs what the recipe calls.
     """
 
     teacher_role_of: Callable[[str], str] = lambda _: "teacher"
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     marks: Mapping[str, Marks] = field(default_factory=dict)
     thoughts: Literal["keep", "drop", "only"] = "keep"
+    tools: ToolUse = NO_TOOLS
 
 
 class RequestAsks:
@@ -60,6 +56,7 @@ class RequestAsks:
         self._spent = Spent()
         self._attempts: dict[str, int] = {}
         self._last_prompt: list[Message] = []
+        self._calls = ToolCalls(request, rules.tools, journalled=journalled, record=record)
 
     async def __call__(self, messages: list[Message], **options: Any) -> Completion:
         return (await self.many(messages, 1, **options))[0]
@@ -101,6 +98,13 @@ class RequestAsks:
         answers = await self._answers(role, Prompt(messages, key, sampling={**self._sampling, **sampling}, kind="instruct"))
         _raise_if_none_is_usable(answers)
         return answers[0]
+
+    @property
+    def tools(self) -> Mapping[str, Face]:
+        return self._rules.tools.faces
+
+    async def call(self, name: str, arguments: dict[str, Any], *, state: Any = None) -> Called:
+        return await self._calls.call(name, arguments, state)
 
     async def _answers(self, role: str, prompt: Prompt) -> list[Completion]:
         """The answers to one prompt, from the journal or from the role's engine."""

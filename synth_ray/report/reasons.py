@@ -110,6 +110,16 @@ _ASKED: dict[Reason, Entry] = {
         "A step of the recipe gave no text: an empty instruction, an empty example, or no vote that fits.",
         "Raise `sampling.max_tokens`, look at `synth-ray preview`, and choose a larger teacher (`models.teacher.model`).",
     ),
+    Reason.TOOL_FAILED: Entry(
+        ("recipe",),
+        "A tool hung, died, or its server ended: there is no result that the assistant could see.",
+        "The row's `detail` names the tool; raise its `seconds`, or call the function by hand with the row's arguments.",
+    ),
+    Reason.TOOL_INTERRUPTED: Entry(
+        ("recipe",),
+        "A call with effects was under way when a run was interrupted: nobody knows whether it was done, so it is not repeated.",
+        "Look in the tool's own records; say `idempotent: true` of a tool that may be called again.",
+    ),
 }
 
 _CHECKED: dict[Reason, Entry] = {
@@ -199,6 +209,21 @@ _BY_RECIPE: dict[Reason, Entry] = {
         ("recipe",),
         "The arguments of a tool call never fitted the tool's schema.",
         "Raise `recipe.tries` or `sampling.max_tokens`; simplify the schemas in `recipe.tools`.",
+    ),
+    Reason.STUCK: Entry(
+        ("recipe",),
+        "The assistant made the same call twice in a row and got the same result.",
+        "Raise `sampling.temperature`; let the tool's error say what to do instead; try a larger teacher.",
+    ),
+    Reason.OUT_OF_STEPS: Entry(
+        ("recipe",),
+        "The assistant still called tools after `recipe.max_steps` calls.",
+        "Raise `recipe.max_steps`, or give tools that do more in one call.",
+    ),
+    Reason.WRONG_END_STATE: Entry(
+        ("recipe",),
+        "The state at the end of the conversation earned less than `recipe.min_reward` from the function `recipe.end_state`.",
+        "Read rejected rows: where the function is right, this is what it is for; `recipe.min_reward: 0` keeps such rows.",
     ),
 }
 

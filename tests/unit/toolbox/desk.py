@@ -1,0 +1,67 @@
+"""Tools for the tests: an order desk with a state, and functions that misbehave."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+
+def look_up(order: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Look up an order.
+
+    Args:
+        order: the order's number, as
+            KZ-48802
+    """
+    return state["orders"][order]
+
+
+def refund(order: str, cents: int, state: dict[str, Any], why: Literal["late", "broken"] = "late") -> str:
+    """Refund part of an order."""
+    state["orders"][order]["refunded"] = cents
+    if cents > state["orders"][order]["paid"]:
+        raise ValueError(f"order {order} was paid {state['orders'][order]['paid']} cents")
+    return f"refunded {cents} ({why})"
+
+
+def count(file: str, mark: str = "x") -> str:
+    """Write one mark to a file."""
+    with open(file, "a") as out:
+        out.write(mark)
+    return Path(file).read_text()
+
+
+def hang() -> str:
+    """Hang."""
+    time.sleep(600)
+    return ""
+
+
+def die() -> str:
+    """Die."""
+    os._exit(3)
+
+
+def shout(times: int) -> str:
+    """Shout."""
+    print("this must not reach the answers")
+    return "ä" * times
+
+
+def connect(host: str) -> str:
+    """Connect."""
+    socket.create_connection((host, 80), timeout=2)
+    return "connected"
+
+
+def spy(path: str) -> str:
+    """Read a file and the environment."""
+    return Path(path).read_text() + str(dict(os.environ))
+
+
+def without_types(order):  # type: ignore[no-untyped-def]
+    """No types."""
+    return order
