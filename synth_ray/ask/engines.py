@@ -14,6 +14,8 @@ from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.storage import Storage
 
+NO_MODELS: Mapping[str, Model] = {}
+
 CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 """Set by Ray to the accelerators an actor was given."""
 
@@ -45,7 +47,8 @@ def open_engines(
             adapters=sorted({model.lora for model in by_role.values() if model.lora}),
             devices=own,
             role=role,
-            use=PLAIN_USE if role == "judge" else use,
+            others={other: shared for other, shared in by_role.items() if other != role},
+            use=use,
         )
         for (role, model), by_role, own in zip(firsts, alike.values(), devices, strict=True)
     ]
@@ -58,7 +61,8 @@ def open_engines(
     opened: dict[str, RoleEngine] = {}
     for role, model in models.items():
         engine, facts = facts_of[model.engine_key]
-        opened[role] = RoleEngine(LoraTeacher(engine, model.lora) if model.lora else engine, engine, facts)
+        is_first = role == next(iter(alike[model.engine_key]))
+        opened[role] = RoleEngine(engine if is_first and not model.lora else RoleTeacher(engine, role, model.lora), engine, facts)
     return opened
 
 
@@ -84,13 +88,14 @@ def make_teacher(
     adapters: Sequence[str] = (),
     devices: str = "",
     role: str = "teacher",
+    others: Mapping[str, Model] = NO_MODELS,
     use: TemplateUse = PLAIN_USE,
 ) -> Teacher:
     """The teacher of a model section; not opened yet.
 
     `storage` is the output's store, for a teacher that keeps records there. `adapters` are all LoRA adapters that roles of this
-    engine use; `devices` the accelerators it may see, all by default. `role` and `use`: see `VllmTeacher`. vLLM runs in a process
-    of its own (docs/decisions/0014), unless Ray starts its workers: Ray finds those from an actor only.
+    engine use; `devices` the accelerators it may see, all by default. `role`, `others` and `use`: see `VllmTeacher`. vLLM runs in
+    a process of its own (docs/decisions/0014), unless Ray starts its workers: Ray finds those from an actor only.
     """
     if model.engine == "scripted":
         from synth_ray.ask.scripted_teacher import ScriptedTeacher
@@ -113,7 +118,7 @@ def make_teacher(
 
     def engine(model: Model, own: str) -> Teacher:
         host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: own} if own else {})
-        return VllmTeacher(model, adapters=adapters, host=host, role=role, use=use)
+        return VllmTeacher(model, adapters=adapters, host=host, role=role, others=others, use=use)
 
     models = split_model(model)
     if len(models) == 1:
@@ -121,17 +126,19 @@ def make_teacher(
     return DataParallelTeacher([engine(one, own) for one, own in zip(models, split_devices(devices, models), strict=True)])
 
 
-class LoraTeacher:
-    """An engine used with one of its LoRA adapters. Closing is up to whoever opened the engine."""
+class RoleTeacher:
+    """An engine used in one role of several: with its LoRA adapter, if it has one, and with its way to think. Closing is up to
+    whoever opened the engine.
+    """
 
-    def __init__(self, engine: Teacher, adapter: str) -> None:
-        self._engine, self._adapter = engine, adapter
+    def __init__(self, engine: Teacher, role: str, adapter: str = "") -> None:
+        self._engine, self._role, self._adapter = engine, role, adapter
 
     def open(self) -> TeacherFacts:
         return self._engine.open()
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
-        return await self._engine.answer(replace(prompt, adapter=self._adapter))
+        return await self._engine.answer(replace(prompt, adapter=self._adapter, role=self._role))
 
     def load(self) -> Load:
         return self._engine.load()

@@ -9,12 +9,14 @@ import asyncio
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
-from synth_ray.job.models import Model, Script
+from synth_ray.job.models import Model
+from synth_ray.job.script import Script
 from synth_ray.recipes.contract import Completion
 from synth_ray.recipes.templates import compile_template
 from synth_ray.records import Reason
@@ -49,7 +51,7 @@ class ScriptedTeacher:
             revision=self._model.revision,
             max_running=self._script.concurrency,
             max_model_len=1 << 20,
-            engine_args=self._script.model_dump(),
+            engine_args=self._script.facts(),
         )
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
@@ -94,9 +96,25 @@ class ScriptedTeacher:
             raise EngineDied("scripted teacher: died of a prompt, as script.poison says")
 
     def _completion(self, prompt: Prompt, draw: random.Random) -> Completion:
+        if self._script.thought and (self._model.reasoning is None or self._model.reasoning.think is not False):
+            return self._thought_first(prompt, draw)
+        return self._answer(prompt, draw, int(prompt.sampling.get("max_tokens", 1 << 20)))
+
+    def _thought_first(self, prompt: Prompt, draw: random.Random) -> Completion:
+        """An answer behind a thought, which is drawn apart: an answer is the same with and without it."""
+        answer = self._answer(prompt, draw, int(prompt.sampling.get("max_tokens", 1 << 20)))
+        apart = random.Random(f"{prompt.key} {answer.text}")
+        budget = self._model.reasoning.budget if self._model.reasoning is not None else None
+        thought = self._sentence(apart, self._script.thought).split(" ")[:budget]
+        if apart.random() < self._script.thought_cut_share:
+            thought = thought[: max(1, len(thought) // 2)]
+            answer = replace(answer, text="", finish_reason="length", completion_tokens=0, logprobs=None)
+        tokens = len(thought) + (answer.completion_tokens or 0)
+        return replace(answer, reasoning=" ".join(thought), reasoning_tokens=len(thought), completion_tokens=tokens)
+
+    def _answer(self, prompt: Prompt, draw: random.Random, max_tokens: int) -> Completion:
         text, finish = self._text(prompt, draw), "stop"
         tokens = text.split(" ") if text else []
-        max_tokens = int(prompt.sampling.get("max_tokens", 1 << 20))
         if draw.random() < self._script.truncate_share or len(tokens) > max_tokens:
             tokens, finish = tokens[: max(1, min(max_tokens, len(tokens) // 2))], "length"
             text = " ".join(tokens)

@@ -15,7 +15,8 @@ PromptKind = Literal["chat", "score", "rate", "embed", "instruct"]
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """One ask. `key` is a digest of the request and everything asked; repeats of an ask have keys of their own. It seeds what
-    must be repeatable. `adapter` is a LoRA folder. `tools` are for the chat template.
+    must be repeatable. `adapter` is a LoRA folder. `tools` are for the chat template. `role` is who asks, where roles that think
+    differently share an engine.
 
     `kind`: `chat` answers the messages; `score` gives the log-probabilities of `given`, an answer to them; `rate` gives a reward
     model's or a classifier's scores of `given`; `embed` gives the vector of the one message's text; `instruct` writes the user's
@@ -31,6 +32,7 @@ class Prompt:
     kind: PromptKind = "chat"
     given: str = ""
     tools: Sequence[Mapping[str, Any]] = ()
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from pydantic import ValidationError
 from synth_ray.ask.engines import make_teacher
 from synth_ray.ask.teacher import Load, Prompt, Teacher, TeacherFacts
 from synth_ray.errors import AskFailed, JobError
-from synth_ray.job.models import Model, Script
+from synth_ray.job.models import Model
+from synth_ray.job.script import Script
 from synth_ray.job.served import Endpoint
 from synth_ray.recipes.contract import Completion
 from synth_ray.recipes.templates import compile_template

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from synth_ray.job.engine_args import RESULT_ENGINE_ARGS, devices_of, refuse_contradictions
-from synth_ray.job.reasoning import Reasoning
+from synth_ray.job.reasoning import SWITCHES, Reasoning, parser_of_name, plain_parser
+from synth_ray.job.script import SPEED_OF_SCRIPT, Script
 from synth_ray.job.section import Section, key
 from synth_ray.job.served import BatchApi, Endpoint
 
@@ -16,30 +17,6 @@ FAMILIES = (
     "mistral", "mixtral", "nemotron", "olmo", "phi", "qwen", "smollm", "yi-",
 )  # fmt: skip
 """Families recognised in a model's name. Mistral's and Google's models have several names: set `family` where this list fails."""
-
-
-class Script(Section):
-    """The scripted teacher, for tests and trials: what it answers, how long that takes, and when it fails or dies."""
-
-    answers: list[str] = key(
-        lambda: [],
-        "Jinja templates of answers, chosen by the ask's digest; empty means invented sentences.",
-    )
-    words: int = key(24, "Words in an invented answer.", ge=1, le=100_000)
-    vocabulary: int = key(4000, "How many different words invented answers draw from.", ge=2)
-    repeat_share: float = key(0.0, "Share of asks answered with an earlier answer, so that duplicates exist.", ge=0, le=1)
-    latency_s: float = key(0.0, "Seconds from an ask to its answer.", ge=0, changes="nothing")
-    slow_share: float = key(0.0, "Share of asks that take slow_factor times longer.", ge=0, le=1, changes="nothing")
-    slow_factor: float = key(10.0, "How much longer a slow ask takes.", ge=1, changes="nothing")
-    concurrency: int = key(256, "Answers in preparation at once, as max_num_seqs of an engine.", ge=1, changes="nothing")
-    fail_share: float = key(0.0, "Share of asks that fail with engine_error.", ge=0, le=1)
-    empty_share: float = key(0.0, "Share of asks answered with nothing.", ge=0, le=1)
-    truncate_share: float = key(0.0, "Share of asks cut off by their token limit.", ge=0, le=1)
-    poison: str = key("", "An ask whose prompt contains this text kills the engine; empty means none.")
-    die_after: int | None = key(None, "The engine dies after this many answers.", ge=1, changes="nothing")
-    refuse_after: int | None = key(
-        None, "Every ask after this many answers is refused, as by a provider whose credit is used up.", ge=0, changes="nothing"
-    )
 
 
 class Model(Section):
@@ -56,7 +33,8 @@ class Model(Section):
     trust_remote_code: bool = key(False, "Run code that comes with the model. Off unless you read that code.")
     chat: bool = key(True, "Render messages with the model's chat template; off sends the text as it is.")
     chat_template_kwargs: dict[str, Any] = key(
-        lambda: {}, "Variables of the model's chat template, as {enable_thinking: false}. A server has to be vLLM's to take them."
+        lambda: {},
+        "Variables of the model's chat template, as {tools_in_user_message: false}. Servers of hosted models refuse them.",
     )
     reasoning: Reasoning | None = key(
         None, "How the model thinks before it answers; `true` and `false` are short for `{think: …}`. Left out, as it will."
@@ -93,6 +71,7 @@ class Model(Section):
             )
         if self.engine == "vllm":
             refuse_contradictions(self.engine_args, has_adapter=bool(self.lora))
+        self._refuse_two_switches()
         elsewhere = {"endpoint": ("endpoint", self.endpoint, "urls"), "batch_api": ("batch", self.batch, "url")}
         for engine, (name, section, first) in elsewhere.items():
             if (self.engine == engine) != (section is not None):
@@ -100,6 +79,11 @@ class Model(Section):
                     f"wanted `{name}` and engine '{engine}' together, got one without the other; add `{name}: {{{first}: …}}`"
                 )
         return self
+
+    def _refuse_two_switches(self) -> None:
+        own = [name for name in SWITCHES if name in self.chat_template_kwargs]
+        if own and self.reasoning is not None and self.reasoning.think is not None:
+            raise ValueError(f"wanted reasoning.think or chat_template_kwargs.{own[0]}, got both; keep reasoning.think")
 
     @property
     def name(self) -> str:
@@ -111,7 +95,17 @@ class Model(Section):
         """Whether its answers may come with a thought, as far as the job tells: a server's model may unless told not to."""
         if self.reasoning is not None:
             return self.reasoning.think is not False
-        return self.engine in ("endpoint", "batch_api")
+        if any(self.chat_template_kwargs.get(name) is False for name in SWITCHES):
+            return False
+        if self.engine == "vllm":
+            return bool(self.reasoning_parser)
+        return self.engine in ("endpoint", "batch_api") or self.script.thought > 0
+
+    @property
+    def reasoning_parser(self) -> str:
+        """The name of the parser of its thoughts, as the job or the model's name tells; empty where neither does."""
+        given = (self.reasoning.parser if self.reasoning else "") or str(self.engine_args.get("reasoning_parser") or "")
+        return plain_parser(given) or parser_of_name(self.model)
 
     @property
     def families(self) -> frozenset[str]:
@@ -123,8 +117,12 @@ class Model(Section):
 
     @property
     def engine_key(self) -> str:
-        """Models with the same key share an engine: they differ at most in adapter, weight, licence, terms and family."""
-        return self.model_dump_json(exclude={"weight", "lora", "license", "terms", "family"})
+        """Models with the same key share an engine: they differ at most in adapter, weight, licence, terms and family, and in an
+        engine of our own in how they think.
+        """
+        own = {"reasoning", "chat_template_kwargs"} if self.engine == "vllm" else set()
+        key = self.model_dump_json(exclude={"weight", "lora", "license", "terms", "family", *own})
+        return key + self.reasoning_parser if own else key
 
     @property
     def devices(self) -> int:
@@ -168,11 +166,8 @@ class Model(Section):
         facts |= {"reasoning": self.reasoning.model_dump()} if self.reasoning else {}
         facts |= {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
         if self.engine == "scripted":
-            facts["script"] = self.script.model_dump(exclude=SPEED_OF_SCRIPT)
+            facts["script"] = self.script.facts(exclude=SPEED_OF_SCRIPT)
         return facts
-
-
-SPEED_OF_SCRIPT = {"latency_s", "slow_share", "slow_factor", "concurrency", "die_after", "refuse_after"}
 
 
 class Models(Section):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from synth_ray.ask.spent import estimated_tokens
-from synth_ray.ask.vllm.chat_template import Render, local_renderer
+from synth_ray.ask.vllm.chat_template import local_renderer
+from synth_ray.ask.vllm.template_thinking import Render, template_thinking
 from synth_ray.errors import AskFailed
 from synth_ray.job.models import Model
 from synth_ray.prepare.interval import Interval
@@ -69,7 +70,8 @@ def _counted_by(file: Path, prompts: Sequence[list[Message]], model: Model) -> P
     from tokenizers import Tokenizer
 
     render_chat = local_renderer(model) if model.chat else None
-    texts = [_text(prompt, render_chat, model) for prompt in prompts]
+    variables = template_thinking(render_chat, model, where="models").variables if render_chat is not None else {}
+    texts = [_text(prompt, render_chat, variables) for prompt in prompts]
     count = _counter(Tokenizer.from_file(str(file)), adds_special=not model.chat)
     if render_chat is None and model.chat:
         return PromptCounts(count(texts), _WITHOUT_TEMPLATE, "the model's tokenizer, without its chat template")
@@ -80,10 +82,10 @@ def _counter(tokenizer: Any, *, adds_special: bool) -> Callable[[list[str]], lis
     return lambda texts: [len(encoded.ids) for encoded in tokenizer.encode_batch(texts, add_special_tokens=adds_special)]
 
 
-def _text(prompt: list[Message], render_chat: Render | None, model: Model) -> str:
+def _text(prompt: list[Message], render_chat: Render | None, variables: Mapping[str, Any]) -> str:
     if render_chat is None:
         return "\n".join(message["content"] for message in prompt)
     try:
-        return render_chat(prompt, model.chat_template_kwargs)
+        return render_chat(prompt, variables)
     except Exception:  # a template raises what it likes; the engine tells when it opens
         return "\n".join(message["content"] for message in prompt)

@@ -12,6 +12,7 @@ from pathlib import Path
 from synth_ray.ask.teacher import PLAIN_USE, TemplateUse
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.ask.vllm.chat_template import inspect_template, local_renderer
+from synth_ray.ask.vllm.parser_choice import refuse_bad_reasoning
 from synth_ray.ask.vllm.start import lora_rank
 from synth_ray.errors import MissingResource
 from synth_ray.job.document import Job
@@ -45,6 +46,7 @@ def _check_model(role: str, model: Model) -> None:
 def _check_chat_template(role: str, model: Model, job: Job) -> None:
     """What a local folder tells of its template; of any other model the engine tells when it opens."""
     render = local_renderer(model) if model.chat else None
+    refuse_bad_reasoning(model, render, where=f"models.{role}")
     if render is not None:
         use = PLAIN_USE if role == "judge" else TemplateUse.of(options_of(job.recipe))
         for notice in inspect_template(render, model, where=f"models.{role}", use=use):

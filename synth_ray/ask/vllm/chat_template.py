@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from synth_ray.ask.teacher import TemplateUse
+from synth_ray.ask.vllm.template_thinking import Render, template_thinking
 from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.models import Model
 from synth_ray.records import Message
 
-Render = Callable[[list[Message], Mapping[str, Any]], str]
-"""Messages and the template's variables to text. Raises whatever the template raises."""
-
-_THINKING_VARIABLES = ("enable_thinking", "thinking")
 _SYSTEM: Message = {"role": "system", "content": "Be brief, number 17."}
 _USER: Message = {"role": "user", "content": "Hello"}
 _UNREADABLE_TOKENIZERS = ("tekken.json", "tokenizer.model.v3", "tokenizer.model.v7", "tokenizer.model.v11")
@@ -32,7 +29,12 @@ class TemplateRefuses(Exception):
 
 def chat_tokens(tokenizer: Any, messages: list[Message], template_kwargs: Mapping[str, Any]) -> list[int]:
     """Messages as the model's chat template renders them. `template_kwargs` win over the template's own variables."""
-    return list(tokenizer.encode(renderer_of(tokenizer)(messages, template_kwargs), add_special_tokens=False))
+    return rendered_tokens(tokenizer, renderer_of(tokenizer)(messages, template_kwargs))
+
+
+def rendered_tokens(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of a rendered prompt, which has its special tokens in it."""
+    return list(tokenizer.encode(text, add_special_tokens=False))
 
 
 def renderer_of(tokenizer: Any) -> Render:
@@ -47,10 +49,11 @@ def renderer_of(tokenizer: Any) -> Render:
 def inspect_template(render: Render, model: Model, *, where: str, use: TemplateUse) -> list[str]:
     """What to tell about a template that will do. `where` is the model's section, as `models.teacher`.
 
-    Raises MissingResource without a template, JobError where the job's system message would be refused or dropped.
+    Raises MissingResource without a template, JobError where the job's system message would be refused or dropped, or where it
+    wants thoughts in a way that the template does not know.
     """
     try:
-        plain = render([_USER], model.chat_template_kwargs)
+        render([_USER], model.chat_template_kwargs)
     except Exception as error:
         raise MissingResource(
             f"{where}.chat: wanted a chat template for '{model.name}', got none that takes a user's message "
@@ -61,8 +64,14 @@ def inspect_template(render: Render, model: Model, *, where: str, use: TemplateU
             f"recipe.system: wanted a chat template with a system role, got one without in '{model.name}'; leave recipe.system "
             "out and put its text into the recipe's template"
         )
-    notices = [] if use.cuts_thoughts else _thinking_notices(render, model, plain)
-    return [f"{where}: {notice}" for notice in notices]
+    thinking = template_thinking(render, model, where=where)
+    if not thinking.unasked or use.cuts_thoughts:
+        return []
+    off = f"{where}.reasoning: false keeps it from that, " if thinking.switch else ""
+    return [
+        f"{where}: '{model.name}' thinks before it answers, and the job does not say whether it should; {off}{where}.reasoning: "
+        "true says that it may, and keeps its thoughts in the rows"
+    ]
 
 
 def _takes_system(render: Render, model: Model) -> bool:
@@ -70,23 +79,6 @@ def _takes_system(render: Render, model: Model) -> bool:
         return _SYSTEM["content"] in render([_SYSTEM, _USER], model.chat_template_kwargs)
     except Exception:  # a template raises what it likes
         return False
-
-
-def _thinking_notices(render: Render, model: Model, plain: str) -> list[str]:
-    variables = model.chat_template_kwargs
-    if any(name in variables for name in _THINKING_VARIABLES):
-        return []
-    for name in _THINKING_VARIABLES:
-        try:
-            thinks = render([_USER], {**variables, name: False}) != plain
-        except Exception:  # a template raises what it likes
-            continue
-        if thinks:
-            return [
-                f"'{model.name}' thinks aloud first, and its thoughts become part of the answers; chat_template_kwargs: "
-                f"{{{name}: false}} keeps it from that, {{{name}: true}} says that it may, recipe.reasoning cuts them out"
-            ]
-    return []
 
 
 def local_renderer(model: Model) -> Render | None:

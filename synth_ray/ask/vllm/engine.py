@@ -21,6 +21,7 @@ from synth_ray.ask.vllm.start import hidden_module, lora_rank
 from synth_ray.ask.vllm.stats import EngineStats, resolved_arguments, size_of
 from synth_ray.errors import AskFailed, JobError, MissingResource, TeacherError
 from synth_ray.job.models import Model
+from synth_ray.job.reasoning import SWITCHES
 from synth_ray.recipes.contract import Completion, Constraint
 from synth_ray.records import Reason, reduce_by_fields
 
@@ -36,12 +37,15 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """One ask in the engine's terms. `sampling` holds keys of vLLM's SamplingParams, `n` and `max_tokens` among them."""
+    """One ask in the engine's terms. `sampling` holds keys of vLLM's SamplingParams, `n` and `max_tokens` among them.
+    `reasoning_ended`: whether a constraint binds from the first token (True) or behind the thought (False).
+    """
 
     tokens: list[int]
     sampling: dict[str, Any] = field(default_factory=dict)
     constraint: Constraint | None = None
     adapter: str = ""
+    reasoning_ended: bool | None = None
 
     __reduce__ = reduce_by_fields
 
@@ -109,8 +113,14 @@ class VllmEngine:
         from vllm.exceptions import VLLMClientError
 
         try:
-            prompt = {"prompt_token_ids": ask.tokens}
-            self._engine.add_request(str(number), prompt, _sampling_params(ask), lora_request=self._lora(ask.adapter))
+            internals.add_request(
+                self._engine,
+                str(number),
+                {"prompt_token_ids": ask.tokens},
+                _sampling_params(ask),
+                lora_request=self._lora(ask.adapter),
+                reasoning_ended=ask.reasoning_ended,
+            )
         except (VLLMClientError, ValueError, TypeError) as error:
             raise AskFailed(Reason.ENGINE_ERROR, f"refused by the engine: {type(error).__name__}") from None
 
@@ -162,6 +172,20 @@ def load_tokenizer(names: dict[str, Any]) -> Any:
     from vllm.tokenizers import get_tokenizer
 
     return get_tokenizer(**names)
+
+
+def load_parser(tokenizer: Any, name: str) -> Any:
+    """One of vLLM's reasoning parsers, for a model that thinks. Raises JobError for a tokenizer that it was not written for."""
+    from vllm.reasoning import ReasoningParserManager
+
+    try:
+        parser = ReasoningParserManager.get_reasoning_parser(name)
+        return parser(tokenizer, chat_template_kwargs=dict.fromkeys(SWITCHES, True))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise JobError(
+            f"models.teacher.reasoning.parser: wanted a parser of vLLM's that fits the model's tokenizer, got '{name}' "
+            f"({type(error).__name__}); name another, or set reasoning.marks"
+        ) from None
 
 
 def detokenize(tokenizer: Any, ask: EngineRequest, raw: RawCompletion) -> Completion:

@@ -18,6 +18,22 @@ def start_engine(engine_args: Any) -> Any:
     return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
 
 
+def add_request(
+    engine: Any, name: str, prompt: Any, params: Any, *, lora_request: Any = None, reasoning_ended: bool | None = None
+) -> None:
+    """Add a request to an in-process engine, as its own `add_request` does. `reasoning_ended` says whether a guided answer begins
+    at once or behind a thought, as vLLM's server says it; None leaves it to the engine, which takes any closed thought in the
+    prompt for an answer's own.
+    """
+    if reasoning_ended is None:
+        engine.add_request(name, prompt, params, lora_request=lora_request)
+        return
+    tasks = engine.get_supported_tasks()
+    request = engine.input_processor.process_inputs(name, prompt, params, supported_tasks=tasks, lora_request=lora_request)
+    request.reasoning_ended = reasoning_ended
+    engine.add_request(name, request, params)
+
+
 def scheduler_of(engine: Any) -> Any:
     """The scheduler of an in-process engine: its `running` and `waiting` requests, each with `num_preemptions`, `num_tokens` and
     `request_id`.

@@ -8,7 +8,7 @@ from typing import Any
 from synth_ray.recipes.contract import Completion
 
 RawCompletion = tuple[Completion, list[int]]
-"""A completion and, where the engine did not detokenize it, its token ids."""
+"""A completion and its token ids. It has no text where the engine did not detokenize it."""
 
 
 def completions_of(output: Any) -> list[RawCompletion]:
@@ -17,7 +17,7 @@ def completions_of(output: Any) -> list[RawCompletion]:
     return [
         (
             Completion(o.text, str(o.finish_reason or "abort"), prompt_tokens, len(o.token_ids), cached, _logprobs(o)),
-            [] if o.text else list(o.token_ids),
+            list(o.token_ids),
         )
         for o in sorted(output.outputs, key=lambda o: o.index)
     ]

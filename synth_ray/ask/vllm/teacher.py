@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -16,17 +16,21 @@ from typing import Any
 from jinja2 import TemplateError
 
 from synth_ray.ask.teacher import PLAIN_USE, Load, Prompt, TeacherFacts, TemplateUse
-from synth_ray.ask.vllm.chat_template import Render, chat_tokens, inspect_template, local_renderer, renderer_of
-from synth_ray.ask.vllm.engine import EngineRequest, detokenize, guess_tokenizer_args, load_tokenizer
+from synth_ray.ask.vllm.chat_template import inspect_template, local_renderer, renderer_of
+from synth_ray.ask.vllm.engine import EngineRequest, detokenize, guess_tokenizer_args, load_parser, load_tokenizer
 from synth_ray.ask.vllm.host import EngineHost, ProcessHost
 from synth_ray.ask.vllm.loop import Command
 from synth_ray.ask.vllm.outputs import RawCompletion
+from synth_ray.ask.vllm.parser_choice import engine_parser, is_parser_named, refuse_bad_reasoning
 from synth_ray.ask.vllm.pending_replies import PendingReplies
+from synth_ray.ask.vllm.role_thinking import NO_TEMPLATE, RenderedPrompt, RoleThinking
+from synth_ray.ask.vllm.template_thinking import Render, template_thinking
 from synth_ray.errors import AskFailed, EngineDied, JobError
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Message, Reason
 
+NO_MODELS: Mapping[str, Model] = {}
 _MAX_TOKENS = 512  # used where neither the recipe nor the job sets max_tokens
 
 
@@ -40,11 +44,15 @@ class VllmTeacher:
         adapters: Sequence[str] = (),
         host: EngineHost | None = None,
         role: str = "teacher",
+        others: Mapping[str, Model] = NO_MODELS,
         use: TemplateUse = PLAIN_USE,
     ) -> None:
-        """`role` is the job's role of this model, for messages; `use` is how the job asks it."""
+        """`role` is the job's role of this model; `others` are the models of further roles that share the engine, and may think
+        in another way; `use` is how the job asks its teachers.
+        """
         self._model, self._adapters = model, list(adapters)
-        self._role, self._use = role, use
+        self._role, self._roles, self._use = role, {role: model, **others}, use
+        self._thinking: dict[str, RoleThinking] = {}
         self._host = host or ProcessHost()
         self._replies = PendingReplies()
         self._outbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
@@ -52,20 +60,25 @@ class VllmTeacher:
         self._numbers = count()  # several event loops may ask
         self._sent_count = self._received_count = 0
         self._load = Load()
+        self._guides_thoughts = False
 
     def open(self) -> TeacherFacts:
         """Raises MissingResource or JobError, besides what the engine raises, for a chat template that cannot serve the job."""
         began = time.monotonic()
-        self._inspect_template(local_renderer(self._model))  # before minutes are spent on a model that cannot serve the job
+        render = local_renderer(self._model)
+        self._inspect(render)  # before minutes are spent on a model that cannot serve the job
+        parser = engine_parser(self._model, render)
         with ThreadPoolExecutor(1) as meanwhile:
             likely = guess_tokenizer_args(self._model)
             loading = meanwhile.submit(load_tokenizer, likely)
-            self._connection, facts, names = self._host.open(self._model, self._adapters)
+            self._connection, facts, names = self._host.open(_with_parser(self._model, parser), self._adapters)
         known = names == likely and loading.exception() is None
         self._tokenizer = loading.result() if known else load_tokenizer(names)
         self._max_len = facts.max_model_len
         try:
-            notes = self._inspect_template(renderer_of(self._tokenizer))
+            notes = self._inspect(renderer_of(self._tokenizer))
+            self._thinking = {role: self._thinking_of(role) for role in self._roles}
+            self._guides_thoughts = bool(parser)
         except JobError:
             self._connection.close()
             self._host.close()
@@ -74,22 +87,46 @@ class VllmTeacher:
             threading.Thread(target=work, name=f"engine{work.__name__}", daemon=True).start()
         return replace(facts, start_s=time.monotonic() - began, notes=notes)
 
-    def _inspect_template(self, render: Render | None) -> list[str]:
-        if render is None or not self._model.chat:
-            return []
-        return inspect_template(render, self._model, where=f"models.{self._role}", use=self._use)
+    def _inspect(self, render: Render | None) -> list[str]:
+        notes: list[str] = []
+        for role, model in self._roles.items():
+            refuse_bad_reasoning(model, render, where=f"models.{role}")
+            if render is not None and model.chat:
+                use = PLAIN_USE if role == "judge" else self._use
+                notes += inspect_template(render, model, where=f"models.{role}", use=use)
+        return notes
+
+    def _thinking_of(self, role: str) -> RoleThinking:
+        model = self._roles[role]
+        template = NO_TEMPLATE
+        if model.chat:
+            template = template_thinking(renderer_of(self._tokenizer), model, where=f"models.{role}")
+        return RoleThinking(model, self._tokenizer, template, self._parser_of(model, template.parser or model.reasoning_parser))
+
+    def _parser_of(self, model: Model, name: str) -> Any:
+        """The parser; None where it was only guessed from the model and does not fit the tokenizer."""
+        try:
+            return load_parser(self._tokenizer, name) if name else None
+        except JobError:
+            if is_parser_named(model):
+                raise
+            return None
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
-        tokens = self._tokens(prompt.messages)
-        room = self._max_len - len(tokens)
+        thinking = self._thinking[prompt.role or self._role]
+        rendered = self._render(prompt.messages, thinking)
+        room = self._max_len - len(rendered.tokens)
         if room <= 0:
-            raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(tokens)} tokens, the engine takes {self._max_len}")
-        ask = EngineRequest(tokens, _sampling(prompt, room), prompt.constraint, prompt.adapter)
+            raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(rendered.tokens)} tokens, the engine takes {self._max_len}")
+        keys = _sampling(prompt)
+        keys |= thinking.sampling(rendered, keys["max_tokens"])
+        keys["max_tokens"] = min(keys["max_tokens"], room)
+        ended = not rendered.thinks if prompt.constraint is not None and self._guides_thoughts else None
+        ask = EngineRequest(rendered.tokens, keys, prompt.constraint, prompt.adapter, ended)
         answers = await self._generate(ask)
-        if ask.engine_detokenizes:
-            return [completion for completion, _ in answers]
         with self._lock:
-            return [detokenize(self._tokenizer, ask, raw) for raw in answers]
+            whole = answers if ask.engine_detokenizes else [(detokenize(self._tokenizer, ask, raw), raw[1]) for raw in answers]
+            return [thinking.take_apart(answer, tokens, prompt=rendered, sampling=keys) for answer, tokens in whole]
 
     async def _generate(self, ask: EngineRequest) -> list[RawCompletion]:
         number = next(self._numbers)
@@ -103,12 +140,10 @@ class VllmTeacher:
             raise
         return answers
 
-    def _tokens(self, messages: list[Message]) -> list[int]:
+    def _render(self, messages: list[Message], thinking: RoleThinking) -> RenderedPrompt:
         with self._lock:  # a tokenizer must not be used by two threads at once
-            if not self._model.chat:
-                return list(self._tokenizer.encode("\n".join(m["content"] for m in messages)))
             try:
-                return chat_tokens(self._tokenizer, messages, self._model.chat_template_kwargs)
+                return thinking.render(messages)
             except (TemplateError, ValueError, TypeError, KeyError) as error:
                 roles = ", ".join(dict.fromkeys(message["role"] for message in messages))
                 raise AskFailed(
@@ -160,9 +195,14 @@ class VllmTeacher:
             self._replies.fail_all(death or "the engine's reply could not be read")
 
 
-def _sampling(prompt: Prompt, room: int) -> dict[str, Any]:
+def _with_parser(model: Model, parser: str) -> Model:
+    """The model with the parser among its engine's arguments."""
+    return model.model_copy(update={"engine_args": {**model.engine_args, "reasoning_parser": parser}}) if parser else model
+
+
+def _sampling(prompt: Prompt) -> dict[str, Any]:
     keys = dict(prompt.sampling)
     seeded = keys.pop("per_request_seed", False)
-    keys["max_tokens"] = min(int(keys.get("max_tokens", _MAX_TOKENS)), room)
+    keys["max_tokens"] = int(keys.get("max_tokens", _MAX_TOKENS))
     keys["stop"] = keys.get("stop") or None
     return keys | {"n": prompt.n, "seed": int(prompt.key[:8], 16) if seeded else None}

@@ -19,7 +19,8 @@ from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.cluster.placement import gpus_per_replica, start_replica
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
-from synth_ray.job.models import Model, Script
+from synth_ray.job.models import Model
+from synth_ray.job.script import Script
 from synth_ray.route.preflight import preflight
 from tests.unit.ask.test_teachers import prompt
 

@@ -19,7 +19,8 @@ from synth_ray.ask.vllm.chat_template import chat_tokens
 from synth_ray.ask.vllm.host import ThreadHost
 from synth_ray.ask.vllm.teacher import VllmTeacher
 from synth_ray.errors import AskFailed, EngineDied
-from synth_ray.job.models import Model, Script
+from synth_ray.job.models import Model
+from synth_ray.job.script import Script
 from synth_ray.recipes.contract import Completion, Constraint, user
 from synth_ray.records import digest
 from tests.batch_server import Provider, batches
