@@ -38,9 +38,10 @@ _FIELDS = 5
 class Journal:
     """One worker's journal. `record` is called from the recipes' event loop; a thread flushes.
 
-    Law: a crash loses at most one flush interval, and nothing of `record_now`. A store that refuses a flush does not stop the run,
-    for the journal only saves work: the asks stay buffered and the next flush tries again. The buffer holds at most `max_bytes`: at
-    half of that a flush starts early; asks beyond the limit are not recorded and would be asked again after a crash.
+    Law: a crash loses at most one flush interval, and nothing of `record_now`. A store that refuses a flush does not stop the
+    run, for the journal only saves work: the asks stay buffered and the next flush tries again. The buffer holds at most
+    `max_bytes`: at half of that a flush starts early; asks beyond the limit are not recorded and would be asked again after a
+    crash.
     """
 
     def __init__(
@@ -78,8 +79,8 @@ class Journal:
                 self._wake.set()
 
     def record_now(self, request: Request, key: str, answers: Sequence[Completion]) -> None:
-        """Record, and return once the record, and all of its chunk before it, is stored. Raises StorageError, and then keeps all but
-        this record.
+        """Record, and return once the record, and all of its chunk before it, is stored. Raises StorageError, and then keeps
+        all but this record.
         """
         line = _ENCODER.encode([request.id, key, [_plain(a) for a in answers]]).encode()
         with self._writing:

@@ -10,6 +10,7 @@ from synth_ray.ask.teacher import Prompt
 from synth_ray.errors import MissingResource, ServiceRefused
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Constraint
+from synth_ray.recipes.markup import openai_turns
 
 _STANDARD_KEYS = ("temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty", "stop")
 _VLLM_ONLY_DEFAULTS = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
@@ -37,10 +38,14 @@ def path_of(model: Model) -> str:
 
 def request_body(model: Model, prompt: Prompt, *, is_vllm: bool) -> dict[str, Any]:
     """The request body. Raises ServiceRefused for options that the server does not support: every ask would fail like this."""
+    if prompt.tools and not model.chat:
+        raise ServiceRefused(
+            "recipe.call: wanted a server that is asked with messages to call tools, got chat: false; say guided"
+        )
     sampling = prompt.sampling
     body: dict[str, Any] = {"model": model.model, "n": prompt.n}
     if model.chat:
-        body["messages"] = prompt.messages
+        body |= {"messages": _messages(prompt)} | ({"tools": list(prompt.tools)} if prompt.tools else {})
     else:
         body["prompt"] = "\n".join(m["content"] for m in prompt.messages)
     body |= {name: sampling[name] for name in _STANDARD_KEYS if name in sampling and sampling[name] != []}
@@ -49,6 +54,14 @@ def request_body(model: Model, prompt: Prompt, *, is_vllm: bool) -> dict[str, An
     if sampling.get("per_request_seed"):
         body["seed"] = int(prompt.key[:8], 16) & 0x7FFFFFFF
     return body | _vllm_sampling(sampling, is_vllm) | _template_kwargs(model, is_vllm) | _constraint(prompt.constraint, is_vllm)
+
+
+def _messages(prompt: Prompt) -> list[dict[str, Any]]:
+    """With tools, calls and results in OpenAI's form, and thoughts beside them: servers want them back while tools are called."""
+    if not prompt.tools:
+        return [dict(message) for message in prompt.messages]
+    turns = openai_turns(prompt.messages)
+    return [{("reasoning_content" if key == "reasoning" else key): value for key, value in turn.items()} for turn in turns]
 
 
 def _vllm_sampling(sampling: Mapping[str, Any], is_vllm: bool) -> dict[str, Any]:
