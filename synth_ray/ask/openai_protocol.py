@@ -39,9 +39,7 @@ def path_of(model: Model) -> str:
 def request_body(model: Model, prompt: Prompt, *, is_vllm: bool) -> dict[str, Any]:
     """The request body. Raises ServiceRefused for options that the server does not support: every ask would fail like this."""
     if prompt.tools and not model.chat:
-        raise ServiceRefused(
-            "recipe.call: wanted a server that is asked with messages to call tools, got chat: false; say guided"
-        )
+        raise ServiceRefused("recipe.call: wanted a server that is asked with messages to call tools, got chat: false")
     sampling = prompt.sampling
     body: dict[str, Any] = {"model": model.model, "n": prompt.n}
     if model.chat:

@@ -111,7 +111,7 @@ class Ask(Protocol):
         ...
 
     async def call(self, name: str, arguments: dict[str, Any], *, state: Any = None) -> Called:
-        """What a tool gives, and the state after it. A resumed request gets what it got before: no call with effects runs again."""
+        """What a tool gives, and the state after it. A resumed request gets what it got before: none with effects runs again."""
         ...
 
     def attempt(self, reason: str) -> None:

@@ -45,8 +45,8 @@ class Converse(Section):
     tools: list[Tool] = key(lambda: [], "Tools the assistant may call.")
     call: Literal["guided", "native"] = key(
         "guided",
-        "How tools are called: by a choice and then arguments, both guided (guided), or as the model itself writes calls, shown the "
-        "tools by its chat template or its server (native).",
+        "How tools are called: by a choice and then arguments, both guided (guided), or as the model itself writes calls, shown "
+        "the tools by its chat template or its server (native).",
     )
     max_steps: int = key(32, "Most calls of one conversation; beyond them the row is rejected(out_of_steps).", ge=1, le=1000)
     state: JinjaTemplate = key(
@@ -54,7 +54,7 @@ class Converse(Section):
     )
     end_state: str = key(
         "",
-        "A function, as `package.module:function`, called with `state` and `seed` at the end. It returns a truth value, a reward, "
+        "A function, as `package.module:function`, called with `state` and `seed` at the end. It returns a truth value, a reward "
         "or in words what is wrong.",
         pattern=r"^([A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*)?$",
     )

@@ -69,7 +69,7 @@ def parse_calls(name: str, tokenizer: Any, tools: Sequence[Mapping[str, Any]], t
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
     from vllm.tool_parsers import ToolParserManager
 
-    request = ChatCompletionRequest(messages=[], tools=[dict(tool) for tool in tools], tool_choice="auto")
+    request = ChatCompletionRequest(messages=[], tools=[dict(tool) for tool in tools] or None)
     parser = ToolParserManager.get_tool_parser(name)(tokenizer, request.tools)
     found = parser.extract_tool_calls(text, request)
     return found.content or "", [(call.function.name, call.function.arguments) for call in found.tool_calls]

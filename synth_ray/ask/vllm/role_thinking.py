@@ -39,9 +39,14 @@ class RoleThinking:
         self._knows = parser is not None or model.reasoning is not None
         self._marks = _marks(model, parser)
         ids = tuple(_token_of(mark, tokenizer) for mark in self._marks or ())
+        self._marks_are_special = self._knows and any(map(self._is_special, self._marks or ()))
         self._splitter = ThoughtSplitter(
             self._marks, lambda tokens: str(tokenizer.decode(list(tokens))), parser, (ids[0], ids[1]) if ids else (None, None)
         )
+
+    def _is_special(self, mark: str) -> bool:
+        """Whether a text loses the mark where special tokens are left out of it."""
+        return mark not in self._tokenizer.decode(rendered_tokens(self._tokenizer, mark), skip_special_tokens=True)
 
     def render(self, messages: list[Message], tools: Sequence[Mapping[str, Any]] = ()) -> RenderedPrompt:
         """Raises whatever the template raises. With `tools`, calls and results are the template's to write."""
@@ -66,7 +71,7 @@ class RoleThinking:
         if budget is not None and prompt.thinks:
             marks = sum(len(rendered_tokens(self._tokenizer, mark)) for mark in self._marks or ())
             keys |= {"thinking_token_budget": budget, "max_tokens": max_tokens + budget + marks}
-        if any(mark in getattr(self._tokenizer, "all_special_tokens", ()) for mark in self._marks or ()):
+        if self._marks_are_special:
             keys["skip_special_tokens"] = False  # else the marks are not in the text
         return keys
 

@@ -17,12 +17,25 @@ class CallReader:
     """Reads the calls of one model. Without a `parser`, a model writes `<tool_call>` itself, and its text is left as it is."""
 
     def __init__(self, tokenizer: Any, parser: str, *, where: str) -> None:
-        """Raises JobError for a parser that vLLM does not have. `where` is the model's section."""
-        known = internals.tool_parsers() if parser else []
-        if parser and parser not in known:
-            raise JobError(f"{where}.tool_parser: wanted a tool parser of vLLM's, got '{parser}'; it has {', '.join(known)}")
+        """Raises JobError for a parser that vLLM does not have, or that does not fit. `where` is the model's section."""
         self._tokenizer, self._parser = tokenizer, parser
-        self._is_special = bool(parser) or CALL_BEGIN in getattr(tokenizer, "all_special_tokens", ())
+        if parser:
+            self._try(where)
+        marks = tokenizer.encode(CALL_BEGIN, add_special_tokens=False)
+        self._is_special = bool(parser) or CALL_BEGIN not in tokenizer.decode(marks, skip_special_tokens=True)
+
+    def _try(self, where: str) -> None:
+        known = internals.tool_parsers()
+        if self._parser not in known:
+            raise JobError(
+                f"{where}.tool_parser: wanted a tool parser of vLLM's, got '{self._parser}'; it has {', '.join(known)}"
+            )
+        try:
+            internals.parse_calls(self._parser, self._tokenizer, (), "Hello")
+        except Exception as error:  # a parser raises what it likes
+            raise JobError(
+                f"{where}.tool_parser: wanted a parser that fits the model's tokenizer, got '{self._parser}' ({type(error).__name__})"
+            ) from None
 
     def sampling(self, tools: Tools) -> dict[str, Any]:
         """Keys of SamplingParams without which the marks of a call would not be in the text."""
