@@ -37,15 +37,19 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class TemplateUse:
-    """How a job uses its teachers' chat templates: whether it sends a system message, and cuts the model's thoughts out."""
+    """How a job uses its teachers' chat templates: whether it sends a system message, cuts the model's thoughts out, and shows
+    tools.
+    """
 
     system: bool = False
     cuts_thoughts: bool = False
+    tools: bool = False
 
     @classmethod
     def of(cls, options: Any) -> TemplateUse:
         """From the options of the job's recipe."""
-        return cls(bool(getattr(options, "system", "")), bool(getattr(options, "reasoning", None)))
+        native = getattr(options, "call", "") == "native" and bool(getattr(options, "tools", ()))
+        return cls(bool(getattr(options, "system", "")), bool(getattr(options, "reasoning", None)), native)
 
 
 PLAIN_USE = TemplateUse()

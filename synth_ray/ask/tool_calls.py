@@ -40,6 +40,10 @@ class ToolUse:
     def faces(self) -> Mapping[str, Face]:
         return self.toolbox.faces if self.toolbox is not None else {}
 
+    def close(self) -> None:
+        if self.toolbox is not None:
+            self.toolbox.close()
+
 
 NO_TOOLS = ToolUse()
 

@@ -163,8 +163,7 @@ class AskWorker:
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
             self._thread.join(timeout=30)
-        if self._tools.toolbox is not None:
-            self._tools.toolbox.close()
+        self._tools.close()
         if self._journal is not None:
             self._journal.close()
 

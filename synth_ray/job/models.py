@@ -41,7 +41,7 @@ class Model(Section):
     )
     tool_parser: str = key(
         "",
-        "vLLM's parser of the model's tool calls, as llama3_json; left out, the model writes `<tool_call>` as Qwen's and Hermes'.",
+        "vLLM's parser of the model's tool calls, as llama3_json; left out, it writes `<tool_call>` as Qwen's do.",
     )
     engine_args: dict[str, Any] = key(lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing")
     lora: str = key(

@@ -93,6 +93,10 @@ class VllmTeacher:
         notes: list[str] = []
         for role, model in self._roles.items():
             refuse_bad_reasoning(model, render, where=f"models.{role}")
+            if self._use.tools and not model.chat and role != "judge":
+                raise JobError(
+                    f"models.{role}.chat: wanted a chat template to show tools, got chat: false; say recipe.call: guided"
+                )
             if render is not None and model.chat:
                 use = PLAIN_USE if role == "judge" else self._use
                 notes += inspect_template(render, model, where=f"models.{role}", use=use)

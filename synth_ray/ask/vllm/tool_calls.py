@@ -33,9 +33,8 @@ class CallReader:
         try:
             internals.parse_calls(self._parser, self._tokenizer, (), "Hello")
         except Exception as error:  # a parser raises what it likes
-            raise JobError(
-                f"{where}.tool_parser: wanted a parser that fits the model's tokenizer, got '{self._parser}' ({type(error).__name__})"
-            ) from None
+            told = f"'{self._parser}' ({type(error).__name__})"
+            raise JobError(f"{where}.tool_parser: wanted a parser that fits the model's tokenizer, got {told}") from None
 
     def sampling(self, tools: Tools) -> dict[str, Any]:
         """Keys of SamplingParams without which the marks of a call would not be in the text."""

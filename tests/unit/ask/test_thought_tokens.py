@@ -21,7 +21,13 @@ from synth_ray.recipes.contract import Completion
 from synth_ray.recipes.finish_reasons import LENGTH, STOP
 from tests.conftest import TINY_TEACHER
 
-MARKS = {"qwen3": THINK, "deepseek_r1": THINK, "glm45": THINK, "nemotron_v3": THINK, "seed_oss": ("<seed:think>", "</seed:think>")}
+MARKS = {
+    "qwen3": THINK,
+    "deepseek_r1": THINK,
+    "glm45": THINK,
+    "nemotron_v3": THINK,
+    "seed_oss": ("<seed:think>", "</seed:think>"),
+}
 CALL = '<tool_call>{"arguments":{"a":1},"name":"add"}</tool_call>'
 
 

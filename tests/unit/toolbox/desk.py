@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -47,7 +48,7 @@ def die() -> str:
 
 def shout(times: int) -> str:
     """Shout."""
-    print("this must not reach the answers")
+    sys.stdout.write("this must not reach the answers")
     return "ä" * times
 
 
@@ -58,10 +59,37 @@ def connect(host: str) -> str:
 
 
 def spy(path: str) -> str:
-    """Read a file and the environment."""
-    return Path(path).read_text() + str(dict(os.environ))
+    """Read a file."""
+    return Path(path).read_text()
+
+
+def variables() -> list[str]:
+    """The values of all environment variables."""
+    return sorted(os.environ.values())
 
 
 def without_types(order):  # type: ignore[no-untyped-def]
     """No types."""
     return order
+
+
+_words: list[str] = []
+
+
+def remember(word: str) -> list[str]:
+    """Remember a word."""
+    _words.append(word)
+    return _words
+
+
+def refunded_as_asked(state: dict[str, Any], seed: dict[str, Any]) -> bool:
+    return share_refunded(state, seed) == 1
+
+
+def share_refunded(state: dict[str, Any], seed: dict[str, Any]) -> float:
+    return state["orders"]["KZ-1"].get("refunded", 0) / seed["wanted"]
+
+
+def what_is_wrong(state: dict[str, Any], seed: dict[str, Any]) -> str | bool:
+    refunded = state["orders"]["KZ-1"].get("refunded", 0)
+    return refunded == seed["wanted"] or f"{refunded} of {seed['wanted']} cents"
