@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from synth_ray.errors import AskFailed, JobError, StorageError
@@ -73,16 +74,20 @@ class ToolCalls:
         return called
 
     async def _called(self, toolbox: Toolbox, key: str, name: str, arguments: dict[str, Any], state: Any) -> Called:
-        may_repeat = toolbox.faces[name].may_repeat
-        if not may_repeat:
-            self._refuse_unknown(name)
-            try:
-                await asyncio.to_thread(self._use.record_now, self._request, f"{key}/{_BEGUN}", [_record(_BEGUN, "")])
-            except StorageError:
-                raise AskFailed(Reason.TOOL_FAILED, f"{name}: not called, for the journal could not be written") from None
-        called = await toolbox.call(name, arguments, state)
-        await self._note(key, called, now=not may_repeat)
+        if toolbox.faces[name].may_repeat:
+            called = await toolbox.call(name, arguments, state)
+            self._record(self._request, key, [_ended(called)])
+            return called
+        self._refuse_unknown(name)
+        try:
+            called = await toolbox.call(name, arguments, state, begin=partial(self._begin, key))
+        except StorageError:
+            raise AskFailed(Reason.TOOL_FAILED, f"{name}: not called, for the journal could not be written") from None
+        await self._note(key, called)
         return called
+
+    def _begin(self, key: str) -> None:
+        self._use.record_now(self._request, f"{key}/{_BEGUN}", [Completion("", _BEGUN, None, None)])
 
     def _refuse_unknown(self, name: str) -> None:
         """Raise AskFailed where an earlier run began a call of this number and no result of this very call is known."""
@@ -91,19 +96,15 @@ class ToolCalls:
             detail = f"{name}: call {self._number} of an interrupted run may have been made; it is not repeated"
             raise AskFailed(Reason.TOOL_INTERRUPTED, detail)
 
-    async def _note(self, key: str, called: Called, *, now: bool) -> None:
-        answers = [_record(_ENDED, json.dumps([called.text, called.is_error, called.state, called.failure]))]
-        if now:
-            try:
-                await asyncio.to_thread(self._use.record_now, self._request, key, answers)
-                return
-            except StorageError:
-                pass  # the call was made: the next flush tries again, as for every ask
-        self._record(self._request, key, answers)
+    async def _note(self, key: str, called: Called) -> None:
+        try:
+            await asyncio.to_thread(self._use.record_now, self._request, key, [_ended(called)])
+        except StorageError:  # the call was made: the next flush tries again, as for every ask
+            self._record(self._request, key, [_ended(called)])
 
 
-def _record(word: str, text: str) -> Completion:
-    return Completion(text, word, None, None)
+def _ended(called: Called) -> Completion:
+    return Completion(json.dumps([called.text, called.is_error, called.state, called.failure]), _ENDED, None, None)
 
 
 def _read(text: str) -> Called:

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +20,10 @@ from synth_ray.toolbox.programs import Program
 _SPARE_S = 20.0
 """How much longer than its call a process may take: for its start and its imports. A call's own time is kept by the process."""
 _LONGEST_ANSWER = 1 << 26
+
+
+def no_begin() -> None:
+    """Nothing is to be done before a call."""
 
 
 class FunctionProcess:
@@ -95,8 +100,9 @@ class FunctionPool:
         self._idle: list[FunctionProcess] = []
         self._all: list[FunctionProcess] = []
 
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], seconds: float, begin: Callable[[], None] = no_begin) -> dict[str, Any]:
         with self._free:
+            begin()
             process = self._take()
             try:
                 return process.ask(request, seconds)

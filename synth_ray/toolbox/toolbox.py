@@ -6,14 +6,14 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from synth_ray.errors import JobError
-from synth_ray.toolbox.functions import FunctionPool
+from synth_ray.toolbox.functions import FunctionPool, no_begin
 from synth_ray.toolbox.launch import require_isolation
 from synth_ray.toolbox.mcp_server import McpServer, require_mcp
 from synth_ray.toolbox.programs import Called, Face, Program
@@ -80,11 +80,14 @@ class Toolbox:
         parameters = json.loads(program.parameters) if program.parameters else told.get("parameters", {})
         return Face(name, description, parameters, source, program.may_repeat)
 
-    async def call(self, name: str, arguments: dict[str, Any], state: Any = None) -> Called:
-        """What a call gives. Never raises for what a tool does."""
+    async def call(self, name: str, arguments: dict[str, Any], state: Any = None, begin: Callable[[], None] = no_begin) -> Called:
+        """What a call gives. Never raises for what a tool does, only what `begin` raises, which is called once a process is free
+        and before the tool is.
+        """
         source = self.faces[name].source
         program = self._programs[source]
         if program.command:
+            await asyncio.to_thread(begin)
             called: Called = await asyncio.wrap_future(self._submit(self._servers[source].call(name, arguments)))
             return replace(called, state=state)
         request = {
@@ -95,7 +98,7 @@ class Toolbox:
             "limit": program.result_bytes,
         }
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._threads, self._pool(program).ask, request, program.seconds)
+        answer = await loop.run_in_executor(self._threads, self._pool(program).ask, request, program.seconds, begin)
         if "failure" in answer:
             return Called(state=state, failure=answer["failure"])
         if "error" in answer:

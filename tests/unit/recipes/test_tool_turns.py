@@ -1,4 +1,4 @@
-"""`converse` with tools that run: calls and results in the row, the state at the end, and that no call with effects is repeated."""
+"""`converse` with tools that run: calls and results in the row, the state at the end, and no call with effects is repeated."""
 
 from __future__ import annotations
 
@@ -200,7 +200,10 @@ def test_a_tool_that_hangs_fails_the_row_and_tells_so() -> None:
 def test_the_tools_of_a_server_are_called_by_their_own_names() -> None:
     tools = [{"mcp": {"command": [sys.executable, SERVER], "tools": ["look_up"]}, "idempotent": True}]
     draft = draft_of(calling([("look_up", {"order": "none"})], [("look_up", {"order": "KZ-1"})], "Paid."), tools=tools)
-    assert [m["content"] for m in draft.prompt if m["role"] == "tool"] == ["no such order", "order KZ-1 is paid"]
+    assert [m["content"] for m in draft.prompt if m["role"] == "tool"] == [
+        "Error executing tool look_up: no such order",
+        "order KZ-1 is paid",
+    ]
     assert [tool["function"]["name"] for tool in draft.fields["tools"]] == ["look_up"]
 
 

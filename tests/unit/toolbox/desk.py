@@ -93,3 +93,17 @@ def share_refunded(state: dict[str, Any], seed: dict[str, Any]) -> float:
 def what_is_wrong(state: dict[str, Any], seed: dict[str, Any]) -> str | bool:
     refunded = state["orders"]["KZ-1"].get("refunded", 0)
     return refunded == seed["wanted"] or f"{refunded} of {seed['wanted']} cents"
+
+
+def mark(file: str) -> str:
+    """Write one mark beside the others, then wait until there is a file `<file>.go`."""
+    with open(file, "a") as out:
+        out.write("x")
+    return wait(file)
+
+
+def wait(file: str) -> str:
+    """Wait until there is a file `<file>.go`."""
+    while not Path(f"{file}.go").exists():
+        time.sleep(0.01)
+    return "gone"
