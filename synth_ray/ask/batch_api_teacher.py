@@ -15,6 +15,7 @@ from synth_ray.ask.batch_queue import PendingAsk, UnsentAsks
 from synth_ray.ask.batch_records import BATCHES, BatchRecord, BatchRecords, batch_name
 from synth_ray.ask.batch_results import EndedBatch, Line, Reply, by_custom_id, code_in, failures_in, reply_in
 from synth_ray.ask.openai_protocol import headers_of, path_of, request_body
+from synth_ray.ask.server_thinking import refuse_budget
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused, SynthRayError, TeacherError
 from synth_ray.job.models import Model
@@ -57,6 +58,7 @@ class BatchApiTeacher:
         the first ask.
         """
         headers_of("batch", self._section.key_env)
+        refuse_budget(self._model, self._section.flavour, where="models.teacher")
         records = list(self._records.all())
         for record in records:
             for key in record.ids:
@@ -89,7 +91,7 @@ class BatchApiTeacher:
         return reply
 
     def _line(self, prompt: Prompt) -> bytes:
-        body = request_body(self._model, prompt, is_vllm=self._section.flavour == "vllm")
+        body = request_body(self._model, prompt, flavour=self._section.flavour)
         line = {"custom_id": prompt.key, "method": "POST", "url": f"/v1/{path_of(self._model)}", "body": body}
         return json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 

@@ -23,6 +23,7 @@ from synth_ray.ask.server_errors import (
     template_refusal,
 )
 from synth_ray.ask.server_text import room_in
+from synth_ray.ask.server_thinking import flavour_of, refuse_budget, ways_to_switch
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.models import Model
@@ -64,9 +65,9 @@ class EndpointTeacher:
         assert model.endpoint is not None
         self._model, self._endpoint = model, model.endpoint
         self._urls = model.endpoint.urls
-        self._is_vllm = model.endpoint.flavour == "vllm"
+        self._flavour = flavour_of(model.endpoint.flavour, "", self._urls[0])
         self._max_len: int | None = None
-        self._dialect = Dialect()
+        self._dialect = Dialect(ways_to_switch(model, self._flavour))
         self._sender: EndpointSender | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._retries = float(_FIRST_RETRIES)
@@ -81,7 +82,9 @@ class EndpointTeacher:
         """
         began = time.monotonic()
         model = find_on_servers(self._model, self._headers(), self._trial_body())
-        self._is_vllm = self._is_vllm or (self._endpoint.flavour == "auto" and model.owned_by == "vllm")
+        self._flavour = flavour_of(self._endpoint.flavour, model.owned_by, self._urls[0])
+        self._dialect.ways = ways_to_switch(self._model, self._flavour)
+        refuse_budget(self._model, self._flavour, where="models.teacher")
         self._max_len = model.max_len
         return TeacherFacts(
             engine="endpoint",
@@ -89,14 +92,14 @@ class EndpointTeacher:
             revision=self._model.revision,
             max_running=self._endpoint.concurrency * len(self._urls),
             max_model_len=model.max_len or _UNKNOWN_MODEL_LEN,
-            engine_args={"flavour": "vllm" if self._is_vllm else "openai", "urls": len(self._urls)},
+            engine_args={"flavour": self._flavour, "urls": len(self._urls)},
             start_s=time.monotonic() - began,
         )
 
     def _trial_body(self) -> dict[str, Any]:
         trial = Prompt(_TRIAL, "", sampling={LIMITS[0]: _TRIAL_TOKENS})
-        plain = self._model.model_copy(update={"chat_template_kwargs": {}})
-        return self._dialect.apply(request_body(plain, trial, is_vllm=self._is_vllm))
+        plain = self._model.model_copy(update={"chat_template_kwargs": {}, "reasoning": None})
+        return self._dialect.apply(request_body(plain, trial, flavour=self._flavour))
 
     def _headers(self) -> dict[str, str]:
         return headers_of("endpoint", self._endpoint.key_env)
@@ -147,6 +150,7 @@ class EndpointTeacher:
                 got = await sender.send(endpoint, body)
                 retry = await self._settle(got, endpoint, body, ask) if isinstance(got, ServerError) else got
             if isinstance(retry, list):
+                self._dialect.heed_thoughts(self._model, retry)
                 self._retries += self._endpoint.retry_share
                 return retry
             if retry is not None:
@@ -198,7 +202,7 @@ class EndpointTeacher:
             await asyncio.sleep(min(_MAX_WAIT_S, _WAIT_S * 2 ** min(ask.tried - 1, 8)) * (0.5 + random.random()))
 
     def _body(self, ask: _OneAsk) -> dict[str, Any]:
-        body = request_body(self._model, ask.prompt, is_vllm=self._is_vllm)
+        body = request_body(self._model, ask.prompt, flavour=self._flavour, way=self._dialect.way)
         limits = [limit for limit in (ask.room, self._max_len - 1 if self._max_len else None) if limit]
         if limits and LIMITS[0] in body:
             body[LIMITS[0]] = min(body[LIMITS[0]], *limits)

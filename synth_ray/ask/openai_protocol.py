@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from synth_ray.ask.server_thinking import added_tokens, sent_messages, thinking_keys, ways_to_switch
 from synth_ray.ask.teacher import Prompt
 from synth_ray.errors import MissingResource, ServiceRefused
 from synth_ray.job.models import Model
@@ -36,30 +37,29 @@ def path_of(model: Model) -> str:
     return "chat/completions" if model.chat else "completions"
 
 
-def request_body(model: Model, prompt: Prompt, *, is_vllm: bool) -> dict[str, Any]:
-    """The request body. Raises ServiceRefused for options that the server does not support: every ask would fail like this."""
+def request_body(model: Model, prompt: Prompt, *, flavour: str = "openai", way: str = "") -> dict[str, Any]:
+    """The request body in the server's dialect; `way` is the key that holds the switch for thoughts, by default its first.
+
+    Raises ServiceRefused for options that the server does not support: every ask would fail like this.
+    """
     if prompt.tools and not model.chat:
         raise ServiceRefused("recipe.call: wanted a server that is asked with messages to call tools, got chat: false")
-    sampling = prompt.sampling
+    sampling, is_vllm = prompt.sampling, flavour == "vllm"
     body: dict[str, Any] = {"model": model.model, "n": prompt.n}
     if model.chat:
-        body |= {"messages": _messages(prompt)} | ({"tools": list(prompt.tools)} if prompt.tools else {})
+        body["messages"] = sent_messages(openai_turns(prompt.messages) if prompt.tools else prompt.messages, flavour)
+        body |= {"tools": list(prompt.tools)} if prompt.tools else {}
     else:
         body["prompt"] = "\n".join(m["content"] for m in prompt.messages)
     body |= {name: sampling[name] for name in _STANDARD_KEYS if name in sampling and sampling[name] != []}
+    if "max_tokens" in body:
+        body["max_tokens"] += added_tokens(model)
     if (likely := sampling.get("logprobs")) is not None:
         body |= {"logprobs": True, "top_logprobs": likely} if model.chat else {"logprobs": likely}
     if sampling.get("per_request_seed"):
         body["seed"] = int(prompt.key[:8], 16) & 0x7FFFFFFF
-    return body | _vllm_sampling(sampling, is_vllm) | _template_kwargs(model, is_vllm) | _constraint(prompt.constraint, is_vllm)
-
-
-def _messages(prompt: Prompt) -> list[dict[str, Any]]:
-    """With tools, calls and results in OpenAI's form, and thoughts beside them: servers want them back while tools are called."""
-    if not prompt.tools:
-        return [dict(message) for message in prompt.messages]
-    turns = openai_turns(prompt.messages)
-    return [{("reasoning_content" if key == "reasoning" else key): value for key, value in turn.items()} for turn in turns]
+    thinking = thinking_keys(model, flavour, way or ways_to_switch(model, flavour)[0])
+    return body | _vllm_sampling(sampling, is_vllm) | thinking | _constraint(prompt.constraint, is_vllm)
 
 
 def _vllm_sampling(sampling: Mapping[str, Any], is_vllm: bool) -> dict[str, Any]:
@@ -70,17 +70,6 @@ def _vllm_sampling(sampling: Mapping[str, Any], is_vllm: bool) -> dict[str, Any]
             "out, or say flavour: vllm"
         )
     return wanted
-
-
-def _template_kwargs(model: Model, is_vllm: bool) -> dict[str, Any]:
-    if not model.chat_template_kwargs:
-        return {}
-    if not is_vllm:
-        raise ServiceRefused(
-            "models.chat_template_kwargs: wanted a server that takes them, got one that does not say it is vLLM; leave them out, "
-            "or say flavour: vllm"
-        )
-    return {"chat_template_kwargs": model.chat_template_kwargs}
 
 
 def _constraint(constraint: Constraint | None, is_vllm: bool) -> dict[str, Any]:

@@ -7,15 +7,14 @@ with a finish reason that fails its row. A count that is not told is None, never
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from synth_ray.ask.usage import usage_in
 from synth_ray.recipes.contract import Completion
 from synth_ray.recipes.finish_reasons import ERROR, NOT_TEXT, REFUSAL, finish_reason_of
 from synth_ray.recipes.markup import call_text
-
-_MOST_TOKENS = 2**31 - 1
 
 
 def completions_in(reply: Any, n: int) -> list[Completion] | None:
@@ -32,12 +31,21 @@ def answers_in(reply: Any) -> list[Completion]:
     except RecursionError:  # arguments nested deeper than JSON can be written
         return []
     whole = [part for part in parts if part is not None and part.finish_reason != ERROR]
-    usage = _Usage.of(reply, [part.text for part in whole]) if whole else None
-    if usage is None:
+    if not whole:
         return []
+    usage = usage_in(reply, [(part.text, part.reasoning) for part in whole])
     return [
-        Completion(part.text, part.finish_reason, usage.prompt, tokens, usage.cached, part.logprobs, part.reasoning)
-        for part, tokens in zip(whole, usage.completions, strict=True)
+        Completion(
+            part.text,
+            part.finish_reason,
+            usage.prompt,
+            tokens,
+            usage.cached,
+            part.logprobs,
+            part.reasoning,
+            reasoning_tokens=thought,
+        )
+        for part, tokens, thought in zip(whole, usage.completions, usage.thoughts, strict=True)
     ]
 
 
@@ -71,7 +79,7 @@ def _parts_of(choice: Mapping[str, Any]) -> _Parts | None:
     content = _Content.of(message.get("content"))
     calls = list(_calls_in(message))
     text = "\n".join(part for part in (content.text, *calls) if part)
-    reasoning = content.reasoning or _first_text(message, "reasoning_content", "reasoning")
+    reasoning = _first_text(message, "reasoning", "reasoning_content") or content.reasoning or _detailed(message)
     if content.is_refusal or _first_text(message, "refusal"):
         return _Parts(text, REFUSAL, reasoning, logprobs)
     return _Parts(text, finish if content.is_text else NOT_TEXT, reasoning, logprobs)
@@ -79,6 +87,11 @@ def _parts_of(choice: Mapping[str, Any]) -> _Parts | None:
 
 def _first_text(message: Mapping[str, Any], *names: str) -> str:
     return next((message[name] for name in names if isinstance(message.get(name), str) and message[name]), "")
+
+
+def _detailed(message: Mapping[str, Any]) -> str:
+    """A thought in OpenRouter's list of parts, where it stands nowhere else."""
+    return "".join(text for part in _objects(message.get("reasoning_details")) for text in _texts_in(part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +132,7 @@ def _texts_in(part: Any) -> Iterator[str]:
     if isinstance(part, str):
         yield part
     elif isinstance(part, dict):
-        for name in ("text", "thinking", "reasoning", "value"):
+        for name in ("text", "thinking", "reasoning", "summary", "value"):
             yield from _texts_in(part.get(name))
     elif isinstance(part, list):
         for inner in part:
@@ -142,51 +155,6 @@ def _arguments(value: Any) -> Any:
         return json.loads(value) if value.strip() else {}
     except (ValueError, RecursionError):
         return value
-
-
-# Tokens.
-
-
-@dataclass(frozen=True, slots=True)
-class _Usage:
-    prompt: int | None
-    completions: list[int | None]
-    cached: int
-
-    @classmethod
-    def of(cls, reply: Mapping[str, Any], texts: Sequence[str]) -> _Usage:
-        found = reply.get("usage")
-        usage = found if isinstance(found, dict) else {}
-        details = usage.get("prompt_tokens_details")
-        prompt = _count(usage, "prompt_tokens", "input_tokens") or None
-        done = _count(usage, "completion_tokens", "output_tokens")
-        total = _count(usage, "total_tokens")
-        if done is None and prompt is not None and total is not None and total >= prompt:
-            done = total - prompt
-        if done == 0 and any(texts):
-            done = None  # a server that counts nothing at all
-        each: list[int | None] = [None] * len(texts)
-        if done is not None:
-            each = list(split_tokens_by_length(done, texts))
-        cached = _count(details, "cached_tokens") if isinstance(details, dict) else 0
-        return cls(prompt, each, min(cached or 0, prompt or 0))
-
-
-def _count(usage: Mapping[str, Any], *names: str) -> int | None:
-    """The first of these counts that is one: whole, not negative, and small enough to be kept."""
-    for name in names:
-        value = usage.get(name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS and value % 1 == 0:
-            return int(value)
-    return None
-
-
-def split_tokens_by_length(tokens: int, texts: Sequence[str]) -> list[int]:
-    """A server reports the tokens of all choices together: divide them by text length, so that the sum is exact."""
-    total = sum(map(len, texts)) or 1
-    shares = [tokens * len(text) // total for text in texts]
-    shares[0] += tokens - sum(shares)
-    return shares
 
 
 # Log-probabilities.

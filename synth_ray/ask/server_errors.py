@@ -166,6 +166,10 @@ _KEYS = {
     "response_format": "recipe.schema",
     "structured_outputs": "recipe.choices",
     "chat_template_kwargs": "models.teacher.chat_template_kwargs",
+    "reasoning_effort": "models.teacher.reasoning.effort",
+    "thinking_token_budget": "models.teacher.reasoning.budget",
+    "thinking": "models.teacher.reasoning.think",
+    "reasoning": "models.teacher.reasoning.think",
 }
 """The job's keys behind a request's, where they are named differently."""
 
@@ -216,5 +220,5 @@ def error_for_status(status: int, text: str) -> AskFailed | ServiceRefused:
 
 SAMPLING_PARAMETERS = (
     "temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty", "stop", "seed", "n", "logprobs",
-    "top_logprobs", "response_format",
+    "top_logprobs", "response_format", "chat_template_kwargs", "reasoning_effort", "thinking_token_budget",
 )  # fmt: skip

@@ -15,7 +15,7 @@ _REFUSES_PARAMETER = re.compile(
     r"unsupported|not (?:be )?support|unknown|unrecogni[sz]ed|not permitted|not allowed|(?:does not|doesn't) (?:support|accept)|"
     r"unexpected|extra (?:inputs|fields)|invalid|only the default|must be|deprecated|not available|not compatible|instead|cannot"
 )
-_SHORT_NAMES = frozenset({"n", "seed", "stop", "model", "prompt"})
+_SHORT_NAMES = frozenset({"n", "seed", "stop", "model", "prompt", "thinking", "reasoning"})
 """Names of parameters that are also plain words: in prose they count in quotes, or where they are called a parameter."""
 
 

@@ -18,12 +18,12 @@ _END_ON_ITS_OWN_LINE = re.compile(rf"^[ \t]*{re.escape(THINK[1])}[ \t]*$", re.MU
 
 
 def thought_apart(answer: Completion, marks: Marks | None) -> Completion:
-    """The answer with its thought in `reasoning`.
+    """The answer with its thought in `reasoning`. One of which an engine says that it has no tokens of a thought has none.
 
     Without `marks`, only a text that begins with `<think>` is taken for a thought, or one in which `</think>` has a line of its
     own with no `<think>` before it, as where the prompt began the thought: an answer may speak of such marks.
     """
-    if answer.reasoning or answer.reasoning_tokens is not None or not (marks or _begins_with_thought(answer.text)):
+    if answer.reasoning or answer.reasoning_tokens == 0 or not (marks or _begins_with_thought(answer.text)):
         return answer
     text, thought = split_thought(answer.text, marks or THINK)
     return replace(answer, text=text, reasoning=thought) if thought is not None else answer

@@ -37,9 +37,10 @@ class Endpoint(Section):
         pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$",
         changes="nothing",
     )
-    flavour: Literal["auto", "openai", "vllm"] = key(
+    flavour: Literal["auto", "openai", "vllm", "sglang", "llamacpp", "deepseek", "openrouter"] = key(
         "auto",
-        "The server's dialect: vllm adds choices, patterns and top_k to OpenAI's protocol. auto asks it.",
+        "The server's dialect: how it is told to think; vllm also adds choices, patterns and top_k to OpenAI's protocol. auto "
+        "asks it, and looks at its address.",
         changes="nothing",
     )
     concurrency: int = key(

@@ -82,7 +82,6 @@ def known_parsers() -> tuple[str, ...]:
     return ()
 
 
-@cache
 def _has_think_tokens(file: Path) -> bool:
     """Whether a tokenizer's file has the marks as tokens of their own. One that is not here is trusted to: its name is known."""
     try:

@@ -28,6 +28,7 @@ DROPS_SYSTEM = TURNS.replace("%}<|", "%}{% if m['role'] == 'system' %}{% continu
 THINKS = TURNS + "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}"
 THINKS_IF_TOLD = TURNS + "{% if thinking %}<think>{% endif %}"
 WITH_TOKENS = "{{ bos_token }}" + TURNS + "{{ strftime_now('%Y')[:0] }}{{ messages | tojson }}"
+OPENS = TURNS + "{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}"
 SYSTEM = TemplateUse(system=True)
 
 
@@ -78,7 +79,11 @@ def test_a_model_without_a_template_is_named_with_the_key_that_turns_it_off(tmp_
 @pytest.mark.parametrize(
     ("template", "keys", "use", "told"),
     [
-        (THINKS, {}, PLAIN_USE, "{enable_thinking: false}"),
+        (THINKS, {}, PLAIN_USE, "models.teacher.reasoning: false keeps it from that"),
+        (OPENS, {}, PLAIN_USE, "models.teacher.reasoning: true says that it may"),
+        (OPENS, {"reasoning": True}, PLAIN_USE, ""),
+        (THINKS, {"reasoning": True}, PLAIN_USE, ""),
+        (THINKS, {"reasoning": False}, PLAIN_USE, ""),
         (THINKS, {"chat_template_kwargs": {"enable_thinking": True}}, PLAIN_USE, ""),
         (THINKS, {"chat_template_kwargs": {"enable_thinking": False}}, PLAIN_USE, ""),
         (THINKS, {}, TemplateUse(cuts_thoughts=True), ""),

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 import synth_ray
 from synth_ray.ask.adaptive_limit import EndpointLimiter
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
-from synth_ray.ask.openai_replies import split_tokens_by_length
 from synth_ray.ask.teacher import Prompt
+from synth_ray.ask.usage import split_by_length
 from synth_ray.errors import AskFailed, EngineDied, MissingResource, ServiceRefused
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, Constraint, user
@@ -104,12 +104,6 @@ def test_an_option_that_the_server_does_not_support_is_an_error() -> None:
             ask(endpoint_teacher, prompt(1, constraint=Constraint(choices=("a", "b"))))
         with pytest.raises(ServiceRefused, match=r"sampling\.top_k: wanted a server that takes it"):
             ask(endpoint_teacher, Prompt([user("?")], "0" * 8, sampling={"top_k": 5}))
-        section = {"urls": [url], "key_env": "TEACHER_KEY"}
-        fields = {"engine": "endpoint", "model": MODEL, "endpoint": section, "chat_template_kwargs": {"enable_thinking": False}}
-        with_template_kwargs = EndpointTeacher(Model.model_validate(fields))
-        with_template_kwargs.open()
-        with pytest.raises(ServiceRefused, match=r"models\.chat_template_kwargs: wanted a server that takes them"):
-            ask(with_template_kwargs, prompt(2))
 
 
 def test_an_unreachable_server_is_a_dead_engine_and_exhausted_retries_fail_the_prompt() -> None:
@@ -142,8 +136,8 @@ def test_a_cancelled_prompt_frees_its_slot() -> None:
 
 @given(st.integers(0, 10_000), st.lists(st.text(max_size=20), min_size=1, max_size=8))
 def test_split_token_counts_sum_to_the_servers_count(tokens: int, texts: list[str]) -> None:
-    assert sum(split_tokens_by_length(tokens, texts)) == tokens
-    assert min(split_tokens_by_length(tokens, texts)) >= 0
+    assert sum(split_by_length(tokens, texts)) == tokens
+    assert min(split_by_length(tokens, texts)) >= 0
 
 
 @given(st.lists(st.sampled_from(["on_success", "on_overload", "on_connect_error"]), max_size=200), st.integers(1, 64))

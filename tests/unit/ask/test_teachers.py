@@ -186,7 +186,7 @@ def test_chat_template_kwargs_reach_the_template_the_request_body_and_the_models
     assert tokenizer.decode(default) == tokenizer.decode(changed) + "<|assistant|>\n"
     model = Model(model="m", chat_template_kwargs={"enable_thinking": False})
     assert model.identity() != Model(model="m").identity()
-    body = request_body(model, Prompt(messages, "0" * 8), is_vllm=True)
+    body = request_body(model, Prompt(messages, "0" * 8), flavour="vllm")
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
