@@ -107,3 +107,8 @@ def wait(file: str) -> str:
     while not Path(f"{file}.go").exists():
         time.sleep(0.01)
     return "gone"
+
+
+def refunded_first(state: dict[str, Any], seed: dict[str, Any]) -> bool:
+    [order] = state["orders"].values()
+    return order.get("refunded") == seed["wanted"]
