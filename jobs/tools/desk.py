@@ -12,6 +12,7 @@ def look_up_order(order: str, state: State) -> dict[str, Any]:
 
     Args:
         order: the order's number, such as KZ-48802
+        state: the desk's orders
     """
     return _found(order, state)
 
@@ -23,6 +24,7 @@ def refund(order: str, cents: int, reason: Literal["late", "broken", "unwanted"]
         order: the order's number
         cents: how much is paid back, in cents
         reason: why
+        state: the desk's orders
     """
     found = _found(order, state)
     if not 0 < cents <= found["paid_cents"] - found.get("refunded_cents", 0):
@@ -37,6 +39,7 @@ def change_address(order: str, address: str, state: State) -> str:
     Args:
         order: the order's number
         address: street, number and town
+        state: the desk's orders
     """
     found = _found(order, state)
     if found["status"] != "packing":

@@ -9,10 +9,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import trl
+import yaml
 
 import synth_ray
 from synth_ray.cli.main import main
 from synth_ray.job.bundled import bundled_teacher_path
+from tests.house.test_house import ROOT
 
 DESK = "tests.unit.toolbox.desk:"
 ANSWER = """\
@@ -107,3 +109,21 @@ def test_trls_form_renders_with_the_template_of_a_student_that_calls_tools(out: 
         assert text.count('"arguments"') - text.partition("# Tools")[2].partition("<|im_end|>")[0].count('"arguments"') == 3
         assert text.count("<tool_response>") == 3
         assert text.index('"name":"look_up"') < text.index("ValueError: order KZ-") < text.index("is refunded now")
+
+
+def test_the_job_to_copy_runs_with_its_tools_and_keeps_what_its_customers_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "jobs" / "tools"))
+    monkeypatch.chdir(ROOT)
+    document = yaml.safe_load((ROOT / "jobs" / "tools.yaml").read_text())
+    look = """\
+{%- if messages[-1].role == 'tool' -%} I looked it up for you just now: {{ words }}.
+{%- else -%}
+<tool_call>{"name": "look_up_order", "arguments": {"order": "KZ-{{ (prompt ~ ' ').split('KZ-')[1][:5] }}"}}</tool_call>
+{%- endif -%}"""
+    document["models"] = {"teacher": {"engine": "scripted", "script": {"answers": [look], "words": 8}}}
+    document["output"]["path"] = str(tmp_path / "out")
+    manifest = synth_ray.run(document).manifest
+    assert manifest["rows"]["accepted"] == 3  # those who only asked
+    assert manifest["rows"]["rejected"] == {"wrong_end_state": 5}
