@@ -222,6 +222,7 @@ def _structured_outputs(constraint: Constraint | None) -> Any:
 def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
     try:
         from vllm import EngineArgs
+        from vllm.config import StructuredOutputsConfig
     except ImportError as error:
         raise MissingResource(
             f"models.teacher.engine: wanted vLLM installed for engine 'vllm', got {type(error).__name__}; "
@@ -232,7 +233,9 @@ def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
     if unknown:
         refuse_bad_arguments(known, where="models.teacher")
         raise JobError(f"models.teacher.engine_args: wanted arguments of vLLM's EngineArgs, got {', '.join(unknown)}")
-    known.setdefault("structured_outputs_config", {"backend": "xgrammar", "disable_any_whitespace": True})
+    guided = known.get("structured_outputs_config", {"backend": "xgrammar", "disable_any_whitespace": True})
+    # vLLM adds the reasoning parser to it as to an object.
+    known["structured_outputs_config"] = StructuredOutputsConfig(**guided) if isinstance(guided, dict) else guided
     known.setdefault("disable_log_stats", True)
     if adapters:
         rank = max(map(lora_rank, adapters))
