@@ -112,3 +112,13 @@ def wait(file: str) -> str:
 def refunded_first(state: dict[str, Any], seed: dict[str, Any]) -> bool:
     [order] = state["orders"].values()
     return order.get("refunded") == seed["wanted"]
+
+
+def calculator(expression: str) -> int:
+    """Works out an arithmetic expression.
+
+    Args:
+        expression: For example 12 * 7
+    """
+    left, sign, right = expression.split()
+    return {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}[sign](int(left), int(right))
