@@ -126,12 +126,20 @@ class RequestAsks:
     def attempt(self, reason: str) -> None:
         self._attempts[reason] = self._attempts.get(reason, 0) + 1
 
+    def _lasting(self, reason: Reason | None, detail: str) -> tuple[Reason | None, str]:
+        """A request that called a tool with effects must not be asked again as if nothing had happened."""
+        if reason in _ASKED_AGAIN and self._calls.had_effects:
+            return Reason.TOOL_INTERRUPTED, f"{reason} after a call with effects"
+        return reason, detail
+
     def outcome(self, drafts: list[Draft], reason: Reason, detail: str) -> Outcome:
         spent, missing = self._spent, self._request.slots - len(drafts)
         for draft in drafts:
             _judge_ending(draft)
             _apply_policy(draft, self._rules.thoughts)
-        drafts = drafts + [Draft(self._last_prompt, "", reason=reason, detail=detail) for _ in range(missing)]
+            draft.reason, draft.detail = self._lasting(draft.reason, draft.detail)
+        lasting, detail = self._lasting(reason, detail)
+        drafts = drafts + [Draft(self._last_prompt, "", reason=lasting, detail=detail) for _ in range(missing)]
         return Outcome(
             self._request,
             drafts,
@@ -143,6 +151,10 @@ class RequestAsks:
             estimated_tokens=spent.estimated,
             reasoning_tokens=spent.reasoning,
         )
+
+
+_ASKED_AGAIN = (Reason.DEADLINE, Reason.ENGINE_ERROR)
+"""Reasons of rows that `--retry-failed` asks again."""
 
 
 def _raise_if_none_is_usable(answers: list[Completion]) -> None:

@@ -50,7 +50,7 @@ NO_TOOLS = ToolUse()
 
 
 class ToolCalls:
-    """See `recipes.contract.Ask.call`."""
+    """See `recipes.contract.Ask.call`. `had_effects`: a call that must not be repeated was made, or may have been."""
 
     def __init__(
         self, request: Request, use: ToolUse, *, journalled: Mapping[str, list[Completion]], record: AnswerRecorder
@@ -60,6 +60,7 @@ class ToolCalls:
         self._journalled = journalled
         self._record = record
         self._number = 0
+        self.had_effects = False
 
     async def call(self, name: str, arguments: dict[str, Any], state: Any) -> Called:
         """Raises AskFailed where there is no result: the tool hung or died, or an earlier run may have made the call."""
@@ -68,6 +69,7 @@ class ToolCalls:
         self._number += 1
         key = f"call/{self._number}/{digest(self._request.id, name, arguments)}"
         found = self._journalled.get(key)
+        self.had_effects |= not self._use.faces[name].may_repeat
         called = _read(found[0].text) if found else await self._called(self._use.toolbox, key, name, arguments, state)
         if called.failure:
             raise AskFailed(Reason.TOOL_FAILED, f"{name}: {called.failure}")

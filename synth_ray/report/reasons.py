@@ -117,7 +117,7 @@ _ASKED: dict[Reason, Entry] = {
     ),
     Reason.TOOL_INTERRUPTED: Entry(
         ("recipe",),
-        "A call with effects was under way when a run was interrupted: nobody knows whether it was done, so it is not repeated.",
+        "A run was interrupted, or the teacher failed, during or after a call with effects, so the row is not asked again.",
         "Look in the tool's own records; say `idempotent: true` of a tool that may be called again.",
     ),
 }

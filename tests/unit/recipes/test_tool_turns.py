@@ -17,7 +17,7 @@ from synth_ray.ask.asker import Asker
 from synth_ray.ask.request_asks import RoleRules
 from synth_ray.ask.teacher import Prompt
 from synth_ray.ask.tool_calls import open_tools
-from synth_ray.errors import JobError, StorageError
+from synth_ray.errors import AskFailed, JobError, StorageError
 from synth_ray.job.problems import BadJob
 from synth_ray.job.recipe import RecipeChoice
 from synth_ray.job.sampling import Sampling
@@ -240,6 +240,24 @@ def test_a_resumed_request_replays_what_was_called_and_calls_the_rest(tmp_path: 
         else:
             assert again == draft
             assert (tmp_path / "log").read_text() == "ab"
+
+
+def test_a_request_that_fails_behind_a_call_with_effects_is_not_asked_again(tmp_path: Path) -> None:
+    class Failing(FakeTeacher):
+        async def answer(self, prompt: Prompt) -> list[Completion]:
+            if len(self.asked) == 1:
+                raise AskFailed(Reason.ENGINE_ERROR, "gone")
+            return await super().answer(prompt)
+
+    def made(options: dict[str, Any]) -> Draft:
+        call = call_text("count", {"file": str(tmp_path / "log")})
+        return draft_of(Failing(lambda _prompt, _n: call), **options)
+
+    options = counting(tmp_path)
+    failed = made(options)
+    assert (failed.reason, failed.detail) == (Reason.TOOL_INTERRUPTED, "engine_error after a call with effects")
+    options["tools"][0]["idempotent"] = True
+    assert made(options).reason == Reason.ENGINE_ERROR
 
 
 def test_a_request_that_now_calls_something_else_is_failed(tmp_path: Path) -> None:
