@@ -21,7 +21,8 @@ from synth_ray.job.load import job_from
 from synth_ray.route.curation import curate_job
 
 ROOT = Path(__file__).parent.parent
-NAMES = tuple(sorted(path.stem for path in (ROOT / "jobs").glob("*.yaml") if path.stem != "distill-gpu-s3"))
+_NEED_MORE = ("distill-gpu-s3", "tools")  # a store, a module on PYTHONPATH
+NAMES = tuple(sorted(path.stem for path in (ROOT / "jobs").glob("*.yaml") if path.stem not in _NEED_MORE))
 SCRIPT = {
     "answers": [
         "{{ words }} Call me at 415-555-0132.",

@@ -54,6 +54,8 @@ class Reason(StrEnum):
     RECIPE_ERROR = "recipe_error"
     NO_ANSWER = "no_answer"
     VERIFIER_FAILED = "verifier_failed"
+    TOOL_FAILED = "tool_failed"
+    TOOL_INTERRUPTED = "tool_interrupted"
     # Slots that a check rejects.
     EMPTY_COMPLETION = "empty_completion"
     TRUNCATED_THOUGHT = "truncated_thought"
@@ -79,6 +81,9 @@ class Reason(StrEnum):
     TOO_EASY = "too_easy"
     TOO_HARD = "too_hard"
     UNVERIFIABLE = "unverifiable"
+    STUCK = "stuck"
+    OUT_OF_STEPS = "out_of_steps"
+    WRONG_END_STATE = "wrong_end_state"
     # Slots or seeds that the scrub rejects.
     TOO_MUCH_PII = "too_much_pii"
     SCRUB_FAILED = "scrub_failed"
@@ -93,8 +98,10 @@ class Reason(StrEnum):
     REJECTED_BY_PEOPLE = "rejected_by_people"
 
 
+_TOOL_FAULTS = {Reason.TOOL_FAILED, Reason.TOOL_INTERRUPTED}
 FAILED = frozenset(
     {Reason.DEADLINE, Reason.PROMPT_TOO_LONG, Reason.ENGINE_ERROR, Reason.RECIPE_ERROR, Reason.NO_ANSWER, Reason.VERIFIER_FAILED}
+    | _TOOL_FAULTS
 )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from synth_ray.ask.deadline import Deadline
-from synth_ray.ask.request_asks import AnswerRecorder, RequestAsks, RoleRules, no_recorder
+from synth_ray.ask.request_asks import RequestAsks, RoleRules
 from synth_ray.ask.teacher import Teacher
 from synth_ray.ask.thoughts import Marks
+from synth_ray.ask.tool_calls import NO_TOOLS, AnswerRecorder, ToolUse, no_recorder
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.document import Job
 from synth_ray.job.models import teacher_role
@@ -46,7 +47,9 @@ class Asker:
         self._record = record
 
     @classmethod
-    def of(cls, job: Job, teachers: Mapping[str, Teacher], record: AnswerRecorder = no_recorder) -> Asker:
+    def of(
+        cls, job: Job, teachers: Mapping[str, Teacher], record: AnswerRecorder = no_recorder, tools: ToolUse = NO_TOOLS
+    ) -> Asker:
         """The asker of a job's recipe."""
         return cls(
             recipe_of(job),
@@ -59,6 +62,7 @@ class Asker:
                 prices={role: model.usd_per_1m for role, model in job.models.by_role().items()},
                 marks=_marks(job),
                 thoughts=job.recipe.reasoning or ("keep" if job.keeps_reasoning else None),
+                tools=tools,
             ),
             record=record,
         )

@@ -41,9 +41,10 @@ _TOP_K = Completion.__slots__.index("top_k")
 class Journal:
     """One worker's journal. `record` is called from the recipes' event loop; a thread flushes.
 
-    Law: a crash loses at most one flush interval. A store that refuses a flush does not stop the run, for the journal only saves
-    work: the asks stay buffered and the next flush tries again. The buffer holds at most `max_bytes`: at half of that a flush
-    starts early; asks beyond the limit are not recorded and would be asked again after a crash.
+    Law: a crash loses at most one flush interval, and nothing of `record_now`. A store that refuses a flush does not stop the
+    run, for the journal only saves work: the asks stay buffered and the next flush tries again. The buffer holds at most
+    `max_bytes`: at half of that a flush starts early; asks beyond the limit are not recorded and would be asked again after a
+    crash.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Journal:
         self._flush_s = flush_s
         self._on_error = on_error
         self._lock = threading.Lock()
+        self._writing = threading.Lock()  # a record that is stored now must not overtake those that a flush is about to store
         self._buffer: dict[int, list[bytes]] = {}
         self._max_bytes = max_bytes
         self.nbytes = 0
@@ -79,6 +81,23 @@ class Journal:
             if before < self._max_bytes // 2 <= self.nbytes:
                 self._wake.set()
 
+    def record_now(self, request: Request, key: str, answers: Sequence[Completion]) -> None:
+        """Record, and return once the record, and all of its chunk before it, is stored. Raises StorageError, and then keeps
+        all but this record.
+        """
+        line = _ENCODER.encode([request.id, key, [_plain(a) for a in answers]]).encode()
+        with self._writing:
+            with self._lock:
+                before = self._buffer.pop(request.chunk, [])
+            try:
+                self._write(request.chunk, [*before, line])
+            except StorageError:
+                with self._lock:
+                    self._buffer[request.chunk] = before + self._buffer.get(request.chunk, [])
+                raise
+            with self._lock:
+                self.nbytes -= _size(before)
+
     def drop(self, chunk: int) -> None:
         """Forget the buffered asks of a committed chunk."""
         with self._lock:
@@ -86,19 +105,23 @@ class Journal:
 
     def flush(self) -> None:
         """Write the asks recorded since the last flush: one segment per chunk, named by its content."""
-        with self._lock:
-            noted, self._buffer = self._buffer, {}
-        for chunk, lines in sorted(noted.items()):
-            data = zlib.compress(b"\n".join(lines), 1)
-            try:
-                self._storage.write(f"{_folder(chunk)}{digest(data.hex())}.jsonl.z", data)
-            except StorageError as error:
-                self._on_error(error)
-                with self._lock:
-                    self._buffer[chunk] = lines + self._buffer.get(chunk, [])
-            else:
-                with self._lock:
-                    self.nbytes -= _size(lines)
+        with self._writing:
+            with self._lock:
+                noted, self._buffer = self._buffer, {}
+            for chunk, lines in sorted(noted.items()):
+                try:
+                    self._write(chunk, lines)
+                except StorageError as error:
+                    self._on_error(error)
+                    with self._lock:
+                        self._buffer[chunk] = lines + self._buffer.get(chunk, [])
+                else:
+                    with self._lock:
+                        self.nbytes -= _size(lines)
+
+    def _write(self, chunk: int, lines: list[bytes]) -> None:
+        data = zlib.compress(b"\n".join(lines), 1)
+        self._storage.write(f"{_folder(chunk)}{digest(data.hex())}.jsonl.z", data)
 
     def _run(self) -> None:
         while not self._closing.is_set():

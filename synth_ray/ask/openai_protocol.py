@@ -12,6 +12,7 @@ from synth_ray.ask.teacher import Prompt, PromptKind
 from synth_ray.errors import MissingResource, ServiceRefused
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Constraint
+from synth_ray.recipes.markup import openai_turns
 
 _STANDARD_KEYS = ("temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty", "stop")
 _VLLM_ONLY_DEFAULTS = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
@@ -48,10 +49,13 @@ def request_body(model: Model, prompt: Prompt, *, flavour: str = "openai", way: 
     """
     if prompt.kind != "chat":
         raise ServiceRefused(_OTHER_KINDS[prompt.kind])
+    if prompt.tools and not model.chat:
+        raise ServiceRefused("recipe.call: wanted a server that is asked with messages to call tools, got chat: false")
     sampling, is_vllm = prompt.sampling, flavour == "vllm"
     body: dict[str, Any] = {"model": model.model, "n": prompt.n}
     if model.chat:
-        body["messages"] = sent_messages(prompt.messages, flavour)
+        body["messages"] = sent_messages(openai_turns(prompt.messages) if prompt.tools else prompt.messages, flavour)
+        body |= {"tools": list(prompt.tools)} if prompt.tools else {}
     else:
         body["prompt"] = "\n".join(m["content"] for m in prompt.messages)
     body |= {name: sampling[name] for name in _STANDARD_KEYS if name in sampling and sampling[name] != []}

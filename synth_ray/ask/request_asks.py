@@ -11,18 +11,13 @@ from typing import Any, Literal
 from synth_ray.ask.spent import Spent
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.ask.thoughts import Marks, thought_apart
+from synth_ray.ask.tool_calls import NO_TOOLS, AnswerRecorder, ToolCalls, ToolUse
 from synth_ray.errors import AskFailed
 from synth_ray.recipes.contract import Completion, Constraint, user
 from synth_ray.recipes.finish_reasons import LENGTH, fault_of_ending
 from synth_ray.recipes.seed_thoughts import place_thoughts
 from synth_ray.records import Draft, Message, Outcome, Reason, Request, digest
-
-AnswerRecorder = Callable[[Request, str, list[Completion]], None]
-"""Called for every finished ask with its request, its key and its answers."""
-
-
-def no_recorder(_request: Request, _key: str, _answers: list[Completion]) -> None:
-    """Records nothing."""
+from synth_ray.toolbox.programs import Called, Face
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +25,15 @@ class RoleRules:
     """Which role answers as a request's teacher (by the request's id), what its tokens cost, and how its thoughts are marked.
 
     `prices`: US dollars per million prompt and completion tokens, by role. `marks`: around a thought in plain text, by role;
-    `thoughts` is what becomes of them, and of those that seeds bring; None where rows have no place for them.
+    `thoughts` is what becomes of them, and of those that seeds bring; None where rows have no place for them. `tools` runs what
+    the recipe calls.
     """
 
     teacher_role_of: Callable[[str], str] = lambda _: "teacher"
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     marks: Mapping[str, Marks] = field(default_factory=dict)
     thoughts: Literal["keep", "drop", "only"] | None = None
+    tools: ToolUse = NO_TOOLS
 
 
 class RequestAsks:
@@ -67,6 +64,7 @@ class RequestAsks:
         self._role_tokens: Counter[str] = Counter()
         self._attempts: dict[str, int] = {}
         self._last_prompt: list[Message] = []
+        self._calls = ToolCalls(request, rules.tools, journalled=journalled, record=record)
 
     async def __call__(self, messages: list[Message], **options: Any) -> Completion:
         return (await self.many(messages, 1, **options))[0]
@@ -109,6 +107,13 @@ class RequestAsks:
         _raise_if_none_is_usable(answers)
         return answers[0]
 
+    @property
+    def tools(self) -> Mapping[str, Face]:
+        return self._rules.tools.faces
+
+    async def call(self, name: str, arguments: dict[str, Any], *, state: Any = None) -> Called:
+        return await self._calls.call(name, arguments, state)
+
     async def _answers(self, role: str, prompt: Prompt) -> list[Completion]:
         """The answers to one prompt, from the journal or from the role's engine."""
         answered_by = self._teacher_role if role == "teacher" else role
@@ -135,6 +140,12 @@ class RequestAsks:
     def attempt(self, reason: str) -> None:
         self._attempts[reason] = self._attempts.get(reason, 0) + 1
 
+    def _lasting(self, reason: Reason | None, detail: str) -> tuple[Reason | None, str]:
+        """A request that called a tool with effects must not be asked again as if nothing had happened."""
+        if reason in _ASKED_AGAIN and self._calls.had_effects:
+            return Reason.TOOL_INTERRUPTED, f"{reason} after a call with effects"
+        return reason, detail
+
     def outcome(self, drafts: list[Draft], reason: Reason, detail: str) -> Outcome:
         spent, missing = self._spent, self._request.slots - len(drafts)
         for draft in drafts:
@@ -142,7 +153,9 @@ class RequestAsks:
             if self._rules.thoughts is not None:
                 place_thoughts(draft, self._request.seed.fields)
                 _apply_policy(draft, self._rules.thoughts)
-        drafts = drafts + [Draft(self._last_prompt, "", reason=reason, detail=detail) for _ in range(missing)]
+            draft.reason, draft.detail = self._lasting(draft.reason, draft.detail)
+        lasting, detail = self._lasting(reason, detail)
+        drafts = drafts + [Draft(self._last_prompt, "", reason=lasting, detail=detail) for _ in range(missing)]
         return Outcome(
             self._request,
             drafts,
@@ -155,6 +168,10 @@ class RequestAsks:
             reasoning_tokens=spent.reasoning,
             role_tokens=dict(self._role_tokens),
         )
+
+
+_ASKED_AGAIN = (Reason.DEADLINE, Reason.ENGINE_ERROR)
+"""Reasons of rows that `--retry-failed` asks again."""
 
 
 def _raise_if_none_is_usable(answers: list[Completion]) -> None:

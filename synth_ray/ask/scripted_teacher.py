@@ -155,7 +155,8 @@ class ScriptedTeacher:
     def _templated(self, prompt: Prompt, draw: random.Random) -> str:
         template = compile_template(draw.choice(self._script.answers))
         words = self._sentence(draw, self._script.words)
-        return template.render(prompt=prompt.messages[-1]["content"], words=words, number=draw.randrange(1000))
+        last = prompt.messages[-1]["content"]
+        return template.render(prompt=last, messages=prompt.messages, words=words, number=draw.randrange(1000))
 
     def _sentence(self, draw: random.Random, words: int) -> str:
         return " ".join(draw.choices(_vocabulary(self._script.vocabulary), k=words))

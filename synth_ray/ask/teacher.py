@@ -37,19 +37,21 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class TemplateUse:
-    """How a job uses its teachers' chat templates: whether it sends a system message, cuts the model's thoughts out, and has the
-    model write a user's turn.
+    """How a job uses its teachers' chat templates: whether it sends a system message, cuts the model's thoughts out, has the
+    model write a user's turn, and shows tools.
     """
 
     system: bool = False
     cuts_thoughts: bool = False
     instructs: bool = False
+    tools: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe, options: Any) -> TemplateUse:
         """From the job's recipe and its options."""
         sends_system = any(getattr(options, name, "") for name in ("system", "topic"))
-        return cls(sends_system, bool(getattr(options, "reasoning", None)), recipe.instructs)
+        native = getattr(options, "call", "") == "native" and bool(getattr(options, "tools", ()))
+        return cls(sends_system, bool(getattr(options, "reasoning", None)), recipe.instructs, native)
 
 
 PLAIN_USE = TemplateUse()

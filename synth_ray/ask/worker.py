@@ -17,10 +17,11 @@ from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.journal import Answers, Journal
 from synth_ray.ask.rows import AnsweredRows, rows_by_chunk
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts, TemplateUse
+from synth_ray.ask.tool_calls import NO_TOOLS, ToolUse, open_tools
 from synth_ray.ask.top_k import ready_models, refuse_mixed_tokenizers
 from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.document import Job
-from synth_ray.recipes.catalogue import find, options_of
+from synth_ray.recipes.catalogue import find, options_of, recipe_of
 from synth_ray.records import Outcome, Request
 from synth_ray.storage import Storage
 
@@ -57,12 +58,16 @@ class AskWorker:
         self._engines: list[tuple[Teacher, int]] = []
         self._ended_by: EngineDied | ServiceRefused | None = None
         self._teachers: dict[str, Teacher] = {}
+        self._tools: ToolUse = NO_TOOLS
 
     def open(self) -> dict[str, TeacherFacts]:
         """Start the engines and return the facts of each role."""
         # pyarrow imports pandas at its first array, which takes a third of a second: do it while the engine starts.
         threading.Thread(target=pa.array, args=([""],), name="pandas", daemon=True).start()
-        use = TemplateUse.of(find(self._job.recipe.name), options_of(self._job.recipe))
+        options = options_of(self._job.recipe)
+        use = TemplateUse.of(find(self._job.recipe.name), options)
+        record_now = self._journal.record_now if self._journal is not None else None
+        self._tools = open_tools(recipe_of(self._job), options, record_now)
         engines = open_engines(ready_models(self._job), self._storage, use=use)
         self._teachers = {role: engine.teacher for role, engine in engines.items()}
         refuse_mixed_tokenizers(self._job, {role: engine.facts for role, engine in engines.items()})
@@ -70,7 +75,7 @@ class AskWorker:
             self._journal.open()
         self._engines = [(engine.engine, engine.facts.max_running) for engine in unique_engines(engines)]
         recorder = {"record": self._journal.record} if self._journal is not None else {}
-        self._asker = Asker.of(self._job, self._teachers, **recorder)
+        self._asker = Asker.of(self._job, self._teachers, **recorder, tools=self._tools)
         self._thread.start()
         return {role: engine.facts for role, engine in engines.items()}
 
@@ -160,6 +165,7 @@ class AskWorker:
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
             self._thread.join(timeout=30)
+        self._tools.close()
         if self._journal is not None:
             self._journal.close()
 

@@ -225,8 +225,8 @@ def generated_texts(staged: pa.Table, names: Sequence[str]) -> list[list[str]]:
 
 
 def _generated_turns(turns: Sequence[Mapping[str, str]]) -> list[str]:
-    """All turns before the completion, without the system message and the opening."""
-    spoken = [turn["content"] or "" for turn in turns if turn["role"] != "system"]
+    """All turns before the completion, without the system message, the opening and what tools gave."""
+    spoken = [turn["content"] or "" for turn in turns if turn["role"] not in ("system", "tool")]
     return spoken[1:-1]
 
 

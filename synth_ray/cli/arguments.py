@@ -85,7 +85,7 @@ def _init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     recipes = (
         "distill (if left out), vary, fill, label, evolve, rewrite, prefer, converse, edge_cases, stand_in, build, score, passes"
     )
-    command.add_argument("--recipe", metavar="NAME", help=f"the job's recipe: {recipes}")
+    command.add_argument("--recipe", metavar="NAME", help=f"the job's recipe (distill when left out): {recipes}")
 
 
 def _check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.teacher import Prompt, Teacher
+from synth_ray.ask.tool_calls import open_tools
 from synth_ray.ask.top_k import ready_models
 from synth_ray.cli.estimate import estimate_lines
 from synth_ray.cli.job import job_of
@@ -23,7 +24,7 @@ from synth_ray.job.document import Job
 from synth_ray.prepare.estimate import estimate
 from synth_ray.prepare.lengths import lengths_of_preview
 from synth_ray.prepare.preparation import Prepared, prepare
-from synth_ray.recipes.catalogue import options_of
+from synth_ray.recipes.catalogue import options_of, recipe_of
 from synth_ray.records import Outcome, Request, Verdict
 from synth_ray.route.preview import MAX_COMPARED, PreviewedRow, first_requests, is_compared, preview_rows
 from synth_ray.scrub.scrubber import Scrubber, open_scrubber
@@ -103,11 +104,12 @@ def _without_a_model(job: Job) -> Job:
 
 def _ask(job: Job, requests: list[Request]) -> tuple[Asked, float]:
     """The outcomes with their prompts, and the seconds from the first ask to the last answer."""
+    tools = open_tools(recipe_of(job), options_of(job.recipe), None)
     engines = open_engines(ready_models(job))
 
     async def ask_one(request: Request) -> tuple[Outcome, list[Prompt]]:
         recorders = {role: RecordingTeacher(opened.teacher) for role, opened in engines.items()}
-        asker = Asker.of(job, recorders)  # type: ignore[arg-type]
+        asker = Asker.of(job, recorders, tools=tools)  # type: ignore[arg-type]
         outcome = await asker.run(request)
         return outcome, [p for recorder in recorders.values() for p in recorder.first.values()]
 
@@ -120,6 +122,7 @@ def _ask(job: Job, requests: list[Request]) -> tuple[Asked, float]:
     finally:
         for opened in unique_engines(engines):
             opened.engine.close()
+        tools.close()
 
 
 def _print(prepared: Prepared, asked: Asked, rows: Sequence[PreviewedRow], *, raw: bool) -> None:

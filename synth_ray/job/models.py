@@ -40,6 +40,10 @@ class Model(Section):
     reasoning: Reasoning | None = key(
         None, "How the model thinks before it answers; `true` and `false` are short for `{think: …}`. Left out, as it will."
     )
+    tool_parser: str = key(
+        "",
+        "vLLM's parser of the model's tool calls, as llama3_json; left out, it writes `<tool_call>` as Qwen's do.",
+    )
     engine_args: dict[str, Any] = key(lambda: {}, "Arguments for vLLM's EngineArgs; unknown ones are refused.", changes="nothing")
     lora: str = key(
         "",
@@ -175,6 +179,7 @@ class Model(Section):
         facts: dict[str, Any] = {"engine": self.engine, "model": self.model, "revision": self.revision}
         facts |= {"tokenizer": self.tokenizer, "chat": self.chat, "engine_args": named}
         facts |= {"lora": self.lora} if self.lora else {}
+        facts |= {"tool_parser": self.tool_parser} if self.tool_parser else {}
         facts |= {"reasoning": self.reasoning.model_dump()} if self.reasoning else {}
         facts |= {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
         facts |= {"task": self.task, "scoring": self.scoring.model_dump()} if self.task != "generate" else {}

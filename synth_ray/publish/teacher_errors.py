@@ -22,7 +22,8 @@ Facts = dict[str, Any]
 
 MAX_CLASSES = 200
 _UNANSWERED = FAILED | {Reason.MODERATED, Reason.MISSING_FIELD, Reason.WRONG_TYPE}
-_OF_RECIPES = (Reason.NO_AGREEMENT, Reason.TIE, Reason.NOT_EVOLVED, Reason.BAD_TOOL_CALL)
+_OF_TOOLS = (Reason.BAD_TOOL_CALL, Reason.STUCK, Reason.OUT_OF_STEPS, Reason.WRONG_END_STATE)
+_OF_RECIPES = (Reason.NO_AGREEMENT, Reason.TIE, Reason.NOT_EVOLVED, *_OF_TOOLS)
 _BY_RECIPE_TOO = (Reason.SCHEMA_MISMATCH, Reason.TRUNCATED, Reason.TRUNCATED_THOUGHT, Reason.REFUSAL, Reason.ECHO)
 _EMPTY = (Reason.EMPTY_COMPLETION, Reason.TRUNCATED_THOUGHT)
 # A contradiction is found between rows, a poor answer by another model; a teacher may answer without a thought.

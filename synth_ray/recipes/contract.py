@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from synth_ray.job.section import Section
 from synth_ray.recipes.finish_reasons import WHOLE
 from synth_ray.records import Draft, Message, Request, Seed, TopK, reduce_by_fields
+from synth_ray.toolbox.programs import Called, Face, Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,15 @@ class Ask(Protocol):
         """A user's message that the model itself writes after these turns, from its chat template's opening of a user's turn."""
         ...
 
+    @property
+    def tools(self) -> Mapping[str, Face]:
+        """The tools that really run, by name, as their programs describe themselves."""
+        ...
+
+    async def call(self, name: str, arguments: dict[str, Any], *, state: Any = None) -> Called:
+        """What a tool gives, and the state after it. A resumed request gets what it got before: none with effects runs again."""
+        ...
+
     def attempt(self, reason: str) -> None:
         """Count a discarded draft by its reason (a best-of loser, a failed evolution). It does not use up a slot."""
         ...
@@ -161,7 +171,7 @@ class Recipe:
     - `templates` are the Jinja templates by option, compiled before the run.
     - `learn(options, seeds)` receives the seeds once before planning; the options it returns are added to the job's.
     - `seedless`: it can do without seeds. `instructs`: it has the model write a user's turn (`Ask.instruct`).
-    - `shield` protects the seeds' records from being repeated.
+    - `shield` protects the seeds' records from being repeated. `programs` run its tools.
     - `top_k` is how many of the likeliest tokens of every position it asks for (`top_k_logprobs`). `scores`: it asks for the
       log-probabilities of given answers, `Ask.score`.
     """
@@ -191,6 +201,7 @@ class Recipe:
     shield: Callable[[Any], Shield | None] = lambda _: None
     top_k: Callable[[Any], int] = lambda _: 0
     scores: bool = False
+    programs: Callable[[Any], Sequence[Program]] = lambda _: ()
 
 
 def user(text: str) -> Message:

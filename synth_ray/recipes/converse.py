@@ -1,24 +1,23 @@
-"""`converse`: a dialogue of several turns with a simulated user, and tools called by their schemas.
+"""`converse`: a dialogue of several turns with a simulated user, and tools that are called by their schemas.
 
 The teacher plays both sides, as in Baize (Xu et al., 2023, arXiv 2304.01196): the assistant sees the dialogue, the simulated user
-sees it as a transcript. With tools, the assistant first chooses one (or none) and then fills in its arguments, with decoding
-guided by the tool's schema. The tool's result is simulated too, and the arguments of every call are validated.
+sees it as a transcript. A tool is a Python function or an MCP server's and runs, on a state that a function checks at the end; of
+one that is only declared, the teacher invents the result.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from synth_ray.job.section import Section, key
-from synth_ray.recipes.contract import Ask, Completion, Constraint, Recipe, conversation
-from synth_ray.recipes.markup import call_text
+from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation
 from synth_ray.recipes.templates import JinjaTemplate, render
-from synth_ray.recipes.tools import Tool, arguments_of
+from synth_ray.recipes.tool_turns import NO_TOOL, Ended, ToolTurns, assistant_turn, programs_of
+from synth_ray.recipes.tools import Tool
 from synth_ray.records import Draft, Message, Reason, Request
 
-NO_TOOL = "none"
 USER = """You play the user of an assistant{% if persona %}: {{ persona }}{% endif %}. Here is the conversation so far.
 
 {{ transcript }}
@@ -44,6 +43,23 @@ class Converse(Section):
     )
     stop: str = key("[END]", "What the simulated user writes to end the conversation.", min_length=1)
     tools: list[Tool] = key(lambda: [], "Tools the assistant may call.")
+    call: Literal["guided", "native"] = key(
+        "guided",
+        "How tools are called: by a choice and then arguments, both guided (guided), or as the model itself writes calls, shown "
+        "the tools by its chat template or its server (native).",
+    )
+    max_steps: int = key(32, "Most calls of one conversation; beyond them the row is rejected(out_of_steps).", ge=1, le=1000)
+    state: JinjaTemplate = key(
+        "", "Jinja template, of JSON, of the state that the tools of a conversation share: `{{ orders | tojson }}`."
+    )
+    end_state: str = key(
+        "",
+        "A function, as `package.module:function`, called with `state` and `seed` at the end. It returns a truth value, a reward "
+        "or in words what is wrong.",
+        pattern=r"^([A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*)?$",
+    )
+    end_state_seconds: float = key(10.0, "Longest time of that function.", gt=0, le=3600)
+    min_reward: float = key(1.0, "Rows whose end state earns less are rejected(wrong_end_state); true is 1, and 0 keeps all.")
     choice: JinjaTemplate = key(CHOICE, "Jinja template that asks which tool is needed; sees `tools`.")
     arguments: JinjaTemplate = key(ARGUMENTS, "Jinja template that asks for a tool's arguments; sees `tool`.")
     result: JinjaTemplate = key(RESULT, "Jinja template that asks for what a tool returns; sees `tool` and `arguments`.")
@@ -53,14 +69,16 @@ class Converse(Section):
     @field_validator("tools")
     @classmethod
     def _names_differ(cls, value: list[Tool]) -> list[Tool]:
-        names = [tool.name for tool in value]
+        names = [tool.name or tool.function.rpartition(":")[2] for tool in value if tool.mcp is None]
         if len({*names, NO_TOOL}) <= len(names):
             raise ValueError(f"wanted tools of different names, none of them '{NO_TOOL}', got {', '.join(names)}")
         return value
 
-
-class _BadToolCall(Exception):
-    """The arguments of the chosen tool never fitted its schema. The exception's argument is the tool's name."""
+    @model_validator(mode="after")
+    def _state_is_used(self) -> Converse:
+        if (self.state or self.end_state) and not any(tool.runs for tool in self.tools):
+            raise ValueError("wanted a tool that runs with `state` or `end_state`, got none; give a tool's `function` or `mcp`")
+        return self
 
 
 async def make(request: Request, ask: Ask, options: Converse) -> list[Draft]:
@@ -69,23 +87,43 @@ async def make(request: Request, ask: Ask, options: Converse) -> list[Draft]:
     fields = kept | {"opening": messages[-1]["content"]}
     last: Completion | None = None
     try:
+        turns = ToolTurns(request, ask, options, messages)
         for turn in range(options.turns):
             if turn and not await _add_user_turn(request, ask, options, messages):
                 break
-            await _call_tool(request, ask, options, messages)
-            last = await ask(list(messages))
-            messages.append({"role": "assistant", "content": last.text.strip()})
+            last = await turns.answer()
+            messages.append(assistant_turn(last.text.strip(), last))
             if not last.text.strip() or not last.is_whole:
                 break
-    except _BadToolCall as bad:
-        return [Draft(messages, "", fields, reason=Reason.BAD_TOOL_CALL, detail=f"{bad} after {options.tries} tries")]
+    except Ended as end:
+        return [Draft(messages, "", fields, reason=end.reason, detail=end.detail)]
     if last is None or messages[-1]["role"] != "assistant":
         return [Draft(messages, "", fields, reason=Reason.NO_ANSWER, detail="the assistant never spoke")]
     fields |= {"turns": sum(m["role"] == "user" for m in messages)}
     if options.tools:
-        fields["tools"] = [tool.function for tool in options.tools]
+        fields["tools"] = turns.functions
+    return [await _judged(_draft(messages, last, fields), turns, options)]
+
+
+def _draft(messages: list[Message], last: Completion, fields: dict[str, Any]) -> Draft:
     counts = last.finish_reason, last.prompt_tokens, last.completion_tokens
-    return [Draft(messages[:-1], messages[-1]["content"], fields, *counts)]
+    draft = Draft(messages[:-1], messages[-1]["content"], fields, *counts)
+    draft.reasoning, draft.reasoning_tokens = last.reasoning, last.reasoning_tokens
+    return draft
+
+
+async def _judged(draft: Draft, turns: ToolTurns, options: Converse) -> Draft:
+    """The draft with what its tools did, rejected where that is not what the seed asks for."""
+    if any(tool.runs for tool in options.tools):
+        draft.fields["steps"] = turns.steps
+    if options.state:
+        draft.fields["end_state"] = turns.state
+    if options.end_state:
+        reward, why = await turns.ending()
+        draft.fields |= {"reward": reward} | ({"end_state_reason": why} if why else {})
+        if reward < options.min_reward:
+            draft.reason, draft.detail = Reason.WRONG_END_STATE, f"reward {reward:g}"
+    return draft
 
 
 async def _add_user_turn(request: Request, ask: Ask, options: Converse, messages: list[Message]) -> bool:
@@ -100,57 +138,22 @@ async def _add_user_turn(request: Request, ask: Ask, options: Converse, messages
     return True
 
 
-async def _call_tool(request: Request, ask: Ask, options: Converse, messages: list[Message]) -> None:
-    """Append a call and its result, if the assistant chooses a tool."""
-    if not options.tools:
-        return
-    named = {tool.name: tool for tool in options.tools}
-    constraint = Constraint(choices=(*named, NO_TOOL))
-    choice = await ask(
-        [*messages, _hidden_turn(render(options.choice, request, tools=options.tools))], constraint=constraint, temperature=0.0
-    )
-    tool = named.get(choice.text.strip())
-    if tool is None:
-        return
-    arguments = await _arguments(request, ask, options, messages, tool)
-    messages.append({"role": "assistant", "content": call_text(tool.name, arguments)})
-    returns = Constraint(json_schema=tool.returns) if tool.returns is not None else None
-    text = render(options.result, request, tool=tool, arguments=arguments)
-    result = await ask(conversation("", text), constraint=returns)
-    messages.append({"role": "tool", "content": result.text.strip()})
-
-
-async def _arguments(request: Request, ask: Ask, options: Converse, messages: list[Message], tool: Tool) -> dict[str, Any]:
-    """Arguments that fit the tool's schema. Even with guided decoding an answer can be truncated, or break a rule that the
-    grammar does not cover. Raises _BadToolCall after `tries` answers.
-    """
-    text = render(options.arguments, request, tool=tool)
-    for _ in range(options.tries):
-        answer = await ask([*messages, _hidden_turn(text)], constraint=Constraint(json_schema=tool.parameters))
-        arguments = arguments_of(answer.text, tool)
-        if arguments is not None:
-            return arguments
-        ask.attempt(Reason.BAD_TOOL_CALL)
-    raise _BadToolCall(tool.name)
-
-
-def _hidden_turn(text: str) -> Message:
-    """A user message to the assistant that is not part of the row."""
-    return {"role": "user", "content": text}
-
-
 def _columns(options: Converse) -> dict[str, str]:
     columns = dict.fromkeys(options.keep, "json") | {"opening": "string", "turns": "int"}
-    return columns | ({"tools": "json"} if options.tools else {})
+    columns |= {"tools": "json"} if options.tools else {}
+    columns |= {"steps": "int"} if any(tool.runs for tool in options.tools) else {}
+    columns |= {"end_state": "json"} if options.state else {}
+    return columns | ({"reward": "float", "end_state_reason": "string"} if options.end_state else {})
 
 
 RECIPE = Recipe(
     name="converse",
     options=Converse,
     make=make,
-    asks=lambda o: o.turns * (5 if o.tools else 2) - 1,
+    asks=lambda o: o.turns * ((5 if o.call == "guided" else 3) if o.tools else 2) - 1,
     compares=lambda _: ("opening", "prompt", "completion"),
     generated=lambda _: ("turns",),
-    templates=lambda o: {"opening": o.opening, "persona": o.persona, "user": o.user},
+    templates=lambda o: {"opening": o.opening, "persona": o.persona, "user": o.user, "state": o.state},
     columns=_columns,
+    programs=programs_of,
 )

@@ -1,11 +1,13 @@
 """Tool calls inside the text of a turn, as Hermes and Qwen templates write them: `<tool_call>{"name": …}</tool_call>`.
 
-Law: what `call_text` writes, `split_calls` reads, whatever text the arguments contain.
+Law: what `call_text` writes, `split_calls` reads, whatever text the arguments contain. `openai_turns` has them apart from the
+text: with ids, and each result names the call that it answers.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synth_ray.records import canonical_json
@@ -51,6 +53,48 @@ def is_call(value: Any) -> bool:
     if not isinstance(value, dict) or set(value) != {"name", "arguments"}:
         return False
     return isinstance(value["name"], str) and isinstance(value["arguments"], dict)
+
+
+def openai_turns(messages: Sequence[Mapping[str, Any]], *, arguments_as_text: bool = True) -> list[dict[str, Any]]:
+    """The messages with their calls in OpenAI's form. Its servers take arguments as JSON text, chat templates as objects.
+
+    Raises ValueError, without text of the messages, where calls and results do not pair up, a call is malformed, or text follows.
+    """
+    converted: list[dict[str, Any]] = []
+    waiting: list[str] = []
+    for message in messages:
+        if message["role"] == "tool":
+            if not waiting:
+                raise ValueError("a tool's result without its call")
+            converted.append({**message, "tool_call_id": waiting.pop(0)})
+            continue
+        if waiting:
+            raise ValueError("a tool call without its result")
+        turn = dict(message)
+        if message["role"] == "assistant":
+            turn = openai_turn(message, f"call_{len(converted)}", arguments_as_text=arguments_as_text)
+            waiting = [call["id"] for call in turn.get("tool_calls", [])]
+        converted.append(turn)
+    return converted
+
+
+def openai_turn(message: Mapping[str, Any], name: str, *, arguments_as_text: bool = True) -> dict[str, Any]:
+    """An assistant's message with its calls apart; `name` begins their ids. Raises ValueError as `openai_turns` does."""
+    try:
+        texts, bodies = split_calls(message["content"])
+    except ValueError:
+        raise ValueError("a malformed tool call") from None
+    if not bodies:
+        return dict(message)
+    if "".join(texts[1:]).strip():
+        raise ValueError("text behind a tool call")
+    calls = [_tool_call(json.loads(body), f"{name}_{number}", arguments_as_text) for number, body in enumerate(bodies)]
+    return {**message, "content": texts[0].strip(), "tool_calls": calls}
+
+
+def _tool_call(call: dict[str, Any], name: str, arguments_as_text: bool) -> dict[str, Any]:
+    arguments = json.dumps(call["arguments"]) if arguments_as_text else call["arguments"]
+    return {"type": "function", "function": {"name": call["name"], "arguments": arguments}, "id": name}
 
 
 def _end_of_call(text: str, start: int) -> int:

@@ -117,6 +117,16 @@ _ASKED: dict[Reason, Entry] = {
         "Read the detail with `synth-ray show`; raise `recipe.verifier_seconds` or `recipe.verifier_memory_bytes`, or correct "
         "your function.",
     ),
+    Reason.TOOL_FAILED: Entry(
+        ("recipe",),
+        "A tool hung, died, or its server ended: there is no result that the assistant could see.",
+        "The row's `detail` names the tool; raise its `seconds`, or call the function by hand with the row's arguments.",
+    ),
+    Reason.TOOL_INTERRUPTED: Entry(
+        ("recipe",),
+        "A run was interrupted, or the teacher failed, during or after a call with effects, so the row is not asked again.",
+        "Look in the tool's own records; say `idempotent: true` of a tool that may be called again.",
+    ),
 }
 
 _CHECKED: dict[Reason, Entry] = {
@@ -241,6 +251,21 @@ _BY_RECIPE: dict[Reason, Entry] = {
         "No answer can be held against the seed's gold: it is missing, cannot be read, is denied by its own reference, or a "
         "program that does nothing passes it. Nothing was asked, unless the verifier abstained on every answer.",
         "Read the detail with `synth-ray show`; correct the seeds, `recipe.gold` or `recipe.verifier`.",
+    ),
+    Reason.STUCK: Entry(
+        ("recipe",),
+        "The assistant made the same call twice in a row and got the same result.",
+        "Raise `sampling.temperature`; let the tool's error say what to do instead; try a larger teacher.",
+    ),
+    Reason.OUT_OF_STEPS: Entry(
+        ("recipe",),
+        "The assistant still called tools after `recipe.max_steps` calls.",
+        "Raise `recipe.max_steps`, or give tools that do more in one call.",
+    ),
+    Reason.WRONG_END_STATE: Entry(
+        ("recipe",),
+        "The state at the end of the conversation earned less than `recipe.min_reward` from the function `recipe.end_state`.",
+        "Read rejected rows: where the function is right, this is what it is for; `recipe.min_reward: 0` keeps such rows.",
     ),
 }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from synth_ray.ask.tool_calls import no_recorder, open_tools
 from synth_ray.ask.top_k import ready_models
 from synth_ray.check.checker import open_checker
 from synth_ray.dedup.embedding import open_embedder
@@ -114,6 +115,7 @@ def _probe_recipe(job: Job, recipe: Recipe, options: Section, findings: _Finding
     findings.probe(lambda: refuse_train_share(recipe, job))
     for name, source in recipe.templates(options).items():
         findings.probe(lambda name=name, source=source: _check_template(name, source))  # type: ignore[misc]
+    findings.probe(lambda: open_tools(recipe, options, no_recorder if job.limits.journal_flush_s else None).close())
 
 
 def _check_template(name: str, source: str) -> None:

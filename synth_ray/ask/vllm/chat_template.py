@@ -64,6 +64,10 @@ def inspect_template(render: Render, model: Model, *, where: str, use: TemplateU
             f"recipe.system: wanted a chat template with a system role, got one without in '{model.name}'; leave recipe.system "
             "out and put its text into the recipe's template"
         )
+    if use.tools and not _shows_tools(render, model):
+        raise JobError(
+            f"recipe.call: wanted a chat template that shows tools, got one that does not in '{model.name}'; say call: guided"
+        )
     thinking = template_thinking(render, model, where=where)
     if not thinking.unasked or use.cuts_thoughts:
         return []
@@ -77,6 +81,15 @@ def inspect_template(render: Render, model: Model, *, where: str, use: TemplateU
 def _takes_system(render: Render, model: Model) -> bool:
     try:
         return _SYSTEM["content"] in render([_SYSTEM, _USER], model.chat_template_kwargs)
+    except Exception:  # a template raises what it likes
+        return False
+
+
+def _shows_tools(render: Render, model: Model) -> bool:
+    function = {"name": "tool_number_17", "description": "", "parameters": {"type": "object", "properties": {}}}
+    variables = {**model.chat_template_kwargs, "tools": [{"type": "function", "function": function}]}
+    try:
+        return str(function["name"]) in render([_USER], variables)
     except Exception:  # a template raises what it likes
         return False
 

@@ -6,6 +6,7 @@ sentence when an upgrade moves any of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,3 +78,21 @@ def sentence_transformers_pooling(model: str, revision: str | None) -> Any:
     from vllm.transformers_utils.config import get_pooling_config
 
     return get_pooling_config(model, revision)
+
+
+def tool_parsers() -> list[str]:
+    """The names of the parsers of tool calls."""
+    from vllm.tool_parsers import ToolParserManager
+
+    return list(ToolParserManager.list_registered())
+
+
+def parse_calls(name: str, tokenizer: Any, tools: Sequence[Mapping[str, Any]], text: str) -> tuple[str, list[tuple[str, str]]]:
+    """(the text without the calls, the name and the arguments as JSON text of each), as vLLM's server takes an answer apart."""
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+    from vllm.tool_parsers import ToolParserManager
+
+    request = ChatCompletionRequest(messages=[], tools=[dict(tool) for tool in tools] or None)
+    parser = ToolParserManager.get_tool_parser(name)(tokenizer, request.tools)
+    found = parser.extract_tool_calls(text, request)
+    return found.content or "", [(call.function.name, call.function.arguments) for call in found.tool_calls]

@@ -14,6 +14,7 @@ from synth_ray.job.models import Model
 from synth_ray.job.reasoning import HARMONY, THINK
 from synth_ray.recipes.contract import Completion
 from synth_ray.recipes.finish_reasons import STOP
+from synth_ray.recipes.markup import openai_turns
 from synth_ray.records import Message
 
 NO_TEMPLATE = TemplateThinking({})
@@ -47,13 +48,16 @@ class RoleThinking:
         """Whether a text loses the mark where special tokens are left out of it."""
         return mark not in self._tokenizer.decode(rendered_tokens(self._tokenizer, mark), skip_special_tokens=True)
 
-    def render(self, messages: list[Message]) -> RenderedPrompt:
-        """Raises whatever the template raises."""
+    def render(self, messages: list[Message], tools: Sequence[Mapping[str, Any]] = ()) -> RenderedPrompt:
+        """Raises whatever the template raises. With `tools`, calls and results are the template's to write."""
         if not self._model.chat:
             text = "\n".join(message["content"] for message in messages)
             opened = self._marks is not None and opens_thought(text, self._marks[0])
             return RenderedPrompt(list(self._tokenizer.encode(text)), opened, opened)
-        text = renderer_of(self._tokenizer)(self._template.messages(messages), self._template.variables)
+        if tools:
+            messages = openai_turns(messages, arguments_as_text=False)
+        variables = {**self._template.variables, **({"tools": list(tools)} if tools else {})}
+        text = renderer_of(self._tokenizer)(self._template.messages(messages), variables)
         tokens = rendered_tokens(self._tokenizer, text)
         if self._marks is None or self._is_harmony:
             return RenderedPrompt(tokens, False, self._template.expects)

@@ -26,12 +26,13 @@ from synth_ray.ask.vllm.pending_replies import PendingReplies
 from synth_ray.ask.vllm.role_thinking import NO_TEMPLATE, RenderedPrompt, RoleThinking
 from synth_ray.ask.vllm.scoring import given_answer, score_sampling
 from synth_ray.ask.vllm.template_thinking import Render, template_thinking
+from synth_ray.ask.vllm.tool_calls import CallReader
 from synth_ray.ask.vllm.user_turn import refuse_without_user_turn, stop_of, user_turn
 from synth_ray.errors import AskFailed, EngineDied, JobError
 from synth_ray.job.models import Model
 from synth_ray.job.tokenizer import identity_of
 from synth_ray.recipes.contract import Completion
-from synth_ray.records import Message, Reason
+from synth_ray.records import Reason
 
 NO_MODELS: Mapping[str, Model] = {}
 _MAX_TOKENS = 512  # used where neither the recipe nor the job sets max_tokens
@@ -82,6 +83,7 @@ class VllmTeacher:
             notes = self._inspect(renderer_of(self._tokenizer))
             self._thinking = {role: self._thinking_of(role) for role in self._roles}
             self._guides_thoughts = bool(parser)
+            self._calls = CallReader(self._tokenizer, self._model.tool_parser, where=f"models.{self._role}")
         except JobError:
             self._connection.close()
             self._host.close()
@@ -95,6 +97,10 @@ class VllmTeacher:
         notes: list[str] = []
         for role, model in self._roles.items():
             refuse_bad_reasoning(model, render, where=f"models.{role}")
+            if self._use.tools and not model.chat and role != "judge":
+                raise JobError(
+                    f"models.{role}.chat: wanted a chat template to show tools, got chat: false; say recipe.call: guided"
+                )
             if render is not None and model.chat and self._use.instructs and role != "judge":
                 refuse_without_user_turn(render, model, where=f"models.{role}")
             if render is not None and model.chat:
@@ -125,19 +131,20 @@ class VllmTeacher:
         if prompt.kind == "instruct":
             prompt, rendered = self._user_turn(prompt)
         else:
-            rendered = self._render(prompt.messages, thinking)
+            rendered = self._render(prompt, thinking)
         room = self._max_len - len(rendered.tokens)
         if room <= 0:
             raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(rendered.tokens)} tokens, the engine takes {self._max_len}")
         keys = _sampling(prompt)
         keys |= thinking.sampling(rendered, keys["max_tokens"])
-        keys["max_tokens"] = min(keys["max_tokens"], room)
+        keys |= {"max_tokens": min(keys["max_tokens"], room), **self._calls.sampling(prompt.tools)}
         ended = not rendered.thinks if prompt.constraint is not None and self._guides_thoughts else None
         ask = EngineRequest(rendered.tokens, keys, prompt.constraint, prompt.adapter, ended)
         answers = await self._generate(ask)
         with self._lock:
             whole = answers if ask.engine_detokenizes else [(detokenize(self._tokenizer, ask, raw), raw[1]) for raw in answers]
-            return [thinking.take_apart(answer, tokens, prompt=rendered, sampling=keys) for answer, tokens in whole]
+            apart = [thinking.take_apart(answer, tokens, prompt=rendered, sampling=keys) for answer, tokens in whole]
+            return [replace(answer, text=self._calls.read(answer.text, prompt.tools)) for answer in apart]
 
     async def _score(self, prompt: Prompt) -> Completion:
         with self._lock:
@@ -160,12 +167,12 @@ class VllmTeacher:
             raise
         return answers
 
-    def _render(self, messages: list[Message], thinking: RoleThinking) -> RenderedPrompt:
+    def _render(self, prompt: Prompt, thinking: RoleThinking) -> RenderedPrompt:
         with self._lock:  # a tokenizer must not be used by two threads at once
             try:
-                return thinking.render(messages)
+                return thinking.render(prompt.messages, prompt.tools)
             except (TemplateError, ValueError, TypeError, KeyError) as error:
-                roles = ", ".join(dict.fromkeys(message["role"] for message in messages))
+                roles = ", ".join(dict.fromkeys(message["role"] for message in prompt.messages))
                 raise AskFailed(
                     Reason.ENGINE_ERROR, f"the chat template refuses messages of {roles} ({type(error).__name__})"
                 ) from None

@@ -83,6 +83,17 @@ def test_a_flag_that_does_not_drop_is_recorded_and_the_first_in_order_is_the_rea
     assert check_rows(Check(drop=["refusal"]), row)[0]["reason"] == "refusal"
 
 
+def test_what_a_tool_gave_is_not_the_models_to_be_checked() -> None:
+    turns = [
+        {"role": "user", "content": "Where is my lamp?"},
+        {"role": "assistant", "content": '<tool_call>{"arguments":{},"name":"find"}</tool_call>'},
+        {"role": "tool", "content": "I'm sorry, but I can't help with that request."},
+        {"role": "assistant", "content": LONG},
+    ]
+    row = GOOD | {"completion": LONG, "messages": turns}
+    assert check_rows(Check(), row, generated=("turns",)) == [{"flags": [], "reason": None}]
+
+
 @pytest.mark.parametrize(
     ("generated", "row"),
     [

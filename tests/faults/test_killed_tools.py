@@ -1,0 +1,113 @@
+"""A run is killed while a tool with effects is at work, and after its result: what was done once is never done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+
+ROWS = 3
+DESK = "tests.unit.toolbox.desk:"
+ANSWER = """\
+{%- set done = messages | selectattr('role', 'equalto', 'tool') | list | length -%}
+{%- set log = messages[0].content -%}
+{%- if done < 2 -%}
+{%- set file = log if not done else log + '.later' -%}
+<tool_call>{"name": {{ ['mark', 'wait'][done] | tojson }}, "arguments": {"file": {{ file | tojson }}}}</tool_call>
+{%- else -%} It is done for {{ log[-1] }} now. {%- endif -%}"""
+
+
+def job_in(folder: Path) -> Path:
+    """A job of which every row makes a mark in a file of its own, waits, waits once more, and answers."""
+    logs = [str(folder / "logs" / f"log{n}") for n in range(ROWS)]
+    (folder / "logs").mkdir()
+    (folder / "seeds.jsonl").write_text("".join(json.dumps({"prompt": log}) + "\n" for log in logs))
+    effects: dict[str, Any] = {"function": DESK + "mark", "writes": [str(folder / "logs")], "seconds": 60}
+    free: dict[str, Any] = {"function": DESK + "wait", "reads": [str(folder / "logs")], "seconds": 60}
+    job = {
+        "name": "killed-tools",
+        "seeds": str(folder / "seeds.jsonl"),
+        "recipe": {"name": "converse", "turns": 1, "call": "native", "tools": [effects, free]},
+        "models": {"teacher": {"engine": "scripted", "script": {"answers": [ANSWER]}}},
+        "split": {"fractions": {"train": 1.0}},
+        "output": {"path": str(folder / "out"), "license": "apache-2.0"},
+        "cluster": {"engine": "local"},
+        "limits": {"journal_flush_s": 60},
+    }
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(job))
+    return path
+
+
+def start(job: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "synth_ray.cli.main", "run", str(job), "--engine", "local"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None and time.monotonic() < end, process.communicate()[0][-3000:].decode()
+        time.sleep(0.02)
+
+
+def let_go(folder: Path, suffix: str) -> None:
+    for n in range(ROWS):
+        (folder / "logs" / f"log{n}{suffix}.go").touch()
+
+
+def kill_and_let_go(run: subprocess.Popen[bytes], folder: Path) -> None:
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    let_go(folder, "")
+    let_go(folder, ".later")
+
+
+def finish(job: Path) -> str:
+    out, _ = start(job).communicate(timeout=240)
+    return out[-2000:].decode()
+
+
+def marks(folder: Path) -> list[str]:
+    return [path.read_text() for path in sorted((folder / "logs").glob("log?"))]
+
+
+def results(folder: Path) -> list[str]:
+    """The verdict or reason of every row."""
+    found: list[str] = []
+    for path in (p for p in (folder / "out").rglob("*.parquet") if "_synth" not in p.parts):
+        rows = pq.read_table(path).to_pylist()
+        found += [row.get("reason") or "accepted" for row in rows if "messages" in row]
+    return sorted(found)
+
+
+def test_a_run_killed_at_a_call_fails_the_rows_whose_calls_had_begun_and_makes_the_others(tmp_path: Path) -> None:
+    job = job_in(tmp_path)
+    run = start(job)
+    at_once = min(ROWS, max(2, len(os.sched_getaffinity(0))))
+    wait_until(lambda: len(marks(tmp_path)) == at_once, run)
+    kill_and_let_go(run, tmp_path)
+    out = finish(job)
+    assert marks(tmp_path) == ["x"] * ROWS, out
+    assert results(tmp_path) == ["accepted"] * (ROWS - at_once) + ["tool_interrupted"] * at_once, out
+
+
+def test_a_run_killed_after_the_results_replays_them(tmp_path: Path) -> None:
+    job = job_in(tmp_path)
+    run = start(job)
+    let_go(tmp_path, "")
+    stored = tmp_path / "out" / "_synth" / "asks"
+    wait_until(lambda: len(list(stored.rglob("*.z"))) == 2 * ROWS, run)  # of each row what began, and its result
+    kill_and_let_go(run, tmp_path)
+    out = finish(job)
+    assert marks(tmp_path) == ["x"] * ROWS, out
+    assert results(tmp_path) == ["accepted"] * ROWS, out
