@@ -22,6 +22,7 @@ hypothesis.settings.load_profile("house")
 
 ROOT = Path(__file__).parent.parent
 TINY_TEACHER = ROOT / "models" / "tiny-teacher"
+TINY_THINKER = ROOT / "models" / "tiny-thinker"
 ENGINE_ARGS = {"dtype": "bfloat16", "max_num_seqs": 64, "max_model_len": 512, "enforce_eager": True}
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from grammar import problem, support
+from sums import gold, spread_problem, steps_of
 
-SEEDS, HELD_OUT = 7, 11
+SEEDS, HELD_OUT, PROBLEMS = 7, 11, 13
 
 
 def rows(seed: int, *, messages: int, problems: int, answered: bool) -> list[dict[str, Any]]:
@@ -32,6 +33,15 @@ def rows(seed: int, *, messages: int, problems: int, answered: bool) -> list[dic
     return found
 
 
+def problems_with_gold(seed: int, count: int) -> list[dict[str, Any]]:
+    """Different problems from very easy to hard, each with the number that is right as text and how many steps lead to it."""
+    draw, found = random.Random(seed), dict[str, dict[str, Any]]()
+    while len(found) < count:
+        one = spread_problem(draw)
+        found[one.prompt] = {"prompt": one.prompt, "answer": gold(one), "steps": len(steps_of(one))}
+    return list(found.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
@@ -39,6 +49,7 @@ def main() -> None:
     files = {
         "seeds.jsonl": rows(SEEDS, messages=260, problems=140, answered=False),
         "held_out.jsonl": rows(HELD_OUT, messages=40, problems=20, answered=True),
+        "word_problems.jsonl": problems_with_gold(PROBLEMS, 200),
     }
     for name, found in files.items():
         lines = [json.dumps(row, ensure_ascii=False) for row in found]

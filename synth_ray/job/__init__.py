@@ -4,5 +4,6 @@ In: one YAML file, or the same as Python values. Out: a frozen document of secti
 is an error that names the key, what was wanted, what was got and the nearest known key; all errors are reported at once. Not:
 opening anything the job names; importing anything heavy.
 
-Public: `document.Job`, `load.load_job`, `load.job_from`, `section.Section`, `section.key`, `bundled.bundled_teacher_path`.
+Public: `document.Job`, `load.load_job`, `load.job_from`, `section.Section`, `section.key`, `bundled.bundled_teacher_path`,
+`bundled.bundled_thinker_path`.
 """

@@ -1,4 +1,4 @@
-"""Where the tiny teacher is that comes with the package."""
+"""Where the tiny models are that come with the package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from synth_ray.errors import MissingResource
 
 _PACKAGE = Path(__file__).parents[1]
-_PLACES = (_PACKAGE / "_tiny_teacher", _PACKAGE.parent / "models" / "tiny-teacher")
 
 
 def bundled_teacher_path() -> Path:
@@ -15,10 +14,20 @@ def bundled_teacher_path() -> Path:
 
     Raises MissingResource where it is in neither.
     """
-    for place in _PLACES:
+    return _bundled("teacher")
+
+
+def bundled_thinker_path() -> Path:
+    """The folder of the bundled tiny thinker, which thinks before it answers and calls tools. Places and errors as above."""
+    return _bundled("thinker")
+
+
+def _bundled(name: str) -> Path:
+    places = (_PACKAGE / f"_tiny_{name}", _PACKAGE.parent / "models" / f"tiny-{name}")
+    for place in places:
         if (place / "config.json").is_file():
             return place
     raise MissingResource(
-        f"the bundled tiny teacher: wanted it in {_PLACES[0]} or {_PLACES[1]}, got neither; install the synth-ray wheel, or "
+        f"the bundled tiny {name}: wanted it in {places[0]} or {places[1]}, got neither; install the synth-ray wheel, or "
         "name a model of your own"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,9 @@ from synth_ray.cli.arguments import parser
 from synth_ray.cli.machine import OPENAI_KEY_VARIABLE, MachineKind, kind_of_machine
 from synth_ray.cli.main import main
 from synth_ray.cli.starters import DEFAULT_RECIPE, SEEDS_OF, starter
-from synth_ray.job.bundled import bundled_teacher_path
 from synth_ray.job.load import load_job
 from synth_ray.recipes.catalogue import BUILT_IN, options_of
-from tests.conftest import ROOT, TINY_TEACHER
+from tests.conftest import TINY_TEACHER
 
 SCRIPTED = {"engine": "scripted", "script": {"answers": ["{{ words }}"]}}
 # Where an invented answer cannot be right: it stands in no passage, and five random votes hardly agree.
@@ -143,12 +141,3 @@ def test_the_command_line_names_the_recipes_there_are_and_the_nearest_to_one_the
 def test_a_teachers_path_may_hold_what_yaml_would_read_otherwise() -> None:
     text = starter("distill", MachineKind.TINY, teacher=Path('/home/a "b": #c/tiny'))["job.yaml"]
     assert yaml.safe_load(text)["models"]["teacher"]["model"] == '/home/a "b": #c/tiny'
-
-
-def test_the_wheel_carries_the_tiny_teacher_to_where_it_is_looked_for() -> None:
-    assert bundled_teacher_path() == TINY_TEACHER
-    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    [(source, place)] = build["force-include"].items()
-    assert (ROOT / source).samefile(TINY_TEACHER)
-    assert place == "synth_ray/_tiny_teacher"
-    assert {file.name for file in TINY_TEACHER.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
