@@ -50,6 +50,8 @@ def _sampling(job: Job) -> dict[str, Any]:
     for role, model in job.models.by_role().items():
         if model.chat_template_kwargs:
             facts[f"chat_template_kwargs of the {role}"] = model.chat_template_kwargs
+        if model.reasoning is not None:
+            facts[f"reasoning of the {role}"] = _changed(model.reasoning)
     return facts
 
 

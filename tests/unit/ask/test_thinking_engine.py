@@ -15,6 +15,7 @@ import pytest
 
 from synth_ray.ask.engines import RoleTeacher, make_teacher
 from synth_ray.ask.teacher import Prompt, Teacher
+from synth_ray.job.bundled import bundled_thinker_path
 from synth_ray.job.models import Model
 from synth_ray.job.reasoning import THINK
 from synth_ray.recipes.contract import Completion, Constraint, user
@@ -123,3 +124,32 @@ def test_log_probabilities_stay_those_of_all_tokens_with_the_answers_behind_the_
 def test_the_engine_starts_with_the_parser_that_the_folder_tells(engine: Teacher) -> None:
     assert Path(str(engine._model.model)).is_dir()  # type: ignore[attr-defined]
     assert "reasoning_parser" not in engine._model.engine_args  # type: ignore[attr-defined]
+
+
+# A model that has learned to think, and begins its thought itself.
+
+
+@pytest.fixture(scope="module")
+def thinker() -> Iterator[Teacher]:
+    keys = {"model": str(bundled_thinker_path()), "engine_args": ENGINE_ARGS}
+    models = {role: Model.model_validate(keys | ROLES[role]) for role in ("limited", "free", "off")}
+    first = models.pop("limited")
+    teacher = make_teacher(first, role="limited", others=models)
+    teacher.open()
+    yield teacher
+    teacher.close()
+
+
+def test_a_model_that_thinks_by_itself_is_taken_apart_limited_and_switched_off(thinker: Teacher) -> None:
+    question = "A box holds 12 pens. How many pens are in 3 boxes?"
+    [free] = asked(thinker, "free", question, sampling={"max_tokens": 300})
+    assert free.reasoning and free.text and not any(mark in free.text + free.reasoning for mark in THINK)
+    [limited] = asked(thinker, "limited", question, sampling={"max_tokens": 60})
+    assert free.reasoning.startswith(limited.reasoning) and limited.text
+    assert limited.reasoning_tokens == BUDGET + 2  # both marks are the model's own
+    [off] = asked(thinker, "off", question, sampling={"max_tokens": 60})
+    assert (off.reasoning, off.reasoning_tokens) == ("", 0) and off.text
+    [cut] = asked(thinker, "free", question, sampling={"max_tokens": 4})
+    assert cut.is_cut_in_thought and cut.finish_reason == "length"
+    [fits] = asked(thinker, "limited", question, constraint=Constraint(json_schema=SCHEMA), sampling={"max_tokens": 60})
+    assert fits.reasoning and set(json.loads(fits.text)) == {"late"}
