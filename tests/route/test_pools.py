@@ -108,7 +108,9 @@ ON_RAY = {"engine": "ray", "teachers": 2, "cpus_per_teacher": 0.5, "cpus_per_jud
 
 @pytest.mark.ray
 @pytest.mark.parametrize("kill", [False, True])
-def test_on_ray_a_judge_that_is_killed_loses_no_row(shared: dict[str, Any], tmp_path: Path, private_ray: None, kill: bool) -> None:
+def test_on_ray_a_judge_that_is_killed_loses_no_row(
+    shared: dict[str, Any], tmp_path: Path, private_ray: None, kill: bool
+) -> None:
     killed: list[int] = []
     pools: list[int] = []
 
