@@ -50,6 +50,7 @@ class PoolSizer:
         self._clock = clock
         self._began = clock()
         self._marks: list[_Mark] = []
+        self._changed_at = 0
 
     def advise(
         self, pools: Mapping[str, PoolState], *, requests: int, in_flight: int, left: float | None, start_s: float
@@ -60,13 +61,16 @@ class PoolSizer:
         now = _Mark(self._clock(), requests, {name: pool.used_s for name, pool in pools.items()})
         if any(pool.changing or not pool.up for pool in pools.values()):
             self._marks.clear()
+            self._changed_at = requests
+            return None
+        # After a change the pools fill, and what is in use belongs to requests that have not ended.
+        if requests - self._changed_at < in_flight:
             return None
         if not self._marks:
             self._marks = [now, now]
         since = self._marks[0]
         ended = requests - since.requests
-        # At first the pools fill, and what is in use belongs to requests that have not ended.
-        if ended < max(_MIN_REQUESTS, 2 * in_flight) or now.at <= since.at:
+        if ended < _MIN_REQUESTS or now.at <= since.at:
             return None
         work = {name: max(1e-9, (now.used_s[name] - since.used_s[name]) / ended) for name in pools}
         self._forget_what_is_old(now)

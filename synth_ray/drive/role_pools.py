@@ -110,7 +110,7 @@ class RolePools:
         move = self._sizer.advise(
             {role: self._state(role) for role in ("teacher", *self._roles)},
             requests=requests,
-            in_flight=self._dispatcher.in_flight,
+            in_flight=min(self._dispatcher.in_flight, sum(map(self._meter.sequences, ("teacher", *self._roles)))),
             left=left,
             start_s=self._meter.start_s(),
         )

@@ -94,6 +94,33 @@ def test_pools_that_cannot_be_separate_are_refused(tmp_path: Path) -> None:
             job_from(refused)
 
 
+def elastic(folder: Path, **cluster: Any) -> Any:
+    """A job whose judge has far more work than the teacher, and starts with one replica of four."""
+    document = judged(folder, judge={"latency_s": 0.08, "concurrency": 4}, teacher={"concurrency": 4})
+    document["cluster"] = {"engine": "local", "pools": "separate", "replicas": 4, "judges": 1, "in_flight": 8} | cluster
+    return document
+
+
+def sizes_of(document: Any) -> tuple[str, list[tuple[int, int]]]:
+    """The digest of a run, and its sizes of the teacher's and the judge's pool, in turn."""
+    sizes: list[tuple[int, int]] = []
+
+    def watch(tally: Any) -> None:
+        size = (tally.replicas, tally.pools.get("judge", 0))
+        if not sizes or sizes[-1] != size:
+            sizes.append(size)
+
+    return str(synth_ray.run(document, watch=watch).manifest["dataset_digest"]), sizes
+
+
+def test_replicas_move_to_the_pool_that_has_more_work_and_the_dataset_is_the_same(shared: dict[str, Any], tmp_path: Path) -> None:
+    digest, sizes = sizes_of(elastic(tmp_path))
+    assert digest == shared["dataset_digest"]
+    assert (3, 1) in sizes
+    assert (1, 3) in sizes
+    assert all(sum(size) <= 4 for size in sizes)
+
+
 @pytest.fixture(scope="module")
 def private_ray() -> Iterator[None]:
     import ray
@@ -127,3 +154,15 @@ def test_on_ray_a_judge_that_is_killed_loses_no_row(
     replicas = manifest["throughput"]["pools"]["judge"]
     assert len(replicas) >= 2
     assert all(replica["asks"] for replica in replicas[:2])
+
+
+@pytest.mark.ray
+def test_on_ray_replicas_move_between_pools_and_the_dataset_is_the_same(
+    shared: dict[str, Any], tmp_path: Path, private_ray: None
+) -> None:
+    document = elastic(tmp_path, engine="ray", cpus_per_teacher=0.5, cpus_per_judge=0.5)
+    document["models"]["judge"]["script"] |= {"latency_s": 0.3}
+    digest, sizes = sizes_of(document)
+    assert digest == shared["dataset_digest"]
+    assert max(judges for _, judges in sizes) > 1
+    assert all(sum(size) <= 4 for size in sizes)
