@@ -134,26 +134,22 @@ ON_RAY = {"engine": "ray", "teachers": 2, "cpus_per_teacher": 0.5, "cpus_per_jud
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("kill", [False, True])
-def test_on_ray_a_judge_that_is_killed_loses_no_row(
-    shared: dict[str, Any], tmp_path: Path, private_ray: None, kill: bool
-) -> None:
+def test_on_ray_a_judge_that_is_killed_loses_no_row(shared: dict[str, Any], tmp_path: Path, private_ray: None) -> None:
     killed: list[int] = []
-    pools: list[int] = []
+    lost: list[int] = []
 
     def watch(tally: Any) -> None:
-        pools.append(tally.pools.get("judge", 0))
-        if kill and not killed and tally.requests_done >= 60 and (pids := actors("RoleActor")):
+        lost.append(tally.replicas_lost)
+        if not killed and tally.requests_done >= 60 and (pids := actors("RoleActor")):
             killed.append(pids[0])
             os.kill(pids[0], signal.SIGKILL)
 
     document = judged(tmp_path, judge={"latency_s": 0.1}, teacher={"latency_s": 0.05}, cluster=SEPARATE | ON_RAY)
     manifest = synth_ray.run(document, watch=watch).manifest
     assert manifest["dataset_digest"] == shared["dataset_digest"]
-    assert (len(killed), max(pools)) == (kill, 2)
-    replicas = manifest["throughput"]["pools"]["judge"]
-    assert len(replicas) >= 2
-    assert all(replica["asks"] for replica in replicas[:2])
+    assert (len(killed), lost[-1]) == (1, 1)
+    assert sum(replica["asks"] for replica in manifest["throughput"]["pools"]["judge"]) > 0
+    assert all(replica["requests"] for replica in manifest["throughput"]["replicas"][:1])
 
 
 @pytest.mark.ray
