@@ -9,6 +9,7 @@ _MIN_REQUESTS = 50
 _MIN_GAIN = 0.02
 _ERRORS = 2.0
 _WINDOW_S = 600.0
+_MAX_DRIFT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Move:
 class _Mark:
     at: float
     requests: int
+    in_flight: int
     used_s: Mapping[str, float]
 
 
@@ -58,7 +60,7 @@ class PoolSizer:
         """`requests` ended so far, `left` are to come (None where nobody knows: as many again), `in_flight` are in the pools.
         `start_s` is how long a replica takes to start.
         """
-        now = _Mark(self._clock(), requests, {name: pool.used_s for name, pool in pools.items()})
+        now = _Mark(self._clock(), requests, in_flight, {name: pool.used_s for name, pool in pools.items()})
         if any(pool.changing or not pool.up for pool in pools.values()):
             self._marks.clear()
             self._changed_at = requests
@@ -70,7 +72,8 @@ class PoolSizer:
             self._marks = [now, now]
         since = self._marks[0]
         ended = requests - since.requests
-        if ended < _MIN_REQUESTS or now.at <= since.at:
+        # While a queue between the pools grows or empties, one of them works for requests that the other does not see.
+        if ended < _MIN_REQUESTS or now.at <= since.at or abs(in_flight - since.in_flight) > _MAX_DRIFT * ended:
             return None
         work = {name: max(1e-9, (now.used_s[name] - since.used_s[name]) / ended) for name in pools}
         self._forget_what_is_old(now)

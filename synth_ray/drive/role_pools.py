@@ -34,6 +34,8 @@ class RolePools:
         self._starting["teacher"] = job.cluster.first_teachers
         self._leaving: dict[int, str] = {}
         self._answered: Counter[int] = Counter()
+        self._asking: Counter[int] = Counter()
+        """What each teacher replica has asked of its own engines and of pools, and not been answered."""
 
     def on_ready(self, event: ReplicaReady) -> None:
         """A replica of any pool is up."""
@@ -52,6 +54,7 @@ class RolePools:
     def on_answered(self, event: ReplicaAnswered) -> None:
         """A teacher replica finished requests."""
         self._answered[event.replica] += sum(len(rows.positions) for rows in event.answered)
+        self._asking[event.replica] = sum(load.running + load.waiting for load in event.load.values())
         loads: Iterable[Load] = [load for role, load in event.load.items() if role not in self._roles]
         self._meter.on_load(event.replica, loads, self._answered[event.replica])
 
@@ -91,6 +94,7 @@ class RolePools:
             self._starting[target] -= 1
 
     def _on_gone(self, replica: int) -> None:
+        self._asking.pop(replica, None)
         self._meter.on_gone(replica)
         if (target := self._leaving.pop(replica, None)) is not None:
             self._tally.replicas_starting += target == "teacher"
@@ -110,7 +114,7 @@ class RolePools:
         move = self._sizer.advise(
             {role: self._state(role) for role in ("teacher", *self._roles)},
             requests=requests,
-            in_flight=min(self._dispatcher.in_flight, sum(map(self._meter.sequences, ("teacher", *self._roles)))),
+            in_flight=min(self._dispatcher.in_flight, sum(self._asking.values())),
             left=left,
             start_s=self._meter.start_s(),
         )
