@@ -80,7 +80,6 @@ class RoleServer:
 
     def load(self) -> tuple[Load, int]:
         """How busy the engine is, and how many prompts it has answered."""
-        self._forget_silent_clients()
         return (self._teacher.load() if self._teacher is not None else Load()), self._answered
 
     async def close(self) -> None:
@@ -90,14 +89,11 @@ class RoleServer:
             await asyncio.to_thread(self._engine.close)
 
     def _client(self, name: str) -> _Client:
-        own = self._clients.setdefault(name, _Client(heard_at=time.monotonic()))
-        own.heard_at = time.monotonic()
+        own = self._clients.setdefault(name, _Client())
+        own.heard_at = now = time.monotonic()
+        for silent in [other for other, client in self._clients.items() if now - client.heard_at > _SILENT_S]:
+            self._forget(silent)
         return own
-
-    def _forget_silent_clients(self) -> None:
-        now = time.monotonic()
-        for name in [name for name, own in self._clients.items() if now - own.heard_at > _SILENT_S]:
-            self._forget(name)
 
     def _forget(self, name: str) -> None:
         for task in self._clients.pop(name).tasks.values():

@@ -18,9 +18,9 @@ from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.cluster.draining import DrainTracker
 from synth_ray.cluster.ending import end_process, to_synth_ray_error
 from synth_ray.cluster.placement import start_role
-from synth_ray.errors import EngineDied
+from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.document import Job
-from synth_ray.workers.pool import Event, ReplicaLost, ReplicaReady, RoleLoad
+from synth_ray.workers.pool import AsksRefused, Event, ReplicaLost, ReplicaReady, RoleLoad
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +143,8 @@ class RayRoles:
         try:
             result = ray.get(ref)
         except RayTaskError as error:
+            if isinstance(error.cause, ServiceRefused):
+                return [AsksRefused(number, str(error.cause))]
             raise to_synth_ray_error(error) from None
         except RayError as error:
             return [self._on_gone(number, str(error).splitlines()[0] if str(error) else type(error).__name__)]

@@ -79,7 +79,8 @@ class RolePools:
         return f"no replica of {event.role} is left and none may be replaced (limits.engine_replacements): {event.cause}"
 
     def on_released(self, replica: int) -> None:
-        """A teacher replica has ended."""
+        """A teacher replica has ended, because nothing is left for it: what was to start in its place does not."""
+        self._cancel_move(replica)
         self._on_gone(replica)
 
     def release_all(self) -> None:
@@ -97,8 +98,11 @@ class RolePools:
         self._asking.pop(replica, None)
         self._meter.on_gone(replica)
         if (target := self._leaving.pop(replica, None)) is not None:
-            self._tally.replicas_starting += target == "teacher"
-            self._pool.start(target)
+            self._start_in_place(target)
+
+    def _start_in_place(self, target: str) -> None:
+        self._tally.replicas_starting += target == "teacher"
+        self._pool.start(target)
 
     def _on_sizes(self) -> None:
         self._dispatcher.pooled_sequences = sum(map(self._meter.sequences, self._roles))
@@ -109,7 +113,9 @@ class RolePools:
         if self._sizer is None:
             return
         for number in [n for n in self._leaving if self._dispatcher.is_idle(n)]:
+            target = self._leaving.pop(number)
             release(number)
+            self._start_in_place(target)
         requests = self._tally.requests_done
         move = self._sizer.advise(
             {role: self._state(role) for role in ("teacher", *self._roles)},

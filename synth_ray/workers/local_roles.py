@@ -14,9 +14,9 @@ from synth_ray.ask.pooled_teacher import Link
 from synth_ray.ask.role_link import RoleLink
 from synth_ray.ask.role_server import RoleServer
 from synth_ray.ask.teacher import Load, TeacherFacts
-from synth_ray.errors import EngineDied
+from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.document import Job
-from synth_ray.workers.pool import Event, ReplicaLost, ReplicaReady, RoleLoad
+from synth_ray.workers.pool import AsksRefused, Event, ReplicaLost, ReplicaReady, RoleLoad
 
 _IDLE_POLL_S = 0.1
 _LOAD_EVERY_S = 0.5
@@ -154,7 +154,14 @@ class LocalRoles:
 
     def _run(self, role: str, number: int) -> None:
         replica = LocalRole(self._job, role, on_death=partial(self._on_death, number))
-        facts = replica.open()
+        try:
+            facts = replica.open()
+        except ServiceRefused as refusal:
+            self._put(AsksRefused(number, str(refusal)))
+            return
+        except EngineDied as death:
+            self._lose(number, role, str(death), is_retired=False)
+            return
         if self._closing.is_set():
             replica.close("the run has ended")
             return
@@ -168,11 +175,13 @@ class LocalRoles:
             return
         self._on_change()
         self._spawn(replica.close, str(death))  # not here: this is the replica's own thread
-        is_retired = number in self.retired
+        self._lose(number, replica.role, str(death), is_retired=number in self.retired)
+
+    def _lose(self, number: int, role: str, cause: str, *, is_retired: bool) -> None:
         replaced = not is_retired and self._may_replace()
-        self._put(ReplicaLost(number, str(death), replaced or is_retired, drained=is_retired, role=replica.role))
+        self._put(ReplicaLost(number, cause, replaced or is_retired, drained=is_retired, role=role))
         if replaced:
-            self.start(replica.role)
+            self.start(role)
 
     def _end_when_idle(self, number: int) -> None:
         while (replica := self._up.get(number)) is not None and not self._closing.is_set():
