@@ -15,6 +15,7 @@ import synth_ray
 from synth_ray.ask.pooled_teacher import KILLER_DETAIL
 from synth_ray.errors import JobError
 from synth_ray.job.load import job_from
+from synth_ray.prepare.feasibility import refuse_short_lag, refuse_slow_batches
 from tests.faults.test_killed_actors import actors
 from tests.route.test_route import job
 
@@ -92,6 +93,18 @@ def test_pools_that_cannot_be_separate_are_refused(tmp_path: Path) -> None:
     for refused, message in wrong:
         with pytest.raises(JobError, match=message):
             job_from(refused)
+
+
+def test_only_one_replica_of_a_judge_sends_batches_and_the_lag_holds_what_waits_for_it(tmp_path: Path) -> None:
+    document = judged(tmp_path, cluster=SEPARATE, limits={"request_deadline_s": 1e6})
+    batches = {"engine": "batch_api", "model": "m", "family": "other", "batch": {"url": "http://127.0.0.1:1/v1"}}
+    by_batch = job_from(document | {"models": document["models"] | {"judge": batches}})
+    with pytest.raises(JobError, match=r"cluster\.judges: wanted one replica to send a provider's batches, got 2"):
+        refuse_slow_batches(by_batch, requests=100)
+    target = {"target": {"accepted": 100, "lag": 1}, "plan": {"chunk_requests": 64}}
+    refuse_short_lag(job_from(document | target | {"cluster": {}}))
+    with pytest.raises(JobError, match="wanted a lag of at least the 96 requests"):  # 4 × 16, and 2 × 2 × 8
+        refuse_short_lag(job_from(document | target))
 
 
 def elastic(folder: Path, **cluster: Any) -> Any:
