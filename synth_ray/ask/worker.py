@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow as pa
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.journal import Answers, Journal
+from synth_ray.ask.pooled_teacher import Link, PooledTeacher
 from synth_ray.ask.rows import AnsweredRows, rows_by_chunk
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts, TemplateUse
 from synth_ray.ask.tool_calls import NO_TOOLS, ToolUse, open_tools
@@ -59,17 +60,19 @@ class AskWorker:
         self._ended_by: EngineDied | ServiceRefused | None = None
         self._teachers: dict[str, Teacher] = {}
         self._tools: ToolUse = NO_TOOLS
+        self._pools = {role: PooledTeacher(model, on_asked=self._on_asked) for role, model in job.pooled_models.items()}
 
     def open(self) -> dict[str, TeacherFacts]:
-        """Start the engines and return the facts of each role."""
+        """Start the engines and return the facts of each role that has its engine here."""
         # pyarrow imports pandas at its first array, which takes a third of a second: do it while the engine starts.
         threading.Thread(target=pa.array, args=([""],), name="pandas", daemon=True).start()
         options = options_of(self._job.recipe)
         use = TemplateUse.of(find(self._job.recipe.name), options)
         record_now = self._journal.record_now if self._journal is not None else None
         self._tools = open_tools(recipe_of(self._job), options, record_now)
-        engines = open_engines(ready_models(self._job), self._storage, use=use)
-        self._teachers = {role: engine.teacher for role, engine in engines.items()}
+        models = {role: model for role, model in ready_models(self._job).items() if role not in self._pools}
+        engines = open_engines(models, self._storage, use=use)
+        self._teachers = {role: engine.teacher for role, engine in engines.items()} | self._pools
         refuse_mixed_tokenizers(self._job, {role: engine.facts for role, engine in engines.items()})
         if self._journal is not None:
             self._journal.open()
@@ -82,6 +85,16 @@ class AskWorker:
     def submit(self, requests: Iterable[Request], journalled: JournalledAnswers = NO_JOURNALLED_ANSWERS) -> None:
         """Take requests. `journalled` holds answers of the journal, by request id."""
         self._loop.call_soon_threadsafe(self._enqueue, list(requests), journalled)
+
+    def set_pool(self, role: str, replicas: Mapping[int, Callable[[], Link]], *, retired: Collection[int], clients: int) -> None:
+        """The replicas of a pool have changed: see `PooledTeacher.set_replicas`. No request starts while a pool has none."""
+
+        def change() -> None:
+            self._pools[role].set_replicas(replicas, retired=retired, clients=clients)
+            self._start_ready()
+
+        with suppress(RuntimeError):  # the loop is closed: the worker has ended
+            self._loop.call_soon_threadsafe(change)
 
     def withdraw(self, limit: int) -> list[tuple[int, int]]:
         """Give back up to `limit` requests that have not started, the last submitted first: their chunks and positions."""
@@ -108,11 +121,22 @@ class AskWorker:
                 task.add_done_callback(self._on_task_done)
 
     def _free_capacity(self) -> int:
-        """How many requests may start now. With none running one always may: the next starts when a request ends."""
+        """How many requests may start now. With none running one always may: the next starts when a request ends. A request that
+        waits for a pool leaves its place at the engines of this process to another.
+        """
+        pools = self._pools.values()
+        if not all(pool.is_up for pool in pools):
+            return 0  # the request's deadline would run while the pool starts
         loads = [(teacher.load(), max_running) for teacher, max_running in self._engines]
+        loads += [(pool.load(), pool.max_running) for pool in pools]
         asking = sum(load.running + load.waiting for load, _ in loads)
         about_to_ask = max(0, len(self._tasks) - asking)
         return max(min(max_running - load.waiting for load, max_running in loads) - about_to_ask, 0 if self._tasks else 1)
+
+    def _on_asked(self) -> None:
+        """A recipe turns to a pool, and asks nothing of this process's engines meanwhile."""
+        if self._backlog and not self._ended_by:
+            self._start_ready()
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -170,9 +194,9 @@ class AskWorker:
             self._journal.close()
 
     async def _shut_down(self) -> None:
-        """Cancel recipes that still wait, so that the interpreter's exit does not tear them down half-way."""
+        """Cancel recipes that still wait, and messages to pools: the interpreter's exit would tear them down half-way."""
         self._backlog.clear()
-        tasks = list(self._tasks)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -168,7 +168,8 @@ def _cost(facts: ProgressFacts) -> str:
 
 def _replicas(facts: ProgressFacts) -> str:
     counts = {"up": facts.replicas, "starting": facts.replicas_starting, "lost": facts.replicas_lost}
-    return ", ".join(f"{n} {name}" for name, n in counts.items() if n or name == "up")
+    of_pools = [f"{n} of {role}" for role, n in facts.pools.items()]
+    return ", ".join([f"{n} {name}" for name, n in counts.items() if n or name == "up"] + of_pools)
 
 
 def _tokens_per_second(facts: ProgressFacts) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -14,26 +13,17 @@ import ray
 
 from synth_ray import gc_tuning
 from synth_ray.ask.journal import open_journal
+from synth_ray.ask.role_link import RoleLink
 from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import AskWorker, JournalledAnswers
+from synth_ray.cluster.ending import end_process
 from synth_ray.cluster.request_tuples import requests_from_tuples
+from synth_ray.cluster.roles import Membership, call_of
 from synth_ray.errors import EngineDied
 from synth_ray.job.document import Job
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.pool import ChunkCommitted
-
-log = logging.getLogger(__name__)
-
-
-def _end_process(cause: str) -> None:
-    """A dead engine must end its actor's process: an exception would leave an actor that takes work and never answers.
-
-    See the discussion in ray issue 59522.
-    """
-    log.critical("ending this actor: %s", cause)
-    logging.shutdown()
-    os._exit(1)
 
 
 class TeacherActor:
@@ -47,7 +37,7 @@ class TeacherActor:
     def _on_sigterm(self, _number: int, _frame: object) -> None:
         """The node is being taken away: keep finished asks; the driver asks the rest elsewhere."""
         self._worker.flush()
-        _end_process("got SIGTERM")
+        end_process("got SIGTERM")
 
     def open(self) -> tuple[dict[str, TeacherFacts], str]:
         """The facts of each role, and the id of the node this replica is on."""
@@ -57,6 +47,11 @@ class TeacherActor:
 
     def submit(self, requests: Sequence[tuple[Any, ...]], journalled: JournalledAnswers) -> None:
         self._worker.submit(requests_from_tuples(requests), journalled)
+
+    def set_pool(self, role: str, replicas: Membership, retired: Collection[int], clients: int) -> None:
+        """See `AskWorker.set_pool`."""
+        links = {number: partial(RoleLink, call_of(actor), max_running=n) for number, (actor, n) in replicas.items()}
+        self._worker.set_pool(role, links, retired=retired, clients=clients)
 
     def withdraw(self, limit: int) -> list[tuple[int, int]]:
         return self._worker.withdraw(limit)
@@ -69,7 +64,7 @@ class TeacherActor:
             return self._worker.collect(wait_s), self._worker.load()
         except EngineDied as death:
             self._worker.flush()
-            _end_process(str(death))
+            end_process(str(death))
             raise
 
     def flush_for_drain(self) -> None:

@@ -10,9 +10,13 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from synth_ray.job.document import Job
 from synth_ray.job.engine_args import devices_of
+from synth_ray.job.models import engines_of
 
 _NO_ACCELERATORS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 """Without it Ray leaves all accelerators of a node visible to an actor that requests none (ray issue 54868)."""
+
+_ROLE_CALLS = 1000
+"""Calls that a role's replica serves at once: one waits for each client's answers."""
 
 
 def gpus_per_replica(job: Job, gpus_in_cluster: float) -> float:
@@ -21,7 +25,7 @@ def gpus_per_replica(job: Job, gpus_in_cluster: float) -> float:
     """
     if job.cluster.gpus_per_teacher is not None:
         return job.cluster.gpus_per_teacher
-    spans = [model.devices for model in job.models.engines]
+    spans = [model.devices for model in engines_of(job.replica_models)]
     if not gpus_in_cluster:
         return 0
     return sum(spans) if sum(spans) <= gpus_in_cluster else max(spans)
@@ -48,6 +52,18 @@ def start_replica(actor: type, job: Job) -> tuple[Any, PlacementGroup | None]:
     where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True)
     remote = ray.remote(num_cpus=0)(actor)
     return remote.options(scheduling_strategy=where, **limits).remote(job), group
+
+
+def start_role(actor: type, job: Job, role: str) -> Any:
+    """The handle of an asynchronous actor for one replica of a role's pool, with its own GPUs."""
+    cluster, gpus_in_cluster = job.cluster, ray.cluster_resources().get("GPU", 0.0)
+    gpus = cluster.gpus_per_judge
+    if gpus is None:
+        gpus = job.pooled_models[role].devices if gpus_in_cluster else 0
+    limits: dict[str, Any] = {"max_concurrency": _ROLE_CALLS, "max_restarts": 0}
+    if gpus_in_cluster and not gpus:
+        limits["runtime_env"] = {"env_vars": _NO_ACCELERATORS}
+    return ray.remote(num_cpus=cluster.cpus_per_judge, num_gpus=gpus)(actor).options(**limits).remote(job, role)
 
 
 def release_group(group: PlacementGroup | None) -> None:

@@ -41,7 +41,7 @@ def start_ray(cluster: Cluster) -> bool:
         if cluster.address:
             ray.init(address=cluster.address, **quiet)
         else:
-            wanted = cluster.teachers * cluster.cpus_per_teacher + cluster.stagers
+            wanted = _cpus(cluster) + cluster.stagers
             ray.init(
                 address="local",
                 num_cpus=max(int(wanted + 1), os.cpu_count() or 1),
@@ -54,3 +54,11 @@ def start_ray(cluster: Cluster) -> bool:
         place = cluster.address or "on this machine"
         raise SynthRayError(f"cluster.address: wanted a Ray {place}, got {type(error).__name__}: {error}") from None
     return True
+
+
+def _cpus(cluster: Cluster) -> float:
+    """What all replicas request at once, however they are divided."""
+    if cluster.replicas is not None:
+        return cluster.replicas * max(cluster.cpus_per_teacher, cluster.cpus_per_judge)
+    judges = cluster.all_replicas - cluster.first_teachers
+    return cluster.first_teachers * cluster.cpus_per_teacher + judges * cluster.cpus_per_judge

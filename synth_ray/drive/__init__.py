@@ -5,5 +5,7 @@ flight on one replica, or queued, or isolated as a suspect; at most `plan.window
 (the next chunk to admit) and the newest request; a request that kills engines is found and ends as failed. Scheduling decides
 speed, never a row. Not: planning, asking, staging, admission; it only says who does what next.
 
+Where a role has a pool of its own, replicas move between the pools as measured, if the job says so (`role_pools`, `pool_sizer`).
+
 Public: `driver.Driver`, `dispatch.Dispatcher`, `window.Window`, `failed_share.FailedShare`.
 """

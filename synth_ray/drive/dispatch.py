@@ -17,7 +17,7 @@ from synth_ray.ask.worker import JournalledAnswers
 from synth_ray.drive.lengths import LengthPredictor
 from synth_ray.drive.poison import PoisonIsolation
 from synth_ray.drive.request_queue import RequestQueue
-from synth_ray.job.running import IN_FLIGHT_PER_SEQUENCE
+from synth_ray.job.running import IN_FLIGHT_PER_POOLED, IN_FLIGHT_PER_SEQUENCE
 from synth_ray.records import Request
 from synth_ray.workers.pool import Pool, ReplicaAnswered, ReplicaDraining, ReplicaLost, ReplicaReady, ReplicaReturned
 
@@ -79,6 +79,8 @@ class Dispatcher:
         self._replicas: dict[int, Replica] = {}
         self._poison = PoisonIsolation()
         self.facts: dict[str, TeacherFacts] = {}
+        self.pooled_sequences = 0
+        """Sequences that the pools of roles run at once."""
 
     @property
     def replica_count(self) -> int:
@@ -114,7 +116,11 @@ class Dispatcher:
         return (number for number, replica in self._replicas.items() if not replica.in_flight)
 
     def _capacity(self, replica: Replica) -> int:
-        return 0 if replica.is_draining else self._in_flight_limit or IN_FLIGHT_PER_SEQUENCE * replica.max_sequences
+        """Requests the replica may hold: those that wait for a role's pool leave its own engines their full number."""
+        if replica.is_draining:
+            return 0
+        at_pools = -(-IN_FLIGHT_PER_POOLED * self.pooled_sequences // max(1, len(self._replicas)))
+        return self._in_flight_limit or IN_FLIGHT_PER_SEQUENCE * replica.max_sequences + at_pools
 
     def add(self, chunk: int, requests: Sequence[Request]) -> None:
         """Queue the requests of a chunk this run has not asked before: only an earlier run can have journalled answers of it."""
@@ -216,12 +222,22 @@ class Dispatcher:
 
     def on_ready(self, event: ReplicaReady) -> None:
         facts = dict(event.facts)
-        if not self.facts:
+        if not self._replicas:
             for note in dict.fromkeys(note for of_role in facts.values() for note in of_role.notes):
                 log.warning("%s", note)
-        self.facts = self.facts or facts
+        self.facts = facts | self.facts
         self._replicas[event.replica] = Replica(facts)
         log.info("replica %d is ready: %s", event.replica, dict(facts["teacher"].engine_args))
+
+    def on_role_ready(self, role: str, facts: TeacherFacts) -> None:
+        """The first replica of a role's own pool gives the role's facts."""
+        for note in facts.notes if role not in self.facts else ():
+            log.warning("%s", note)
+        self.facts = {role: facts} | self.facts
+
+    def is_idle(self, number: int) -> bool:
+        """Whether the replica is up and has nothing in flight."""
+        return number in self._replicas and not self._replicas[number].in_flight
 
     def on_answered(self, event: ReplicaAnswered) -> None:
         """Remove the answered requests from the replica, and learn from their lengths."""

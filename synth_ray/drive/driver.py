@@ -11,6 +11,7 @@ from synth_ray.ask.teacher import Load
 from synth_ray.drive.answer_buffer import AnswerBuffer
 from synth_ray.drive.dispatch import NOTHING_TO_RESUME, Dispatcher, Resume
 from synth_ray.drive.failed_share import FailedShare
+from synth_ray.drive.role_pools import RolePools
 from synth_ray.drive.window import Window
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
@@ -30,6 +31,7 @@ from synth_ray.workers.pool import (
     ReplicaLost,
     ReplicaReady,
     ReplicaReturned,
+    RoleLoad,
     StageFailed,
 )
 
@@ -75,7 +77,7 @@ class Driver:
         self._limits = job.limits
         self._chunk_requests = job.plan.chunk_requests
         self._min_replicas = job.cluster.min_teachers
-        self._replicas = job.cluster.teachers
+        self._replicas = job.cluster.first_teachers
         self._schedule = schedule
         self._pool = pool
         self._window = window
@@ -85,6 +87,14 @@ class Driver:
         self._to_stage: deque[int] = deque()
         self._plan_ended = False
         self.dispatcher = Dispatcher(pool, in_flight=job.cluster.in_flight, resume=resume)
+        self._pools = RolePools(
+            job,
+            pool=pool,
+            dispatcher=self.dispatcher,
+            tally=self._tally,
+            spending=self.spending,
+            meter=self.throughput.pools,
+        )
         self.failed_share = FailedShare(job.limits.max_failed_share)
         self._is_winding_down = False
         self.stop_reason = ""
@@ -105,6 +115,7 @@ class Driver:
             while not self._done():
                 self._tick()
             self._release_replicas(down_to=0)
+            self._pools.release_all()
             self._admit()
             self._hooks.before_close()
         finally:
@@ -129,8 +140,12 @@ class Driver:
         """Release idle replicas until `down_to` are left; with `down_to=0` all of them, busy or not."""
         free = list(self.dispatcher.idle_replicas()) if down_to else list(self.dispatcher.replica_ids)
         for replica in free[: max(0, self.dispatcher.replica_count - down_to)]:
-            self.dispatcher.release(replica)
-            self._forget_replica(replica)
+            self._release(replica)
+
+    def _release(self, replica: int) -> None:
+        self.dispatcher.release(replica)
+        self._pools.on_released(replica)
+        self._forget_replica(replica)
 
     def _forget_replica(self, replica: int) -> None:
         self.spending.on_replica_gone(replica)
@@ -142,6 +157,12 @@ class Driver:
         self.throughput.tick(in_flight=self.dispatcher.in_flight, queue_is_empty=none_waits, window_binds=binds)
         if none_waits and self.dispatcher.replica_count > self._min_replicas:
             self._release_replicas(down_to=self._min_replicas)
+        elif not (none_waits or self._is_winding_down):
+            self._pools.resize(left=self._requests_left(), release=self._release)
+
+    def _requests_left(self) -> float | None:
+        planned, tally = self._tally.requests_planned, self._tally
+        return None if planned is None else max(0, planned - tally.requests_earlier - tally.requests_done)
 
     def _plan(self) -> None:
         while not self._plan_ended and self.dispatcher.needs_planning and self._window.has_room():
@@ -178,7 +199,12 @@ class Driver:
 
     def _handle(self, event: Event) -> None:
         match event:
+            case ReplicaReady() if event.role != "teacher":
+                self._pools.on_ready(event)
+            case RoleLoad():
+                self._pools.on_load(event)
             case ReplicaReady():
+                self._pools.on_ready(event)
                 self._tally.replicas_starting = max(0, self._tally.replicas_starting - 1)
                 self.dispatcher.on_ready(event)
                 self._window.grow_to(-(-self.dispatcher.target_open_requests // self._chunk_requests) + 1)
@@ -189,6 +215,7 @@ class Driver:
             case ReplicaAnswered():
                 self.spending.on_answered(sum(len(rows.positions) for rows in event.answered))
                 self.throughput.on_answered(event.replica, event.answered, event.load.get("teacher", Load()))
+                self._pools.on_answered(event)
                 self.dispatcher.on_answered(event)
                 for answered in event.answered:
                     self._accept_answers(answered)
@@ -196,7 +223,11 @@ class Driver:
                 self.stop(event.cause)
             case ReplicaDraining():
                 self._tally.replicas_starting += 1
+                self._pools.on_draining(event)
                 self.dispatcher.on_draining(event)
+            case ReplicaLost() if event.role != "teacher":
+                if reason := self._pools.on_lost(event):
+                    self.stop(reason)
             case ReplicaLost():
                 self._on_lost(event)
             case ChunkCommitted():
@@ -228,6 +259,7 @@ class Driver:
 
     def _on_lost(self, event: ReplicaLost) -> None:
         self._tally.replicas_lost += 1
+        self._pools.on_lost(event)
         is_replaced = event.replaced and not event.drained  # a drained one's successor was counted when the notice came
         was_starting = event.replica not in self.dispatcher.replica_ids
         self._tally.replicas_starting = max(0, self._tally.replicas_starting + is_replaced - was_starting)

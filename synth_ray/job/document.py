@@ -10,7 +10,7 @@ from synth_ray.job.check import DROPPED_BEFORE_THOUGHTS, Check
 from synth_ray.job.dedup import Decontaminate, Dedup
 from synth_ray.job.gates import GateText
 from synth_ray.job.mix import Mix
-from synth_ray.job.models import Models
+from synth_ray.job.models import Model, Models, engines_of
 from synth_ray.job.output import Output
 from synth_ray.job.quality import Quality
 from synth_ray.job.recipe import RecipeChoice
@@ -71,7 +71,7 @@ class Job(Section):
     @model_validator(mode="after")
     def _gpus_fit_the_engines(self) -> Job:
         gpus = self.cluster.gpus_per_teacher
-        spans = [model.devices for model in self.models.engines if model.engine == "vllm"]
+        spans = [model.devices for model in engines_of(self.replica_models) if model.engine == "vllm"]
         if gpus is None or not spans or gpus in (0, max(spans), sum(spans)) or gpus < max(spans) == 1:
             return self
         together = f"{max(spans)}, tensor_parallel_size × pipeline_parallel_size × data_parallel_size of the model"
@@ -86,6 +86,38 @@ class Job(Section):
         for problem in unfit_roles(self.models, self.check, self.dedup):
             raise ValueError(problem)
         return self
+
+    @model_validator(mode="after")
+    def _separate_pools_have_engines(self) -> Job:
+        if self.cluster.pools == "shared":
+            return self
+        if not self.pooled_models:
+            raise ValueError(
+                "cluster.pools: wanted a judge with an engine of its own for a separate pool, got "
+                + ("the teacher's engine as judge" if self.models.judge else "no models.judge")
+                + "; leave `pools` out"
+            )
+        [judge], gpus = self.pooled_models.values(), self.cluster.gpus_per_judge
+        if gpus is not None and judge.devices and gpus not in (0, judge.devices) and not gpus < judge.devices == 1:
+            raise ValueError(f"cluster.gpus_per_judge: wanted {judge.devices}, as the judge's engine_args say, got {gpus:g}")
+        if judge.spans_nodes:
+            raise ValueError(
+                "cluster.pools: wanted a judge on one node for a pool of its own, got one over several; leave `pools` out"
+            )
+        return self
+
+    @property
+    def pooled_models(self) -> dict[str, Model]:
+        """The roles whose engine is a pool of its own: the judge, where the job says so and it shares no teacher's engine."""
+        judge, shared = self.models.judge, {teacher.engine_key for teacher in self.models.teachers}
+        apart = self.cluster.pools == "separate" and judge is not None and judge.engine_key not in shared
+        return {"judge": judge} if apart and judge is not None else {}
+
+    @property
+    def replica_models(self) -> dict[str, Model]:
+        """The models whose engines a teacher replica starts, by role."""
+        pooled = self.pooled_models
+        return {role: model for role, model in self.models.by_role().items() if role not in pooled}
 
     @property
     def keeps_reasoning(self) -> bool:

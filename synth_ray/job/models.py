@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
@@ -274,14 +275,19 @@ class Models(Section):
 
     @property
     def engines(self) -> list[Model]:
-        """One model per engine that a replica starts."""
-        return list({model.engine_key: model for model in self.by_role().values()}.values())
+        """One model per engine."""
+        return engines_of(self.by_role())
 
     def by_role(self) -> dict[str, Model]:
         """Every model of the job by role: the first teacher is `teacher`, the second `teacher_2`."""
         teachers = {teacher_role(place): model for place, model in enumerate(self.teachers)}
         others = {"judge": self.judge, "embedder": self.embedder}
         return teachers | {role: model for role, model in others.items() if model is not None}
+
+
+def engines_of(models: Mapping[str, Model]) -> list[Model]:
+    """One model per engine that these roles need."""
+    return list({model.engine_key: model for model in models.values()}.values())
 
 
 def teacher_role(place: int) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from synth_ray.job.section import Section, key
 
 
@@ -75,6 +77,10 @@ finish every running sequence), and two at the worker, to hide the time a messag
 """
 
 
+IN_FLIGHT_PER_POOLED = 2
+"""Requests in flight, beside those, for each sequence that a role's pool runs at once: one running and one waiting there."""
+
+
 class Cluster(Section):
     """Where the work runs. `ray` starts a local Ray by itself unless an address is given."""
 
@@ -83,6 +89,22 @@ class Cluster(Section):
     teachers: int = key(1, "Most teacher replicas; requests are sent as soon as the first is up.", ge=1, changes="nothing")
     min_teachers: int = key(
         1, "Replicas kept to the end; the others are released once no request is left for them.", ge=1, changes="nothing"
+    )
+    pools: Literal["shared", "separate"] = key(
+        "shared",
+        "Where the judge's engine runs: in every teacher replica, on its accelerators (shared), or in a pool of replicas of its "
+        "own (separate), which all teacher replicas ask. A judge that is the teacher's own engine stays there.",
+        changes="nothing",
+    )
+    judges: int = key(
+        1, "With separate pools, the judge's replicas; with `replicas`, those it starts with.", ge=1, changes="nothing"
+    )
+    replicas: int | None = key(
+        None,
+        "With separate pools, the replicas of both together: they are moved between the pools as measured, each keeping one. "
+        "`teachers` is then left out. Without it the pools keep their sizes.",
+        ge=2,
+        changes="nothing",
     )
     stagers: int = key(1, "CPU actors that check, scrub and fingerprint.", ge=1, changes="nothing")
     index_shards: int = key(
@@ -105,6 +127,10 @@ class Cluster(Section):
         changes="nothing",
     )
     cpus_per_teacher: float = key(1.0, "CPUs that each teacher actor requests from Ray.", ge=0, changes="nothing")
+    gpus_per_judge: float | None = key(
+        None, "GPUs that each replica of the judge's pool requests, as `gpus_per_teacher`.", ge=0, changes="nothing"
+    )
+    cpus_per_judge: float = key(1.0, "CPUs that each replica of the judge's pool requests.", ge=0, changes="nothing")
     in_flight: int | None = key(
         None,
         "Requests in flight on one teacher replica; left out, four times what its engine runs at once: max_num_seqs, or as many "
@@ -119,3 +145,26 @@ class Cluster(Section):
         None, "Memory bandwidth of one accelerator in GB/s; left out, looked up by its name.", gt=0, changes="nothing"
     )
     object_store_bytes: int = key(300_000_000, "Object store of a local Ray, in bytes.", ge=80_000_000, changes="nothing")
+
+    @model_validator(mode="after")
+    def _replicas_are_of_separate_pools(self) -> Cluster:
+        if self.replicas is None:
+            return self
+        if self.pools == "shared":
+            raise ValueError("replicas: wanted `pools: separate` to divide replicas between, got shared; set `teachers` instead")
+        if self.judges >= self.replicas or "teachers" in self.model_fields_set:
+            raise ValueError(
+                f"replicas: wanted more than the judge's {self.judges} at the start and the rest for the teacher, got "
+                f"{self.replicas} and teachers: {self.teachers}; leave `teachers` out, or `replicas`"
+            )
+        return self
+
+    @property
+    def first_teachers(self) -> int:
+        """Teacher replicas at the start, and to the end where the pools keep their sizes."""
+        return self.teachers if self.replicas is None else self.replicas - self.judges
+
+    @property
+    def all_replicas(self) -> int:
+        """Replicas of all pools together."""
+        return self.first_teachers + (self.judges if self.pools == "separate" else 0)

@@ -45,6 +45,7 @@ class ProgressFacts:
     replicas_lost: int
     chunks_admitted: int
     stage: str = ""
+    pools: dict[str, int] = field(default_factory=dict)
     tokens: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
@@ -82,7 +83,7 @@ class ProgressFacts:
             "rejected": dict(sorted(self.rejected.items())),
             "failed": dict(sorted(self.failed.items())),
             "in_flight": self.in_flight,
-            "replicas": {"up": self.replicas, "starting": self.replicas_starting, "lost": self.replicas_lost},
+            "replicas": {"up": self.replicas, "starting": self.replicas_starting, "lost": self.replicas_lost} | self.pools,
             "chunks_admitted": self.chunks_admitted,
         }
 
@@ -158,6 +159,7 @@ class Pace:
             replicas_lost=tally.replicas_lost,
             chunks_admitted=tally.chunks_admitted,
             stage=tally.stage,
+            pools=dict(tally.pools),
             tokens=Counter(tally.tokens),
             rejected=Counter(tally.rejected),
             failed=Counter(tally.failed),

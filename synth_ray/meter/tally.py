@@ -23,7 +23,8 @@ class Tally:
     What is wanted: `requests_planned` of a plan of fixed length, or `rows_wanted` of one that goes on to a target; None where it
     is not known. `requests_done` and `slots_done` were answered in this run. Earlier runs of the output committed
     `requests_earlier`; `slots_earlier` are the slots of those among the admitted chunks. `usd` and `replica_s` are of
-    all runs; `usd` is None where the job names no price. `stage` is what the run does once everything is admitted, empty before.
+    all runs; `usd` is None where the job names no price. `replicas` are the teacher's; `pools` are those of roles with pools of
+    their own. `stage` is what the run does once everything is admitted, empty before.
     """
 
     accepted: int = 0
@@ -46,6 +47,7 @@ class Tally:
     replicas: int = 0
     replicas_starting: int = 0
     replicas_lost: int = 0
+    pools: dict[str, int] = field(default_factory=dict)
     chunks_planned: int = 0
     chunks_admitted: int = 0
     in_flight: int = 0

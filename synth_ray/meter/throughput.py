@@ -10,6 +10,7 @@ from typing import Any
 from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.job.running import Cluster
+from synth_ray.meter.pools import PoolMeter
 from synth_ray.meter.roofline import Work, peak_of, roofline
 from synth_ray.meter.timeline import Timeline
 
@@ -46,9 +47,11 @@ class Throughput:
         self._window_bound_s = 0.0
         self._timeline = Timeline()
         self._new_tokens = 0
+        self.pools = PoolMeter(clock)
 
     def begin(self) -> None:
         self._began = self._clock()
+        self.pools.begin()
 
     @property
     def _now(self) -> float:
@@ -109,7 +112,7 @@ class Throughput:
             "window_bound_share": round(self._window_bound_s / self._measured_s, 3) if self._measured_s else 0.0,
             "replicas": replicas,
             "timeline": self._timeline.points(),
-        }
+        } | ({"pools": pools} if (pools := self.pools.summary()) else {})
 
     def _replica_summary(self, life: ReplicaStats) -> dict[str, Any]:
         load, upto, facts = life.load, life.before_tail or life.load, life.facts

@@ -20,7 +20,7 @@ class Estimate:
     """A plan's requests, tokens, US dollars and hours, each as an interval.
 
     An `expected` of None: only the limits are known. `usd` is None where nothing has a price or it cannot be told, `hours` where
-    no speed is known; `unknown` says by name what would make it known. `hours` are of `cluster.teachers` replicas, the start of
+    no speed is known; `unknown` says by name what would make it known. `hours` are of all teacher replicas, the start of
     one included. `asks` is the expected number, or the most. `source` is where the lengths of answers are from, empty where they
     are only limited.
     """
@@ -132,7 +132,7 @@ def _completion_tokens(prepared: Prepared, requests: Interval, lengths: Lengths 
 def _hours(job: Job, completion: Interval, lengths: Lengths | None) -> Interval | None:
     if lengths is None or lengths.speed is None or not lengths.speed.low:
         return None
-    all_replicas = lengths.speed.scaled(job.cluster.teachers * 3600)
+    all_replicas = lengths.speed.scaled(job.cluster.first_teachers * 3600)
     return completion / all_replicas + Interval.exactly(lengths.start_s / 3600)
 
 
@@ -150,7 +150,7 @@ def _usd(job: Job, prompt: Interval, completion: Interval, hours: Interval | Non
     if not has_price(job):
         return None, {"usd": "nothing has a price: set budget.gpu_hour_usd, or the prices of an endpoint's tokens"}
     by_token = prompt * _token_price(job, 0) + completion * _token_price(job, 1)
-    price = job.budget.gpu_hour_usd * job.cluster.teachers
+    price = job.budget.gpu_hour_usd * job.cluster.all_replicas
     if not price:
         return by_token, {}
     if hours is None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from synth_ray.records import Reason
-from synth_ray.report.reasons import ENTRIES, Stage
+from synth_ray.report.reason_entry import Stage
+from synth_ray.report.reasons import ENTRIES
 
 _BAR = 32
 SLOT_STAGES: tuple[Stage, ...] = ("ask", "recipe", "check", "scrub", "admit")

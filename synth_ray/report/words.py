@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from synth_ray.records import Reason, Verdict, verdict_of
 from synth_ray.report.plain_words import plain_words
-from synth_ray.report.reasons import ENTRIES, Entry, Stage
+from synth_ray.report.reason_entry import Entry, Stage
+from synth_ray.report.reasons import ENTRIES
 
 STAGES: Mapping[Stage, tuple[str, str]] = {
     "ask": ("Answered", "The teacher was asked, and gave an answer."),

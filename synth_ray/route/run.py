@@ -161,13 +161,13 @@ class _Run:
             cost=cost,
             throughput=driver.throughput.summary(),
             engines={role: engine_summary(facts_of_role) for role, facts_of_role in facts.items()},
-            versions=facts["teacher"].versions if facts else {},
+            versions=facts["teacher"].versions if "teacher" in facts else {},
             estimate=with_actual(self._estimate, self._actual(cost), done_share=self._done_share(driver.stop_reason)),
         )
 
     def _actual(self, cost: Mapping[str, Any]) -> dict[str, float]:
         """What the estimate is compared with: the committed requests' tokens, and what all runs cost."""
-        tokens, hours = self._tally.committed_tokens, cost["replica_s"] / 3600 / self._job.cluster.teachers
+        tokens, hours = self._tally.committed_tokens, cost["replica_s"] / 3600 / self._job.cluster.all_replicas
         spent = {"prompt_tokens": tokens["prompt"], "completion_tokens": tokens["completion"]}
         return spent | {"usd": cost["usd"], "hours": round(hours, 4)}
 

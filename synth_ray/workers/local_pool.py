@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from synth_ray.errors import EngineDied, ServiceRefused, SynthRayError
 from synth_ray.job.document import Job
 from synth_ray.records import Request
 from synth_ray.storage.job_files import open_output
+from synth_ray.workers.local_roles import LocalRoles
 from synth_ray.workers.pool import (
     MAX_ISOLATION_DEATHS,
     AsksRefused,
@@ -48,15 +50,43 @@ class LocalPool:
         self._consecutive_deaths = 0
         self._released: set[int] = set()
         self._closing = threading.Event()
+        self._numbers = count()
+        self._telling = threading.Lock()
+        self._roles = LocalRoles(
+            job, numbers=self._numbers, put=self._events.put, may_replace=self._may_replace, on_change=self._tell_of_pools
+        )
 
     def open(self) -> None:
-        for teacher in range(self._job.cluster.teachers):
-            self._spawn(self._ask_loop, teacher)
+        for _ in range(self._job.cluster.first_teachers):
+            self.start("teacher")
+        for role in self._job.pooled_models:
+            for _ in range(self._job.cluster.judges):
+                self._roles.start(role)
         for _ in range(self._job.cluster.stagers):
             self._spawn(self._stage_loop)
 
     def shards(self) -> None:
         return None
+
+    def start(self, role: str) -> None:
+        if role == "teacher":
+            self._spawn(self._ask_loop, next(self._numbers))
+        else:
+            self._roles.start(role)
+
+    def retire(self, replica: int) -> None:
+        self._roles.retire(replica)
+
+    def _tell_of_pools(self) -> None:
+        with self._telling:  # what is told last is what is true
+            workers = list(self._workers.values())
+            for role in self._job.pooled_models:
+                for worker in workers:
+                    worker.set_pool(role, self._roles.replicas(role), retired=set(self._roles.retired), clients=len(workers))
+
+    def _may_replace(self) -> bool:
+        self._replacements -= 1
+        return self._replacements >= 0
 
     def _spawn(self, target: Callable[..., None], *arguments: Any) -> None:
         thread = threading.Thread(target=self._forward_errors, args=(target, *arguments), daemon=True)
@@ -87,6 +117,7 @@ class LocalPool:
     def _start_worker(self, replica: int, worker: AskWorker) -> Mapping[str, TeacherFacts]:
         facts = worker.open()
         self._workers[replica] = worker
+        self._tell_of_pools()
         return facts
 
     def _is_active(self, replica: int) -> bool:
@@ -102,9 +133,10 @@ class LocalPool:
     def _on_death(self, replica: int, death: EngineDied) -> None:
         self._consecutive_deaths += 1
         if replica not in self._isolating or self._consecutive_deaths > MAX_ISOLATION_DEATHS:
-            self._replacements -= 1
+            self._may_replace()
         self._isolating.discard(replica)
         self._workers.pop(replica, None)
+        self._tell_of_pools()
         self._events.put(ReplicaLost(replica, str(death), replaced=self._replacements >= 0))
         if self._replacements < 0:
             self._closing.wait()
@@ -130,6 +162,8 @@ class LocalPool:
 
     def release(self, replica: int) -> None:
         self._released.add(replica)
+        if self._workers.pop(replica, None) is not None:
+            self._tell_of_pools()
 
     def set_isolating(self, replica: int, *, on: bool) -> None:
         (self._isolating.add if on else self._isolating.discard)(replica)
@@ -152,7 +186,7 @@ class LocalPool:
             while True:
                 events.append(self._raise_or_count(self._events.get_nowait()))
         except queue.Empty:
-            return events
+            return events + self._roles.loads()
 
     def _raise_or_count(self, event: Event | BaseException) -> Event:
         if isinstance(event, BaseException):
@@ -167,3 +201,4 @@ class LocalPool:
             self._chunks.put(None)
         for thread in self._threads:
             thread.join(timeout=60)
+        self._roles.close()

@@ -17,10 +17,13 @@ from synth_ray.records import Request
 
 @dataclass(frozen=True, slots=True)
 class ReplicaReady:
-    """A replica is up, with the facts of each role."""
+    """A replica is up, with the facts of each role that has its engine there. `role` names the pool it belongs to: `teacher`, or
+    that of a role whose engines are a pool of their own.
+    """
 
     replica: int
     facts: Mapping[str, TeacherFacts]
+    role: str = "teacher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,23 @@ class ReplicaDraining:
 class ReplicaLost:
     """A replica is gone, with everything it had in flight. `replaced` says whether another is starting.
 
-    `drained`: its node was taken away in order, so no request is suspected.
+    `drained`: it, or its node, was taken away in order, so no request is suspected.
     """
 
     replica: int
     cause: str
     replaced: bool
     drained: bool = False
+    role: str = "teacher"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleLoad:
+    """How busy a replica of a role's pool is, and how many asks it has answered since it started."""
+
+    replica: int
+    load: Load
+    answered: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,15 @@ class StageFailed:
 
 
 Event = (
-    ReplicaReady | ReplicaAnswered | ReplicaReturned | ReplicaDraining | ReplicaLost | AsksRefused | ChunkCommitted | StageFailed
+    ReplicaReady
+    | ReplicaAnswered
+    | ReplicaReturned
+    | ReplicaDraining
+    | ReplicaLost
+    | RoleLoad
+    | AsksRefused
+    | ChunkCommitted
+    | StageFailed
 )
 
 
@@ -93,7 +114,8 @@ MAX_ISOLATION_DEATHS = 6
 
 
 class Pool(Protocol):
-    """The workers of one run. `open` starts them; replicas announce themselves by ReplicaReady.
+    """The workers of one run. `open` starts them; replicas announce themselves by ReplicaReady. Numbers of replicas are unique
+    over all pools. Where roles have pools of their own (`Job.pooled_models`), every teacher replica is told of their replicas.
 
     `stage` takes the answered batches of a whole chunk and facts for its commit record. `events` waits until something happened
     or `wait_s` passed. `close` ends every process the pool started, and no other.
@@ -115,6 +137,14 @@ class Pool(Protocol):
 
     def release(self, replica: int) -> None:
         """End this replica: it has nothing in flight and nothing is left for it. No event follows."""
+        ...
+
+    def start(self, role: str) -> None:
+        """Start another replica: of the teacher's, or of a role's pool."""
+        ...
+
+    def retire(self, replica: int) -> None:
+        """End this replica of a role's pool once it has answered what it was asked: answered by a ReplicaLost that is drained."""
         ...
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None: ...
