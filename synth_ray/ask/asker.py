@@ -12,7 +12,7 @@ from synth_ray.ask.thoughts import Marks
 from synth_ray.ask.tool_calls import NO_TOOLS, AnswerRecorder, ToolUse, no_recorder
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.document import Job
-from synth_ray.job.models import teacher_role
+from synth_ray.job.models import is_teacher, teacher_role
 from synth_ray.job.sampling import Sampling
 from synth_ray.recipes.catalogue import options_of, recipe_of
 from synth_ray.recipes.contract import Completion, Recipe
@@ -119,4 +119,4 @@ def _marks(job: Job) -> dict[str, Marks]:
     """Marks around thoughts by role, where the job gives them: the recipe's own are the teachers'."""
     given = {role: model.reasoning.marks for role, model in job.models.by_role().items() if model.reasoning is not None}
     own = job.recipe.marks
-    return given | ({role: own for role in job.models.by_role() if role != "judge"} if own is not None else {})
+    return given | ({role: own for role in job.models.by_role() if is_teacher(role)} if own is not None else {})

@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from synth_ray.ask.data_parallel import DataParallelTeacher, split_devices, split_model
 from synth_ray.ask.teacher import PLAIN_USE, Load, Prompt, Teacher, TeacherFacts, TemplateUse
-from synth_ray.job.models import Model
+from synth_ray.job.models import Model, is_teacher
 from synth_ray.recipes.contract import Completion
 from synth_ray.storage import Storage
 
@@ -48,7 +48,7 @@ def open_engines(
             devices=own,
             role=role,
             others={other: shared for other, shared in by_role.items() if other != role},
-            use=PLAIN_USE if role in ("judge", "embedder") else use,
+            use=use if is_teacher(role) else PLAIN_USE,
         )
         for (role, model), by_role, own in zip(firsts, alike.values(), devices, strict=True)
     ]

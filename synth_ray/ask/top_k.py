@@ -14,7 +14,7 @@ import numpy.typing as npt
 from synth_ray.ask.teacher import TeacherFacts
 from synth_ray.errors import AskFailed, JobError
 from synth_ray.job.document import Job
-from synth_ray.job.models import Model
+from synth_ray.job.models import Model, is_teacher
 from synth_ray.recipes.catalogue import options_of, recipe_of
 from synth_ray.records import Reason, TopK
 
@@ -70,7 +70,7 @@ def ready_models(job: Job) -> dict[str, Model]:
     models = job.models.by_role()
     if not k and not scores:
         return models
-    return {role: model if role == "judge" else _ready(role, model, k, scores=scores) for role, model in models.items()}
+    return {role: _ready(role, model, k, scores=scores) if is_teacher(role) else model for role, model in models.items()}
 
 
 def refuse_mixed_tokenizers(job: Job, facts: Mapping[str, TeacherFacts]) -> None:
@@ -78,7 +78,7 @@ def refuse_mixed_tokenizers(job: Job, facts: Mapping[str, TeacherFacts]) -> None
     recipe = recipe_of(job)
     if not recipe.top_k(options_of(job.recipe)):
         return
-    roles = {role: of.tokenizer["digest"] for role, of in facts.items() if role != "judge" and of.tokenizer}
+    roles = {role: of.tokenizer["digest"] for role, of in facts.items() if is_teacher(role) and of.tokenizer}
     if len(set(roles.values())) > 1:
         raise JobError(
             f"models: wanted teachers of one tokenizer for top_k_logprobs, got {len(set(roles.values()))} in "

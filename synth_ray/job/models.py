@@ -292,3 +292,8 @@ def engines_of(models: Mapping[str, Model]) -> list[Model]:
 
 def teacher_role(place: int) -> str:
     return f"teacher_{place + 1}" if place else "teacher"
+
+
+def is_teacher(role: str) -> bool:
+    """Whether a role answers requests; the others judge or embed."""
+    return role.startswith("teacher")

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from synth_ray.dataset.manifest import read_manifest
 from synth_ray.errors import ObjectNotFound
-from synth_ray.job.models import Model
+from synth_ray.job.models import Model, is_teacher
 from synth_ray.job.tokenizer import read_identity
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.publish.observers import RowObserver
@@ -50,8 +50,8 @@ def _tokenizer(models: Mapping[str, Model], engines: Mapping[str, Mapping[str, A
     """The teachers' tokenizer, as the engines told it; of a run that opened none, as the models' folders or the version before
     tell. All teachers have the same: `ask.top_k` sees to it.
     """
-    told = {role: engine["tokenizer"] for role, engine in engines.items() if role != "judge" and engine.get("tokenizer")}
-    told = told or {role: found for role, model in models.items() if role != "judge" and (found := _of_folder(model))}
+    told = {role: engine["tokenizer"] for role, engine in engines.items() if is_teacher(role) and engine.get("tokenizer")}
+    told = told or {role: found for role, model in models.items() if is_teacher(role) and (found := _of_folder(model))}
     return dict(next(iter(told.values()))) if told else _published(storage)
 
 

@@ -18,7 +18,7 @@ from synth_ray.ask.vllm.start import lora_rank
 from synth_ray.ask.vllm.user_turn import refuse_without_user_turn
 from synth_ray.errors import JobError, MissingResource
 from synth_ray.job.document import Job
-from synth_ray.job.models import Model
+from synth_ray.job.models import Model, is_teacher
 from synth_ray.recipes.catalogue import find, options_of
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def _check_model(role: str, model: Model) -> None:
 
 
 def _check_raw_prompts(role: str, model: Model, job: Job) -> None:
-    if find(job.recipe.name).instructs and role != "judge" and model.engine != "scripted":
+    if find(job.recipe.name).instructs and is_teacher(role) and model.engine != "scripted":
         raise JobError(
             f"models.{role}.engine: wanted vllm for recipe '{job.recipe.name}', which sends raw prompts, got {model.engine}; use "
             "engine: vllm, or recipe vary with seeds"
@@ -61,7 +61,7 @@ def _check_chat_template(role: str, model: Model, job: Job) -> None:
     render = local_renderer(model) if model.chat else None
     refuse_bad_reasoning(model, render, where=f"models.{role}")
     if render is not None:
-        use = PLAIN_USE if role == "judge" else TemplateUse.of(find(job.recipe.name), options_of(job.recipe))
+        use = TemplateUse.of(find(job.recipe.name), options_of(job.recipe)) if is_teacher(role) else PLAIN_USE
         if use.instructs:
             refuse_without_user_turn(render, model, where=f"models.{role}")
         for notice in inspect_template(render, model, where=f"models.{role}", use=use):

@@ -29,7 +29,7 @@ from synth_ray.ask.vllm.template_thinking import Render, template_thinking
 from synth_ray.ask.vllm.tool_calls import CallReader
 from synth_ray.ask.vllm.user_turn import refuse_without_user_turn, stop_of, user_turn
 from synth_ray.errors import AskFailed, EngineDied, JobError
-from synth_ray.job.models import Model
+from synth_ray.job.models import Model, is_teacher
 from synth_ray.job.tokenizer import identity_of
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Reason
@@ -97,14 +97,14 @@ class VllmTeacher:
         notes: list[str] = []
         for role, model in self._roles.items():
             refuse_bad_reasoning(model, render, where=f"models.{role}")
-            if self._use.tools and not model.chat and role != "judge":
+            if self._use.tools and not model.chat and is_teacher(role):
                 raise JobError(
                     f"models.{role}.chat: wanted a chat template to show tools, got chat: false; say recipe.call: guided"
                 )
-            if render is not None and model.chat and self._use.instructs and role != "judge":
+            if render is not None and model.chat and self._use.instructs and is_teacher(role):
                 refuse_without_user_turn(render, model, where=f"models.{role}")
             if render is not None and model.chat:
-                use = PLAIN_USE if role == "judge" else self._use
+                use = self._use if is_teacher(role) else PLAIN_USE
                 notes += inspect_template(render, model, where=f"models.{role}", use=use)
         return notes
 
