@@ -39,13 +39,18 @@ class EndpointSender:
         assert model.endpoint is not None
         section = model.endpoint
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=section.concurrency)
-        self._client = httpx.AsyncClient(headers=dict(headers), timeout=section.timeout_s, limits=limits)
-        self._model = model
+        self._client = httpx.AsyncClient(headers=dict(headers), timeout=section.try_s(0), limits=limits)
+        self._model, self._section = model, section
+        self._longest_try_s = section.try_s(0)
         self._places = {url: place_of(model, url) for url in section.urls}
         self.limiter = EndpointLimiter(section.urls, max_limit=section.concurrency)
         self.has_answered = False
         self._trial = asyncio.Lock()
         self._trial_began, self._trial_refused = 0.0, False
+
+    @property
+    def dead_after_s(self) -> float:
+        return self._section.silent_s(self._longest_try_s)
 
     async def send(
         self, endpoint: EndpointState, body: Mapping[str, Any], read: Callable[[Any], list[Any]] = answers_in
@@ -73,9 +78,11 @@ class EndpointSender:
     async def _post(self, url: str, body: Mapping[str, Any]) -> httpx.Response:
         """The reply at the end of redirects, as far as they stay at the same server: the key is sent to no other."""
         content = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
-        place = self._places[url]
+        place, headers = self._places[url], {"Content-Type": "application/json"}
+        try_s = self._section.try_s(next((int(body[name]) for name in LIMITS if name in body), 0))
+        self._longest_try_s = max(self._longest_try_s, try_s)
         for _ in range(_MOST_REDIRECTS):
-            reply = await self._client.post(place, content=content, headers={"Content-Type": "application/json"})
+            reply = await self._client.post(place, content=content, headers=headers, timeout=try_s)
             target = urljoin(place, reply.headers.get("location", ""))
             if reply.status_code not in _REDIRECTS or not _is_same_server(place, target):
                 break

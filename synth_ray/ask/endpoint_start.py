@@ -48,7 +48,7 @@ def _try_once(listing: Listing, model: Model, headers: Mapping[str, str], trial:
     assert model.endpoint is not None
     place = place_of(model, listing.url)
     try:
-        reply = httpx.post(place, json=dict(trial), headers=dict(headers), timeout=model.endpoint.timeout_s)
+        reply = httpx.post(place, json=dict(trial), headers=dict(headers), timeout=model.endpoint.try_s(0))
     except httpx.HTTPError as failure:
         raise no_server([replace(listing, got=f"{type(failure).__name__} at {place}")]) from None
     error = replace(error_in(reply.status_code, reply.text, headers=reply.headers), place=place)

@@ -252,7 +252,7 @@ class EndpointTeacher:
             raise self._refusal
 
     def _refuse_silence(self) -> None:
-        limiter, limit_s = self._sender_on_loop().limiter, self._endpoint.dead_after_s
+        limiter, limit_s = self._sender_on_loop().limiter, self._sender_on_loop().dead_after_s
         if limiter.silent_s <= limit_s:
             return
         if limiter.is_only_busy:

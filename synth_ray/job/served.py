@@ -22,6 +22,11 @@ def _plain_url(url: str) -> str:
 Url = Annotated[str, AfterValidator(_plain_url)]
 
 
+LEAST_TRY_S = 300.0
+SLOWEST_TOKENS_S = 5.0
+"""Tokens a second of one answer, below which a server is given up."""
+
+
 class Endpoint(Section):
     """A server with OpenAI's protocol. Its key is only in an environment variable."""
 
@@ -50,12 +55,31 @@ class Endpoint(Section):
         le=10_000,
         changes="nothing",
     )
-    timeout_s: float = key(300.0, "Seconds until one try is given up.", gt=0, changes="nothing")
+    timeout_s: float | None = key(
+        None,
+        "Seconds until one try is given up. Left out, 300, or one for every five tokens that the answer may have, if that is more.",
+        gt=0,
+        changes="nothing",
+    )
     retries: int = key(8, "Most retries of one ask.", ge=0, changes="nothing")
     retry_share: float = key(0.2, "Most retries in all, as a share of the answers.", ge=0, le=10, changes="nothing")
-    dead_after_s: float = key(300.0, "Seconds without any answer after which the servers count as dead.", gt=0, changes="nothing")
+    dead_after_s: float | None = key(
+        None,
+        "Seconds without any answer after which the servers count as dead. Left out, 300, or twice the time of the longest try, if "
+        "that is more.",
+        gt=0,
+        changes="nothing",
+    )
     usd_per_1m_prompt: float = key(0.0, "Price of a million prompt tokens, for the cost.", ge=0, changes="nothing")
     usd_per_1m_completion: float = key(0.0, "Price of a million completion tokens, for the cost.", ge=0, changes="nothing")
+
+    def try_s(self, tokens: int) -> float:
+        """Seconds until a try is given up whose answer may have so many tokens."""
+        return self.timeout_s or max(LEAST_TRY_S, tokens / SLOWEST_TOKENS_S)
+
+    def silent_s(self, longest_try_s: float) -> float:
+        """Seconds without any answer after which the servers count as dead, `longest_try_s` being that of the longest try."""
+        return self.dead_after_s or max(LEAST_TRY_S, 2 * longest_try_s)
 
     @property
     def usd_per_1m(self) -> tuple[float, float]:
