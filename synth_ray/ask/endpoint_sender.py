@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from synth_ray.ask.adaptive_limit import EndpointLimiter, EndpointState
+from synth_ray.ask.dialect import LIMITS
 from synth_ray.ask.openai_replies import answers_in
 from synth_ray.ask.scoring_protocol import place_of, replies_in
 from synth_ray.ask.server_errors import REFUSES_ALL, Meaning, ServerError, error_in

@@ -57,7 +57,7 @@ class Endpoint(Section):
     )
     timeout_s: float | None = key(
         None,
-        "Seconds until one try is given up. Left out, 300, or one for every five tokens that the answer may have, if that is more.",
+        "Seconds until one try is given up. Left out, 300, or one for every five tokens that its answer may have.",
         gt=0,
         changes="nothing",
     )
@@ -65,8 +65,7 @@ class Endpoint(Section):
     retry_share: float = key(0.2, "Most retries in all, as a share of the answers.", ge=0, le=10, changes="nothing")
     dead_after_s: float | None = key(
         None,
-        "Seconds without any answer after which the servers count as dead. Left out, 300, or twice the time of the longest try, if "
-        "that is more.",
+        "Seconds without any answer after which the servers count as dead. Left out, as long as the longest try may take.",
         gt=0,
         changes="nothing",
     )
@@ -79,7 +78,7 @@ class Endpoint(Section):
 
     def silent_s(self, longest_try_s: float) -> float:
         """Seconds without any answer after which the servers count as dead, `longest_try_s` being that of the longest try."""
-        return self.dead_after_s or max(LEAST_TRY_S, 2 * longest_try_s)
+        return self.dead_after_s or max(LEAST_TRY_S, longest_try_s)
 
     @property
     def usd_per_1m(self) -> tuple[float, float]:
