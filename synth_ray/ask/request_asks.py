@@ -202,6 +202,6 @@ def _apply_policy(draft: Draft, thoughts: str) -> None:
             draft.reason, draft.detail = Reason.NO_THOUGHT, "recipe.reasoning: only"
         draft.completion = draft.reasoning
         draft.completion_tokens, draft.reasoning_tokens = draft.reasoning_tokens or draft.completion_tokens, None
-    if draft.reasoning:
+    if draft.reasoning and not draft.copied:
         draft.logprobs = draft.top_k = None  # they are of the thought and the answer, and would show what was left out
     draft.reasoning = ""

@@ -154,6 +154,9 @@ def sidecars(name: str, facts: Mapping[str, Any], *, longest: int) -> dict[str, 
     }
 
 
+_PACKED_ROWS = 16_384
+
+
 def index_bits(vocabulary: int) -> int:
     """Bits of one token id, as DistillKit counts them."""
     return max(1, (vocabulary - 1).bit_length())
@@ -162,8 +165,12 @@ def index_bits(vocabulary: int) -> int:
 def pack_bits(ids: Array, bits: int) -> Array:
     """Each row's ids one behind the other, the highest bit first; the last byte is filled with zeros."""
     places = np.arange(bits - 1, -1, -1, dtype=np.uint32)
-    stream = ((ids[:, :, None] >> places) & 1).astype(np.uint8).reshape(len(ids), -1)
-    return np.packbits(stream, axis=1)
+    packed = [np.zeros((0, -(-ids.shape[1] * bits // 8)), np.uint8)]
+    for start in range(0, len(ids), _PACKED_ROWS):  # bits take 32 times the memory of what they are packed to
+        part = ids[start : start + _PACKED_ROWS]
+        stream = ((part[:, :, None] >> places) & 1).astype(np.uint8).reshape(len(part), -1)
+        packed.append(np.packbits(stream, axis=1))
+    return np.concatenate(packed)
 
 
 def _arrays(column: Any) -> list[Array]:

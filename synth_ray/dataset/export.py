@@ -26,7 +26,7 @@ from synth_ray.dataset.distillation_formats import (
 )
 from synth_ray.dataset.formats import AS_THEY_ARE, FORMATS, sidecar_files
 from synth_ray.dataset.manifest import File, Manifest
-from synth_ray.dataset.reward_formats import IN_PARQUET
+from synth_ray.dataset.reward_formats import IN_PARQUET, REWARD_FORMATS
 from synth_ray.dataset.samples import ExportFiles, open_export
 from synth_ray.dataset.thoughts import DEFAULT_PLACE, OTHERS_THINK, Place, placed
 from synth_ray.dataset.top_k import TOP_K_COLUMNS
@@ -120,13 +120,19 @@ def _write_split(
     first: dict[str, Any] = {}
     schema = IN_PARQUET.get(name)
     samples = written.parquet(split, schema) if schema is not None else written.samples(split, tar=name == "webdataset")
+    prompts: set[str] | None = set() if name in REWARD_FORMATS else None
     for row in rows:
+        if prompts is not None and row["prompt_digest"] in prompts:
+            counts.left_out["the prompt of an earlier row"] += 1
+            continue
         try:
             record = FORMATS[name](placed(row, place) if place is not None else row)
         except NotRepresentable as error:
             counts.left_out[str(error)] += 1
             continue
         counts.rows += 1
+        if prompts is not None:
+            prompts.add(row["prompt_digest"])
         if place is not None:
             counts.without_reasoning += place == "drop" and has_reasoning(row)
             counts.earlier_thoughts += place != "drop" and any(thoughts_of(row)[:-1])

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _PACKED = (pa.uint32(), pa.float16())
-_SLICE_ROWS = 4096  # keeps the joined text of a slice far below the 2 GiB limit of an Arrow string array
+_SLICE_ROWS, _SLICE_BYTES = 4096, 2**27
+"""Limits of a slice: they keep its joined text far below the 2 GiB of an Arrow string array."""
 
 
 def digests_and_sizes(table: pa.Table) -> tuple[list[bytes], npt.NDArray[np.int64]]:
@@ -24,8 +25,9 @@ def digests_and_sizes(table: pa.Table) -> tuple[list[bytes], npt.NDArray[np.int6
     """
     digests: list[bytes] = []
     sizes = [np.zeros(0, np.int64)]
-    for start in range(0, table.num_rows, _SLICE_ROWS):
-        text = _rows_as_text(table.slice(start, _SLICE_ROWS).combine_chunks())
+    step = max(1, min(_SLICE_ROWS, _SLICE_BYTES * table.num_rows // max(1, table.nbytes)))
+    for start in range(0, table.num_rows, step):
+        text = _rows_as_text(table.slice(start, step).combine_chunks())
         ends = np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1]
         data = memoryview(text.buffers()[2]) if text.buffers()[2] is not None else memoryview(b"")
         digests += [hashlib.blake2b(data[a:b], digest_size=16).digest() for a, b in pairwise(ends)]

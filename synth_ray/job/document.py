@@ -85,6 +85,11 @@ class Job(Section):
     def _roles_fit_their_tasks(self) -> Job:
         for problem in unfit_roles(self.models, self.check, self.dedup):
             raise ValueError(problem)
+        if self.recipe.reasoning == "only" and self.dedup.semantic is not None and self.dedup.semantic.role:
+            raise ValueError(
+                "dedup.semantic.role: wanted rows that keep their answers, got recipe.reasoning: only; a role embeds answers as "
+                "they come: name a model under dedup.semantic.model"
+            )
         return self
 
     @model_validator(mode="after")

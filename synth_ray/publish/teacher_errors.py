@@ -21,7 +21,8 @@ from synth_ray.verify.intervals import wilson
 Facts = dict[str, Any]
 
 MAX_CLASSES = 200
-_UNANSWERED = FAILED | {Reason.MODERATED, Reason.MISSING_FIELD, Reason.WRONG_TYPE}
+_BY_RATE = {Reason.TOO_EASY, Reason.TOO_HARD, Reason.UNVERIFIABLE}  # of a prompt, not of an answer
+_UNANSWERED = FAILED | {Reason.MODERATED, Reason.MISSING_FIELD, Reason.WRONG_TYPE} | _BY_RATE
 _OF_TOOLS = (Reason.BAD_TOOL_CALL, Reason.STUCK, Reason.OUT_OF_STEPS, Reason.WRONG_END_STATE)
 _OF_RECIPES = (Reason.NO_AGREEMENT, Reason.TIE, Reason.NOT_EVOLVED, *_OF_TOOLS)
 _BY_RECIPE_TOO = (Reason.SCHEMA_MISMATCH, Reason.TRUNCATED, Reason.TRUNCATED_THOUGHT, Reason.REFUSAL, Reason.ECHO)

@@ -25,7 +25,8 @@ class ThoughtCounts:
         synthetic = np.asarray(pc.equal(rows["origin"], Origin.SYNTHETIC.value))
         tokens = np.nan_to_num(numbers_of(rows, "reasoning_tokens"))
         thought = synthetic & (np.asarray(pc.is_valid(rows["reasoning"])) | (tokens > 0))
-        self._answered += int(synthetic.sum())
+        answered = np.asarray(pc.greater(pc.binary_length(pc.fill_null(rows["completion"], "")), 0))
+        self._answered += int((synthetic & (answered | thought | _cut(rows))).sum())
         self._rows += int(thought.sum())
         self._cut += int((synthetic & _cut(rows)).sum())
         for name, chosen in (("accepted", view.accepted), ("not_accepted", ~view.accepted)):

@@ -90,7 +90,6 @@ class Answers:
             "judged": self.judged,
             "correct": self.correct,
             TRUNCATED: self.truncated,
-            "rejected": wrong[0] if wrong else None,
             "wrong_answers": wrong[: options.negatives],
         }
         return fields | counts | (self._rates(options) if self.judged else {})
@@ -118,6 +117,7 @@ class Answers:
             return _gold_draft(prompt, gold, fields)
         answer, verified = self.answers[index]
         assert verified is not None
+        fields |= self._rejected(verified)
         return Draft(
             prompt=prompt,
             completion=answer.text,
@@ -130,6 +130,16 @@ class Answers:
             reasoning_tokens=answer.reasoning_tokens,
             top_k=answer.top_k,
         )
+
+    def _rejected(self, chosen: Verified) -> dict[str, Any]:
+        """The first wrong answer, beside a right one, and its thought: another would make no pair."""
+        if chosen.verdict is not Verdict.RIGHT:
+            return {}
+        wrong = (a for a, v in self.answers if v is not None and v.verdict is Verdict.WRONG and a.text.strip())
+        first = next(wrong, None)
+        if first is None:
+            return {}
+        return {"rejected": first.text} | ({"rejected_reasoning": first.reasoning} if first.reasoning else {})
 
     def _picked(self, way: str) -> int | None:
         """The index of the answer; None where the gold is the completion."""
@@ -161,7 +171,8 @@ def _gold_draft(prompt: list[Message], gold: Any, fields: dict[str, Any]) -> Dra
         return Draft(prompt, "", fields, reason=Reason.TOO_HARD, detail="no right answer, and the gold is none")
     text = str(gold)
     tokens = counter("")(text)
-    return Draft(prompt, text, fields | {"answer_by": "gold", "answer_verdict": Verdict.RIGHT.value}, "", None, tokens)
+    fields = fields | {"answer_by": "gold", "answer_verdict": Verdict.RIGHT.value}
+    return Draft(prompt, text, fields, "", None, tokens, copied=True)  # people's answer, not the model's
 
 
 ANSWERS_THEMSELVES = ("arithmetic", "math", "label", "exact")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from synth_ray.errors import AskFailed
 from synth_ray.job.section import OneOrMore, Section, key
 from synth_ray.job.texts import Labels
 from synth_ray.recipes.answers_verified import Answers
@@ -168,7 +169,12 @@ async def _answered(prompt: list[Message], gold: Any, ask: Ask, options: Passes)
     sampling: dict[str, Any] = {} if options.temperature is None else {"temperature": options.temperature}
     answers = Answers(counts_truncated=options.truncated == "wrong")
     for step in options.steps:
-        new = await ask.many(prompt, step - answers.n, **sampling)
+        try:
+            new = await ask.many(prompt, step - answers.n, **sampling)
+        except AskFailed:
+            if not answers.n:
+                raise
+            break  # what there is decides
         whole = [answer for answer in new if answer.is_whole and not answer.is_cut_in_thought]
         verified = await verify_all(verifier, [answer.text for answer in whole], gold)
         answers.add(new, {id(answer): verdict for answer, verdict in zip(whole, verified, strict=True)})

@@ -75,7 +75,8 @@ async def _rated(request: Request, ask: Ask, options: Prefer, answers: list[Comp
         return Draft(conversation("", prompt), "", fields, reason=Reason.TIE, detail=f"{best - worst:.4g} apart")
     for _ in range(len(answers) - 2):
         ask.attempt("answer_not_chosen")
-    more = {"rejected": answers[rejected].text, "chosen_score": best, "rejected_score": worst}
+    more: dict[str, Any] = {"rejected": answers[rejected].text, "chosen_score": best, "rejected_score": worst}
+    more |= {"rejected_reasoning": answers[rejected].reasoning} if answers[rejected].reasoning else {}
     return drafted(prompt, answers[chosen], fields=fields | more)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from synth_ray.job.section import key
 from synth_ray.recipes import build
 from synth_ray.recipes.contract import Ask, Completion
+from synth_ray.recipes.seed_thoughts import thought_of_answer
 from synth_ray.records import Draft, Message, Request
 
 
@@ -30,7 +31,8 @@ async def make(request: Request, ask: Ask, options: Score) -> list[Draft]:
     [draft] = await build.make(request, ask, options)
     if draft.reason is not None or not draft.completion:
         return [draft]
-    scored = await ask.score(_asked(draft.prompt), draft.completion, top_k=options.top_k_logprobs or 0)
+    answer, _ = thought_of_answer(request.seed.fields, draft.completion)
+    scored = await ask.score(_asked(draft.prompt), answer, top_k=options.top_k_logprobs or 0)
     return [_with_scores(draft, scored)]
 
 

@@ -7,6 +7,7 @@ the assistant sees; what a tool leaves in the state is what the next call finds.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,8 @@ class ToolTurns:
             raise AskFailed(
                 Reason.TOOL_FAILED, f"end_state: wanted a truth value, a number or a reason, got {type(value).__name__}"
             )
+        if not math.isfinite(value):
+            raise AskFailed(Reason.TOOL_FAILED, "end_state: wanted a finite number, got another")
         return float(value), ""
 
 

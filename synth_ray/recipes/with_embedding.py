@@ -49,6 +49,7 @@ async def _embed(draft: Draft, ask: Ask, role: str, names: Sequence[str], mask: 
 def _text(draft: Draft, names: Sequence[str], mask: Sequence[str]) -> str:
     """The compared text of a draft, a line for each column: as `dedup.compared` makes it of a staged row."""
     known = {"prompt": draft.prompt[-1]["content"] if draft.prompt else "", "completion": draft.completion}
+    known |= {"reasoning": draft.reasoning or str(draft.fields.get("reasoning", ""))}
     columns = [known[name] if name in known else str(draft.fields.get(name, "")) for name in names]
     for constant in sorted(mask, key=lambda constant: (-len(constant), constant)):
         columns = [column.replace(constant, " ") for column in columns]

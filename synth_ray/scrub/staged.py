@@ -17,9 +17,10 @@ from synth_ray.scrub.replace.leaves import Leaf, Path, rebuild
 logger = logging.getLogger(__name__)
 
 _TEXT = ("messages", "prompt", "completion", "reasoning", "fields")
-_TOKENS = ("logprobs", "top_k")
-"""Columns that contain, token by token, the text of thought and answer."""
-_CHANGED = (*_TEXT, *_TOKENS, "reason", "detail", "flags", "pii")
+_CHANGED = (*_TEXT, "logprobs", "reason", "detail", "flags", "pii")
+"""Columns that are written again. `logprobs` spell thought and answer; `top_k` spells the prompt too, and is null in any row of
+which something was replaced.
+"""
 
 
 def scrubbed_table(
@@ -73,8 +74,7 @@ def _write(columns: dict[str, list[Any]], i: int, record: ScrubState, *, exceeds
         columns["messages"][i] = [{**old, "content": new, "reasoning": of_turn} for old, new, of_turn in turns]
     columns["prompt"][i], columns["completion"][i], columns["reasoning"][i] = prompt, completion, thought
     if [completion, fields, *thoughts] != record.value[2:]:
-        for name in _TOKENS:
-            columns[name][i] = None
+        columns["logprobs"][i] = None
     if fields is not None and fields != record.value[3]:
         columns["fields"][i] = fields if isinstance(record.value[3], str) else canonical_json(fields).decode()
     counts = dict(columns["pii"][i] or ())
@@ -102,7 +102,7 @@ def _quarantine(columns: dict[str, list[Any]], i: int, record: ScrubState) -> No
     }
     sizes = ", ".join(f"{name} {n}" for name, n in lengths.items() if n or name != "reasoning")
     columns["messages"][i], columns["prompt"][i], columns["completion"][i], columns["fields"][i] = [], "", "", "{}"
-    for name in ("reasoning", *_TOKENS):
+    for name in ("reasoning", "logprobs"):
         columns[name][i] = None
     _flag(columns, i, Reason.SCRUB_FAILED, f"{record.failed}; characters: {sizes}")
 

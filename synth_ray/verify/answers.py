@@ -51,8 +51,13 @@ def _only(numbers: list[Written]) -> Written | None:
 def said_text(text: str) -> str:
     r"""A short answer: what the text says last behind `####`, in `\boxed{}` or behind "answer:", else all of it."""
     if found := _BOXED.findall(text) or _MARK.findall(text):
-        return str(found[-1]).strip().strip("*_`.\"' ")
+        return _trimmed(str(found[-1]))
     return text.strip()
+
+
+def _trimmed(text: str) -> str:
+    """The text without marks and stops around it."""
+    return text.strip().strip("*_`.\"' ")
 
 
 def folded(text: str) -> str:
@@ -105,7 +110,8 @@ class LabelVerifier(_Quick):
         said = said or ("" if self._labels else folded(said_text(answer)))
         if not said:
             return Verified(Verdict.NO_ANSWER, "none of the labels" if self._labels else "no text")
-        return decided(said == folded(str(gold)), "another label", said)
+        truth = folded(str(gold))
+        return decided(said in (truth, folded(_trimmed(str(gold)))) or folded(answer) == truth, "another label", said)
 
 
 class TextVerifier(LabelVerifier):

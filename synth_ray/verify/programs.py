@@ -42,15 +42,17 @@ class CodeVerifier:
             return _fault_of_cases(tests)
         if not tests.strip():
             return "no tests"
-        return "a program that does nothing passes the tests" if self._sandbox.passes(_NOTHING, tests) else ""
+        passes = self._ran(self._sandbox.test(_NOTHING, tests)).is_done
+        return "a program that does nothing passes the tests" if passes else ""
 
     def verify(self, answer: str, gold: Any) -> Verified:
         program, tests = program_in(answer), tests_of(gold)
         if not program.strip():
             return Verified(Verdict.NO_ANSWER, "no program")
-        if isinstance(tests, str):
-            return decided(self._sandbox.passes(program, tests), "fails its tests, or does not end in time")
         try:
+            if isinstance(tests, str):
+                passes = self._ran(self._sandbox.test(program, tests)).is_done
+                return decided(passes, "fails its tests, or does not end in time")
             return self._by_cases(program, tests)
         except VerifierFailed as error:
             return Verified(Verdict.VERIFIER_FAILED, str(error))

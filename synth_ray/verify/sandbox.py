@@ -96,7 +96,15 @@ class Sandbox:
 
         The tests run in the program's own interpreter, which the program could have tampered with: then it passes anything.
         """
-        return self._runs(program, tests) and not self._runs(program, sabotaged(tests, secrets.token_hex(8)))
+        return self.test(program, tests).is_done
+
+    def test(self, program: str, tests: str) -> Ran:
+        """As `passes`; `is_done` says whether it does, `is_isolated` whether this host could run it."""
+        ran = self._runs(program, tests)
+        if not ran.is_done:
+            return ran
+        tampered = self._runs(program, sabotaged(tests, secrets.token_hex(8)))
+        return Ran(not tampered.is_done, detail="passes tests that cannot be passed", is_isolated=tampered.is_isolated)
 
     def pass_each(self, programs: list[tuple[str, str]]) -> list[bool]:
         """As `passes` for each (program, tests) pair, as many at once as there are cores."""
@@ -114,10 +122,10 @@ class Sandbox:
         _, found, said = ran.out.rpartition(token.encode())
         return Ran(ran.is_done and bool(found), said, ran.detail, ran.is_isolated)
 
-    def _runs(self, program: str, tests: str) -> bool:
+    def _runs(self, program: str, tests: str) -> Ran:
         token = secrets.token_hex(16)
         ran = self._run(_TESTS, _packed(token, program, tests))
-        return ran.is_done and token.encode() in ran.out
+        return Ran(ran.is_done and token.encode() in ran.out, b"", ran.detail, ran.is_isolated)
 
     def _run(self, harness: str, stdin: bytes) -> Ran:
         with tempfile.TemporaryDirectory(prefix="synth-ray-sandbox-") as root:
