@@ -97,22 +97,8 @@ def make_teacher(
     engine use; `devices` the accelerators it may see, all by default. `role`, `others` and `use`: see `VllmTeacher`. vLLM runs in
     a process of its own (docs/decisions/0014), unless Ray starts its workers: Ray finds those from an actor only.
     """
-    if model.engine == "scripted":
-        from synth_ray.ask.scripted_teacher import ScriptedTeacher
-
-        return ScriptedTeacher(model)
-    if model.engine == "none":
-        from synth_ray.ask.no_teacher import NoTeacher
-
-        return NoTeacher()
-    if model.engine == "endpoint":
-        from synth_ray.ask.endpoint_teacher import EndpointTeacher
-
-        return EndpointTeacher(model)
-    if model.engine == "batch_api":
-        from synth_ray.ask.batch_api_teacher import BatchApiTeacher
-
-        return BatchApiTeacher(model, storage)
+    if model.engine != "vllm":
+        return _teacher_elsewhere(model, storage)
     from synth_ray.ask.vllm.host import ProcessHost, ThreadHost
     from synth_ray.ask.vllm.pooling import VllmScorer
     from synth_ray.ask.vllm.teacher import VllmTeacher
@@ -127,6 +113,25 @@ def make_teacher(
     if len(models) == 1:
         return engine(model, devices)
     return DataParallelTeacher([engine(one, own) for one, own in zip(models, split_devices(devices, models), strict=True)])
+
+
+def _teacher_elsewhere(model: Model, storage: Storage | None) -> Teacher:
+    """The teacher of a model that vLLM does not run here."""
+    if model.engine == "endpoint":
+        from synth_ray.ask.endpoint_teacher import EndpointTeacher
+
+        return EndpointTeacher(model)
+    if model.engine == "batch_api":
+        from synth_ray.ask.batch_api_teacher import BatchApiTeacher
+
+        return BatchApiTeacher(model, storage)
+    if model.engine == "none":
+        from synth_ray.ask.no_teacher import NoTeacher
+
+        return NoTeacher()
+    from synth_ray.ask.scripted_teacher import ScriptedTeacher
+
+    return ScriptedTeacher(model)
 
 
 class RoleTeacher:

@@ -162,7 +162,7 @@ def _junit(command: argparse.ArgumentParser) -> None:
 
 FORMATS = [
     "trl-sft", "trl-prompt-completion", "trl-dpo", "alpaca", "sharegpt", "openai-sft", "openai-dpo", "axolotl", "llama-factory",
-    "ms-swift", "jsonl", "webdataset", "trl-distillation", "distillkit", "trl-grpo", "verl", "verifiers", "nemo-rl",
+    "ms-swift", "jsonl", "webdataset", "trl-grpo", "verl", "verifiers", "nemo-rl", "trl-distillation", "distillkit",
 ]  # fmt: skip
 """The keys of `dataset.formats.FORMATS` and of `dataset.distillation_formats.TABLE_FORMATS`, repeated here so that `--help`
 imports nothing heavy.

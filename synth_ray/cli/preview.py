@@ -14,7 +14,7 @@ from typing import Any
 
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.engines import open_engines, unique_engines
-from synth_ray.ask.teacher import Prompt, Teacher
+from synth_ray.ask.teacher import Load, Prompt, Teacher
 from synth_ray.ask.tool_calls import open_tools
 from synth_ray.ask.top_k import ready_models
 from synth_ray.cli.estimate import estimate_lines
@@ -59,6 +59,10 @@ class RecordingTeacher:
     async def answer(self, prompt: Prompt) -> list[object]:
         self.first.setdefault(prompt.key, prompt)
         return list(await self._inner.answer(prompt))
+
+    def load(self) -> Load:
+        """As busy as the teacher that answers."""
+        return self._inner.load()
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from synth_ray.dataset.conversation import NotRepresentable, Row, has_reasoning, thoughts_of
 from synth_ray.job.reasoning import THINK
+from synth_ray.recipes.markup import CALL_BEGIN
 
 Place = Literal["field", "thinking", "inline", "drop"]
 """`field` is `reasoning_content`, `thinking` the name that gpt-oss templates read; `inline` is inside the text."""
@@ -81,6 +82,8 @@ def _with_rejected_block(row: dict[str, Any], block: str) -> dict[str, Any]:
 def _block(thought: str) -> str:
     if THINK[0] in thought or THINK[1] in thought:
         raise NotRepresentable("a thought with the marks of a thought in it")
+    if CALL_BEGIN in thought:
+        raise NotRepresentable("a tool call in a thought")
     return f"{THINK[0]}\n{thought.strip()}\n{THINK[1]}\n\n"
 
 

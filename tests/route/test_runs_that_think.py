@@ -23,7 +23,7 @@ ANSWERS = [
     *["<think>\nthey want {{ words }}, ask ann.lee@example-mail.com\n</think>\n\nall is well with {{ words }}"] * 6,
     "plain without any thought {{ words }}",
     f"<think>{LOOP}</think> round and round {{{{ words }}}}",
-    "<think>one</think> first {{ words }} <think>two</think> then {{ words }}",
+    "<think>one</think> first {{ words }} [THINK]two[/THINK] then {{ words }}",
     "<think>they wrote to ann.lee@example-mail.com</think> write to ann.lee@example-mail.com about {{ words }}",
 ]
 

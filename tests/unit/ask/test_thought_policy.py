@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import pytest
 
-from synth_ray.ask.request_asks import RequestAsks, RoleRules, no_recorder
+from synth_ray.ask.request_asks import RequestAsks, RoleRules
 from synth_ray.ask.rows import rows_by_chunk
+from synth_ray.ask.tool_calls import no_recorder
 from synth_ray.records import Draft, Reason, Request, Seed, TopK
 
 TOP_K = TopK(1, b"", b"", b"", b"", b"")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.deadline import Deadline
 from synth_ray.ask.engines import make_teacher
 from synth_ray.ask.request_asks import RoleRules
 from synth_ray.ask.teacher import Teacher
@@ -48,7 +49,7 @@ def drafts(thinker: Teacher) -> dict[str, Draft]:
         options=options,
         teachers={"teacher": thinker},
         sampling=Sampling(max_tokens=160, temperature=0.0),
-        deadline_s=300,
+        deadline=Deadline(300, tokens=1),
         roles=RoleRules(tools=tools),
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.deadline import Deadline
 from synth_ray.ask.request_asks import RoleRules
 from synth_ray.ask.teacher import Prompt
 from synth_ray.ask.tool_calls import open_tools
@@ -71,7 +72,7 @@ def run(teacher: FakeTeacher, kept: Kept | None = None, fields: dict[str, Any] |
         options=given,
         teachers={"teacher": teacher},
         sampling=Sampling(max_tokens=64),
-        deadline_s=60,
+        deadline=Deadline(60, tokens=1),
         roles=RoleRules(tools=tools),
         record=kept.record,
     )
