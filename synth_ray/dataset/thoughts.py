@@ -52,14 +52,15 @@ def placed(row: Row, place: Place) -> dict[str, Any]:
 
 def inlined(row: Row) -> dict[str, Any]:
     """The row with every thought inside the text of its message. Where other rows think, an answer without a thought begins with
-    an empty block: a student learns from it that it may answer at once. Raises NotRepresentable for a thought with such marks.
+    an empty block, unless it is a call: a student learns from it that it may answer at once. Raises NotRepresentable for a thought
+    with such marks.
     """
     messages = row["messages"] or []
     thoughts = thoughts_of(row)
     blocks = [_block(thought) if thought else "" for thought in thoughts]
     others_think = row.get(OTHERS_THINK, False)
     is_answer = bool(messages) and messages[-1]["role"] == "assistant"
-    if is_answer and others_think and not blocks[-1]:
+    if is_answer and others_think and not blocks[-1] and CALL_BEGIN not in (messages[-1]["content"] or ""):
         blocks[-1] = _block("")
     plain = {name: value for name, value in without_thoughts(row).items() if name != OTHERS_THINK}
     if any(blocks):

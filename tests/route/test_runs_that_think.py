@@ -83,7 +83,7 @@ def test_each_fault_of_a_thought_has_its_reason_and_they_add_up(run: tuple[Path,
     assert len(cut) == found["truncated_thought"]
     assert all(row["completion"] == "" and row["reasoning"] and row["finish_reason"] == "length" for row in cut)
     assert {row["detail"] for row in rejected(out, "repetition_loop")} == {"repetition_loop in the thought"}
-    assert all("<think>" in row["completion"] for row in rejected(out, "thought_in_answer"))
+    assert all("[THINK]" in row["completion"] for row in rejected(out, "thought_in_answer"))
     ledger = Ledger(open_storage(str(out)))
     flags = [row for chunk in ledger.committed_chunks() for row in ledger.read_chunk(chunk)["flags"].to_pylist()]
     assert flags.count(["no_thought"]) == sum(row["reasoning"] is None for row in accepted(out)) > 0
