@@ -52,8 +52,8 @@ def placed(row: Row, place: Place) -> dict[str, Any]:
 
 def inlined(row: Row) -> dict[str, Any]:
     """The row with every thought inside the text of its message. Where other rows think, an answer without a thought begins with
-    an empty block, unless it is a call: a student learns from it that it may answer at once. Raises NotRepresentable for a thought
-    with such marks.
+    an empty block, unless it is a call: a student learns from it that it may answer at once. Raises NotRepresentable for a
+    thought with such marks.
     """
     messages = row["messages"] or []
     thoughts = thoughts_of(row)
