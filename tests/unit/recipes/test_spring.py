@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from transformers import AutoTokenizer
 import synth_ray
 from synth_ray.ask.teacher import Prompt
 from synth_ray.ask.vllm.chat_template import renderer_of
+from synth_ray.ask.vllm.teacher import VllmTeacher
 from synth_ray.ask.vllm.template_thinking import Render
 from synth_ray.ask.vllm.user_turn import refuse_without_user_turn, stop_of, user_turn
 from synth_ray.errors import JobError
 from synth_ray.job.load import job_from
 from synth_ray.job.models import Model
 from synth_ray.job.problems import BadJob
+from synth_ray.recipes.contract import Completion
 from synth_ray.records import Reason
 from synth_ray.route.preflight import preflight
 from tests.conftest import TINY_TEACHER
@@ -133,3 +136,19 @@ def test_jobs_that_cannot_do_without_are_refused(tmp_path: Path, changes: dict[s
     with pytest.raises(BadJob) as refused:
         preflight(job_from(job_of(tmp_path, **changes)))
     assert problem in str(refused.value), json.dumps(str(refused.value))
+
+
+@pytest.mark.vllm
+def test_a_real_engine_writes_users_turns_that_end_by_themselves(vllm_teacher: VllmTeacher) -> None:
+    """The tiny teacher has learnt what customers write, and ends a turn as its template does."""
+    sampling = {"temperature": 0.8, "max_tokens": 160}
+    prompts = [Prompt([], f"{number:08x}", kind="instruct", sampling=sampling) for number in range(8)]
+
+    async def every() -> list[list[Completion]]:
+        return await asyncio.gather(*[vllm_teacher.answer(prompt) for prompt in prompts])
+
+    written = [answers[0] for answers in asyncio.run(every())]
+    whole = [answer.text for answer in written if answer.is_whole and answer.text.strip()]
+    assert len(whole) >= 6
+    assert len(set(whole)) == len(whole)
+    assert not any("<|" in text for text in whole)
