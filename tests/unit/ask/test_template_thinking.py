@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
-from synth_ray.ask.vllm.chat_template import local_renderer
+from synth_ray.ask.teacher import Prompt
+from synth_ray.ask.vllm.chat_template import local_renderer, renderer_of
 from synth_ray.ask.vllm.parser_choice import engine_parser, known_parsers, refuse_bad_reasoning
+from synth_ray.ask.vllm.scoring import given_answer
 from synth_ray.ask.vllm.template_thinking import TemplateThinking, closes_thought, opens_thought, template_thinking
 from synth_ray.errors import JobError
 from synth_ray.job.load import job_from
@@ -142,3 +145,26 @@ def test_roles_that_only_think_differently_share_an_engine() -> None:
         for reasoning in ({"think": True, "budget": 9}, None, {"parser": "deepseek_r1"})
     )
     assert thinks.engine_key == plain.engine_key != other.engine_key
+
+
+@pytest.mark.parametrize(("think", "ending"), [(False, "<think>\n\n</think>\n\nIt is."), (None, "assistant\nIt is.")])
+def test_a_given_answer_is_scored_behind_the_prompt_that_the_role_answers_to(
+    think: bool | None, ending: str, tmp_path: Path
+) -> None:
+    """Of a template that writes what its switch says into every turn of the assistant, and reads earlier thoughts."""
+    closed = "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+    turns = (
+        "{% for m in messages %}<|{{ m.role }}|>\n{{ m.reasoning_content or '' }}{% if m.role == 'assistant' %}"
+        + closed
+        + "{% endif %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>\n"
+        + closed
+        + "{% endif %}"
+    )
+    model = model_with(tmp_path, turns, **({} if think is None else {"reasoning": think}))
+    tokenizer = AutoTokenizer.from_pretrained(model.model)
+    template = template_thinking(renderer_of(tokenizer), model, where="models.judge")
+    tokens, start = given_answer(tokenizer, Prompt([*TALK, *ASKED], "k", kind="score", given="It is."), model, template)
+    text = tokenizer.decode(tokens)
+    assert tokenizer.decode(tokens[start:]) == "It is."
+    assert ending.replace("assistant", "<|assistant|>") in text and "They ask for 17." in text
+    assert ("</think>" in text) == (think is False)
