@@ -10,6 +10,8 @@ from synth_ray.ask.request_asks import RequestAsks, RoleRules
 from synth_ray.ask.teacher import Teacher
 from synth_ray.ask.thoughts import Marks
 from synth_ray.ask.tool_calls import NO_TOOLS, AnswerRecorder, ToolUse, no_recorder
+from synth_ray.ask.vllm.chat_template import local_renderer
+from synth_ray.ask.vllm.parser_choice import engine_parser
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.document import Job
 from synth_ray.job.models import Model, is_teacher, teacher_role
@@ -133,9 +135,14 @@ def _batch_window_s(job: Job) -> float | None:
 
 
 def thinking_judge(judge: Model | None) -> frozenset[str]:
-    """The judge's role, where a thought may come before its verdict and has no budget of its own."""
-    has_budget = judge is not None and judge.reasoning is not None and judge.reasoning.budget is not None
-    return frozenset({"judge"}) if judge is not None and judge.may_think and not has_budget else frozenset()
+    """The judge's role, where a thought may come before its verdict and has no budget of its own. An engine that has a parser of
+    thoughts lets a verdict begin behind one.
+    """
+    if judge is None or judge.task != "generate" or (judge.reasoning is not None and judge.reasoning.budget is not None):
+        return frozenset()
+    unsaid = judge.engine == "vllm" and judge.reasoning is None
+    thinks = judge.may_think or (unsaid and bool(engine_parser(judge, local_renderer(judge))))
+    return frozenset({"judge"}) if thinks else frozenset()
 
 
 def _marks(job: Job) -> dict[str, Marks]:

@@ -28,6 +28,10 @@ class RenderedPrompt:
     opened: bool = False
     thinks: bool = False
 
+    def without_thought(self) -> RenderedPrompt:
+        """The prompt of an answer that is bound to a form from its first token on, whatever the template opens."""
+        return RenderedPrompt(self.tokens)
+
 
 class RoleThinking:
     """Law: what is told to be the answer holds no thought, and a plain answer is left as it is. Not thread-safe."""

@@ -132,6 +132,8 @@ class VllmTeacher:
             prompt, rendered = self._user_turn(prompt)
         else:
             rendered = self._render(prompt, thinking)
+        if prompt.constraint is not None and not self._guides_thoughts:
+            rendered = rendered.without_thought()
         room = self._max_len - len(rendered.tokens)
         if room <= 0:
             raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(rendered.tokens)} tokens, the engine takes {self._max_len}")
