@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synth_ray.ask.deadline import Deadline
@@ -10,16 +10,23 @@ from synth_ray.ask.request_asks import RequestAsks, RoleRules
 from synth_ray.ask.teacher import Teacher
 from synth_ray.ask.thoughts import Marks
 from synth_ray.ask.tool_calls import NO_TOOLS, AnswerRecorder, ToolUse, no_recorder
+from synth_ray.ask.vllm.chat_template import local_renderer
+from synth_ray.ask.vllm.parser_choice import engine_parser
 from synth_ray.errors import AskFailed, EngineDied, ServiceRefused
 from synth_ray.job.document import Job
-from synth_ray.job.models import is_teacher, teacher_role
+from synth_ray.job.models import Model, is_teacher, teacher_role
 from synth_ray.job.sampling import Sampling
+from synth_ray.job.served import SLOWEST_TOKENS_S
 from synth_ray.recipes.catalogue import options_of, recipe_of
 from synth_ray.recipes.contract import Completion, Recipe
 from synth_ray.records import Outcome, Reason, Request
+from synth_ray.toolbox.programs import Program
 
 NO_ANSWERS: Mapping[str, list[Completion]] = {}
 
+
+_ASKS_OF_A_CALL = 2
+"""A tool is chosen, and its arguments are asked for."""
 
 DEFAULT_ROLES = RoleRules()
 
@@ -63,6 +70,7 @@ class Asker:
                 marks=_marks(job),
                 thoughts=job.recipe.reasoning or ("keep" if job.keeps_reasoning else None),
                 tools=tools,
+                thinks=thinking_judge(job.models.judge),
             ),
             record=record,
         )
@@ -102,17 +110,39 @@ def _deadline(job: Job, teachers: Mapping[str, Teacher]) -> Deadline:
     """The time of one request: the job's own, or what its answers may take at the speed of its engines."""
     recipe, options = recipe_of(job), options_of(job.recipe)
     engines = {id(teacher): teacher for teacher in teachers.values()}
+    calls, tools_s = _tools_of(recipe.programs(options), getattr(options, "max_steps", 1))
+    is_served = any(model.engine == "endpoint" for model in job.models.by_role().values())
     return Deadline(
         job.limits.request_deadline_s or _batch_window_s(job),
-        tokens=max(1, recipe.asks(options)) * job.longest_answer,
+        tokens=(max(1, recipe.asks(options)) + _ASKS_OF_A_CALL * calls) * job.longest_answer,
         loads=lambda: [teacher.load() for teacher in engines.values()],
+        slowest_token_s=1 / SLOWEST_TOKENS_S if is_served else 0.0,
+        tools_s=tools_s,
     )
+
+
+def _tools_of(programs: Sequence[Program], max_calls: int) -> tuple[int, float]:
+    """The most calls of running tools in one request, and the seconds that they and the check at the end may take."""
+    running = [program.seconds for program in programs if (program.function or program.command) and not program.is_check]
+    ending = sum(program.seconds for program in programs if program.is_check)
+    return (max_calls, max_calls * max(running) + ending) if running else (0, ending)
 
 
 def _batch_window_s(job: Job) -> float | None:
     """The time that provider's batches may take for all asks of one request, one after the other; None without any."""
     hours = [model.batch.window_hours for model in job.models.by_role().values() if model.batch is not None]
     return 3600.0 * (max(hours) * max(1, recipe_of(job).asks(options_of(job.recipe))) + 1) if hours else None
+
+
+def thinking_judge(judge: Model | None) -> frozenset[str]:
+    """The judge's role, where a thought may come before its verdict and has no budget of its own. An engine that has a parser of
+    thoughts lets a verdict begin behind one.
+    """
+    if judge is None or judge.task != "generate" or (judge.reasoning is not None and judge.reasoning.budget is not None):
+        return frozenset()
+    unsaid = judge.engine == "vllm" and judge.reasoning is None
+    thinks = judge.may_think or (unsaid and bool(engine_parser(judge, local_renderer(judge))))
+    return frozenset({"judge"}) if thinks else frozenset()
 
 
 def _marks(job: Job) -> dict[str, Marks]:

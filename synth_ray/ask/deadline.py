@@ -22,15 +22,27 @@ class Deadline:
     """Law: without a time of the job's own, no request is given up before all its tokens could have been made at the speed that
     the engines show, several times over; the speed counts at that moment, not when the request began.
 
-    A token of one sequence takes one step of an engine that tells its steps. Of others the mean time of an answer's tokens is
-    taken, from what `observe` was told.
+    A token of one sequence takes one step of an engine that tells its steps. Others tell none, so the mean time of an answer's
+    tokens counts too, from what `observe` was told; until it was told any, that of the slowest server that is not given up.
     """
 
-    def __init__(self, fixed_s: float | None, *, tokens: int, loads: Callable[[], Iterable[Load]] = lambda: ()) -> None:
-        """`tokens`: the most that the answers of one request may have in all. `loads`: of the engines, now."""
+    def __init__(
+        self,
+        fixed_s: float | None,
+        *,
+        tokens: int,
+        loads: Callable[[], Iterable[Load]] = lambda: (),
+        slowest_token_s: float = 0.0,
+        tools_s: float = 0.0,
+    ) -> None:
+        """`tokens`: the most that the answers of one request may have in all. `loads`: of the engines, now. `slowest_token_s`:
+        seconds that a token may take of which nothing is observed. `tools_s`: the longest that the tools of a request may run.
+        """
         self._fixed_s = fixed_s
         self._tokens = tokens
         self._loads = loads
+        self._slowest_token_s = slowest_token_s
+        self._tools_s = tools_s
         self._answer_s = 0.0
         self._answer_tokens = 0
 
@@ -43,20 +55,19 @@ class Deadline:
     def seconds(self) -> float:
         if self._fixed_s is not None:
             return self._fixed_s
-        return max(LEAST_S, _PATIENCE * self._tokens * self._token_s())
+        return max(LEAST_S, _PATIENCE * self._tokens * self._token_s()) + self._tools_s
 
     def _token_s(self) -> float:
         steps = [load.busy_s / load.steps for load in self._loads() if load.steps >= _TOLD_STEPS]
-        if steps:
-            return max(steps)
-        return self._answer_s / self._answer_tokens if self._answer_tokens else 0.0
+        observed = self._answer_s / self._answer_tokens if self._answer_tokens else self._slowest_token_s
+        return max([*steps, observed])
 
     @property
     def text(self) -> str:
         """What to say of a request that was given up."""
         if self._fixed_s is not None:
             return f"not done after {self._fixed_s:g} s"
-        return f"not done after {LEAST_S:g} s, and {_PATIENCE:g} times what its answers take"
+        return f"not done after {LEAST_S + self._tools_s:g} s, and {_PATIENCE:g} times what its answers take"
 
     @asynccontextmanager
     async def limit(self) -> AsyncIterator[None]:

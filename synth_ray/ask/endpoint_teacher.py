@@ -18,14 +18,7 @@ from synth_ray.ask.openai_replies import answers_in
 from synth_ray.ask.scores import refuse_other_task
 from synth_ray.ask.scoring_protocol import refuse_without_scores, scoring_body
 from synth_ray.ask.served_top_k import prompt_ids_in, refuse_other_server, score, with_top_k
-from synth_ray.ask.server_errors import (
-    REFUSES_ALL,
-    Meaning,
-    ServerError,
-    failure_of,
-    refusal_of,
-    template_refusal,
-)
+from synth_ray.ask.server_errors import REFUSES_ALL, Meaning, ServerError, failure_of, refusal_of, template_refusal
 from synth_ray.ask.server_text import room_in
 from synth_ray.ask.server_thinking import flavour_of, refuse_budget, ways_to_switch
 from synth_ray.ask.teacher import Load, Prompt, PromptKind, TeacherFacts
@@ -179,7 +172,8 @@ class EndpointTeacher:
                 got = await sender.send(endpoint, body, ask.read)
                 retry = await self._settle(got, endpoint, body, ask) if isinstance(got, ServerError) else got
             if isinstance(retry, list):
-                self._dialect.heed_thoughts(self._model, retry)
+                if ask.read is answers_in:
+                    self._dialect.heed_thoughts(self._model, retry)
                 self._retries += self._endpoint.retry_share
                 return retry
             if retry is not None:

@@ -109,8 +109,7 @@ def make_teacher(
             return VllmScorer(model, adapters=adapters, host=host, role=role, use=use)
         return VllmTeacher(model, adapters=adapters, host=host, role=role, others=others, use=use)
 
-    models = split_model(model)
-    if len(models) == 1:
+    if len(models := split_model(model)) == 1:
         return engine(model, devices)
     return DataParallelTeacher([engine(one, own) for one, own in zip(models, split_devices(devices, models), strict=True)])
 

@@ -13,6 +13,7 @@ import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple
+from dataclasses import fields as dataclass_fields
 from typing import Any
 
 from synth_ray.errors import StorageError
@@ -35,6 +36,7 @@ MAX_BUFFER_BYTES = 64 * 2**20
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _FIELDS = 5
 """Fields of a completion that have a value in nearly every answer."""
+_DEFAULTS = [own.default for own in dataclass_fields(Completion)]
 _TOP_K = Completion.__slots__.index("top_k")
 
 
@@ -177,9 +179,14 @@ def _plain(answer: Completion) -> list[Any]:
     fields = [getattr(answer, name) for name in Completion.__slots__]
     if answer.top_k is not None:
         fields[_TOP_K] = [part if isinstance(part, int) else b64encode(part).decode() for part in astuple(answer.top_k)]
-    while len(fields) > _FIELDS and fields[-1] in (None, "", False):
+    while len(fields) > _FIELDS and _is_default(fields[-1], _DEFAULTS[len(fields) - 1]):
         fields.pop()
     return fields
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Whether they are the same, of one type: 0 tokens is another thing than no number of them."""
+    return type(value) is type(default) and bool(value == default)
 
 
 def _completion(fields: list[Any]) -> Completion:

@@ -26,7 +26,7 @@ class RoleRules:
 
     `prices`: US dollars per million prompt and completion tokens, by role. `marks`: around a thought in plain text, by role;
     `thoughts` is what becomes of them, and of those that seeds bring; None where rows have no place for them. `tools` runs what
-    the recipe calls.
+    the recipe calls. `thinks`: roles whose thoughts count among the tokens of an answer, and may be longer than a short verdict.
     """
 
     teacher_role_of: Callable[[str], str] = lambda _: "teacher"
@@ -34,6 +34,7 @@ class RoleRules:
     marks: Mapping[str, Marks] = field(default_factory=dict)
     thoughts: Literal["keep", "drop", "only"] | None = None
     tools: ToolUse = NO_TOOLS
+    thinks: frozenset[str] = frozenset()
 
 
 class RequestAsks:
@@ -82,11 +83,16 @@ class RequestAsks:
         if role == "teacher":
             self._last_prompt = messages
         key = self._key(role, messages, n, constraint, sampling, *([list(tools)] if tools else []))
-        answers = await self._answers(
-            role, Prompt(messages, key, n, constraint, {**self._sampling, **sampling}, tools=list(tools))
-        )
+        asked = {**self._sampling, **self._with_room_to_think(role, sampling)}
+        answers = await self._answers(role, Prompt(messages, key, n, constraint, asked, tools=list(tools)))
         _raise_if_none_is_usable(answers)
         return answers
+
+    def _with_room_to_think(self, role: str, sampling: dict[str, Any]) -> dict[str, Any]:
+        """A recipe's own limit is for the answer alone: a thought gets the tokens of the job's, else the answer would be cut."""
+        if role not in self._rules.thinks or "max_tokens" not in sampling:
+            return sampling
+        return {**sampling, "max_tokens": sampling["max_tokens"] + self._sampling.get("max_tokens", 0)}
 
     async def score(self, messages: list[Message], answer: str, *, role: str = "teacher", top_k: int = 0) -> Completion:
         key = self._key("score", role, messages, answer, top_k)

@@ -61,7 +61,8 @@ def said_logprobs(ids: Numbers, logprobs: Numbers) -> list[dict[str, Any]]:
 
 
 def ready_models(job: Job) -> dict[str, Model]:
-    """The job's models by role, with what their engines need for the log-probabilities that the recipe asks for.
+    """The job's models by role, with what their engines need for the log-probabilities that the recipe asks for. A role that
+    shares a teacher's engine gets the same, else it would have an engine of its own.
 
     Raises JobError for a model that cannot tell them.
     """
@@ -70,7 +71,11 @@ def ready_models(job: Job) -> dict[str, Model]:
     models = job.models.by_role()
     if not k and not scores:
         return models
-    return {role: _ready(role, model, k, scores=scores) if is_teacher(role) else model for role, model in models.items()}
+    shared = {model.engine_key for model in job.models.teachers}
+    return {
+        role: _ready(role, model, k, scores=scores) if is_teacher(role) or model.engine_key in shared else model
+        for role, model in models.items()
+    }
 
 
 def refuse_mixed_tokenizers(job: Job, facts: Mapping[str, TeacherFacts]) -> None:

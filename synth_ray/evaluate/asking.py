@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.deadline import Deadline
 from synth_ray.ask.journal import Answers, Journal, delete_segments, read_journal
+from synth_ray.ask.request_asks import RoleRules
 from synth_ray.ask.teacher import Teacher
 from synth_ray.errors import AskFailed, StorageError
 from synth_ray.evaluate.cases import Case
@@ -158,6 +159,7 @@ class _Asked:
             deadline=Deadline(
                 2 * (RETRIES + 2) * (settings.timeout_s + 30.0), tokens=1
             ),  # of both asks with all their retries: a safeguard
+            roles=RoleRules(thinks=frozenset({"judge"})),  # a server does not say whether its model thinks
             record=journal.record,
         )
 

@@ -85,7 +85,14 @@ class Job(Section):
     def _roles_fit_their_tasks(self) -> Job:
         for problem in unfit_roles(self.models, self.check, self.dedup):
             raise ValueError(problem)
-        if self.recipe.reasoning == "only" and self.dedup.semantic is not None and self.dedup.semantic.role:
+        if self.recipe.reasoning != "only":
+            return self
+        if self.check.judge is not None:
+            raise ValueError(
+                "check.judge: wanted rows that keep their answers, got recipe.reasoning: only; a judge scores answers: leave "
+                "check.judge out"
+            )
+        if self.dedup.semantic is not None and self.dedup.semantic.role:
             raise ValueError(
                 "dedup.semantic.role: wanted rows that keep their answers, got recipe.reasoning: only; a role embeds answers as "
                 "they come: name a model under dedup.semantic.model"

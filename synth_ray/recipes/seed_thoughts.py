@@ -7,6 +7,7 @@ Law: nothing is lost: what a turn was thought with leaves the row's fields only 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from synth_ray.job.reasoning import THINK
@@ -28,6 +29,14 @@ def thought_of_answer(fields: Mapping[str, Any], answer: str) -> tuple[str, str]
     """(answer, thought) of a seed: its thought is a field of its own, or inside the answer."""
     own = next((value for name in NAMES if isinstance(value := fields.get(name), str) and value.strip()), "")
     return (answer, own) if own else thought_inside(answer)
+
+
+def with_thoughts_apart(draft: Draft, seed: Mapping[str, Any]) -> Draft:
+    """The draft as it is judged and compared: what a copy of a seed has inside as thoughts is in the places of thoughts."""
+    apart = replace(draft)
+    if draft.copied:
+        place_thoughts(apart, seed)
+    return apart
 
 
 def without_thought(fields: Mapping[str, Any], thought: str) -> dict[str, Any]:

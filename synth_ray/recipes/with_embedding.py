@@ -14,6 +14,7 @@ from typing import Any
 from synth_ray.errors import AskFailed
 from synth_ray.job.dedup import Dedup
 from synth_ray.recipes.contract import Ask, Recipe
+from synth_ray.recipes.seed_thoughts import with_thoughts_apart
 from synth_ray.records import Draft, Request
 
 NOT_EMBEDDED = "not_embedded"
@@ -28,7 +29,8 @@ def with_embedding(recipe: Recipe, role: str, dedup: Dedup) -> Recipe:
         names = dedup.compares or recipe.compares(options)
         mask = (*recipe.mask(options), *dedup.mask)
         answered = [draft for draft in drafts if draft.reason is None and draft.completion.strip()]
-        await asyncio.gather(*[_embed(draft, ask, role, names, mask) for draft in answered])
+        texts = [_text(with_thoughts_apart(draft, request.seed.fields), names, mask) for draft in answered]
+        await asyncio.gather(*[_embed(draft, ask, role, text) for draft, text in zip(answered, texts, strict=True)])
         return drafts
 
     return replace(
@@ -39,9 +41,9 @@ def with_embedding(recipe: Recipe, role: str, dedup: Dedup) -> Recipe:
     )
 
 
-async def _embed(draft: Draft, ask: Ask, role: str, names: Sequence[str], mask: Sequence[str]) -> None:
+async def _embed(draft: Draft, ask: Ask, role: str, text: str) -> None:
     try:
-        draft.embedding = packed_int8(await ask.embed(_text(draft, names, mask), role=role))
+        draft.embedding = packed_int8(await ask.embed(text, role=role))
     except AskFailed:
         ask.attempt(NOT_EMBEDDED)
 

@@ -17,6 +17,7 @@ from synth_ray.job.scoring import Task
 from synth_ray.recipes.contract import Ask, Recipe, transcript, user
 from synth_ray.recipes.judge import RUBRIC, score_answer
 from synth_ray.recipes.rating import NOT_JUDGED, rate_answer, score_of
+from synth_ray.recipes.seed_thoughts import with_thoughts_apart
 from synth_ray.records import Draft, Message, Request
 
 SCORE, SCORES = "judge_score", "judge_scores"
@@ -37,7 +38,7 @@ def with_judge(recipe: Recipe, gate: Judging, task: Task = "generate") -> Recipe
             return []
         drafts = await recipe.make(request, ask, options)
         answered = [draft for draft in drafts if draft.reason is None and draft.completion.strip()]
-        await asyncio.gather(*[_judge(draft, ask, gate, task) for draft in answered])
+        await asyncio.gather(*[_judge(draft, request, ask, gate, task) for draft in answered])
         return drafts
 
     return replace(
@@ -49,8 +50,9 @@ def with_judge(recipe: Recipe, gate: Judging, task: Task = "generate") -> Recipe
     )
 
 
-async def _judge(draft: Draft, ask: Ask, gate: Judging, task: Task) -> None:
-    score, scores = await _scored(draft.prompt, draft.completion, ask, gate, task)
+async def _judge(draft: Draft, request: Request, ask: Ask, gate: Judging, task: Task) -> None:
+    read = with_thoughts_apart(draft, request.seed.fields)
+    score, scores = await _scored(read.prompt, read.completion, ask, gate, task)
     draft.fields = {**draft.fields, SCORE: score, SCORES: scores}
 
 

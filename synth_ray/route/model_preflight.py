@@ -9,10 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from synth_ray.ask.asker import thinking_judge
+from synth_ray.ask.server_thinking import flavour_of, refuse_budget
 from synth_ray.ask.teacher import PLAIN_USE, TemplateUse
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.ask.vllm.chat_template import inspect_template, local_renderer
-from synth_ray.ask.vllm.parser_choice import refuse_bad_reasoning
+from synth_ray.ask.vllm.parser_choice import refuse_bad_reasoning, refuse_unknown_tool_parser
 from synth_ray.ask.vllm.pooling import refuse_unfit_folder
 from synth_ray.ask.vllm.start import lora_rank
 from synth_ray.ask.vllm.user_turn import refuse_without_user_turn
@@ -26,11 +28,15 @@ log = logging.getLogger(__name__)
 
 def model_checks(role: str, model: Model, job: Job) -> list[Callable[[], None]]:
     """Checks that raise JobError, each for itself. A model that a server has is asked about when it is opened."""
+    asked = [partial(_check_raw_prompts, role, model, job), partial(_check_chat, role, model, job)]
     if model.engine != "vllm":
-        return [partial(_check_raw_prompts, role, model, job)]
+        return [*asked, partial(_check_budget, role, model)]
     writes = model.task == "generate"
     return [
+        *asked,
         partial(_check_model, role, model),
+        partial(_tell_of_long_verdicts, role, model),
+        partial(refuse_unknown_tool_parser, model, where=f"models.{role}"),
         partial(refuse_bad_arguments, model.engine_args, where=f"models.{role}"),
         partial(_check_chat_template, role, model, job)
         if writes
@@ -49,11 +55,45 @@ def _check_model(role: str, model: Model) -> None:
 
 
 def _check_raw_prompts(role: str, model: Model, job: Job) -> None:
-    if find(job.recipe.name).instructs and is_teacher(role) and model.engine != "scripted":
+    if find(job.recipe.name).instructs and is_teacher(role) and model.engine not in ("vllm", "scripted"):
         raise JobError(
             f"models.{role}.engine: wanted vllm for recipe '{job.recipe.name}', which sends raw prompts, got {model.engine}; use "
             "engine: vllm, or recipe vary with seeds"
         )
+
+
+def _check_chat(role: str, model: Model, job: Job) -> None:
+    """Raises JobError where the recipe needs a chat template and the model is asked without any."""
+    if model.chat or model.engine == "scripted" or not is_teacher(role):
+        return
+    use = TemplateUse.of(find(job.recipe.name), options_of(job.recipe))
+    if use.tools:
+        raise JobError(f"models.{role}.chat: wanted a chat template to show tools, got chat: false; say recipe.call: guided")
+    if use.instructs:
+        raise JobError(
+            f"models.{role}.chat: wanted a chat template for recipe '{job.recipe.name}', which opens a user's turn with it, got "
+            "chat: false; leave chat on, or take recipe vary with seeds"
+        )
+
+
+def _tell_of_long_verdicts(role: str, model: Model) -> None:
+    if role == "judge" and model.engine == "vllm" and model.reasoning is None and thinking_judge(model):
+        log.warning(
+            "models.judge: '%s' may think before each verdict, which gets sampling.max_tokens more for that; "
+            "models.judge.reasoning: false keeps it from that",
+            model.name,
+        )
+
+
+def _check_budget(role: str, model: Model) -> None:
+    """What the job tells of a server: another dialect may show when it is opened."""
+    if model.endpoint is not None:
+        flavour = flavour_of(model.endpoint.flavour, "", model.endpoint.urls[0])
+        if model.endpoint.flavour == "auto" and flavour == "openai":
+            return
+        refuse_budget(model, flavour, where=f"models.{role}")
+    elif model.batch is not None:
+        refuse_budget(model, model.batch.flavour, where=f"models.{role}")
 
 
 def _check_chat_template(role: str, model: Model, job: Job) -> None:

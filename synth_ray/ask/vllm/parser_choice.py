@@ -1,4 +1,6 @@
-"""Which of vLLM's reasoning parsers an engine is started with, and what the job may ask of its thoughts: told without vLLM."""
+"""Which of vLLM's parsers there are, with which reasoning parser an engine is started, and what the job may ask of its thoughts:
+told without vLLM.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from synth_ray.job.models import Model
 from synth_ray.job.reasoning import HARMONY, THINK
 
 _PARSER_TABLE = "_REASONING_PARSERS_TO_REGISTER"
+_TOOL_PARSER_TABLE = "_TOOL_PARSERS_TO_REGISTER"
 _OTHER_MARKS = frozenset({HARMONY, "mistral", "granite", "seed_oss", "hunyuan_a13b", "gemma4"})
 """Parsers of the table in job.reasoning whose marks are not `<think>` and `</think>`."""
 _WITHOUT_BUDGET = frozenset({HARMONY, "granite", "hunyuan_a13b", "muse_glimmer"})
@@ -67,17 +70,33 @@ def refuse_bad_reasoning(model: Model, render: Render | None, *, where: str) -> 
         )
 
 
-@cache
+def refuse_unknown_tool_parser(model: Model, *, where: str) -> None:
+    """Raise JobError for a parser of tool calls that the installed vLLM does not have."""
+    known = _names_in("tool_parsers", _TOOL_PARSER_TABLE)
+    if model.tool_parser and known and model.tool_parser not in known:
+        near = get_close_matches(model.tool_parser, known, 1)
+        raise JobError(
+            f"{where}.tool_parser: wanted a tool parser of vLLM's, got '{model.tool_parser}'"
+            + (f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(known)}")
+        )
+
+
 def known_parsers() -> tuple[str, ...]:
-    """The names of the installed vLLM's parsers, read from its source; none where its source has another form."""
+    """The names of the installed vLLM's reasoning parsers."""
+    return _names_in("reasoning", _PARSER_TABLE)
+
+
+@cache
+def _names_in(package: str, table: str) -> tuple[str, ...]:
+    """The names in a table of vLLM's source; none where its source has another form."""
     try:
         spec = importlib.util.find_spec("vllm")
         folder = Path(next(iter(spec.submodule_search_locations or ()))) if spec else Path()
-        tree = ast.parse((folder / "reasoning" / "__init__.py").read_text(encoding="utf-8"))
+        tree = ast.parse((folder / package / "__init__.py").read_text(encoding="utf-8"))
     except (OSError, SyntaxError, StopIteration):
         return ()
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and ast.unparse(node.targets[0]) == _PARSER_TABLE:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and ast.unparse(node.targets[0]) == table:
             return tuple(sorted(str(key.value) for key in node.value.keys if isinstance(key, ast.Constant)))
     return ()
 

@@ -28,13 +28,17 @@ class RenderedPrompt:
     opened: bool = False
     thinks: bool = False
 
+    def without_thought(self) -> RenderedPrompt:
+        """The prompt of an answer that is bound to a form from its first token on, whatever the template opens."""
+        return RenderedPrompt(self.tokens)
+
 
 class RoleThinking:
     """Law: what is told to be the answer holds no thought, and a plain answer is left as it is. Not thread-safe."""
 
     def __init__(self, model: Model, tokenizer: Any, template: TemplateThinking = NO_TEMPLATE, parser: Any = None) -> None:
         """`parser` is the tokenizer's reasoning parser of vLLM, named by `template.parser`; None where there is none."""
-        self._model, self._tokenizer, self._template = model, tokenizer, template
+        self._model, self._tokenizer, self.template = model, tokenizer, template
         self._is_harmony = template.parser == HARMONY
         self._knows = parser is not None or model.reasoning is not None
         self._marks = _marks(model, parser)
@@ -56,13 +60,13 @@ class RoleThinking:
             return RenderedPrompt(list(self._tokenizer.encode(text)), opened, opened)
         if tools:
             messages = openai_turns(messages, arguments_as_text=False)
-        variables = {**self._template.variables, **({"tools": list(tools)} if tools else {})}
-        text = renderer_of(self._tokenizer)(self._template.messages(messages), variables)
+        variables = {**self.template.variables, **({"tools": list(tools)} if tools else {})}
+        text = renderer_of(self._tokenizer)(self.template.messages(messages), variables)
         tokens = rendered_tokens(self._tokenizer, text)
         if self._marks is None or self._is_harmony:
-            return RenderedPrompt(tokens, False, self._template.expects)
+            return RenderedPrompt(tokens, False, self.template.expects)
         opened = opens_thought(text, self._marks[0])
-        return RenderedPrompt(tokens, opened, opened or (self._template.expects and not closes_thought(text, self._marks[1])))
+        return RenderedPrompt(tokens, opened, opened or (self.template.expects and not closes_thought(text, self._marks[1])))
 
     def sampling(self, prompt: RenderedPrompt, max_tokens: int) -> dict[str, Any]:
         """Keys of SamplingParams that thoughts need, `max_tokens` among them."""

@@ -9,19 +9,21 @@ from jinja2 import TemplateError
 
 from synth_ray.ask.teacher import Prompt
 from synth_ray.ask.vllm.chat_template import chat_tokens
+from synth_ray.ask.vllm.template_thinking import TemplateThinking
 from synth_ray.errors import AskFailed
 from synth_ray.job.models import Model
 from synth_ray.records import Reason
 
 
-def given_answer(tokenizer: Any, prompt: Prompt, model: Model) -> tuple[list[int], int]:
-    """The tokens of the messages with the answer, up to the end of its turn, and where the answer begins.
+def given_answer(tokenizer: Any, prompt: Prompt, model: Model, template: TemplateThinking) -> tuple[list[int], int]:
+    """The tokens of the messages with the answer, up to the end of its turn, and where the answer begins. `template` is told
+    whether to think as it is where the model answers.
 
     Messages and answer are rendered together, so that tokens are those of the whole text. Raises AskFailed where these do not
     begin with the tokens of the prompt: then no token belongs to the answer alone.
     """
     try:
-        before, whole = _renderings(tokenizer, prompt, model)
+        before, whole = _renderings(tokenizer, prompt, model, template)
     except (TemplateError, ValueError, TypeError, KeyError) as error:
         raise AskFailed(Reason.ENGINE_ERROR, f"the chat template refuses the answer ({type(error).__name__})") from None
     start = common_prefix(before, whole)
@@ -30,12 +32,13 @@ def given_answer(tokenizer: Any, prompt: Prompt, model: Model) -> tuple[list[int
     return whole[: ends[-1] + 1] if ends else whole, start
 
 
-def _renderings(tokenizer: Any, prompt: Prompt, model: Model) -> tuple[list[int], list[int]]:
+def _renderings(tokenizer: Any, prompt: Prompt, model: Model, template: TemplateThinking) -> tuple[list[int], list[int]]:
     answer = {"role": "assistant", "content": prompt.given}
     if model.chat:
-        closed = {**model.chat_template_kwargs, "add_generation_prompt": False}
-        before = chat_tokens(tokenizer, prompt.messages, model.chat_template_kwargs)
-        return before, chat_tokens(tokenizer, [*prompt.messages, answer], closed)
+        messages = template.messages(prompt.messages)
+        closed = {**template.variables, "add_generation_prompt": False}
+        before = chat_tokens(tokenizer, messages, template.variables)
+        return before, chat_tokens(tokenizer, [*messages, answer], closed)
     text = "\n".join(message["content"] for message in prompt.messages)
     return list(tokenizer.encode(text)), list(tokenizer.encode(text + prompt.given))
 

@@ -132,6 +132,8 @@ class VllmTeacher:
             prompt, rendered = self._user_turn(prompt)
         else:
             rendered = self._render(prompt, thinking)
+        if prompt.constraint is not None and not self._guides_thoughts:
+            rendered = rendered.without_thought()
         room = self._max_len - len(rendered.tokens)
         if room <= 0:
             raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(rendered.tokens)} tokens, the engine takes {self._max_len}")
@@ -148,7 +150,8 @@ class VllmTeacher:
 
     async def _score(self, prompt: Prompt) -> Completion:
         with self._lock:
-            tokens, start = given_answer(self._tokenizer, prompt, self._model)
+            role = prompt.role or self._role
+            tokens, start = given_answer(self._tokenizer, prompt, self._roles[role], self._thinking[role].template)
         if len(tokens) >= self._max_len:
             raise AskFailed(Reason.PROMPT_TOO_LONG, f"{len(tokens)} tokens with the answer, the engine takes {self._max_len}")
         ask = EngineRequest(tokens, score_sampling(prompt), adapter=prompt.adapter, answer_start=start)
@@ -181,7 +184,7 @@ class VllmTeacher:
         """The prompt with the sampling that ends a user's turn, and the tokens that open it."""
         with self._lock:
             try:
-                turn = user_turn(renderer_of(self._tokenizer), self._model, prompt.messages)
+                turn = user_turn(renderer_of(self._tokenizer), self._roles[prompt.role or self._role], prompt.messages)
             except Exception as error:  # a template raises what it likes
                 raise AskFailed(Reason.ENGINE_ERROR, f"the chat template opens no user's turn ({type(error).__name__})") from None
             opening = RenderedPrompt(list(self._tokenizer.encode(turn.opening, add_special_tokens=False)))

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synth_ray.ask.asker import Asker
 from synth_ray.ask.deadline import LEAST_S, Deadline
 from synth_ray.ask.teacher import Load
+from synth_ray.job.load import job_from
 
 
 @given(st.integers(1, 100_000), st.floats(1e-4, 10.0), st.integers(32, 10_000))
@@ -26,6 +28,32 @@ def test_where_no_step_is_told_the_speed_of_the_answers_counts(tokens: int, answ
         deadline.observe(seconds, made)
     mean = sum(seconds for seconds, _ in answers) / sum(made for _, made in answers)
     assert deadline.seconds == pytest.approx(max(LEAST_S, 4 * tokens * mean))
+
+
+@given(st.floats(1e-4, 10.0), st.floats(0.0, 1e4), st.integers(1, 10_000), st.floats(0.0, 1e4))
+def test_the_slowest_of_all_engines_counts_and_the_time_of_tools_is_added(
+    step_s: float, took_s: float, made: int, tools_s: float
+) -> None:
+    """One engine tells its steps, a server tells none: until it has answered, it may be as slow as a server can be."""
+    deadline = Deadline(
+        None, tokens=1000, loads=lambda: [Load(steps=50, busy_s=50 * step_s), Load()], slowest_token_s=0.2, tools_s=tools_s
+    )
+    assert deadline.seconds == pytest.approx(4 * 1000 * max(step_s, 0.2) + tools_s)
+    deadline.observe(took_s, made)
+    assert deadline.seconds == pytest.approx(max(LEAST_S, 4 * 1000 * max(step_s, took_s / made)) + tools_s)
+
+
+def test_a_request_has_the_time_of_its_servers_and_of_the_tools_that_run() -> None:
+    def seconds_of(models: dict[str, object], **recipe: object) -> float:
+        job = job_from({"name": "n", "seeds": "s.jsonl", "recipe": recipe, "models": models, "output": "out"})
+        return Asker.of(job, {})._deadline.seconds
+
+    scripted: dict[str, object] = {"teacher": {"engine": "scripted"}}
+    tool = {"function": "os.path:basename", "seconds": 40}
+    assert seconds_of(scripted, name="converse", tools=[tool]) == LEAST_S + 32 * 40
+    assert seconds_of(scripted, name="converse", tools=[{"name": "t", "parameters": {"type": "object"}}]) == LEAST_S
+    served = {"teacher": {"engine": "endpoint", "model": "m", "endpoint": {"urls": "http://localhost:1/v1"}}}
+    assert seconds_of(served, name="converse", turns=3) == 4 * 5 * 512 / 5
 
 
 @given(st.floats(0.001, 1e6))

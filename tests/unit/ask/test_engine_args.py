@@ -19,11 +19,13 @@ from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.cluster.placement import gpus_per_replica, start_replica
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
+from synth_ray.job.load import job_from
 from synth_ray.job.models import Model
 from synth_ray.job.script import Script
 from synth_ray.route.preflight import preflight
 from tests.unit.ask.test_teachers import prompt
 
+URL = "http://127.0.0.1:1/v1"
 GOOD: dict[str, Any] = {
     "dtype": "bfloat16",
     "max_num_seqs": 64,
@@ -87,6 +89,49 @@ def test_check_names_every_bad_argument_of_every_role(tmp_path: Path) -> None:
         preflight(job(tmp_path, {"max_num_seq": 4, "dtype": "bf16"}, judge))
     for part in ("max_num_seqs'", "'bfloat16'", "models.judge.engine_args: wanted", "'enforce_eager'"):
         assert part in str(refused.value)
+
+
+SERVED = {"model": "m", "engine": "endpoint"}
+NATIVE = {"name": "converse", "call": "native", "tools": [{"name": "t", "parameters": {"type": "object"}}]}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "recipe", "message"),
+    [
+        ({"model": "m", "tool_parser": "hermse"}, "distill", r"tool_parser: wanted .* got 'hermse'; did you mean 'hermes'"),
+        ({"model": "m", "chat": False}, NATIVE, "chat: wanted a chat template to show tools"),
+        (SERVED | {"endpoint": {"urls": URL}, "chat": False}, NATIVE, "chat: wanted a chat template to show tools"),
+        (
+            SERVED | {"endpoint": {"urls": URL, "flavour": "openai"}, "reasoning": {"budget": 9}},
+            "distill",
+            r"reasoning\.budget: wanted a server that limits a thought .* got openai",
+        ),
+        (
+            {"model": "m", "engine": "batch_api", "batch": {"url": URL}, "reasoning": {"budget": 9}},
+            "distill",
+            r"reasoning\.budget: wanted a server that limits a thought .* got openai",
+        ),
+    ],
+)
+def test_check_refuses_what_only_an_opened_model_refused(
+    tmp_path: Path, teacher: dict[str, Any], recipe: Any, message: str
+) -> None:
+    document = job(tmp_path, {}).model_dump(mode="json", exclude_unset=True)
+    with pytest.raises(JobError, match=rf"models\.teacher\.{message}"):
+        preflight(job_from(document | {"models": {"teacher": teacher}, "recipe": recipe}))
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        {"model": "m", "tool_parser": "hermes"},
+        SERVED | {"endpoint": {"urls": URL}, "reasoning": {"budget": 9}},
+        SERVED | {"endpoint": {"urls": URL, "flavour": "vllm"}, "reasoning": {"budget": 9}},
+    ],
+)
+def test_check_leaves_to_the_opened_model_what_it_alone_can_tell(tmp_path: Path, teacher: dict[str, Any]) -> None:
+    document = job(tmp_path, {}).model_dump(mode="json", exclude_unset=True)
+    preflight(job_from(document | {"models": {"teacher": teacher}}))
 
 
 @pytest.mark.parametrize(

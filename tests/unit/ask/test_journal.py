@@ -58,6 +58,7 @@ def test_the_likeliest_tokens_are_read_back_as_they_were_written(tmp_path: Path)
         Completion("a", "stop", 2, 2, top_k=top_k),
         Completion("b", "stop", 2, 2, vector=[0.5]),
         Completion("c", "stop", 1, 1),
+        Completion("d", "stop", 1, 1, reasoning_tokens=0),
     ]
     store = LocalStorage(tmp_path)
     journal = Journal(store, flush_s=3600, on_error=print)

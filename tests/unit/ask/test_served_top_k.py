@@ -18,7 +18,7 @@ from synth_ray.ask.teacher import Prompt
 from synth_ray.ask.top_k import ready_models
 from synth_ray.errors import AskFailed, JobError, ServiceRefused
 from synth_ray.job.load import job_from
-from synth_ray.job.models import Model
+from synth_ray.job.models import Model, engines_of
 from tests.servers import answering
 
 WORDS = [
@@ -206,6 +206,21 @@ def test_models_are_made_ready_or_refused() -> None:
         models({"name": "score"}, **served)
     with pytest.raises(JobError, match="log-probabilities of given answers, got engine 'batch_api'"):
         models({"name": "score"}, model="m", engine="batch_api", batch={"url": "http://localhost:1/v1"})
+
+
+def test_a_role_that_shares_a_teachers_engine_goes_on_sharing_it() -> None:
+    other = {"model": "m", "engine_args": {"max_model_len": 64}}
+    for judge, engines in (({"model": "m", "reasoning": False}, 1), (other, 2)):
+        section = {"teacher": "m", "judge": judge, "allow_related_judge": True}
+        job = job_from({"name": "n", "seeds": "s.jsonl", "recipe": {"name": "score"}, "models": section, "output": "out"})
+        assert len(engines_of(ready_models(job))) == engines
+
+
+@pytest.mark.parametrize("reasoning", [None, {"think": False}])
+def test_a_server_that_is_told_not_to_think_scores_too(url: str, reasoning: dict[str, Any] | None) -> None:
+    endpoint = {"urls": f"{url}/v1", "flavour": "auto"}
+    teacher = EndpointTeacher(Model(engine="endpoint", model="m", endpoint=endpoint, reasoning=reasoning))
+    assert ask(teacher, kind="score", given="it is lost").logprobs
 
 
 @pytest.mark.parametrize("more", [{"kind": "score", "given": "it is"}, {"kind": "embed"}, {"sampling": {"top_k_logprobs": 2}}])

@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
-from synth_ray.ask.vllm.chat_template import local_renderer
+from synth_ray.ask.asker import thinking_judge
+from synth_ray.ask.teacher import Prompt
+from synth_ray.ask.vllm.chat_template import local_renderer, renderer_of
 from synth_ray.ask.vllm.parser_choice import engine_parser, known_parsers, refuse_bad_reasoning
+from synth_ray.ask.vllm.role_thinking import RoleThinking
+from synth_ray.ask.vllm.scoring import given_answer
 from synth_ray.ask.vllm.template_thinking import TemplateThinking, closes_thought, opens_thought, template_thinking
 from synth_ray.errors import JobError
 from synth_ray.job.load import job_from
 from synth_ray.job.models import Model
 from synth_ray.job.reasoning import HARMONY
+from synth_ray.recipes.contract import Completion
 from synth_ray.records import Message
 from synth_ray.route.preflight import preflight
+from tests.conftest import ENGINE_ARGS
 from tests.unit.ask.test_chat_template import OPENS, THINKS, TURNS, job, model_with
 
 TEMPLATES = Path(str(find_spec("trl").origin)).parent / "chat_templates"  # type: ignore[union-attr]
@@ -142,3 +149,64 @@ def test_roles_that_only_think_differently_share_an_engine() -> None:
         for reasoning in ({"think": True, "budget": 9}, None, {"parser": "deepseek_r1"})
     )
     assert thinks.engine_key == plain.engine_key != other.engine_key
+
+
+@pytest.mark.parametrize(("think", "ending"), [(False, "<think>\n\n</think>\n\nIt is."), (None, "assistant\nIt is.")])
+def test_a_given_answer_is_scored_behind_the_prompt_that_the_role_answers_to(
+    think: bool | None, ending: str, tmp_path: Path
+) -> None:
+    """Of a template that writes what its switch says into every turn of the assistant, and reads earlier thoughts."""
+    closed = "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+    turns = (
+        "{% for m in messages %}<|{{ m.role }}|>\n{{ m.reasoning_content or '' }}{% if m.role == 'assistant' %}"
+        + closed
+        + "{% endif %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>\n"
+        + closed
+        + "{% endif %}"
+    )
+    model = model_with(tmp_path, turns, **({} if think is None else {"reasoning": think}))
+    tokenizer = AutoTokenizer.from_pretrained(model.model)
+    template = template_thinking(renderer_of(tokenizer), model, where="models.judge")
+    tokens, start = given_answer(tokenizer, Prompt([*TALK, *ASKED], "k", kind="score", given="It is."), model, template)
+    text = tokenizer.decode(tokens)
+    assert tokenizer.decode(tokens[start:]) == "It is."
+    assert ending.replace("assistant", "<|assistant|>") in text and "They ask for 17." in text
+    assert ("</think>" in text) == (think is False)
+
+
+def test_a_judge_whose_template_alone_tells_that_it_thinks_has_room_for_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No name says so: the engine that guides its verdicts behind the thought is started with the template's parser."""
+    for name, template, keys, room in (("a", "qwen3", {}, 1), ("b", "qwen3", {"reasoning": False}, 0), ("c", "qwen2_5", {}, 0)):
+        (tmp_path / name).mkdir()
+        judge = model_with(tmp_path / name, (TEMPLATES / f"{template}.jinja").read_text(), **keys)
+        with_marks(judge)
+        assert len(thinking_judge(judge)) == room
+        caplog.clear()
+        own = {"model": judge.model, "engine_args": ENGINE_ARGS, **keys}
+        models = {"teacher": {"engine": "scripted"}, "judge": own}
+        with caplog.at_level(logging.WARNING):
+            preflight(job_from(job(tmp_path / name, judge) | {"models": models}))
+        assert ("may think before each verdict" in caplog.text) == bool(room)
+
+
+def with_marks(model: Model) -> None:
+    """Make the marks of a thought tokens of the model's own, as they are those of models that think."""
+    tokenizer = AutoTokenizer.from_pretrained(model.model)
+    template = Path(model.model, "chat_template.jinja").read_text()
+    tokenizer.add_tokens(["<think>", "</think>"])
+    tokenizer.save_pretrained(model.model)
+    Path(model.model, "chat_template.jinja").write_text(template)
+
+
+def test_an_answer_that_is_bound_from_its_first_token_is_no_thought(tmp_path: Path) -> None:
+    """Where the template opens a thought and the engine has no parser, the form of a guided answer binds at once."""
+    model = model_with(tmp_path, OPENS)
+    tokenizer = AutoTokenizer.from_pretrained(model.model)
+    thinking = RoleThinking(model, tokenizer, template_thinking(renderer_of(tokenizer), model, where="models.teacher"))
+    rendered, form = thinking.render(ASKED), '{"late": true}'
+    tokens = tokenizer.encode(form, add_special_tokens=False)
+    for prompt, text, thought in ((rendered, "", form), (rendered.without_thought(), form, "")):
+        answer = thinking.take_apart(Completion(form, "stop", 9, len(tokens)), tokens, prompt=prompt, sampling={})
+        assert (answer.text, answer.reasoning) == (text, thought)

@@ -130,6 +130,10 @@ def test_a_target_without_seeds_is_met(tmp_path: Path) -> None:
             {"models": {"teacher": {"engine": "endpoint", "model": "m", "endpoint": {"urls": "http://127.0.0.1:1/v1"}}}},
             "models.teacher.engine: wanted vllm for recipe 'spring'",
         ),
+        (
+            {"models": {"teacher": {"model": "m", "chat": False}}},
+            "models.teacher.chat: wanted a chat template for recipe 'spring'",
+        ),
     ],
 )
 def test_jobs_that_cannot_do_without_are_refused(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
