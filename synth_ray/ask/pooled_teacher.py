@@ -21,8 +21,12 @@ _SUSPECTS_AT_ONCE = (8, 1)
 """How many asks that were in flight at one death, and at two, are asked again at a time."""
 
 
+class LinkEnded(EngineDied):
+    """A link that answers nothing any more, whatever it is asked, while its replica may still be up."""
+
+
 class Link(Protocol):
-    """One replica of the pool. `answer` raises EngineDied once it is gone, whatever it was asked."""
+    """One replica of the pool. `answer` raises EngineDied once it is gone, and LinkEnded once the link is, whatever it was asked."""
 
     max_running: int
 
@@ -34,13 +38,14 @@ class PooledTeacher:
 
     Law: an ask depends on its prompt alone, so one whose replica died is asked again at another; after a third death, in which no
     other suspect of this process was in flight, it fails as `engine_error`. A replica that was retired in order makes nothing
-    suspect. While no replica is up, asks wait.
+    suspect; a link that ended counts as a death. While no replica is up, asks wait.
     """
 
     def __init__(self, model: Model, *, on_asked: Callable[[], None] = lambda: None) -> None:
         """`on_asked` is called when an ask has come: the recipe's process may then start another request."""
         self._model = model
         self._on_asked = on_asked
+        self._replicas: Mapping[int, Callable[[], Link]] = {}
         self._links: dict[int, Link] = {}
         self._gone: set[int] = set()
         self._retired: frozenset[int] = frozenset()
@@ -56,6 +61,7 @@ class PooledTeacher:
         """The replicas that are up, by number, and how to reach each; those that were taken away in order; and how many processes
         share the pool.
         """
+        self._replicas = replicas
         self._retired = self._retired | frozenset(retired)
         self._clients = max(1, clients)
         up = [number for number in replicas if number not in self._gone | self._retired]
@@ -99,10 +105,14 @@ class PooledTeacher:
             self._pending -= prompt.n
 
     async def _answer_at(self, number: int, link: Link, prompt: Prompt) -> list[Completion] | None:
-        """The answers; None where the replica is gone."""
+        """The answers; None where the replica or the link to it is gone. A new link takes the place of one that ended."""
         self._asked[number] += prompt.n
         try:
             return await link.answer(prompt)
+        except LinkEnded:
+            if self._links.get(number) is link:
+                self._links[number] = self._replicas[number]()
+            return None
         except EngineDied:
             self._gone.add(number)
             self._links.pop(number, None)
