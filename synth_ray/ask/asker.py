@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from synth_ray.ask.deadline import Deadline
+from synth_ray.ask.pooled_teacher import PooledTeacher
 from synth_ray.ask.request_asks import RequestAsks, RoleRules
 from synth_ray.ask.teacher import Teacher
 from synth_ray.ask.thoughts import Marks
@@ -102,10 +103,12 @@ def _deadline(job: Job, teachers: Mapping[str, Teacher]) -> Deadline:
     """The time of one request: the job's own, or what its answers may take at the speed of its engines."""
     recipe, options = recipe_of(job), options_of(job.recipe)
     engines = {id(teacher): teacher for teacher in teachers.values()}
+    pools = [teacher for teacher in engines.values() if isinstance(teacher, PooledTeacher)]
     return Deadline(
         job.limits.request_deadline_s or _batch_window_s(job),
         tokens=max(1, recipe.asks(options)) * job.longest_answer,
         loads=lambda: [teacher.load() for teacher in engines.values()],
+        stood_s=lambda: sum(pool.down_s for pool in pools),
     )
 
 

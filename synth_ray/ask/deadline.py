@@ -14,6 +14,8 @@ LEAST_S = 600.0
 """A deadline that follows from the speed is never shorter."""
 _PATIENCE = 4.0
 """How many times longer than at the mean speed a request may take: it waits for a place in the engine, and may be slow."""
+_LOOK_S = 0.05
+"""While the clock stands, its end is looked for no more often."""
 _TOLD_STEPS = 32
 """Steps of an engine from which on their mean duration is its speed."""
 
@@ -23,14 +25,24 @@ class Deadline:
     the engines show, several times over; the speed counts at that moment, not when the request began.
 
     A token of one sequence takes one step of an engine that tells its steps. Of others the mean time of an answer's tokens is
-    taken, from what `observe` was told.
+    taken, from what `observe` was told. The clock stands while no engine of a role is up.
     """
 
-    def __init__(self, fixed_s: float | None, *, tokens: int, loads: Callable[[], Iterable[Load]] = lambda: ()) -> None:
-        """`tokens`: the most that the answers of one request may have in all. `loads`: of the engines, now."""
+    def __init__(
+        self,
+        fixed_s: float | None,
+        *,
+        tokens: int,
+        loads: Callable[[], Iterable[Load]] = lambda: (),
+        stood_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`tokens`: the most that the answers of one request may have in all. `loads`: of the engines, now. `stood_s`: how long
+        the clock stood, so far.
+        """
         self._fixed_s = fixed_s
         self._tokens = tokens
         self._loads = loads
+        self._stood_s = stood_s
         self._answer_s = 0.0
         self._answer_tokens = 0
 
@@ -60,18 +72,18 @@ class Deadline:
 
     @asynccontextmanager
     async def limit(self) -> AsyncIterator[None]:
-        """Raises TimeoutError when what is inside takes longer than `seconds`, as they are at that time."""
+        """Raises TimeoutError when what is inside takes longer than `seconds`, as they are at that time, while the clock goes."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = loop.time() - self._stood_s()
         timers: list[asyncio.TimerHandle] = []
         async with asyncio.timeout(None) as timeout:
 
             def look() -> None:
-                end = began + self.seconds
+                end = began + self._stood_s() + self.seconds
                 if end <= loop.time():
                     timeout.reschedule(end)
                 else:
-                    timers[:] = [loop.call_at(end, look)]
+                    timers[:] = [loop.call_at(max(end, loop.time() + _LOOK_S), look)]
 
             look()
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
@@ -26,7 +27,7 @@ class LinkEnded(EngineDied):
 
 
 class Link(Protocol):
-    """One replica of the pool. `answer` raises EngineDied once it is gone, and LinkEnded once the link is, whatever it was asked."""
+    """One replica of the pool. Whatever it is asked, `answer` raises EngineDied once it is gone, and LinkEnded once the link is."""
 
     max_running: int
 
@@ -48,6 +49,7 @@ class PooledTeacher:
         self._replicas: Mapping[int, Callable[[], Link]] = {}
         self._links: dict[int, Link] = {}
         self._gone: set[int] = set()
+        self._down_s, self._down_since = 0.0, time.monotonic()
         self._retired: frozenset[int] = frozenset()
         self._clients = 1
         self._asked: Counter[int] = Counter()
@@ -67,14 +69,27 @@ class PooledTeacher:
         up = [number for number in replicas if number not in self._gone | self._retired]
         new = [number for number in up if number not in self._links]
         random.shuffle(new)  # else every process would send its first asks to the same replica
-        self._links = {number: link for number, link in self._links.items() if number in up}
-        self._links |= {number: replicas[number]() for number in new}
+        kept = {number: link for number, link in self._links.items() if number in up}
+        self._set_links(kept | {number: replicas[number]() for number in new})
         self._changed.set()
+
+    def _set_links(self, links: dict[int, Link]) -> None:
+        down_s, was_up = self.down_s, bool(self._links)
+        self._links = links
+        if links:
+            self._down_s = down_s
+        elif was_up:
+            self._down_since = time.monotonic()
 
     @property
     def is_up(self) -> bool:
         """Whether any replica is."""
         return bool(self._links)
+
+    @property
+    def down_s(self) -> float:
+        """How long no replica was up, so far: what waits then is not to blame."""
+        return self._down_s + (0.0 if self._links else time.monotonic() - self._down_since)
 
     @property
     def max_running(self) -> int:
@@ -115,7 +130,7 @@ class PooledTeacher:
             return None
         except EngineDied:
             self._gone.add(number)
-            self._links.pop(number, None)
+            self._set_links({n: other for n, other in self._links.items() if n != number})
             return None
         finally:
             self._asked[number] -= prompt.n

@@ -36,9 +36,9 @@ class _Client:
 
 class RoleServer:
     """Its asynchronous methods run on one event loop. A prompt that is submitted ends once in a `collect` of the same client,
-    unless it is cancelled, or the client was silent for so long that it was forgotten: a client that then comes back is told so by
-    `collect` alone, and asks again by another name. `on_death` is called when the engine is gone: then no prompt will be answered
-    any more.
+    unless it is cancelled, or the client was silent for so long that it was forgotten: one that then comes back is told so by
+    `collect`, and asks again by another name. `on_death` is called when the engine is gone: then no prompt will be answered any
+    more.
     """
 
     def __init__(self, job: Job, role: str, *, on_death: Callable[[EngineDied], None]) -> None:
