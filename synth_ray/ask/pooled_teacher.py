@@ -27,7 +27,7 @@ class LinkEnded(EngineDied):
 
 
 class Link(Protocol):
-    """One replica of the pool. Whatever it is asked, `answer` raises EngineDied once it is gone, and LinkEnded once the link is."""
+    """One replica of the pool. `answer` raises EngineDied once it is gone, LinkEnded once the link is, whatever it was asked."""
 
     max_running: int
 
