@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from synth_ray.ask.teacher import Load, TeacherFacts
@@ -83,7 +84,7 @@ class PoolMeter:
     def summary(self) -> dict[str, list[dict[str, Any]]]:
         """The replicas of each pool but the teacher's, for the manifest."""
         roles: dict[str, list[dict[str, Any]]] = {}
-        for number, replica in sorted(self._all()):
+        for number, replica in sorted(self._all(), key=itemgetter(0)):
             if replica.role == "teacher":
                 continue
             up = (replica.ended_s if replica.ended_s is not None else self.now) - replica.ready_s
