@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synth_ray.ask.deadline import Deadline
+from synth_ray.ask.pooled_teacher import PooledTeacher
 from synth_ray.ask.request_asks import RequestAsks, RoleRules
 from synth_ray.ask.teacher import Teacher
 from synth_ray.ask.thoughts import Marks
@@ -112,12 +113,14 @@ def _deadline(job: Job, teachers: Mapping[str, Teacher]) -> Deadline:
     engines = {id(teacher): teacher for teacher in teachers.values()}
     calls, tools_s = _tools_of(recipe.programs(options), getattr(options, "max_steps", 1))
     is_served = any(model.engine == "endpoint" for model in job.models.by_role().values())
+    pools = [teacher for teacher in engines.values() if isinstance(teacher, PooledTeacher)]
     return Deadline(
         job.limits.request_deadline_s or _batch_window_s(job),
         tokens=(max(1, recipe.asks(options)) + _ASKS_OF_A_CALL * calls) * job.longest_answer,
         loads=lambda: [teacher.load() for teacher in engines.values()],
         slowest_token_s=1 / SLOWEST_TOKENS_S if is_served else 0.0,
         tools_s=tools_s,
+        stood_s=lambda: sum(pool.down_s for pool in pools),
     )
 
 

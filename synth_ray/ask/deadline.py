@@ -14,6 +14,8 @@ LEAST_S = 600.0
 """A deadline that follows from the speed is never shorter."""
 _PATIENCE = 4.0
 """How many times longer than at the mean speed a request may take: it waits for a place in the engine, and may be slow."""
+_LOOK_S = 0.05
+"""While the clock stands, its end is looked for no more often."""
 _TOLD_STEPS = 32
 """Steps of an engine from which on their mean duration is its speed."""
 
@@ -23,7 +25,8 @@ class Deadline:
     the engines show, several times over; the speed counts at that moment, not when the request began.
 
     A token of one sequence takes one step of an engine that tells its steps. Others tell none, so the mean time of an answer's
-    tokens counts too, from what `observe` was told; until it was told any, that of the slowest server that is not given up.
+    tokens counts too, from what `observe` was told; until it was told any, that of the slowest server that is not given up. The
+    clock stands while no engine of a role is up.
     """
 
     def __init__(
@@ -34,15 +37,18 @@ class Deadline:
         loads: Callable[[], Iterable[Load]] = lambda: (),
         slowest_token_s: float = 0.0,
         tools_s: float = 0.0,
+        stood_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`tokens`: the most that the answers of one request may have in all. `loads`: of the engines, now. `slowest_token_s`:
         seconds that a token may take of which nothing is observed. `tools_s`: the longest that the tools of a request may run.
+        `stood_s`: how long the clock stood, so far.
         """
         self._fixed_s = fixed_s
         self._tokens = tokens
         self._loads = loads
         self._slowest_token_s = slowest_token_s
         self._tools_s = tools_s
+        self._stood_s = stood_s
         self._answer_s = 0.0
         self._answer_tokens = 0
 
@@ -71,18 +77,18 @@ class Deadline:
 
     @asynccontextmanager
     async def limit(self) -> AsyncIterator[None]:
-        """Raises TimeoutError when what is inside takes longer than `seconds`, as they are at that time."""
+        """Raises TimeoutError when what is inside takes longer than `seconds`, as they are at that time, while the clock goes."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = loop.time() - self._stood_s()
         timers: list[asyncio.TimerHandle] = []
         async with asyncio.timeout(None) as timeout:
 
             def look() -> None:
-                end = began + self.seconds
+                end = began + self._stood_s() + self.seconds
                 if end <= loop.time():
                     timeout.reschedule(end)
                 else:
-                    timers[:] = [loop.call_at(end, look)]
+                    timers[:] = [loop.call_at(max(end, loop.time() + _LOOK_S), look)]
 
             look()
             try:

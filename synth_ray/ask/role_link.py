@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Any
 
+from synth_ray.ask.pooled_teacher import LinkEnded
 from synth_ray.ask.role_server import Answered
 from synth_ray.ask.teacher import Prompt
-from synth_ray.errors import SynthRayError
+from synth_ray.errors import EngineDied, SynthRayError
 from synth_ray.recipes.contract import Completion
 
 Call = Callable[..., Awaitable[Any]]
@@ -21,8 +22,9 @@ _COLLECT_WAIT_S = 10.0
 
 
 class RoleLink:
-    """Used on one event loop. Law: every `answer` ends: with the answers, with the error of the prompt, or with EngineDied once
-    the replica is gone. Cancelling one cancels it at the replica. The order of prompts is kept.
+    """Used on one event loop. Law: every `answer` ends: with the answers, with the error of the prompt, with EngineDied once the
+    replica is gone, or with LinkEnded once the replica refuses the link. Cancelling one cancels it at the replica. The order of
+    prompts is kept. What a replica forgot, because it had not heard of this process for long, it is asked again.
     """
 
     def __init__(self, call: Call, *, max_running: int) -> None:
@@ -30,19 +32,19 @@ class RoleLink:
         self._call = call
         self._client = uuid.uuid4().hex
         self._numbers = count()
-        self._waiting: dict[int, asyncio.Future[list[Completion]]] = {}
+        self._waiting: dict[int, tuple[Prompt, asyncio.Future[list[Completion]]]] = {}
         self._outbox: list[tuple[int, Prompt]] = []
         self._cancelled: list[int] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_sending = self._is_collecting = False
-        self._end: SynthRayError | None = None
+        self._end: EngineDied | None = None
 
     async def answer(self, prompt: Prompt) -> list[Completion]:
         if self._end is not None:
             raise self._end
         number = next(self._numbers)
         future: asyncio.Future[list[Completion]] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = future
+        self._waiting[number] = prompt, future
         self._outbox.append((number, prompt))
         self._start()
         try:
@@ -87,15 +89,26 @@ class RoleLink:
     async def _collect(self) -> None:
         try:
             while self._waiting and self._end is None:
-                self._settle(await self._call("collect", self._client, _COLLECT_WAIT_S))
+                answered = await self._call("collect", self._client, _COLLECT_WAIT_S)
+                if answered is None:
+                    self._ask_again()
+                else:
+                    self._settle(answered)
         except SynthRayError as error:
             self._end_with(error)
         finally:
             self._is_collecting = False
 
+    def _ask_again(self) -> None:
+        """Ask everything again, as a client that the replica does not know."""
+        self._client = uuid.uuid4().hex
+        self._cancelled = []
+        self._outbox = [(number, prompt) for number, (prompt, _) in self._waiting.items()]
+        self._start()
+
     def _settle(self, answered: Sequence[Answered]) -> None:
         for number, result in answered:
-            future = self._waiting.get(number)
+            _, future = self._waiting.get(number, (None, None))
             if future is None or future.done():
                 continue
             if isinstance(result, SynthRayError):
@@ -104,7 +117,7 @@ class RoleLink:
                 future.set_result(result)
 
     def _end_with(self, error: SynthRayError) -> None:
-        self._end = error
-        for future in self._waiting.values():
+        self._end = error if isinstance(error, EngineDied) else LinkEnded(str(error))
+        for _, future in self._waiting.values():
             if not future.done():
-                future.set_exception(error)
+                future.set_exception(self._end)

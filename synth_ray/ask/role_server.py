@@ -22,7 +22,7 @@ _COALESCE_S, _COALESCE_PROMPTS = 0.05, 64
 """Answers are collected for so many seconds, or until there are so many, and sent together: a message costs as much for one."""
 
 _SILENT_S = 60.0
-"""A client that has not been heard of for so long is gone: what it asked is cancelled."""
+"""A client that has not been heard of for so long is gone: what it asked is cancelled. If it comes back, it is told."""
 
 
 @dataclass(slots=True)
@@ -36,13 +36,16 @@ class _Client:
 
 class RoleServer:
     """Its asynchronous methods run on one event loop. A prompt that is submitted ends once in a `collect` of the same client,
-    unless it is cancelled. `on_death` is called when the engine is gone: then no prompt will be answered any more.
+    unless it is cancelled, or the client was silent for so long that it was forgotten: one that then comes back is told so by
+    `collect`, and asks again by another name. `on_death` is called when the engine is gone: then no prompt will be answered any
+    more.
     """
 
     def __init__(self, job: Job, role: str, *, on_death: Callable[[EngineDied], None]) -> None:
         self._job, self._role = job, role
         self._on_death = on_death
         self._clients: dict[str, _Client] = {}
+        self._forgotten: set[str] = set()
         self._answered = 0
         self._teacher: Teacher | None = None
         self._engine: Teacher | None = None
@@ -56,19 +59,27 @@ class RoleServer:
         return opened.facts
 
     async def submit(self, client: str, prompts: Sequence[tuple[int, Prompt]]) -> None:
+        if client in self._forgotten:
+            return
         own = self._client(client)
         own.enough.clear()
         for number, prompt in prompts:
             own.tasks[number] = asyncio.create_task(self._answer(own, number, prompt))
 
     async def cancel(self, client: str, numbers: Sequence[int]) -> None:
+        if client in self._forgotten:
+            return
         own = self._client(client)
         for number in numbers:
             if task := own.tasks.pop(number, None):
                 task.cancel()
 
-    async def collect(self, client: str, wait_s: float) -> list[Answered]:
-        """What has ended of the client's prompts; empty when nothing ended within `wait_s` seconds."""
+    async def collect(self, client: str, wait_s: float) -> list[Answered] | None:
+        """What has ended of the client's prompts; empty when nothing ended within `wait_s` seconds; None where the client was
+        forgotten.
+        """
+        if client in self._forgotten:
+            return None
         own = self._client(client)
         with suppress(TimeoutError):
             await asyncio.wait_for(own.news.wait(), wait_s)
@@ -96,7 +107,10 @@ class RoleServer:
         return own
 
     def _forget(self, name: str) -> None:
-        for task in self._clients.pop(name).tasks.values():
+        own = self._clients.pop(name)
+        if own.tasks or own.done:  # of one that waits for nothing, nothing is lost
+            self._forgotten.add(name)
+        for task in own.tasks.values():
             task.cancel()
 
     async def _answer(self, own: _Client, number: int, prompt: Prompt) -> None:

@@ -184,12 +184,15 @@ class AskWorker:
         return {role: teacher.load() for role, teacher in self._teachers.items()}
 
     def close(self) -> None:
-        for engine, _ in self._engines:
-            engine.close()
+        """Recipes end first: an engine that closes would let them go on, and call tools. When it returns, no call of a tool
+        begins any more, and the journal holds all that had begun.
+        """
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
             self._thread.join(timeout=30)
         self._tools.close()
+        for engine, _ in self._engines:
+            engine.close()
         if self._journal is not None:
             self._journal.close()
 

@@ -9,22 +9,25 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.engines import open_engines, unique_engines
-from synth_ray.ask.teacher import Load, Prompt, Teacher
-from synth_ray.ask.tool_calls import open_tools
+from synth_ray.ask.teacher import Load, Prompt, Teacher, TemplateUse
+from synth_ray.ask.tool_calls import ToolUse, open_tools
 from synth_ray.ask.top_k import ready_models
 from synth_ray.cli.estimate import estimate_lines
 from synth_ray.cli.job import job_of
 from synth_ray.dataset.top_k import TOP_K_COLUMNS
+from synth_ray.errors import JobError, StorageError
 from synth_ray.job.document import Job
 from synth_ray.prepare.estimate import estimate
 from synth_ray.prepare.lengths import lengths_of_preview
 from synth_ray.prepare.preparation import Prepared, prepare
 from synth_ray.recipes.catalogue import options_of, recipe_of
+from synth_ray.recipes.contract import Completion
 from synth_ray.records import Outcome, Request, Verdict
 from synth_ray.route.preview import MAX_COMPARED, PreviewedRow, first_requests, is_compared, preview_rows
 from synth_ray.scrub.scrubber import Scrubber, open_scrubber
@@ -61,7 +64,7 @@ class RecordingTeacher:
         return list(await self._inner.answer(prompt))
 
     def load(self) -> Load:
-        """As busy as the teacher that answers."""
+        """Of the teacher: a request's deadline follows from its speed."""
         return self._inner.load()
 
 
@@ -71,7 +74,7 @@ def main(arguments: argparse.Namespace) -> int:
         prepared = prepare(job, spool=Path(spool), file=arguments.job)
         requests = first_requests(prepared, arguments.rows, folder=Path(spool) / "plan")
         if arguments.prompts_only:
-            asked, _ = _ask(_without_a_model(prepared.job), requests)
+            asked, _ = _ask(_without_a_model(prepared.job), requests, may_have_effects=True)
             _print(prepared, asked, [], raw=arguments.raw)
             return 0
         asked, seconds = _ask(prepared.job, requests)
@@ -106,27 +109,45 @@ def _without_a_model(job: Job) -> Job:
     return job.model_copy(update={"models": models.model_copy(update={"others": [], **own})})
 
 
-def _ask(job: Job, requests: list[Request]) -> tuple[Asked, float]:
-    """The outcomes with their prompts, and the seconds from the first ask to the last answer."""
-    tools = open_tools(recipe_of(job), options_of(job.recipe), None)
-    engines = open_engines(ready_models(job))
-
-    async def ask_one(request: Request) -> tuple[Outcome, list[Prompt]]:
-        recorders = {role: RecordingTeacher(opened.teacher) for role, opened in engines.items()}
-        asker = Asker.of(job, recorders, tools=tools)  # type: ignore[arg-type]
-        outcome = await asker.run(request)
-        return outcome, [p for recorder in recorders.values() for p in recorder.first.values()]
-
-    async def ask_all() -> Asked:
-        return list(await asyncio.gather(*[ask_one(request) for request in requests]))
-
-    began = time.monotonic()
-    try:
-        return asyncio.run(ask_all()), time.monotonic() - began
-    finally:
+def _ask(job: Job, requests: list[Request], *, may_have_effects: bool = False) -> tuple[Asked, float]:
+    """The outcomes with their prompts, and the seconds from the first ask to the last answer. No tool with effects is called;
+    raises JobError where the job has one, unless it may.
+    """
+    recipe, options = recipe_of(job), options_of(job.recipe)
+    with ExitStack() as opened_here:
+        tools = open_tools(recipe, options, _refuse_call)
+        opened_here.callback(tools.close)
+        if not may_have_effects:
+            _refuse_effects(tools)
+        engines = open_engines(ready_models(job), use=TemplateUse.of(recipe, options))
         for opened in unique_engines(engines):
-            opened.engine.close()
-        tools.close()
+            opened_here.callback(opened.engine.close)
+
+        async def ask_one(request: Request) -> tuple[Outcome, list[Prompt]]:
+            recorders = {role: RecordingTeacher(opened.teacher) for role, opened in engines.items()}
+            asker = Asker.of(job, recorders, tools=tools)  # type: ignore[arg-type]
+            outcome = await asker.run(request)
+            return outcome, [p for recorder in recorders.values() for p in recorder.first.values()]
+
+        async def ask_all() -> Asked:
+            return list(await asyncio.gather(*[ask_one(request) for request in requests]))
+
+        began = time.monotonic()
+        return asyncio.run(ask_all()), time.monotonic() - began
+
+
+def _refuse_effects(tools: ToolUse) -> None:
+    effects = [face.name for face in tools.faces.values() if not face.may_repeat]
+    if effects:
+        raise JobError(
+            f"recipe.tools: wanted tools that may be called again, got '{effects[0]}', whose calls may have effects; "
+            "preview makes no such call: use --prompts-only, or say `idempotent: true` of tools that may be called again"
+        )
+
+
+def _refuse_call(_request: Request, _key: str, _answers: list[Completion]) -> None:
+    """What cannot be recorded is not called."""
+    raise StorageError("preview keeps no journal")
 
 
 def _print(prepared: Prepared, asked: Asked, rows: Sequence[PreviewedRow], *, raw: bool) -> None:

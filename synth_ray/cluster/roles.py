@@ -51,7 +51,7 @@ class RoleActor:
     async def cancel(self, client: str, numbers: Sequence[int]) -> None:
         await self._server.cancel(client, numbers)
 
-    async def collect(self, client: str, wait_s: float) -> list[Answered]:
+    async def collect(self, client: str, wait_s: float) -> list[Answered] | None:
         return await self._server.collect(client, wait_s)
 
     async def load(self, wait_s: float) -> tuple[Load, int]:

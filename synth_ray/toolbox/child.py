@@ -79,12 +79,18 @@ def _called_apart(request: dict[str, Any]) -> dict[str, Any]:
     return json.loads(data)  # type: ignore[no-any-return]
 
 
+def is_readable(pipe: int, deadline: float) -> bool:
+    """Wait until a pipe has data or has ended; False where that is not so at the deadline, a time of the monotonic clock."""
+    poll = select.poll()  # select.select refuses numbers from 1024 on, which a busy process has
+    poll.register(pipe, select.POLLIN)
+    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+
+
 def _read_until(pipe: int, deadline: float) -> bytes | None:
     """All that comes through a pipe; None where it is still open at the deadline."""
     data = b""
     while True:
-        ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
+        if not is_readable(pipe, deadline):
             return None
         piece = os.read(pipe, 1 << 16)
         if not piece:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import tempfile
@@ -14,7 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from synth_ray.toolbox.launch import PYTHON, isolated_command, module_folders
+from synth_ray.toolbox.child import is_readable
+from synth_ray.toolbox.launch import PYTHON, environment_of, isolated_command, module_folders
 from synth_ray.toolbox.programs import Program
 
 _SPARE_S = 20.0
@@ -34,11 +34,15 @@ class FunctionProcess:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
+        self._starting = threading.Lock()
+        self._has_ended = False
         self._root: tempfile.TemporaryDirectory[str] | None = None
 
     def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         """The answer; `{"failure": …}` where there is none."""
         process = self._started()
+        if process is None:
+            return {"failure": "the tools are closed"}
         assert process.stdin is not None
         line = b""
         with suppress(BrokenPipeError):
@@ -52,15 +56,26 @@ class FunctionProcess:
             return {"failure": "its process ended" if not line else "its answer is too long"}
         return answer
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            self._root = tempfile.TemporaryDirectory(prefix="synth-ray-tool-")
-            start = f"import sys; sys.path[:] = {module_folders()!r}; from synth_ray.toolbox.child import main; main()"
-            command = isolated_command(self._program, [PYTHON, "-I", "-S", "-B", "-c", start], self._root.name)
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, start_new_session=True
-            )
-        return self._process
+    def _started(self) -> subprocess.Popen[bytes] | None:
+        with self._starting:
+            if self._process is None and not self._has_ended:
+                self._root = tempfile.TemporaryDirectory(prefix="synth-ray-tool-")
+                start = f"import sys; sys.path[:] = {module_folders()!r}; from synth_ray.toolbox.child import main; main()"
+                self._process = subprocess.Popen(
+                    isolated_command(self._program, [PYTHON, "-I", "-S", "-B", "-c", start], self._root.name),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env=environment_of(self._program),
+                    start_new_session=True,
+                )
+            return self._process
+
+    def end(self) -> None:
+        """Close it for ever: no process starts after this."""
+        with self._starting:
+            self._has_ended = True
+        self.close()
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -82,8 +97,7 @@ def _line_of(process: subprocess.Popen[bytes], deadline: float) -> bytes:
     assert process.stdout is not None
     pipe, line = process.stdout.fileno(), b""
     while not line.endswith(b"\n") and len(line) < _LONGEST_ANSWER:
-        ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-        piece = os.read(pipe, 1 << 16) if ready else b""
+        piece = os.read(pipe, 1 << 16) if is_readable(pipe, deadline) else b""
         if not piece:
             return b""
         line += piece
@@ -99,9 +113,12 @@ class FunctionPool:
         self._lock = threading.Lock()
         self._idle: list[FunctionProcess] = []
         self._all: list[FunctionProcess] = []
+        self._is_closed = False
 
     def ask(self, request: dict[str, Any], seconds: float, begin: Callable[[], None] = no_begin) -> dict[str, Any]:
         with self._free:
+            if self._is_closed:
+                return {"failure": "the tools are closed"}
             begin()
             process = self._take()
             try:
@@ -115,10 +132,14 @@ class FunctionPool:
             if self._idle:
                 return self._idle.pop()
             process = FunctionProcess(self._program)
+            if self._is_closed:
+                process.end()
             self._all.append(process)
             return process
 
     def close(self) -> None:
+        """Law: when it returns, no call begins any more."""
         with self._lock:
+            self._is_closed = True
             for process in self._all:
-                process.close()
+                process.end()

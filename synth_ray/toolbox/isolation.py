@@ -1,8 +1,9 @@
 """Runs a command that sees and changes only what it is given. Started by its path; imports only the standard library.
 
-`argv[1]` is JSON: `command`, `environment` (all of it), `folder` (where it starts), `memory` (bytes of a process), `isolate`,
-`root` (an empty folder), `reads` and `writes` (files and folders), `network`. Stdin, stdout and stderr are the command's, and so
-is the exit code; 77, with the reason on stderr, if this host lacks isolation.
+`argv[1]` is JSON: `command`, `environment` (the names of those variables of this process that the command gets), `folder` (where
+it starts), `memory` (bytes of a process), `isolate`, `root` (an empty folder), `reads` and `writes` (files and folders),
+`network`. Stdin, stdout and stderr are the command's, and so is the exit code; 77, with the reason on stderr, if this host lacks
+isolation.
 
 The isolation: user, mount, process, IPC and host-name namespaces of its own, and one for the network unless it may use that; a
 root in memory with the given folders, read-only but for `writes`; no capability and no new privileges.
@@ -110,6 +111,7 @@ def _isolate(settings: dict[str, Any]) -> None:
 
 def main() -> None:
     settings = json.loads(sys.argv[1])
+    environment = {name: os.environ[name] for name in settings["environment"] if name in os.environ}
     try:
         if settings["isolate"]:
             _isolate(settings)
@@ -123,7 +125,7 @@ def main() -> None:
     except OSError:
         os.chdir("/tmp")
     try:
-        os.execvpe(settings["command"][0], settings["command"], settings["environment"])
+        os.execvpe(settings["command"][0], settings["command"], environment)
     except OSError as error:
         os.write(2, f"{type(error).__name__}: {error}".encode())
         os._exit(127)

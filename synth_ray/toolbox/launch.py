@@ -27,11 +27,14 @@ def module_folders() -> list[str]:
 
 
 def isolated_command(program: Program, command: Sequence[str], root: str) -> list[str]:
-    """The command that starts `command` with what the program may see. `root` is an empty folder, used while it runs."""
+    """The command that starts `command` with what the program may see. `root` is an empty folder, used while it runs.
+
+    It must be given the variables of `environment_of`: every user of the host can read a command, and these may be secrets.
+    """
     reads = [sys.base_prefix, sys.prefix, *_SYSTEM, *module_folders(), os.getcwd(), *map(os.path.abspath, program.reads)]
     settings = {
         "command": list(command),
-        "environment": _environment(program.environment),
+        "environment": sorted(environment_of(program)),
         "folder": os.getcwd(),
         "memory": _MEMORY_BYTES,
         "isolate": program.isolate,
@@ -43,10 +46,10 @@ def isolated_command(program: Program, command: Sequence[str], root: str) -> lis
     return [PYTHON, "-I", "-S", "-B", str(Path(isolation.__file__)), json.dumps(settings)]
 
 
-def _environment(names: Iterable[str]) -> dict[str, str]:
+def environment_of(program: Program) -> dict[str, str]:
     """A few harmless variables, and those that the job names. Raises MissingResource for one that is not set."""
     plain = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
-    for name in names:
+    for name in program.environment:
         if name not in os.environ:
             raise MissingResource(
                 f"recipe.tools: wanted the environment variable {name}, got none; set it, or take it out of `env`"
@@ -74,7 +77,14 @@ def require_isolation(program: Program) -> None:
     with tempfile.TemporaryDirectory(prefix="synth-ray-tool-") as root:
         command = isolated_command(program, [PYTHON, "-I", "-S", "-c", "pass"], root)
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_S, check=False)
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env=environment_of(program),
+                timeout=_PROBE_S,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             raise MissingResource(f"recipe.tools: wanted a tool's process to start, got none within {_PROBE_S:g} s") from None
     if done.returncode:

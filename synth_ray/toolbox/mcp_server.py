@@ -10,15 +10,14 @@ import asyncio
 import json
 import os
 import tempfile
-from contextlib import suppress
 from typing import Any
 
 from synth_ray.errors import JobError, MissingResource
 from synth_ray.toolbox.child import cut
-from synth_ray.toolbox.launch import isolated_command
+from synth_ray.toolbox.launch import environment_of, isolated_command
 from synth_ray.toolbox.programs import Called, Face, Program
 
-_START_S = 60.0
+_START_S, _END_S = 60.0, 10.0
 _CONNECTION_CLOSED = -32000
 
 
@@ -54,35 +53,44 @@ class McpServer:
         ]
 
     async def call(self, name: str, arguments: dict[str, Any]) -> Called:
+        from anyio import BrokenResourceError, ClosedResourceError
         from mcp import MCPError
 
         seconds = self._program.seconds
         try:
             session = await self._connected()
+        except MissingResource:
+            return Called(failure="its server does not start again")
+        try:
             result = await asyncio.wait_for(session.call_tool(name, arguments), seconds)
         except TimeoutError:
-            await self._end()
-            return Called(failure=f"not done after {seconds:g} s")
+            failure = f"not done after {seconds:g} s"
         except MCPError as error:
             if error.code != _CONNECTION_CLOSED:
                 return Called(cut(f"{type(error).__name__}: {error.message}", self._program.result_bytes), is_error=True)
-            await self._end()
-            return Called(failure="its server ended")
-        except MissingResource:
-            return Called(failure="its server does not start again")
-        return Called(cut(_text_of(result), self._program.result_bytes), is_error=bool(result.is_error))
+            failure = "its server ended"
+        except (BrokenResourceError, ClosedResourceError):
+            failure = "its server ended"
+        except Exception as error:  # the client raises what it likes of a result that it cannot read
+            return Called(failure=f"its result cannot be read ({type(error).__name__})")
+        else:
+            return Called(cut(_text_of(result), self._program.result_bytes), is_error=bool(result.is_error))
+        await self._end(session)
+        return Called(failure=failure)
 
     async def _connected(self) -> Any:
         """The session, of a new process where there is none. Raises MissingResource where it does not start."""
         async with self._starting:
             if self._session is None or self._running is None or self._running.done():
-                self._stop = asyncio.Event()
+                self._session, self._stop = None, asyncio.Event()
                 ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-                self._running = asyncio.get_running_loop().create_task(self._run(ready, self._stop))
+                self._running = running = asyncio.get_running_loop().create_task(self._run(ready, self._stop))
                 try:
                     self._session = await asyncio.wait_for(ready, _START_S)
-                except Exception as error:
-                    self._stop.set()
+                except BaseException as error:
+                    await _cancel(running)
+                    if not isinstance(error, Exception):
+                        raise
                     raise MissingResource(
                         f"recipe.tools: wanted an MCP server from `{' '.join(self._program.command)}`, got "
                         f"{type(error).__name__}; run it by hand, and give it the folders, the network and the variables it needs"
@@ -95,10 +103,11 @@ class McpServer:
 
         nowhere = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
         with tempfile.TemporaryDirectory(prefix="synth-ray-tool-") as root, nowhere:
-            command, *arguments = isolated_command(self._program, self._program.command, root)
             try:
+                command, *arguments = isolated_command(self._program, self._program.command, root)
+                server = StdioServerParameters(command=command, args=arguments, env=environment_of(self._program))
                 async with (
-                    stdio_client(StdioServerParameters(command=command, args=arguments), errlog=nowhere) as (reading, writing),
+                    stdio_client(server, errlog=nowhere) as (reading, writing),
                     ClientSession(reading, writing) as session,
                 ):
                     await session.initialize()
@@ -111,15 +120,25 @@ class McpServer:
                 if isinstance(error, asyncio.CancelledError):
                     raise
 
-    async def _end(self) -> None:
-        running, self._session, self._running = self._running, None, None
-        self._stop.set()
-        if running is not None:
-            with suppress(Exception):
-                await asyncio.wait_for(running, 10)
+    async def _end(self, session: Any) -> None:
+        """End the session's process. Another may have ended it, and a new one may serve others' calls: that one goes on."""
+        if session is self._session:
+            await self.close()
 
     async def close(self) -> None:
-        await self._end()
+        running, session, self._session, self._running = self._running, self._session, None, None
+        self._stop.set()
+        if running is None:
+            return
+        if session is not None:
+            await asyncio.wait({running}, timeout=_END_S)
+        await _cancel(running)
+
+
+async def _cancel(running: asyncio.Task[None]) -> None:
+    """Cancel what has not ended, and wait until its process is gone."""
+    running.cancel()
+    await asyncio.wait({running}, timeout=_END_S)
 
 
 def require_mcp() -> None:

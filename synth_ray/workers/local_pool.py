@@ -102,17 +102,27 @@ class LocalPool:
 
     def _ask_loop(self, replica: int) -> None:
         while self._is_active(replica):
-            worker = AskWorker(self._job, journal=open_journal(self._job), storage=open_output(self._job.output))
-            try:
-                self._events.put(ReplicaReady(replica, self._start_worker(replica, worker)))
-                self._collect_from(replica, worker)
-            except EngineDied as death:
-                self._on_death(replica, death)
-            except ServiceRefused as refusal:
-                self._events.put(AsksRefused(replica, str(refusal)))
+            end = self._run_worker(replica)
+            if isinstance(end, ServiceRefused):
+                self._events.put(AsksRefused(replica, str(end)))
                 return
-            finally:
-                worker.close()
+            if end is not None:
+                self._on_death(replica, end)
+
+    def _run_worker(self, replica: int) -> EngineDied | ServiceRefused | None:
+        """Run one worker and close it; returns what ended it. The driver reads the journal and asks again as soon as it hears of
+        an end, so nothing of the worker may be at work then.
+        """
+        worker = AskWorker(self._job, journal=open_journal(self._job), storage=open_output(self._job.output))
+        try:
+            self._events.put(ReplicaReady(replica, self._start_worker(replica, worker)))
+            self._collect_from(replica, worker)
+        except (EngineDied, ServiceRefused) as end:
+            return end
+        finally:
+            self._workers.pop(replica, None)
+            worker.close()
+        return None
 
     def _start_worker(self, replica: int, worker: AskWorker) -> Mapping[str, TeacherFacts]:
         facts = worker.open()
@@ -135,7 +145,6 @@ class LocalPool:
         if replica not in self._isolating or self._consecutive_deaths > MAX_ISOLATION_DEATHS:
             self._may_replace()
         self._isolating.discard(replica)
-        self._workers.pop(replica, None)
         self._tell_of_pools()
         self._events.put(ReplicaLost(replica, str(death), replaced=self._replacements >= 0))
         if self._replacements < 0:

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 import yaml
+
+from synth_ray.ask.journal import read_journal
+from synth_ray.ask.worker import AskWorker
+from synth_ray.job.load import job_from
+from synth_ray.records import Request, Seed
+from synth_ray.storage import open_storage
+from synth_ray.workers.local_pool import LocalPool
+from synth_ray.workers.pool import ReplicaLost, ReplicaReady
 
 ROWS = 3
 DESK = "tests.unit.toolbox.desk:"
@@ -111,3 +120,39 @@ def test_a_run_killed_after_the_results_replays_them(tmp_path: Path) -> None:
     out = finish(job)
     assert marks(tmp_path) == ["x"] * ROWS, out
     assert results(tmp_path) == ["accepted"] * ROWS, out
+
+
+def test_a_dead_engine_is_told_of_once_no_call_of_its_worker_can_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver reads the journal at once and asks again: a call that begins after that would be made twice."""
+    document = yaml.safe_load(job_in(tmp_path).read_text())
+    document["models"]["teacher"]["script"]["poison"] = "kill"
+    pool = LocalPool(job_from(document))
+    close = AskWorker.close
+    monkeypatch.setattr(AskWorker, "close", lambda worker: (time.sleep(1), close(worker)))  # what is not waited for shows
+    at_once = max(2, len(os.sched_getaffinity(0)))
+    prompts = [str(tmp_path / "logs" / f"log{n}") for n in range(at_once + 1)]  # one of them waits for a process
+    pool.open()
+    try:
+        wait_for(pool, ReplicaReady)
+        pool.submit(0, [request(n, prompt) for n, prompt in enumerate(prompts)], {})
+        while len(marks(tmp_path)) < at_once:
+            time.sleep(0.02)
+        pool.submit(0, [request(len(prompts), "kill")], {})
+        wait_for(pool, ReplicaLost)
+        begun = [key for answers in read_journal(open_storage(str(tmp_path / "out")), 0).values() for key in answers]
+        for prompt in prompts:
+            Path(f"{prompt}.go").touch()
+    finally:
+        pool.close()
+    assert len(begun) == len(set(begun)) >= at_once
+    assert len([key for key in begun if key.endswith("/begun")]) == at_once == len(marks(tmp_path))
+
+
+def request(number: int, prompt: str) -> Request:
+    return Request(f"r{number}", 0, number, Seed(f"s{number}", "s", "train", {"prompt": prompt}), 1)
+
+
+def wait_for(pool: LocalPool, kind: type) -> None:
+    end = time.monotonic() + 60
+    while not any(isinstance(event, kind) for event in pool.events(0.1)):
+        assert time.monotonic() < end

@@ -44,7 +44,10 @@ class CallReader:
         """The text, with calls in the program's own form. What the parser cannot read stays, and is no call that fits."""
         if not self._parser or not tools:
             return text
-        content, calls = internals.parse_calls(self._parser, self._tokenizer, tools, text)
+        try:
+            content, calls = internals.parse_calls(self._parser, self._tokenizer, tools, text)
+        except Exception:  # a parser raises what it likes, of markup that a model spoiled
+            return text
         written = [call_text(name, _arguments(arguments)) for name, arguments in calls]
         return "\n".join(part for part in (content.strip(), *written) if part)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.deadline import LEAST_S, Deadline
+from synth_ray.ask.pooled_teacher import PooledTeacher
 from synth_ray.ask.teacher import Load
 from synth_ray.job.load import job_from
+from synth_ray.job.models import Model
 
 
 @given(st.integers(1, 100_000), st.floats(1e-4, 10.0), st.integers(32, 10_000))
@@ -84,3 +87,29 @@ def test_it_ends_what_takes_too_long_and_nothing_else(monkeypatch: pytest.Monkey
     assert asyncio.run(work(30.0, 0.0)) == "given up"
     assert asyncio.run(work(0.3, 0.01)) == "done"  # 4 x 100 tokens x 10 ms
     assert asyncio.run(work(30.0, 0.0005)) == "given up"
+
+
+def test_its_clock_stands_while_a_pool_has_no_replica() -> None:
+    """The time before is counted, the time without a replica is not, and the rest of the deadline is left after it."""
+
+    async def work(*, comes_back: bool) -> str:
+        pool = PooledTeacher(Model(engine="scripted"))
+        up: dict[int, Any] = {0: SilentLink}
+        pool.set_replicas(up)
+        try:
+            async with Deadline(0.5, tokens=1, stood_s=lambda: pool.down_s).limit():
+                pool.set_replicas({})
+                await asyncio.sleep(1.0)
+                if comes_back:
+                    pool.set_replicas(up)
+                    await asyncio.sleep(30.0)
+        except TimeoutError:
+            return "given up"
+        return "done"
+
+    assert asyncio.run(work(comes_back=False)) == "done"
+    assert asyncio.run(work(comes_back=True)) == "given up"
+
+
+class SilentLink:
+    max_running = 1

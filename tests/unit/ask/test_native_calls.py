@@ -141,6 +141,16 @@ def test_a_parser_that_is_not_there_or_does_not_fit_stops_the_job() -> None:
         CallReader(tokenizer("qwen3"), "llama3_json", where="models.teacher")
 
 
+def test_what_a_parser_cannot_read_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = CallReader(tokenizer("qwen3"), "hermes", where="models.teacher")
+
+    def refuse(*_: Any) -> Any:
+        raise IndexError
+
+    monkeypatch.setattr("synth_ray.ask.vllm.internals.parse_calls", refuse)
+    assert reader.read("I add. <tool_call>{", TOOLS) == "I add. <tool_call>{"
+
+
 def test_without_a_parser_the_text_is_left_as_it_is() -> None:
     reader = CallReader(tokenizer("qwen3"), "", where="models.teacher")
     assert reader.read(CALLS[0], TOOLS) == CALLS[0]

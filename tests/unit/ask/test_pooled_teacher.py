@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from synth_ray.ask.pooled_teacher import KILLER_DETAIL, Link, PooledTeacher
+from synth_ray.ask.role_link import RoleLink
 from synth_ray.ask.teacher import Prompt
 from synth_ray.ask.worker import AskWorker
-from synth_ray.errors import AskFailed, EngineDied
+from synth_ray.errors import AskFailed, EngineDied, SynthRayError
 from synth_ray.job.load import job_from
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, user
@@ -156,6 +157,63 @@ def test_over_a_link_every_prompt_gets_its_own_answer_and_a_cancelled_one_frees_
     assert first[:3] == second  # an ask depends on its prompt alone
     load, _ = replica.load()
     assert (load.running, load.waiting) == (0, 0)
+
+
+def test_a_replica_that_forgot_a_silent_process_is_asked_again(replica: LocalRole, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process said nothing for long, while its asks waited there, and another was heard of meanwhile."""
+
+    async def run() -> tuple[list[str], list[str]]:
+        silent, other = replica.link(), replica.link()
+        monkeypatch.setattr("synth_ray.ask.role_link._COLLECT_WAIT_S", 0.5)
+        asks = [asyncio.create_task(silent.answer(prompt(n))) for n in range(20)]
+        await asyncio.sleep(0.03)  # they are at the replica
+        monkeypatch.setattr("synth_ray.ask.role_server._SILENT_S", 0.0)
+        await other.answer(prompt(30))
+        monkeypatch.undo()
+        async with asyncio.timeout(60):
+            return [(await ask)[0].text for ask in asks], [(await other.answer(prompt(n)))[0].text for n in range(20)]
+
+    asked, expected = asyncio.run(run())
+    assert asked == expected
+
+
+def test_a_replica_keeps_a_process_that_waits_for_nothing(replica: LocalRole, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> list[str]:
+        link, other = replica.link(), replica.link()
+        monkeypatch.setattr("synth_ray.ask.role_link._COLLECT_WAIT_S", 0.5)
+        first = await link.answer(prompt(1))
+        monkeypatch.setattr("synth_ray.ask.role_server._SILENT_S", 0.0)
+        await other.answer(prompt(2))
+        monkeypatch.undo()
+        return [first[0].text, (await link.answer(prompt(1)))[0].text]
+
+    first, second = asyncio.run(run())
+    assert first == second
+
+
+def test_a_link_that_ends_for_another_reason_is_replaced_and_what_it_was_asked_is_asked_again(replica: LocalRole) -> None:
+    """A message that fails, as one that Ray cannot deliver: the replica is up, and no other is."""
+    made: list[RoleLink] = []
+
+    def link() -> Link:
+        broken = not made
+
+        async def call(method: str, *arguments: Any) -> Any:
+            if broken and method == "submit":
+                raise SynthRayError("a worker failed with ValueError")
+            return await replica.call(method, *arguments)
+
+        made.append(RoleLink(call, max_running=4))
+        return made[-1]
+
+    async def run() -> list[str]:
+        teacher = PooledTeacher(Model(engine="scripted"))
+        teacher.set_replicas({0: link})
+        async with asyncio.timeout(60):
+            return [answers[0].text for answers in await asyncio.gather(*(teacher.answer(prompt(n)) for n in range(12)))]
+
+    assert len(set(asyncio.run(run()))) == 12
+    assert len(made) == 2
 
 
 def test_a_teacher_stays_full_while_requests_wait_for_the_judge(tmp_path: Path) -> None:

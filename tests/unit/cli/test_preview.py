@@ -73,3 +73,18 @@ def test_a_preview_of_very_many_seeds_says_that_it_did_not_compare_with_them(
     monkeypatch.setattr(preview, "MAX_COMPARED", 11)
     out = run_cli(capsys, "preview", job_file(tmp_path, recipe="vary"), "--rows", "1")[1]
     assert "not compared with the seeds and the real rows" in out
+
+
+def test_tools_with_effects_are_shown_and_never_called(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = '<tool_call>{"name": "count", "arguments": {"file": "%s"}}</tool_call>' % (tmp_path / "log")
+    counting = {"function": "tests.unit.toolbox.desk:count", "writes": [str(tmp_path)]}
+    recipe = {"name": "converse", "turns": 1, "call": "native", "tools": [counting]}
+    path = job_file(tmp_path, recipe=recipe, models=answering(call))
+    code, _, told = run_cli(capsys, "preview", path, "--rows", "1")
+    assert (code, "'count', whose calls may have effects" in told, "journal_flush_s" in told) == (2, True, False)
+    code, out, _ = run_cli(capsys, "preview", path, "--rows", "1", "--prompts-only")
+    assert (code, "user:\n    Question " in out) == (0, True)
+    assert not (tmp_path / "log").exists()
+    repeatable = {**recipe, "tools": [counting | {"idempotent": True}]}
+    run_cli(capsys, "preview", job_file(tmp_path, recipe=repeatable, models=answering(call)), "--rows", "1")
+    assert (tmp_path / "log").exists()

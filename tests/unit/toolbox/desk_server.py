@@ -28,6 +28,12 @@ def hang() -> str:
 
 
 @server.tool()
+def variable(which: str) -> str:
+    """The value of an environment variable."""
+    return os.environ.get(which, "none")
+
+
+@server.tool()
 def quit() -> str:
     """End the server."""
     os._exit(3)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from synth_ray.errors import JobError, MissingResource
+from synth_ray.toolbox.functions import FunctionPool
+from synth_ray.toolbox.mcp_server import McpServer
 from synth_ray.toolbox.programs import Called, Program
 from synth_ray.toolbox.toolbox import Toolbox
 
@@ -160,3 +165,90 @@ def test_an_mcp_server_serves_all_calls_and_is_started_again_when_it_is_gone(led
     assert call(box, "look_up", order="KZ-1").text == "order KZ-1 is paid"
     assert (ledger / "starts").read_text() == "xxx"
     box.close()
+
+
+def commands_with(text: str) -> list[str]:
+    """The command lines, of all processes of this host, that contain a text."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_bytes().decode("utf-8", "replace"))
+    return [command for command in found if text in command]
+
+
+def test_no_command_line_shows_the_value_of_a_variable(tmp_path: Path) -> None:
+    os.environ["DESK_KEY"] = "k-17"
+    seen = {"environment": ("DESK_KEY",), "reads": (str(tmp_path),)}
+    box = Toolbox([Program(function=DESK + "variables", **seen), Program(command=(sys.executable, SERVER), **seen)])
+    box.open()
+    assert "k-17" in json.loads(call(box, "variables").text)
+    assert call(box, "variable", which="DESK_KEY").text == "k-17"
+    assert call(box, "variable", which="USER").text == "none"
+    own = commands_with(str(tmp_path))
+    assert len(own) >= 2
+    assert not [command for command in own if "k-17" in command]
+    box.close()
+
+
+def test_a_server_ended_for_one_call_is_not_ended_again_for_another(tmp_path: Path) -> None:
+    command = (sys.executable, SERVER, str(tmp_path / "starts"))
+    server = McpServer(Program(command=command, writes=(str(tmp_path),)), 0)
+
+    async def run() -> str:
+        first = await server._connected()
+        await server._end(first)
+        second = await server._connected()
+        await server._end(first)  # as the other calls do that were at the first one
+        assert await server._connected() is second
+        text = (await server.call("look_up", {"order": "KZ-1"})).text
+        second.call_tool = broken
+        assert (await server.call("look_up", {"order": "KZ-1"})).failure == "its server ended"
+        assert (await server.call("look_up", {"order": "KZ-1"})).text == text
+        await server.close()
+        return text
+
+    async def broken(*_: Any) -> None:
+        raise anyio.ClosedResourceError
+
+    assert asyncio.run(run()) == "order KZ-1 is paid"
+    assert (tmp_path / "starts").read_text() == "xxx"
+
+
+def test_a_server_that_does_not_start_in_time_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synth_ray.toolbox.mcp_server._START_S", 1.0)
+    silent = Program(command=(sys.executable, "-c", f"import time; time.sleep(600)  # {tmp_path}"))
+
+    async def run() -> None:
+        with pytest.raises(MissingResource, match="TimeoutError"):
+            await McpServer(silent, 0).faces()
+        assert commands_with(str(tmp_path)) == []
+
+    asyncio.run(run())
+
+
+def test_functions_run_in_a_process_with_very_many_open_files() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < 2000:
+        pytest.skip("this host allows fewer than 2000 open files")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2000, most))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    box = Toolbox([Program(function=DESK + "shout")])
+    try:
+        box.open()
+        assert call(box, "shout", times=2).text == "ää"
+    finally:
+        box.close()
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_once_closed_no_call_begins(tmp_path: Path) -> None:
+    """A call that waited for a process, or was about to have one, when the tools were closed."""
+    pool = FunctionPool(Program(writes=(str(tmp_path),)), 1)
+    request = {"call": DESK + "count", "arguments": {"file": str(tmp_path / "log")}, "state": None, "seconds": 9, "limit": 99}
+    assert pool.ask(request, 9)["text"] == "x"
+    assert pool.ask(request, 9, begin=pool.close) == {"failure": "the tools are closed"}
+    assert pool.ask(request, 9) == {"failure": "the tools are closed"}
+    assert (tmp_path / "log").read_text() == "x"
