@@ -115,6 +115,7 @@ class Driver:
             while not self._done():
                 self._tick()
             self._release_replicas(down_to=0)
+            self._pools.hear_last_loads()
             self._pools.release_all()
             self._admit()
             self._hooks.before_close()

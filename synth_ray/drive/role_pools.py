@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -16,6 +17,8 @@ from synth_ray.meter.tally import Tally
 from synth_ray.workers.pool import Pool, ReplicaAnswered, ReplicaDraining, ReplicaLost, ReplicaReady, RoleLoad
 
 log = logging.getLogger(__name__)
+
+_LAST_LOADS_S = 2.0
 
 
 class RolePools:
@@ -50,6 +53,16 @@ class RolePools:
 
     def on_load(self, event: RoleLoad) -> None:
         self._meter.on_load(event.replica, [event.load], event.answered)
+
+    def hear_last_loads(self) -> None:
+        """Wait for one more report of each role's replica: they report now and then, and the last may be of before the end."""
+        silent = {number for role in self._roles for number in self._meter.up(role)}
+        until = time.monotonic() + _LAST_LOADS_S
+        while silent and time.monotonic() < until:
+            for event in self._pool.events(_LAST_LOADS_S / 8):
+                if isinstance(event, RoleLoad):
+                    self.on_load(event)
+                    silent.discard(event.replica)
 
     def on_answered(self, event: ReplicaAnswered) -> None:
         """A teacher replica finished requests."""

@@ -44,7 +44,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_in_pools_of_their_own_roles_make_the_same_dataset(shared: dict[str, Any], tmp_path: Path) -> None:
     tallies: list[Any] = []
-    document = judged(tmp_path, cluster=SEPARATE | {"teachers": 2, "min_teachers": 2}, budget={"gpu_hour_usd": 3600.0})
+    slow = {"latency_s": 0.2, "concurrency": 8}  # long enough for occupancy, which is looked at twice a second
+    cluster = SEPARATE | {"teachers": 2, "min_teachers": 2}
+    document = judged(tmp_path, judge=slow, cluster=cluster, budget={"gpu_hour_usd": 3600.0})
     manifest = synth_ray.run(document, watch=lambda tally: tallies.append(dict(tally.pools))).manifest
     assert manifest["dataset_digest"] == shared["dataset_digest"]
     assert manifest["rows"] == shared["rows"]
