@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from synth_ray.dataset.conversation import (
@@ -28,6 +29,7 @@ from synth_ray.dataset.openai_calls import openai_message, openai_messages
 from synth_ray.dataset.reward_formats import REWARD_FORMATS
 from synth_ray.dataset.thoughts import KEY, inlined, rejected_thought
 from synth_ray.job.reasoning import THINK
+from synth_ray.recipes.markup import CALL_BEGIN
 
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
@@ -98,7 +100,11 @@ def llama_factory(row: Row) -> dict[str, Any]:
 def ms_swift(row: Row) -> dict[str, Any]:
     """Messages whose calls and results are turns of their own; thoughts are inside the texts. A pair has the worse answer too."""
     row = inlined(row)
-    messages = [turn for message in conversation_of(row, trained="loss") for turn in _swift_turns(message)]
+    spoken = conversation_of(row, trained="loss")
+    for before, message in pairwise(spoken):
+        if before["role"] == message["role"] == "assistant" and CALL_BEGIN in message["content"]:
+            raise NotRepresentable("a tool call behind another turn of the assistant")  # both would be read as one turn
+    messages = [turn for message in spoken for turn in _swift_turns(message)]
     rejected = field_of(row, "rejected")
     pair = {"rejected_response": rejected} if isinstance(rejected, str) and rejected.strip() else {}
     return {"messages": messages} | pair | _tools_text(row)
