@@ -205,7 +205,9 @@ def _calls_alone(text: str) -> tuple[str, list[str]]:
     texts, calls = split_or_refuse(text)
     if not calls:
         return "", []
-    before, closing, behind = "".join(texts).partition(THINK[1]) if texts[0].startswith(THINK[0]) else ("", "", "".join(texts))
+    text = "".join(texts)
+    is_block = texts[0].startswith(THINK[0]) and THINK[1] in text
+    before, closing, behind = text.partition(THINK[1]) if is_block else ("", "", text)
     if behind.strip():
         raise NotRepresentable("text beside a tool call")
     return (f"{before}{closing}\n\n" if closing else ""), calls
