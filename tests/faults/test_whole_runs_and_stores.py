@@ -98,10 +98,10 @@ def slow_teacher() -> dict[str, Any]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB; skips where this process may not mount one."""
+    """A file system of 2 MB; skips where this process may not mount one."""
     place = tmp_path / "disk"
     place.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], check=False).returncode:
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], check=False).returncode:
         pytest.skip("this process may not mount a file system")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
@@ -112,7 +112,7 @@ def test_a_whole_run_on_a_full_disk_stops_cleanly_and_resumes_once_space_is_free
 ) -> None:
     out = small_disk / "out"
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(900_000))
+    ballast.write_bytes(bytes(1_950_000))
     with pytest.raises(SynthRayError, match="full disk"):
         synth_ray.run(job(tmp_path, str(out), plan=PLAN))
     assert not (out / "manifest.json").exists()
