@@ -59,12 +59,13 @@ class Asker:
         cls, job: Job, teachers: Mapping[str, Teacher], record: AnswerRecorder = no_recorder, tools: ToolUse = NO_TOOLS
     ) -> Asker:
         """The asker of a job's recipe."""
+        recipe, options = recipe_of(job), options_of(job.recipe)
         return cls(
-            recipe_of(job),
-            options=options_of(job.recipe),
+            recipe,
+            options=options,
             teachers=teachers,
             sampling=job.sampling,
-            deadline=_deadline(job, teachers),
+            deadline=_deadline(job, recipe, options, teachers),
             roles=RoleRules(
                 teacher_role_of=lambda request: teacher_role(job.models.teacher_index_of(request)),
                 prices={role: model.usd_per_1m for role, model in job.models.by_role().items()},
@@ -107,16 +108,16 @@ class Asker:
         return ask.outcome(drafts[: request.slots], reason, detail)
 
 
-def _deadline(job: Job, teachers: Mapping[str, Teacher]) -> Deadline:
+def _deadline(job: Job, recipe: Recipe, options: Any, teachers: Mapping[str, Teacher]) -> Deadline:
     """The time of one request: the job's own, or what its answers may take at the speed of its engines."""
-    recipe, options = recipe_of(job), options_of(job.recipe)
+    asks = max(1, recipe.asks(options))
     engines = {id(teacher): teacher for teacher in teachers.values()}
     calls, tools_s = _tools_of(recipe.programs(options), getattr(options, "max_steps", 1))
     is_served = any(model.engine == "endpoint" for model in job.models.by_role().values())
     pools = [teacher for teacher in engines.values() if isinstance(teacher, PooledTeacher)]
     return Deadline(
-        job.limits.request_deadline_s or _batch_window_s(job),
-        tokens=(max(1, recipe.asks(options)) + _ASKS_OF_A_CALL * calls) * job.longest_answer,
+        job.limits.request_deadline_s or _batch_window_s(job, asks),
+        tokens=(asks + _ASKS_OF_A_CALL * calls) * job.longest_answer,
         loads=lambda: [teacher.load() for teacher in engines.values()],
         slowest_token_s=1 / SLOWEST_TOKENS_S if is_served else 0.0,
         tools_s=tools_s,
@@ -131,10 +132,10 @@ def _tools_of(programs: Sequence[Program], max_calls: int) -> tuple[int, float]:
     return (max_calls, max_calls * max(running) + ending) if running else (0, ending)
 
 
-def _batch_window_s(job: Job) -> float | None:
+def _batch_window_s(job: Job, asks: int) -> float | None:
     """The time that provider's batches may take for all asks of one request, one after the other; None without any."""
     hours = [model.batch.window_hours for model in job.models.by_role().values() if model.batch is not None]
-    return 3600.0 * (max(hours) * max(1, recipe_of(job).asks(options_of(job.recipe))) + 1) if hours else None
+    return 3600.0 * (max(hours) * asks + 1) if hours else None
 
 
 def thinking_judge(judge: Model | None) -> frozenset[str]:

@@ -246,7 +246,8 @@ class EndpointTeacher:
             raise self._refusal
 
     def _refuse_silence(self) -> None:
-        limiter, limit_s = self._sender_on_loop().limiter, self._sender_on_loop().dead_after_s
+        sender = self._sender_on_loop()
+        limiter, limit_s = sender.limiter, sender.dead_after_s
         if limiter.silent_s <= limit_s:
             return
         if limiter.is_only_busy:

@@ -22,7 +22,7 @@ from synth_ray.ask.tool_calls import NO_TOOLS, ToolUse, open_tools
 from synth_ray.ask.top_k import ready_models, refuse_mixed_tokenizers
 from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.document import Job
-from synth_ray.recipes.catalogue import find, options_of, recipe_of
+from synth_ray.recipes.catalogue import options_of, recipe_of
 from synth_ray.records import Outcome, Request
 from synth_ray.storage import Storage
 
@@ -66,10 +66,10 @@ class AskWorker:
         """Start the engines and return the facts of each role that has its engine here."""
         # pyarrow imports pandas at its first array, which takes a third of a second: do it while the engine starts.
         threading.Thread(target=pa.array, args=([""],), name="pandas", daemon=True).start()
-        options = options_of(self._job.recipe)
-        use = TemplateUse.of(find(self._job.recipe.name), options)
+        recipe, options = recipe_of(self._job), options_of(self._job.recipe)
+        use = TemplateUse.of(recipe, options)
         record_now = self._journal.record_now if self._journal is not None else None
-        self._tools = open_tools(recipe_of(self._job), options, record_now)
+        self._tools = open_tools(recipe, options, record_now)
         models = {role: model for role, model in ready_models(self._job).items() if role not in self._pools}
         engines = open_engines(models, self._storage, use=use)
         self._teachers = {role: engine.teacher for role, engine in engines.items()} | self._pools

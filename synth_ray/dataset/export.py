@@ -165,7 +165,8 @@ class _Rows:
                 yield row | self._others_think | (_tools_column(row) if self._with_tools else {})
 
     def _has_thoughts(self, files: list[File]) -> bool:
-        return any(has_reasoning(row) for batch in batches_of(self._dataset, files, None) for row in batch.to_pylist())
+        batches = batches_of(self._dataset, files, ["messages", "fields", "reasoning", "reasoning_tokens", "turn_fields"])
+        return any(has_reasoning(row) for batch in batches for row in batch.to_pylist())
 
 
 def batches_of(

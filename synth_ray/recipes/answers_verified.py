@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from synth_ray.recipes.contract import Ask, Completion
+from synth_ray.recipes.contract import Ask, Completion, drafted
 from synth_ray.recipes.pass_rates import difficulty_of, pass_at_k
 from synth_ray.recipes.passages import counter
 from synth_ray.recipes.votes import majority
@@ -118,18 +118,7 @@ class Answers:
         answer, verified = self.answers[index]
         assert verified is not None
         fields |= self._rejected(verified)
-        return Draft(
-            prompt=prompt,
-            completion=answer.text,
-            fields=fields | {"answer_by": way, "answer_verdict": verified.verdict.value},
-            finish_reason=answer.finish_reason,
-            prompt_tokens=answer.prompt_tokens,
-            completion_tokens=answer.completion_tokens,
-            logprobs=answer.logprobs,
-            reasoning=answer.reasoning,
-            reasoning_tokens=answer.reasoning_tokens,
-            top_k=answer.top_k,
-        )
+        return drafted(prompt, answer, fields=fields | {"answer_by": way, "answer_verdict": verified.verdict.value})
 
     def _rejected(self, chosen: Verified) -> dict[str, Any]:
         """The first wrong answer, beside a right one, and its thought: another would make no pair."""

@@ -217,10 +217,10 @@ def transcript(turns: Sequence[Message]) -> str:
     return turns[0]["content"] if len(turns) == 1 else "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
 
 
-def drafted(prompt: str, answer: Completion, *, fields: Mapping[str, Any] | None = None) -> Draft:
-    """A draft of one user prompt and its answer, with the answer's token counts."""
+def drafted(prompt: str | list[Message], answer: Completion, *, fields: Mapping[str, Any] | None = None) -> Draft:
+    """A draft of one user prompt, or of a conversation, and its answer, with the answer's thought and token counts."""
     return Draft(
-        prompt=[user(prompt)],
+        prompt=[user(prompt)] if isinstance(prompt, str) else prompt,
         completion=answer.text,
         fields=dict(fields or {}),
         finish_reason=answer.finish_reason,

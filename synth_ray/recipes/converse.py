@@ -7,12 +7,13 @@ one that is only declared, the teacher invents the result.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
 from synth_ray.job.section import Section, key
-from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation
+from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation, drafted
 from synth_ray.recipes.templates import JinjaTemplate, render
 from synth_ray.recipes.tool_turns import NO_TOOL, Ended, ToolTurns, assistant_turn, programs_of
 from synth_ray.recipes.tools import Tool
@@ -106,10 +107,7 @@ async def make(request: Request, ask: Ask, options: Converse) -> list[Draft]:
 
 
 def _draft(messages: list[Message], last: Completion, fields: dict[str, Any]) -> Draft:
-    counts = last.finish_reason, last.prompt_tokens, last.completion_tokens
-    draft = Draft(messages[:-1], messages[-1]["content"], fields, *counts)
-    draft.reasoning, draft.reasoning_tokens = last.reasoning, last.reasoning_tokens
-    return draft
+    return replace(drafted(messages[:-1], last, fields=fields), completion=messages[-1]["content"])
 
 
 async def _judged(draft: Draft, turns: ToolTurns, options: Converse) -> Draft:
