@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.made
 TORCH := 2.13.0
+AZURITE := .venv/azurite/.made
 
 help:  ## what can be made
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,7 +30,14 @@ demo-real: $(STAMP)  ## run jobs/real.yaml: a real small language model and a re
 	$(BIN)/python training/real_texts.py out/real
 	$(BIN)/synth-ray run jobs/real.yaml
 
-test: $(STAMP)  ## run the whole suite: what can on two processes, then what has servers, engines or faults
+$(AZURITE): | $(STAMP)
+	@mkdir -p $(@D)
+	@if command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix $(@D) azurite@3.37.0; then touch $@; \
+	 else echo "azurite is not installed: npm is not here, or cannot reach its registry. The tests on Azure will be skipped."; fi
+
+azurite: $(AZURITE)  ## install Azure's emulator in .venv/ by npm, for the tests
+
+test: $(STAMP) | $(AZURITE)  ## run the whole suite: what can on two processes, then what has servers, engines or faults
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
@@ -42,7 +50,7 @@ check: $(STAMP)  ## lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-chaos: $(STAMP)  ## a soak of ten minutes: kills and store faults; what survived, was lost, was repeated
+chaos: $(STAMP)  ## a soak of ten minutes: kills of drivers, actors, shards and nodes, and store faults; what survived, was lost, was repeated
 	$(BIN)/python -m bench.chaos
 
 bench-%: $(STAMP)  ## run one benchmark: prints its table, writes bench/results/NAME.json
@@ -63,4 +71,4 @@ lock: $(STAMP)  ## resolve requirements/cpu.lock again from pyproject.toml
 	  --no-emit-package torch --no-emit-package torchvision --no-emit-package torchaudio \
 	  --no-emit-package torchcodec --no-emit-package triton --output-file requirements/cpu.lock
 
-.PHONY: help env demo demo-real test test-fast check chaos docs docs-reference lock
+.PHONY: help env azurite demo demo-real test test-fast check chaos docs docs-reference lock

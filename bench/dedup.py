@@ -22,8 +22,10 @@ from bench.dedup_peers import PEERS, steps, time_peer
 from bench.results import report
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.dedup.hashing import Array
-from synth_ray.dedup.index import NEW, Batch, Index, Shards
-from synth_ray.dedup.shards import Shard, ShardedTable
+from synth_ray.dedup.index import NEW, Batch, Index
+from synth_ray.dedup.sharded import ShardedStores
+from synth_ray.dedup.shards import Shard
+from synth_ray.dedup.stores import Stores
 from synth_ray.job.dedup import Dedup
 
 BATCH, BLOCK, SHARDS = 4096, 100_000, 8
@@ -33,9 +35,9 @@ SECTIONS = {t: Dedup(ngram=5, threshold=t, bands=b, rows_per_band=r) for t, b, r
 class Run:
     """One index; `cost` is CPU seconds a text in the last `feed`."""
 
-    def __init__(self, section: Dedup, shards: Shards | None = None) -> None:
+    def __init__(self, section: Dedup, stores: Stores | None = None) -> None:
         self._fingerprint = Fingerprinter(section)
-        self.index = Index(section, shards=shards)
+        self.index = Index(section, stores=stores)
         self.cost = 0.0
 
     def feed(self, texts: list[str]) -> Array:
@@ -58,24 +60,20 @@ def _batch(prints: Any) -> Batch:
 class LocalShards:
     """Shards in this process: their cost without messages between processes."""
 
-    def __init__(self, section: Dedup) -> None:
+    def __init__(self) -> None:
         self.shards = SHARDS
-        self._shards = [Shard(cap=section.bucket_cap) for _ in range(SHARDS)]
+        self._shards = [Shard() for _ in range(SHARDS)]
 
     def apply_calls(self, messages: dict[int, Array]) -> dict[int, Array | None]:
         return {number: self._shards[number].apply_call(message) for number, message in messages.items()}
 
-    def save(self, shard: int) -> int | None:
-        return self._shards[shard].last
+    def save(self) -> dict[int, int | None]:
+        for shard in self._shards:
+            shard.forget_saved()
+        return {number: shard.last for number, shard in enumerate(self._shards)}
 
     def restart(self, shard: int) -> int:
         raise AssertionError("local shards do not restart")
-
-    def entries(self, shard: int) -> dict[str, Array]:
-        return self._shards[shard].table.entries()
-
-    def nbytes(self) -> int:
-        return sum(shard.table.nbytes for shard in self._shards)
 
 
 def scores(kept: Array, truth: Array) -> tuple[float, float, float]:
@@ -105,10 +103,10 @@ def quality(texts: list[str], threshold: float) -> tuple[list[dict[str, Any]], R
 
 
 def memory(run: Run, texts: int) -> list[dict[str, Any]]:
-    index = run.index
+    stores = run.index.stores
     return [
-        row("index, bytes a text", round(index.nbytes / texts), reach="≤ 330"),
-        row("index with the exact store, bytes a text", round((index.nbytes + index.store_nbytes) / texts), reach="≤ 1,400"),
+        row("index, bytes a text", round(stores.keys.nbytes / texts), reach="≤ 330"),
+        row("index with the exact store, bytes a text", round(run.index.nbytes / texts), reach="≤ 1,400"),
     ]
 
 
@@ -136,7 +134,7 @@ def scale(texts: int) -> list[dict[str, Any]]:
 
 
 def sharded(texts: list[str]) -> list[dict[str, Any]]:
-    unsharded, in_shards = Run(SECTIONS[0.8]), Run(SECTIONS[0.8], shards=ShardedTable(LocalShards(SECTIONS[0.8])))
+    unsharded, in_shards = Run(SECTIONS[0.8]), Run(SECTIONS[0.8], ShardedStores(LocalShards()).stores)
     is_same = bool((unsharded.feed(texts) == in_shards.feed(texts)).all())
     cost_text = f"{1e6 * in_shards.cost:.1f} µs, {'same' if is_same else 'OTHER'} texts kept"
     return [row(f"{SHARDS} shards in one process, CPU a text", cost_text, f"{1e6 * unsharded.cost:.1f} µs unsharded", "≤ 13 µs")]

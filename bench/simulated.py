@@ -17,7 +17,8 @@ import pyarrow as pa
 from synth_ray.ask.rows import rows_by_chunk
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import JournalledAnswers
-from synth_ray.drive.driver import Driver, Hooks, Meters
+from synth_ray.drive.driver import Driver
+from synth_ray.drive.hooks import Hooks, Meters
 from synth_ray.drive.window import Window
 from synth_ray.job.load import job_from
 from synth_ray.meter.spending import Spending
@@ -102,6 +103,16 @@ class SimulatedPool:
 
     def stage_capacity(self) -> int:
         return 8
+
+    def stagers(self) -> dict[int, Sequence[int]]:
+        return {}
+
+    def can_replace(self) -> bool:
+        return True
+
+    def replace(self, replica: int, cause: str) -> None: ...
+
+    def replace_stager(self, stager: int, cause: str) -> None: ...
 
     def drop_journal(self, chunk: int) -> None: ...
 

@@ -39,7 +39,8 @@ class Provider:
     The first `lost` creations of a batch succeed without a response. `ends(i)` is the final status of batch i; an expired
     batch has half of its answers. `errors_of(i, lines)` are the errors with which it fails in validation, and `refusal(i)` the
     status, body and headers with which the i-th creation is refused. `rewrite(i, lines)` changes the lines of a result file.
-    `knows(path, i)`: whether the provider still has what a path names, a file by the number of its batch.
+    `knows(path, i)`: whether the provider still has what a path names, a file by the number of its batch. `at(moment)` is called
+    at create, created, poll and download.
     """
 
     answer: Answer = default_answer
@@ -54,6 +55,7 @@ class Provider:
     refusal: Callable[[int], tuple[int, Any, dict[str, str]] | None] = lambda _: None
     rewrite: Callable[[int, list[dict[str, Any]]], list[Any]] = lambda _, lines: lines
     knows: Callable[[str, int], bool] = lambda _, __: True
+    at: Callable[[str], None] = lambda _: None
     created: int = 0
     numbers: dict[str, int] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -145,7 +147,9 @@ class Handler(BaseHTTPRequestHandler):
             if refusal := self.provider.refusal(self.provider.created - 1):
                 self._send(refusal[0], json.dumps(refusal[1]).encode(), refusal[2])
                 return
+            self.provider.at("create")
             batch = self.provider.create(json.loads(data))
+            self.provider.at("created")
             if self.provider.lost > 0:
                 self.provider.lost -= 1
                 self.connection.close()
@@ -167,6 +171,7 @@ class Handler(BaseHTTPRequestHandler):
             if not path.endswith("/content"):
                 self._json({"id": path.split("/")[2], "bytes": len(data)})
                 return
+            provider.at("download")
             self._send(200, data[: len(data) // 2] if provider.draw.random() < provider.torn else data)
         elif path == "/batches":
             known = [batch for batch in provider.batches if provider.knows(f"/batches/{batch['id']}", batch["number"])]
@@ -175,6 +180,7 @@ class Handler(BaseHTTPRequestHandler):
             start = [batch["id"] for batch in listed].index(after[1]) + 1 if after else 0
             self._json({"data": listed[start : start + provider.page], "has_more": start + provider.page < len(listed)})
         else:
+            provider.at("poll")
             batch = next((candidate for candidate in provider.batches if candidate["id"] == name), None)
             self._json(provider.poll(batch)) if batch else self._send(404, b"{}")
 

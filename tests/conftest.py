@@ -9,9 +9,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.cloud_servers import azurite, cloud_credentials, gcs
 from tests.servers import aws_credentials, bucket, moto_server
 
-__all__ = ["aws_credentials", "bucket", "moto_server"]
+__all__ = ["aws_credentials", "azurite", "bucket", "cloud_credentials", "gcs", "moto_server"]
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -38,7 +39,7 @@ def vllm_teacher() -> Iterator[object]:
     teacher.close()
 
 
-SERVERS = {"vllm_teacher": "vllm", "moto_server": "s3", "bucket": "s3"}
+SERVERS = {"vllm_teacher": "vllm", "moto_server": "s3", "bucket": "s3", "azurite": "s3"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

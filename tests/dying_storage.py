@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,6 +77,10 @@ class DyingStorage:
     def delete(self, path: str) -> None:
         with self._write_attempt(f"delete {path}"):
             self._inner.delete(path)
+
+    def delete_many(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self.delete(path)
 
     @contextmanager
     def upload(self, path: str) -> Iterator[Any]:

@@ -35,7 +35,7 @@ class ForkServer:
     def run(self, job: dict[str, Any], *, at: int | None = None, counts: str = "writes", **run_options: Any) -> dict[str, Any]:
         """Return the child's exit code `code`, its number of counted events `did` (unless killed) and its `error`.
 
-        `run_options` are passed to `synth_ray.run`.
+        `run_options` are passed to `synth_ray.run`; with `part` among them that part alone is run.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps({"job": job, "at": at, "counts": counts, "options": run_options}) + "\n")
@@ -77,7 +77,8 @@ def _child(request: dict[str, Any], result_fd: int) -> None:
     try:
         import synth_ray
 
-        result = synth_ray.run(request["job"], **request["options"])
+        run = synth_ray.run_part if "part" in request["options"] else synth_ray.run
+        result = run(request["job"], **request["options"])
         outcome["stopped"] = result.stopped
     except Exception as error:
         outcome["error"] = f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""An HTTP proxy between a client and a real S3 server, which injects faults."""
+"""An HTTP proxy between a client and the server of a bucket, which injects faults."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
     upstream: str
 
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._read_body()
         fault = self.proxy.next_fault(self.command, self.path, dict(self.headers.items()))
         if fault in CODES:
             return self._refuse(*CODES[fault])
@@ -103,15 +103,26 @@ class _Handler(BaseHTTPRequestHandler):
             return self._reset()
         answer, data = self._forward(body)
         if fault == "stale":
-            data = re.sub(rb"<Contents>.*?</Contents>", b"", data, flags=re.DOTALL)
+            data = re.sub(rb"<(Contents|Blob)>.*?</\1>", b"", data, flags=re.DOTALL)
         if fault == "reset_after":
             return self._reset()
         return self._answer(answer, data, torn=fault == "torn")
 
+    def _read_body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        chunks = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():  # trailers
+            pass
+        return b"".join(chunks)
+
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _handle
 
     def _forward(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
-        dropped = {"expect", "connection", *self.proxy.strip}
+        dropped = {"expect", "connection", "transfer-encoding", *self.proxy.strip}
         headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
         connection = http.client.HTTPConnection(self.upstream, timeout=30)
         try:

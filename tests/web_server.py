@@ -19,13 +19,16 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Site:
-    """`files` by path. `busy`: how often a path answers 503 first. `moved`: paths that redirect. `datasets`: files by dataset."""
+    """`files` by path. `busy`: how often a path answers 503 first. `moved`: paths that redirect. `datasets`: files by dataset, at
+    COMMIT. `moved_on`: files of the branch main by dataset, where somebody commits once the branch was resolved.
+    """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     busy: Counter[str] = field(default_factory=Counter)
     moved: Mapping[str, str] = field(default_factory=dict)
     cut_off: frozenset[str] = frozenset()
     datasets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    moved_on: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     url: str = ""
 
 
@@ -58,6 +61,15 @@ class Handler(BaseHTTPRequestHandler):
                 files = self.site.datasets[f"{owner}/{name}"].items()
                 tree = [{"type": "file", "path": path, "size": len(data), "oid": _etag(data)} for path, data in files]
                 self._send(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
+            case ["api", "datasets", owner, name, "revision", _] | ["api", "datasets", owner, name] if (
+                f"{owner}/{name}" in self.site.datasets
+            ):
+                self._send(
+                    200, json.dumps({"id": f"{owner}/{name}", "sha": COMMIT}).encode(), {"Content-Type": "application/json"}
+                )
+            case ["datasets", owner, name, "resolve", "main", *path] if f"{owner}/{name}" in self.site.moved_on:
+                data = self.site.moved_on[f"{owner}/{name}"]["/".join(path)]
+                self._send(200, data, {"ETag": f'"{_etag(data)}"', "X-Repo-Commit": COMMIT[::-1]})
             case ["datasets", owner, name, "resolve", _, *path] if f"{owner}/{name}" in self.site.datasets:
                 data = self.site.datasets[f"{owner}/{name}"].get("/".join(path))
                 if data is None:

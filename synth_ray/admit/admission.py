@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from synth_ray.admit.copies import CopyDetector
 from synth_ray.admit.guard import LEAK_NGRAM, SplitLeakGuard
-from synth_ray.admit.labels import CONTRADICTS, LabelConflicts, Labelled
+from synth_ray.admit.kept_rows import KeptRows
+from synth_ray.admit.labels import CONTRADICTS, Labelled
+from synth_ray.admit.remembered import Rememberer
+from synth_ray.admit.verdicts import Policy, VerdictBuilder
 from synth_ray.dedup.columns import runs_in
 from synth_ray.dedup.datasketch_parameters import banding_of
 from synth_ray.dedup.decontaminate import QuotedTexts
@@ -22,61 +22,20 @@ from synth_ray.dedup.fingerprint import without_thoughts
 from synth_ray.dedup.hashing import U32, Array
 from synth_ray.dedup.index import BLOCKED, EXACT, NEAR, NEW, OVER_QUOTA, Batch, Blockers, Decisions, Index
 from synth_ray.dedup.semantic import SemanticIndex
-from synth_ray.job.check import Check
 from synth_ray.job.dedup import Dedup
-from synth_ray.records import SPLITS, Origin, Reason, verdict_of
-
-VERDICTS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("verdict", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("witness", pa.string()),
-        ("similarity", pa.float64()),
-    ]
-)
+from synth_ray.records import SPLITS, Reason
 
 _UNLIMITED = 2**62
 _REASONS = {
     EXACT: Reason.EXACT_DUPLICATE,
     NEAR: Reason.NEAR_DUPLICATE,
     BLOCKED: Reason.SEMANTIC_DUPLICATE,
-    OVER_QUOTA: Reason.OVER_QUOTA,
 }
 _NAMED_CONTRADICTIONS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class KeptRows:
-    """Memory of the kept rows: the duplicate index, the split-leak guard, and for labelled rows their labels."""
-
-    index: Index
-    guard: SplitLeakGuard
-    labels: LabelConflicts | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The flags that reject a generated row, those that reject a real one, and the ids of the rows that people rejected."""
-
-    generated: frozenset[str] = frozenset()
-    real: frozenset[str] = frozenset()
-    rejected_by_people: frozenset[str] = frozenset()
-
-    @classmethod
-    def of_checks(cls, check: Check, *, rejected_by_people: frozenset[str] = frozenset()) -> Policy:
-        return cls(frozenset(check.drop), frozenset(check.drop_of_real), rejected_by_people)
-
-    def of(self, origin: str) -> frozenset[str]:
-        return self.real if origin == Origin.REAL else self.generated
-
-    def without(self, flag: str) -> Policy:
-        return replace(self, generated=self.generated - {flag}, real=self.real - {flag})
-
-
 class Admission:
-    """Decides staged rows. `real` rows (scrubbed and fingerprinted) are indexed first and always kept.
+    """Decides staged rows. `real` rows (scrubbed and fingerprinted) are indexed first and always kept; see `keep_real`.
 
     `policy` says which flags reject a row; `copy_detector` finds rows that repeat a real record. `evals` are the evaluation sets
     by name; `contaminated_by_set` counts the rows that quote each, including rows rejected for another reason. `remaining_rows`
@@ -86,19 +45,23 @@ class Admission:
     Rows whose label contradicts that of a kept row are counted, and rejected where `drop` says so.
     """
 
+    KEEPS = ("contradictory_rows", "first_contradictions", "contaminated_by_set", "_semantic_index")
+
     def __init__(
         self,
         *,
         dedup: Dedup,
         policy: Policy | None = None,
-        real: pa.Table,
+        real: pa.Table | None = None,
         remaining_rows: Array | None = None,
         evals: Mapping[str, QuotedTexts] | None = None,
         kept: KeptRows | None = None,
         copy_detector: CopyDetector | None = None,
     ) -> None:
-        kept = kept or KeptRows(Index(dedup), SplitLeakGuard())
+        kept = kept or KeptRows.empty(dedup)
         self._index, self._guard = kept.index, kept.guard
+        self.rememberer = Rememberer(dedup, kept)
+        self._taken = (0, 0)  # entries of the labels and of the vectors that `take_entries` has given
         self._bands, self._policy = banding_of(dedup).bands, policy or Policy()
         self._semantic_index = SemanticIndex(dedup.semantic.threshold) if dedup.semantic is not None else None
         self._evals = evals or {}
@@ -107,8 +70,15 @@ class Admission:
         self.first_contradictions: list[tuple[str, str]] = []  # the row's id, and that of the kept row it contradicts
         self.contaminated_by_set: Counter[str] = Counter(dict.fromkeys(self._evals, 0))
         self._remaining_rows = remaining_rows if remaining_rows is not None else np.array([_UNLIMITED], np.int64)
+        if real is not None:
+            self.keep_real(real)
+
+    def keep_real(self, real: pa.Table) -> None:
+        """Keep rows whatever they repeat."""
         if real.num_rows:
             batch = Batch.of(real, self._bands)
+            if self._semantic_index is not None:
+                self._semantic_index.skip(vectors_in(real["embedding"]))
             self._keep(real, batch, self._index.keep_all(batch), self._read_labels(real))
 
     def stop_rejecting_on(self, flag: str) -> None:
@@ -126,15 +96,15 @@ class Admission:
     @property
     def index_bytes(self) -> int:
         others = [part.nbytes for part in (self._semantic_index, self._label_conflicts) if part is not None]
-        return self._index.nbytes + self._index.store_nbytes + self._guard.nbytes + sum(others)
+        return self._index.stores.nbytes + sum(others)
 
     def decide(self, staged: pa.Table, cells: Array | None = None, *, remaining_rows: Array | None = None) -> pa.Table:
-        """A verdict per row, in the rows' order; see VERDICTS. Call with chunks in order, each once.
+        """A verdict per row, in the rows' order; see `verdicts.VERDICTS`. Call with chunks in order, each once.
 
         `cells` is each row's index in `remaining_rows`; left out, 0. Pass other `remaining_rows` for rows that no target counts.
         """
         cells = cells if cells is not None else np.zeros(staged.num_rows, np.int64)
-        decided = _VerdictBuilder(staged, self._policy)
+        decided = VerdictBuilder(staged, self._policy)
         self._reject_contaminated(decided)
         self._reject_copies(decided)
         rows = decided.open_rows
@@ -152,6 +122,37 @@ class Admission:
             for place, _ in contradictions:
                 decided.explain(int(rows[place]), Reason.CONTRADICTORY_LABEL)
         return decided.table()
+
+    @property
+    def vector_bytes(self) -> int:
+        """Of a row's vector in `take_entries`."""
+        return self._semantic_index.dimensions if self._semantic_index is not None else 0
+
+    def take_entries(self) -> dict[str, Array]:
+        """What labels and vectors of kept rows added since this was last called, for `put_entries`. The rows themselves are for
+        `rememberer` to pack.
+        """
+        labels, vectors = self._taken
+        entries: dict[str, Array] = {}
+        if self._label_conflicts is not None:
+            entries["labels"] = self._label_conflicts.entries(labels)
+        if self._semantic_index is not None:
+            entries["vectors"], entries["numbers"] = self._semantic_index.entries(vectors)
+        self._mark_taken()
+        return entries
+
+    def put_entries(self, entries: Mapping[str, Array]) -> None:
+        """Add what `take_entries` of an earlier run gave; its rows are put into the stores by `rememberer`."""
+        if self._label_conflicts is not None:
+            self._label_conflicts.put(entries["labels"])
+        if self._semantic_index is not None:
+            self._semantic_index.keep(entries["vectors"], entries["numbers"])
+        self._mark_taken()
+
+    def _mark_taken(self) -> None:
+        parts = (self._label_conflicts, self._semantic_index)
+        labels, vectors = (len(part) if part is not None else 0 for part in parts)
+        self._taken = labels, vectors
 
     def _read_labels(self, rows: pa.Table) -> Labelled | None:
         return self._label_conflicts.read(rows) if self._label_conflicts is not None else None
@@ -174,11 +175,13 @@ class Admission:
             return []
         found = self._label_conflicts.keep(labelled, decisions)
         self.contradictory_rows += len(found)
-        for row, number in found[: _NAMED_CONTRADICTIONS - len(self.first_contradictions)]:
-            self.first_contradictions.append((batch.ids[row].tobytes().hex(), self._id_of(number)))
+        named = found[: _NAMED_CONTRADICTIONS - len(self.first_contradictions)]
+        witnesses = self._witnesses(np.array([number for _, number in named], np.int64))
+        for (row, _), (name, _split) in zip(named, witnesses, strict=True):
+            self.first_contradictions.append((batch.ids[row].tobytes().hex(), name))
         return found
 
-    def _reject_contaminated(self, decided: _VerdictBuilder) -> None:
+    def _reject_contaminated(self, decided: VerdictBuilder) -> None:
         """A row that quotes several sets counts for each, and its detail names them all."""
         sets: dict[int, list[str]] = {}
         for name, texts in self._evals.items():
@@ -188,100 +191,55 @@ class Admission:
         for row, names in sets.items():
             decided.reject(row, Reason.CONTAMINATED, ", ".join(names))
 
-    def _reject_copies(self, decided: _VerdictBuilder) -> None:
+    def _reject_copies(self, decided: VerdictBuilder) -> None:
         for row, kind in (self._copy_detector.find_copies(decided.staged) if self._copy_detector is not None else {}).items():
             decided.reject(row, Reason.COPIED, kind)
 
-    def _record_rejections(self, decided: _VerdictBuilder, batch: Batch, decisions: Decisions) -> None:
-        rows = decided.open_rows
-        for place in np.flatnonzero(decisions.code != NEW).tolist():
-            row, code, kept = int(rows[place]), int(decisions.code[place]), int(decisions.number[place])
-            similarity = float(decisions.similarity[place])
-            if code == BLOCKED and similarity == 0:
-                continue  # a leak
-            if code == BLOCKED and similarity == CONTRADICTS:
+    def _record_rejections(self, decided: VerdictBuilder, batch: Batch, decisions: Decisions) -> None:
+        rows, similarity = decided.open_rows, decisions.similarity
+        is_leak = (decisions.code == BLOCKED) & (similarity == 0)
+        repeats = np.flatnonzero((decisions.code != NEW) & (decisions.code != OVER_QUOTA) & ~is_leak)
+        witnesses = self._witnesses(decisions.number[repeats])
+        for place, (name, split) in zip(repeats.tolist(), witnesses, strict=True):
+            row, code = int(rows[place]), int(decisions.code[place])
+            if code == BLOCKED and similarity[place] == CONTRADICTS:
                 decided.reject(row, Reason.CONTRADICTORY_LABEL)
-                self._name_witness(decided, row, kept, None)
+                decided.name_witness(row, name, None)
                 continue
             reason = _REASONS[code]
             decided.reject(row, reason)
-            if code != OVER_QUOTA:
-                self._name_witness(decided, row, kept, similarity)
-                if self._index.splits.array[kept] != batch.splits[place]:
-                    decided.reasons[row] = Reason.CROSS_SPLIT.value
-                    decided.details[row] = f"{reason} of a row of {self._split_of(kept)}"
+            decided.name_witness(row, name, float(similarity[place]))
+            if split != batch.splits[place]:
+                decided.reasons[row] = Reason.CROSS_SPLIT.value
+                decided.details[row] = f"{reason} of a row of {SPLITS[split]}"
+        for place in np.flatnonzero(decisions.code == OVER_QUOTA).tolist():
+            decided.reject(int(rows[place]), Reason.OVER_QUOTA)
 
-    def _record_leaks(self, decided: _VerdictBuilder, rows: pa.Table, batch: Batch, decisions: Decisions) -> None:
+    def _record_leaks(self, decided: VerdictBuilder, rows: pa.Table, batch: Batch, decisions: Decisions) -> None:
         """Each with the first n-gram it shares and the first kept row that has it. That may be another row than the blocker."""
-        words, ends = _compared_hashes_of(rows)
         new = decisions.code == NEW
         kept_before = self._index.kept - int(new.sum()) + np.cumsum(new)
-        for place in np.flatnonzero((decisions.code == BLOCKED) & (decisions.similarity == 0)).tolist():
-            leak = self._guard.first_leak(
-                words[ends[place] : ends[place + 1]], int(batch.splits[place]), below=int(kept_before[place])
-            )
-            assert leak is not None  # it is why the row was blocked
-            row = int(decided.open_rows[place])
-            column, split = ("prompt", "completion")[leak.column], self._split_of(leak.number)
-            detail = f"shares {LEAK_NGRAM} words with a row of {split}, from word {leak.word} of the {column} on"
+        places = np.flatnonzero((decisions.code == BLOCKED) & (decisions.similarity == 0))
+        if not len(places):
+            return
+        words = _compared_hashes_of(rows.take(pa.array(places)))
+        found = self._guard.first_leaks(*words, batch.splits[places], kept_before[places])
+        leaks = [leak for leak in found if leak is not None]
+        assert len(leaks) == len(places)  # each is why its row was blocked
+        witnesses = self._witnesses(np.array([leak.number for leak in leaks]))
+        for row, leak, (name, split) in zip(decided.open_rows[places].tolist(), leaks, witnesses, strict=True):
+            column = ("prompt", "completion")[leak.column]
+            detail = f"shares {LEAK_NGRAM} words with a row of {SPLITS[split]}, from word {leak.word} of the {column} on"
             decided.reject(row, Reason.CROSS_SPLIT, detail)
-            self._name_witness(decided, row, leak.number, None)
+            decided.name_witness(row, name, None)
 
-    def _name_witness(self, decided: _VerdictBuilder, row: int, number: int, similarity: float | None) -> None:
-        decided.witness[row] = self._id_of(number)
-        decided.similarity[row] = similarity
-
-    def _id_of(self, number: int) -> str:
-        return str(self._index.ids.array[number].tobytes().hex())
-
-    def _split_of(self, number: int) -> str:
-        return SPLITS[int(self._index.splits.array[number])]
-
-
-def first_dropped(flags: Iterable[str] | None, drop: Collection[str]) -> str | None:
-    """The policy: the first of a row's flags that is in `drop`, and so rejects the row."""
-    return next((flag for flag in flags or () if flag in drop), None)
-
-
-class _VerdictBuilder:
-    """Collects the verdicts of one chunk. A row keeps its first reason."""
-
-    def __init__(self, staged: pa.Table, policy: Policy) -> None:
-        self.staged = staged
-        self.reasons: list[str | None] = staged["reason"].to_pylist()
-        flagged = np.flatnonzero(pc.fill_null(pc.list_value_length(staged["flags"]), 0))
-        columns = (staged[name].take(pa.array(flagged)).to_pylist() for name in ("flags", "origin"))
-        for row, flags, origin in zip(flagged.tolist(), *columns, strict=True):
-            self.reasons[row] = self.reasons[row] or first_dropped(flags, policy.of(origin))
-        if policy.rejected_by_people:
-            for row, name in enumerate(staged["id"].to_pylist()):
-                if name in policy.rejected_by_people:
-                    self.reasons[row] = self.reasons[row] or Reason.REJECTED_BY_PEOPLE.value
-        self.details: list[str | None] = staged["detail"].to_pylist()
-        self.witness: list[str | None] = [None] * staged.num_rows
-        self.similarity: list[float | None] = [None] * staged.num_rows
-        self._open: Any = None
-
-    @property
-    def open_rows(self) -> Any:
-        """The rows without a reason at the first access; computed once."""
-        if self._open is None:
-            self._open = np.flatnonzero([reason is None for reason in self.reasons])
-        return self._open
-
-    def reject(self, row: int, reason: Reason, detail: str | None = None) -> None:
-        if self.reasons[row] is None:
-            self.reasons[row], self.details[row] = reason.value, detail
-
-    def explain(self, row: int, detail: str) -> None:
-        """A detail for a rejected row that has none."""
-        if self.reasons[row] not in (None, detail) and self.details[row] is None:
-            self.details[row] = detail
-
-    def table(self) -> pa.Table:
-        verdicts = [verdict_of(Reason(r) if r is not None else None).value for r in self.reasons]
-        columns: list[Any] = [self.staged["id"], verdicts, self.reasons, self.details, self.witness, self.similarity]
-        return pa.table(columns, schema=VERDICTS)
+    def _witnesses(self, numbers: Array) -> Iterator[tuple[str, int]]:
+        """The ids and splits of kept rows."""
+        rows = self._index.stores.rows
+        if not len(numbers):
+            return
+        names, splits = rows.ids_of(numbers), rows.splits_of(numbers)
+        yield from ((name.tobytes().hex(), split) for name, split in zip(names, splits.tolist(), strict=True))
 
 
 def _word_hashes_of(rows: pa.Table) -> tuple[Array, Array]:

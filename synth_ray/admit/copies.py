@@ -31,6 +31,8 @@ class CopyDetector:
     `records` must be scrubbed as the rows are. `canary_suffixes` are the endings of the planted canaries.
     """
 
+    KEEPS = ("counts", "canaries")
+
     def __init__(
         self, records: Iterable[Mapping[str, Any]], shield: Shield, hash_words: HashWords, *, canary_suffixes: Sequence[str] = ()
     ) -> None:

@@ -32,7 +32,7 @@ class Labelled:
 
 
 class LabelConflicts:
-    """The inputs of the kept rows, each with the label and the number of the first kept row that has it: 40 bytes an input.
+    """The inputs of the kept rows, each with the label and the number of the first kept row that has it: 48 bytes an input.
 
     Law: a row contradicts the first kept row whose input is identical to its own by the normal form, where their labels are not.
     The first of the two is never flagged: nothing was known against it. A completion of at most `label_words` words is a label.
@@ -41,11 +41,24 @@ class LabelConflicts:
     def __init__(self, label_words: int, digest_texts: DigestTexts) -> None:
         self._label_words, self._digest_texts = label_words, digest_texts
         self._table = Table()
-        self._kept = GrowableArray(U64, width=3)  # half of the input's digest, half of the label's, the row's number
+        self._kept = GrowableArray(U64, width=4)  # the input's digest, half of the label's, the row's number
 
     @property
     def nbytes(self) -> int:
         return self._table.nbytes + self._kept.nbytes
+
+    def __len__(self) -> int:
+        return self._kept.length
+
+    def entries(self, first: int) -> Array:
+        """What was added from the entry `first` on, for `put`."""
+        return self._kept.view[first:].copy()
+
+    def put(self, entries: Array) -> None:
+        """Add what another one's `entries` gave, in order."""
+        places = np.arange(len(self), len(self) + len(entries), dtype=U32)
+        self._kept.append(entries)
+        self._table.insert(np.ascontiguousarray(entries[:, 0]), places, cap=_CAP)
 
     def read(self, staged: pa.Table) -> Labelled:
         """The labelled rows of a batch."""
@@ -64,7 +77,7 @@ class LabelConflicts:
         for at, row in enumerate(labelled.rows.tolist()):
             if known[at] >= 0:
                 entry = self._kept.array[known[at]]
-                contradicted[row] += [int(entry[2])] if entry[1] != labelled.labels[at, 0] else []
+                contradicted[row] += [int(entry[3])] if entry[2] != labelled.labels[at, 0] else []
                 continue
             others = earlier.setdefault(int(labelled.inputs[at, 0]), [])
             contradicted[row] += [-1 - int(labelled.rows[other]) for other in others if _contradict(labelled, other, at)]
@@ -82,11 +95,11 @@ class LabelConflicts:
             entry = int(known[at]) if known[at] >= 0 else added.get(name)
             label = labelled.labels[at, 0]
             if entry is not None:
-                _, first_label, number = self._kept.array[entry]
+                _, _, first_label, number = self._kept.array[entry]
                 found += [(row, int(number))] if first_label != label else []
             elif decisions.code[row] == NEW:
                 added[name] = self._kept.length
-                self._kept.append(np.array([[name[1], label, decisions.number[row]]], U64))
+                self._kept.append(np.array([[*name, label, decisions.number[row]]], U64))
         keys = np.array([key for key, _ in added], U64)
         self._table.insert(keys, np.array(list(added.values()), U32), cap=_CAP)
         return found
@@ -95,7 +108,7 @@ class LabelConflicts:
         """For each labelled row, the place in `_kept` of its input, else -1."""
         known = np.full(len(labelled.rows), -1, np.int64)
         at, entries = self._table.lookup(np.ascontiguousarray(labelled.inputs[:, 0]))
-        same = self._kept.array[entries, 0] == labelled.inputs[at, 1]
+        same = self._kept.array[entries, 1] == labelled.inputs[at, 1]
         known[at[same]] = entries[same]
         return known
 

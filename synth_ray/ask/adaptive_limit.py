@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 
 _START_LIMIT = 16.0
 _DECREASE_FACTOR = 0.7
@@ -30,21 +31,24 @@ class EndpointState:
     best: float = 0.0
     failures: int = 0
     retry_at: float = 0.0
+    chosen: int = 0
 
 
 class EndpointLimiter:
     """Additive increase, multiplicative decrease (Chiu & Jain, 1989), after a slow start that doubles until the first refusal.
 
     Law: no endpoint has more requests in flight than its limit, and no limit exceeds `max_limit`; callers are served in order,
-    each by the least loaded endpoint. An endpoint that cannot be connected to is skipped for a pause that grows with every
-    failure.
+    each by the least loaded endpoint: one that comes later never takes the place of one that waits, and no endpoint is left out.
+    An endpoint that cannot be connected to is skipped for a pause that grows with every failure.
     """
 
     def __init__(self, urls: Sequence[str], *, max_limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_limit = max_limit
         self._clock = clock
         self.endpoints = [EndpointState(url, min(_START_LIMIT, max_limit)) for url in urls]
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[EndpointState]] = deque()
+        self._look_again: asyncio.TimerHandle | None = None
+        self._choices = count(1)
         self._last_reply = clock()
         self._longest_wait_s = 0.0
         self.is_only_busy = False
@@ -69,41 +73,52 @@ class EndpointLimiter:
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[EndpointState]:
         """Context manager: waits for a free place and yields the least loaded endpoint; the place is freed on exit."""
-        while (endpoint := self._choose_free()) is None:
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            try:
-                await asyncio.wait_for(turn, self._next_retry_s())
-            except TimeoutError:
-                pass  # an endpoint may be tried again
-            finally:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
-        endpoint.running += 1
+        endpoint = await self._turn()
         try:
             yield endpoint
         finally:
             endpoint.running -= 1
-            self._wake()
+            self._serve()
+
+    async def _turn(self) -> EndpointState:
+        """An endpoint with a place that is taken already: one that comes meanwhile cannot take it first."""
+        turn: asyncio.Future[EndpointState] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._serve()
+        try:
+            return await asyncio.shield(turn)
+        except asyncio.CancelledError:
+            if turn.done():
+                turn.result().running -= 1
+            else:
+                self._waiting.remove(turn)
+            self._serve()
+            raise
+
+    def _serve(self) -> None:
+        """Give the free places to those who wait, in order; where a pause ends later, look again then."""
+        if self._look_again is not None:
+            self._look_again.cancel()
+            self._look_again = None
+        while self._waiting and (endpoint := self._choose_free()) is not None:
+            endpoint.running += 1
+            endpoint.chosen = next(self._choices)
+            self._waiting.popleft().set_result(endpoint)
+        if self._waiting and (seconds := self._next_retry_s()) is not None:
+            self._look_again = asyncio.get_running_loop().call_later(seconds, self._serve)
 
     def _choose_free(self) -> EndpointState | None:
+        """The least loaded; among equals the one that was chosen longest ago."""
         now = self._clock()
         open_ = [
             endpoint for endpoint in self.endpoints if endpoint.running < max(1, int(endpoint.limit)) and endpoint.retry_at <= now
         ]
-        return min(open_, key=lambda endpoint: (endpoint.running / endpoint.limit, endpoint.url), default=None)
+        return min(open_, key=lambda endpoint: (endpoint.running / endpoint.limit, endpoint.chosen), default=None)
 
     def _next_retry_s(self) -> float | None:
         now = self._clock()
         cooling = [endpoint.retry_at - now for endpoint in self.endpoints if endpoint.retry_at > now]
         return max(0.01, min(cooling)) if cooling else None
-
-    def _wake(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
 
     def on_success(self, endpoint: EndpointState, seconds: float) -> None:
         self.on_reply(endpoint)
@@ -113,7 +128,7 @@ class EndpointLimiter:
         endpoint.best = min(endpoint.best or endpoint.latency, endpoint.latency)
         if endpoint.latency <= _MAX_LATENCY_RATIO * endpoint.best and endpoint.running >= int(endpoint.limit) - 1:
             endpoint.limit = min(float(self._max_limit), endpoint.limit + (1 / endpoint.limit if endpoint.left_slow_start else 1))
-            self._wake()
+            self._serve()
 
     def on_reply(self, endpoint: EndpointState) -> None:
         """The server is up and serves: it answered, or refused one ask for a reason of that ask."""

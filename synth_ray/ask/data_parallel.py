@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 from synth_ray.ask.teacher import Load, Prompt, Teacher, TeacherFacts
+from synth_ray.job.engine_args import has_ranks
 from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion
 
@@ -18,10 +19,10 @@ _PER_ENGINE = ("steps", "starved_s", "busy_s", "cpu_s")
 
 def split_model(model: Model) -> list[Model]:
     """The model of each engine: one, or `data_parallel_size` of them without that argument, with which an in-process engine of
-    vLLM would wait for the other ranks.
+    vLLM would wait for the other ranks. Ranks that divide experts are one engine: `vllm.ranks`.
     """
     size = model.engine_args.get(DATA_PARALLEL_SIZE) or 1
-    if model.engine != "vllm" or size == 1:
+    if model.engine != "vllm" or size == 1 or has_ranks(model.engine_args):
         return [model]
     rest = {name: value for name, value in model.engine_args.items() if name != DATA_PARALLEL_SIZE}
     return [model.model_copy(update={"engine_args": rest})] * size

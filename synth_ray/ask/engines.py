@@ -121,7 +121,7 @@ def _teacher_elsewhere(model: Model, storage: Storage | None) -> Teacher:
 
         return EndpointTeacher(model)
     if model.engine == "batch_api":
-        from synth_ray.ask.batch_api_teacher import BatchApiTeacher
+        from synth_ray.ask.batches.teacher import BatchApiTeacher
 
         return BatchApiTeacher(model, storage)
     if model.engine == "none":

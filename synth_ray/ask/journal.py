@@ -1,43 +1,39 @@
 """The ask journal: finished asks, kept until their chunk commits, so that an interrupted request re-asks only what is missing.
 
 A recipe makes the same drafts from the same answers, so a resumed run replays it: an ask found here is not sent again. Segments
-hold text before scrubbing; they are deleted when their chunk commits (docs/threats.md).
+hold text before scrubbing; `journal_sweeper` removes it once their chunks commit (docs/threats.md).
 """
 
 from __future__ import annotations
 
-import json
 import logging
+import sys
 import threading
-import zlib
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple
-from dataclasses import fields as dataclass_fields
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 
+from synth_ray.ask.segments import block_of, is_plain, line_of, write_segment
 from synth_ray.errors import StorageError
 from synth_ray.job.document import Job
 from synth_ray.recipes.contract import Completion
-from synth_ray.records import Request, TopK, digest
+from synth_ray.records import Request
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
+from synth_ray.storage.journal_names import group_of
 
 log = logging.getLogger(__name__)
 
-Answers = dict[str, list[Completion]]
-"""Answers by ask key."""
-
-_FOLDER = "_synth/asks"
 MAX_BUFFER_BYTES = 64 * 2**20
 """Limit of the finished asks that one replica keeps in memory until they are written."""
+_REMEMBERED_DROPS = 10_000
+"""Committed chunks of which late answers are known not to be recorded."""
+_BYTES_OF_PLAIN = 500
+"""What an answer takes in memory beside its text."""
 
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
-_FIELDS = 5
-"""Fields of a completion that have a value in nearly every answer."""
-_DEFAULTS = [own.default for own in dataclass_fields(Completion)]
-_TOP_K = Completion.__slots__.index("top_k")
+Line = tuple[int, bytes | tuple[str, str, Sequence[Completion]]]
+"""A line of a segment with its size in memory: as it is written, or as what it is made from. Where answers are short, most chunks
+are committed before a flush, so that their lines are never made.
+"""
 
 
 class Journal:
@@ -62,7 +58,8 @@ class Journal:
         self._on_error = on_error
         self._lock = threading.Lock()
         self._writing = threading.Lock()  # a record that is stored now must not overtake those that a flush is about to store
-        self._buffer: dict[int, list[bytes]] = {}
+        self._buffer: dict[int, list[Line]] = {}
+        self._dropped: dict[int, None] = {}
         self._max_bytes = max_bytes
         self.nbytes = 0
         self._wake = threading.Event()
@@ -73,57 +70,73 @@ class Journal:
         self._thread.start()
 
     def record(self, request: Request, key: str, answers: Sequence[Completion]) -> None:
-        line = _ENCODER.encode([request.id, key, [_plain(a) for a in answers]]).encode()
+        line = _line(request, key, answers)
         with self._lock:
             before = self.nbytes
-            if before + len(line) > self._max_bytes:
+            if before + line[0] > self._max_bytes or request.chunk in self._dropped:
                 return
             self._buffer.setdefault(request.chunk, []).append(line)
-            self.nbytes += len(line)
+            self.nbytes += line[0]
             if before < self._max_bytes // 2 <= self.nbytes:
                 self._wake.set()
 
     def record_now(self, request: Request, key: str, answers: Sequence[Completion]) -> None:
         """Record, and return once the record, and all of its chunk before it, is stored. Raises StorageError, and then keeps
-        all but this record.
+        all but this record. Nothing is recorded of a committed chunk, which is never asked again.
         """
-        line = _ENCODER.encode([request.id, key, [_plain(a) for a in answers]]).encode()
+        line = _line(request, key, answers)
         with self._writing:
             with self._lock:
+                if request.chunk in self._dropped:
+                    return
                 before = self._buffer.pop(request.chunk, [])
             try:
-                self._write(request.chunk, [*before, line])
+                self._write({request.chunk: [*before, line]})
             except StorageError:
-                with self._lock:
-                    self._buffer[request.chunk] = before + self._buffer.get(request.chunk, [])
+                self._put_back({request.chunk: before})
                 raise
             with self._lock:
                 self.nbytes -= _size(before)
 
     def drop(self, chunk: int) -> None:
-        """Forget the buffered asks of a committed chunk."""
+        """Forget the asks of a committed chunk, and record no more of it: a request may be answered twice, if late."""
         with self._lock:
             self.nbytes -= _size(self._buffer.pop(chunk, ()))
+            self._dropped[chunk] = None
+            if len(self._dropped) > _REMEMBERED_DROPS:
+                del self._dropped[next(iter(self._dropped))]
 
     def flush(self) -> None:
-        """Write the asks recorded since the last flush: one segment per chunk, named by its content."""
+        """Write the asks recorded since the last flush: a segment for each group of neighbouring chunks."""
         with self._writing:
             with self._lock:
                 noted, self._buffer = self._buffer, {}
-            for chunk, lines in sorted(noted.items()):
+            for _, chunks in groupby(sorted(noted), key=group_of):
+                lines = {chunk: noted[chunk] for chunk in chunks}
                 try:
-                    self._write(chunk, lines)
+                    self._write(lines)
                 except StorageError as error:
                     self._on_error(error)
-                    with self._lock:
-                        self._buffer[chunk] = lines + self._buffer.get(chunk, [])
+                    self._put_back(lines)
                 else:
                     with self._lock:
-                        self.nbytes -= _size(lines)
+                        self.nbytes -= sum(map(_size, lines.values()))
 
-    def _write(self, chunk: int, lines: list[bytes]) -> None:
-        data = zlib.compress(b"\n".join(lines), 1)
-        self._storage.write(f"{_folder(chunk)}{digest(data.hex())}.jsonl.z", data)
+    def _write(self, lines: dict[int, list[Line]]) -> None:
+        """Write what is not of a chunk that was committed meanwhile."""
+        kept = {chunk: of_chunk for chunk, of_chunk in lines.items() if chunk not in self._dropped}
+        blocks = {chunk: [block_of(map(_encoded, of_chunk))] for chunk, of_chunk in kept.items()}
+        if blocks:
+            write_segment(self._storage, blocks)
+
+    def _put_back(self, lines: dict[int, list[Line]]) -> None:
+        """Keep lines that were not written for the next flush."""
+        with self._lock:
+            for chunk, of_chunk in lines.items():
+                if chunk in self._dropped:
+                    self.nbytes -= _size(of_chunk)
+                elif of_chunk:
+                    self._buffer[chunk] = of_chunk + self._buffer.get(chunk, [])
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -140,60 +153,22 @@ class Journal:
         self.flush()
 
 
-def read_journal(storage: Storage, chunk: int) -> dict[str, Answers]:
-    """Everything journalled of an uncommitted chunk, by request."""
-    by_request: dict[str, Answers] = {}
-    for entry in storage.list(_folder(chunk)):
-        for line in zlib.decompress(storage.read(entry.path)).splitlines():
-            request, key, answers = json.loads(line)
-            by_request.setdefault(request, {})[key] = [_completion(a) for a in answers]
-    return by_request
+def _line(request: Request, key: str, answers: Sequence[Completion]) -> Line:
+    """What is more than text may be changed by a recipe, and is large: it is encoded at once."""
+    if all(map(is_plain, answers)):
+        size = sum(_BYTES_OF_PLAIN + sys.getsizeof(answer.text) for answer in answers)
+        return size, (request.id, key, tuple(answers))
+    line = line_of(request.id, key, answers)
+    return len(line), line
 
 
-def journalled_chunks(storage: Storage) -> Iterator[int]:
-    """The chunks that have journal segments, ascending."""
-    last = -1
-    for entry in storage.list(_FOLDER + "/"):
-        chunk = int(entry.path.removeprefix(_FOLDER + "/").split("/")[0])
-        if chunk != last:
-            last = chunk
-            yield chunk
+def _encoded(line: Line) -> bytes:
+    made_from = line[1]
+    return made_from if isinstance(made_from, bytes) else line_of(*made_from)
 
 
-def delete_segments(storage: Storage, chunk: int) -> None:
-    """Delete a committed chunk's segments: they hold text before it was scrubbed."""
-    for entry in list(storage.list(_folder(chunk))):
-        storage.delete(entry.path)
-
-
-def _folder(chunk: int) -> str:
-    return f"{_FOLDER}/{chunk:08d}/"
-
-
-def _size(lines: Iterable[bytes]) -> int:
-    return sum(map(len, lines))
-
-
-def _plain(answer: Completion) -> list[Any]:
-    """The fields in order, without the last ones where these have their defaults."""
-    fields = [getattr(answer, name) for name in Completion.__slots__]
-    if answer.top_k is not None:
-        fields[_TOP_K] = [part if isinstance(part, int) else b64encode(part).decode() for part in astuple(answer.top_k)]
-    while len(fields) > _FIELDS and _is_default(fields[-1], _DEFAULTS[len(fields) - 1]):
-        fields.pop()
-    return fields
-
-
-def _is_default(value: Any, default: Any) -> bool:
-    """Whether they are the same, of one type: 0 tokens is another thing than no number of them."""
-    return type(value) is type(default) and bool(value == default)
-
-
-def _completion(fields: list[Any]) -> Completion:
-    if len(fields) > _TOP_K and fields[_TOP_K] is not None:
-        k, *parts = fields[_TOP_K]
-        fields[_TOP_K] = TopK(k, *map(b64decode, parts))
-    return Completion(*fields)
+def _size(lines: Iterable[Line]) -> int:
+    return sum(line[0] for line in lines)
 
 
 def open_journal(job: Job) -> Journal | None:

@@ -24,8 +24,14 @@ _OTHER_KINDS: Mapping[PromptKind, str] = {
 
 
 def headers_of(section: str, key_env: str) -> dict[str, str]:
-    """The authorization header, with the key from the environment. Raises MissingResource without it; `section` names the job's
-    section.
+    """The authorization header, with the key from the environment, as `key_from_env`."""
+    key = key_from_env(section, key_env)
+    return {"Authorization": f"Bearer {key}"} if key_env else {}
+
+
+def key_from_env(section: str, key_env: str) -> str:
+    """The key in the environment variable; empty if the job names none. Raises MissingResource for a variable without a key;
+    `section` names the job's section.
     """
     key = os.environ.get(key_env, "").strip() if key_env else ""
     if key_env and not key:
@@ -35,7 +41,7 @@ def headers_of(section: str, key_env: str) -> dict[str, str]:
             f"models.{section}.key_env: wanted a key of printable ASCII in the environment variable {key_env}, got other "
             "characters; copy it again"
         )
-    return {"Authorization": f"Bearer {key}"} if key_env else {}
+    return key
 
 
 def path_of(model: Model) -> str:

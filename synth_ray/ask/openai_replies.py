@@ -46,6 +46,7 @@ def answers_in(reply: Any) -> list[Completion]:
             part.reasoning,
             reasoning_tokens=thought,
             top_k=prompt_alone(reply, part.logprobs),
+            cache_written_tokens=usage.cache_written,
         )
         for part, tokens, thought in zip(whole, usage.completions, usage.thoughts, strict=True)
     ]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from synth_ray.ask.spent import Spent
+from synth_ray.ask.spent import FREE, Spent
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.ask.thoughts import Marks, thought_apart
 from synth_ray.ask.tool_calls import NO_TOOLS, AnswerRecorder, ToolCalls, ToolUse
 from synth_ray.errors import AskFailed
+from synth_ray.job.served import Prices
 from synth_ray.recipes.contract import Completion, Constraint, user
 from synth_ray.recipes.finish_reasons import LENGTH, fault_of_ending
 from synth_ray.recipes.seed_thoughts import place_thoughts
@@ -24,13 +25,13 @@ from synth_ray.toolbox.programs import Called, Face
 class RoleRules:
     """Which role answers as a request's teacher (by the request's id), what its tokens cost, and how its thoughts are marked.
 
-    `prices`: US dollars per million prompt and completion tokens, by role. `marks`: around a thought in plain text, by role;
+    `prices`: of tokens, by role. `marks`: around a thought in plain text, by role;
     `thoughts` is what becomes of them, and of those that seeds bring; None where rows have no place for them. `tools` runs what
     the recipe calls. `thinks`: roles whose thoughts count among the tokens of an answer, and may be longer than a short verdict.
     """
 
     teacher_role_of: Callable[[str], str] = lambda _: "teacher"
-    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    prices: Mapping[str, Prices] = field(default_factory=dict)
     marks: Mapping[str, Marks] = field(default_factory=dict)
     thoughts: Literal["keep", "drop", "only"] | None = None
     tools: ToolUse = NO_TOOLS
@@ -62,10 +63,12 @@ class RequestAsks:
         self._on_answered = on_answered
         self._times_asked: dict[str, int] = {}
         self._spent = Spent()
-        self._role_tokens: Counter[str] = Counter()
+        self._role_tokens: dict[str, int] = {}
         self._attempts: dict[str, int] = {}
         self._last_prompt: list[Message] = []
-        self._calls = ToolCalls(request, rules.tools, journalled=journalled, record=record)
+        self._waiting: list[asyncio.Task[Any]] = []
+        self._has_ended = False
+        self._calls: ToolCalls | None = None
 
     async def __call__(self, messages: list[Message], **options: Any) -> Completion:
         return (await self.many(messages, 1, **options))[0]
@@ -118,24 +121,46 @@ class RequestAsks:
         return self._rules.tools.faces
 
     async def call(self, name: str, arguments: dict[str, Any], *, state: Any = None) -> Called:
+        if self._calls is None:
+            self._calls = ToolCalls(self._request, self._rules.tools, journalled=self._journalled, record=self._record)
         return await self._calls.call(name, arguments, state)
 
     async def _answers(self, role: str, prompt: Prompt) -> list[Completion]:
         """The answers to one prompt, from the journal or from the role's engine."""
         answered_by = self._teacher_role if role == "teacher" else role
+        if self._has_ended:
+            raise AskFailed(Reason.RECIPE_ERROR, "asked after its request had ended")
         answers = self._journalled.get(prompt.key)
         if answers is None:
             marks, began = self._rules.marks.get(answered_by), time.monotonic()
-            answers = [thought_apart(answer, marks) for answer in await self._teachers[answered_by].answer(prompt)]
+            answers = [thought_apart(answer, marks) for answer in await self._asked(answered_by, prompt)]
             self._on_answered(time.monotonic() - began, max(answer.completion_tokens or 0 for answer in answers))
             self._record(self._request, prompt.key, answers)
         asked = [*prompt.messages, user(prompt.given)] if prompt.given else prompt.messages
         before = self._spent.prompt, self._spent.completion
-        self._spent.add(asked, answers, self._rules.prices.get(answered_by, (0.0, 0.0)))
+        self._spent.add(asked, answers, self._rules.prices.get(answered_by, FREE))
         if role != "teacher":
             spent = {"prompt": self._spent.prompt - before[0], "completion": self._spent.completion - before[1]}
-            self._role_tokens.update({f"{role}_{kind}": tokens for kind, tokens in spent.items() if tokens})
+            for name, tokens in ((f"{role}_{kind}", tokens) for kind, tokens in spent.items() if tokens):
+                self._role_tokens[name] = self._role_tokens.get(name, 0) + tokens
         return answers
+
+    async def _asked(self, role: str, prompt: Prompt) -> list[Completion]:
+        task = asyncio.current_task()
+        if task is None:
+            return await self._teachers[role].answer(prompt)
+        self._waiting.append(task)
+        try:
+            return await self._teachers[role].answer(prompt)
+        finally:
+            self._waiting.remove(task)
+
+    def end(self) -> None:
+        """The request has ended: cancel what tasks of its recipe still ask, and let them ask no more."""
+        self._has_ended = True
+        for task in self._waiting:
+            if task is not asyncio.current_task():
+                task.cancel()
 
     def _key(self, *parts: Any) -> str:
         """The key depends on what is asked and how often it was asked before, never on timing: asks may run side by side."""
@@ -148,7 +173,7 @@ class RequestAsks:
 
     def _lasting(self, reason: Reason | None, detail: str) -> tuple[Reason | None, str]:
         """A request that called a tool with effects must not be asked again as if nothing had happened."""
-        if reason in _ASKED_AGAIN and self._calls.had_effects:
+        if self._calls is not None and self._calls.had_effects and reason in _ASKED_AGAIN:
             return Reason.TOOL_INTERRUPTED, f"{reason} after a call with effects"
         return reason, detail
 
@@ -172,7 +197,7 @@ class RequestAsks:
             spent.nano_usd,
             estimated_tokens=spent.estimated,
             reasoning_tokens=spent.reasoning,
-            role_tokens=dict(self._role_tokens),
+            role_tokens=self._role_tokens,
         )
 
 
@@ -182,9 +207,9 @@ _ASKED_AGAIN = (Reason.DEADLINE, Reason.ENGINE_ERROR)
 
 def _raise_if_none_is_usable(answers: list[Completion]) -> None:
     """Raises AskFailed where every answer is without text for a reason of its own: no recipe can go on with that."""
-    faults = [fault_of_ending(answer.finish_reason, answer.text) for answer in answers]
-    if faults[0] is not None and not any(fault is None or answer.text for fault, answer in zip(faults, answers, strict=True)):
-        raise AskFailed(*faults[0])
+    first = fault_of_ending(answers[0].finish_reason, answers[0].text)
+    if first is not None and not any(answer.text or not fault_of_ending(answer.finish_reason, "") for answer in answers):
+        raise AskFailed(*first)
 
 
 def _judge_ending(draft: Draft) -> None:

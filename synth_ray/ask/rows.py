@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.records import STAGED, TOP_K, Draft, Message, Origin, Outcome, Reason, Request, canonical_json, digest, slot_id
+from synth_ray.records import (
+    STAGED,
+    THOUGHT_MESSAGES,
+    TOP_K,
+    Draft,
+    Message,
+    Origin,
+    Outcome,
+    Reason,
+    Request,
+    canonical_json,
+    digest,
+    slot_id,
+)
 
 POISON_DETAIL = "two engines died with this request alone in flight, and two with it among others"
 """The `detail` of a row whose request kills engines. It is stored and compared: do not reword it."""
+
+
+_NO_ROWS = (pa.ArrowException, AttributeError, LookupError, OverflowError, TypeError, ValueError)
+"""What the conversion of a draft to a row raises that holds values of other types than it should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +51,11 @@ def rows_by_chunk(outcomes: Iterable[Outcome]) -> list[AnsweredRows]:
 
 
 def _rows_of_chunk(chunk: int, outcomes: list[Outcome]) -> AnsweredRows:
-    rows = [_row(o.request, slot, draft) for o in outcomes for slot, draft in enumerate(o.drafts)]
+    try:
+        rows = _rows(outcomes)
+    except _NO_ROWS:
+        outcomes = list(map(_failed_if_no_row, outcomes))
+        rows = _rows(outcomes)
     tokens = {
         "prompt": sum(o.prompt_tokens for o in outcomes),
         "completion": sum(o.completion_tokens for o in outcomes),
@@ -53,50 +74,96 @@ def _rows_of_chunk(chunk: int, outcomes: list[Outcome]) -> AnsweredRows:
         for reason, count in outcome.attempts.items():
             attempts[reason] = attempts.get(reason, 0) + count
     positions = tuple(o.request.position for o in outcomes)
-    return AnsweredRows(chunk, positions, pa.RecordBatch.from_pylist(rows, schema=STAGED), tokens, attempts)
+    return AnsweredRows(chunk, positions, rows, tokens, attempts)
 
 
-def _row(request: Request, slot: int, draft: Draft) -> dict[str, Any]:
+def _rows(outcomes: list[Outcome]) -> pa.RecordBatch:
+    slots = [(o.request, slot, draft) for o in outcomes for slot, draft in enumerate(o.drafts)]
+    return _batch(_columns(slots), len(slots))
+
+
+def _failed_if_no_row(outcome: Outcome) -> Outcome:
+    """The outcome; or, where a recipe put into a draft what no column holds, one that failed. It costs what it cost."""
+    try:
+        _rows([outcome])
+    except _NO_ROWS as error:
+        detail = f"wanted drafts that columns can hold, got {type(error).__name__}"
+        failed = [Draft([], "", finish_reason="", reason=Reason.RECIPE_ERROR, detail=detail) for _ in outcome.drafts]
+        return replace(outcome, drafts=failed)
+    return outcome
+
+
+def _columns(slots: list[tuple[Request, int, Draft]]) -> dict[str, Any]:
+    """The columns that asking fills: a list of each, since to go by rows would cost twice as much."""
+    drafts = [draft for _, _, draft in slots]
+    requests = [request for request, _, _ in slots]
     return {
-        "id": slot_id(request.id, slot),
-        "request": request.id,
-        "seed": request.seed.id,
-        "lineage": request.seed.lineage,
-        "chunk": request.chunk,
-        "position": request.position,
-        "slot": slot,
-        "split": request.seed.split,
-        "origin": (request.seed.origin if draft.copied else Origin.SYNTHETIC).value,
-        "depth": request.seed.depth if draft.copied else request.depth,
-        "messages": _conversation(draft),
-        "prompt": _text(draft.prompt[-1]["content"]) if draft.prompt else "",
-        "completion": _text(draft.completion),
-        "reasoning": _text(draft.reasoning) if draft.reasoning.strip() else None,
-        "fields": _json_text(draft.fields),
-        "prompt_digest": digest(draft.prompt),
-        "logprobs": draft.logprobs,
-        "top_k": {name: getattr(draft.top_k, name) for name in TOP_K.names} if draft.top_k is not None else None,
-        "embedding": draft.embedding,
-        "finish_reason": draft.finish_reason,
-        "prompt_tokens": draft.prompt_tokens,
-        "completion_tokens": draft.completion_tokens,
-        "reasoning_tokens": draft.reasoning_tokens,
-        "reason": draft.reason.value if draft.reason else None,
-        "detail": draft.detail or None,
+        "id": [slot_id(request.id, slot) for request, slot, _ in slots],
+        "request": [request.id for request in requests],
+        "seed": [request.seed.id for request in requests],
+        "lineage": [request.seed.lineage for request in requests],
+        "chunk": [request.chunk for request in requests],
+        "position": [request.position for request in requests],
+        "slot": [slot for _, slot, _ in slots],
+        "split": [request.seed.split for request in requests],
+        "origin": [(r.seed.origin if d.copied else Origin.SYNTHETIC).value for r, _, d in slots],
+        "depth": [request.seed.depth if draft.copied else request.depth for request, _, draft in slots],
+        "messages": _conversations(drafts),
+        "prompt": [_text(draft.prompt[-1]["content"]) if draft.prompt else "" for draft in drafts],
+        "completion": [_text(draft.completion) for draft in drafts],
+        "reasoning": [_text(draft.reasoning) if draft.reasoning.strip() else None for draft in drafts],
+        "fields": [_json_text(draft.fields) if draft.fields else "{}" for draft in drafts],
+        "prompt_digest": [digest(draft.prompt) for draft in drafts],
+        "logprobs": [draft.logprobs for draft in drafts],
+        "top_k": [{name: getattr(d.top_k, name) for name in TOP_K.names} if d.top_k is not None else None for d in drafts],
+        "finish_reason": [draft.finish_reason for draft in drafts],
+        "prompt_tokens": [draft.prompt_tokens for draft in drafts],
+        "completion_tokens": [draft.completion_tokens for draft in drafts],
+        "reasoning_tokens": [draft.reasoning_tokens for draft in drafts],
+        "reason": [draft.reason.value if draft.reason else None for draft in drafts],
+        "detail": [draft.detail or None for draft in drafts],
+        "embedding": [draft.embedding for draft in drafts],
     }
 
 
-def _conversation(draft: Draft) -> list[Message]:
-    messages = [_turn(m["role"], m["content"], m.get("reasoning", "")) for m in draft.prompt]
-    return [*messages, _turn("assistant", draft.completion, draft.reasoning)] if draft.completion else messages
+def _batch(columns: dict[str, Any], rows: int) -> pa.RecordBatch:
+    """A batch of the staged table; what no stage has filled yet is null."""
+    arrays = [
+        pa.nulls(rows, field.type)
+        if (values := columns.get(field.name)) is None
+        else values
+        if isinstance(values, pa.Array)
+        else pa.array(values, field.type)
+        for field in STAGED
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=STAGED)
 
 
-def _turn(role: str, content: str, reasoning: str) -> Message:
-    return {"role": role, "content": _text(content)} | ({"reasoning": _text(reasoning)} if reasoning.strip() else {})
+def _conversations(drafts: list[Draft]) -> pa.Array:
+    """The column `messages`: the turns of the prompt, and the answer where there is one."""
+    roles: list[str] = []
+    contents: list[str] = []
+    thoughts: list[str | None] = []
+    ends = [0]
+    for draft in drafts:
+        turns: list[Message] = draft.prompt
+        if draft.completion:
+            turns = [*turns, {"role": "assistant", "content": draft.completion, "reasoning": draft.reasoning}]
+        for turn in turns:
+            thought = turn.get("reasoning", "")
+            roles.append(turn["role"])
+            contents.append(_text(turn["content"]))
+            thoughts.append(_text(thought) if thought.strip() else None)
+        ends.append(len(roles))
+    turn_columns = [pa.array(values, pa.string()) for values in (roles, contents, thoughts)]
+    turns_of_all = pa.StructArray.from_arrays(turn_columns, fields=list(THOUGHT_MESSAGES.value_type))
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), turns_of_all, type=THOUGHT_MESSAGES)
 
 
 def _text(value: str) -> str:
     """Arrow strings are UTF-8: a lone surrogate, which a broken decoder can emit, becomes its escape sequence."""
+    if value.isascii():
+        return value
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -64,6 +64,9 @@ class ScriptedTeacher:
         if self._script.latency_s > 0:
             await self._take_time(prompt.key)
         self._count_answer()
+        if self._script.silent_after is not None and self._answered > self._script.silent_after:
+            self._running += 1
+            await asyncio.Event().wait()
         self._die_if_poisoned(prompt)
         draw = random.Random(prompt.key)
         if draw.random() < self._script.fail_share:

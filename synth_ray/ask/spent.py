@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from synth_ray.job.served import Prices
 from synth_ray.recipes.contract import Completion
 from synth_ray.records import Message
 
 _BYTES_PER_TOKEN = 4
+FREE = Prices()
 
 
 @dataclass(slots=True)
@@ -24,10 +26,12 @@ class Spent:
     nano_usd: int = 0
     reasoning: int = 0
 
-    def add(self, messages: Sequence[Message], answers: Sequence[Completion], price: tuple[float, float]) -> None:
-        """Add one ask. `price`: US dollars per million prompt and completion tokens. A prompt is paid for once, and again for
-        every answer that was asked alone.
+    def add(self, messages: Sequence[Message], answers: Sequence[Completion], price: Prices) -> None:
+        """Add one ask. A prompt is paid for once, and again for every answer that was asked alone; what a cache held of it or
+        took from it has a price of its own.
         """
+        if len(answers) == 1 and self._add_counted(answers[0], price):
+            return
         asked = "".join(message["content"] for message in messages)
         paid = [answers[0], *(answer for answer in answers[1:] if answer.asked_alone)]
         prompt = sum(self._told(answer.prompt_tokens, asked) for answer in paid)
@@ -35,8 +39,21 @@ class Spent:
         self.prompt += prompt
         self.completion += completion
         self.reasoning += sum(self._thought(answer) for answer in answers)
-        self.cached += sum(answer.cached_tokens for answer in paid)
-        self.nano_usd += round(1e3 * (price[0] * prompt + price[1] * completion))
+        read, written = sum(answer.cached_tokens for answer in paid), sum(answer.cache_written_tokens for answer in paid)
+        self.cached += read
+        of_cache = (price.cache_read - price.prompt) * read + (price.cache_write - price.prompt) * written
+        self.nano_usd += round(1e3 * (price.prompt * prompt + price.completion * completion + of_cache))
+
+    def _add_counted(self, answer: Completion, price: Prices) -> bool:
+        """Add the only answer of an ask without a price, if all of it was counted: as nearly all are."""
+        prompt, completion, thought = answer.prompt_tokens, answer.completion_tokens, answer.reasoning_tokens
+        if prompt is None or completion is None or (thought is None and answer.reasoning) or price != FREE:
+            return False
+        self.prompt += prompt
+        self.completion += completion
+        self.reasoning += thought or 0
+        self.cached += answer.cached_tokens
+        return True
 
     @staticmethod
     def _thought(answer: Completion) -> int:

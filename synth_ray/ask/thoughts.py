@@ -32,6 +32,8 @@ def thought_apart(answer: Completion, marks: Marks | None) -> Completion:
 def _begins_with_thought(text: str) -> bool:
     if text.lstrip().startswith(THINK[0]):
         return True
+    if THINK[1] not in text:  # most have none, and a search takes longer
+        return False
     end = _END_ON_ITS_OWN_LINE.search(text)
     return end is not None and THINK[0] not in text[: end.start()]
 

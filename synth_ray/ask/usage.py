@@ -17,12 +17,15 @@ Answer = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of the prompt, and of each answer: all of them, and those of its thought. None: not told."""
+    """Tokens of the prompt, and of each answer: all of them, and those of its thought. None: not told. Of the prompt, `cached`
+    were read from a cache and `cache_written` written into one.
+    """
 
     prompt: int | None
     completions: Sequence[int | None]
     thoughts: Sequence[int | None]
     cached: int
+    cache_written: int = 0
 
 
 def usage_in(reply: Mapping[str, Any], answers: Sequence[Answer]) -> Usage:
@@ -33,16 +36,19 @@ def usage_in(reply: Mapping[str, Any], answers: Sequence[Answer]) -> Usage:
     if done == 0 and any(text or reasoning for text, reasoning in answers):
         done = None  # a server that counts nothing at all
     nothing: list[int | None] = [None] * len(answers)
-    cached = min(_count(_object(usage.get("prompt_tokens_details")), "cached_tokens") or 0, prompt or 0)
+    details = _object(usage.get("prompt_tokens_details"))
+    cached = min(_count(details, "cached_tokens") or 0, prompt or 0)
+    written = min(_count(details, "cache_write_tokens") or 0, (prompt or 0) - cached)
     if done is None:
-        return Usage(prompt, nothing, nothing, cached)
+        return Usage(prompt, nothing, nothing, cached, written)
     if not thought:
-        return Usage(prompt, split_by_length(done, [text + reasoning for text, reasoning in answers]), nothing, cached)
+        shares = split_by_length(done, [text + reasoning for text, reasoning in answers])
+        return Usage(prompt, shares, nothing, cached, written)
     # A thought that is not shown took its tokens all the same: then the answers' lengths are all there is to go by.
     lengths = [reasoning for _, reasoning in answers]
     thoughts = split_by_length(thought, lengths if any(lengths) else [text for text, _ in answers])
     rest = split_by_length(done - thought, [text for text, _ in answers])
-    return Usage(prompt, [sum(pair) for pair in zip(thoughts, rest, strict=True)], thoughts, cached)
+    return Usage(prompt, [sum(pair) for pair in zip(thoughts, rest, strict=True)], thoughts, cached, written)
 
 
 def _generated(usage: Mapping[str, Any], prompt: int | None) -> tuple[int | None, int]:

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 import pyarrow as pa
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.deadline import IGNORED_S
 from synth_ray.ask.engines import open_engines, unique_engines
-from synth_ray.ask.journal import Answers, Journal
+from synth_ray.ask.journal import Journal
+from synth_ray.ask.loop_watch import LoopWatch
 from synth_ray.ask.pooled_teacher import Link, PooledTeacher
+from synth_ray.ask.recipe_tasks import RecipeTasks
 from synth_ray.ask.rows import AnsweredRows, rows_by_chunk
+from synth_ray.ask.segments import Answers
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts, TemplateUse
 from synth_ray.ask.tool_calls import NO_TOOLS, ToolUse, open_tools
 from synth_ray.ask.top_k import ready_models, refuse_mixed_tokenizers
 from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.document import Job
 from synth_ray.recipes.catalogue import options_of, recipe_of
-from synth_ray.records import Outcome, Request
+from synth_ray.records import Draft, Outcome, Reason, Request
 from synth_ray.storage import Storage
+
+log = logging.getLogger(__name__)
 
 _MAX_PER_COLLECT = 2048
 
 _COALESCE_S, _COALESCE_ROWS = 0.2, 64
-"""Answers are collected for so many seconds, or until there are so many, and sent together: a message takes as long for one row
-as for fifty, from the interpreter that the engine's steps need.
+"""Answers are collected for so many seconds, or until there are so many, and as many as requests at work, and sent together: a
+message takes nearly as long for one row as for fifty, from the interpreter that the engine's steps need. Where answers are short
+there are hundreds.
 """
 
 JournalledAnswers = Mapping[str, Answers]
@@ -53,9 +62,13 @@ class AskWorker:
         self._journal = journal
         self._done: queue.SimpleQueue[Outcome | EngineDied | ServiceRefused] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="recipes", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name="recipes", daemon=True)
         self._backlog: deque[tuple[Request, Answers]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[Any], Request] = {}
+        self._recipe_tasks = RecipeTasks(self._loop)
+        self._watch: LoopWatch | None = None
+        self._is_blocked = False
+        self._is_about_to_start = False
         self._engines: list[tuple[Teacher, int]] = []
         self._ended_by: EngineDied | ServiceRefused | None = None
         self._teachers: dict[str, Teacher] = {}
@@ -80,6 +93,14 @@ class AskWorker:
         recorder = {"record": self._journal.record} if self._journal is not None else {}
         self._asker = Asker.of(self._job, self._teachers, **recorder, tools=self._tools)
         self._thread.start()
+        self._watch = LoopWatch(
+            self._loop,
+            make=recipe.make,
+            deadline_s=self._job.limits.request_deadline_s,
+            name_of=self._name_of,
+            on_blocked=self._on_blocked,
+        )
+        self._watch.open(self._thread.ident or 0)
         return {role: engine.facts for role, engine in engines.items()}
 
     def submit(self, requests: Iterable[Request], journalled: JournalledAnswers = NO_JOURNALLED_ANSWERS) -> None:
@@ -116,8 +137,9 @@ class AskWorker:
     def _start_ready(self) -> None:
         with suppress(IndexError):
             for _ in range(min(len(self._backlog), self._free_capacity())):
-                task = self._loop.create_task(self._run_request(*self._backlog.popleft()))
-                self._tasks.add(task)
+                request, journalled = self._backlog.popleft()
+                task = self._recipe_tasks.start(request, self._run_request(request, journalled))
+                self._tasks[task] = request
                 task.add_done_callback(self._on_task_done)
 
     def _free_capacity(self) -> int:
@@ -139,15 +161,56 @@ class AskWorker:
             self._start_ready()
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
+        if self._backlog and not self._is_about_to_start:  # once for all that end in this turn of the loop
+            self._is_about_to_start = True
+            self._loop.call_soon(self._start_more)
+
+    def _start_more(self) -> None:
+        self._is_about_to_start = False
         if self._backlog and not self._ended_by:
             self._start_ready()
 
     async def _run_request(self, request: Request, journalled: Answers) -> None:
+        own = asyncio.current_task()
+
+        def give_up(outcome: Outcome) -> None:
+            """The recipe does not end: its place goes to another request."""
+            if self._tasks.pop(own, None) is not None:  # type: ignore[arg-type]
+                self._done.put(outcome)
+                self._start_ready()
+
         try:
-            self._done.put(await self._asker.run(request, journalled))
+            outcome = await self._asker.run(request, journalled, give_up)
         except (EngineDied, ServiceRefused) as end:
             self._done.put(end)
+            return
+        if own in self._tasks:
+            self._done.put(outcome)
+
+    def _run_loop(self) -> None:
+        """Run the loop until it is stopped: a task that a recipe began may raise what ends a loop."""
+        while not self._loop.is_closed():
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                log.warning("a task of a recipe raised %s; the run goes on", type(error).__name__)
+            else:
+                return
+
+    def _name_of(self, task: asyncio.Task[Any] | None) -> str:
+        request = self._recipe_tasks.request_of(task)
+        return f"request {request.position} of chunk {request.chunk}" if request is not None else "a task of a recipe"
+
+    def _on_blocked(self, task: asyncio.Task[Any] | None, text: str) -> None:
+        """Its request fails, so that it is asked nowhere else; all others are asked again elsewhere."""
+        self._is_blocked = True
+        request = self._recipe_tasks.request_of(task)
+        own = next((own for own, of in list(self._tasks.items()) if of is request), None)
+        if request is not None and own is not None and self._tasks.pop(own, None) is not None:
+            drafts = [Draft([], "", finish_reason="", reason=Reason.RECIPE_ERROR, detail=text) for _ in range(request.slots)]
+            self._done.put(Outcome(request, drafts))
+        self._done.put(EngineDied(f"a recipe {text}"))
 
     def collect(self, wait_s: float) -> list[AnsweredRows]:
         """Finished requests, by chunk; empty when none finished within `wait_s` seconds."""
@@ -171,8 +234,11 @@ class AskWorker:
 
     def _coalesce(self) -> None:
         until = time.monotonic() + _COALESCE_S
-        while self._tasks and self._done.qsize() < _COALESCE_ROWS and time.monotonic() < until and not self._ended_by:
+        while self._tasks and not self._is_enough() and time.monotonic() < until and not self._ended_by:
             time.sleep(_COALESCE_S / 10)
+
+    def _is_enough(self) -> bool:
+        return self._done.qsize() >= max(_COALESCE_ROWS, len(self._tasks))
 
     def flush(self) -> None:
         """Write the journal's buffer: for a process that is about to end."""
@@ -189,7 +255,9 @@ class AskWorker:
         """
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
-            self._thread.join(timeout=30)
+            self._thread.join(timeout=0 if self._is_blocked else 30)
+        if self._watch is not None:
+            self._watch.close()
         self._tools.close()
         for engine, _ in self._engines:
             engine.close()
@@ -202,5 +270,6 @@ class AskWorker:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=IGNORED_S)
         self._loop.stop()

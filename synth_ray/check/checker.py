@@ -15,10 +15,10 @@ from synth_ray.check.grounded import unsupported
 from synth_ray.check.judge_reliability import passes
 from synth_ray.check.language import open_language_check
 from synth_ray.check.mojibake import is_mojibake
-from synth_ray.check.quality import echo_share, script_share
-from synth_ray.check.refusal import is_refusal, refusal_pattern
-from synth_ray.check.repetition import repetition
-from synth_ray.check.thoughts import ThoughtRules, cut_thoughts, earlier_thoughts, explained, has_mark, thoughts_in
+from synth_ray.check.quality import echo_shares, script_share
+from synth_ray.check.refusal import refusal_pattern, refusals
+from synth_ray.check.repetition import repetitions
+from synth_ray.check.thoughts import ThoughtRules, cut_thoughts, earlier_thoughts, explained, have_mark, thoughts_in
 from synth_ray.check.tokens import TokenCounter, open_counter
 from synth_ray.errors import JobError
 from synth_ray.job.check import FLAGS, Check
@@ -78,7 +78,6 @@ class Checker:
         self._generated = generated
         self._is_other_language = open_language_check(section.language) if section.language else None
         self._rules = thoughts or ThoughtRules()
-        self._mark = self._rules.pattern()
         self._is_wrong_thought = self._thought_language()
         self._labels = frozenset(label.strip().casefold() for label in section.labels)
 
@@ -86,8 +85,8 @@ class Checker:
         """Fill `flags`. Rows that already have a reason get none. Which flags reject a row is decided at admission."""
         has_answer = np.asarray(pc.is_null(staged["reason"]))
         thoughts = thoughts_in(staged)
-        cut = cut_thoughts(staged, thoughts, [not text.strip() for text in staged["completion"].to_pylist()])
         flags = {flag: np.asarray(flagged, bool) for flag, flagged in self._flags(staged).items()}
+        cut = cut_thoughts(staged, thoughts, flags["empty_completion"])
         # Where there is no answer, only that is said of it.
         empty = flags["empty_completion"].copy()
         flags = {flag: flagged & (~empty if flag != "empty_completion" else ~cut) for flag, flagged in flags.items()}
@@ -98,21 +97,24 @@ class Checker:
         }
         staged = explained(staged, {flag: flagged & ~flags[flag] for flag, flagged in in_thought.items()})
         flags |= {flag: flags[flag] | flagged for flag, flagged in in_thought.items()}
-        raised: list[list[str]] = [[] for _ in range(staged.num_rows)]
-        for flag in [flag for flag in FLAGS if flag in flags]:  # in their order; a contradictory label is found at admission
-            for row in np.flatnonzero(flags[flag] & has_answer):
-                raised[row].append(flag)
-        return _set(staged, "flags", pa.array(raised, pa.list_(pa.string())))
+        names = [flag for flag in FLAGS if flag in flags]  # in their order; a contradictory label is found at admission
+        raised = np.column_stack([flags[flag] & has_answer for flag in names])
+        ends = np.concatenate(([0], np.cumsum(raised.sum(axis=1)))).astype(np.int32)
+        named = pa.array(names, pa.string()).take(pa.array(np.nonzero(raised)[1]))
+        return _set(staged, "flags", pa.ListArray.from_arrays(pa.array(ends), named))
 
     def _lacks_thought(self, thoughts: Sequence[str]) -> np.ndarray:
         return np.asarray([self._rules.expected and not text for text in thoughts], bool)
 
     def _flags_of_thoughts(self, staged: pa.Table, thoughts: list[str]) -> dict[str, np.ndarray]:
         """What is wrong with the thoughts of a row, whichever turn they are of."""
-        every = [[text, *earlier] for text, earlier in zip(thoughts, earlier_thoughts(staged), strict=True)]
-        loops = [any(repetition(text) > self._section.max_repetition for text in texts if text) for texts in every]
-        other = [any(self._is_wrong_thought(text) for text in texts if text) for texts in every]
-        return {"repetition_loop": np.asarray(loops, bool), "wrong_language": np.asarray(other, bool)}
+        found = {flag: np.zeros(len(thoughts), bool) for flag in ("repetition_loop", "wrong_language")}
+        own = [(row, text) for row, text in enumerate(thoughts) if text]
+        own += [(row, text) for row, texts in enumerate(earlier_thoughts(staged)) for text in texts]
+        for (row, text), share in zip(own, repetitions([text for _, text in own]), strict=True):
+            found["repetition_loop"][row] |= share > self._section.max_repetition
+            found["wrong_language"][row] |= self._is_wrong_thought(text)
+        return found
 
     def _thought_language(self) -> Callable[[str], bool]:
         """Whether a thought is in another language than it should: as an answer, unless the job says otherwise."""
@@ -129,14 +131,14 @@ class Checker:
         return {
             "empty_completion": [not text.strip() for text in completions],
             "truncated": np.asarray(pc.equal(staged["finish_reason"], LENGTH)),
-            "thought_in_answer": [has_mark(text, self._mark) for text in completions],
+            "thought_in_answer": have_mark(completions, self._rules),
             "too_few_tokens": tokens < section.min_tokens,
             "too_many_tokens": _exceeds(tokens, section.max_tokens) | _exceeds(asked_tokens, section.max_prompt_tokens),
-            "schema_mismatch": [self._violates_schema(text) for text in completions],
-            "repetition_loop": [repetition(text) > section.max_repetition for text in completions],
+            "schema_mismatch": self._violating_schema(completions),
+            "repetition_loop": [share > section.max_repetition for share in repetitions(completions)],
             "refusal": self._refused(staged, completions),
-            "echo": [echo_share(p, c) >= section.echo for p, c in zip(prompts, completions, strict=True)],
-            "wrong_language": [self._is_wrong_language(text) for text in completions],
+            "echo": [share >= section.echo for share in echo_shares(prompts, completions)],
+            "wrong_language": self._in_wrong_language(completions),
             "not_true": self._fails_verification(staged, completions),
             "poorly_judged": self._poorly_judged(staged),
             "mojibake": [is_mojibake(text) for text in completions],
@@ -149,21 +151,33 @@ class Checker:
             return answers.to_numpy(), staged["prompt_tokens"].to_numpy()
         return np.asarray(self._counter(completions)), np.asarray(self._counter(prompts))
 
-    def _violates_schema(self, text: str) -> bool:
+    def _violating_schema(self, completions: list[str]) -> list[bool]:
         if self._validator is None:
-            return False
+            return [False] * len(completions)
+        return [self._violates_schema(text, self._validator) for text in completions]
+
+    @staticmethod
+    def _violates_schema(text: str, validator: Any) -> bool:
         try:
-            return not self._validator.is_valid(json.loads(text))
+            return not validator.is_valid(json.loads(text))
         except (ValueError, RecursionError):
             return True
 
     def _refused(self, staged: pa.Table, completions: list[str]) -> list[bool]:
         """Rows in which a text that the recipe generated is a refusal, be it the completion or another."""
-        refused = [is_refusal(text, self._refusal) for text in completions]
+        refused = refusals(completions, self._refusal)
         if not self._generated:
             return refused
         others = generated_texts(staged, self._generated)
-        return [row or any(is_refusal(text, self._refusal) for text in texts) for row, texts in zip(refused, others, strict=True)]
+        own = [(row, text) for row, texts in enumerate(others) for text in texts]
+        for (row, _), is_one in zip(own, refusals([text for _, text in own], self._refusal), strict=True):
+            refused[row] = refused[row] or is_one
+        return refused
+
+    def _in_wrong_language(self, completions: list[str]) -> list[bool]:
+        if not self._section.script and self._is_other_language is None:
+            return [False] * len(completions)
+        return [self._is_wrong_language(text) for text in completions]
 
     def _is_wrong_language(self, text: str) -> bool:
         script = self._section.script

@@ -35,6 +35,8 @@ _BUCKETS = 4096  # hash buckets for the words of a text; two words in one bucket
 class DigestSample:
     """Bottom-k sample by digest: the same for any order of arrival."""
 
+    KEEPS = ("_heap",)
+
     def __init__(self, max_size: int = MAX_SAMPLE) -> None:
         self._max_size = max_size
         self._heap: list[tuple[int, str, Any]] = []

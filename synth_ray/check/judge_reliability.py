@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.check.agreement import Agreement, agreement_of, corrected_rate
+from synth_ray.check.score_sample import ScoreSample
 from synth_ray.job.judge import Judging
 from synth_ray.job.scoring import Task
 from synth_ray.recipes.with_judge import GOLD, SCORE
@@ -32,16 +32,18 @@ def passes(score: float | None, gate: Judging) -> bool:
 
 
 class JudgeReliability:
-    """The reliability of one dataset's judge. Law: it is a function of the scores, so it can be recomputed for any
-    `min_score`.
+    """The reliability of one dataset's judge. Law: it is a function of the judged rows, so it can be recomputed for any
+    `min_score`. Memory: bounded, see `ScoreSample`.
     """
+
+    KEEPS = ("_gold", "_judged", "_sample")
 
     def __init__(self, gate: Judging, task: Task = "generate") -> None:
         """`task` is that of the judge's model."""
         self._gate, self._task = gate, task
         self._gold: Counter[Pair] = Counter()
         self._judged: Counter[bool] = Counter()
-        self._scores, self._lengths = array("d"), array("q")
+        self._sample = ScoreSample()
 
     def add_judge_gold(self, attempts: Mapping[str, int]) -> None:
         """Add gold rows from the attempts counter, whose keys are written by `recipes.judged`."""
@@ -53,19 +55,18 @@ class JudgeReliability:
 
     def add_rows(self, staged: pa.Table) -> None:
         """Add the judged rows of a chunk."""
-        lengths = pc.utf8_length(staged["completion"]).to_pylist()
-        for row, length in zip(fields_of(staged), lengths, strict=True):
+        names, lengths = staged["id"].to_pylist(), pc.utf8_length(staged["completion"]).to_pylist()
+        for row, name, length in zip(fields_of(staged), names, lengths, strict=True):
             if SCORE in row:
                 self._judged[passes(row[SCORE], self._gate)] += 1
             if row.get(SCORE) is not None:
-                self._scores.append(row[SCORE])
-                self._lengths.append(length or 0)
+                self._sample.add(name, row[SCORE], length or 0)
 
     def _distribution(self) -> dict[str, Any]:
         """Quantiles of the scores, to choose a threshold by, and their rank correlation with the answers' length."""
-        if len(self._scores) < _FEWEST_SCORES:
+        scores, lengths = self._sample.scores_and_lengths
+        if len(scores) < _FEWEST_SCORES:
             return {}
-        scores, lengths = np.array(self._scores), np.array(self._lengths)
         quantiles = {f"{share:g}": round(float(np.quantile(scores, share)), 6) for share in _QUANTILES}
         correlation = rank_correlation(scores, lengths)
         return {"quantiles": quantiles} | ({"length_correlation": round(correlation, 4)} if correlation is not None else {})

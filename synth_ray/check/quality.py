@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
+
+from synth_ray.check.glance_kernel import begin_alike
 
 _WORD = re.compile(r"\w+", re.UNICODE)
 
@@ -19,6 +22,13 @@ def echo_share(prompt: str, completion: str) -> float:
     if not same or (words := len(_WORD.findall(prompt_text))) < 6:
         return 0.0
     return same / words
+
+
+def echo_shares(prompts: Sequence[str], completions: Sequence[str]) -> Iterator[float]:
+    """`echo_share` of each row. Few answers begin with the first word of their prompt."""
+    alike = begin_alike([text.casefold() for text in prompts], [text.casefold() for text in completions]).tolist()
+    rows = zip(prompts, completions, alike, strict=True)
+    return (echo_share(prompt, completion) if may else 0.0 for prompt, completion, may in rows)
 
 
 _SCRIPTS = {

@@ -10,6 +10,7 @@ Law: linear time; only the opening is read, since a good answer may mention refu
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from synth_ray.check.opening_kernel import terms_of
+from synth_ray.scan import compiled_union, texts_matching
 
 Array = np.ndarray[Any, Any]
 
@@ -54,20 +56,35 @@ def refusal_pattern(more: list[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(f"(?:{pattern})" for pattern in more), re.IGNORECASE) if more else None
 
 
+def refusals(texts: Sequence[str], more: re.Pattern[str] | None = None) -> list[bool]:
+    """Whether each text opens with a refusal of what was asked. `more` are beginnings that refuse in any case."""
+    refused = [more is not None and more.match(opening_of(text)) is not None for text in texts]
+    for place in texts_matching(_denials(), [_lowered(text) for text in texts]):
+        refused[place] = refused[place] or _reads_as_refusal(texts[place])
+    return refused
+
+
 def is_refusal(text: str, more: re.Pattern[str] | None = None) -> bool:
-    """Whether the text opens with a refusal of what was asked. `more` are beginnings that refuse in any case."""
-    if more is not None and more.match(opening_of(text)):
-        return True
-    if not _denies(text) or _ACTION.match(text[:_READ]) is not None:
+    """As `refusals`, of one text."""
+    return refusals([text], more)[0]
+
+
+def _reads_as_refusal(text: str) -> bool:
+    if _ACTION.match(text[:_READ]) is not None:
         return False
     terms = terms_in(opening_of(text))
     weights, bias = _model()
     return bool(weights[terms].sum() / np.sqrt(len(terms)) > bias)
 
 
-def _denies(text: str) -> bool:
-    opening = f" {text[:_OPENING]} ".replace("\u2019", "'").lower()
-    return any(denial in opening for denial in _DENIALS)  # one pattern of so many words would take longer
+def _lowered(text: str) -> bytes:
+    """Where a denial is looked for: no denial goes over a line break, with which texts are joined."""
+    return f" {text[:_OPENING]} ".replace("\u2019", "'").lower().encode("utf-8", "surrogatepass")
+
+
+@cache
+def _denials() -> Any:
+    return compiled_union((re.escape(denial.encode()) for denial in _DENIALS), ignores_case=False)
 
 
 def opening_of(text: str) -> str:

@@ -9,31 +9,44 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from synth_ray.check.glance_kernel import (
+    DISTINCT_SHARE,
+    GRAM,
+    LONGEST_PERIOD,
+    LONGEST_WORD,
+    PLACES,
+    SAMPLE,
+    SHORTEST_RUN,
+    may_loop,
+)
 
 _MAX_CHARACTERS = 1 << 20
 _LIST_MARK = re.compile(r"(?:^|(?<=\s))(?:\d{1,4}[.)]|[-*•])(?=\s)")
 _CLOSING_TAG = re.compile(r"</[\w:-]+\s*>")
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]+|\d+|[^\w\s]|_+")
-_GRAM = 4
 _SENTENCE = re.compile(r"[.!?。！？\n]+")
 _DIGITS = re.compile(r"\d+")
 _WORD = re.compile(r"[^\W\d_]+")
 _CODE = frozenset('(){}[];=<>|"`$\\/#&%+^~@_')
 _NO_PROSE = _CODE | frozenset("0123456789")
 _RULE = frozenset("-=_*~#.+|:/\\<>^·•─━═│┃┌┐└┘├┤┬┴┼█░▒▓■□▪ \t\n")
-_LONGEST_PERIOD = 16
-_SHORTEST_RUN = 24
-_PLACES, _SAMPLE = 12, 12
+
+
+def repetitions(texts: Sequence[str]) -> Iterator[float]:
+    """`repetition` of each text. Most are told at a glance from a loop."""
+    glances = may_loop([text[:_MAX_CHARACTERS].strip() for text in texts]).tolist()
+    return (repetition(text) if may else 0.0 for text, may in zip(texts, glances, strict=True))
 
 
 def repetition(text: str) -> float:
     """Share of the text that repeats a passage. A loop that runs to the end counts twice: the text had no end of its own."""
     text = text[:_MAX_CHARACTERS].strip()
-    by_characters = _by_characters(text) if len(text) > _SHORTEST_RUN else 0.0
+    by_characters = _by_characters(text) if len(text) > SHORTEST_RUN else 0.0
     if not _may_repeat(text):
         return by_characters
     plain = _LIST_MARK.sub(" ", _CLOSING_TAG.sub(" ", text)).casefold()
@@ -44,10 +57,10 @@ def repetition(text: str) -> float:
 def _may_repeat(text: str) -> bool:
     """Whether many n-grams recur: a quick look that most texts do not pass. Text without spaces is always looked at."""
     words = _DIGITS.sub("0", text).split()
-    if len(words) * 16 < len(text):
+    if len(words) * LONGEST_WORD < len(text):
         return True
-    grams = list(zip(*(words[n:] for n in range(_GRAM)), strict=False))
-    return len(set(grams)) < 0.8 * len(grams)
+    grams = list(zip(*(words[n:] for n in range(GRAM)), strict=False))
+    return len(set(grams)) < DISTINCT_SHARE * len(grams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +92,14 @@ def _runs(tokens: list[str]) -> Iterator[_Run]:
     masked = ["0" if token.isdigit() else token for token in tokens]
     last: dict[tuple[str, ...], int] = {}
     start = period = 0
-    for place, gram in enumerate(zip(*(masked[n:] for n in range(_GRAM)), strict=False)):
+    for place, gram in enumerate(zip(*(masked[n:] for n in range(GRAM)), strict=False)):
         found = place - last[gram] if gram in last else 0
         last[gram] = place
-        goes_on = found == period and found > 0 and _counts_on(tokens, place + _GRAM - 1, period)
+        goes_on = found == period and found > 0 and _counts_on(tokens, place + GRAM - 1, period)
         if goes_on:
             continue
         if period:
-            yield _Run(start, place + _GRAM - 1, period)
+            yield _Run(start, place + GRAM - 1, period)
         start, period = (place - found, found) if found else (place, 0)
     if period:
         yield _Run(start, len(tokens), period)
@@ -128,14 +141,14 @@ def _by_characters(text: str) -> float:
     Runs are looked for at a few places, one of which lies in each run that fills much of the text.
     """
     size = len(text)
-    periods = {period for place in range(0, size - _SHORTEST_RUN, size // _PLACES + 1) for period in _periods_at(text, place)}
+    periods = {period for place in range(0, size - SHORTEST_RUN, size // PLACES + 1) for period in _periods_at(text, place)}
     return max((_looped(text, period) for period in periods), default=0) / size
 
 
 def _periods_at(text: str, place: int) -> Iterator[int]:
     """Short distances after which the characters at this place come again."""
-    sample, found = text[place : place + _SAMPLE], place
-    while (found := text.find(sample, found + 1, place + _LONGEST_PERIOD + _SAMPLE)) >= 0:
+    sample, found = text[place : place + SAMPLE], place
+    while (found := text.find(sample, found + 1, place + LONGEST_PERIOD + SAMPLE)) >= 0:
         yield found - place
 
 
@@ -143,7 +156,7 @@ def _looped(text: str, period: int) -> int:
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     breaks = np.flatnonzero(np.concatenate(([True], codes[period:] != codes[:-period], [True])))
     lengths = np.diff(breaks) - 1 + period
-    long = np.flatnonzero(lengths >= _SHORTEST_RUN).tolist()
+    long = np.flatnonzero(lengths >= SHORTEST_RUN).tolist()
     return sum(int(lengths[n]) for n in long if lengths[n] >= _fewest(text[breaks[n] : breaks[n] + period]))
 
 
@@ -153,6 +166,6 @@ def _fewest(unit: str) -> int:
         return 400
     is_listed = any(character in ",;|[]()" for character in unit)
     if any(character.isalpha() for character in unit):
-        return 400 if is_listed or " " in unit or _NO_PROSE.intersection(unit) else _SHORTEST_RUN
+        return 400 if is_listed or " " in unit or _NO_PROSE.intersection(unit) else SHORTEST_RUN
     has_space = any(character.isspace() for character in unit)
     return 900 if is_listed or (has_space and any(character.isdigit() for character in unit)) else 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from synth_ray import __version__
+from synth_ray.cli.cluster_arguments import add_cluster_commands
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,7 +22,11 @@ def parser() -> argparse.ArgumentParser:
     run = _with_job(commands, "run", "make the dataset; run again to continue where it stopped")
     run.add_argument("--extend", action="store_true", help="ask the added requests of a plan that was made longer")
     run.add_argument("--retry-failed", action="store_true", help="ask again what failed by deadline or outage")
+    part = "ask only this part of a job with plan.parts, from 0 on, and publish nothing; `run` without it admits all parts"
+    run.add_argument("--part", type=_part, metavar="N", help=part)
     run.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    done = "exit with 0 where starting again would change nothing (codes 2, 3 and 4), for schedulers that repeat what failed"
+    run.add_argument("--done-when-stopped", action="store_true", help=done)
     curate = _with_job(commands, "curate", "decide again about committed rows, by changed keys; ask no model")
     for command in (run, curate):
         _log_option(command)
@@ -34,12 +39,19 @@ def parser() -> argparse.ArgumentParser:
     _export(commands)
     _sample(commands)
     _eval(commands)
+    add_cluster_commands(commands)
     return top
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"wanted a whole number from 1 on, got '{text}'")
+    return int(text)
+
+
+def _part(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"wanted the number of a part, from 0 on, got '{text}'")
     return int(text)
 
 
@@ -113,7 +125,7 @@ def _tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def _of_prefix(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text)
-    command.add_argument("prefix", help="the dataset's output prefix, local or s3://")
+    command.add_argument("prefix", help="the dataset's output prefix: a folder, s3://, gs:// or az://")
     return command
 
 
@@ -136,8 +148,10 @@ def _view(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def _gc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _of_prefix(commands, "gc", "list what an output no longer needs, and what removing it loses")
-    kinds = ["orphans", "parts", "asks", "batches", "chunks"]
-    command.add_argument("--what", action="append", choices=kinds, help="only this kind; all but chunks when left out")
+    kinds = ["orphans", "parts", "snapshots", "asks", "batches", "chunks"]
+    command.add_argument(
+        "--what", action="append", choices=kinds, help="only this kind; all but snapshots, checkpoints and chunks when left out"
+    )
     command.add_argument("--older-than-hours", type=float, default=1.0, help="only what is at least this old (1)")
     command.add_argument("--delete", action="store_true", help="remove it")
 
@@ -169,12 +183,20 @@ imports nothing heavy.
 """
 
 
+TABLE_FORMATS = ["iceberg", "delta", "lance"]
+"""The formats of `job.sinks.Sink`, repeated for the same reason."""
+
+
 def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = "write a dataset in a trainer's own format"
+    text = "write a dataset in a trainer's own format, or register it in a table of a data lake"
     command = commands.add_parser("export", help=text, description=text)
-    command.add_argument("prefix", help="the dataset's output prefix, local or s3://")
-    command.add_argument("--format", required=True, choices=FORMATS, help="the trainer's format")
-    command.add_argument("--to", help="where to write it (PREFIX/export/FORMAT)")
+    command.add_argument("prefix", help="the dataset's output prefix: a folder, s3://, gs:// or az://")
+    formats = [*FORMATS, *TABLE_FORMATS]
+    command.add_argument("--format", required=True, choices=formats, help="the trainer's format, or the table's")
+    command.add_argument("--to", help="where to write it (PREFIX/export/FORMAT); of Iceberg, the table's name NAMESPACE.TABLE")
+    catalog = "of Iceberg, the catalog, as type=rest uri=https://…; as the job key sinks.catalog"
+    command.add_argument("--catalog", nargs="+", default=[], metavar="KEY=VALUE", help=catalog)
+    command.add_argument("--partial", action="store_true", help="of a table, register a dataset that stopped short, too")
     command.add_argument(
         "--thoughts",
         choices=["field", "thinking", "inline", "drop"],

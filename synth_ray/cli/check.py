@@ -30,6 +30,8 @@ def main(arguments: argparse.Namespace) -> int:
     job = _job(arguments)
     report = preflight(job, file=arguments.job)
     print(f"{arguments.job}: nothing wrong; {report.seeds} seeds, {report.seeds_rejected} rejected; recipe {job.recipe.name}")
+    for note in report.notes:
+        print(f"note: {note}")
     return 0
 
 

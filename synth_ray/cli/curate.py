@@ -6,7 +6,7 @@ import argparse
 
 from synth_ray.cli.job import job_of
 from synth_ray.cli.junit_file import refuse_bad_place
-from synth_ray.cli.logs import wants_json
+from synth_ray.cli.logs import label_lines, wants_json
 from synth_ray.cli.progress import Progress
 from synth_ray.cli.result import print_result
 from synth_ray.route.curation import curate_job
@@ -14,7 +14,8 @@ from synth_ray.route.curation import curate_job
 
 def main(arguments: argparse.Namespace) -> int:
     refuse_bad_place(arguments.junit)
-    in_json = wants_json(arguments)
+    job, in_json = job_of(arguments), wants_json(arguments)
+    label_lines(job.name)
     with Progress(json=in_json) as progress:
-        result = curate_job(job_of(arguments), watch=progress.show)
+        result = curate_job(job, watch=progress.show)
     return print_result(result, stopped="incomplete: {why}", in_json=in_json, junit=arguments.junit)

@@ -7,6 +7,7 @@ from typing import Any
 
 from synth_ray.cli.numbers import short_count, short_time, short_usd
 from synth_ray.prepare.estimate import Estimate
+from synth_ray.prepare.index_memory import IndexMemory
 from synth_ray.prepare.interval import Interval
 from synth_ray.prepare.top_k_size import TopKSize
 
@@ -31,6 +32,22 @@ def top_k_line(size: TopKSize) -> str:
         f"top-k     {size.k} at each token: {size.raw} bytes of rows, about {size.packed:.0f} in Parquet; {about}B{between} for "
         f"{_about(size.tokens)} tokens of answers"
     )
+
+
+def memory_line(size: IndexMemory, shards: int) -> str:
+    """What the kept rows take in memory, and where."""
+    where = f"{shards} index shards, {_bytes(size.total / shards)} each" if shards else "the driver"
+    if size.fixed:
+        where = (
+            f"the driver with {_bytes(size.fixed)} for the newest keys, more while runs are merged; the rest in files on its disk"
+        )
+    row, words = _bytes(size.row), f"{size.words:,.0f} words"
+    return f"memory    about {row} for a kept row of {words}, {_bytes(size.total)} for {size.rows:,}, in {where}"
+
+
+def _bytes(count: float) -> str:
+    text = short_count(count)
+    return f"{text}B" if text[-1].isalpha() else f"{text} B"
 
 
 def _about(value: Interval) -> str:

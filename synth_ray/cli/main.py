@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from synth_ray.cli.arguments import parser
+from synth_ray.cli.done import code_for_scheduler
 from synth_ray.cli.logs import print_event, set_up_logging, wants_json
 from synth_ray.errors import SynthRayError
 
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(command.main(arguments))
     except SynthRayError as error:
         _print_error(error, in_json=in_json)
-        return error.exit_code
+        return code_for_scheduler(arguments, error.exit_code)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

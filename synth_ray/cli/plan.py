@@ -7,11 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from synth_ray.cli.estimate import estimate_lines, top_k_line
+from synth_ray.cli.estimate import estimate_lines, memory_line, top_k_line
 from synth_ray.cli.job import job_of
 from synth_ray.errors import JobError, StorageError
 from synth_ray.job.document import Job
 from synth_ray.prepare.estimate import estimate
+from synth_ray.prepare.index_memory import index_memory
 from synth_ray.prepare.lengths import Lengths, read_lengths
 from synth_ray.prepare.preparation import Prepared, prepare
 from synth_ray.prepare.top_k_size import top_k_size
@@ -30,6 +31,7 @@ def main(arguments: argparse.Namespace) -> int:
         guess = estimate(prepared, job, lengths)
         counts = dict.fromkeys(SPLITS, 0)
         size = top_k_size(prepared, guess)
+        memory = index_memory(prepared, lengths)
         for code in prepared.seeds.splits:
             counts[SPLITS[code]] += 1
     print(f"job       {job.name}  ({prepared.job_digest})")
@@ -42,6 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"asks      {guess.asks:,}")
     for line in estimate_lines(guess):
         print(line)
+    print(memory_line(memory, job.cluster.index_shards))
     if size is not None:
         print(top_k_line(size))
     return 0
@@ -50,7 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _lengths(job: Job, like: str | None) -> Lengths | None:
     """The lengths of an earlier run: of the output that is named, else of the job's own. Raises JobError for one without any."""
     if like is not None:
-        storage = open_storage(like, endpoint_url=job.output.endpoint_url, region=job.output.region)
+        storage = open_storage(like, **job.output.server_for(like))
         lengths = read_lengths(storage, f"the requests of {like}")
         if lengths is None:
             raise JobError(f"--like: wanted an output with committed chunks, got none at {like}; name another, or leave it out")

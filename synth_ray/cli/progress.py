@@ -29,10 +29,13 @@ class Progress:
     """A context whose `show` takes each tally; it draws a panel every 0.5 s or prints a line every 10 s at most.
 
     `json`: each line is one JSON object, `event` progress; the first comes at once and one more at the end, so that a short run
-    has some too. No line has a row's text.
+    has some too. No line has a row's text. `label` begins each line, where several drivers write to one place.
     """
 
-    def __init__(self, *, quiet: bool = False, json: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, quiet: bool = False, json: bool = False, label: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._label = label
         self._console = Console(stderr=True)
         self._quiet = quiet
         self._json = json
@@ -73,7 +76,7 @@ class Progress:
         elif self._json:
             self._print_json()
         else:
-            print(heartbeat(self._pace.facts()), file=sys.stderr, flush=True)
+            print(self._label + heartbeat(self._pace.facts()), file=sys.stderr, flush=True)
 
     def _print_json(self) -> None:
         print_event("progress", self._pace.facts().record())

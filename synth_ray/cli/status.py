@@ -28,6 +28,8 @@ def status_lines(status: OutputStatus) -> Iterator[str]:
     yield f"orphans   {status.orphans}, {size} (removed by the next run once they are an hour old, or by gc)"
     yield f"journal   {status.journalled_bytes:,} bytes of finished asks, of chunks that are not committed"
     yield f"driver    {_driver_text(status)}"
+    for part, driver in status.part_drivers.items():
+        yield f"part {part:<4} {driver}{', which is dead; run the part again at once' if is_dead(driver) else ''}"
 
 
 def _published_text(status: OutputStatus) -> str:
@@ -50,6 +52,7 @@ def _driver_text(status: OutputStatus) -> str:
         return "none"
     if is_dead(status.driver):
         return f"{status.driver}, which is dead; run the same command again at once"
-    if status.driver_left_s > 0:
-        return f"{status.driver}, whose lease ends in {status.driver_left_s:.0f} s unless it renews"
-    return f"{status.driver}, silent for {-status.driver_left_s:.0f} s; run the same command to take over"
+    renewed = f"{status.driver}, which renewed its lease of {status.lease_s:g} s {max(0.0, status.driver_silent_s):.0f} s ago"
+    if status.driver_silent_s <= status.lease_s:
+        return renewed
+    return f"{renewed}, by this machine's clock; run the same command to take over if it is dead"

@@ -20,6 +20,7 @@ from synth_ray.ask.worker import AskWorker, JournalledAnswers
 from synth_ray.cluster.ending import end_process
 from synth_ray.cluster.request_tuples import requests_from_tuples
 from synth_ray.cluster.roles import Membership, call_of
+from synth_ray.cluster.versions import Origin, origin_here
 from synth_ray.errors import EngineDied
 from synth_ray.job.document import Job
 from synth_ray.storage.job_files import open_output
@@ -39,11 +40,15 @@ class TeacherActor:
         self._worker.flush()
         end_process("got SIGTERM")
 
-    def open(self) -> tuple[dict[str, TeacherFacts], str]:
-        """The facts of each role, and the id of the node this replica is on."""
+    def node(self) -> str:
+        """The id of the node that this replica has its place on: answered before its engine is up."""
+        return str(ray.get_runtime_context().get_node_id())
+
+    def open(self) -> tuple[dict[str, TeacherFacts], Origin]:
+        """The facts of each role, and where this replica runs."""
         facts = self._worker.open()
         gc_tuning.freeze_startup_objects()
-        return facts, ray.get_runtime_context().get_node_id()
+        return facts, origin_here()
 
     def submit(self, requests: Sequence[tuple[Any, ...]], journalled: JournalledAnswers) -> None:
         self._worker.submit(requests_from_tuples(requests), journalled)
@@ -83,6 +88,9 @@ class StagerActor:
 
         self._stager = Stager(job)
         gc_tuning.freeze_startup_objects()
+
+    def open(self) -> Origin:
+        return origin_here()
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> ChunkCommitted:
         return self._stager.stage(chunk, batches, facts)

@@ -6,9 +6,10 @@ import logging
 import os
 import re
 
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
-from synth_ray.errors import SynthRayError
+from synth_ray.errors import ServiceRefused, SynthRayError
+from synth_ray.workers.pool import AsksRefused
 
 log = logging.getLogger(__name__)
 
@@ -31,3 +32,15 @@ def to_synth_ray_error(error: RayTaskError) -> SynthRayError:
     places = re.findall(r'File "([^"]+)", line (\d+)', str(error))
     where = f" at {places[-1][0]}:{places[-1][1]}" if places else ""
     return SynthRayError(f"a worker failed with {type(cause).__name__}{where}; its log in Ray's session folder says more")
+
+
+def refusal_of(replica: int, error: RayTaskError) -> AsksRefused:
+    """The event for a service that refuses a replica's asks. Raises anything else that the replica raised."""
+    if isinstance(error.cause, ServiceRefused):
+        return AsksRefused(replica, str(error.cause))
+    raise to_synth_ray_error(error) from None
+
+
+def first_line(error: RayError) -> str:
+    """What Ray says of an actor that is gone, without the lines of advice."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -16,6 +17,14 @@ from ray.exceptions import RayError
 
 from synth_ray.errors import SynthRayError
 from synth_ray.job.running import Cluster
+
+_own_sessions: set[str] = set()
+"""GCS addresses of local sessions that were started here: nobody else runs there."""
+
+
+def is_shared() -> bool:
+    """Whether others may run on the cluster that this process is in."""
+    return ray.get_runtime_context().gcs_address not in _own_sessions
 
 
 @contextmanager
@@ -50,10 +59,25 @@ def start_ray(cluster: Cluster) -> bool:
                 runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}},
                 **quiet,
             )
+            _own_sessions.add(ray.get_runtime_context().gcs_address)
     except (RayError, ConnectionError, RuntimeError, ValueError) as error:
         place = cluster.address or "on this machine"
+        if others := _other_versions(str(error)):
+            raise SynthRayError(f"cluster.address: {others}") from None
         raise SynthRayError(f"cluster.address: wanted a Ray {place}, got {type(error).__name__}: {error}") from None
     return True
+
+
+def _other_versions(text: str) -> str:
+    """What Ray's refusal of a cluster of other versions says, in our words; nothing where it says something else."""
+    found = re.findall(r"Ray: (\S+)\s+Python: (\S+)", text) if text.startswith("Version mismatch") else []
+    if len(found) != 2:
+        return ""
+    (there, python_there), (here, python_here) = found
+    return (
+        f"wanted a cluster of Ray {here} and Python {python_here}, as this environment has, got one of Ray {there} and Python "
+        f"{python_there}; run from an environment like the cluster's, or start the cluster from this one's image"
+    )
 
 
 def _cpus(cluster: Cluster) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,11 +17,13 @@ from synth_ray.ask.role_link import Call
 from synth_ray.ask.role_server import Answered, RoleServer
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.cluster.draining import DrainTracker
-from synth_ray.cluster.ending import end_process, to_synth_ray_error
+from synth_ray.cluster.ending import end_process, first_line, refusal_of, to_synth_ray_error
+from synth_ray.cluster.nodes import Nodes
 from synth_ray.cluster.placement import start_role
-from synth_ray.errors import EngineDied, ServiceRefused
+from synth_ray.cluster.versions import Origin, origin_here
+from synth_ray.errors import EngineDied
 from synth_ray.job.document import Job
-from synth_ray.workers.pool import AsksRefused, Event, ReplicaLost, ReplicaReady, RoleLoad
+from synth_ray.workers.pool import Event, ReplicaLost, ReplicaReady, RoleLoad
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +42,11 @@ class RoleActor:
         self._role = role
         self._server = RoleServer(job, role, on_death=lambda death: end_process(str(death)))
 
-    async def open(self) -> tuple[dict[str, TeacherFacts], str]:
-        """The facts of the role, and the id of the node this replica is on."""
+    async def open(self) -> tuple[dict[str, TeacherFacts], Origin]:
+        """The facts of the role, and where this replica runs."""
         facts = await self._server.open()
         gc_tuning.freeze_startup_objects()
-        return {self._role: facts}, ray.get_runtime_context().get_node_id()
+        return {self._role: facts}, origin_here()
 
     async def submit(self, client: str, prompts: Sequence[tuple[int, Prompt]]) -> None:
         await self._server.submit(client, prompts)
@@ -88,18 +91,18 @@ class RayRoles:
         self,
         job: Job,
         *,
-        clock: Callable[[], float],
+        nodes: Nodes,
         numbers: Iterator[int],
         may_replace: Callable[[], bool],
         on_change: Callable[[], None],
     ) -> None:
-        self._job, self._clock, self._numbers = job, clock, numbers
+        self._job, self._nodes, self._clock, self._numbers = job, nodes, nodes.clock, numbers
         self._may_replace, self._on_change = may_replace, on_change
         self.refs: dict[Any, tuple[str, int]] = {}
         self.retired: set[int] = set()
         self._actors: dict[int, tuple[str, Any]] = {}
         self._max_running: dict[int, int] = {}
-        self._draining = DrainTracker(clock)
+        self._draining = DrainTracker(nodes.clock, nodes.draining)
         self._consecutive_deaths = 0
         self._due: list[tuple[float, str]] = []
 
@@ -116,11 +119,31 @@ class RayRoles:
             if self._actors[number][0] == role and number not in self.retired
         }
 
+    def starting(self) -> Counter[str]:
+        """The replicas of each role that are not up yet."""
+        return Counter(self._actors[number][0] for kind, number in self.refs.values() if kind == "open")
+
+    def placed(self) -> Counter[str]:
+        """The replicas of each role that are up, those that leave included."""
+        return Counter(self._actors[number][0] for number in self._max_running)
+
     def retire(self, number: int) -> None:
         """It gets no more prompts, and ends once it has answered what it has."""
         if number in self._max_running and number not in self.retired:
             self.retired.add(number)
             self._on_change()
+
+    def replace(self, number: int, cause: str) -> list[Event]:
+        """End one that stands still. Another starts, which counts as no replacement; one that was retired has its successor."""
+        if number not in self._actors:
+            return []
+        has_successor = number in self.retired
+        self.retired.add(number)  # nothing that it was asked is suspected
+        self._on_change()
+        role = self._end(number)
+        if not has_successor:
+            self.start(role)
+        return [ReplicaLost(number, cause, replaced=True, drained=has_successor, role=role)]
 
     def tick(self) -> None:
         """Start what is due, and replace what is on draining nodes."""
@@ -143,16 +166,14 @@ class RayRoles:
         try:
             result = ray.get(ref)
         except RayTaskError as error:
-            if isinstance(error.cause, ServiceRefused):
-                return [AsksRefused(number, str(error.cause))]
-            raise to_synth_ray_error(error) from None
+            return [refusal_of(number, error)]
         except RayError as error:
-            return [self._on_gone(number, str(error).splitlines()[0] if str(error) else type(error).__name__)]
+            return [self._on_gone(number, first_line(error))]
         if kind == "close":
             return [self._on_gone(number, RETIRED)]
         if kind == "open":
-            facts, node = result
-            self._draining.on_placed(number, node)
+            facts, origin = result
+            self._draining.on_placed(number, self._nodes.node_of(origin))
             self._max_running[number] = facts[role].max_running
             self._on_change()
             self._poll(number)
@@ -169,10 +190,7 @@ class RayRoles:
         self.refs[self._actors[number][1].load.remote(_LOAD_EVERY_S)] = ("load", number)
 
     def _on_gone(self, number: int, cause: str) -> ReplicaLost:
-        role, actor = self._actors.pop(number)
-        self._max_running.pop(number, None)
-        self._draining.forget(number)
-        ray.kill(actor)  # it may be alive but unreachable
+        role = self._end(number)
         if number in self.retired:
             return ReplicaLost(number, cause, replaced=True, drained=True, role=role)
         self._on_change()
@@ -182,6 +200,14 @@ class RayRoles:
         if replaced:
             self._due.append((self._clock() + _BACKOFF_S * 2 ** (self._consecutive_deaths - 1), role))
         return ReplicaLost(number, cause, replaced, role=role)
+
+    def _end(self, number: int) -> str:
+        """Returns its role."""
+        role, actor = self._actors.pop(number)
+        self._max_running.pop(number, None)
+        self._draining.forget(number)
+        ray.kill(actor)  # it may be alive but unreachable
+        return role
 
     def close(self, wait_s: float) -> None:
         """End every engine, then its process."""

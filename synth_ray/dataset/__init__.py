@@ -7,5 +7,5 @@ rows are accepted.
 
 Public: `ledger.Ledger`, `ledger.Commit`, `lease.Lease`, `writer.DatasetWriter`, `manifest.Manifest`, `card.write_card`,
 `croissant.write_croissant`, `hub_push.push_dataset`, `formats.FORMATS`, `export.export_dataset`, `garbage.garbage`,
-`trace.trace`, `output_status.read_status`, `examples.read_examples`.
+`registrations.write_down`, `trace.trace`, `output_status.read_status`, `examples.read_examples`.
 """

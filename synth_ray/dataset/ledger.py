@@ -15,10 +15,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -58,11 +57,20 @@ class Commit:
         return json.dumps(asdict(self), sort_keys=True).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class CommittedChunk:
+    """A committed chunk: its record and its rows (`records.STAGED`)."""
+
+    commit: Commit
+    rows: pa.Table
+
+
 class Ledger:
     """The chunks of one output. Safe for concurrent use by many processes: the store decides which writer wins."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._commits = np.zeros(0, np.int64), np.zeros(0)  # the chunks of the last listing, and when each was committed
 
     @property
     def is_pinned(self) -> bool:
@@ -125,7 +133,22 @@ class Ledger:
 
     def committed_chunks(self) -> Ranges:
         """The numbers of the committed chunks, from one listing."""
-        return Ranges(chunk for chunk, _ in self._listed(COMMITS, _RECORD))
+        found = [(chunk, entry.modified) for chunk, entry in self._listed(COMMITS, _RECORD)]
+        chunks, times = np.array([chunk for chunk, _ in found], np.int64), np.array([modified for _, modified in found])
+        order = np.argsort(chunks)
+        self._commits = chunks[order], times[order]
+        return Ranges(self._commits[0].tolist())
+
+    def has_newer(self, than: float, *, below: int) -> bool:
+        """Whether a chunk with a number below this was committed after a time, by the store's clock, as of the last listing of
+        this ledger: it was deleted, and made again.
+        """
+        chunks, times = self._commits
+        return bool((times[: np.searchsorted(chunks, below)] > than).any())
+
+    def lacks_any(self, *, below: int) -> bool:
+        """Whether a chunk with a number below this is not committed, as of the last listing of this ledger."""
+        return bool(np.searchsorted(self._commits[0], below) < below)
 
     def read_commit(self, chunk: int) -> Commit:
         """Raises ObjectNotFound for a chunk that is not committed."""
@@ -135,12 +158,18 @@ class Ledger:
         """The committed rows, verified against the record's sha256. Raises ObjectNotFound, StorageError."""
         return self.read_rows(self.read_commit(chunk), columns)
 
+    def read_committed(self, chunk: int) -> CommittedChunk:
+        """The record and the verified rows. Raises ObjectNotFound, StorageError."""
+        commit = self.read_commit(chunk)
+        return CommittedChunk(commit, self.read_rows(commit))
+
     def read_rows(self, commit: Commit, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a commit record that was already read."""
         data = self._read_verified(commit)
         found = pq.ParquetFile(pa.BufferReader(data))
         names = list(columns) if columns is not None else [*STAGED.names]
-        return _with_all_columns(found.read([name for name in names if name in found.schema_arrow.names]), names)
+        written = set(found.schema_arrow.names)
+        return _with_all_columns(found.read([name for name in names if name in written]), names)
 
     def _read_verified(self, commit: Commit) -> bytes:
         # retry once: on some stores a torn read looks like a whole one, but an object that is broken stays broken
@@ -160,25 +189,28 @@ class Ledger:
             "to make the chunk again"
         )
 
-    def orphans(self) -> Iterator[Entry]:
-        """Staged objects that no commit record names: their attempts died, lost the race, or are still running."""
-        committed = self.committed_chunks()
-        for chunk, entries in groupby(self._listed(CHUNKS, _STAGED), key=itemgetter(0)):
-            yield from self._unnamed_entries(chunk, [entry for _, entry in entries], committed)
+    def orphans(self, committed: Ranges | None = None) -> Iterator[Entry]:
+        """Staged objects that no commit record names: their attempts died, lost the race, or are still running.
 
-    def _unnamed_entries(self, chunk: int, entries: list[Entry], committed: Ranges) -> Iterator[Entry]:
-        if chunk not in committed:
-            yield from entries
-        elif len(entries) > 1:
-            counts = self.read_commit(chunk).object
+        `committed` is a listing that was just made, if there is one.
+        """
+        committed = self.committed_chunks() if committed is None else committed
+        several: dict[int, list[Entry]] = {}
+        for chunk, entry in self._listed(CHUNKS, _STAGED):
+            if chunk not in committed:
+                yield entry
+            else:
+                several.setdefault(chunk, []).append(entry)
+        for chunk, entries in several.items():
+            counts = self.read_commit(chunk).object if len(entries) > 1 else entries[0].path
             yield from (entry for entry in entries if entry.path != counts)
 
-    def delete_orphans(self, *, now: float, older_than_s: float = _ORPHAN_GRACE_S) -> list[str]:
+    def delete_orphans(self, *, now: float, older_than_s: float = _ORPHAN_GRACE_S, committed: Ranges | None = None) -> list[str]:
         """Delete orphans and unfinished uploads that are at least this old; younger ones may still be committed.
 
         Returns the deleted paths. `now` is in seconds since 1970.
         """
-        old = [entry.path for entry in self.orphans() if now - entry.modified >= older_than_s]
+        old = [entry.path for entry in self.orphans(committed) if now - entry.modified >= older_than_s]
         for path in old:
             self._storage.delete(path)
         self._storage.sweep_uploads(older_than_s=older_than_s)

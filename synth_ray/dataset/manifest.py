@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,9 +66,10 @@ class File(_Facts):
 
 
 class Manifest(_Facts):
-    """One version of one dataset. A reader needs only the files it lists."""
+    """One version of one dataset. A reader needs only the files it lists. `epoch` is that of the lease it was published under."""
 
     format: int = FORMAT
+    epoch: int = 0
     name: str
     description: str = ""
     job_digest: str
@@ -198,16 +200,38 @@ def manifest_etag(storage: Storage) -> str:
 
 
 def write_manifest(storage: Storage, manifest: Manifest, *, replaces: str) -> str:
-    """Publish a version in place of the one whose etag is `replaces`; returns the new etag. Raises Conflict, SynthRayError."""
+    """Publish a version in place of the one whose etag is `replaces`; returns the new etag. Raises Conflict, SynthRayError.
+
+    A version that an older owner of the output published meanwhile is replaced as well; one of a newer owner never is.
+    """
     manifest.check()
     data = (manifest.model_dump_json(indent=1) + "\n").encode()
     try:
-        return storage.swap(PATH, data, replaces) if replaces else storage.create(PATH, data)
+        return _replace(storage, data, replaces)
     except Conflict:
-        raise Conflict(
-            f"{storage.url}/{PATH}: wanted to replace the version this run began with, got another; another driver "
-            "published meanwhile; what this run committed is kept, run the same command again"
-        ) from None
+        replaces = _etag_of_older_owner(storage, manifest.epoch)
+    try:
+        if replaces:
+            return _replace(storage, data, replaces)
+    except Conflict:
+        pass
+    raise Conflict(
+        f"{storage.url}/{PATH}: wanted to replace the version this run began with, got another; another driver "
+        "published meanwhile; what this run committed is kept, run the same command again"
+    ) from None
+
+
+def _replace(storage: Storage, data: bytes, etag: str) -> str:
+    return storage.swap(PATH, data, etag) if etag else storage.create(PATH, data)
+
+
+def _etag_of_older_owner(storage: Storage, epoch: int) -> str:
+    """The etag of the version that is there, if it was published under a lease of an earlier epoch; else empty."""
+    try:
+        data, etag = storage.read_with_etag(PATH)
+    except ObjectNotFound:
+        return ""
+    return etag if 0 < json.loads(data).get("epoch", 0) < epoch else ""
 
 
 def read_manifest(storage: Storage) -> Manifest:

@@ -21,6 +21,7 @@ from synth_ray.errors import StorageError
 from synth_ray.storage import Storage
 
 _COPY_BLOCK_BYTES = 8 * 2**20
+_SMALLEST_CUT_BYTES = 8 * 2**20
 _DICTIONARY_COLUMNS = frozenset(
     {"origin", "depth", "teacher", "revision", "recipe", "ask_digest", "finish_reason", "split", "verdict", "reason"}
 )
@@ -99,6 +100,24 @@ class PartWriter:
             self._close_part()
         return self.files
 
+    def cut(self) -> None:
+        """End the part, unless it is small enough to be kept in memory until it grows."""
+        if self._file is not None or self._group.size >= _SMALLEST_CUT_BYTES:
+            self._close_part()
+
+    def state(self) -> dict[str, Any]:
+        """After `cut`: the files, and the rows that are in none."""
+        rows = pa.concat_tables([self._schema.empty_table(), *self._pending])
+        return {"files": list(self.files), "rows": table_bytes(rows), "size": self._group.size}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on after another writer's `state`, in place of whatever was written here."""
+        self.abort()
+        self._file = self._writer = None
+        rows = table_of(state["rows"])
+        self.files, self._pending = list(state["files"]), [rows] if rows.num_rows else []
+        self._group, self._part = _Count(rows.num_rows, state["size"]), _Count(rows.num_rows, state["size"])
+
     def write_empty(self) -> FileEntry:
         """A part with the columns and no row."""
         with _translating_disk_errors():
@@ -159,6 +178,20 @@ class PartWriter:
             with self._storage.upload(path) as out:
                 shutil.copyfileobj(file, out, _COPY_BLOCK_BYTES)
         return FileEntry(path, self._split, self._part.rows, size, sha256, self._part.size)
+
+
+def table_bytes(table: pa.Table) -> bytes:
+    """An Arrow stream of the table."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def table_of(data: Any) -> pa.Table:
+    """The table of an Arrow stream."""
+    with pa.ipc.open_stream(pa.py_buffer(data)) as stream:
+        return stream.read_all()
 
 
 @contextmanager

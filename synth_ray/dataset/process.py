@@ -1,9 +1,10 @@
-"""A driver's name, from which another process on the same machine can tell whether the driver is still alive."""
+"""A driver's name, from which another process on the same machine can tell whether the driver is still alive, and its clock."""
 
 from __future__ import annotations
 
 import os
 import socket
+import time
 import uuid
 from pathlib import Path
 
@@ -14,6 +15,12 @@ def driver_name() -> str:
     return f"{place}/{os.getpid()}/{_start_tick(os.getpid()) or '-'}/{uuid.uuid4().hex[:8]}"
 
 
+def seconds_since_boot() -> float:
+    """A clock that nobody sets, and that goes on while the machine is suspended: a lease ends meanwhile."""
+    return time.clock_gettime(_BOOT_CLOCK)
+
+
+_BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _ended: set[str] = set()
 
 

@@ -10,7 +10,7 @@ class Ranges:
     """A set of integers as sorted, disjoint, half-open runs."""
 
     def __init__(self, numbers: Iterable[int] = ()) -> None:
-        """`numbers` must ascend, as in a listing; repeats count once. Raises ValueError otherwise."""
+        """`numbers` must ascend; repeats count once. Raises ValueError otherwise."""
         self._starts: list[int] = []
         self._ends: list[int] = []
         for number in numbers:

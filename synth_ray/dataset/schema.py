@@ -49,14 +49,16 @@ _COLUMNS_AFTER = [
     ("completion_tokens", pa.int32()),
     ("finish_reason", pa.string()),
 ]
-_REJECTED_COLUMNS = [
-    ("split", pa.string()),
+VERDICT_COLUMNS = (
     ("verdict", pa.string()),
     ("reason", pa.string()),
     ("detail", pa.string()),
     ("witness", pa.string()),
     ("similarity", pa.float64()),
-]
+)
+"""What admission says of a row: the kept row that it repeats is its witness."""
+
+_REJECTED_COLUMNS = (("split", pa.string()), *VERDICT_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class RowShape:
     def _shaped(self, staged: pa.Table, schema: pa.Schema) -> pa.Table:
         columns = self._from_fields(staged) | self._provenance_columns(staged)
         columns |= top_k_columns(staged["top_k"]) if TOP_K in self.columns.values() else {}
-        return pa.table([_column(name, columns, staged).cast(schema.field(name).type) for name in schema.names], schema=schema)
+        return pa.table([_typed(_column(field.name, columns, staged), field.type) for field in schema], schema=schema)
 
     def _provenance_columns(self, staged: pa.Table) -> dict[str, Any]:
         """Columns that are the same for a whole run. The teacher's are null for real rows; `ask_digest` is set in every row."""
@@ -179,6 +181,10 @@ def _column(name: str, columns: Mapping[str, Any], staged: pa.Table) -> Any:
     if name in columns:
         return columns[name]
     return staged[name] if name in staged.column_names else pa.nulls(staged.num_rows)
+
+
+def _typed(column: Any, kind: pa.DataType) -> Any:
+    return column if column.type == kind else column.cast(kind)
 
 
 def _int(value: Any) -> int | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from types import TracebackType
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -46,8 +47,9 @@ class DatasetWriter:
     files that no manifest names.
     """
 
-    def __init__(self, storage: Storage, shape: RowShape, output: Output) -> None:
-        self._storage = storage
+    def __init__(self, storage: Storage, shape: RowShape, output: Output, *, keeps_row_digests: bool = False) -> None:
+        """`keeps_row_digests`: for `take_row_digests`, 16 bytes a row until it is called."""
+        self._storage, self._keeps_row_digests = storage, keeps_row_digests
         self._shape = shape
         self._output = output
         folders = math.prod(len(values) + 1 for values in shape.partition_values.values())
@@ -57,6 +59,7 @@ class DatasetWriter:
         schema = str(shape.accepted_schema).encode()
         self._digests = {split: hashlib.blake2b(schema, digest_size=16) for split in SPLITS}
         self._rows = dict.fromkeys(SPLITS, 0)
+        self._row_digests: dict[str, list[bytes]] = {split: [] for split in SPLITS}
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -69,10 +72,53 @@ class DatasetWriter:
         """Append accepted rows to a split, in the order given."""
         rows = self._shape.accepted(staged)
         digests, sizes = digests_and_sizes(rows)
-        self._digests[split].update(b"".join(digests))
+        self.add_row_digests({split: b"".join(digests)})
         self._rows[split] += rows.num_rows
         for values, chosen in self._folders(rows):
             self._open(split, values).write(rows.take(chosen) if values else rows, sizes[chosen] if values else sizes)
+
+    def add_row_digests(self, digests: Mapping[str, bytes]) -> None:
+        """Count the digests of more rows of each split, one after the other, towards that of the dataset."""
+        for split, data in digests.items():
+            self._digests[split].update(data)
+            if self._keeps_row_digests:
+                self._row_digests[split].append(data)
+
+    def take_row_digests(self) -> dict[str, bytes]:
+        """By split, the digests of the rows written since this was last called; of a writer that keeps none, none."""
+        taken, self._row_digests = self._row_digests, {split: [] for split in SPLITS}
+        return {split: b"".join(parts) for split, parts in taken.items()}
+
+    def cut(self) -> None:
+        """End the parts that are large enough, so that no row before this is in a part with one after it, but for a few in
+        memory.
+        """
+        for parts in [*self._parts.values(), self._rejected]:
+            parts.cut()
+
+    def state(self) -> dict[str, Any]:
+        """After `cut`: the files, and the rows that are in none yet. The digest of the dataset is not in it."""
+        return {
+            "rows": self._rows,
+            "parts": {key: parts.state() for key, parts in self._parts.items()},
+            "rejected": self._rejected.state(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on after another writer's `state`, in place of whatever was written here. Its row digests are given apart."""
+        self._rows = dict(state["rows"])
+        for parts in self._parts.values():
+            parts.abort()
+        self._parts = {}
+        for split, *values in state["parts"]:
+            self._open(split, tuple(values)).load(state["parts"][split, *values])
+        self._rejected.load(state["rejected"])
+
+    def missing_files(self, state: Mapping[str, Any]) -> list[str]:
+        """The files of another writer's `state` that the store does not have, or has with other bytes."""
+        sizes = {entry.path: entry.size for folder in (DATA, REJECTED) for entry in self._storage.list(f"{folder}/")}
+        files = [file for parts in [*state["parts"].values(), state["rejected"]] for file in parts["files"]]
+        return [file.path for file in files if sizes.get(file.path) != file.size_bytes]
 
     def reject(self, staged: pa.Table) -> None:
         """Append rejected or failed rows, with their verdict and reason, to `rejected/`."""

@@ -4,6 +4,7 @@ In: the compared text of rows, straight from Arrow buffers. Out: fingerprints, a
 datasketch defines the signatures and the banding, bit for bit, and they only propose candidates; exact Jaccard similarity
 decides, so precision is 1. Not: which row is kept (admit decides, in order), nor any file.
 
-Public: `fingerprint.Fingerprinter`, `index.Index`, `semantic.SemanticIndex`, `decontaminate.QuotedTexts`, `shards.ShardedTable`,
-`neighbours.Neighbours`, `normal_form.words`, `snapshot`.
+Public: `fingerprint.Fingerprinter`, `index.Index`, `semantic.SemanticIndex`, `decontaminate.QuotedTexts`, `stores.Stores`,
+`sharded.ShardedStores`, `spill.stores_on_disk`, `saved_stores`, `neighbours.Neighbours`, `digest_numbers.DigestNumbers`,
+`normal_form.words`, `snapshot`.
 """

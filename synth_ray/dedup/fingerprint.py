@@ -58,6 +58,13 @@ class Fingerprints:
     def __len__(self) -> int:
         return len(self.digests)
 
+    def take(self, rows: Array) -> Fingerprints:
+        """Those of some of the texts, in this order."""
+        sizes = np.diff(self.offsets)[rows]
+        offsets = reference.offsets_of(sizes)
+        at = np.arange(int(offsets[-1])) + np.repeat(self.offsets[rows] - offsets[:-1], sizes)
+        return Fingerprints(self.digests[rows], self.bands[rows], self.shingles[at], offsets)
+
 
 class Fingerprinter:
     """Texts to fingerprints: one text per row, straight from Arrow buffers.

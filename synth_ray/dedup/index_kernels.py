@@ -12,7 +12,7 @@ from synth_ray.dedup.table_kernels import SLOTS, Slots, high, low, place, prefet
 
 NEW, EXACT, NEAR, OVER_QUOTA, BLOCKED = range(5)
 
-_PREFETCH_ROWS = 16  # rows whose slots are prefetched before the first of them is decided
+PREFETCH_ROWS = 16  # rows whose slots are prefetched before the first of them is decided
 _U64 = np.uint64
 # positions in `Scratch.counters`; _SINK holds the prefetches' result, so that LLVM does not remove them
 ENTRIES, KEPT, _SINK = range(3)
@@ -127,8 +127,8 @@ def _search(slots: Slots, key: Any, cap: int, below: Any, candidates: Any, n: in
 
 
 @nb.njit(**INLINED)
-def _key(rows: Rows, i: int, j: int) -> Any:
-    """The first key of a row is half of its digest, the others are its bands."""
+def key_of(rows: Any, i: int, j: int) -> Any:
+    """The first key of a row is half of its digest, the others are its bands. `rows`: any tuple with both."""
     return rows.digests[i, 0] if j == 0 else rows.bands[i, j - 1]
 
 
@@ -142,10 +142,10 @@ def _answers_under(rows: Rows, i: int, j: int) -> Any:
 
 
 @nb.njit(**INLINED)
-def _prefetch_rows(rows: Rows, slots: Slots, start: int) -> Any:
+def prefetch_rows(rows: Any, slots: Slots, start: int) -> Any:
     """Prefetch the slots of the next rows' keys."""
     seen = np.uint32(0)
-    for i in range(start, min(start + _PREFETCH_ROWS, rows.digests.shape[0])):
+    for i in range(start, min(start + PREFETCH_ROWS, rows.digests.shape[0])):
         seen ^= prefetch(slots, rows.digests[i, 0])
         for j in range(rows.bands.shape[1]):
             seen ^= prefetch(slots, rows.bands[i, j])
@@ -160,7 +160,7 @@ def _candidates(rows: Rows, slots: Slots, rules: Rules, scratch: Scratch, i: int
         n = _add_candidate(scratch.candidates, n, rows.answers.ids[q])
     cap = rules.cap - (last - first)
     if cap > 0:
-        n = _search(slots, _key(rows, i, j), cap, scratch.counters[KEPT], scratch.candidates, n)
+        n = _search(slots, key_of(rows, i, j), cap, scratch.counters[KEPT], scratch.candidates, n)
     return n
 
 
@@ -225,7 +225,7 @@ def _insert_keys(rows: Rows, slots: Slots, rules: Rules, counters: Any, i: int) 
         first, last = _answers_under(rows, i, j)
         cap = rules.cap - (last - first)
         if cap > 0:
-            added = put(slots, _key(rows, i, j), np.uint32(counters[KEPT]), cap)
+            added = put(slots, key_of(rows, i, j), np.uint32(counters[KEPT]), cap)
             if added < 0:
                 return False
             counters[ENTRIES] += added
@@ -252,8 +252,8 @@ def _keep(rows: Rows, kept: Kept, near: bool, out: Decisions, counters: Any, i: 
 def decide(rows: Rows, kept: Kept, slots: Slots, rules: Rules, out: Decisions, scratch: Scratch, row: int) -> int:
     """Decide rows from `row` on. Returns the row at which the table's slack was used up, or the number of rows."""
     for i in range(row, rows.digests.shape[0]):
-        if (i - row) % _PREFETCH_ROWS == 0:
-            scratch.counters[_SINK] ^= np.int64(_prefetch_rows(rows, slots, i))
+        if (i - row) % PREFETCH_ROWS == 0:
+            scratch.counters[_SINK] ^= np.int64(prefetch_rows(rows, slots, i))
         out.code[i] = NEW
         if not rules.force:
             _match(rows, kept, slots, rules, out, scratch, i)

@@ -2,51 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import pyarrow as pa
 
-from synth_ray.dedup.fingerprint import SHORT_NGRAM, Fingerprinter
-from synth_ray.dedup.hashing import U32, U64
-from synth_ray.dedup.index_kernels import jaccard
+from synth_ray.dedup import neighbour_kernels as kernels
+from synth_ray.dedup.fingerprint import SHORT_NGRAM, Fingerprinter, Fingerprints
+from synth_ray.dedup.hashing import U32, U64, Array
+from synth_ray.dedup.kernel_types import read_only
 from synth_ray.dedup.table import GrowableArray, Table
 from synth_ray.job.dedup import Dedup
 
 _CAP = 64
+_FULL = 0.84
+
+
+def neighbour_fingerprinter(threshold: float) -> Fingerprinter:
+    """It has fixed parameters, so that seeds are grouped in the same way whatever a job's `dedup` says."""
+    return Fingerprinter(Dedup(ngram=SHORT_NGRAM, threshold=threshold))
 
 
 class Neighbours:
-    """Texts in order. It has fixed parameters, so that seeds are grouped in the same way whatever a job's `dedup` says."""
+    """Texts in order, numbered from 0, by their fingerprints. About 0.5 kB a text of 40 words.
+
+    Law: what is found depends on the texts and their order alone, not on the batches they come in.
+    """
 
     def __init__(self, threshold: float) -> None:
-        self._threshold = threshold
-        self._prints = Fingerprinter(Dedup(ngram=SHORT_NGRAM, threshold=threshold))
+        self._rules = kernels.Rules(threshold, _CAP)
         self._table = Table()
-        self._store, self._ends, self._digests = GrowableArray(U32), GrowableArray(np.int64), GrowableArray(U64, width=2)
+        self._shingles, self._ends, self._digests = GrowableArray(U32), GrowableArray(np.int64), GrowableArray(U64, width=2)
         self._ends.append(np.zeros(1, np.int64))
+        self._counters = np.zeros(4, np.int64)
 
-    def find_and_add(self, texts: Sequence[str]) -> list[list[int]]:
-        """For each text, the numbers of the earlier ones it is near; then it is added under the next number.
+    def __len__(self) -> int:
+        return int(self._counters[kernels.TEXTS])
 
-        A text of few words is near only what is identical to it.
+    @property
+    def nbytes(self) -> int:
+        return self._table.nbytes + self._shingles.nbytes + self._ends.nbytes + self._digests.nbytes
+
+    def find_and_add(self, prints: Fingerprints) -> tuple[Array, Array]:
+        """(ends, numbers): text i of the batch is near the earlier texts `numbers[ends[i]:ends[i + 1]]`, in ascending order.
+        Then it is added under the next number. A text of few words is near only what is identical to it.
         """
-        prints = self._prints(pa.array(texts, pa.large_string()))
-        neighbours = []
-        for row in range(len(prints)):
-            new = prints.shingles[prints.offsets[row] : prints.offsets[row + 1]]
-            digest = prints.digests[row]
-            keys = np.concatenate((digest[:1], prints.bands[row] if len(new) else prints.bands[row][:0]))
-            candidates = np.unique(self._table.lookup(keys)[1]).tolist()
-            near = [k for k in candidates if np.array_equal(self._digests.array[k], digest) or self._is_near(new, k)]
-            number = self._ends.length - 1
-            self._table.insert(keys, np.full(len(keys), number, U32), cap=_CAP)
-            self._store.append(new)
-            self._digests.append(digest[None, :])
-            self._ends.append(np.array([self._store.length]))
-            neighbours.append(near)
-        return neighbours
+        keys = prints.bands.shape[1] + 1
+        rows = kernels.Prints(*map(read_only, (prints.digests, prints.bands, prints.shingles, prints.offsets)))
+        earlier = self._reserve(prints)
+        self._reserve_table(len(prints) * keys)
+        candidates = np.empty(keys * _CAP, U32)
+        numbers, ends = np.empty(len(candidates) + 4 * len(prints), U32), np.zeros(len(prints) + 1, np.int64)
+        counters, row = self._counters, 0
+        counters[kernels.ENTRIES], counters[kernels.NEAR] = self._table.used, 0
+        while True:
+            out = kernels.Near(ends, numbers, candidates)
+            row = kernels.find_and_add(rows, earlier, self._table.slots, self._rules, out, counters, row)
+            self._table.used = int(counters[kernels.ENTRIES])
+            if row == len(prints):
+                break
+            if len(numbers) - counters[kernels.NEAR] < len(candidates):
+                numbers = np.concatenate((numbers, np.empty(len(numbers), U32)))
+            else:
+                self._table.grow_step()
+        for array in (self._digests, self._ends):
+            array.length += len(prints)
+        self._shingles.length = int(self._ends.view[-1])
+        return ends, numbers[: ends[-1]]
 
-    def _is_near(self, new: np.ndarray, number: int) -> bool:
-        old = self._store.array[self._ends.array[number] : self._ends.array[number + 1]]
-        return bool(len(new) and len(old) and jaccard(new, old) >= self._threshold)
+    def _reserve_table(self, more: int) -> None:
+        """By a quarter at a time: seeds come in small batches, and each growing is a pass over the whole table."""
+        if self._table.used + more > _FULL * self._table.size:
+            self._table.reserve(more + self._table.used // 4)
+
+    def _reserve(self, prints: Fingerprints) -> kernels.Earlier:
+        self._digests.reserve(len(prints))
+        self._ends.reserve(len(prints))
+        self._shingles.reserve(len(prints.shingles))
+        return kernels.Earlier(self._digests.array, self._shingles.array, self._ends.array)

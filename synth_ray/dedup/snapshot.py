@@ -1,4 +1,4 @@
-"""An index as bytes: a snapshot of everything, or a log of what was kept since. A record is whole or does not count.
+"""The memory of admission as bytes: records, one after another, that are whole or do not count.
 
 A record is a line of JSON (what it is, and the type and shape of each array), the arrays, and a digest of both. The header pins
 every parameter: fingerprints made with others are not comparable, and are refused.
@@ -21,9 +21,10 @@ from synth_ray.errors import JobError
 from synth_ray.job.dedup import Dedup
 from synth_ray.records import digest
 
-FORMAT = 3
+FORMAT = 4
 _DIGEST_BYTES = 16
 _PIECE = 1 << 24
+_ALIGNED = 16
 
 Header = Mapping[str, Any]
 
@@ -64,9 +65,10 @@ def refuse_mismatch(got: Header, expected: Header, *, where: str) -> None:
 
 def write(sink: Sink, header: Header, arrays: Mapping[str, Array]) -> None:
     """Append one record."""
-    arrays = dict(sorted(arrays.items()))
+    arrays = dict(sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])))  # so that each is aligned, see `whole`
     shapes = {name: [a.dtype.str, list(a.shape)] for name, a in arrays.items()}
-    line = json.dumps({"header": dict(header), "arrays": shapes}, sort_keys=True).encode() + b"\n"
+    text = f'{{"arrays": {json.dumps(shapes)}, "header": {json.dumps(dict(header), sort_keys=True)}}}'.encode()
+    line = text + b" " * (-(len(text) + 1) % _ALIGNED) + b"\n"
     seal = blake2b(line, digest_size=_DIGEST_BYTES)
     sink.write(len(line).to_bytes(8, "little") + line)
     for array in arrays.values():
@@ -106,6 +108,25 @@ def read(source: Source) -> tuple[Header, dict[str, Array]] | None:
         seal.update(data)
         arrays[name] = np.frombuffer(data, kind).reshape(shape)
     return (record["header"], arrays) if source.read(_DIGEST_BYTES) == seal.digest() else None
+
+
+def whole(data: bytes) -> tuple[Header, dict[str, Array]] | None:
+    """The one record of these bytes, with its arrays where they lie; None where it is truncated or changed."""
+    size = int.from_bytes(data[:8], "little")
+    try:
+        record = json.loads(data[8 : 8 + size])
+        kinds = {name: (np.dtype(kind), shape) for name, (kind, shape) in record["arrays"].items()}
+    except (ValueError, KeyError, TypeError):
+        return None
+    at, arrays = 8 + size, {}
+    if len(data) != at + _DIGEST_BYTES + sum(kind.itemsize * int(np.prod(shape)) for kind, shape in kinds.values()):
+        return None
+    if blake2b(memoryview(data)[8:-_DIGEST_BYTES], digest_size=_DIGEST_BYTES).digest() != data[-_DIGEST_BYTES:]:
+        return None
+    for name, (kind, shape) in kinds.items():
+        arrays[name] = np.frombuffer(data, kind, int(np.prod(shape)), at).reshape(shape)
+        at += arrays[name].nbytes
+    return record["header"], arrays
 
 
 def _exactly(source: Source, size: int) -> bytearray | None:

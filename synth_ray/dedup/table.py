@@ -1,4 +1,4 @@
-"""Growing flat arrays: a table from 48-bit keys to values, and arrays that are appended to."""
+"""Growing flat arrays: a table from 48-bit or 64-bit keys to values, and arrays that are appended to."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ from typing import Any
 import numpy as np
 
 from synth_ray.dedup import table_kernels as kernels
-from synth_ray.dedup.hashing import U32, Array
+from synth_ray.dedup.growing import Growing
+from synth_ray.dedup.hashing import U32, U64, Array
 
 _SLACK = 4096
-_LOAD = 0.84
-_GROWTH = 1.08
-_TAIL = 1 << 16
+LOAD = 0.8
+_GROWTH = 1.1  # of a table: each step reads and writes all of it
+_ARRAY_GROWTH = 1.08  # of an array: nothing is copied
 
 
 class Table:
-    """Key → values, in insertion order. Ten bytes a slot, at a load between 0.77 and 0.84 while it grows.
+    """Key → values, in insertion order. Ten bytes a slot, at a load between 0.73 and 0.8 while it grows.
 
-    `expected` entries are allocated at once, which saves growing. Growing is in place: it needs no second table.
+    It keeps the upper 48 bits of a key: for candidates, which are compared in full afterwards. One that `is_wide` keeps all 64,
+    in twelve bytes a slot: for keys whose equality is taken as it is. `expected` entries are allocated at once, which saves
+    growing. Growing is in place: it needs no second table.
     """
 
-    def __init__(self, *, expected: int = 0) -> None:
-        self.size = max(1024, int(expected / _LOAD) + 1)
-        total = self.size + _SLACK
-        self.key_hi, self.key_lo, self.values = np.zeros(total, U32), np.zeros(total, np.uint16), np.zeros(total, U32)
+    def __init__(self, *, expected: int = 0, is_wide: bool = False) -> None:
+        self._kinds = (U32, U32 if is_wide else np.uint16, U32)
+        self._allocate(max(1024, int(expected / LOAD) + 1))
+
+    def _allocate(self, size: int) -> None:
+        self.size = size
+        self._arrays = [Growing(kind, size + _SLACK) for kind in self._kinds]
         # `[entries, sink]`: the sink holds the prefetches' result, so that LLVM does not remove them
         self._used = np.zeros(2, np.int64)
 
@@ -42,16 +48,17 @@ class Table:
 
     @property
     def slots(self) -> kernels.Slots:
-        """The arrays for compiled code; invalid once the table grows."""
-        return kernels.Slots(self.key_hi, self.key_lo, self.values, self.size)
+        """The arrays for compiled code. Let go of them before the table grows."""
+        key_hi, key_lo, values = (growing.array for growing in self._arrays)
+        return kernels.Slots(key_hi, key_lo, values, self.size)
 
     @property
     def nbytes(self) -> int:
-        return self.key_hi.nbytes + self.key_lo.nbytes + self.values.nbytes
+        return sum(growing.array.nbytes for growing in self._arrays)
 
     def reserve(self, more: int) -> None:
         """Reserve space for `more` entries, so that compiled code can add them without checking."""
-        needed = int((len(self) + more) / _LOAD) + 1
+        needed = int((len(self) + more) / LOAD) + 1
         if needed > self.size:
             self._grow(max(needed, int(self.size * _GROWTH)))
 
@@ -60,14 +67,12 @@ class Table:
         self._grow(int(self.size * _GROWTH))
 
     def _grow(self, size: int) -> None:
-        total = len(self.key_hi)
-        for array in (self.key_hi, self.key_lo, self.values):
-            array.resize(size + _SLACK, refcheck=False)  # realloc: large blocks are remapped, not copied
-        # An entry lies some slots past its place, rarely more than a few hundred: the tail is many times that.
-        tail = max(_TAIL, int(8 * _SLACK * total / (size - self.size)))
-        if not kernels.grow(self.key_hi, self.key_lo, self.values, total, size, tail):
-            raise _uneven_keys()
+        total = self.size + _SLACK
+        for growing in self._arrays:
+            growing.resize(size + _SLACK)
         self.size = size
+        if not kernels.grow(self.slots, total):
+            raise uneven_keys()
 
     def insert(self, keys: Array, ids: Array, *, cap: int) -> None:
         """Add pairs in order, at most `cap` ids to a key. A key of 0 is none."""
@@ -87,14 +92,40 @@ class Table:
                 return at[:count], ids[:count]
             room = count
 
-    def entries(self) -> dict[str, Array]:
-        """What a table of any size can be rebuilt from: its own arrays, empty slots included, because a copy would double the
-        memory.
+    def clear(self) -> None:
+        """Remove every entry; the space stays."""
+        self.slots.key_hi[:] = 0
+        self.used = 0
+
+    def sorted_entries(self) -> tuple[Array, Array, Array]:
+        """Copies of `hi`, `lo` and values of all entries, in ascending order of `hi`; equal keys as inserted."""
+        slots = self.slots
+        taken = slots.key_hi != 0
+        return slots.key_hi[taken], slots.key_lo[taken], slots.values[taken]
+
+    def pairs(self, part: int, parts: int) -> tuple[Array, Array]:
+        """The (key, value) pairs whose keys lie in one of `parts` equal ranges; of one key, as inserted. Bits of a key that are
+        not kept are 0.
         """
-        return {"his": self.key_hi, "los": self.key_lo, "values": self.values}
+        first, end = ((number << 32) // parts for number in (part, part + 1))
+        key_hi, key_lo, values, size = self.slots
+        begin, stop = (min(edge * size >> 32, len(key_hi)) for edge in (first, end))
+        while stop < len(key_hi) and (last := key_hi[stop : stop + _SLACK]).any() and last[last > 0][-1] < end:
+            stop += _SLACK  # entries lie past their place, and these all belong to this range
+        his = key_hi[begin : stop + _SLACK].astype(np.int64)
+        taken = begin + np.flatnonzero((his >= max(first, 1)) & (his < end))
+        return self.keys_of(key_hi[taken], key_lo[taken]), values[taken]
+
+    def keys_of(self, his: Array, los: Array) -> Array:
+        """Keys of which a table like this keeps `his` and `los`."""
+        return his.astype(U64) << U64(32) | los.astype(U64) << U64(8 * (4 - los.itemsize))
+
+    def make_empty(self, expected: int) -> None:
+        """Drop every entry, and have space for so many."""
+        self._allocate(max(self.size, int(expected / LOAD) + 1))
 
 
-def _uneven_keys() -> OverflowError:
+def uneven_keys() -> OverflowError:
     return OverflowError(
         f"an index table: wanted evenly spread keys, got a run of more than {_SLACK} slots; these keys are no hashes"
     )
@@ -104,9 +135,12 @@ class GrowableArray:
     """An array that is appended to. Do not keep `view` across an `append`."""
 
     def __init__(self, kind: Any, *, width: int | None = None, expected: int = 0) -> None:
-        shape = (max(1024, expected),) if width is None else (max(1024, expected), width)
-        self.array: Array = np.zeros(shape, kind)
+        self._growing = Growing(kind, max(1024, expected), width=width)
         self.length = 0
+
+    @property
+    def array(self) -> Array:
+        return self._growing.array
 
     @property
     def view(self) -> Array:
@@ -119,8 +153,7 @@ class GrowableArray:
     def reserve(self, more: int) -> None:
         needed = self.length + more
         if needed > len(self.array):
-            size = max(needed, int(len(self.array) * _GROWTH) + 1)
-            self.array.resize((size, *self.array.shape[1:]), refcheck=False)
+            self._growing.resize(max(needed, int(len(self.array) * _ARRAY_GROWTH) + 1))
 
     def append(self, values: Array) -> None:
         self.reserve(len(values))

@@ -15,11 +15,14 @@ class AnswerBuffer:
 
     def __init__(self) -> None:
         self._answers: dict[int, list[AnsweredRows]] = {}
+        self._sizes: Counter[int] = Counter()
         self.nbytes = 0
 
     def add(self, answers: AnsweredRows) -> None:
         self._answers.setdefault(answers.chunk, []).append(answers)
-        self.nbytes += answers.rows.nbytes
+        size = answers.rows.nbytes  # it is summed up over every buffer: once is enough
+        self._sizes[answers.chunk] += size
+        self.nbytes += size
 
     def rows(self, chunk: int) -> list[pa.RecordBatch]:
         return [answers.rows for answers in self._answers[chunk]]
@@ -34,4 +37,5 @@ class AnswerBuffer:
         return {"tokens": dict(tokens), "attempts": dict(attempts)}
 
     def drop(self, chunk: int) -> None:
-        self.nbytes -= sum(answers.rows.nbytes for answers in self._answers.pop(chunk, ()))
+        self._answers.pop(chunk, None)
+        self.nbytes -= self._sizes.pop(chunk, 0)

@@ -7,13 +7,14 @@ wait on a busy replica are moved to idle ones.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from synth_ray.ask.journal import Answers
 from synth_ray.ask.rows import AnsweredRows
+from synth_ray.ask.segments import Answers
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import JournalledAnswers
+from synth_ray.drive.hooks import NOTHING_TO_RESUME, Resume
 from synth_ray.drive.lengths import LengthPredictor
 from synth_ray.drive.poison import PoisonIsolation
 from synth_ray.drive.request_queue import RequestQueue
@@ -25,20 +26,6 @@ log = logging.getLogger(__name__)
 
 _QUEUED_PER_IN_FLIGHT = 4
 """Requests queued in the driver per request in flight: among so many a good order can be chosen."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """What an interrupted run left behind: the chunks that have a journal, and how to read a chunk's answers from it.
-
-    A chunk's journal is also read when a replica is lost.
-    """
-
-    read_journal: Callable[[int], JournalledAnswers] = lambda _: {}
-    journalled: Collection[int] = ()
-
-
-NOTHING_TO_RESUME = Resume()
 
 
 @dataclass(slots=True)
@@ -96,6 +83,12 @@ class Dispatcher:
         return len(self._queue) + self._poison.count
 
     @property
+    def full_share(self) -> float:
+        """How much of what the replicas can run at once they have in flight, from 0 to 1."""
+        shares = [min(1.0, len(replica.in_flight) / replica.max_sequences) for replica in self._replicas.values()]
+        return sum(shares) / len(shares) if shares else 0.0
+
+    @property
     def target_open_requests(self) -> int:
         """Requests the replicas can have in flight, plus those that should be queued beside them."""
         return (1 + _QUEUED_PER_IN_FLIGHT) * sum(map(self._capacity, self._replicas.values()))
@@ -111,6 +104,10 @@ class Dispatcher:
     def replica_ids(self) -> list[int]:
         return list(self._replicas)
 
+    @property
+    def replicas(self) -> Mapping[int, Replica]:
+        return self._replicas
+
     def idle_replicas(self) -> Iterator[int]:
         """Replicas without requests in flight."""
         return (number for number, replica in self._replicas.items() if not replica.in_flight)
@@ -124,9 +121,13 @@ class Dispatcher:
 
     def add(self, chunk: int, requests: Sequence[Request]) -> None:
         """Queue the requests of a chunk this run has not asked before: only an earlier run can have journalled answers of it."""
-        if chunk in self._resume.journalled:
-            self._journalled_answers.update(self._resume.read_journal(chunk))
+        self._recall(requests, self._resume.earlier(chunk))
         self._queue.add(requests)
+
+    def _recall(self, requests: Iterable[Request], journalled: JournalledAnswers) -> None:
+        """Keep what is journalled of requests that are to be asked, until they are answered; of others it is not kept."""
+        if journalled:
+            self._journalled_answers |= {r.id: journalled[r.id] for r in requests if r.id in journalled}
 
     def on_all_planned(self) -> None:
         """Nothing more will be added: from here on the longest requests go first, those withdrawn from replicas included."""
@@ -249,7 +250,11 @@ class Dispatcher:
             self._observe(answered, replica)
 
     def _observe(self, answered: AnsweredRows, replica: Replica) -> None:
-        ended = {position: replica.in_flight.pop((answered.chunk, position), None) for position in answered.positions}
+        chunk, pop = answered.chunk, replica.in_flight.pop
+        ended = {position: pop((chunk, position), None) for position in answered.positions}
+        if self._journalled_answers:
+            for request in filter(None, ended.values()):
+                self._journalled_answers.pop(request.id, None)
         tokens = dict.fromkeys(ended, 0)
         rows = answered.rows
         for position, n in zip(rows["position"].to_pylist(), rows["completion_tokens"].to_pylist(), strict=True):
@@ -277,8 +282,7 @@ class Dispatcher:
         else:
             to_requeue, guilty = self._poison.on_death(replica.in_flight.values(), isolated=replica.is_isolating)
         self._queue.put_back(to_requeue)
-        for chunk in {r.chunk for r in replica.in_flight.values()}:
-            self._journalled_answers.update(self._resume.read_journal(chunk))
+        self._recall(replica.in_flight.values(), self._resume.journal({chunk for chunk, _ in replica.in_flight}))
         for request in guilty:
             log.error("request %d of chunk %d kills engines: it is not asked again", request.position, request.chunk)
         return guilty

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from synth_ray.ask.rows import POISON_DETAIL, AnsweredRows, engine_failure, keep_positions
 from synth_ray.ask.teacher import Load
 from synth_ray.drive.answer_buffer import AnswerBuffer
-from synth_ray.drive.dispatch import NOTHING_TO_RESUME, Dispatcher, Resume
+from synth_ray.drive.dispatch import Dispatcher
 from synth_ray.drive.failed_share import FailedShare
+from synth_ray.drive.frontier import Frontier
+from synth_ray.drive.hooks import NOTHING_TO_RESUME, Hooks, Meters, Resume
+from synth_ray.drive.memory_limit import MemoryLimit
+from synth_ray.drive.observation import Observation
 from synth_ray.drive.role_pools import RolePools
+from synth_ray.drive.stalls import StallWatch
 from synth_ray.drive.window import Window
 from synth_ray.errors import SynthRayError
 from synth_ray.job.document import Job
-from synth_ray.meter.spending import Spending
-from synth_ray.meter.tally import Tally
-from synth_ray.meter.throughput import Throughput
 from synth_ray.prepare.plan_record import plan_facts
 from synth_ray.prepare.schedule import Schedule
-from synth_ray.records import Request
 from synth_ray.workers.pool import (
     AsksRefused,
     ChunkCommitted,
+    DriverDraining,
     Event,
     Pool,
     ReplicaAnswered,
@@ -31,33 +32,13 @@ from synth_ray.workers.pool import (
     ReplicaLost,
     ReplicaReady,
     ReplicaReturned,
+    ReplicaStarting,
     RoleLoad,
     StageFailed,
 )
 
 _EVENT_WAIT_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What the driver calls. `admit(chunk)`: once per committed chunk, in order. `watch(tally)`: at every tick. `before_close`:
-    when everything is admitted, while the pool is open. `extra_requests(chunk, start)`: requests without slots that are asked
-    beside a chunk's own, at positions from `start` on.
-    """
-
-    admit: Callable[[int], None]
-    watch: Callable[[Tally], None] = lambda _: None
-    before_close: Callable[[], None] = lambda: None
-    extra_requests: Callable[[int, int], Sequence[Request]] = lambda _chunk, _start: ()
-
-
-@dataclass(frozen=True, slots=True)
-class Meters:
-    """What the driver counts with."""
-
-    tally: Tally
-    spending: Spending
-    throughput: Throughput
+_ADMISSION_TURN_S = 1.0
 
 
 class Driver:
@@ -83,21 +64,21 @@ class Driver:
         self._window = window
         self._hooks = hooks
         self._tally, self.spending, self.throughput = meters.tally, meters.spending, meters.throughput
+        self.frontier = Frontier(window, self._tally, hooks.admit, is_full=lambda: self._memory.is_passed)
         self._buffer = AnswerBuffer()
         self._to_stage: deque[int] = deque()
         self._plan_ended = False
         self.dispatcher = Dispatcher(pool, in_flight=job.cluster.in_flight, resume=resume)
-        self._pools = RolePools(
-            job,
-            pool=pool,
-            dispatcher=self.dispatcher,
-            tally=self._tally,
-            spending=self.spending,
-            meter=self.throughput.pools,
-        )
+        spent, meter = self.spending, self.throughput.pools
+        self._pools = RolePools(job, pool=pool, dispatcher=self.dispatcher, tally=self._tally, spending=spent, meter=meter)
+        self._observation = Observation(self._tally, self.throughput, dispatcher=self.dispatcher, window=window)
         self.failed_share = FailedShare(job.limits.max_failed_share)
+        self._memory = MemoryLimit(job.limits, tally=self._tally)
+        self._stalls = StallWatch(job, pool=pool, dispatcher=self.dispatcher, tally=self._tally)
         self._is_winding_down = False
         self.stop_reason = ""
+        self.is_hurried = False
+        """Whether it is stopped because its own node is about to go."""
 
     def stop(self, reason: str) -> None:
         """Stop cleanly: submit nothing more, keep and admit what is committed. The first reason stays. Safe in a signal
@@ -105,31 +86,50 @@ class Driver:
         """
         self.stop_reason = self.stop_reason or reason
 
-    def run(self) -> None:
-        """Run until everything planned is admitted, or until stopped; see `stop_reason`."""
+    def run(self, *, only_admit: str = "") -> None:
+        """Run until everything planned is admitted, or until stopped; see `stop_reason`. `only_admit`: why nothing is asked."""
         self.spending.begin()
         self.throughput.begin()
+        self._observation.begin()
         try:
-            self._pool.open()
-            self._tally.replicas_starting = self._replicas
-            while not self._done():
-                self._tick()
-            self._release_replicas(down_to=0)
-            self._pools.hear_last_loads()
-            self._pools.release_all()
-            self._admit()
-            self._hooks.before_close()
+            self._catch_up()
+            self.stop(only_admit)
+            if not self.stop_reason:
+                self._work()
+            if not self.frontier.is_behind:
+                self._hooks.before_close()
         finally:
             self._pool.close()
 
+    def _catch_up(self) -> None:
+        """Admit what earlier runs committed before any replica is held, and stop between two chunks where the run is stopped."""
+        with self._observation.admitting():
+            while self.frontier.is_behind and not self.stop_reason:
+                self.frontier.admit_next()
+                self._stop_at_limits()
+                self._hooks.watch(self._tally)
+
+    def _work(self) -> None:
+        self._pool.open()
+        self._tally.replicas_starting = self._replicas
+        while not self._done():
+            self._tick()
+        self._release_replicas(down_to=0)
+        self._pools.hear_last_loads()
+        self._pools.release_all()
+        self.frontier.admit(for_s=math.inf)
+
     def _tick(self) -> None:
         self._dispatch()  # first what is planned already: a replica that has just started does not wait for planning
-        self._plan()
+        with self._observation.planning():
+            self._plan()
         self._dispatch()
         self._stage()
         for event in self._pool.events(_EVENT_WAIT_S):
             self._handle(event)
-        self._admit()
+        self._observation.tick(plan_ended=self._plan_ended, buffer_full=self._is_buffer_full, to_stage=bool(self._to_stage))
+        with self._observation.admitting():
+            self.frontier.admit(for_s=_ADMISSION_TURN_S)
         self._measure()
         self._stop_at_limits()
         self._hooks.watch(self._tally)
@@ -185,12 +185,15 @@ class Driver:
         """Over `limits.waiting_bytes`: submit nothing while a chunk is being staged, else only requests of the oldest open
         chunk.
         """
-        full = self._buffer.nbytes >= self._limits.waiting_bytes
         staging = self._to_stage or self._window.is_staging
         if not self._is_winding_down:
-            self.dispatcher.top_up(only_chunk=None if staging else self._window.oldest_open, buffer_full=full)
+            self.dispatcher.top_up(only_chunk=None if staging else self._window.oldest_open, buffer_full=self._is_buffer_full)
         self._tally.in_flight = self.dispatcher.in_flight
         self._tally.buffered_bytes = self._buffer.nbytes
+
+    @property
+    def _is_buffer_full(self) -> bool:
+        return self._buffer.nbytes >= self._limits.waiting_bytes
 
     def _stage(self) -> None:
         while self._to_stage and self._pool.stage_capacity() > 0:
@@ -222,9 +225,13 @@ class Driver:
                     self._accept_answers(answered)
             case AsksRefused():
                 self.stop(event.cause)
-            case ReplicaDraining():
+            case DriverDraining():
+                self.is_hurried = True
+                self.stop(f"the node of this driver is taken away in {event.seconds:.0f} s")
+            case ReplicaStarting():
                 self._tally.replicas_starting += 1
-                self._pools.on_draining(event)
+                self._pools.on_starting()
+            case ReplicaDraining():
                 self.dispatcher.on_draining(event)
             case ReplicaLost() if event.role != "teacher":
                 if reason := self._pools.on_lost(event):
@@ -240,7 +247,9 @@ class Driver:
     def _on_committed(self, chunk: int) -> None:
         self._buffer.drop(chunk)
         self._window.mark_committed(chunk)
+        self._tally.chunks_committed += 1
         self._pool.drop_journal(chunk)
+        self._hooks.on_committed(chunk)
 
     def _accept_answers(self, answered: AnsweredRows) -> None:
         """Keep only new answers: a request asked twice, because its replica seemed lost, counts once."""
@@ -259,7 +268,7 @@ class Driver:
             self._to_stage.append(answered.chunk)
 
     def _on_lost(self, event: ReplicaLost) -> None:
-        self._tally.replicas_lost += 1
+        self._tally.replicas_lost += not event.gave_way
         self._pools.on_lost(event)
         is_replaced = event.replaced and not event.drained  # a drained one's successor was counted when the notice came
         was_starting = event.replica not in self.dispatcher.replica_ids
@@ -270,16 +279,13 @@ class Driver:
         if not event.replaced and not self.dispatcher.replica_count:
             self.stop(f"no replica is left and none may be replaced (limits.engine_replacements): {event.cause}")
 
-    def _admit(self) -> None:
-        while (chunk := self._window.next_admittable()) is not None:
-            self._hooks.admit(chunk)
-            self._window.mark_admitted(chunk)
-            self._tally.chunks_admitted += 1
-
     def _stop_at_limits(self) -> None:
         if spent := self.spending.stop_reason():
             self.stop(spent)
         self._wind_down_if_budget_is_short()
+        if self._memory.is_passed:
+            self.stop(self._memory.message())
+        self.stop(self._stalls.tick())
         if self.failed_share.is_above_limit:
             self.stop(self.failed_share.message())
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import exp, lgamma, log, log1p
+
+import pyarrow as pa
 
 from synth_ray.ask.rows import AnsweredRows
 from synth_ray.meter.tally import Cause, commonest, count_causes
@@ -30,7 +32,7 @@ class FailedShare:
     def __init__(self, limit: float) -> None:
         self._limit = limit
         self._planned: deque[tuple[tuple[int, int], int]] = deque()
-        self._ended: dict[tuple[int, int], list[Cause]] = {}
+        self._ended: dict[tuple[int, int], Sequence[Cause]] = {}
         self._causes: Counter[Cause] = Counter()
         self.slots = 0
         self.failed = 0
@@ -40,12 +42,11 @@ class FailedShare:
         self._planned.extend(((chunk, request.position), request.slots) for request in requests)
 
     def on_answered(self, answered: AnsweredRows) -> None:
-        for position in answered.positions:
-            self._ended[answered.chunk, position] = []
-        columns = (answered.rows[name].to_pylist() for name in ("position", "reason", "detail"))
-        for position, reason, detail in zip(*columns, strict=True):
+        chunk = answered.chunk
+        self._ended.update(dict.fromkeys([(chunk, position) for position in answered.positions], ()))
+        for position, reason, detail in _rows_with_a_reason(answered.rows):
             if reason in _FAILED:
-                self._ended[answered.chunk, position].append((reason, detail or ""))
+                self._ended[chunk, position] = [*self._ended[chunk, position], (reason, detail or "")]
         self._count_ended()
 
     def _count_ended(self) -> None:
@@ -53,6 +54,8 @@ class FailedShare:
             request, slots = self._planned.popleft()
             causes = self._ended.pop(request)
             self.slots += slots
+            if not causes:
+                continue
             self.failed += len(causes)
             self._late += sum(reason == Reason.DEADLINE for reason, _ in causes)
             count_causes(self._causes, causes)
@@ -86,6 +89,15 @@ class FailedShare:
             f"limits.max_failed_share: {self.failed} of the first {self.slots} slots failed, at most {self._limit:.0%} may; "
             f"most often {commonest(self._causes)}"
         )
+
+
+def _rows_with_a_reason(rows: pa.RecordBatch) -> Iterator[tuple[int, str, str | None]]:
+    """Position, reason and detail of the rows that have a reason: few, where all is well."""
+    reasons = rows["reason"]
+    if reasons.null_count == len(reasons):
+        return iter(())
+    kept = rows.select(["position", "reason", "detail"]).filter(reasons.is_valid())
+    return zip(*(column.to_pylist() for column in kept.columns), strict=True)
 
 
 def chance_of_at_least(failed: int, *, of: int, share: float) -> float:

@@ -65,11 +65,19 @@ class LengthPredictor:
                 self._error += (tokens - self._predict(seed, size)) ** 2
                 self._error_of_mean += (tokens - self._all.value) ** 2
             self._all.add(tokens)
-            self._by_size.setdefault(size, Mean()).add(tokens)
-            if seed in self._by_seed or len(self._by_seed) < _MAX_SEEDS:
-                self._by_seed.setdefault(seed, Mean()).add(tokens)
+            if (alike := self._by_size.get(size)) is None:
+                alike = self._by_size[size] = Mean()
+            alike.add(tokens)
+            if (own := self._by_seed.get(seed)) is None and len(self._by_seed) < _MAX_SEEDS:
+                own = self._by_seed[seed] = Mean()
+            if own is not None:
+                own.add(tokens)
 
 
 def _size(request: Request) -> int:
     """The seed's size: log2 of its characters, in half steps."""
-    return round(2 * log2(1 + sum(len(v) for v in request.seed.fields.values() if isinstance(v, str))))
+    characters = 1
+    for value in request.seed.fields.values():
+        if isinstance(value, str):
+            characters += len(value)
+    return round(2 * log2(characters))

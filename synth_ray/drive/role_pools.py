@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from synth_ray.ask.teacher import Load
 from synth_ray.drive.dispatch import Dispatcher
@@ -39,6 +39,7 @@ class RolePools:
         self._answered: Counter[int] = Counter()
         self._asking: Counter[int] = Counter()
         """What each teacher replica has asked of its own engines and of pools, and not been answered."""
+        self._on_sizes()
 
     def on_ready(self, event: ReplicaReady) -> None:
         """A replica of any pool is up."""
@@ -68,11 +69,11 @@ class RolePools:
         """A teacher replica finished requests."""
         self._answered[event.replica] += sum(len(rows.positions) for rows in event.answered)
         self._asking[event.replica] = sum(load.running + load.waiting for load in event.load.values())
-        loads: Iterable[Load] = [load for role, load in event.load.items() if role not in self._roles]
+        loads: list[Load] = [load for role, load in event.load.items() if role not in self._roles]
         self._meter.on_load(event.replica, loads, self._answered[event.replica])
 
-    def on_draining(self, _event: ReplicaDraining) -> None:
-        """A teacher replica's successor starts."""
+    def on_starting(self) -> None:
+        """A teacher replica starts, which the driver did not ask for."""
         self._starting["teacher"] += 1
 
     def on_lost(self, event: ReplicaLost) -> str:
@@ -86,6 +87,7 @@ class RolePools:
             return ""
         self._spending.on_replica_gone(event.replica)
         self._tally.replicas_lost += not event.drained
+        self._tally.pools_lost[event.role] += not event.drained
         self._on_sizes()
         if event.replaced or self._meter.up(event.role) or self._starting[event.role]:
             return ""
@@ -120,6 +122,7 @@ class RolePools:
     def _on_sizes(self) -> None:
         self._dispatcher.pooled_sequences = sum(map(self._meter.sequences, self._roles))
         self._tally.pools = {role: len(self._meter.up(role)) for role in self._roles}
+        self._tally.pools_starting = {role: self._starting[role] for role in self._roles}
 
     def resize(self, *, left: float | None, release: Callable[[int], None]) -> None:
         """Move replicas between the pools where that pays. `left` requests are to come; `release` ends a teacher replica."""
@@ -154,3 +157,4 @@ class RolePools:
                 self._dispatcher.on_draining(ReplicaDraining(number))
             else:
                 self._pool.retire(number)
+        self._on_sizes()

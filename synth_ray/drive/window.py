@@ -19,27 +19,28 @@ class OpenChunk:
 
 
 class Window:
-    """Chunks from planned to admitted.
+    """Chunks from planned to admitted: every chunk from `frontier` on, or every `step`-th.
 
     Law: at most `size` chunks, or as many as it has grown to, lie between the admission frontier and the newest planned chunk;
     chunks are admitted in order, each once; a position counts as answered once, however often it is delivered.
     """
 
-    def __init__(self, *, size: int | None, frontier: int = 0, committed: Iterable[int] = ()) -> None:
+    def __init__(self, *, size: int | None, frontier: int = 0, committed: Iterable[int] = (), step: int = 1) -> None:
         """Without `size` it starts at DEFAULT_CHUNKS and may grow."""
+        self._step = step
         self._is_fixed = size is not None
         self._size = DEFAULT_CHUNKS if size is None else size
         self.frontier = frontier
         self._next = frontier
         self._open: dict[int, OpenChunk] = {}
         self._staging: set[int] = set()
-        self._committed: set[int] = {k for k in committed if k >= frontier}
+        self._committed: set[int] = {k for k in committed if k >= frontier and (k - frontier) % step == 0}
 
     @property
     def next_chunk(self) -> int:
         """The chunk to plan next; chunks that are staged already are skipped."""
         while self._next in self._committed:
-            self._next += 1
+            self._next += self._step
         return self._next
 
     def grow_to(self, size: int) -> None:
@@ -48,13 +49,13 @@ class Window:
             self._size = max(self._size, size)
 
     def has_room(self) -> bool:
-        return self.next_chunk - self.frontier < self._size
+        return self.next_chunk - self.frontier < self._size * self._step
 
     def mark_planned(self, chunk: int, requests: Sequence[Request]) -> None:
         if chunk != self.next_chunk:
             raise ValueError(f"chunk {chunk} planned out of order, {self.next_chunk} is next")
         self._open[chunk] = OpenChunk(requests, {r.position for r in requests})
-        self._next += 1
+        self._next += self._step
 
     def mark_answered(self, chunk: int, positions: Iterable[int]) -> set[int]:
         """Mark positions as answered; returns those that are new."""
@@ -93,7 +94,7 @@ class Window:
         if chunk != self.frontier:
             raise ValueError(f"chunk {chunk} admitted out of order, {self.frontier} is next")
         self._committed.remove(chunk)
-        self.frontier += 1
+        self.frontier += self._step
         self._next = max(self._next, self.frontier)
 
     @property

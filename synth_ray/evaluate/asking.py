@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.deadline import Deadline
-from synth_ray.ask.journal import Answers, Journal, delete_segments, read_journal
+from synth_ray.ask.journal import Journal
+from synth_ray.ask.journal_sweeper import delete_segments
 from synth_ray.ask.request_asks import RoleRules
+from synth_ray.ask.segments import Answers, read_journal
 from synth_ray.ask.teacher import Teacher
 from synth_ray.errors import AskFailed, StorageError
 from synth_ray.evaluate.cases import Case
 from synth_ray.evaluate.target import RETRIES, Target
 from synth_ray.evaluate.verdicts import Graded, Grader, Verdict
+from synth_ray.job.cores import usable_cores
 from synth_ray.job.judge import Judging
 from synth_ray.job.sampling import Sampling
 from synth_ray.recipes.contract import Ask, Completion, Recipe, conversation
@@ -139,7 +141,7 @@ class _Asked:
         self._cases = {case.id: case for case in cases}
         self._grader = grader
         self._settings = settings
-        self._checks = asyncio.Semaphore(len(os.sched_getaffinity(0)))
+        self._checks = asyncio.Semaphore(usable_cores())
 
     async def outcomes(
         self,

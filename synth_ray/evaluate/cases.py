@@ -21,7 +21,7 @@ from synth_ray.plan.shapes import NoField, WrongType, canonical_fields
 from synth_ray.recipes.contract import conversation
 from synth_ray.recipes.json_schema import require_schema
 from synth_ray.records import EVAL_SPLITS, Message, Reason, canonical_json, digest
-from synth_ray.storage import Storage, open_storage
+from synth_ray.storage import Storage, is_remote, open_storage
 from synth_ray.storage.job_files import files_at, open_input
 
 VERIFIERS = ("label", "exact", "schema", "code", "arithmetic", "judge")
@@ -92,7 +92,7 @@ def _limited(rows: Iterable[Row], limit: int | None) -> list[Row]:
 
 def _dataset_at(address: str) -> Storage | None:
     """The store of the dataset at an address; None where there is none."""
-    if "://" in address and not address.startswith(("s3://", "file://")):
+    if "://" in address and not address.startswith("file://") and not is_remote(address):
         return None
     try:
         storage = open_storage(address)

@@ -11,7 +11,9 @@ from synth_ray.job.seeds import Source
 
 
 class Semantic(Section):
-    """Near-duplicates in other words, found by an embedding model. Each new row is compared with every kept one."""
+    """Near-duplicates in other words, found by an embedding model. Beyond 65,536 rows, a new one is compared with kept ones that
+    are in cells near it.
+    """
 
     model: str = key(
         "",
@@ -87,9 +89,16 @@ class Dedup(Section):
     seeds: bool | None = key(
         None, "Reject a row that repeats a seed; left out, the recipe's choice: `vary` and `fill` reject it.", changes="admit"
     )
+    spill_bytes: int | None = key(
+        None,
+        "Memory for the newest keys of the index; older keys and the kept rows go to files on the local disk (TMPDIR), with the "
+        "same decisions. Left out, all is in memory.",
+        ge=1_000_000,
+        changes="nothing",
+    )
     keep_index: bool = key(
         True,
-        "Store the index beside the dataset, about a kilobyte per row, for `dedup.against` of a later run.",
+        "Store the index beside the dataset, one to three kilobytes per row, for `dedup.against` of a later run.",
         changes="nothing",
     )
 

@@ -21,6 +21,7 @@ from synth_ray.job.sampling import Sampling
 from synth_ray.job.scrub import Scrub
 from synth_ray.job.section import Changes, OneOrMore, Section, key
 from synth_ray.job.seeds import Source
+from synth_ray.job.sinks import Sink
 from synth_ray.job.split import Split
 from synth_ray.job.target import Target
 from synth_ray.records import digest
@@ -49,6 +50,9 @@ class Job(Section):
     mix: Mix | None = key(None, "Real rows to publish beside the synthetic ones.", changes="admit")
     target: Target = key(Target, "How many accepted rows, and their balance.", changes="admit")
     output: Output = key(..., "Where the dataset goes, and its files.", changes="nothing")
+    sinks: list[Sink] = key(
+        list, "Tables of Iceberg, Delta Lake or Lance that each complete version is registered in.", changes="nothing"
+    )
     gates: list[GateText] = key(
         list,
         "Conditions on the numbers of the manifest, as `accepted_share >= 0.6` or `rows.rejected.refusal < 100`: a dataset that "
@@ -67,6 +71,14 @@ class Job(Section):
         if value == []:
             raise ValueError("wanted at least one source, got an empty list; name one, or say `seeds: none`")
         return [] if value == "none" else value
+
+    @field_validator("sinks")
+    @classmethod
+    def _sinks_differ(cls, value: list[Sink]) -> list[Sink]:
+        labels = [sink.label() for sink in value]
+        if twice := next((label for label in labels if labels.count(label) > 1), None):
+            raise ValueError(f"wanted each table once, got {twice} twice; leave one out")
+        return value
 
     @model_validator(mode="after")
     def _gpus_fit_the_engines(self) -> Job:
@@ -96,6 +108,38 @@ class Job(Section):
             raise ValueError(
                 "dedup.semantic.role: wanted rows that keep their answers, got recipe.reasoning: only; a role embeds answers as "
                 "they come: name a model under dedup.semantic.model"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _index_is_in_one_place(self) -> Job:
+        if self.dedup.spill_bytes and self.cluster.index_shards:
+            raise ValueError(
+                f"dedup.spill_bytes: wanted the index on the driver's disk or in actors, got both, with cluster.index_shards: "
+                f"{self.cluster.index_shards}; leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_can_be_divided(self) -> Job:
+        parts, cluster = self.plan.parts, self.cluster
+        if parts == 1:
+            return self
+        if self.target.is_set:
+            raise ValueError(
+                f"plan.parts: wanted a plan of fixed length, got a target with {parts} parts: what is asked for a target "
+                "depends on what was admitted; say plan.requests instead, or leave plan.parts out"
+            )
+        if cluster.engine == "ray" and not cluster.address:
+            raise ValueError(
+                f"plan.parts: wanted a Ray that {parts} drivers share, got none at cluster.address, and each would start one "
+                "of its own; start one and name it (`auto` on its nodes), or take cluster.engine: local"
+            )
+        fewest = min(cluster.first_teachers, cluster.judges if self.pooled_models else cluster.first_teachers)
+        if fewest < parts:
+            raise ValueError(
+                f"plan.parts: wanted at least one replica of each pool for each of {parts} parts, got {fewest}; raise "
+                "cluster.teachers, and cluster.judges where the judge has a pool of its own, or lower plan.parts"
             )
         return self
 

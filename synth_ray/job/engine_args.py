@@ -36,6 +36,17 @@ def devices_of(engine_args: Mapping[str, Any]) -> int:
     return devices
 
 
+def data_parallel_size(engine_args: Mapping[str, Any]) -> int:
+    return int(engine_args.get("data_parallel_size") or 1)
+
+
+def has_ranks(engine_args: Mapping[str, Any]) -> bool:
+    """Whether `data_parallel_size` means ranks of one engine, which divide a mixture's experts and step together. Without
+    `enable_expert_parallel` it means equal engines side by side, which know nothing of each other.
+    """
+    return data_parallel_size(engine_args) > 1 and bool(engine_args.get("enable_expert_parallel"))
+
+
 def refuse_contradictions(engine_args: Mapping[str, Any], *, has_adapter: bool) -> None:
     """Raise ValueError for arguments that no version of vLLM can follow, or that are keys of the model itself."""
     for name, own in OWN_KEYS.items():
@@ -81,14 +92,18 @@ def _refuse_small_batches(engine_args: Mapping[str, Any]) -> None:
 
 
 def _refuse_shared_ranks(engine_args: Mapping[str, Any]) -> None:
-    """Data parallelism is ours: equal engines side by side, which know nothing of each other."""
-    if (engine_args.get("data_parallel_size") or 1) == 1:
+    """All data parallelism of one replica is on one machine: its ranks, or its engines, are this program's to start."""
+    if data_parallel_size(engine_args) == 1:
         return
     others = [name for name in engine_args if name.startswith("data_parallel_") and name != "data_parallel_size"]
-    others += ["enable_expert_parallel"] if engine_args.get("enable_expert_parallel") else []
-    others += ["distributed_executor_backend"] if engine_args.get("distributed_executor_backend") == "ray" else []
     if others:
         raise ValueError(
-            f"wanted engine_args.data_parallel_size without {others[0]}, got both: its engines are independent, on one "
-            "machine; leave one of the two out, or set cluster.teachers"
+            f"wanted engine_args.data_parallel_size without {others[0]}, got both: a replica starts all of its engines, or "
+            "ranks, itself, on one machine; leave one of the two out, or set cluster.teachers"
+        )
+    if engine_args.get("distributed_executor_backend") == "ray":
+        kind = "ranks that divide experts" if has_ranks(engine_args) else "independent engines"
+        raise ValueError(
+            f"wanted engine_args.data_parallel_size without distributed_executor_backend: ray, got both: its {kind} are on one "
+            "machine; to span nodes leave data_parallel_size out and raise tensor_parallel_size or pipeline_parallel_size"
         )

@@ -12,7 +12,7 @@ from synth_ray.job.reasoning import SWITCHES, Reasoning, parser_of_name, plain_p
 from synth_ray.job.scoring import Scoring, Task, misfits
 from synth_ray.job.script import SPEED_OF_SCRIPT, Script
 from synth_ray.job.section import Section, key
-from synth_ray.job.served import BatchApi, Endpoint
+from synth_ray.job.served import BatchApi, Endpoint, Prices
 
 FAMILIES = (
     "claude", "command", "deepseek", "falcon", "gemini", "gemma", "glm", "gpt", "granite", "internlm", "kimi", "llama", "minimax",
@@ -169,10 +169,10 @@ class Model(Section):
         return max_num_seqs if isinstance(max_num_seqs, int) else 256
 
     @property
-    def usd_per_1m(self) -> tuple[float, float]:
-        """US dollars per million prompt tokens and per million completion tokens; 0 for models that are not billed by token."""
+    def usd_per_1m(self) -> Prices:
+        """US dollars per million tokens, by kind; 0 for models that are not billed by token."""
         place = self.batch or self.endpoint
-        return place.usd_per_1m if place is not None else (0.0, 0.0)
+        return place.usd_per_1m if place is not None else Prices()
 
     def identity(self) -> dict[str, Any]:
         """Everything about this model that can change an answer: part of the ask digest."""

@@ -1,4 +1,4 @@
-"""Where the dataset goes, and the layout of its files. It has no credentials: they come from the standard AWS chain alone."""
+"""Where the dataset goes, and the layout of its files. It has no credentials: they come from the cloud's standard chain."""
 
 from __future__ import annotations
 
@@ -17,15 +17,23 @@ Column = Literal["string", "int", "float", "bool", "strings"]
 MAX_PARTITIONS = 256
 """Folders in one split: each has an open file and a row group in memory while the dataset is written."""
 
+_AZURE = re.compile(r"abfss://[a-z0-9-]+@[a-z0-9]+\.dfs\.core\.windows\.net(?:/|$)")
+"""Here an @ is between the container and the account."""
+
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 class Output(Section):
     """The dataset's address and files. `output: out/demo` is short for `output: {path: out/demo}`."""
 
-    path: str = key(..., "A local folder, or s3://bucket/prefix.", min_length=1, changes="nothing")
-    endpoint_url: str | None = key(None, "Another S3 server than AWS, as http(s)://host[:port].", changes="nothing")
-    region: str | None = key(None, "The bucket's region; left out, the AWS chain's.", changes="nothing")
+    path: str = key(
+        ...,
+        "A local folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or abfss://…",
+        min_length=1,
+        changes="nothing",
+    )
+    endpoint_url: str | None = key(None, "Another server than the cloud's own, as http(s)://host[:port].", changes="nothing")
+    region: str | None = key(None, "The S3 bucket's region; left out, the AWS chain's.", changes="nothing")
     single_writer: bool = key(
         False,
         "Promise that only one driver ever writes here, for a store without conditional writes; the card mentions it.",
@@ -60,6 +68,11 @@ class Output(Section):
     )
     compression: Literal["zstd", "snappy", "none"] = key("zstd", "How Parquet pages are compressed.", changes="nothing")
 
+    def server_for(self, address: str) -> dict[str, Any]:
+        """`endpoint_url` and `region` for an address: those of the output, unless the two are of different clouds."""
+        kinds = {_kind(self.path), _kind(address)} - {""}
+        return {"endpoint_url": self.endpoint_url, "region": self.region} if len(kinds) < 2 else {}
+
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
@@ -68,8 +81,8 @@ class Output(Section):
     @field_validator("path", "endpoint_url")
     @classmethod
     def _without_credentials(cls, value: str | None) -> str | None:
-        if value and "://" in value and "@" in urlsplit(value).netloc:
-            raise ValueError("wanted an address without user or password, got one with; use the standard AWS chain")
+        if value and "://" in value and "@" in urlsplit(value).netloc and not _AZURE.match(value):
+            raise ValueError("wanted an address without user or password, got one with; use the cloud's standard chain")
         return value
 
     @field_validator("endpoint_url")
@@ -105,6 +118,12 @@ class Output(Section):
                     "number or a date, got one without; name the values in the recipe"
                 )
         return value
+
+
+def _kind(address: str) -> str:
+    """Which cloud an address is of; empty for a folder."""
+    scheme = address.partition("://")[0] if "://" in address else ""
+    return {"abfss": "az", "file": ""}.get(scheme, scheme)
 
 
 RESERVED = frozenset(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import model_validator
 
-from synth_ray.job.section import Section, key
+from synth_ray.job.section import OneOrMore, Section, key
+
+LabelChoices = Annotated[list[dict[str, str]], OneOrMore]
+"""Labels that a node must have, as Ray's label selectors take them; with several, the first is preferred."""
 
 
 class Plan(Section):
@@ -20,6 +23,14 @@ class Plan(Section):
         "Most chunks between the next chunk to admit and the newest request; left out, 32, or the chunks of all requests in "
         "flight and queued, whichever is more.",
         ge=1,
+        changes="nothing",
+    )
+    parts: int = key(
+        1,
+        "Drivers that ask and stage side by side, each a part of the chunks, where one cannot carry the job; one driver then "
+        "admits everything. Replicas and budget are divided among them.",
+        ge=1,
+        le=1024,
         changes="nothing",
     )
 
@@ -48,6 +59,13 @@ class Limits(Section):
         le=60,
         changes="nothing",
     )
+    checkpoint_requests: int = key(
+        131_072,
+        "Requests between two checkpoints of admission: a run that goes on decides again only what came after the last one. "
+        "Files of the dataset are cut there too, once they have 8 MiB. 0 takes none.",
+        ge=0,
+        changes="nothing",
+    )
     engine_replacements: int = key(
         3,
         "Most dead engines replaced before the job stops, resumable; deaths while a request that kills engines is being isolated "
@@ -59,6 +77,21 @@ class Limits(Section):
         1_000_000_000,
         "Most bytes of answers that wait in the driver to be stored; above it, only requests of the oldest chunk are sent.",
         ge=1,
+        changes="nothing",
+    )
+    stall_s: float | None = key(
+        None,
+        "Seconds in which nothing was answered, staged or admitted though replicas or stagers have work: then those that have it "
+        "are replaced, and if that does not help, the run stops, resumable. Left out, 1800, or one and a half times as long as "
+        "one request may take, or as long as a chunk's checks and scrub may take while one is staged. 0 waits for ever.",
+        ge=0,
+        changes="nothing",
+    )
+    memory_bytes: int | None = key(
+        None,
+        "Most memory of the driver's process, without mapped files; above it the run stops, resumable, and so it does where all "
+        "that runs on the machine or in the container leaves less than 5 %. Left out, 90 % of what there is. 0 sets no limit.",
+        ge=0,
         changes="nothing",
     )
 
@@ -106,23 +139,32 @@ class Cluster(Section):
         ge=2,
         changes="nothing",
     )
+    priority: int = key(
+        0,
+        "Where jobs on one cluster want more accelerators than it has: those of higher priority get theirs first, those of the "
+        "same priority equal shares. A running job keeps one replica.",
+        ge=-1000,
+        le=1000,
+        changes="nothing",
+    )
     stagers: int = key(1, "CPU actors that check, scrub and fingerprint.", ge=1, changes="nothing")
     index_shards: int = key(
         0,
-        "Actors that keep the index of kept rows in memory, one per node; 0 keeps it in the driver.",
+        "Actors that keep what is remembered of the kept rows, one per node; 0 keeps it in the driver.",
         ge=0,
         le=1024,
         changes="nothing",
     )
     index_folder: str = key(
         "",
-        "Folder for the shards' snapshots, which every node can access; empty uses a folder of this machine.",
+        "Folder in which the shards save what they hold, which every node can access; empty uses a folder of this machine.",
         changes="nothing",
     )
     gpus_per_teacher: float | None = key(
         None,
-        "GPUs that each teacher actor requests from Ray; left out, what its engines span where the cluster has GPUs. 0 hides "
-        "all GPUs from it.",
+        "GPUs that each teacher actor requests from Ray; left out, what its engines span where the cluster has GPUs or an "
+        "autoscaler that may bring some, or, at an address, where the installed vLLM is not built for CPUs. 0 hides all GPUs "
+        "from it.",
         ge=0,
         changes="nothing",
     )
@@ -131,6 +173,35 @@ class Cluster(Section):
         None, "GPUs that each replica of the judge's pool requests, as `gpus_per_teacher`.", ge=0, changes="nothing"
     )
     cpus_per_judge: float = key(1.0, "CPUs that each replica of the judge's pool requests.", ge=0, changes="nothing")
+    teacher_labels: LabelChoices = key(
+        list,
+        "Labels of the nodes that teachers run on, as {market: spot}; values as Ray's label selectors take them (`!spot`, "
+        "`in(a, b)`). Of a list, the first whose nodes have room is taken.",
+        changes="nothing",
+    )
+    judge_labels: LabelChoices = key(
+        list, "Labels of the nodes that the judge's pool runs on, as `teacher_labels`.", changes="nothing"
+    )
+    stager_labels: LabelChoices = key(list, "Labels of the nodes that stagers run on, as `teacher_labels`.", changes="nothing")
+    on_head: bool = key(
+        False,
+        "Run actors on the head node as well. Otherwise they run there only where the other nodes cannot hold the run.",
+        changes="nothing",
+    )
+    most_gpus: float | None = key(
+        None,
+        "Most GPUs that the cluster's autoscaler may bring it to, for what is said before the start; left out, as far as Ray "
+        "tells.",
+        ge=0,
+        changes="nothing",
+    )
+    wait_s: float | None = key(
+        None,
+        "Seconds that the first teacher may wait for a place on the cluster, then the run stops, resumable; left out, as long as "
+        "it takes.",
+        gt=0,
+        changes="nothing",
+    )
     in_flight: int | None = key(
         None,
         "Requests in flight on one teacher replica; left out, four times what its engine runs at once: max_num_seqs, or as many "

@@ -7,7 +7,7 @@ from typing import Any
 
 from synth_ray.job.section import Section, key
 
-SPEED_OF_SCRIPT = {"latency_s", "slow_share", "slow_factor", "concurrency", "die_after", "refuse_after"}
+SPEED_OF_SCRIPT = {"latency_s", "slow_share", "slow_factor", "concurrency", "die_after", "refuse_after", "silent_after"}
 
 
 class Script(Section):
@@ -36,6 +36,9 @@ class Script(Section):
     die_after: int | None = key(None, "The engine dies after this many answers.", ge=1, changes="nothing")
     refuse_after: int | None = key(
         None, "Every ask after this many answers is refused, as by a provider whose credit is used up.", ge=0, changes="nothing"
+    )
+    silent_after: int | None = key(
+        None, "After this many answers the engine lives on and answers nothing any more.", ge=0, changes="nothing"
     )
 
     def facts(self, *, exclude: Collection[str] = ()) -> dict[str, Any]:

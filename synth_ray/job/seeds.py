@@ -17,7 +17,7 @@ class Source(Section):
 
     path: str = key(
         ...,
-        "A file, a folder or a glob, here or under s3:// or hf://datasets/owner/name; or one file at https://.",
+        "A file, a folder or a glob, here or under s3://, gs://, az:// or hf://datasets/owner/name; or one file at https://.",
         min_length=1,
         changes="nothing",
     )

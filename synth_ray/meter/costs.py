@@ -25,13 +25,16 @@ _SAVE_INTERVAL_S = 20.0
 
 
 class CostRecords:
-    """The cost record of this run, and the sum of earlier runs'. Call under the output's lease."""
+    """The cost record of this run, and the sum of earlier runs': of all, or where a part is driven, of that part. Call under the
+    lease.
+    """
 
-    def __init__(self, storage: Storage, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, storage: Storage, *, clock: Callable[[], float] = time.monotonic, part: int | None = None) -> None:
         self._storage = storage
+        self._folder = COSTS if part is None else f"{COSTS}part-{part:04d}/"
         self._clock = clock
         self._next_save_at = clock() + _SAVE_INTERVAL_S
-        paths = [entry.path for entry in storage.list(COSTS)]
+        paths = sorted(entry.path for entry in storage.list(self._folder))  # sums of floats depend on the order
         self.earlier: Counter[str] = Counter()
         for path in paths:
             self.earlier.update(json.loads(storage.read(path)))
@@ -42,13 +45,17 @@ class CostRecords:
 
     def _claim_record(self, number: int) -> str:
         while True:
-            path = f"{COSTS}{number:08d}.json"
+            path = f"{self._folder}{number:08d}.json"
             try:
                 self._storage.create(path, b"{}")
             except Conflict:
                 number += 1
                 continue
             return path
+
+    def token_usd(self, tokens: Mapping[str, int]) -> float:
+        """What tokens that are billed by number cost over all runs, with this run's."""
+        return (self.earlier["nano_usd"] + tokens.get("nano_usd", 0)) / 1e9
 
     def save_if_due(self, facts: Callable[[], Mapping[str, float]]) -> None:
         """Write the record if the interval has passed and the last write has ended. Never waits for the store."""

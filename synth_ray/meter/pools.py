@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
 from synth_ray.ask.teacher import Load, TeacherFacts
+from synth_ray.meter.tally import ReplicaLoad
 
 
 @dataclass(slots=True)
@@ -23,6 +24,8 @@ class PooledReplica:
     ended_s: float | None = None
     used_s: float = 0.0
     usage: float = 0.0
+    running: int = 0
+    waiting: int = 0
     answered: int = 0
 
 
@@ -45,10 +48,11 @@ class PoolMeter:
     def on_ready(self, number: int, role: str, facts: TeacherFacts) -> None:
         self._replicas[number] = PooledReplica(role, facts, self.now, self.now)
 
-    def on_load(self, number: int, loads: Iterable[Load], answered: int) -> None:
+    def on_load(self, number: int, loads: Sequence[Load], answered: int) -> None:
         """`loads` are of the engines in the replica; the busiest counts. `answered` is the number of asks since it started."""
         if replica := self._replicas.get(number):
             _use_until(replica, self.now)
+            replica.running, replica.waiting = sum(load.running for load in loads), sum(load.waiting for load in loads)
             replica.usage = max((_usage(load, replica.facts.max_running) for load in loads), default=0.0)
             replica.answered = answered
 
@@ -57,6 +61,10 @@ class PoolMeter:
             _use_until(replica, self.now)
             replica.ended_s = self.now
             self._ended.append((number, replica))
+
+    def replica_loads(self) -> dict[int, ReplicaLoad]:
+        """Those that are up, by number."""
+        return {number: ReplicaLoad(of.role, of.running, of.waiting) for number, of in self._replicas.items()}
 
     def up(self, role: str) -> list[int]:
         """The replicas of the role that are up, the least busy first."""

@@ -18,11 +18,11 @@ _TICK_S = 0.5
 
 
 class Spending:
-    """Replica-seconds, from the start of each replica to its end. The first replica is billed from `begin`.
+    """Replica-seconds, from the beginning of each replica's start-up to its end.
 
     Law: `usd`, with what the replicas cost while they end, does not exceed `budget.max_usd`, earlier runs included. Before that
-    nothing more is started: what is in flight is paid for already and may finish. Other replicas are billed by their reported
-    start-up time once they are ready: whether a machine was held for them before is not known.
+    nothing more is started: what is in flight is paid for already and may finish. A replica is billed by its reported start-up
+    time once it is ready: waiting for a place on a cluster costs nothing, and until then nobody tells which of the two it does.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class Spending:
         self._answers = 0
 
     def begin(self) -> None:
+        """From now on `budget.max_seconds` runs; nothing is billed yet."""
         self._began_at = self._clock()
 
     def on_ready(self, replica: int, start_s: float) -> None:
-        """`start_s` is the replica's start-up time. The first replica is billed from `begin` instead."""
-        first = not self._seconds and not self._ready_at
-        self._seconds += max(start_s, self._clock() - self._began_at) if first else start_s
+        """`start_s` is the replica's start-up time."""
+        self._seconds += start_s
         self._ready_at[replica] = self._clock()
 
     def on_replica_gone(self, replica: int) -> None:
@@ -62,8 +62,6 @@ class Spending:
     @property
     def replica_seconds(self) -> float:
         now = self._clock()
-        if not self._seconds and not self._ready_at:
-            return now - self._began_at
         return self._seconds + sum(now - since for since in self._ready_at.values())
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 Cause = tuple[str, str]
 """Reason and detail of a slot that failed."""
@@ -13,6 +14,16 @@ PUBLISHING = "publishing the dataset"
 """The stage in which the last files, the card and the report are written."""
 
 _MAX_CAUSES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaLoad:
+    """A replica at one moment: sequences that run and wait in its engine, and the tokens it has generated since it started."""
+
+    role: str
+    running: int
+    waiting: int
+    completion_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -24,8 +35,22 @@ class Tally:
     is not known. `requests_done` and `slots_done` were answered in this run. Earlier runs of the output committed
     `requests_earlier`; `slots_earlier` are the slots of those among the admitted chunks. `usd` and `replica_s` are of
     all runs; `usd` is None where the job names no price. `replicas` are the teacher's; `pools` are those of roles with pools of
-    their own. `stage` is what the run does once everything is admitted, empty before.
+    their own, of which `pools_starting` and `pools_lost` are not up yet, or no more; `replicas_lost` has those as well.
+    Chunks: `chunks_earlier` were committed by earlier runs; `chunks_planned` and `chunks_committed` are this run's, and
+    `chunks_admitted` are of all. `queued` requests are planned, and no replica has them. `seconds` say where this run's time
+    went (`waits.Wait`). `stage` is what the run does once everything is admitted, empty before. `KEEPS`: counts of the admitted
+    chunks.
     """
+
+    KEEPS: ClassVar[tuple[str, ...]] = (
+        "accepted",
+        "rejected",
+        "failed",
+        "failure_causes",
+        "pii",
+        "committed_tokens",
+        "attempts",
+    )
 
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -48,9 +73,16 @@ class Tally:
     replicas_starting: int = 0
     replicas_lost: int = 0
     pools: dict[str, int] = field(default_factory=dict)
+    pools_starting: dict[str, int] = field(default_factory=dict)
+    pools_lost: Counter[str] = field(default_factory=Counter)
+    replica_loads: dict[int, ReplicaLoad] = field(default_factory=dict)
+    chunks_earlier: int = 0
     chunks_planned: int = 0
+    chunks_committed: int = 0
     chunks_admitted: int = 0
     in_flight: int = 0
+    queued: int = 0
+    seconds: Counter[str] = field(default_factory=Counter)
     index_bytes: int = 0
     buffered_bytes: int = 0
 

@@ -12,6 +12,7 @@ from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.job.running import Cluster
 from synth_ray.meter.pools import PoolMeter
 from synth_ray.meter.roofline import Work, peak_of, roofline
+from synth_ray.meter.tally import ReplicaLoad
 from synth_ray.meter.timeline import Timeline
 
 
@@ -75,6 +76,14 @@ class Throughput:
             life.requests += len(rows.positions)
             life.tokens.update(rows.tokens)
             self._new_tokens += rows.tokens["completion"]
+
+    def replica_loads(self) -> dict[int, ReplicaLoad]:
+        """The replicas that are up, of every pool, by number. Tokens are known of teachers."""
+        teachers = {
+            number: ReplicaLoad("teacher", life.load.running, life.load.waiting, life.tokens["completion"])
+            for number, life in self._alive.items()
+        }
+        return self.pools.replica_loads() | teachers
 
     def on_replica_gone(self, replica: int) -> None:
         if life := self._alive.pop(replica, None):

@@ -17,14 +17,25 @@ from synth_ray.records import Seed, fields_of
 Codes = np.ndarray[Any, np.dtype[np.int32]]
 Name = TypeVar("Name", str, tuple[str, str])
 
+_JOINED_BY = " | "
+
 MAX_CELLS = 10_000
 """A field with more values than this is refused: it does not group the seeds."""
 
 
 def cell_of(fields: Mapping[str, Any], by: Iterable[str]) -> str | None:
-    """The cell of a row: its values of the fields `by`, joined; None where a field is missing."""
+    r"""The cell of a row: its values of the fields `by`, joined by " | "; None where a field is missing.
+
+    Law: different values have different names. Where values hold the separator, their "|" are escaped, as in "a \| b | c".
+    """
     values = [fields.get(name) for name in by]
-    return None if any(value is None for value in values) else " | ".join(str(value) for value in values)
+    if any(value is None for value in values):
+        return None
+    texts = [str(value) for value in values]
+    plain = _JOINED_BY.join(texts)
+    if len(texts) == 1 or ("\\|" not in plain and plain.split(_JOINED_BY) == texts):
+        return plain
+    return _JOINED_BY.join(text.replace("\\", "\\\\").replace("|", "\\|") for text in texts)
 
 
 class FieldCodes:
@@ -38,9 +49,12 @@ class FieldCodes:
     def observe(self, seeds: Iterable[Seed]) -> Iterator[Seed]:
         for seed in seeds:
             if self._by:
-                name = cell_of(seed.fields, self._by)
-                self._code_of_seed.append(-1 if name is None else self._code(name))
+                self.add([cell_of(seed.fields, self._by)])
             yield seed
+
+    def add(self, names: Iterable[str | None]) -> None:
+        """The values of the next seeds, where there are fields to tell them apart by; None without the fields."""
+        self._code_of_seed.extend(-1 if name is None else self._code(name) for name in names)
 
     def _code(self, name: str) -> int:
         if len(self._codes) >= MAX_CELLS and name not in self._codes:
@@ -49,6 +63,10 @@ class FieldCodes:
                 f"{fields}: wanted at most {MAX_CELLS:,} values to tell seeds apart by, got more; take a field of fewer values"
             )
         return self._codes.setdefault(name, len(self._codes))
+
+    @property
+    def by(self) -> Sequence[str]:
+        return self._by
 
     @property
     def has_codes(self) -> bool:

@@ -54,8 +54,10 @@ class Planner:
         self._ask_digest = ask_digest
         self.requests = plan.requests if plan.requests is not None else len(seeds)
         self._order: tuple[int, np.ndarray[Any, np.dtype[np.int64]]] = (-1, np.empty(0, np.int64))
-        splits = np.asarray(seeds.splits).astype(np.int64)
-        self._group = splits if alike is None else splits + len(SPLITS) * (alike.astype(np.int64) + 1)
+        splits = np.asarray(seeds.splits if self._shots else ()).astype(
+            np.int64
+        )  # 24 bytes a seed, for few-shot companions alone
+        self._group = splits if alike is None or not self._shots else splits + len(SPLITS) * (alike.astype(np.int64) + 1)
         self._by_group = np.argsort(self._group, kind="stable")
         self._groups = self._group[self._by_group]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from synth_ray.errors import JobError
@@ -35,16 +36,24 @@ def _whole_number(digits: str) -> Any:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole_number, parse_constant=lambda _: None)
 
 
-def jsonl_rows(file: BinaryIO, path: str) -> Rows:
-    """One row for every line that is not blank. Raises JobError where the first line begins another layout."""
-    begun = False
-    for line, data in enumerate(file, 1):
-        if not data.strip():
-            continue
-        if not begun and _BEGINS_JSON.match(data):
-            raise JobError(f"{path}: wanted one JSON object per line, got an array or longer objects; set format: json")
-        begun = True
-        yield _row_of_line(line, data)
+def cut_lines(file: BinaryIO, path: str, *, piece_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """(number of its first line, whole lines of about `piece_bytes`), piece after piece. Raises JobError where the first line
+    begins another layout.
+    """
+    number, begun = 1, False
+    while data := file.read(piece_bytes):
+        data += file.readline()
+        if not begun and (first := next((line for line in io.BytesIO(data) if line.strip()), b"")):
+            begun = True
+            if _BEGINS_JSON.match(first):
+                raise JobError(f"{path}: wanted one JSON object per line, got an array or longer objects; set format: json")
+        yield number, data
+        number += data.count(b"\n")
+
+
+def rows_of_lines(first: int, data: bytes) -> Rows:
+    """One row for every line that is not blank."""
+    return (_row_of_line(line, text) for line, text in enumerate(io.BytesIO(data), first) if text.strip())
 
 
 def _row_of_line(line: int, data: bytes) -> Row | BadRow:

@@ -17,8 +17,8 @@ from synth_ray.plan.plain import Rows, plain_row
 _BATCH = 1024
 
 
-def parquet_rows(file: BinaryIO, path: str, columns: Collection[str] = ()) -> Rows:
-    """Every row, by its number, with the named columns that are there, or with all where no name is given.
+def parquet_batches(file: BinaryIO, path: str, columns: Collection[str] = ()) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """(number of its first row, batch), with the named columns that are there, or with all where no name is given.
 
     Raises JobError for a file that is broken, with the row group that is.
     """
@@ -29,12 +29,17 @@ def parquet_rows(file: BinaryIO, path: str, columns: Collection[str] = ()) -> Ro
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise JobError(f"{path}: wanted a name for each column, got '{twice[0][:60]}' twice; rename one of them")
-    number = 0
+    number = 1
     for batch in _batches(parquet, path, [name for name in names if name in columns] or names):
-        values = {name: values_of(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
-        for i in range(batch.num_rows):
-            number += 1
-            yield plain_row(number, {name: column[i] for name, column in values.items()})
+        yield number, batch
+        number += batch.num_rows
+
+
+def rows_of_batch(first: int, batch: pa.RecordBatch) -> Rows:
+    """Every row, by its number."""
+    values = {name: values_of(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    for i in range(batch.num_rows):
+        yield plain_row(first + i, {name: column[i] for name, column in values.items()})
 
 
 def _require_all_rows(footer: pq.FileMetaData) -> None:

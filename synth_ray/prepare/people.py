@@ -10,11 +10,10 @@ from synth_ray.storage.job_files import open_input
 
 def read_rejections(job: Job) -> frozenset[str]:
     """The ids of the rows that most of their reviewers rejected. Raises JobError for a form that cannot be read."""
-    where = {"endpoint_url": job.output.endpoint_url, "region": job.output.region}
     reviews = []
     for path in job.review.verdicts:
         try:
-            with open_input(path, **where) as file:
+            with open_input(path, **job.output.server_for(path)) as file:
                 reviews += read_verdicts(file, name=path)
         except JobError as error:
             raise type(error)(f"review.verdicts: {error}") from None

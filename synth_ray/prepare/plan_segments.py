@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from synth_ray.ask.rows import POISON_DETAIL
 from synth_ray.dataset.ledger import ROOT, Ledger
-from synth_ray.errors import JobError, ObjectNotFound
+from synth_ray.errors import Conflict, JobError, ObjectNotFound
 from synth_ray.plan.chunks import Planner
 from synth_ray.plan.growth import GrownPlan
 from synth_ray.records import Reason
@@ -41,7 +41,10 @@ def load_or_grow_plan(storage: Storage, planner: Planner, *, chunk_requests: int
         plan = GrownPlan(planner, _numbers(segments), chunk_requests=chunk_requests)
     if segments != stored or not etag:
         record = json.dumps({"segments": segments}).encode()
-        _ = storage.swap(PLAN, record, etag) if etag else storage.create(PLAN, record)
+        try:
+            _ = storage.swap(PLAN, record, etag) if etag else storage.create(PLAN, record)
+        except Conflict:  # another part of this job wrote it meanwhile
+            return load_or_grow_plan(storage, planner, chunk_requests=chunk_requests, extend=extend, retry_failed=False)
     return plan
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
+from hashlib import blake2b
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from synth_ray.dedup.datasketch_parameters import resolve_banding
@@ -18,18 +20,19 @@ from synth_ray.job.document import Job
 from synth_ray.plan.cells import Cells
 from synth_ray.plan.chunks import Planner
 from synth_ray.plan.quotas import QuotaRules, Quotas
-from synth_ray.plan.seeds import SeedStore
+from synth_ray.plan.seed_store import SeedStore
 from synth_ray.prepare.feasibility import refuse_short_lag, refuse_slow_batches
 from synth_ray.prepare.gold import gold_rows
 from synth_ray.prepare.people import read_rejections
 from synth_ray.prepare.reference import Reference, read_reference
-from synth_ray.prepare.seed_rows import real_rows
+from synth_ray.prepare.seed_rows import MixedRows, real_rows
 from synth_ray.prepare.sources import REQUESTS_PER_TARGET_ROW, SeedCount, Sources, evaluation_ids, read_all, read_sources
 from synth_ray.recipes.catalogue import options_of, recipe_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
-from synth_ray.records import SPLITS, TRAIN, Seed, digest
+from synth_ray.records import SPLITS, TRAIN, Seed, canonical_json, digest
 
 _NGRAM_SAMPLE = 10_000
+_HASHED_IDS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Prepared:
     seeds: SeedStore
     count: SeedCount
     real: pa.Table
-    mixed: pa.Table
+    mixed: MixedRows
     mix_count: SeedCount
     gold: list[Seed]
     reference: Reference
@@ -117,7 +120,7 @@ def prepare(job: Job, *, spool: Path, file: str = "job") -> Prepared:
         seeds=sources.seeds,
         count=sources.count,
         real=real_rows(sources.real, thoughts=job.keeps_reasoning),
-        mixed=real_rows(sorted(sources.mixed, key=lambda seed: seed.split == TRAIN), thoughts=job.keeps_reasoning),
+        mixed=MixedRows(sources.mixed, thoughts=job.keeps_reasoning),
         mix_count=sources.mix_count,
         gold=gold,
         reference=read_reference(job, sources),
@@ -137,9 +140,16 @@ def _content_digest(seeds: SeedStore, gold: list[Seed]) -> str:
 
 
 def _job_digest(job: Job, content_digest: str, sources: Sources, rejected: frozenset[str]) -> str:
-    real, mixed = ([seed.id for seed in rows] for rows in (sources.real, sources.mixed))
-    people = [sorted(rejected)] if rejected else []
-    return digest(job.job_digest(content_digest), real, mixed, *evaluation_ids(job), *people)
+    """`digest` of the parts, the ids of mixed rows being one list among them, which is hashed part by part: it may be long."""
+    before = (job.job_digest(content_digest), [seed.id for seed in sources.real])
+    after = [*evaluation_ids(job), *([sorted(rejected)] if rejected else [])]
+    hashed = blake2b(canonical_json(before)[:-1] + b",[", digest_size=16)
+    ids, mark = sources.mixed.ids(), b""
+    while some := list(islice(ids, _HASHED_IDS)):
+        hashed.update(mark + canonical_json(some)[1:-1])
+        mark = b","
+    hashed.update(b"]" + b"".join(b"," + canonical_json(part) for part in after) + b"]")
+    return hashed.hexdigest()
 
 
 def refuse_train_share(recipe: Recipe, job: Job) -> None:
@@ -178,15 +188,15 @@ def _with_ngram(job: Job, seeds: SeedStore) -> Job:
     """The job with its n-gram length resolved, one for all rows, from the length of its seeds; a length in the job wins."""
     if job.dedup.ngram is not None or not job.seeds:
         return job
-    texts = (seeds[i].fields for i in range(min(len(seeds), _NGRAM_SAMPLE)))
+    texts = (seed.fields for seed in seeds.take(range(min(len(seeds), _NGRAM_SAMPLE))))
     lengths = [len(f"{f.get('prompt', '')} {f.get('answer', '')}".split()) for f in texts]
     return job.model_copy(update={"dedup": job.dedup.model_copy(update={"ngram": ngram_for(median(lengths))})})
 
 
 def _refuse_synthetic_only_eval(job: Job, sources: Sources) -> None:
-    real = [*sources.real, *(seed for seed in sources.mixed if seed.split != TRAIN)]
-    evaluated = any(code != SPLITS.index("train") for code in sources.seeds.splits)
-    if evaluated and not real and not job.split.allow_synthetic_only_eval:
+    train = SPLITS.index(TRAIN)
+    has_real = bool(sources.real) or bool(np.any(sources.mixed.splits != train))
+    if np.any(sources.seeds.splits != train) and not has_real and not job.split.allow_synthetic_only_eval:
         raise JobError(
             "split.real: wanted real rows beside synthetic evaluation rows, got none; name them under split.real, or set "
             "split.fractions: {train: 1.0}, or say allow_synthetic_only_eval: true, which the card will repeat in bold"

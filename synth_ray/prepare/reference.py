@@ -12,7 +12,7 @@ from synth_ray.dedup.embedding import Embedder, open_embedder
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.quality import Quality
-from synth_ray.plan.seeds import SeedStore
+from synth_ray.plan.seed_store import SeedStore
 from synth_ray.prepare.seed_rows import seed_rows
 from synth_ray.prepare.sources import Sources, read_sources
 from synth_ray.records import Seed
@@ -54,7 +54,7 @@ def _chosen_rows(job: Job, sources: Sources) -> tuple[str, list[Seed]]:
             raise JobError("quality.reference: wanted real rows to measure against, got none; fix the path or fields")
         return "quality.reference", named
     for source, real in (("split.real", sources.real), ("mix.real", sources.mixed)):
-        if real:
+        if len(real):
             return source, _bounded(real)
     return "seeds", _bounded(sources.seeds) if job.seeds else []
 

@@ -73,6 +73,10 @@ class FixedSchedule:
         self._plan = plan
         self.remaining_rows: Array = np.array([_UNLIMITED_ROWS], np.int64)
 
+    @property
+    def chunks(self) -> int:
+        return self._plan.chunks
+
     def planned_requests(self, chunks: Iterable[int] | None = None) -> int | None:
         return sum(len(self._plan.numbers(chunk)) for chunk in (range(self._plan.chunks) if chunks is None else chunks))
 

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from synth_ray.dedup.decontaminate import QuotedTexts
+from synth_ray.dedup.digest_numbers import DigestNumbers
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.seeds import Source
 from synth_ray.plan.cells import Cells, FieldCodes
 from synth_ray.plan.hold_out import hold_out_and_plant
 from synth_ray.plan.rows import is_data
-from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
+from synth_ray.plan.seed_store import SeedColumns, SeedStore, SeedStoreWriter
+from synth_ray.plan.seeds import RejectedSeed, cut_source, read_seeds
 from synth_ray.plan.splits import split_of
-from synth_ray.prepare.split_groups import SplitAssigner
+from synth_ray.prepare.block_processes import blocks_of
+from synth_ray.prepare.seed_blocks import REASONS, USABLE, BlockMaker, BlockRules, SeedBlock, names_of, rules_for_seeds
+from synth_ray.prepare.split_groups import SplitAssigner, rows_of
 from synth_ray.recipes.contract import Recipe
 from synth_ray.records import Origin, Reason, Seed, digest
 from synth_ray.scrub.scrubber import open_scrubber
@@ -45,9 +53,24 @@ class SeedCount:
 
     def reject(self, reason: Reason, file: str, line: int, lines: int = 1) -> None:
         self.rejected[reason.value] += 1
+        self._keep_place(reason, file, line, lines)
+
+    def _keep_place(self, reason: Reason, file: str, line: int, lines: int) -> None:
         places = self.rejected_at.setdefault(reason.value, [])
         if len(places) < _MAX_PLACES:
             places.append(f"{file}:{line}" if lines == 1 else f"{file}:{line}-{line + lines - 1}")
+
+    def observe(self, block: SeedBlock) -> None:
+        """Count the rows of a block whose seeds were all decided."""
+        self.read += len(block.reasons)
+        rejected = np.flatnonzero(block.reasons != USABLE)
+        self.planned += len(block.reasons) - len(rejected)
+        codes = block.reasons[rejected]
+        for code in dict.fromkeys(codes.tolist()):
+            places = rejected[codes == code]
+            self.rejected[REASONS[code].value] += len(places)
+            for i in places[:_MAX_PLACES].tolist():
+                self._keep_place(REASONS[code], block.file, int(block.lines[i]), int(block.spans[i]))
 
     def summary(self) -> str:
         return ", ".join(f"{reason} {n}" for reason, n in sorted(self.rejected.items())) or "none"
@@ -61,7 +84,7 @@ class Sources:
     held_out: list[Seed]
     count: SeedCount
     real: list[Seed]
-    mixed: list[Seed]
+    mixed: SeedStore
     mix_count: SeedCount
     cells: Cells
     similar: FieldCodes
@@ -74,13 +97,17 @@ def read_all(job: Job, recipe: Recipe, options: Any, *, spool: Path) -> Sources:
     """
     splits, count, mix_count = SplitAssigner(job.split), SeedCount(), SeedCount()
     real = list(splits.reserve_for_eval(_real_seeds(job)))
-    mixed = list(_planned_seeds(splits.assign(_mixed_seeds(job)), mix_count))
+    mixed = _write_mixed(job, splits, mix_count, spool)
     cells, similar = Cells(job.target.balance), FieldCodes(recipe.alike(options))
     held_out: list[Seed] = []
-    read = splits.assign(read_sources(job, job.seeds, key="seeds")) if job.seeds else numbered_seeds(job, recipe)
-    assigned = hold_out_and_plant(read, recipe.shield(options), held_out)
-    shown = _scrubbed_if_remote(job, _planned_seeds(assigned, count), count)
-    seeds = SeedStore.write(spool, similar.observe(cells.seed_codes.observe(shown)))
+    codes = (cells.seed_codes, similar)
+    if job.seeds and recipe.shield(options) is None:
+        seeds = _write_seeds(job, splits, count, codes, spool)
+    else:
+        read = _rows_one_by_one(job, splits) if job.seeds else numbered_seeds(job, recipe)
+        assigned = hold_out_and_plant(read, recipe.shield(options), held_out)
+        shown = _scrubbed_if_remote(job, _planned_seeds(assigned, count), count)
+        seeds = SeedStore.write(spool, similar.observe(cells.seed_codes.observe(shown)))
     if not len(seeds):
         raise JobError(
             f"seeds: wanted at least one usable seed, got {count.read} read, rejected: {count.summary()}; fix the source"
@@ -105,17 +132,34 @@ def numbered_seeds(job: Job, recipe: Recipe) -> Iterator[Seed]:
 
 
 def read_sources(job: Job, sources: Iterable[Source], *, key: str) -> Iterator[Seed | RejectedSeed]:
-    """Every row of the sources, in order. Seeds on S3 are read with the output's endpoint and region.
+    """Every row of the sources, in order. Seeds on the output's cloud are read with its endpoint and region.
 
     `key` is the job key that names the sources: an error begins with it.
     """
     seen: set[str] = set()
-    where = {"endpoint_url": job.output.endpoint_url, "region": job.output.region}
     for source in sources:
+        where = job.output.server_for(source.path)
         try:
-            yield from read_seeds(
-                source, paths=files_of(source, **where), open_file=lambda path: open_input(path, **where), seen=seen
-            )
+            yield from read_seeds(source, paths=files_of(source, **where), open_file=partial(open_input, **where), seen=seen)
+        except JobError as error:
+            raise type(error)(f"{key}: {error}") from None
+
+
+def read_blocks(job: Job, sources: Iterable[Source], rules: BlockRules, *, key: str) -> Iterator[SeedBlock]:
+    """As `read_sources`, block by block, by several processes where there is much to read."""
+    seen, maker = DigestNumbers(), BlockMaker(rules)
+    for source in sources:
+        where, rest = job.output.server_for(source.path), source.limit
+        try:
+            pieces = cut_source(source, paths=files_of(source, **where), open_file=partial(open_input, **where))
+            with closing(blocks_of(pieces, maker)) as blocks:
+                for block in blocks:
+                    part = block if rest is None else block.first(rest)
+                    part.reject(~seen.add_new(part.ids), Reason.DUPLICATE_SEED)
+                    yield part
+                    rest = None if rest is None else rest - len(part.reasons)
+                    if rest == 0:
+                        break
         except JobError as error:
             raise type(error)(f"{key}: {error}") from None
 
@@ -166,13 +210,59 @@ def _real_seeds(job: Job) -> Iterator[Seed]:
         yield row
 
 
-def _mixed_seeds(job: Job) -> Iterator[Seed | RejectedSeed]:
+def _write_mixed(job: Job, splits: SplitAssigner, count: SeedCount, spool: Path) -> SeedStore:
     """Real rows to mix in. A row without an answer is rejected."""
-    for row in read_sources(job, job.mix.real if job.mix is not None else [], key="mix.real"):
-        if isinstance(row, Seed) and not isinstance(row.fields.get("answer"), str):
-            yield RejectedSeed(Reason.MISSING_FIELD, row.source, row.line, "no 'answer'")
-        else:
-            yield row
+    store = SeedStoreWriter(spool, "mixed")
+    rules = BlockRules(job.split, job.split.fractions)
+    for block in splits.assign(map(_require_answers, read_blocks(job, job.mix.real if job.mix else [], rules, key="mix.real"))):
+        count.observe(block)
+        store.write_columns(*_columns(block))
+    return store.close()
+
+
+def _require_answers(block: SeedBlock) -> SeedBlock:
+    block.reject(~block.answered, Reason.MISSING_FIELD)
+    return block
+
+
+def _write_seeds(
+    job: Job, splits: SplitAssigner, count: SeedCount, codes: tuple[FieldCodes, FieldCodes], spool: Path
+) -> SeedStore:
+    """The seeds as models will see them: scrubbed where the job says so, or where prompts leave this machine."""
+    store, shown = SeedStoreWriter(spool), DigestNumbers()
+    rules = rules_for_seeds(job, cells=tuple(code.by for code in codes), with_seeds=False)
+    for block in splits.assign(read_blocks(job, job.seeds, rules, key="seeds")):
+        if rules.scrub is not None:
+            _refuse_unshown(block, shown)
+        count.observe(block)
+        store.write_columns(*_columns(block))
+        for code, names in zip(codes, block.cells, strict=True):
+            code.add(compress(names, block.usable))
+    return store.close()
+
+
+def _refuse_unshown(block: SeedBlock, shown: DigestNumbers) -> None:
+    """Reject the seeds that could not be scrubbed, and those that the scrub made equal to an earlier one."""
+    for code in np.unique(block.refused[block.refused != USABLE]).tolist():
+        block.reject(block.refused == code, REASONS[code])
+    usable = np.flatnonzero(block.usable)
+    again = np.zeros(len(block.places), bool)
+    again[usable[~shown.add_new(block.shown_ids[usable])]] = True
+    block.reject(again, Reason.DUPLICATE_SEED)
+
+
+def _columns(block: SeedBlock) -> tuple[SeedColumns, str]:
+    usable = np.flatnonzero(block.usable)
+    lines = block.lines[block.places]
+    ids, lineages, fields = block.shown_ids[usable], block.lineages[usable], block.fields.take(pa.array(usable))
+    splits, lines, origins, depths = (column[usable] for column in (block.splits, lines, block.origins, block.depths))
+    return SeedColumns(names_of(ids), names_of(lineages), splits, fields, lines, origins, depths), block.file
+
+
+def _rows_one_by_one(job: Job, splits: SplitAssigner) -> Iterator[Seed | RejectedSeed]:
+    rules = rules_for_seeds(job, cells=(), with_seeds=True)
+    for block in splits.assign(read_blocks(job, job.seeds, rules, key="seeds")):
+        yield from rows_of(block)
 
 
 def _planned_seeds(placed: Iterable[Seed | RejectedSeed], count: SeedCount) -> Iterator[Seed]:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import islice
-from typing import Any
 
+import numpy as np
+
+from synth_ray.dedup.hashing import Array
 from synth_ray.dedup.neighbours import Neighbours
 from synth_ray.job.split import Split
-from synth_ray.plan.lineage import Lineages
 from synth_ray.plan.seeds import RejectedSeed
-from synth_ray.plan.splits import StratifiedSplits, split_of
-from synth_ray.records import TRAIN, Reason, Seed
+from synth_ray.plan.splits import StratifiedSplits
+from synth_ray.prepare.lineages import CONFLICT, RESERVED, Lineages, Places
+from synth_ray.prepare.seed_blocks import REASONS, USABLE, BlockMaker, BlockRules, SeedBlock, names_of
+from synth_ray.records import SPLITS, TRAIN, Reason, Seed
 
 _BATCH_SEEDS = 1024
 
 
 class SplitAssigner:
-    """Assigns every seed once, in order. Real evaluation rows come first: what is near one is reserved with it."""
+    """Assigns every seed once, in order. Real evaluation rows come first: what is near one is reserved with it.
+
+    Law: the splits depend on the seeds and their order alone, not on the blocks they come in.
+    """
 
     def __init__(self, split: Split) -> None:
         self._split = split
@@ -27,44 +32,58 @@ class SplitAssigner:
         self._strata = StratifiedSplits(split.fractions, salt=split.salt), StratifiedSplits(self._evaluation, salt=split.salt)
         self._lineages = Lineages()
         self._neighbours = Neighbours(split.group_at) if split.group_at is not None else None
-        self._lineage_by_number: list[str] = []
 
     def reserve_for_eval(self, real: Iterable[Seed]) -> Iterator[Seed]:
-        for seed, near in self._with_neighbours(real):
-            place = self._lineages.place(seed.lineage, near, partial(self._choose_split, seed, real=True), reserved=True)
-            assert place is not None
-            yield replace(seed, lineage=place.lineage, split=place.split)
+        """Real evaluation rows with their group and split."""
+        maker, remaining = BlockMaker(BlockRules(self._split, self._evaluation, with_seeds=True)), iter(real)
+        while batch := list(islice(remaining, _BATCH_SEEDS)):
+            block = maker.block_of_seeds(batch)
+            self._place(block, reserved=True)
+            yield from seeds_of(block)
 
-    def assign(self, read: Iterable[Seed | RejectedSeed]) -> Iterator[Seed | RejectedSeed]:
-        """Seeds with their group and split. A seed near a real evaluation row, or near seeds of two splits, is rejected."""
-        for seed, near in self._with_neighbours(read):
-            if isinstance(seed, RejectedSeed):
-                yield seed
-                continue
-            place = self._lineages.place(seed.lineage, near, partial(self._choose_split, seed, real=False))
-            if place is None:
-                yield RejectedSeed(Reason.LINEAGE_CONFLICT, seed.source, seed.line)
-            elif place.is_reserved:
-                yield RejectedSeed(Reason.RESERVED_FOR_EVAL, seed.source, seed.line)
-            else:
-                yield replace(seed, lineage=place.lineage, split=place.split)
+    def assign(self, blocks: Iterable[SeedBlock]) -> Iterator[SeedBlock]:
+        """The blocks with each seed's group and split. A seed near a real evaluation row, or near seeds of two splits, is
+        rejected. Seeds that are rejected already have no part in it.
+        """
+        for block in blocks:
+            self._place(block, reserved=False)
+            yield block
 
-    def _choose_split(self, seed: Seed, *, real: bool) -> str:
-        if self._split.stratify:
-            return self._strata[real].next_split(str(seed.fields.get(self._split.stratify, "")))
-        return split_of(seed.lineage, self._evaluation if real else self._split.fractions, salt=self._split.salt)
+    def _place(self, block: SeedBlock, *, reserved: bool) -> None:
+        usable = np.flatnonzero(block.usable)
+        places = self._places_of(block, usable, reserved=reserved)
+        block.lineages, block.splits = block.lineages.copy(), block.splits.copy()
+        block.lineages[usable], block.splits[usable] = places.lineages, places.splits
+        for verdict, reason in ((CONFLICT, Reason.LINEAGE_CONFLICT), (RESERVED, Reason.RESERVED_FOR_EVAL)):
+            chosen = np.zeros(len(block.places), bool)
+            chosen[usable[places.verdicts == verdict]] = True
+            block.reject(chosen, reason)
 
-    def _with_neighbours(self, read: Iterable[Any]) -> Iterator[tuple[Any, list[str]]]:
-        source = iter(read)
-        while block := list(islice(source, _BATCH_SEEDS)):
-            seeds = [row for row in block if isinstance(row, Seed)]
-            neighbours = iter(self._neighbour_lineages(seeds))
-            for row in block:
-                yield row, next(neighbours) if isinstance(row, Seed) else []
+    def _places_of(self, block: SeedBlock, usable: Array, *, reserved: bool) -> Places:
+        strata = self._strata[reserved]
 
-    def _neighbour_lineages(self, seeds: list[Seed]) -> list[list[str]]:
-        if self._neighbours is None:
-            return [[] for _ in seeds]
-        self._lineage_by_number.extend(seed.lineage for seed in seeds)
-        texts = [str(seed.fields["prompt"]) for seed in seeds]
-        return [[self._lineage_by_number[number] for number in near] for near in self._neighbours.find_and_add(texts)]
+        def draw(row: int) -> int:
+            return SPLITS.index(strata.next_split(block.strata[usable[row]]))
+
+        near = self._near(block, usable)
+        return self._lineages.place(block.lineages[usable], near, block.splits[usable], draw, reserved=reserved)
+
+    def _near(self, block: SeedBlock, usable: Array) -> tuple[Array, Array]:
+        if self._neighbours is None or block.prints is None:
+            return np.zeros(len(usable) + 1, np.int64), np.empty(0, np.uint32)
+        prints = block.prints if len(usable) == len(block.prints) else block.prints.take(usable)
+        return self._neighbours.find_and_add(prints)
+
+
+def seeds_of(block: SeedBlock) -> Iterator[Seed]:
+    """The usable seeds of a block that keeps its seeds, with their group and split."""
+    lineages = names_of(block.lineages).to_pylist()
+    for i in np.flatnonzero(block.usable).tolist():
+        yield replace(block.seeds[i], lineage=lineages[i], split=SPLITS[block.splits[i]])
+
+
+def rows_of(block: SeedBlock) -> Iterator[Seed | RejectedSeed]:
+    """Every row of a block that keeps its seeds, in order."""
+    seeds = seeds_of(block)
+    for reason, line, lines in zip(block.reasons.tolist(), block.lines.tolist(), block.spans.tolist(), strict=True):
+        yield next(seeds) if reason == USABLE else RejectedSeed(REASONS[reason], block.file, line, lines=lines)

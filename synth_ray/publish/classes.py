@@ -25,6 +25,9 @@ def labels(prepared: Prepared, rows: pa.Table, fields: Iterable[Mapping[str, Any
     found = []
     for completion, origin, row in zip(completions, origins, fields_of(rows) if fields is None else fields, strict=True):
         own = (gold, *columns) if gold and origin == Origin.REAL else columns
+        if not row and "completion" not in own:
+            found.append("")
+            continue
         values = {"completion": completion, **row}.get
         found.append(next((name for column in own if (name := class_name(values(column)))), ""))
     return found

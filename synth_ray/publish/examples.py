@@ -98,10 +98,13 @@ class _Cell:
 class ExampleChooser:
     """Collects candidates chunk by chunk; `examples` then chooses among them."""
 
+    KEEPS = ("_cells", "_reasons", "_sides")
+
     def __init__(self, edges: list[Edge]) -> None:
         self._cells: dict[int, _Cell] = {}
         self._reasons: dict[str, Smallest] = {}
-        self._edges = [(edge, (Smallest(_PER_SIDE), Smallest(_PER_SIDE))) for edge in edges]
+        self._edges = edges
+        self._sides = [(Smallest(_PER_SIDE), Smallest(_PER_SIDE)) for _ in edges]
 
     def add(self, view: RowView) -> None:
         """Rows with their verdicts, or real rows that are kept whatever they are."""
@@ -110,7 +113,7 @@ class ExampleChooser:
         for code, (verdict, reason) in enumerate(names):
             if verdict != Verdict.ACCEPTED.value:
                 self._add_rejected(view, reason, codes == code)
-        for edge, sides in self._edges:
+        for edge, sides in zip(self._edges, self._sides, strict=True):
             _offer_nearest(view, edge, sides)
         new = [(chosen, chosen.new_rows) for chosen in self._all()]
         rows = sorted({row for _, own in new for row in own})
@@ -148,7 +151,7 @@ class ExampleChooser:
         for cell in self._cells.values():
             yield from cell.classes.values()
         yield from self._reasons.values()
-        for _, sides in self._edges:
+        for sides in self._sides:
             yield from sides
 
     def examples(self) -> Examples:
@@ -175,7 +178,7 @@ class ExampleChooser:
         """The nearest rejected and accepted row of each threshold, then the second nearest, as many as may be shown."""
         found = [
             (place, number, {"measure": edge.measure, "value": round(value, 6), "limit": edge.limit, "row": row})
-            for number, (edge, sides) in enumerate(self._edges)
+            for number, (edge, sides) in enumerate(zip(self._edges, self._sides, strict=True))
             for side in sides
             for place, (value, row) in enumerate(side.measured)
         ]

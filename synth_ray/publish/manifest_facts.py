@@ -17,11 +17,14 @@ from synth_ray.dataset.schema import RowShape
 from synth_ray.dataset.writer import Written
 from synth_ray.job.document import Job
 from synth_ray.job.gates import gates_of
+from synth_ray.job.seeds import Source
 from synth_ray.meter.tally import Tally
 from synth_ray.prepare.preparation import Prepared
 from synth_ray.publish.publisher import Publisher
 from synth_ray.records import EVAL_SPLITS
 from synth_ray.scrub.scrubber import Scrubber
+from synth_ray.storage.hub_files import hub_commit
+from synth_ray.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +138,7 @@ def run_facts_of(run_facts: RunFacts) -> Facts:
         "throughput": dict(run_facts.throughput),
         "estimate": dict(run_facts.estimate),
         "engines": dict(run_facts.engines),
-        "versions": {"synth_ray": version("synth-ray"), "pyarrow": version("pyarrow")} | dict(run_facts.versions),
+        "versions": {"synth_ray": __version__, "pyarrow": version("pyarrow")} | dict(run_facts.versions),
     }
 
 
@@ -149,9 +152,14 @@ def provenance(job: Job) -> Facts:
         "teacher_terms": job.models.card_text("terms"),
         "recipe": job.recipe.name,
         "license": job.output.license,
-        "sources": [{"path": source.path, "license": source.license} for source in sources],
+        "sources": [_source_facts(source) for source in sources],
         "pii_in_place": job.scrub.replace == "nothing",
     }
+
+
+def _source_facts(source: Source) -> Facts:
+    commit = {"commit": hub_commit(source.path)} if source.path.startswith("hf://") else {}
+    return {"path": source.path, "license": source.license} | commit
 
 
 def layout(prepared: Prepared, shape: RowShape, publisher: Publisher, written: Written) -> Facts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -14,8 +15,10 @@ from synth_ray.records import Reason, fields_of
 
 class RowObserver:
     """Gets every chunk three times: its staged rows before they are decided, all of them with their verdicts, and the accepted
-    ones. Each observer overrides what it needs.
+    ones. Each observer overrides what it needs. What it has counted is in the attributes that `KEEPS` names (see `state`).
     """
+
+    KEEPS: ClassVar[tuple[str, ...]] = ()
 
     def on_staged(self, staged: pa.Table, attempts: Mapping[str, int]) -> None:
         """`attempts`: discarded drafts by reason."""
@@ -38,6 +41,8 @@ class JudgeObserver(RowObserver):
     Gold rows are in the first chunk, so that this is known before any row is decided.
     """
 
+    KEEPS = ("_judge",)
+
     def __init__(self, judge: JudgeReliability, stop_rejecting_on: Callable[[str], None]) -> None:
         self._judge = judge
         self._stop_rejecting_on = stop_rejecting_on
@@ -52,6 +57,8 @@ class JudgeObserver(RowObserver):
 class LabelAgreementObserver(RowObserver):
     """Of the accepted rows with a gold label: how often each label was given for each gold label, as `pairs`."""
 
+    KEEPS = ("pairs",)
+
     def __init__(self) -> None:
         self.pairs: Counter[tuple[str, str]] = Counter()
 
@@ -63,6 +70,8 @@ class LabelAgreementObserver(RowObserver):
 
 class SampleObserver(RowObserver):
     """Samples accepted rows for the disclosure test."""
+
+    KEEPS = ("_sample",)
 
     def __init__(self, sample: DigestSample) -> None:
         self._sample = sample

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
-from synth_ray.admit.admission import Admission, Policy
+from synth_ray.admit.admission import Admission
 from synth_ray.admit.copies import CopyDetector
 from synth_ray.admit.labels import LabelConflicts
+from synth_ray.admit.verdicts import Policy
 from synth_ray.check.disclosure import DigestSample
 from synth_ray.check.judge_reliability import JudgeReliability
 from synth_ray.dataset.card import write_card
 from synth_ray.dataset.croissant import write_croissant
 from synth_ray.dataset.examples import read_examples, write_examples
+from synth_ray.dataset.fenced import OfVersion
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.dataset.manifest import Manifest, write_manifest
 from synth_ray.dataset.schema import Provenance, RowShape
 from synth_ray.dataset.writer import DatasetWriter
-from synth_ray.dedup.index import Shards
+from synth_ray.dedup.stores import Stores
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.meter.tally import Tally
@@ -30,10 +32,12 @@ from synth_ray.prepare.schedule import Schedule
 from synth_ray.prepare.sources import evaluation_sets
 from synth_ray.publish import manifest_facts as facts
 from synth_ray.publish.asked_facts import asked_facts
+from synth_ray.publish.checkpoint import Checkpoints
 from synth_ray.publish.copy_protection import disclosure_report, open_copy_detector
 from synth_ray.publish.indexing import index_seeds, open_index, save_index
 from synth_ray.publish.manifest_facts import RunFacts
 from synth_ray.publish.observers import JudgeObserver, LabelAgreementObserver, RowObserver, SampleObserver
+from synth_ray.publish.progress import Progress, key_of, spacing_of
 from synth_ray.publish.publisher import Publisher
 from synth_ray.publish.quality import QualityObserver, quality_facts
 from synth_ray.publish.row_facts import RowFacts
@@ -59,39 +63,53 @@ class _Measured:
     top_k: TopKObserver | None
 
 
+def shape_of(prepared: Prepared) -> RowShape:
+    """The shape of a job's published rows."""
+    job = prepared.job
+    return RowShape.of(
+        job.output,
+        provenance=Provenance(models=job.models, recipe=job.recipe.name, ask_digest=prepared.ask_digest),
+        recipe_columns=prepared.recipe.columns(prepared.options),
+        reasoning=job.keeps_reasoning,
+    )
+
+
 class Publication:
     """One version of a job's dataset, from its chunks to its files."""
 
-    def __init__(self, prepared: Prepared, storage: Storage) -> None:
-        self._prepared = prepared
-        self._job = job = prepared.job
+    def __init__(self, prepared: Prepared, storage: Storage, *, epoch: int = 0) -> None:
+        """`epoch`: of the lease on the output, for checkpoints."""
+        self._prepared, self._epoch = prepared, epoch
+        self._job = prepared.job
         self._storage = storage
         self.ledger = Ledger(storage)
         self.tally = Tally()
-        self._shape = RowShape.of(
-            job.output,
-            provenance=Provenance(models=job.models, recipe=job.recipe.name, ask_digest=prepared.ask_digest),
-            recipe_columns=prepared.recipe.columns(prepared.options),
-            reasoning=prepared.job.keeps_reasoning,
-        )
+        self._shape = shape_of(prepared)
 
     @contextmanager
     def open_publisher(
-        self, schedule: Schedule, *, shards: Callable[[], Shards | None], restage: Restage | None = None
+        self,
+        schedule: Schedule,
+        *,
+        shards: Callable[[], Stores | None],
+        restage: Restage | None = None,
+        keeps_checkpoints: bool = False,
     ) -> Iterator[Publisher]:
-        """The publisher of this version, with its real rows written. On exit, unfinished files are aborted."""
+        """The publisher of a version, with its real rows written, or all that the last checkpoint has. On exit, unfinished files
+        are aborted.
+
+        A curation keeps no checkpoints: it may decide otherwise than the run that would take them up.
+        """
         stages = self._stages = RowStages(self._job)
-        real = stages.scrub_and_fingerprint(self._prepared.real)
         evals = evaluation_sets(self._job, stages.fingerprinter.words)
-        with DatasetWriter(self._storage, self._shape, self._job.output) as self._writer:
-            self._kept = replace(open_index(self._job, shards()), labels=self._open_label_conflicts())
+        with self._open_writer(logs_rows=keeps_checkpoints) as self._writer:
+            self._kept = replace(open_index(self._prepared, shards()), labels=self._open_label_conflicts())
             self._copy_detector = self._open_copy_detector()
             self._measured = self._new_measures()
             self._rows = self._new_row_facts(restage)
             admission = Admission(
                 dedup=self._job.dedup,
                 policy=Policy.of_checks(self._job.check, rejected_by_people=self._prepared.rejected_by_people),
-                real=real,
                 remaining_rows=schedule.remaining_rows,
                 evals=evals,
                 kept=self._kept,
@@ -103,11 +121,34 @@ class Publication:
                 writer=self._writer,
                 tally=self.tally,
                 schedule=schedule,
-                restage=restage,
                 observers=list(self._observers(admission)),
             )
-            self._admit_what_is_real(real, schedule)
-            yield self._publisher
+            progress = self._publisher.progress = self._open_progress(admission, schedule, keeps_checkpoints=keeps_checkpoints)
+            try:
+                if not progress.resume():
+                    self._admit_what_is_real(progress, schedule)
+                yield self._publisher
+            finally:
+                progress.close()
+
+    def _open_progress(self, admission: Admission, schedule: Schedule, *, keeps_checkpoints: bool) -> Progress:
+        parts = {"publisher": self._publisher, "tally": self.tally, "admission": admission, "copies": self._copy_detector}
+        parts |= {type(observer).__name__: observer for observer in self._publisher.observers}
+        return Progress(
+            parts={name: part for name, part in parts.items() if part is not None},
+            admission=admission,
+            writer=self._writer,
+            schedule=schedule,
+            every=spacing_of(self._job),
+            checkpoints=self._new_checkpoints() if keeps_checkpoints else None,
+        )
+
+    def _open_writer(self, *, logs_rows: bool) -> DatasetWriter:
+        logs_rows = logs_rows and spacing_of(self._job) > 0
+        return DatasetWriter(self._storage, self._shape, self._job.output, keeps_row_digests=logs_rows)
+
+    def _new_checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.ledger, self._storage, key_of(self._prepared), epoch=self._epoch)
 
     def _open_copy_detector(self) -> CopyDetector | None:
         stages = self._stages
@@ -146,29 +187,32 @@ class Publication:
             yield SampleObserver(measured.sample)
         yield from (observer for observer in (measured.quality, measured.top_k) if observer is not None)
 
-    def _admit_what_is_real(self, real: pa.Table, schedule: Schedule) -> None:
+    def _admit_what_is_real(self, progress: Progress, schedule: Schedule) -> None:
         """Real rows come before every synthetic one: for evaluation, of the mix, and the seeds that rows must not repeat."""
         publisher, stages = self._publisher, self._stages
-        publisher.write_real_rows(real)
-        if self._prepared.mixed.num_rows:
-            publisher.admit_real_rows(stages.scrub_and_fingerprint(self._prepared.mixed))
+        publisher.write_real_rows(stages.scrub_and_fingerprint(self._prepared.real))
+        for rows in self._prepared.mixed.batches():
+            publisher.admit_real_rows(stages.scrub_and_fingerprint(rows))
         _cap_synthetic_share(self._job, schedule, publisher.real_mixed_rows)
         self._witnesses.mark(REAL, self._kept.index.kept)
-        index_seeds(self._prepared, self._kept.index, scrub_and_fingerprint=stages.scrub_and_fingerprint)
+        for seeds in index_seeds(self._prepared, self._kept.index, scrub_and_fingerprint=stages.scrub_and_fingerprint):
+            progress.on_real(seeds)
         self._witnesses.mark(SEED, self._kept.index.kept)
+        progress.begin()
 
     def save_index(self) -> None:
         """Call while the index's shards are running."""
-        save_index(self._job, self._kept, self._storage)
+        save_index(self._prepared, self._kept, self._storage)
 
     def publish(self, manifest: Manifest, *, replaces: str) -> None:
         """Replace the manifest version `replaces`, then write what describes it for people and catalogues. Raises Conflict."""
-        write_manifest(self._storage, manifest, replaces=replaces)
-        write_examples(self._storage, self._examples, manifest)
-        write_card(self._storage, manifest, endpoint_url=self._job.output.endpoint_url)
-        write_croissant(self._storage, manifest)
-        examples = read_examples(self._storage, manifest)
-        self._storage.write("report.html", page(manifest.to_dict(), examples).encode())
+        etag = write_manifest(self._storage, manifest, replaces=replaces)
+        storage = cast(Storage, OfVersion(self._storage, etag))
+        write_examples(storage, self._examples, manifest)
+        write_card(storage, manifest, endpoint_url=self._job.output.endpoint_url)
+        write_croissant(storage, manifest)
+        examples = read_examples(storage, manifest)
+        storage.write("report.html", page(manifest.to_dict(), examples).encode())
 
     def finish(self, schedule: Schedule, run_facts: RunFacts, *, stopped: str, measure: bool = True) -> Manifest:
         """Finish the files and describe this version. Without `measure`, its rows are not compared with real ones."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ray.admit.admission import Admission
-from synth_ray.dataset.ledger import Ledger
+from synth_ray.dataset.ledger import CommittedChunk, Ledger
+from synth_ray.dataset.schema import VERDICT_COLUMNS
 from synth_ray.dataset.writer import DatasetWriter
 from synth_ray.meter.tally import Tally, count_causes
 from synth_ray.prepare.plan_record import numbers_of
 from synth_ray.prepare.schedule import Schedule
 from synth_ray.publish.observers import RowObserver
+from synth_ray.publish.progress import Progress
 from synth_ray.recipes.with_judge import GOLD
 from synth_ray.records import SPLITS, Verdict
 from synth_ray.scrub.counts import pii_counts
@@ -24,6 +26,8 @@ from synth_ray.scrub.counts import pii_counts
 
 class Publisher:
     """Admits chunk after chunk, each once. The dataset is a function of the chunks, in their order."""
+
+    KEEPS = ("real_by_split", "real_mixed_rows", "mix_rejected")
 
     def __init__(
         self,
@@ -33,16 +37,16 @@ class Publisher:
         writer: DatasetWriter,
         tally: Tally,
         schedule: Schedule,
-        restage: Callable[[pa.Table], pa.Table] | None = None,
         observers: Sequence[RowObserver] = (),
     ) -> None:
+        """`progress` is set before anything is admitted."""
         self._ledger = ledger
         self._admission = admission
         self._writer = writer
         self._tally = tally
         self._schedule = schedule
-        self._restage = restage
-        self._observers = observers
+        self.observers = observers
+        self.progress: Progress | None = None
         self.real_by_split: dict[str, int] = {}
         self.real_mixed_rows = 0
         self.mix_rejected: Counter[str] = Counter()
@@ -59,18 +63,21 @@ class Publisher:
         return {"rows": rows, "first": [{"id": name, "witness": witness} for name, witness in first]} if rows else {}
 
     def write_real_rows(self, real: pa.Table) -> None:
-        """Write the real evaluation rows; admission indexed them before the first chunk."""
+        """Keep and write the real evaluation rows, before anything else."""
+        self._admission.keep_real(real)
         for split in SPLITS:
             rows = real.filter(pc.equal(real["split"], split))
             if rows.num_rows:
                 self._writer.write(split, rows)
                 self.real_by_split[split] = rows.num_rows
+        if self.progress is not None:
+            self.progress.on_real(real)
         self._tally.pii.update(pii_counts(real))
-        for observer in self._observers:
+        for observer in self.observers:
             observer.on_real(real)
 
     def admit_real_rows(self, mixed: pa.Table) -> None:
-        """Decide and write the real rows of `mix`, before any synthetic row."""
+        """Decide and write real rows of `mix`, before any synthetic row. They may come in parts."""
         decided = self._admission.decide(mixed, remaining_rows=np.array([mixed.num_rows]))
         rows = _with_verdicts(mixed, decided)
         accepted = rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value))
@@ -78,36 +85,42 @@ class Publisher:
         for split in SPLITS:
             if n := int(pc.sum(pc.equal(accepted["split"], split)).as_py() or 0):
                 self.real_by_split[split] = self.real_by_split.get(split, 0) + n
-        self.real_mixed_rows = accepted.num_rows
-        self.mix_rejected = Counter(reason for reason in rows["reason"].to_pylist() if reason is not None)
+        self.real_mixed_rows += accepted.num_rows
+        if self.progress is not None:
+            self.progress.on_real(accepted)
+        self.mix_rejected.update(reason for reason in rows["reason"].to_pylist() if reason is not None)
         self._tally.pii.update(pii_counts(mixed))
-        for observer in self._observers:
+        for observer in self.observers:
             observer.on_real(accepted)
 
-    def admit(self, chunk: int) -> None:
-        """Decide every row of a committed chunk and write it to its split or to `rejected/`."""
-        commit = self._ledger.read_commit(chunk)
-        staged = self._ledger.read_rows(commit)
+    def admit(self, chunk: int, loaded: CommittedChunk | None = None) -> None:
+        """Decide every row of a committed chunk and write it to its split or to `rejected/`.
+
+        `loaded` is the chunk as it was read ahead, and where it is curated, staged again; left out, it is read now.
+        """
+        loaded = loaded if loaded is not None else self._ledger.read_committed(chunk)
+        commit, staged = loaded.commit, loaded.rows
         if superseded := self._schedule.superseded_positions(chunk):
             staged = staged.filter(pc.invert(pc.is_in(staged["position"], value_set=pa.array(sorted(superseded), pa.int32()))))
-        if self._restage is not None:
-            staged = self._restage(staged)
-        for observer in self._observers:
+        for observer in self.observers:
             observer.on_staged(staged, commit.facts.get("attempts", {}))
         numbers = numbers_of(commit)
         self._schedule.refuse_other_plan(chunk, numbers)
         cells = self._schedule.cells_of(staged, numbers)
         decided = self._admission.decide(staged, cells)
         accepted = pc.equal(decided["verdict"], Verdict.ACCEPTED.value).to_numpy()
-        self._schedule.on_admitted(chunk, np.bincount(cells[accepted], minlength=len(self._schedule.remaining_rows)))
+        accepted_by_cell = np.bincount(cells[accepted], minlength=len(self._schedule.remaining_rows))
+        self._schedule.on_admitted(chunk, accepted_by_cell)
         self._tally.index_bytes = self._admission.index_bytes
         rows = _with_verdicts(staged, decided)
         self._write(rows)
         self._count(rows, commit.facts)
         kept = rows.filter(pc.equal(rows["verdict"], Verdict.ACCEPTED.value))
-        for observer in self._observers:
+        for observer in self.observers:
             observer.on_decided(rows)
             observer.on_accepted(kept)
+        if self.progress is not None:
+            self.progress.on_admitted(chunk, kept, accepted_by_cell)
 
     def _write(self, rows: pa.Table) -> None:
         accepted = pc.equal(rows["verdict"], Verdict.ACCEPTED.value)
@@ -139,6 +152,6 @@ class Publisher:
 
 def _with_verdicts(staged: pa.Table, decided: pa.Table) -> pa.Table:
     rows = staged.drop_columns(["reason", "detail"])
-    for name in ("verdict", "reason", "detail", "witness", "similarity"):
+    for name, _ in VERDICT_COLUMNS:
         rows = rows.append_column(name, decided[name])
     return rows

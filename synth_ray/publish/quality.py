@@ -36,6 +36,8 @@ _NO_EQUAL_LENGTHS = (
 class QualityObserver(RowObserver):
     """Samples the accepted rows that the recipe made: generated ones or, where it copies, the seeds it copied."""
 
+    KEEPS = ("sample",)
+
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
         self.sample = RowSample()

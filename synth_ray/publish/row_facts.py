@@ -40,6 +40,18 @@ class RowFacts(RowObserver):
     `index` has the kept rows; `columns` are the declared columns and their types.
     """
 
+    KEEPS = (
+        "errors",
+        "_funnel",
+        "_thoughts",
+        "_profile",
+        "_lineages",
+        "_texts",
+        "_examples",
+        "_has_real_rows",
+        "_witnesses",
+    )
+
     def __init__(self, prepared: Prepared, *, index: Index, columns: Mapping[str, str], witnesses: Witnesses) -> None:
         self._prepared, self._index, self._witnesses = prepared, index, witnesses
         self.errors = TeacherErrors(prepared)

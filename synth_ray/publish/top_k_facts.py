@@ -21,6 +21,8 @@ from synth_ray.storage import Storage
 class TopKObserver(RowObserver):
     """Counts the accepted rows with and without the likeliest tokens, and their positions."""
 
+    KEEPS = ("rows", "lost", "positions")
+
     def __init__(self) -> None:
         self.rows = self.lost = self.positions = 0
 

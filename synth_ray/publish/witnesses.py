@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from synth_ray.dataset.manifest import File, read_manifest
 from synth_ray.dataset.trace import rows_with_ids
+from synth_ray.dedup.hashing import U8
 from synth_ray.dedup.index import Index
 from synth_ray.errors import ObjectNotFound, SynthRayError
 from synth_ray.prepare.preparation import Prepared
@@ -28,7 +29,6 @@ from synth_ray.storage import Storage, open_storage
 
 EARLIER, REAL, SEED = "earlier", "real", "seed"
 MAX_EARLIER_ROWS = 2_000_000
-_BLOCK = 1 << 20
 
 Row = dict[str, Any]
 Kind = str | int
@@ -39,6 +39,8 @@ class Witnesses:
 
     `read_chunk(chunk)` are its staged rows and `restage` what a curation does to them; `scrub` treats real rows and seeds.
     """
+
+    KEEPS = ("_ends", "_kinds")
 
     def __init__(
         self,
@@ -79,8 +81,9 @@ class Witnesses:
             return
         wanted = pa.array(list(numbers), pa.string())
         if kind == REAL:
-            for rows in (self._prepared.real, self._prepared.mixed):
-                yield self._scrub(rows.filter(pc.is_in(rows["id"], value_set=wanted)))
+            real = self._prepared.real
+            for rows in (real.filter(pc.is_in(real["id"], value_set=wanted)), self._prepared.mixed.with_ids(numbers)):
+                yield self._scrub(rows)
             return
         rows = self._read_chunk(int(kind))
         yield self._restage(rows.filter(pc.is_in(rows["id"], value_set=wanted)))
@@ -104,7 +107,7 @@ class Witnesses:
     def _rows_of(self, prefix: str, ids: Collection[str]) -> dict[str, Row]:
         """Scrubbed by this job too: the earlier one may have scrubbed less."""
         output = self._prepared.job.output
-        storage = open_storage(prefix, endpoint_url=output.endpoint_url, region=output.region)
+        storage = open_storage(prefix, **output.server_for(prefix))
         rows = rows_with_ids(storage, _small_version(storage), ids)
         staged = [{name: row.get(name) for name in STAGED.names} | {"request": ""} for row in rows.values()]
         shown = self._shown([self._scrub(pa.Table.from_pylist(staged, schema=STAGED))] if staged else [])
@@ -122,11 +125,8 @@ def _small_version(storage: Storage) -> list[File]:
 
 def _numbers_of(index: Index, ids: Collection[str]) -> Iterator[tuple[str, int]]:
     """(id, number) of the kept rows that have these ids."""
-    wanted = {bytes.fromhex(name): name for name in ids}
-    firsts = np.array(sorted({int.from_bytes(name[:8], "little") for name in wanted}), np.uint64)
-    for start in range(0, index.kept if wanted else 0, _BLOCK):
-        block = np.ascontiguousarray(index.ids.view[start : start + _BLOCK])
-        words = block.view("<u8").reshape(-1, 2)[:, 0]
-        for place in np.flatnonzero(np.isin(words, firsts)).tolist():
-            if name := wanted.pop(block[place].tobytes(), None):
-                yield name, start + place
+    names = sorted(ids)
+    if names:
+        wanted = np.frombuffer(bytes.fromhex("".join(names)), U8).reshape(-1, 16)
+        found, numbers = index.stores.rows.numbers_of(wanted)
+        yield from zip([names[at] for at in found.tolist()], numbers.tolist(), strict=True)

@@ -28,6 +28,7 @@ class Completion:
     Token counts are None where the engine did not tell them. `reasoning` is what the model thought before the text, and
     `reasoning_tokens` how many of the `completion_tokens` that took: no recipe sees a thought in `text`.
     `asked_alone`: it was not asked together with the answers before it, so its prompt was paid for again.
+    `cached_tokens` of the prompt were read from a cache, `cache_written_tokens` written into one that is billed for it.
     `top_k` was asked for. `scores` are a reward model's or a classifier's, by label; `vector` is an embedding model's.
     """
 
@@ -43,6 +44,7 @@ class Completion:
     top_k: TopK | None = None
     scores: dict[str, float] | None = None
     vector: list[float] | None = None
+    cache_written_tokens: int = 0
 
     __reduce__ = reduce_by_fields
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Annotated, Any
@@ -80,10 +81,19 @@ def reads_only(source: str, name: str) -> bool:
     return find_undeclared_variables(_SANDBOX.parse(source)) <= {name}
 
 
+@lru_cache(maxsize=256)
+def _shown_name(source: str) -> str:
+    """The name that a template shows and nothing beside, as the default of most recipes does; empty for any other template."""
+    found = re.fullmatch(r"\{\{ *([a-z_]+) *\}\}", source)
+    return found[1] if found is not None and names_in(source) == {found[1]} - {"shots"} else ""
+
+
 def render(source: str, request: Request, **more: Any) -> str:
     """Render a template with the seed's fields by name, `shots` as a list of fields, and `more`. Raises
     AskFailed(recipe_error).
     """
+    if not more and type(text := request.seed.fields.get(_shown_name(source))) is str:
+        return text
     names = {**request.seed.fields, "shots": [s.fields for s in request.shots], **more}
     try:
         return compile_template(source).render(names)

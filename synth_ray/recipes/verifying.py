@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from synth_ray.errors import MissingResource
+from synth_ray.job.cores import usable_cores
 from synth_ray.recipes.json_answers import JsonVerifier
 from synth_ray.records import canonical_json
 from synth_ray.verify.answers import LabelVerifier, NumberVerifier, PatternVerifier, TextVerifier
@@ -137,4 +137,4 @@ async def _off_the_loop(verifier: Verifier, work: Callable[[], _T]) -> _T:
 
 @lru_cache(maxsize=1)
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "verifier")
+    return ThreadPoolExecutor(usable_cores(), "verifier")

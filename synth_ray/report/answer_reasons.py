@@ -30,8 +30,10 @@ ASKED: dict[Reason, Entry] = {
     ),
     Reason.RECIPE_ERROR: Entry(
         ("recipe",),
-        "The recipe raised an error, a template could not be rendered, or the recipe made fewer rows than it declares.",
-        "The detail names the error's type. Look at `synth-ray preview`; correct `recipe.template` or the recipe's code.",
+        "The recipe raised an error, returned what is no list of drafts or fewer than it declares, or held the event loop for "
+        "too long; or a template could not be rendered.",
+        "The detail says what was wrong, or names the error's type. Look at `synth-ray preview`; correct `recipe.template` or "
+        "the recipe's code.",
     ),
     Reason.NO_ANSWER: Entry(
         ("recipe",),

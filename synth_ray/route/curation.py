@@ -1,19 +1,21 @@
 """Another version of a dataset from its committed chunks: nothing is asked, no GPU is needed.
 
-`admit` keys are decided again. `stage` keys (checks, fingerprints, a wider scrub) are applied again to staged text, chunk by
-chunk, and the chunks stay as they are. New parts have new names, and the manifest is swapped last.
+`admit` keys are decided again. `stage` keys (checks, fingerprints, a wider scrub) are applied again to staged text, by processes
+where there is much of it, and the chunks stay as they are. Chunks are read ahead, and decided in their order. New parts have new
+names, and the manifest is swapped last.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from synth_ray.dataset.ledger import Ledger
+from synth_ray.dataset.ledger import CommittedChunk, Ledger
 from synth_ray.dataset.manifest import Manifest, manifest_etag, read_manifest
 from synth_ray.errors import JobError, ObjectNotFound
 from synth_ray.job.document import Job
@@ -21,15 +23,20 @@ from synth_ray.job.scrub import Scrub
 from synth_ray.meter.tally import PUBLISHING, Tally
 from synth_ray.prepare.preparation import prepare
 from synth_ray.prepare.schedule import Schedule, open_schedule
+from synth_ray.publish.indexing import spilled_stores
 from synth_ray.publish.manifest_facts import RunFacts
 from synth_ray.publish.publication import Publication
 from synth_ray.route.ending import Result, result_of
 from synth_ray.route.output_lease import hold_lease, require_conditional_writes
+from synth_ray.route.tables import refuse_bad_sinks, with_tables
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
+from synth_ray.workers.prefetch import prefetched
+from synth_ray.workers.restaging import restaged_chunks
 from synth_ray.workers.row_stages import RowStages, stage_keys
 
 _STAGE_SECTIONS = ("check", "scrub", "dedup")
+_READERS, _READ_AHEAD = 4, 8  # a request to a store takes some tens of milliseconds, about what admitting a chunk takes
 
 
 def curate_job(job: Job, *, watch: Callable[[Tally], None] = lambda _: None) -> Result:
@@ -41,24 +48,39 @@ def curate_job(job: Job, *, watch: Callable[[Tally], None] = lambda _: None) -> 
     require_conditional_writes(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
+        refuse_bad_sinks(prepared)
         ledger = Ledger(storage)
         restage = _restage_function(prepared.job, ledger.read_pinned_keys(prepared.ask_digest, prepared.job.keys_by_cost("ask")))
         plans = open_schedule(prepared.job, prepared, storage, extend=False, retry_failed=False)
         replaces, before = manifest_etag(storage), _published_manifest(storage)
         publication = Publication(prepared, storage)
-        with publication.open_publisher(plans, shards=lambda: None, restage=restage) as publisher:
+        with publication.open_publisher(
+            plans, shards=lambda: spilled_stores(prepared.job, Path(spool)), restage=restage
+        ) as publisher:
             chunks = publication.tally.chunks_planned = _contiguous_chunks(ledger)
-            for chunk in range(chunks):
-                publisher.admit(chunk)
-                fence.raise_if_lost()
-                publication.tally.chunks_admitted += 1
-                watch(publication.tally)
+            with closing(_chunks_read_ahead(prepared.job, ledger, chunks, restage)) as loaded:
+                for chunk, committed in enumerate(loaded):
+                    publisher.admit(chunk, committed)
+                    fence.raise_if_lost()
+                    publication.tally.chunks_admitted += 1
+                    watch(publication.tally)
             publication.tally.stage = PUBLISHING
             watch(publication.tally)
             publication.save_index()
             manifest = publication.finish(plans, _facts_of_run(before), stopped=_stop_reason(before, plans, chunks))
+        fence.raise_if_lost()
+        manifest = manifest.model_copy(update={"epoch": fence.epoch})
         publication.publish(manifest, replaces=replaces)
-        return result_of(job, manifest, causes=publication.tally.failure_causes)
+        result = result_of(job, manifest, causes=publication.tally.failure_causes)
+        return with_tables(result, job, storage, manifest)
+
+
+def _chunks_read_ahead(
+    job: Job, ledger: Ledger, chunks: int, restage: Callable[[pa.Table], pa.Table] | None
+) -> Generator[CommittedChunk, None, None]:
+    if restage is not None:
+        return restaged_chunks(job, ledger, chunks, restage)
+    return prefetched(range(chunks), ledger.read_committed, ahead=_READ_AHEAD, threads=_READERS)
 
 
 def _contiguous_chunks(ledger: Ledger) -> int:

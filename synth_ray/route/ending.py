@@ -16,12 +16,24 @@ from synth_ray.report.gates import GateResult, failed_gates, gate_results
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why the parts of a job stopped before everything was asked; empty where they did not. `is_interrupted`: by a signal."""
+
+    why: str = ""
+    is_interrupted: bool = False
+
+
+NOT_STOPPED = Stopped()
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The outcome of a run or a curation. The dataset under `prefix` is valid, whatever the exit code says.
 
     `stopped` says why the dataset is incomplete; empty when the run reached its end. `exit_code` is 0; 1 when no slot was
     answered and 3 when a gate failed, with the sentences in `problems`; 4 when it stopped short. `gates` are those of the job,
-    judged by the numbers of this version, whatever the exit code says.
+    judged by the numbers of this version, whatever the exit code says. `tables` are those of `sinks` that show this version.
+    `is_interrupted`: it stopped because its process or its node was to end, so that another start of the same command goes on.
     """
 
     prefix: str
@@ -30,9 +42,18 @@ class Result:
     exit_code: int = 0
     problems: Sequence[str] = field(default=())
     gates: Sequence[GateResult] = field(default=())
+    tables: Sequence[str] = field(default=())
+    is_interrupted: bool = False
 
 
-def result_of(job: Job, manifest: Manifest, *, causes: Counter[Cause], nothing_answered: bool = False) -> Result:
+def result_of(
+    job: Job,
+    manifest: Manifest,
+    *,
+    causes: Counter[Cause],
+    nothing_answered: bool = False,
+    is_interrupted: bool = False,
+) -> Result:
     """The result of a published version. `causes`: why slots failed. `nothing_answered`: it stopped because all of them did."""
     prefix, stopped, rows = job.output.path.rstrip("/"), manifest.stopped, manifest.rows
     described = manifest.to_dict()
@@ -40,7 +61,7 @@ def result_of(job: Job, manifest: Manifest, *, causes: Counter[Cause], nothing_a
     if nothing_answered:
         return Result(prefix, described, stopped, SynthRayError.exit_code, [stopped], gates)
     if stopped:
-        return Result(prefix, described, stopped, StoppedShort.exit_code, gates=gates)
+        return Result(prefix, described, stopped, StoppedShort.exit_code, gates=gates, is_interrupted=is_interrupted)
     if 0 < rows.requested == sum(rows.failed.values()):
         problem = f"wanted answers, got none: all {rows.requested:,} slots failed, most often {commonest(causes)}"
         problem += "; mend the cause, then run the same command with --retry-failed"

@@ -10,10 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from synth_ray.ask.asker import thinking_judge
+from synth_ray.ask.batches.providers import refuse_unfit
 from synth_ray.ask.server_thinking import flavour_of, refuse_budget
 from synth_ray.ask.teacher import PLAIN_USE, TemplateUse
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.ask.vllm.chat_template import inspect_template, local_renderer
+from synth_ray.ask.vllm.fit import refuse_unfit_split
 from synth_ray.ask.vllm.parser_choice import refuse_bad_reasoning, refuse_unknown_tool_parser
 from synth_ray.ask.vllm.pooling import refuse_unfit_folder
 from synth_ray.ask.vllm.start import lora_rank
@@ -26,11 +28,17 @@ from synth_ray.recipes.catalogue import find, options_of
 log = logging.getLogger(__name__)
 
 
-def model_checks(role: str, model: Model, job: Job) -> list[Callable[[], None]]:
-    """Checks that raise JobError, each for itself. A model that a server has is asked about when it is opened."""
-    asked = [partial(_check_raw_prompts, role, model, job), partial(_check_chat, role, model, job)]
+def model_checks(role: str, model: Model, job: Job, *, elsewhere: bool = False) -> list[Callable[[], None]]:
+    """Checks that raise JobError, each for itself. A model that a server has is asked about when it is opened.
+
+    `elsewhere`: the engine will run on other machines. What only they can tell is left to them: without vLLM here all of its
+    arguments, and of an absolute folder that is not here what is in it.
+    """
+    asked: list[Callable[[], None]] = [partial(_check_raw_prompts, role, model, job), partial(_check_chat, role, model, job)]
     if model.engine != "vllm":
-        return [*asked, partial(_check_budget, role, model)]
+        return [*asked, partial(_check_budget, role, model), partial(_check_batches, role, model, job)]
+    if elsewhere and (importlib.util.find_spec("vllm") is None or _is_another_machines(model)):
+        return asked
     writes = model.task == "generate"
     return [
         *asked,
@@ -38,10 +46,16 @@ def model_checks(role: str, model: Model, job: Job) -> list[Callable[[], None]]:
         partial(_tell_of_long_verdicts, role, model),
         partial(refuse_unknown_tool_parser, model, where=f"models.{role}"),
         partial(refuse_bad_arguments, model.engine_args, where=f"models.{role}"),
+        partial(refuse_unfit_split, model, where=f"models.{role}"),
         partial(_check_chat_template, role, model, job)
         if writes
         else partial(refuse_unfit_folder, model, where=f"models.{role}"),
     ]
+
+
+def _is_another_machines(model: Model) -> bool:
+    folders = [os.path.expanduser(name) for name in (model.model, model.lora) if name]
+    return any(os.path.isabs(folder) and not os.path.exists(folder) for folder in folders)
 
 
 def _check_model(role: str, model: Model) -> None:
@@ -92,8 +106,26 @@ def _check_budget(role: str, model: Model) -> None:
         if model.endpoint.flavour == "auto" and flavour == "openai":
             return
         refuse_budget(model, flavour, where=f"models.{role}")
-    elif model.batch is not None:
-        refuse_budget(model, model.batch.flavour, where=f"models.{role}")
+
+
+def _check_batches(role: str, model: Model, job: Job) -> None:
+    """Raises JobError for what the batches of the model's provider cannot do. A judge is asked at temperature 0."""
+    if model.batch is None:
+        return
+    sampling, options = job.sampling.model_dump(), options_of(job.recipe)
+    if not is_teacher(role):
+        refuse_unfit(model, sampling | {"temperature": 0.0}, where=f"models.{role}")
+        return
+    if (likely := getattr(options, "top_logprobs", None)) is not None:
+        sampling["logprobs"] = likely
+    shows_tools = TemplateUse.of(find(job.recipe.name), options).tools
+    refuse_unfit(
+        model,
+        sampling,
+        where=f"models.{role}",
+        constraint=getattr(options, "constraint", None),
+        tools=[{"type": "function", "function": {"name": "a"}}] if shows_tools else [],
+    )
 
 
 def _check_chat_template(role: str, model: Model, job: Job) -> None:

@@ -20,15 +20,17 @@ from synth_ray.job.output import Output
 from synth_ray.job.problems import BadJob
 from synth_ray.job.section import Section
 from synth_ray.job.seeds import Source
+from synth_ray.prepare.driver_memory import memory_note
 from synth_ray.prepare.feasibility import refuse_short_lag
 from synth_ray.prepare.preparation import prepare, refuse_train_share
 from synth_ray.prepare.reference import open_quality_embedder
 from synth_ray.prepare.sources import evaluation_sets, files_of
-from synth_ray.publish.indexing import refuse_missing_index, refuse_other_indexes
+from synth_ray.publish.indexing import refuse_missing_index, refuse_other_index
 from synth_ray.recipes.catalogue import find, options_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.templates import compile_template
 from synth_ray.route.model_preflight import model_checks
+from synth_ray.route.tables import sink_problems
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.storage import Retry, open_storage, split_url
 from synth_ray.storage.job_files import open_input
@@ -41,11 +43,13 @@ _SHORT_RETRY = Retry(budget_s=20.0)
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What was found in a good job's inputs."""
+    """What was found in a good job's inputs. `notes` are no faults, and worth knowing before the run."""
 
     seeds: int
     seeds_rejected: int
     real: int
+    job_digest: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -67,10 +71,11 @@ class _Findings:
         return None
 
 
-def preflight(job: Job, *, file: str = "job") -> Preflight:
+def preflight(job: Job, *, file: str = "job", elsewhere: bool = False) -> Preflight:
     """Open everything the job names, except its engines; write nothing.
 
-    Raises BadJob with every problem, a line each.
+    `elsewhere`: the job will run on other machines, so that folders of theirs and their vLLM need not be here. Raises BadJob with
+    every problem, a line each.
     """
     findings = _Findings(file)
     options = findings.probe(lambda: options_of(job.recipe, file=file))
@@ -78,16 +83,20 @@ def preflight(job: Job, *, file: str = "job") -> Preflight:
         _probe_recipe(job, find(job.recipe.name), options, findings)
     missing_sources = _probe_sources(job, findings)
     _probe_stages(job, options, findings)
-    _probe_places(job, findings)
+    _probe_places(job, findings, elsewhere=elsewhere)
     with tempfile.TemporaryDirectory() as spool:
         # with a source missing, preparation would only say so again
         ready = options is not None and not missing_sources
         prepared = findings.probe(lambda: prepare(job, spool=Path(spool), file=file)) if ready else None
     if prepared is not None:
-        _probe_indexes(prepared.job, findings)
+        for prefix in prepared.job.dedup.against:
+            findings.probe(lambda prefix=prefix: refuse_other_index(prepared, prefix))  # type: ignore[misc]
+        # A catalog may be reached, and its library be installed, only where the job runs.
+        findings.problems += [] if elsewhere else [f"{file}: {problem}" for problem in sink_problems(prepared)]
     if findings.problems or prepared is None:
         raise BadJob("\n".join(findings.problems))
-    return Preflight(prepared.count.planned, prepared.count.rejected.total(), prepared.real.num_rows)
+    rejected, note = prepared.count.rejected.total(), "" if elsewhere else memory_note(prepared)
+    return Preflight(prepared.count.planned, rejected, prepared.real.num_rows, prepared.job_digest, notes=(note,) if note else ())
 
 
 def missing_resources(job: Job, *, file: str, stages: bool) -> list[str]:
@@ -100,12 +109,6 @@ def missing_resources(job: Job, *, file: str, stages: bool) -> list[str]:
         _probe_stages(job, None, findings)
     _probe_places(job, findings)
     return findings.problems
-
-
-def _probe_indexes(job: Job, findings: _Findings) -> None:
-    for prefix in job.dedup.against:
-        alone = job.model_copy(update={"dedup": job.dedup.model_copy(update={"against": [prefix]})})
-        findings.probe(lambda alone=alone: refuse_other_indexes(alone))  # type: ignore[misc]
 
 
 def _probe_recipe(job: Job, recipe: Recipe, options: Section, findings: _Findings) -> None:
@@ -154,14 +157,14 @@ def _sources(job: Job) -> Iterator[tuple[str, Source]]:
 
 def _files_of(key: str, source: Source, output: Output) -> list[str]:
     try:
-        return files_of(source, endpoint_url=output.endpoint_url, region=output.region)
+        return files_of(source, **output.server_for(source.path))
     except SynthRayError as error:
         raise JobError(f"{key}: {error}") from None
 
 
 def _open(key: str, path: str, output: Output) -> None:
     try:
-        open_input(path, endpoint_url=output.endpoint_url, region=output.region).close()
+        open_input(path, **output.server_for(path)).close()
     except SynthRayError as error:
         raise JobError(f"{key}: {error}") from None
 
@@ -186,13 +189,14 @@ def _check_evaluation_set(job: Job, source: Source) -> None:
     evaluation_sets(job.model_copy(update={"decontaminate": alone}), Fingerprinter(job.dedup).words)
 
 
-def _probe_places(job: Job, findings: _Findings) -> None:
+def _probe_places(job: Job, findings: _Findings, *, elsewhere: bool = False) -> None:
     for role, model in job.models.by_role().items():
-        for check in model_checks(role, model, job):
+        for check in model_checks(role, model, job, elsewhere=elsewhere):
             findings.probe(check)
     for prefix in job.dedup.against:
         findings.probe(lambda prefix=prefix: refuse_missing_index(job, prefix))  # type: ignore[misc]
-    findings.probe(lambda: _check_output(job.output))
+    if not (elsewhere and split_url(job.output.path)[0] == "file"):
+        findings.probe(lambda: _check_output(job.output))
 
 
 def _check_output(output: Output) -> None:
@@ -203,7 +207,7 @@ def _check_output(output: Output) -> None:
             _check_folder(Path(path).absolute())
         else:
             store = open_storage(output.path, endpoint_url=output.endpoint_url, region=output.region, retry=_SHORT_RETRY)
-            next(iter(store.list("_synth/job")), None)
+            next(iter(store.list("_synth/job/")), None)  # of a folder that holds nothing, however much the output does
     except StorageError as error:
         raise JobError(f"output.path: {error}") from None
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from synth_ray.admit.admission import Admission, Policy
+from synth_ray.admit.admission import Admission
+from synth_ray.admit.verdicts import Policy
 from synth_ray.ask.rows import rows_by_chunk
 from synth_ray.dataset.schema import Provenance, RowShape
 from synth_ray.prepare.preparation import Prepared
@@ -51,7 +52,7 @@ def first_requests(prepared: Prepared, count: int, *, folder: Path) -> list[Requ
 
 def is_compared(prepared: Prepared) -> bool:
     """Whether rows are compared with the seeds and the real rows, of which there may be too many for a preview."""
-    compared: int = len(prepared.seeds) + prepared.real.num_rows + prepared.mixed.num_rows
+    compared: int = len(prepared.seeds) + prepared.real.num_rows + len(prepared.mixed)
     return compared <= MAX_COMPARED
 
 
@@ -86,7 +87,7 @@ def _shape(prepared: Prepared) -> RowShape:
 def _admission(prepared: Prepared, stages: RowStages) -> Admission:
     """The admission of a run before its first chunk: it knows the real rows, the evaluation sets and the seeds."""
     job, words, scrub = prepared.job, stages.fingerprinter.words, stages.scrub_and_fingerprint
-    compared, kept = is_compared(prepared), open_index(job, None)
+    compared, kept = is_compared(prepared), open_index(prepared, None)
     admission = Admission(
         dedup=job.dedup,
         policy=Policy.of_checks(job.check),
@@ -96,7 +97,7 @@ def _admission(prepared: Prepared, stages: RowStages) -> Admission:
         copy_detector=open_copy_detector(prepared, scrub_and_fingerprint=scrub, hash_words=words) if compared else None,
     )
     if compared:
-        if prepared.mixed.num_rows:
-            admission.decide(scrub(prepared.mixed), remaining_rows=np.array([prepared.mixed.num_rows]))
+        for rows in prepared.mixed.batches():
+            admission.decide(scrub(rows), remaining_rows=np.array([rows.num_rows]))
         index_seeds(prepared, kept.index, scrub_and_fingerprint=scrub)
     return admission

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import signal
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from synth_ray import gc_tuning
-from synth_ray.ask.journal import delete_segments, journalled_chunks, read_journal
+from synth_ray.ask.journal_sweeper import JournalSweeper
 from synth_ray.dataset.card import write_unfinished_card
-from synth_ray.dataset.manifest import manifest_etag
-from synth_ray.drive.dispatch import Resume
-from synth_ray.drive.driver import Driver, Hooks, Meters
+from synth_ray.dataset.ledger import CommittedChunk
+from synth_ray.dataset.manifest import Manifest, manifest_etag, read_manifest
+from synth_ray.drive.driver import Driver
+from synth_ray.drive.hooks import NOTHING_TO_RESUME, Hooks, Meters, resume_from
 from synth_ray.drive.window import Window
 from synth_ray.job.document import Job
 from synth_ray.meter.costs import CostRecords
@@ -30,19 +28,25 @@ from synth_ray.prepare.gold import gold_requests
 from synth_ray.prepare.kept_estimate import load_or_make_estimate, with_actual
 from synth_ray.prepare.preparation import Prepared, prepare
 from synth_ray.prepare.schedule import Schedule, open_schedule
+from synth_ray.publish.indexing import spilled_stores
 from synth_ray.publish.manifest_facts import RunFacts
 from synth_ray.publish.publication import Publication
 from synth_ray.publish.publisher import Publisher
 from synth_ray.recipes.catalogue import options_of
 from synth_ray.records import Request
-from synth_ray.route.ending import Result, result_of
+from synth_ray.route.ending import NOT_STOPPED, Result, Stopped, result_of
+from synth_ray.route.interrupts import stopped_by_signals
 from synth_ray.route.output_lease import HeldLease, hold_lease, require_conditional_writes
+from synth_ray.route.tables import refuse_bad_sinks, with_tables
 from synth_ray.storage import Storage
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.pool import Pool
+from synth_ray.workers.prefetch import prefetched
 from synth_ray.workers.row_stages import stage_keys
 
 log = logging.getLogger(__name__)
+
+_READERS, _READ_AHEAD = 4, 8  # a request to a store takes some tens of milliseconds, about what admitting a chunk takes
 
 
 def run_job(
@@ -52,28 +56,31 @@ def run_job(
     watch: Callable[[Tally], None] = lambda _: None,
     extend: bool = False,
     retry_failed: bool = False,
+    stopped: Stopped = NOT_STOPPED,
 ) -> Result:
-    """Run the job, or resume an earlier run of it. See `synth_ray.run`."""
+    """Run the job, or resume an earlier run of it. See `synth_ray.run`. `stopped`: why nothing is asked any more."""
     options_of(job.recipe)  # wrong options are told before the output is touched
     storage = open_output(job.output)
     require_conditional_writes(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
         prepared = prepare(job, spool=Path(spool))
+        refuse_bad_sinks(prepared)
         with gc_tuning.frozen_during_run():
-            return _Run(prepared.job, prepared, storage, fence).execute(
-                make_pool, watch, extend=extend, retry_failed=retry_failed
-            )
+            run = _Run(prepared, storage, fence, Path(spool), stopped)
+            return run.execute(make_pool, watch, extend=extend, retry_failed=retry_failed)
 
 
 class _Run:
     """The parts of one run, made once and wired together."""
 
-    def __init__(self, job: Job, prepared: Prepared, storage: Storage, fence: HeldLease) -> None:
-        self._job = job
+    def __init__(self, prepared: Prepared, storage: Storage, fence: HeldLease, spool: Path, stopped: Stopped) -> None:
+        self._job = job = prepared.job
+        self._stopped = stopped
+        self._spool = spool
         self._prepared = prepared
         self._storage = storage
         self._fence = fence
-        self._publication = Publication(prepared, storage)
+        self._publication = Publication(prepared, storage, epoch=fence.epoch)
         self._ledger, self._tally = self._publication.ledger, self._publication.tally
         self._has_price = has_price(job)
         self._started_at = time.monotonic()
@@ -85,50 +92,80 @@ class _Run:
         keys = job.keys_by_cost("ask") | stage_keys(job)
         self._ledger.pin_or_compare({"ask_digest": self._prepared.ask_digest, "keys": keys})
         schedule = open_schedule(job, self._prepared, storage, extend=extend, retry_failed=retry_failed)
-        self._ledger.delete_orphans(now=time.time())
+        self._earlier = self._ledger.committed_chunks()
+        self._ledger.delete_orphans(now=time.time(), committed=self._earlier)
         replaces = manifest_etag(storage)
         write_unfinished_card(storage, name=job.name)
-        self._earlier = self._ledger.committed_chunks()
-        self._journalled = self._delete_committed_journals(self._earlier)
+        self._tally.chunks_earlier = len(self._earlier)
+        self._sweeper = JournalSweeper(storage, earlier=self._earlier)
         self._costs = CostRecords(storage)
         self._estimate = load_or_make_estimate(storage, self._prepared, resumed=bool(self._earlier))
         self._count_what_is_wanted(schedule)
         pool = make_pool(job)
-        with self._publication.open_publisher(schedule, shards=pool.shards) as publisher:
+        opened = self._publication.open_publisher(
+            schedule, shards=lambda: pool.shards() or spilled_stores(job, self._spool), keeps_checkpoints=True
+        )
+        with closing(self._sweeper), opened as publisher, closing(self._read_ahead(publisher)) as self._ahead:
+            self._journalled = self._sweeper.open()
             driver = self._driver(schedule, pool, publisher, watch)
             self._fence.on_lost = driver.stop
-            with _stopped_by_signals(driver.stop) as signals:
-                driver.run()
+            self._fence.raise_if_lost()  # before there was someone to tell
+            with stopped_by_signals(driver.stop) as signals:
+                if self._stopped.is_interrupted:
+                    driver.stop(self._stopped.why)
+                driver.run(only_admit=self._stopped.why)
+                self._fence.raise_if_lost()
+                if driver.frontier.is_behind and (larger := self._larger_version(replaces)):
+                    return self._unchanged(larger, driver.stop_reason, is_interrupted=self._is_interrupted(signals))
                 self._tally.stage = PUBLISHING
                 watch(self._tally)
-            self._fence.raise_if_lost()
             driver.stop(schedule.shortfall())
-            # Whoever sent a signal may not wait for the measures.
+            # Whoever sent a signal, or takes the node away, may not wait for the measures.
             facts, stopped = self._run_facts(driver), driver.stop_reason
-            manifest = self._publication.finish(schedule, facts, stopped=stopped, measure=not signals)
+            interrupted = self._is_interrupted(signals) or driver.is_hurried
+            manifest = self._publication.finish(schedule, facts, stopped=stopped, measure=not interrupted)
+        return self._publish(manifest, replaces, driver, is_interrupted=interrupted)
+
+    def _publish(self, manifest: Manifest, replaces: str, driver: Driver, *, is_interrupted: bool) -> Result:
+        self._fence.raise_if_lost()
+        manifest = manifest.model_copy(update={"epoch": self._fence.epoch})
         self._publication.publish(manifest, replaces=replaces)
-        self._delete_committed_journals(self._ledger.committed_chunks())
-        failures = driver.failed_share
-        nothing_answered = failures.is_total and failures.is_above_limit
-        return result_of(job, manifest, causes=self._tally.failure_causes, nothing_answered=nothing_answered)
+        self._sweeper.finish()
+        result = result_of(
+            self._job,
+            manifest,
+            causes=self._tally.failure_causes,
+            nothing_answered=driver.failed_share.is_total and driver.failed_share.is_above_limit,
+            is_interrupted=is_interrupted,
+        )
+        return with_tables(result, self._job, self._storage, manifest)
 
     def _driver(self, schedule: Schedule, pool: Pool, publisher: Publisher, watch: Callable[[Tally], None]) -> Driver:
         job, clock, costs = self._job, time.monotonic, self._costs
-        spending = Spending(job.budget, clock, earlier=costs.earlier, token_cost_usd=self._token_cost_usd)
+        spending = Spending(job.budget, clock, earlier=costs.earlier, token_cost_usd=lambda: costs.token_usd(self._tally.tokens))
         return Driver(
             job,
             schedule=schedule,
             pool=pool,
-            window=Window(size=job.plan.window_chunks, committed=self._earlier),
+            window=Window(size=job.plan.window_chunks, frontier=self._tally.chunks_admitted, committed=self._earlier),
             hooks=Hooks(
-                admit=lambda chunk: self._admit(chunk, publisher, lambda: self._on_tick(spending, watch)),
+                admit=lambda chunk: self._admit(chunk, publisher),
                 watch=lambda tally: self._on_tick(spending, watch),
-                before_close=self._publication.save_index,
+                before_close=self._save_index,
                 extra_requests=self._gold_requests,
+                on_committed=self._sweeper.on_committed,
             ),
             meters=Meters(self._tally, spending, Throughput(job.cluster, clock)),
-            resume=Resume(self._journal_reader(), self._journalled),
+            resume=resume_from(self._storage, self._journalled) if job.limits.journal_flush_s else NOTHING_TO_RESUME,
         )
+
+    def _is_interrupted(self, signals: Sequence[object]) -> bool:
+        return bool(signals) or self._stopped.is_interrupted
+
+    def _save_index(self) -> None:
+        """A large upload has no condition: whoever lost the lease leaves the index to the new owner."""
+        if not self._fence.is_lost:
+            self._publication.save_index()
 
     def _count_what_is_wanted(self, schedule: Schedule) -> None:
         """For the progress: the requests of the plan and those that earlier runs committed, or the rows of the target."""
@@ -137,13 +174,31 @@ class _Run:
         if self._job.target.is_set:
             self._tally.rows_wanted = sum(self._prepared.wanted_rows.values())
 
-    def _admit(self, chunk: int, publisher: Publisher, on_tick: Callable[[], None]) -> None:
-        """Admit a chunk. A resumed run first admits all that is committed, which takes long enough to be shown."""
+    def _read_ahead(self, publisher: Publisher) -> Generator[CommittedChunk, None, None]:
+        """The chunks that earlier runs committed after the last checkpoint, up to the first gap, read by threads."""
+        assert publisher.progress is not None
+        self._tally.chunks_admitted = first = publisher.progress.chunks
+        self._tally.slots_earlier = self._tally.slots
+        end = next((stop for start, stop in self._earlier.runs if start <= first < stop), first)
+        self._read_ahead_until = end
+        return prefetched(range(first, end), self._ledger.read_committed, ahead=_READ_AHEAD, threads=_READERS)
+
+    def _admit(self, chunk: int, publisher: Publisher) -> None:
         before = self._tally.slots
-        publisher.admit(chunk)
+        publisher.admit(chunk, next(self._ahead) if chunk < self._read_ahead_until else None)
         if chunk in self._earlier:
             self._tally.slots_earlier += self._tally.slots - before
-            on_tick()
+
+    def _larger_version(self, replaces: str) -> Manifest | None:
+        """The published version, where it has at least the rows that are admitted by now."""
+        published = read_manifest(self._storage) if replaces else None
+        return published if published is not None and published.rows.accepted >= self._tally.accepted else None
+
+    def _unchanged(self, published: Manifest, stopped: str, *, is_interrupted: bool) -> Result:
+        """Stopped before everything that the published version has was decided again: that version stays."""
+        log.warning("stopped while committed chunks were admitted; the version that is published stays")
+        manifest = published.model_copy(update={"complete": False, "stopped": stopped})
+        return result_of(self._job, manifest, causes=self._tally.failure_causes, is_interrupted=is_interrupted)
 
     def _gold_requests(self, chunk: int, start: int) -> Sequence[Request]:
         """The judge is asked about its gold rows beside the first chunk."""
@@ -151,9 +206,6 @@ class _Run:
         if self._tally.requests_planned is not None:
             self._tally.requests_planned += len(requests)
         return requests
-
-    def _token_cost_usd(self) -> float:
-        return (self._costs.earlier["nano_usd"] + self._tally.tokens["nano_usd"]) / 1e9
 
     def _run_facts(self, driver: Driver) -> RunFacts:
         facts, cost = driver.dispatcher.facts, self._cost(driver)
@@ -187,17 +239,6 @@ class _Run:
         self._tally.replica_s = self._costs.earlier["replica_s"] + spending.replica_seconds
         watch(self._tally)
 
-    def _journal_reader(self) -> Callable[[int], Any]:
-        """Reads a chunk's journal: of earlier runs or, when a replica is lost, of this one."""
-        return lambda chunk: read_journal(self._storage, chunk) if self._job.limits.journal_flush_s else {}
-
-    def _delete_committed_journals(self, committed: Any) -> set[int]:
-        """Delete the journal of committed chunks. Returns the chunks that are journalled and not committed."""
-        chunks = set(journalled_chunks(self._storage))
-        for chunk in sorted(chunk for chunk in chunks if chunk in committed):
-            delete_segments(self._storage, chunk)
-        return {chunk for chunk in chunks if chunk not in committed}
-
     def _cost(self, driver: Driver) -> dict[str, Any]:
         """The cost of every run of this output; `wall_s` is this run's."""
         spent = self._costs.close(driver.spending.facts() | self._tally.tokens)
@@ -211,24 +252,3 @@ class _Run:
             "usd_per_1m_output_tokens": round(1e6 * usd / max(1, out), 4),
             "usd_per_1k_accepted": round(1000 * usd / max(1, self._tally.accepted), 4),
         }
-
-
-@contextmanager
-def _stopped_by_signals(stop: Callable[[str], None]) -> Iterator[list[signal.Signals]]:
-    """SIGTERM and the first Ctrl-C stop cleanly; a second Ctrl-C interrupts. Yields the signals got so far."""
-    got: list[signal.Signals] = []
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        got.append(signal.Signals(number))
-        stop(f"got {got[-1].name}")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield got
-        return
-    before = {s: signal.signal(s, handle) for s in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield got
-    finally:
-        for signal_number, handler in before.items():
-            signal.signal(signal_number, handler)

@@ -15,6 +15,7 @@ from synth_ray.scrub.findings import ScrubFailed
 from synth_ray.scrub.replace.fixpoint import FixpointScrubber, ScrubState
 from synth_ray.scrub.replace.leaves import Leaf, Path, rebuild
 from synth_ray.scrub.replace.rendering import Edit
+from synth_ray.scrub.sifting import rows_to_scan
 from synth_ray.scrub.staged import scrubbed_table
 
 
@@ -63,7 +64,8 @@ class Scrubber:
         A row with more than `max_findings` findings gets the reason too_much_pii; one that cannot be scrubbed gets scrub_failed
         and loses its text.
         """
-        return scrubbed_table(staged, scrub_all=self._fixpoint.scrub_all, exceeds_limit=self._exceeds_limit)
+        rows = rows_to_scan(staged, self._fixpoint.without_findings)
+        return scrubbed_table(staged, rows, scrub_all=self._fixpoint.scrub_all, exceeds_limit=self._exceeds_limit)
 
     def _exceeds_limit(self, record: ScrubState) -> bool:
         return self._max_findings is not None and sum(record.counts.values()) > self._max_findings

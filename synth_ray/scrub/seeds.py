@@ -27,7 +27,7 @@ def scrubbed_seeds(seeds: Iterable[Seed], *, scrubber: Scrubber, refuse: Refuse)
             if result.reason is not None:
                 refuse(result.reason, seed)
                 continue
-            scrubbed = replace(seed, fields=result.value, id=_id(result.value)) if result.counts else seed
+            scrubbed = replace(seed, fields=result.value, id=scrubbed_id(result.value)) if result.counts else seed
             if scrubbed.id in seen:
                 refuse(Reason.DUPLICATE_SEED, seed)
                 continue
@@ -35,5 +35,6 @@ def scrubbed_seeds(seeds: Iterable[Seed], *, scrubber: Scrubber, refuse: Refuse)
             yield scrubbed
 
 
-def _id(fields: object) -> str:
+def scrubbed_id(fields: object) -> str:
+    """The id of a seed whose scrubbed fields these are."""
     return digest("scrubbed", json.dumps(fields, sort_keys=True, default=str))

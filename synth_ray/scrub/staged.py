@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from synth_ray.records import STAGED, Reason, canonical_json
+from synth_ray.records import STAGED, Reason, canonical_json, texts_of_turns
 from synth_ray.scrub.replace.fixpoint import ScrubState
 from synth_ray.scrub.replace.leaves import Leaf, Path, rebuild
+from synth_ray.scrub.sifting import Array, parsed_fields
 
 logger = logging.getLogger(__name__)
 
@@ -24,46 +24,58 @@ which something was replaced.
 
 
 def scrubbed_table(
-    staged: pa.Table, *, scrub_all: Callable[[Sequence[Any]], list[ScrubState]], exceeds_limit: Callable[[ScrubState], bool]
+    staged: pa.Table,
+    rows: Array,
+    *,
+    scrub_all: Callable[[Sequence[Any]], list[ScrubState]],
+    exceeds_limit: Callable[[ScrubState], bool],
 ) -> pa.Table:
-    """The table with the text of each row scrubbed. Counts are added to those a row already has."""
-    columns = {name: staged[name].to_pylist() for name in _TEXT}
-    records = scrub_all([_value(*row) for row in zip(*columns.values(), strict=True)])
-    dirty = {i: r for i, r in enumerate(records) if r.failed or r.counts}
-    if not dirty:
+    """The table with the text of these rows scrubbed; the others have nothing to find. Counts are added to those a row has."""
+    records = scrub_all(_values(staged.select(_TEXT).take(pa.array(rows)))) if len(rows) else []
+    found = [place for place, record in enumerate(records) if record.failed or record.counts]
+    if not found:
         return staged
-    columns |= {name: staged[name].to_pylist() for name in _CHANGED if name not in columns}
-    for i, record in dirty.items():
+    dirty, records = rows[found], [records[place] for place in found]
+    part = staged.select(_CHANGED).take(pa.array(dirty))
+    columns = {name: part[name].to_pylist() for name in _CHANGED}
+    for i, record in enumerate(records):
         if record.failed:
-            logger.warning("scrub: row %s is kept without text: %s", staged["id"][i].as_py(), record.failed)
+            logger.warning("scrub: row %s is kept without text: %s", staged["id"][int(dirty[i])].as_py(), record.failed)
             _quarantine(columns, i, record)
         else:
             _write(columns, i, record, exceeds_limit=exceeds_limit(record))
-    changed = [i for i, record in dirty.items() if record.failed or rebuild(record.value, _replace_from(record)) != record.value]
+    changed = [
+        row
+        for row, record in zip(dirty.tolist(), records, strict=True)
+        if record.failed or rebuild(record.value, _replace_from(record)) != record.value
+    ]
     staged = staged.set_column(staged.schema.get_field_index("top_k"), STAGED.field("top_k"), _without(staged["top_k"], changed))
+    places = np.arange(staged.num_rows)
+    places[dirty] = staged.num_rows + np.arange(len(dirty))
     for name in _CHANGED:
         at = staged.schema.get_field_index(name)
-        staged = staged.set_column(at, STAGED.field(name), pa.chunked_array([_array(name, columns[name])]))
+        both = pa.concat_arrays([*staged[name].chunks, _array(name, columns[name])])
+        staged = staged.set_column(at, STAGED.field(name), pa.chunked_array([both.take(pa.array(places))]))
     return staged
 
 
+def _values(rows: pa.Table) -> list[list[Any]]:
+    columns = [rows[name].to_pylist() for name in _TEXT[1:]]
+    turns = (texts_of_turns(rows["messages"], name) for name in ("content", "reasoning"))
+    return [_value(*row) for row in zip(*turns, *columns, strict=True)]
+
+
 def _value(
-    messages: list[dict[str, str]] | None, prompt: str | None, completion: str | None, thought: str | None, fields: str | None
+    contents: list[Any],
+    thoughts: list[Any],
+    prompt: str | None,
+    completion: str | None,
+    thought: str | None,
+    fields: str | None,
 ) -> list[Any]:
     """The strings of a row as one nested value. Roles are not text. Without a thought, the value is as if none existed."""
-    contents: list[Any] = [m["content"] for m in messages or ()]
-    thoughts = [m.get("reasoning") for m in messages or ()]
-    value = [contents, prompt, completion, _parsed(fields)]
+    value = [contents, prompt, completion, parsed_fields(fields)]
     return [*value, thought, thoughts] if thought or any(thoughts) else value
-
-
-def _parsed(fields: str | None) -> Any:
-    if not fields or fields == "{}":
-        return None
-    try:
-        return json.loads(fields)
-    except (ValueError, RecursionError):
-        return fields
 
 
 def _write(columns: dict[str, list[Any]], i: int, record: ScrubState, *, exceeds_limit: bool) -> None:

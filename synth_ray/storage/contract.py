@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -73,7 +73,7 @@ class Storage(Protocol):
         ...
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Objects whose path begins with `prefix`, sorted by the path's UTF-8 bytes."""
+        """Objects whose path begins with `prefix`, in any order: not every store has one. Each is told once."""
         ...
 
     def exists(self, path: str) -> bool: ...
@@ -82,12 +82,18 @@ class Storage(Protocol):
         """Remove the object; a missing one is no error."""
         ...
 
+    def delete_many(self, paths: Iterable[str]) -> None:
+        """Remove the objects, in as few requests as the store allows; a missing one is no error. After an error some are gone,
+        and the rest are not.
+        """
+        ...
+
     def upload(self, path: str) -> AbstractContextManager[Upload]:
         """Write a large object as a stream; an exception inside the block discards it."""
         ...
 
     def sweep_uploads(self, *, older_than_s: float) -> int:
-        """Remove what crashed uploads left behind; returns how many."""
+        """Remove what crashed uploads left behind; returns how many. Where a policy hides them, a warning says so."""
         ...
 
     def probe_conditional(self) -> bool:

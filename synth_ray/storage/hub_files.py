@@ -20,6 +20,7 @@ from synth_ray.errors import JobError
 _ADDRESS = re.compile(
     r"hf://datasets/(?P<dataset>[^/@]+/[^/@]+)(?:@(?P<revision>refs/(?:convert|pr)/[^/]+|[^/]+))?(?:/(?P<path>.*))?", re.DOTALL
 )
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _TIMEOUT_S = 10.0
 _OFFLINE = "go online (HF_ENDPOINT names a mirror), or download the dataset elsewhere and name the copy"
 
@@ -32,7 +33,7 @@ def hub_files(folder: str) -> list[str]:
     with _explained(folder):
         if not _is_reachable():
             raise ConnectionError
-        files = HfApi().list_repo_files(dataset, revision=revision, repo_type="dataset")
+        files = HfApi().list_repo_files(dataset, revision=_commit_of(dataset, revision), repo_type="dataset")
     start = f"{path}/" if path else ""
     return [f"{folder.rstrip('/')}/{name[len(start) :]}" for name in files if name.startswith(start)]
 
@@ -43,8 +44,28 @@ def open_hub_file(url: str) -> BinaryIO:
 
     dataset, revision, path = hub_address(url)
     with _explained(url):
-        local = hf_hub_download(dataset, path, revision=revision, repo_type="dataset", local_files_only=not _is_reachable())
+        commit, is_cached_only = _commit_of(dataset, revision), not _is_reachable()
+        local = hf_hub_download(dataset, path, revision=revision, repo_type="dataset", local_files_only=is_cached_only)
+        if commit != revision and f"/snapshots/{commit}/" not in local:  # the branch has moved since it was resolved
+            local = hf_hub_download(dataset, path, revision=commit, repo_type="dataset")
         return open(local, "rb")
+
+
+def hub_commit(url: str) -> str:
+    """The commit that files at this address were, or will be, read from; empty where the Hub cannot be asked. Raises JobError."""
+    dataset, revision, _ = hub_address(url)
+    with _explained(url):
+        return _commit_of(dataset, revision) or ""
+
+
+@cache
+def _commit_of(dataset: str, revision: str | None) -> str | None:
+    """The commit that a branch or tag names, asked once, so that all files of a run are of one version. Offline, `revision`."""
+    from huggingface_hub import HfApi, constants
+
+    if (revision and _COMMIT.fullmatch(revision)) or constants.HF_HUB_OFFLINE or not _is_reachable():
+        return revision
+    return HfApi().dataset_info(dataset, revision=revision).sha
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, cast
 from synth_ray.errors import JobError, ObjectNotFound, StorageError
 from synth_ray.job.output import Output
 from synth_ray.storage import Storage, open_file, open_storage, split_url
+from synth_ray.storage.address import PLACES, is_remote
 from synth_ray.storage.hub_files import hub_files, open_hub_file
 from synth_ray.storage.web_file import open_web_file, validate_web_address
 
@@ -21,7 +22,7 @@ _PRIVATE = re.compile(r"(?:^|/)[_.](?!\.?/)")  # names that writers of datasets 
 
 
 def open_output(output: Output) -> Storage:
-    """The store at the job's output prefix. Credentials come from the standard AWS chain alone."""
+    """The store at the job's output prefix. Credentials come from the cloud's standard chain alone."""
     return open_storage(
         output.path,
         endpoint_url=output.endpoint_url,
@@ -69,12 +70,12 @@ def _paths(path: str, is_data: Callable[[str], bool], where: dict[str, Any]) -> 
     scheme = path.partition("://")[0] if "://" in path else "file"
     if scheme == "hf":
         return _listed_paths(path, is_data, hub_files)
-    if scheme == "s3":
+    if is_remote(path):
         split_url(path)
         return _listed_paths(path, is_data, lambda folder: _objects_below(folder, where))
     if scheme == "file":
         return _local_paths(split_url(path)[2], is_data)
-    raise JobError(f"wanted a local path, s3://, hf:// or https://, got scheme '{scheme[:20]}'; copy the files to one of these")
+    raise JobError(f"wanted {PLACES}, hf:// or https://, got scheme '{scheme[:20]}'; copy the files to one of these")
 
 
 def _local_paths(path: str, is_data: Callable[[str], bool]) -> list[str]:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -92,6 +92,10 @@ class LocalStorage:
     def delete(self, path: str) -> None:
         with self._translating_errors(path, writing=True), suppress(*_NOT_FOUND):
             self._place(path).unlink()
+
+    def delete_many(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self.delete(path)
 
     @contextmanager
     def upload(self, path: str) -> Iterator[LocalUpload]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,36 @@ T = TypeVar("T")
 
 class Transient(Exception):
     """A fault that may pass: a busy server, a connection reset, a truncated response. Its text has no secret and no data."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCalls:
+    """What came of this process's requests to stores that may be busy: sent, tries that failed and were retried, given up."""
+
+    sent: int = 0
+    retried: int = 0
+    given_up: int = 0
+
+
+class _Counts:
+    """Counts of the whole process, whichever thread asks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.calls = StoreCalls()
+
+    def add(self, *, sent: int = 0, retried: int = 0, given_up: int = 0) -> None:
+        with self._lock:
+            before = self.calls
+            self.calls = StoreCalls(before.sent + sent, before.retried + retried, before.given_up + given_up)
+
+
+_counts = _Counts()
+
+
+def store_calls() -> StoreCalls:
+    """The counts so far."""
+    return _counts.calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +71,7 @@ class Retry:
         budget.
         """
         start = self.clock()
+        _counts.add(sent=1)
         attempt = 0
         while True:
             try:
@@ -47,10 +79,12 @@ class Retry:
             except Transient as fault:
                 wait = self.uniform(0.0, min(self.longest_s, self.first_s * 2.0 ** min(attempt, 30)))
                 if self.clock() - start + wait > self.budget_s:
+                    _counts.add(given_up=1)
                     raise StorageError(
                         f"{name}: wanted an answer within {self.budget_s:g} s, got {attempt + 1} failed tries, the "
                         f"last: {fault}; see that the store is up and not throttled, then run the same command again"
                     ) from None
                 attempt += 1
+                _counts.add(retried=1)
                 log.warning("%s: %s; try %d in %.1f s", name, fault, attempt + 1, wait)
             self.sleep(wait)

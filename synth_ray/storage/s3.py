@@ -6,24 +6,30 @@ client means one credential chain, one retry policy and one place where secrets 
 
 from __future__ import annotations
 
-import io
+import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
-import pyarrow as pa
+from botocore.exceptions import ClientError
 
 from synth_ray.errors import Conflict, ObjectNotFound, StorageError
 from synth_ray.storage.contract import Entry, validate_path, validate_prefix
+from synth_ray.storage.probe import enforces_conditions
+from synth_ray.storage.range_file import RangeFile, buffered_input
 from synth_ray.storage.retry import Retry, Transient
-from synth_ray.storage.s3_errors import PastTheEnd, Unsupported, translate_error, truncated_read
-from synth_ray.storage.s3_stream import WRITE_ID, RangeFile, S3Upload, unquoted_etag
+from synth_ray.storage.s3_errors import Denied, PastTheEnd, lacks_bulk_deletes, translate_error, truncated_read
+from synth_ray.storage.s3_stream import WRITE_ID, S3Upload, unquoted_etag
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_READ_BYTES = 4 * 2**20  # one request of a sequential read: large enough that its latency is small beside its transfer time
+_DELETED_TOGETHER = 1000
+"""The most keys of one DeleteObjects."""
 
 
 class S3Storage:
@@ -90,7 +96,7 @@ class S3Storage:
     def open_input(self, path: str) -> Any:
         head = self._head(path)
         raw = RangeFile(lambda start, length: self._range(path, start, length), head["ContentLength"], unquoted_etag(head), path)
-        return pa.PythonFile(io.BufferedReader(raw, buffer_size=_READ_BYTES), mode="r")
+        return buffered_input(raw)
 
     def write(self, path: str, data: bytes) -> None:
         self._put(path, data, {}, uuid.uuid4().hex)
@@ -147,6 +153,28 @@ class S3Storage:
         where = self._where(path)
         self._call(path, lambda _: self._client.delete_object(**where))
 
+    def delete_many(self, paths: Iterable[str]) -> None:
+        keys = iter([self._prefix + validate_path(path) for path in paths])
+        while batch := list(islice(keys, _DELETED_TOGETHER)):
+            self._call("", lambda _, left=batch: self._delete_batch(left))  # type: ignore[misc]
+
+    def _delete_batch(self, left: list[str]) -> None:
+        """Delete the keys, and leave in `left` those that were refused. Raises the error of the first of them."""
+        try:
+            answer = self._client.delete_objects(
+                Bucket=self._bucket, Delete={"Objects": [{"Key": k} for k in left], "Quiet": True}
+            )
+        except ClientError as error:
+            if not lacks_bulk_deletes(error):
+                raise
+            for key in left:  # deletes it one by one alone
+                self._client.delete_object(Bucket=self._bucket, Key=key)
+            return
+        refused = [own for own in answer.get("Errors", ()) if own.get("Code") != "NoSuchKey"]
+        if refused:
+            left[:] = [own["Key"] for own in refused]
+            raise ClientError({"Error": {"Code": refused[0].get("Code", "")}}, "DeleteObjects")
+
     def list(self, prefix: str = "") -> Iterator[Entry]:
         where = {"Bucket": self._bucket, "Prefix": self._prefix + validate_prefix(prefix)}
         request = {**where, "MaxKeys": self._page_keys}
@@ -176,7 +204,15 @@ class S3Storage:
     def sweep_uploads(self, *, older_than_s: float) -> int:
         oldest = time.time() - older_than_s
         pages = self._client.get_paginator("list_multipart_uploads")
-        uploads = self._call("", lambda _: list(pages.paginate(Bucket=self._bucket, Prefix=self._prefix)))
+        try:
+            uploads = self._call("", lambda _: list(pages.paginate(Bucket=self._bucket, Prefix=self._prefix)))
+        except Denied:
+            log.warning(
+                "%s: the policy does not allow s3:ListBucketMultipartUploads, so that parts of uploads of killed runs stay "
+                "there and are paid for; allow it, or let a lifecycle rule of the bucket abort incomplete uploads",
+                self.url,
+            )
+            return 0
         stale = [u for page in uploads for u in page.get("Uploads", ()) if u["Initiated"].timestamp() <= oldest]
         for upload in stale:
             self._sweep(upload["Key"], upload["UploadId"])
@@ -188,25 +224,7 @@ class S3Storage:
         self._call(path, lambda _: abort(Bucket=self._bucket, Key=key, UploadId=upload_id))
 
     def probe_conditional(self) -> bool:
-        path = f"_probe-{uuid.uuid4().hex}"
-        store = S3Storage(self._bucket, self._prefix[:-1], client=self._client, retry=self._retry)
-        try:
-            etag = store.create(path, b"1")
-            if not _is_refused(lambda: store.create(path, b"2")) or not _is_refused(lambda: store.swap(path, b"3", "0" * 32)):
-                return False
-            return store.swap(path, b"4", etag) != etag
-        except (Conflict, Unsupported):
-            return False  # the store refuses a condition that holds, or all conditions
-        finally:
-            self.delete(path)
-
-
-def _is_refused(write: Callable[[], Any]) -> bool:
-    try:
-        write()
-    except Conflict:
-        return True
-    return False
+        return enforces_conditions(S3Storage(self._bucket, self._prefix[:-1], client=self._client, retry=self._retry))
 
 
 def _body(answer: Any) -> bytes:

@@ -7,6 +7,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from synth_ray.errors import Conflict, ObjectNotFound, StorageError
+from synth_ray.storage.probe import Unsupported
 from synth_ray.storage.retry import Transient
 
 _NOT_FOUND = {"404", "NoSuchKey", "NotFound"}
@@ -25,6 +26,14 @@ _BUSY = {
 }
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
 _UNKNOWN_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthorizationHeaderMalformed", "401"}
+_NO_BULK_DELETES = {
+    "NotImplemented",
+    "MethodNotAllowed",
+    "MissingContentMD5",
+    "InvalidRequest",
+    "InvalidArgument",
+    "MalformedXML",
+}
 _BAD_REQUEST = {"400"}  # S3's answer to a HEAD with bad credentials: a response to HEAD has no body with details
 _DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem"}
 _ADVICE = {
@@ -56,12 +65,19 @@ class PastTheEnd(ObjectNotFound):
     """A range that begins at or behind the end of the object."""
 
 
-class Unsupported(StorageError):
-    """The store does not support this request."""
+class Denied(StorageError):
+    """The policy does not allow this request."""
 
 
 def truncated_read(got: int, wanted: int) -> Transient:
     return Transient(f"a torn answer, {got} of {wanted} bytes")
+
+
+def lacks_bulk_deletes(error: boto.ClientError) -> bool:
+    """Whether the store does not know DeleteObjects, or wants a checksum that newer clients no longer send."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return status in (405, 501) or code in _NO_BULK_DELETES
 
 
 def translate_error(error: Exception, name: str) -> Exception:
@@ -102,7 +118,7 @@ def _of_server(error: boto.ClientError, name: str) -> Exception:
 def _error_of_refusal(code: str, status: int, name: str) -> StorageError:
     for codes, kind in ((_EXPIRED, "expired"), (_UNKNOWN_KEY, "unknown"), (_BAD_REQUEST, "bare"), (_DENIED, "denied")):
         if code in codes:
-            return _error_for(name, kind)
+            return Denied(str(_error_for(name, kind))) if kind == "denied" else _error_for(name, kind)
     if code in ("PermanentRedirect", "301", "IllegalLocationConstraintException"):
         return _error_for(name, "region")
     if code in ("QuotaExceeded", "XMinioStorageFull"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from synth_ray.errors import JobError
+from synth_ray.job.cores import usable_cores
 from synth_ray.toolbox.functions import FunctionPool, no_begin
 from synth_ray.toolbox.launch import require_isolation
 from synth_ray.toolbox.mcp_server import McpServer, require_mcp
@@ -28,7 +28,7 @@ class Toolbox:
 
     def __init__(self, programs: Sequence[Program]) -> None:
         self._programs = list(programs)
-        self._size = max(2, len(os.sched_getaffinity(0)))
+        self._size = max(2, usable_cores())
         self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="tools")
         self._pools: dict[Program, FunctionPool] = {}
         self._servers: dict[int, McpServer] = {}

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from synth_ray.job.cores import usable_cores
 from synth_ray.verify.process_pool import ProcessPool
 from synth_ray.verify.verdict import Verdict, Verified, VerifierFailed, decided
 
@@ -30,7 +31,7 @@ class FunctionVerifier:
 
     def __init__(self, name: str, *, seconds: float = 10.0, right_from: float = 0.5, processes: int | None = None) -> None:
         self._right_from = right_from
-        size = processes or min(4, len(os.sched_getaffinity(0)))
+        size = processes or min(4, usable_cores())
         self._pool = ProcessPool(lambda stack: _start(stack, name), seconds=seconds, size=size)
 
     def fault_of(self, gold: Any) -> str:

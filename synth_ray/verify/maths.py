@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import subprocess
 import sysconfig
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from synth_ray.errors import MissingResource
+from synth_ray.job.cores import usable_cores
 from synth_ray.verify.process_pool import ProcessPool
 from synth_ray.verify.sandbox import Limits, Sandbox
 from synth_ray.verify.verdict import Verdict, Verified, VerifierFailed
@@ -42,7 +42,7 @@ class MathVerifier:
 
     def __init__(self, *, seconds: float = 10.0, memory_bytes: int = 1_000_000_000, processes: int | None = None) -> None:
         limits = Limits(seconds, memory_bytes)
-        size = processes or min(4, len(os.sched_getaffinity(0)))
+        size = processes or min(4, usable_cores())
         self._pool = ProcessPool(lambda stack: _start(stack, limits), seconds=seconds, size=size)
 
     def fault_of(self, gold: Any) -> str:

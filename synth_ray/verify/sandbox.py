@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synth_ray.errors import MissingResource
+from synth_ray.job.cores import usable_cores
 from synth_ray.verify import sandbox_child
 from synth_ray.verify.sabotage import sabotaged
 
@@ -108,7 +109,7 @@ class Sandbox:
 
     def pass_each(self, programs: list[tuple[str, str]]) -> list[bool]:
         """As `passes` for each (program, tests) pair, as many at once as there are cores."""
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             return list(pool.map(lambda pair: self.passes(*pair), programs))
 
     def run(self, program: str, stdin: str) -> Ran:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -13,25 +14,25 @@ import pyarrow as pa
 from synth_ray.ask.journal import open_journal
 from synth_ray.ask.teacher import TeacherFacts
 from synth_ray.ask.worker import AskWorker, JournalledAnswers
-from synth_ray.errors import EngineDied, ServiceRefused, SynthRayError
+from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.document import Job
 from synth_ray.records import Request
 from synth_ray.storage.job_files import open_output
 from synth_ray.workers.local_roles import LocalRoles
+from synth_ray.workers.local_stagers import LocalStagers
 from synth_ray.workers.pool import (
     MAX_ISOLATION_DEATHS,
     AsksRefused,
-    ChunkCommitted,
     Event,
     ReplicaAnswered,
     ReplicaLost,
     ReplicaReady,
     ReplicaReturned,
-    StageFailed,
+    ReplicaStarting,
 )
-from synth_ray.workers.stager import Stager
 
 _COLLECT_WAIT_S = 0.5
+_CLOSE_S = 60.0
 
 
 class LocalPool:
@@ -40,15 +41,14 @@ class LocalPool:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
-        self._chunks: queue.SimpleQueue[tuple[int, Sequence[pa.RecordBatch], Mapping[str, object]] | None]
-        self._chunks = queue.SimpleQueue()
+        self._stagers = LocalStagers(job, put=self._events.put, spawn=self._spawn)
         self._workers: dict[int, AskWorker] = {}
         self._threads: list[threading.Thread] = []
-        self._staging = 0
         self._replacements = job.limits.engine_replacements
         self._isolating: set[int] = set()
         self._consecutive_deaths = 0
         self._released: set[int] = set()
+        self._stalled: dict[int, str] = {}
         self._closing = threading.Event()
         self._numbers = count()
         self._telling = threading.Lock()
@@ -62,8 +62,7 @@ class LocalPool:
         for role in self._job.pooled_models:
             for _ in range(self._job.cluster.judges):
                 self._roles.start(role)
-        for _ in range(self._job.cluster.stagers):
-            self._spawn(self._stage_loop)
+        self._stagers.open()
 
     def shards(self) -> None:
         return None
@@ -103,11 +102,21 @@ class LocalPool:
     def _ask_loop(self, replica: int) -> None:
         while self._is_active(replica):
             end = self._run_worker(replica)
+            if (cause := self._stalled.pop(replica, "")) and self._is_active(replica):
+                self._succeed(replica, cause)
+                return
             if isinstance(end, ServiceRefused):
                 self._events.put(AsksRefused(replica, str(end)))
                 return
             if end is not None:
                 self._on_death(replica, end)
+
+    def _succeed(self, replica: int, cause: str) -> None:
+        """Another replica takes the place of one that stood still, of whose requests none is suspected."""
+        successor = next(self._numbers)
+        self._events.put(ReplicaStarting(successor))
+        self._events.put(ReplicaLost(replica, cause, replaced=True, drained=True))
+        self._spawn(self._ask_loop, successor)
 
     def _run_worker(self, replica: int) -> EngineDied | ServiceRefused | None:
         """Run one worker and close it; returns what ended it. The driver reads the journal and asks again as soon as it hears of
@@ -134,7 +143,7 @@ class LocalPool:
         return not self._closing.is_set() and replica not in self._released
 
     def _collect_from(self, replica: int, worker: AskWorker) -> None:
-        while self._is_active(replica):
+        while self._is_active(replica) and replica not in self._stalled:
             answered = worker.collect(_COLLECT_WAIT_S)
             if answered:
                 self._consecutive_deaths = 0
@@ -149,15 +158,6 @@ class LocalPool:
         self._events.put(ReplicaLost(replica, str(death), replaced=self._replacements >= 0))
         if self._replacements < 0:
             self._closing.wait()
-
-    def _stage_loop(self) -> None:
-        stager = Stager(self._job)
-        while (work := self._chunks.get()) is not None:
-            try:
-                event: Event = stager.stage(*work)
-            except SynthRayError as error:
-                event = StageFailed(work[0], f"{type(error).__name__}: {error}")
-            self._events.put(event)
 
     def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:
         worker = self._workers.get(replica)
@@ -182,32 +182,46 @@ class LocalPool:
             worker.drop_journal(chunk)
 
     def stage(self, chunk: int, batches: Sequence[pa.RecordBatch], facts: Mapping[str, object]) -> None:
-        self._staging += 1
-        self._chunks.put((chunk, batches, facts))
+        self._stagers.stage((chunk, batches, facts))
 
     def stage_capacity(self) -> int:
-        return 2 * self._job.cluster.stagers - self._staging
+        return self._stagers.capacity()
+
+    def stagers(self) -> Mapping[int, Sequence[int]]:
+        return self._stagers.holding()
+
+    def can_replace(self) -> bool:
+        return True
+
+    def replace(self, replica: int, cause: str) -> None:
+        """A thread cannot be ended: the replica's worker is closed, as far as it lets itself, before its requests go back."""
+        if replica in self._workers:
+            self._stalled[replica] = cause
+        else:
+            self._roles.replace(replica, cause)
+
+    def replace_stager(self, stager: int, cause: str) -> None:
+        self._stagers.replace(stager)
 
     def events(self, wait_s: float) -> list[Event]:
         events: list[Event] = []
         try:
-            events.append(self._raise_or_count(self._events.get(timeout=wait_s)))
+            events.append(_raise_error(self._events.get(timeout=wait_s)))
             while True:
-                events.append(self._raise_or_count(self._events.get_nowait()))
+                events.append(_raise_error(self._events.get_nowait()))
         except queue.Empty:
             return events + self._roles.loads()
 
-    def _raise_or_count(self, event: Event | BaseException) -> Event:
-        if isinstance(event, BaseException):
-            raise event
-        if isinstance(event, (ChunkCommitted, StageFailed)):
-            self._staging -= 1
-        return event
-
     def close(self) -> None:
         self._closing.set()
-        for _ in range(self._job.cluster.stagers):
-            self._chunks.put(None)
+        self._stagers.close()
+        until = time.monotonic() + _CLOSE_S
         for thread in self._threads:
-            thread.join(timeout=60)
+            thread.join(timeout=max(0.0, until - time.monotonic()))
         self._roles.close()
+
+
+def _raise_error(event: Event | BaseException) -> Event:
+    if isinstance(event, BaseException):
+        raise event
+    return event

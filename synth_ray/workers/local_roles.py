@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from synth_ray.ask.deadline import IGNORED_S
 from synth_ray.ask.pooled_teacher import Link
 from synth_ray.ask.role_link import RoleLink
 from synth_ray.ask.role_server import RoleServer
@@ -20,6 +22,7 @@ from synth_ray.workers.pool import AsksRefused, Event, ReplicaLost, ReplicaReady
 
 _IDLE_POLL_S = 0.1
 _LOAD_EVERY_S = 0.5
+_CLOSE_S = 30.0
 RETIRED = "retired: its place goes to another pool, or nothing is left for it"
 
 
@@ -60,19 +63,25 @@ class LocalRole:
         return self._server.load()
 
     def close(self, cause: str) -> None:
-        """Calls under way end with EngineDied."""
+        """Calls under way end with EngineDied. An engine that does not end in _CLOSE_S is left to itself: its thread cannot be
+        ended, and ends with the process.
+        """
         if self._thread.is_alive() and not self._loop.is_closed():
             self._end = self._end or EngineDied(cause)
-            asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
+            self._cancel_calls()  # here: the loop may be the one that stands still
+            until = time.monotonic() + _CLOSE_S
+            with suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result(_CLOSE_S)
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout=30)
+            self._thread.join(timeout=max(0.0, until - time.monotonic()))
 
     async def _shut_down(self) -> None:
         await self._server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=IGNORED_S)
 
     def _submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -93,7 +102,7 @@ class LocalRole:
 
 class LocalRoles:
     """The replicas of all roles' pools. `put` takes events; `may_replace` is asked at each death; `on_change` is called when
-    replicas came or went.
+    replicas came or went. `close` ends all of them side by side, and waits no longer than for one.
     """
 
     def __init__(
@@ -126,6 +135,15 @@ class LocalRoles:
             self._on_change()
             self._spawn(self._end_when_idle, number)
 
+    def replace(self, number: int, cause: str) -> None:
+        """End this replica, which answers nothing any more, and start another, which counts as no replacement."""
+        has_successor = number in self.retired
+        self.retired.add(number)  # nothing that it was asked is suspected
+        if (role := self._end(number, cause)) is not None:
+            self._put(ReplicaLost(number, cause, replaced=True, drained=has_successor, role=role))
+            if not has_successor:
+                self.start(role)
+
     def loads(self) -> list[Event]:
         """How busy each replica is; empty when that was told just now."""
         now = time.monotonic()
@@ -137,9 +155,10 @@ class LocalRoles:
     def close(self) -> None:
         self._closing.set()
         for number in list(self._up):
-            self._up.pop(number).close("the run has ended")
+            self._spawn(self._up.pop(number).close, "the run has ended")
+        until = time.monotonic() + 2 * _CLOSE_S
         for thread in self._threads:
-            thread.join(timeout=60)
+            thread.join(timeout=max(0.0, until - time.monotonic()))
 
     def _spawn(self, target: Callable[..., None], *arguments: Any) -> None:
         def forward_errors() -> None:
@@ -160,7 +179,7 @@ class LocalRoles:
             self._put(AsksRefused(number, str(refusal)))
             return
         except EngineDied as death:
-            self._lose(number, role, str(death), is_retired=False)
+            self._lose(number, role, str(death))
             return
         if self._closing.is_set():
             replica.close("the run has ended")
@@ -170,14 +189,20 @@ class LocalRoles:
         self._on_change()
 
     def _on_death(self, number: int, death: EngineDied) -> None:
+        if (role := self._end(number, str(death))) is not None:
+            self._lose(number, role, str(death))
+
+    def _end(self, number: int, cause: str) -> str | None:
+        """Returns its role; None where it is not up, or everything ends."""
         replica = self._up.pop(number, None)
         if replica is None or self._closing.is_set():
-            return
+            return None
         self._on_change()
-        self._spawn(replica.close, str(death))  # not here: this is the replica's own thread
-        self._lose(number, replica.role, str(death), is_retired=number in self.retired)
+        self._spawn(replica.close, cause)  # not here: this may be the replica's own thread
+        return replica.role
 
-    def _lose(self, number: int, role: str, cause: str, *, is_retired: bool) -> None:
+    def _lose(self, number: int, role: str, cause: str) -> None:
+        is_retired = number in self.retired
         replaced = not is_retired and self._may_replace()
         self._put(ReplicaLost(number, cause, replaced or is_retired, drained=is_retired, role=role))
         if replaced:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import JournalledAnswers
-from synth_ray.dedup.index import Shards
+from synth_ray.dedup.stores import Stores
 from synth_ray.records import Request
 
 
@@ -45,22 +45,39 @@ class ReplicaReturned:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaDraining:
-    """A replica's node is about to go: it finishes what it has started, and takes nothing more."""
+    """A replica finishes what it has started, and takes nothing more: its node is about to go, or other jobs need its place."""
 
     replica: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStarting:
+    """A teacher replica starts that the driver did not ask for: in place of one whose node is about to go, or because the job's
+    share of the cluster has grown.
+    """
+
+    replica: int
+
+
+@dataclass(frozen=True, slots=True)
+class DriverDraining:
+    """The node of the driver itself is about to go, in this many seconds."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaLost:
     """A replica is gone, with everything it had in flight. `replaced` says whether another is starting.
 
-    `drained`: it, or its node, was taken away in order, so no request is suspected.
+    `drained`: it, or its node, was taken away in order, so no request is suspected. `gave_way`: to another job of the cluster.
     """
 
     replica: int
     cause: str
     replaced: bool
     drained: bool = False
+    gave_way: bool = False
     role: str = "teacher"
 
 
@@ -101,6 +118,8 @@ Event = (
     | ReplicaAnswered
     | ReplicaReturned
     | ReplicaDraining
+    | DriverDraining
+    | ReplicaStarting
     | ReplicaLost
     | RoleLoad
     | AsksRefused
@@ -123,8 +142,8 @@ class Pool(Protocol):
 
     def open(self) -> None: ...
 
-    def shards(self) -> Shards | None:
-        """The index's shards, started; None where the driver keeps the index itself. May be called before `open`."""
+    def shards(self) -> Stores | None:
+        """The memory of admission in shards, started; None where the driver keeps it itself. May be called before `open`."""
         ...
 
     def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None: ...
@@ -155,6 +174,24 @@ class Pool(Protocol):
 
     def stage_capacity(self) -> int:
         """How many more chunks `stage` takes now."""
+        ...
+
+    def stagers(self) -> Mapping[int, Sequence[int]]:
+        """The chunks that each stager has, by its number."""
+        ...
+
+    def can_replace(self) -> bool:
+        """Whether replicas and stagers can be replaced now. Where they cannot for long, `events` raises."""
+        ...
+
+    def replace(self, replica: int, cause: str) -> None:
+        """End this replica of any pool, which makes nothing of what it has, and start another: answered by a ReplicaLost. That
+        counts as no replacement. One of the teacher's is drained, and a ReplicaStarting tells of its successor.
+        """
+        ...
+
+    def replace_stager(self, stager: int, cause: str) -> None:
+        """End this stager, and start another. Its chunks are staged again."""
         ...
 
     def set_isolating(self, replica: int, *, on: bool) -> None:

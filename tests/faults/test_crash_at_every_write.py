@@ -41,7 +41,7 @@ def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 def run(storage: Storage, chunks: Iterable[int]) -> None:
     """All of a driver's writes: claim the lease, pin the job, stage, publish, release."""
-    lease = Lease.claim(storage, "driver", now=0.0, is_dead=lambda _: True)
+    lease = Lease.claim(storage, "driver", is_dead=lambda _: True)
     Ledger(storage).pin_or_compare({"ask_digest": "ask0", "keys": {}})
     make_dataset(storage, OUTPUT, chunks=chunks)
     lease.release()

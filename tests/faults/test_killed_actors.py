@@ -143,10 +143,11 @@ def test_a_drained_node_returns_its_requests_and_uses_no_engine_replacement(
     cluster.remove_node(node)
 
 
-def drain(address: str, node: str) -> None:
+def drain(address: str, node: str, *, within_s: int = 30) -> None:
     program = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", address, "--node-id", node]
-    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot", "--deadline-remaining-seconds", "30"]
-    subprocess.run([*program, *reason], check=True, capture_output=True)
+    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
+    deadline = ["--deadline-remaining-seconds", str(within_s)]
+    subprocess.run([*program, *reason, *deadline], check=True, capture_output=True)
 
 
 def test_a_killed_node_loses_no_row(local: str, cluster: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from synth_ray.ask.journal import read_journal
+from synth_ray.ask.segments import read_journal
 from synth_ray.storage import open_storage
 from tests.conftest import ROOT
 from tests.endpoint_server import MODEL, Reply, behaving_server

@@ -46,7 +46,7 @@ class RunOutput:
             "split": {"allow_synthetic_only_eval": True},
             "output": output,
             "cluster": {"engine": "local"},
-            "limits": {"journal_flush_s": 0.05},
+            "limits": {"journal_flush_s": 0.05, "checkpoint_requests": CHUNK},
         }
         options = {k: v for k, v in output.items() if k == "endpoint_url"}
         self.store: Storage = open_storage(output["path"], **options)
@@ -106,7 +106,8 @@ def test_a_run_killed_before_any_write_resumes_to_the_same_dataset(
 ) -> None:
     wanted, did = run_undisturbed(fork_server, new_output("undisturbed"), counts="writes")
     assert did > 15
-    for at in range(0, did, 3 if new_output("undisturbed").store.url.startswith("s3") else 1):  # requests to a bucket are slow
+    is_slow = new_output("undisturbed").store.url.startswith("s3")
+    for at in range(is_slow, did, 4 if is_slow else 2):
         output = new_output(f"{at}")
         run_once(fork_server, output, wanted, at=at)
         finish(fork_server, output, wanted)

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from synth_ray.ask.journal import read_journal
+from synth_ray.ask.segments import read_journal
 from synth_ray.ask.worker import AskWorker
+from synth_ray.job.cores import usable_cores
 from synth_ray.job.load import job_from
 from synth_ray.records import Request, Seed
 from synth_ray.storage import open_storage
@@ -102,7 +103,7 @@ def results(folder: Path) -> list[str]:
 def test_a_run_killed_at_a_call_fails_the_rows_whose_calls_had_begun_and_makes_the_others(tmp_path: Path) -> None:
     job = job_in(tmp_path)
     run = start(job)
-    at_once = min(ROWS, max(2, len(os.sched_getaffinity(0))))
+    at_once = min(ROWS, max(2, usable_cores()))
     wait_until(lambda: len(marks(tmp_path)) == at_once, run)
     kill_and_let_go(run, tmp_path)
     out = finish(job)
@@ -129,7 +130,7 @@ def test_a_dead_engine_is_told_of_once_no_call_of_its_worker_can_begin(tmp_path:
     pool = LocalPool(job_from(document))
     close = AskWorker.close
     monkeypatch.setattr(AskWorker, "close", lambda worker: (time.sleep(1), close(worker)))  # what is not waited for shows
-    at_once = max(2, len(os.sched_getaffinity(0)))
+    at_once = max(2, usable_cores())
     prompts = [str(tmp_path / "logs" / f"log{n}") for n in range(at_once + 1)]  # one of them waits for a process
     pool.open()
     try:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 import synth_ray
+from synth_ray.dataset.ledger import Ledger
 from synth_ray.errors import ObjectNotFound, SynthRayError
 from synth_ray.storage import Storage, open_storage
+from tests.cloud_servers import REMOTE, Place, new_place
 from tests.fork_server import ForkServer
 from tests.proxy import Proxy, SeenRequest, proxy_to
 from tests.route.test_route import SCRIPT, job
@@ -31,9 +37,15 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(synth_ray.run(job(folder, str(folder / "out"), plan=PLAN)).manifest["dataset_digest"])
 
 
+@pytest.fixture(params=REMOTE)
+def place(request: pytest.FixtureRequest) -> Place:
+    return new_place(request.param, request)
+
+
 @pytest.fixture
-def proxy(moto_server: str) -> Iterator[Proxy]:
-    with proxy_to(moto_server) as proxy:
+def proxy(place: Place) -> Iterator[Proxy]:
+    with proxy_to(str(place.endpoint_url)) as proxy:
+        proxy.url += urlsplit(place.endpoint_url).path  # type: ignore[operator]
         yield proxy
 
 
@@ -41,18 +53,18 @@ def is_published(store: Storage) -> bool:
     return store.exists("manifest.json")
 
 
-@pytest.mark.s3
+@pytest.mark.parametrize("place", [pytest.param("s3", marks=pytest.mark.s3), "gs"], indirect=True)
 @pytest.mark.parametrize(("fault", "message"), [("expired", "credentials that expired"), ("full", "a full store")])
 def test_a_whole_run_stops_cleanly_at_a_permanent_fault_and_resumes_to_the_same_dataset(
-    wanted: str, tmp_path: Path, bucket: str, moto_server: str, proxy: Proxy, fault: str, message: str
+    wanted: str, tmp_path: Path, place: Place, proxy: Proxy, fault: str, message: str
 ) -> None:
-    document = job(tmp_path, "", plan=PLAN, output={"path": f"s3://{bucket}/out", "endpoint_url": proxy.url})
+    document = job(tmp_path, "", plan=PLAN, output={"path": f"{place.url}/out", "endpoint_url": proxy.url})
     fork_server = ForkServer()  # each run in its own process, so that its lease is a dead driver's
-    clear = open_storage(f"s3://{bucket}/out", endpoint_url=moto_server)
+    clear = open_storage(f"{place.url}/out", endpoint_url=place.endpoint_url)
     for commits in (1, 4):  # the fault begins after so many commits
 
         def plan(seen: SeenRequest, commits: int = commits) -> str | None:
-            done = sum(s.method == "PUT" and "/commits/" in s.path for s in proxy.seen)
+            done = sum(s.method == "PUT" and "/commits/" in unquote(s.path) for s in proxy.seen)
             return fault if done > commits else None
 
         proxy.seen.clear()
@@ -68,19 +80,17 @@ def test_a_whole_run_stops_cleanly_at_a_permanent_fault_and_resumes_to_the_same_
     assert {path: clear.read(path) for path in kept} == kept
 
 
-@pytest.mark.s3
-def test_a_whole_run_with_stale_listings_makes_the_same_dataset(
-    wanted: str, tmp_path: Path, bucket: str, moto_server: str, proxy: Proxy
-) -> None:
+def test_a_whole_run_with_stale_listings_makes_the_same_dataset(wanted: str, tmp_path: Path, place: Place, proxy: Proxy) -> None:
     """A stale listing omits recent objects, as behind a cache: work may be repeated, but no row."""
-    document = job(tmp_path, "", plan=PLAN, output={"path": f"s3://{bucket}/out", "endpoint_url": proxy.url})
+    document = job(tmp_path, "", plan=PLAN, output={"path": f"{place.url}/out", "endpoint_url": proxy.url})
     stale: list[str] = []
 
     def plan(seen: SeenRequest) -> str | None:
-        if "list-type" in seen.path and len(stale) % 2 == 0:
+        is_listing = "list-type" in seen.path or "comp=list" in seen.path
+        if is_listing and len(stale) % 2 == 0:
             stale.append(seen.path)
             return "stale"
-        stale.extend(["fresh"] * ("list-type" in seen.path))
+        stale.extend(["fresh"] * is_listing)
         return None
 
     proxy.plan = plan
@@ -90,6 +100,39 @@ def test_a_whole_run_with_stale_listings_makes_the_same_dataset(
     assert manifest["dataset_digest"] == wanted
     assert manifest["rows"]["requested"] == 240
     assert len([s for s in stale if s != "fresh"]) >= 2
+
+
+def test_a_whole_run_killed_at_its_writes_resumes_to_the_same_dataset(
+    wanted: str, tmp_path: Path, place: Place, proxy: Proxy
+) -> None:
+    """The proxy kills the process just before or just after one of its writes reaches the store."""
+    document = job(tmp_path, "", plan=PLAN, output={"path": f"{place.url}/out", "endpoint_url": proxy.url})
+    clear = open_storage(f"{place.url}/out", endpoint_url=place.endpoint_url)
+    for at, fault in ((2, "reset_before"), (6, "reset_after"), (11, "reset_before"), (14, "reset_after")):
+        assert not is_published(clear)
+        assert killed_at(at, fault, document, proxy) == -signal.SIGKILL
+    proxy.plan = lambda _: None
+    assert synth_ray.run(document).manifest["dataset_digest"] == wanted
+    assert list(Ledger(clear).orphans()) == []
+
+
+def killed_at(at: int, fault: str, document: dict[str, Any], proxy: Proxy) -> int:
+    """The exit code of a run in a process of its own, whose `at`-th write meets the fault, which is its end."""
+    code = "import json, sys, synth_ray; synth_ray.run(json.loads(sys.argv[1]))"
+    process = subprocess.Popen([sys.executable, "-c", code, json.dumps(document)])
+    writes = itertools.count()
+
+    def plan(seen: SeenRequest) -> str | None:
+        if seen.method not in ("PUT", "POST", "DELETE") or next(writes) < at:
+            return None
+        if fault == "reset_after":
+            threading.Timer(0.05, process.kill).start()
+        else:
+            process.kill()
+        return fault
+
+    proxy.plan = plan
+    return process.wait(timeout=120)
 
 
 def slow_teacher() -> dict[str, Any]:

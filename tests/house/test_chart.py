@@ -28,5 +28,5 @@ def test_the_chart_shows_every_peer_with_its_own_figure() -> None:
 def test_the_page_shows_the_chart_and_names_only_commands_that_exist() -> None:
     page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert "](benchmarks.svg)" in page
-    for name in re.findall(r"make bench-([a-z]+)|python -m bench\.([a-z]+)", page):
+    for name in re.findall(r"make bench-([a-z_]+)|python -m bench\.([a-z_]+)", page):
         assert (ROOT / "bench" / f"{''.join(name)}.py").is_file()

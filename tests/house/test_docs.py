@@ -14,7 +14,7 @@ from synth_ray.cli.arguments import parser
 from synth_ray.job.load import job_from
 from tests.house.test_house import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "cluster").glob("*.md"))]
 
 
 def blocks(page: Path, kind: str) -> list[str]:

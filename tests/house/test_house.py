@@ -25,19 +25,27 @@ COMMANDS = {
     "preview": {"job", "--set", "--engine", "--address", "--output", "--rows", "--prompts-only", "--raw"},
     "tune": {"job", "--set", "--engine", "--address", "--output", "--requests", "--try", "--write"},
     "curate": {"job", "--set", "--engine", "--address", "--output", "--log", "--junit"},
-    "run": {"job", "--set", "--engine", "--address", "--output", "--extend", "--retry-failed", "--quiet", "--log", "--junit"},
+    "run": {
+        "job", "--set", "--engine", "--address", "--output", "--extend", "--retry-failed", "--quiet", "--log", "--junit",
+        "--done-when-stopped", "--part",
+    },
     "status": {"prefix"},
     "show": {"prefix", "id", "--text", "--reason", "--split", "-n"},
     "view": {"prefix", "--port", "--no-browser"},
     "gc": {"prefix", "--what", "--older-than-hours", "--delete"},
     "report": {"prefix", "--json", "--against", "--gate", "--junit", "--push", "--with-rejected"},
-    "export": {"prefix", "--format", "--to", "--thoughts", "--student"},
+    "export": {"prefix", "--format", "--to", "--catalog", "--partial", "--thoughts", "--student"},
     "sample": {"prefix", "-n", "--by", "--rejected", "--format", "--to", "--verdicts", "--gold"},
     "eval": {
         "cases", "--split", "--field", "--limit", "--by", "--verify", "--target", "--model", "--key-env", "--judge",
         "--judge-model", "--judge-key-env", "--rubric", "--system", "--temperature", "--max-tokens", "--in-flight", "--timeout",
         "--output", "--baseline", "--tolerance", "--write-baseline", "--min-pass-rate", "--fresh", "--json",
     },
+    "submit": {
+        "job", "--address", "--set", "--output", "--no-wait", "--attach", "--extend", "--retry-failed", "--log", "--python",
+        "--driver-cpus", "--driver-label", "--env", "--with", "--with-package", "--shared-output", "--render", "--values",
+    },
+    "stop": {"id", "--address", "--no-wait"},
 }  # fmt: skip
 
 

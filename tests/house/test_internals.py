@@ -34,11 +34,49 @@ def test_ray_still_says_which_nodes_are_drained() -> None:
     )
 
 
+def test_rays_client_of_the_jobs_api_still_takes_a_timeout_and_knows_the_heads_version() -> None:
+    module, file = "ray.dashboard.modules.dashboard_sdk", "cluster/internals.py"
+    found = require(module, "SubmissionClient._do_request", package="ray", file=file)
+    kinds = [parameter.kind for parameter in inspect.signature(found).parameters.values()]
+    assert inspect.Parameter.VAR_KEYWORD in kinds, f"ray: a request takes no timeout now: see synth_ray/{file}"
+    source = inspect.getsource(require(module, "SubmissionClient", package="ray", file=file))
+    assert "self._server_ray_version = " in source, f"ray: the head's version is kept elsewhere: see synth_ray/{file}"
+
+
+@pytest.mark.parametrize(
+    ("module", "path"),
+    [
+        ("ray._private.state", "state.available_resources_per_node"),
+        ("ray._private.state", "state.get_cluster_config"),
+        ("ray._raylet", "GcsClient"),
+    ],
+)
+def test_ray_still_tells_of_free_resources_and_of_its_autoscaler(module: str, path: str) -> None:
+    require(module, path, package="ray", file="cluster/autoscaler.py")
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        ("AutoscalingState", ["autoscaler_state_version", "infeasible_resource_requests"]),
+        ("NodeState", ["ray_node_type_name"]),
+        ("ClusterConfig", ["node_group_configs"]),
+        ("NodeGroupConfig", ["resources", "max_count"]),
+    ],
+)
+def test_rays_messages_on_its_autoscaler_still_have_these_fields(message: str, fields: list[str]) -> None:
+    found = require("ray.core.generated.autoscaler_pb2", message, package="ray", file="cluster/autoscaler.py")
+    assert set(fields) <= set(found.DESCRIPTOR.fields_by_name), f"ray: see synth_ray/cluster/autoscaler.py, which reads {fields}"
+
+
 @pytest.mark.parametrize(
     ("module", "path"),
     [
         ("vllm.v1.engine.llm_engine", "LLMEngine.from_engine_args"),
         ("vllm.usage.usage_lib", "UsageContext.LLM_CLASS"),
+        ("vllm.v1.engine.async_llm", "AsyncLLM.from_vllm_config"),
+        ("vllm.v1.engine.async_llm", "AsyncLLM.generate"),
+        ("vllm.v1.engine.async_llm", "AsyncLLM.get_supported_tasks"),
         ("vllm.v1.engine.core_client", "InprocClient"),
         ("vllm.v1.request", "Request"),
         ("vllm.v1.engine.llm_engine", "LLMEngine.get_supported_tasks"),

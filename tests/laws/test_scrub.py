@@ -120,6 +120,9 @@ class FailingDetector:
 
     entities = frozenset({"EMAIL_ADDRESS"})
 
+    def without_findings(self, texts: Sequence[str]) -> list[bool]:
+        return [False for _ in texts]
+
     def find(self, texts: Sequence[str], *, deadline: float) -> list[list[Finding]]:
         for text in texts:
             if "slow" in text:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from hypothesis.stateful import (
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.errors import Conflict, ObjectNotFound
 from synth_ray.storage import Retry, Storage, open_storage
+from tests.cloud_servers import REMOTE, new_place
 from tests.rows import staged_chunk
 
 PATHS = st.sampled_from(["a", "b/x", "b/y", "b-z", "é/ü", "deep/er/still"])
@@ -116,15 +120,52 @@ def test_a_folder_behaves_like_a_dictionary(tmp_path: Path) -> None:
     run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=25))
 
 
-@pytest.mark.s3
-def test_a_bucket_behaves_like_a_dictionary(moto_server: str, bucket: str) -> None:
-    numbers = itertools.count()
+@pytest.mark.parametrize("kind", REMOTE)
+def test_a_bucket_behaves_like_a_dictionary(kind: str, request: pytest.FixtureRequest) -> None:
+    place, numbers = new_place(kind, request), itertools.count()
 
     def make() -> Storage:
-        return open_storage(f"s3://{bucket}/{next(numbers)}", endpoint_url=moto_server, retry=Retry(budget_s=5))
+        return open_storage(f"{place.url}/{next(numbers)}", endpoint_url=place.endpoint_url, retry=Retry(budget_s=5))
 
-    machine = type("S3", (StoreMachine,), {"make": staticmethod(make)})
+    machine = type(kind, (StoreMachine,), {"make": staticmethod(make)})
     run_state_machine_as_test(machine, settings=settings(max_examples=6, stateful_step_count=15))
+
+
+WRITERS = st.lists(st.sampled_from(["create", "swap", "stale"]), min_size=2, max_size=6)
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(writers=WRITERS, exists=st.booleans())
+def test_of_writers_at_once_exactly_one_wins(kind: str, request: pytest.FixtureRequest, writers: list[str], exists: bool) -> None:
+    """Where the object is not there, one that creates it wins; where it is, one that swaps its newest version, and no other."""
+    place = new_place(kind, request)
+    store = open_storage(f"{place.url}/{uuid.uuid4().hex}", endpoint_url=place.endpoint_url)
+    stale = store.create("x", b"stale")
+    newest = store.swap("x", b"newest", stale)
+    if not exists:
+        store.delete("x")
+    acts = {"create": lambda data: store.create("x", data), "swap": lambda data: store.swap("x", data, newest)}
+    acts["stale"] = lambda data: store.swap("x", data, stale)
+    with ThreadPoolExecutor(len(writers)) as pool:
+        won = [
+            n
+            for n, is_won in enumerate(pool.map(lambda n: _wins(lambda: acts[writers[n]](b"%d" % n)), range(len(writers))))
+            if is_won
+        ]
+    able = [n for n, kind in enumerate(writers) if kind == ("swap" if exists else "create")]
+    assert len(won) == min(1, len(able))
+    assert set(won) <= set(able)
+    if won:
+        assert store.read("x") == b"%d" % won[0]
+
+
+def _wins(write: Callable[[], Any]) -> bool:
+    try:
+        write()
+    except Conflict:
+        return False
+    return True
 
 
 ATTEMPTS = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 3)), max_size=10)

@@ -183,6 +183,15 @@ def test_a_row_that_repeats_an_earlier_runs_is_rejected_and_an_incompatible_inde
             synth_ray.run(wrong)
 
 
+def test_an_earlier_run_of_one_side_is_refused_by_rows_of_both(tmp_path: Path) -> None:
+    first = job(tmp_path, str(tmp_path / "first"), plan={"requests": 40}, split={"fractions": {"train": 1.0}})
+    synth_ray.run(first)
+    second = job(tmp_path, str(tmp_path / "second"), dedup={"against": [str(tmp_path / "first")]})
+    for step in (lambda: preflight(job_from(second)), lambda: synth_ray.run(second)):
+        with pytest.raises(JobError, match="wanted the long n-grams of its train rows, because this job has evaluation rows"):
+            step()
+
+
 @pytest.mark.s3
 def test_in_a_bucket_the_dataset_is_the_same(local: dict[str, Any], tmp_path: Path, bucket: str, moto_server: str) -> None:
     output = {"path": f"s3://{bucket}/route", "endpoint_url": moto_server}

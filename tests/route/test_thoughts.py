@@ -10,7 +10,7 @@ import datasets
 import pytest
 
 import synth_ray
-from synth_ray.ask.journal import journalled_chunks, read_journal
+from synth_ray.ask.segments import journalled_chunks, read_journal
 from synth_ray.dataset.manifest import Manifest
 from synth_ray.evaluate.asking import Settings, evaluate
 from synth_ray.evaluate.cases import Case

@@ -17,9 +17,11 @@ from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.vllm import internals
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.ask.vllm.outputs import RawCompletion, completions_of
+from synth_ray.ask.vllm.ranks import SteppedRanks, refuse_cpu_ranks
 from synth_ray.ask.vllm.start import hidden_module, lora_rank
 from synth_ray.ask.vllm.stats import EngineStats, resolved_arguments, size_of
 from synth_ray.errors import AskFailed, JobError, MissingResource, TeacherError
+from synth_ray.job.engine_args import data_parallel_size, has_ranks
 from synth_ray.job.models import Model
 from synth_ray.job.reasoning import SWITCHES
 from synth_ray.recipes.contract import Completion, Constraint
@@ -79,18 +81,18 @@ class VllmEngine:
 
     def facts(self) -> TeacherFacts:
         config = self._engine.vllm_config
-        resolved = resolved_arguments(config)
+        resolved, ranks = resolved_arguments(config), config.parallel_config.data_parallel_size
         return TeacherFacts(
             engine="vllm",
             model=self._model.model,
             revision=self._model.revision,
-            max_running=int(config.scheduler_config.max_num_seqs),
+            max_running=int(config.scheduler_config.max_num_seqs) * ranks,
             max_model_len=int(config.model_config.max_model_len),
             engine_args=resolved | {k: str(v) for k, v in self._model.engine_args.items() if k not in resolved},
             versions={"vllm": _vllm_version()},
-            kv_tokens=int(config.cache_config.kv_cache_size_tokens or 0),
+            kv_tokens=int(config.cache_config.kv_cache_size_tokens or 0) * ranks,
             device=_device(),
-            devices=int(config.parallel_config.world_size),
+            devices=int(config.parallel_config.world_size) * ranks,
             size=size_of(self._engine),
         )
 
@@ -250,8 +252,8 @@ def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
         rank = max(map(lora_rank, adapters))
         # On the CPU a request without an adapter reads the last slot (index -1), so one slot stays empty.
         known = {"enable_lora": True, "max_loras": len(adapters) + 1, "max_lora_rank": rank} | known
-    if model.devices == 1:
-        known.setdefault("distributed_executor_backend", "uni")
+    # Named, for vLLM that finds itself in an actor of Ray's would take Ray's by itself.
+    known.setdefault("distributed_executor_backend", "mp" if model.devices > data_parallel_size(model.engine_args) else "uni")
     return EngineArgs(
         model=model.model,
         revision=model.revision or None,
@@ -262,9 +264,10 @@ def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
 
 
 def _start(engine_args: Any, model: Model) -> Any:
+    refuse_cpu_ranks(model)
     try:
         with hidden_module("llvmlite.binding.ffi"):
-            return internals.start_engine(engine_args)
+            return SteppedRanks(engine_args) if has_ranks(model.engine_args) else internals.start_engine(engine_args)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         refuse_bad_arguments(model.engine_args, where="models.teacher")
         raise TeacherError(

@@ -19,6 +19,15 @@ def start_engine(engine_args: Any) -> Any:
     return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
 
 
+async def start_ranks(engine_args: Any) -> Any:
+    """The asynchronous engine: each data-parallel rank in a process of its own. To be run on the event loop that will ask it."""
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    config = engine_args.create_engine_config(UsageContext.LLM_CLASS)
+    return AsyncLLM.from_vllm_config(config, usage_context=UsageContext.LLM_CLASS, disable_log_stats=True)
+
+
 def add_request(
     engine: Any, name: str, prompt: Any, params: Any, *, lora_request: Any = None, reasoning_ended: bool | None = None
 ) -> None:
@@ -36,10 +45,10 @@ def add_request(
 
 
 def scheduler_of(engine: Any) -> Any:
-    """The scheduler of an in-process engine: its `running` and `waiting` requests, each with `num_preemptions`, `num_tokens` and
-    `request_id`.
+    """The scheduler of an engine that is stepped: its `running` and `waiting` requests, each with `num_preemptions`, `num_tokens`
+    and `request_id`.
     """
-    return engine.engine_core.engine_core.scheduler
+    return engine.scheduler if hasattr(engine, "scheduler") else engine.engine_core.engine_core.scheduler
 
 
 def import_detokenizer() -> None:

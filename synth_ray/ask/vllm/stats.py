@@ -88,12 +88,12 @@ def resolved_arguments(config: Any) -> dict[str, Any]:
 
 
 def size_of(engine: Any) -> ModelSize | None:
-    """None where the roofline's formula does not describe the work of a token: mixtures of experts, latent attention, packed
-    weights.
+    """None where the roofline's formula does not describe the work of a token: mixtures of experts, ranks that divide them,
+    latent attention, packed weights.
     """
     config = engine.vllm_config
     model, parallel = config.model_config, config.parallel_config
-    if model.is_moe or model.use_mla or model.quantization not in (None, "fp8"):
+    if model.is_moe or parallel.data_parallel_size > 1 or model.use_mla or model.quantization not in (None, "fp8"):
         return None
     counted = engine.apply_model(_weights)
     layers, width = model.get_total_num_hidden_layers(), model.get_head_size()

@@ -76,6 +76,24 @@ class PatternFinder:
     def find(self, texts: Sequence[str], *, deadline: float) -> list[list[Finding]]:
         return [self._find(text, deadline) for text in texts]
 
+    def without_findings(self, texts: Sequence[str]) -> list[bool]:
+        """Of each text, whether one search through all of them shows that `find` would find nothing in it."""
+        if self._detectors_by_gates(frozenset()):
+            return [False] * len(texts)
+        plain = [place for place, text in enumerate(texts) if self._is_plain(text)]
+        nothing = [False] * len(texts)
+        for place in plain:
+            nothing[place] = True
+        for place in self._prefilter.texts_that_may_match([texts[place] for place in plain]):
+            nothing[plain[place]] = False
+        return nothing
+
+    def _is_plain(self, text: str) -> bool:
+        """Whether its gates are those of the text as it is written."""
+        if text.isascii():
+            return "\\" not in text or not self._section.policy.plain_form or plain_form(text) == text
+        return FOLDS_TO_ASCII.search(text) is None and (not self._section.policy.plain_form or plain_form(text) == text)
+
     def _find(self, text: str, deadline: float) -> list[Finding]:
         plain = plain_form(text) if self._section.policy.plain_form else text
         if plain == text or not self._reads_as_written:

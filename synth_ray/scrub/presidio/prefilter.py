@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Any
+
+from synth_ray.scan import compiled_union, texts_matching
 
 FOLDS_TO_ASCII = re.compile("[\u017f\u212a\u0130\u0131]|(?![0-9])\\d")
 """Letters that case-fold to ASCII ones, and non-ASCII digits: gates do not see them, so with any of these every gate is open."""
@@ -90,6 +93,7 @@ class Prefilter:
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
         self._sets: list[tuple[Any, list[int]]] = []
+        self._union: Any = None
 
     def add(self, expression: str) -> int:
         """The number under which `matching` reports the expression; equal expressions share a number. Raises ValueError after the
@@ -105,6 +109,12 @@ class Prefilter:
             self._sets = self._compiled()
         data = text.encode("utf-8", "surrogatepass")
         return frozenset(numbers[i] for matcher, numbers in self._sets for i in matcher.Match(data) or ())
+
+    def texts_that_may_match(self, texts: Sequence[str]) -> list[int]:
+        """The places of the texts in which any expression may be found. Law: of no other text does `matching` report one."""
+        if self._union is None:
+            self._union = compiled_union((name.encode("latin-1") for name in self._ids), ignores_case=True)
+        return texts_matching(self._union, [text.encode("utf-8", "surrogatepass") for text in texts])
 
     def _compiled(self) -> list[tuple[Any, list[int]]]:
         import re2

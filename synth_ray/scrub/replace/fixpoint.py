@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from re import Pattern
 from typing import Any
 
-from synth_ray.scrub.findings import Finder, Finding, ScrubFailed, Span, spans_of
+from synth_ray.scrub.findings import Finder, Finding, QuickFinder, ScrubFailed, Span, spans_of
 from synth_ray.scrub.replace.clean_texts import CleanTextCache
 from synth_ray.scrub.replace.leaves import Leaf, leaves_of
 from synth_ray.scrub.replace.rendering import Rendered, ReplacerFactory, drop_protected, replace_spans
@@ -47,7 +47,7 @@ class FixpointScrubber:
     def __init__(
         self,
         *,
-        finders: Sequence[Finder],
+        finders: Sequence[QuickFinder],
         models: Sequence[Finder] = (),
         filter_findings: FindingFilter,
         make_replacer: ReplacerFactory | None,
@@ -63,6 +63,17 @@ class FixpointScrubber:
         self._protected = protected
         self._timeout_s = timeout_s
         self._clock = clock
+
+    def without_findings(self, texts: Sequence[str]) -> list[bool]:
+        """Of each text (with its key words), whether it is known without a scan of its own that nothing is found in it."""
+        if self._models:
+            return [False] * len(texts)
+        nothing = [not text or self._clean_texts.has(text) for text in texts]
+        unknown = [place for place, known in enumerate(nothing) if not known]
+        looks = [finder.without_findings([texts[place] for place in unknown]) for finder in self._finders]
+        for place, *known in zip(unknown, *looks, strict=True):
+            nothing[place] = all(known)
+        return nothing
 
     def scrub_all(self, values: Sequence[Any]) -> list[ScrubState]:
         records = [self._new_state(value) for value in values]
@@ -167,7 +178,7 @@ class FixpointScrubber:
 def _with_key_words(leaf: Leaf, record: ScrubState) -> str:
     rendered = record.replaced.get(leaf)
     text = rendered.text if rendered else leaf.text
-    return f"{leaf.key_words}: {text}" if leaf.key_words else text
+    return leaf.with_key_words(text)
 
 
 def _failure_text(error: Exception) -> str:

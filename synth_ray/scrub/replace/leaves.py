@@ -16,6 +16,10 @@ class Leaf(NamedTuple):
     key_words: str
     text: str
 
+    def with_key_words(self, text: str) -> str:
+        """What is scanned where the leaf's text is this."""
+        return f"{self.key_words}: {text}" if self.key_words else text
+
 
 _TEXT_KEYS = frozenset({"content", "role", "text", "prompt", "completion", "response", "instruction", "input", "output"})
 _MIN_NUMBER, _MAX_NUMBER = 10**3, 10**19

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,16 +10,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from synth_ray.admit.admission import Admission, KeptRows, Policy
-from synth_ray.admit.guard import SplitLeakGuard
+from synth_ray.admit.admission import Admission
+from synth_ray.admit.guard import LEAK_NGRAM
+from synth_ray.admit.kept_rows import KeptRows
+from synth_ray.admit.verdicts import Policy
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.decontaminate import QuotedTexts
 from synth_ray.dedup.fingerprint import Fingerprinter
-from synth_ray.dedup.index import Index
+from synth_ray.dedup.memory import bytes_a_row, bytes_a_row_beside_disk
+from synth_ray.dedup.saved_stores import read_stores, write_stores
+from synth_ray.dedup.sharded import ShardedStores
+from synth_ray.dedup.spill import stores_on_disk
+from synth_ray.dedup.two_level import TwoLevelTable
 from synth_ray.job.check import Check
 from synth_ray.job.dedup import Decontaminate, Dedup
 from synth_ray.records import SPLITS, STAGED, digest
 from tests.rows import staged_row
+from tests.unit.dedup.test_shards import CAPS, Here
 
 SECTION = Dedup(ngram=3)
 PRINTS = Fingerprinter(SECTION)
@@ -83,29 +92,32 @@ def test_a_leak_names_the_first_shared_ngram_and_the_first_kept_row_that_has_it(
 
 
 def test_an_ngram_of_an_earlier_runs_evaluation_row_rejects_a_train_row() -> None:
-    shared, guard, index = sentence(3, 13), SplitLeakGuard(), Index(SECTION)
+    shared, kept = sentence(3, 13), KeptRows.empty(SECTION, fills=False)  # its n-grams are loaded, and count
     first = Admission(dedup=SECTION, real=NOTHING)
     others = Admission(dedup=SECTION, real=NOTHING)
     earlier = staged([("test", f"{sentence(4)} {shared}")])
     assert reasons(first, earlier) == [None]
     assert reasons(others, staged([("train", sentence(9))])) == [None]
     for run in (others, first):  # their rows are numbered one run after the other
-        first_number = index.kept
-        index.load(run.index.state())
-        guard.load(run.guard.state(), first_number=first_number)
-    second = Admission(dedup=SECTION, real=NOTHING, kept=KeptRows(index, guard))
+        saved = io.BytesIO()
+        write_stores(saved, {}, run.index.stores, tables=CAPS)
+        assert read_stores(io.BytesIO(saved.getvalue()), kept.index.stores, caps=CAPS, accept=lambda _: None)
+    second = Admission(dedup=SECTION, real=NOTHING, kept=kept)
     verdicts = second.decide(staged([("train", f"{shared} {sentence(5)}"), ("test", f"{shared} {sentence(6)}")]))
     assert verdicts["reason"].to_pylist() == ["cross_split", None]
     assert verdicts["witness"].to_pylist() == [earlier["id"][0].as_py(), None]
 
 
-def test_no_kept_ngram_crosses_splits_for_any_chunk_size() -> None:
+@pytest.mark.parametrize("in_shards", [False, True])
+def test_no_kept_ngram_crosses_splits_for_any_chunk_size_wherever_the_kept_rows_are(in_shards: bool) -> None:
     draw = random.Random(7)
     parts = [sentence(100 + i, 14) for i in range(30)]
     rows = [(draw.choice(SPLITS), " ".join([*draw.sample(parts, 2), sentence(1000 + i, 20)])) for i in range(200)]
     table = staged(rows)
     unsliced = Admission(dedup=SECTION, real=NOTHING).decide(table)
-    sliced = Admission(dedup=SECTION, real=NOTHING)
+    lose = Here(3, lambda call: [call % 3] if call % 4 == 1 else [])
+    stores = ShardedStores(lose, save_bytes=1 << 15).stores if in_shards else None
+    sliced = Admission(dedup=SECTION, real=NOTHING, kept=KeptRows.empty(SECTION, stores))
     assert pa.concat_tables([sliced.decide(table.slice(at, 17)) for at in range(0, 200, 17)]).equals(unsliced)
     decided = unsliced["reason"].to_pylist()
     assert "cross_split" in decided
@@ -114,6 +126,44 @@ def test_no_kept_ngram_crosses_splits_for_any_chunk_size() -> None:
     assert {row["witness"] for row in unsliced.to_pylist() if row["reason"] is not None} <= accepted
     for part in parts:
         assert len({train for train, text in kept if part in text}) <= 1
+
+
+def test_a_job_of_one_side_remembers_no_ngrams() -> None:
+    kept = KeptRows.empty(SECTION, fills=False)
+    before = kept.index.stores.train.nbytes
+    assert (
+        reasons(Admission(dedup=SECTION, real=NOTHING, kept=kept), staged([("train", sentence(i)) for i in range(300)]))
+        == [None] * 300
+    )
+    assert kept.index.stores.train.nbytes == before
+
+
+@pytest.mark.parametrize(("words", "fills"), [(40, True), (200, True), (200, False)])
+def test_the_memory_of_a_row_is_what_a_plan_says(words: int, fills: bool) -> None:
+    rows, vocabulary = 4000, np.random.default_rng(1).integers(0, 10**9, (4000, words))
+    kept = KeptRows.empty(SECTION, fills=fills)
+    admission = Admission(dedup=SECTION, real=NOTHING, kept=kept)
+    for at in range(0, rows, 1000):
+        admission.decide(staged([("train", " ".join(f"w{word}" for word in row)) for row in vocabulary[at : at + 1000].tolist()]))
+    empty = KeptRows.empty(SECTION).index.stores.nbytes
+    said = bytes_a_row(SECTION, words=words, guard_ngram=LEAK_NGRAM if fills else None)
+    assert kept.index.kept == rows
+    assert (admission.index_bytes - empty) / rows == pytest.approx(said, rel=0.15)
+
+
+def test_the_memory_of_a_row_beside_files_is_what_a_plan_says(tmp_path: Path) -> None:
+    rows, words = 4000, 60
+    stores = stores_on_disk(tmp_path / "index", cap=SECTION.bucket_cap, hot_bytes=60_000)
+    kept, empty, no_ngrams = KeptRows.empty(SECTION, stores), stores.nbytes, stores.train.nbytes
+    admission = Admission(dedup=SECTION, real=NOTHING, kept=kept)
+    for text in np.random.default_rng(1).integers(0, 10**9, (4, rows // 4, words)).tolist():
+        admission.decide(staged([("train", " ".join(f"w{word}" for word in row)) for row in text]))
+    for table in (stores.keys, stores.train):
+        assert isinstance(table, TwoLevelTable)
+        table.settle()
+    said = bytes_a_row_beside_disk(SECTION, words=words, guard_ngram=LEAK_NGRAM)
+    assert (admission.index_bytes - empty) / rows == pytest.approx(said, rel=0.15)
+    assert 1.1 < (stores.train.nbytes - no_ngrams) / len(stores.train) < 1.3, "bytes of memory for a long n-gram of the guard"
 
 
 def test_a_contaminated_row_names_the_evaluation_sets_it_quotes_and_each_set_counts_its_rows() -> None:

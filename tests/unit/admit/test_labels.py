@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.admit.admission import Admission, KeptRows, Policy
+from synth_ray.admit.admission import Admission
 from synth_ray.admit.guard import SplitLeakGuard
+from synth_ray.admit.kept_rows import KeptRows
 from synth_ray.admit.labels import LabelConflicts
+from synth_ray.admit.verdicts import Policy
 from synth_ray.dedup.compared import compared_text
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.dedup.index import Index

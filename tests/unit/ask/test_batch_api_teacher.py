@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import synth_ray
-from synth_ray.ask.batch_api_teacher import BatchApiTeacher
-from synth_ray.ask.batch_records import BATCHES
+from synth_ray.ask.batches.records import BATCHES
+from synth_ray.ask.batches.teacher import BatchApiTeacher
 from synth_ray.ask.teacher import Prompt
 from synth_ray.errors import AskFailed, EngineDied, JobError, MissingResource, ServiceRefused
 from synth_ray.job.load import job_from

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synth_ray
-from synth_ray.ask.batch_errors import ProviderError, errors_in
-from synth_ray.ask.batch_results import by_custom_id, lines_in, reply_in
+from synth_ray.ask.batches.errors import ProviderError, errors_in
+from synth_ray.ask.batches.results import by_custom_id, lines_in, reply_in
 from synth_ray.errors import ServiceRefused
 from synth_ray.storage.local import LocalStorage
 from tests.batch_server import Provider, batches, default_answer

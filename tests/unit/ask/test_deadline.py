@@ -76,7 +76,7 @@ def test_it_ends_what_takes_too_long_and_nothing_else(monkeypatch: pytest.Monkey
     async def work(takes_s: float, slower: float) -> str:
         speed[0] = 0.0
         try:
-            async with Deadline(None, tokens=100, loads=loads).limit():
+            with Deadline(None, tokens=100, loads=loads).limit():
                 speed[0] = slower
                 await asyncio.sleep(takes_s)
         except TimeoutError:
@@ -89,6 +89,31 @@ def test_it_ends_what_takes_too_long_and_nothing_else(monkeypatch: pytest.Monkey
     assert asyncio.run(work(30.0, 0.0005)) == "given up"
 
 
+def test_each_of_many_requests_side_by_side_has_its_own_time() -> None:
+    """Half of them begin later; of each half some end in time, and what cancels one from outside is no deadline."""
+    deadline = Deadline(0.4, tokens=1)
+
+    async def work(waits_s: float, takes_s: float) -> str:
+        await asyncio.sleep(waits_s)
+        began = asyncio.get_running_loop().time()
+        try:
+            with deadline.limit():
+                await asyncio.sleep(takes_s)
+        except TimeoutError:
+            return "given up" if asyncio.get_running_loop().time() - began >= 0.4 else "given up too early"
+        return "done"
+
+    async def all_of_them() -> list[Any]:
+        tasks = [asyncio.create_task(work(waits_s, takes_s)) for waits_s in (0.0, 0.3) for takes_s in (0.0, 0.1, 30.0, 30.0)]
+        asyncio.get_running_loop().call_later(0.2, tasks[2].cancel)
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, second, cancelled, *rest = asyncio.run(all_of_them())
+    assert [first, second, *rest] == ["done", "done", "given up", "done", "done", "given up", "given up"]
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert asyncio.run(work(0.0, 30.0)) == "given up"  # on another loop
+
+
 def test_its_clock_stands_while_a_pool_has_no_replica() -> None:
     """The time before is counted, the time without a replica is not, and the rest of the deadline is left after it."""
 
@@ -97,7 +122,7 @@ def test_its_clock_stands_while_a_pool_has_no_replica() -> None:
         up: dict[int, Any] = {0: SilentLink}
         pool.set_replicas(up)
         try:
-            async with Deadline(0.5, tokens=1, stood_s=lambda: pool.down_s).limit():
+            with Deadline(0.5, tokens=1, stood_s=lambda: pool.down_s).limit():
                 pool.set_replicas({})
                 await asyncio.sleep(1.0)
                 if comes_back:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -153,6 +154,55 @@ def test_a_limit_stays_between_one_and_its_maximum(events: list[str], max_limit:
         else:
             getattr(limiter, event)(endpoint)
         assert 1 <= endpoint.limit <= max_limit
+
+
+@settings(max_examples=60)
+@given(limit=st.integers(1, 3), callers=st.integers(1, 8), rounds=st.integers(1, 20), cancelled=st.lists(st.integers(0, 40)))
+def test_nobody_who_waits_is_overtaken_and_no_endpoint_is_left_out(
+    limit: int, callers: int, rounds: int, cancelled: list[int]
+) -> None:
+    """Callers that ask again the moment they are done, some of them cancelled at any step."""
+    limiter, tickets, served, used = EndpointLimiter(["a", "b"], max_limit=limit), count(), list[int](), set[str]()
+
+    async def call() -> None:
+        for _ in range(rounds):
+            ticket = next(tickets)
+            async with limiter.acquire() as endpoint:
+                served.append(ticket)
+                used.add(endpoint.url)
+                assert endpoint.running <= endpoint.limit
+                for _ in range(3):  # longer than a caller needs to wake: nobody comes twice meanwhile
+                    await asyncio.sleep(0)
+
+    async def run() -> None:
+        tasks = [asyncio.create_task(call()) for _ in range(callers)]
+        for step in range(max(cancelled, default=0)):
+            await asyncio.sleep(0)
+            if step in cancelled:
+                tasks[step % callers].cancel()
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            assert ended is None or isinstance(ended, asyncio.CancelledError)
+
+    asyncio.run(run())
+    places = 2 * limit
+    assert all(sum(later > ticket for later in served[:at]) < places for at, ticket in enumerate(served))
+    assert used == {"a", "b"} or len(served) < 2
+    assert (limiter.running, limiter.waiting) == (0, 0)
+
+
+def test_a_server_that_was_not_asked_for_long_is_not_dead_when_it_fails_once() -> None:
+    async def after_a_quiet_spell(endpoint_teacher: EndpointTeacher, faults: Faults) -> list[Completion]:
+        await endpoint_teacher.answer(prompt(1))
+        await asyncio.sleep(1.0)
+        faults.shares["500"] = 1.0
+        return await endpoint_teacher.answer(prompt(2))
+
+    with faulty_server(faults := Faults()) as url:
+        endpoint_teacher = teacher(url, dead_after_s=0.9)
+        endpoint_teacher.open()
+        [answer] = asyncio.run(after_a_quiet_spell(endpoint_teacher, faults))
+    assert answer.text
+    assert faults.counts["500"] == 1
 
 
 def test_a_pause_that_a_server_asks_for_outlasts_answers_that_were_on_their_way() -> None:

@@ -16,7 +16,8 @@ from synth_ray.ask.data_parallel import DataParallelTeacher, split_devices, spli
 from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.vllm import arguments
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
-from synth_ray.cluster.placement import gpus_per_replica, start_replica
+from synth_ray.cluster.placement import start_replica
+from synth_ray.cluster.wants import gpus_per_replica
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.load import job_from
@@ -150,8 +151,8 @@ def test_check_leaves_to_the_opened_model_what_it_alone_can_tell(tmp_path: Path,
             r"at least max_model_len \(8192\) without chunked prefill",
         ),
         (
-            {"data_parallel_size": 2, "enable_expert_parallel": True},
-            "data_parallel_size without enable_expert_parallel, got both",
+            {"data_parallel_size": 2, "enable_expert_parallel": True, "distributed_executor_backend": "ray"},
+            "without distributed_executor_backend: ray, got both: its ranks that divide experts are on one machine",
         ),
         ({"data_parallel_size": 2, "data_parallel_rank": 1}, "data_parallel_size without data_parallel_rank"),
         ({"tensor_parallel_size": 2, "distributed_executor_backend": "uni"}, "wanted an executor for 2 accelerators"),
@@ -193,6 +194,9 @@ def test_data_parallel_engines_have_their_own_gpus_share_the_asks_and_count_as_o
     assert split_devices("4,5,6,7", split_model(spread)) == ["4,5", "6,7"]
     assert split_devices("", split_model(spread)) == ["0,1", "2,3"]
     assert split_model(Model(model="m")) == [Model(model="m")]
+    ranked = Model(model="m", engine_args={"tensor_parallel_size": 2, "data_parallel_size": 2, "enable_expert_parallel": True})
+    assert split_model(ranked) == [ranked]
+    assert ranked.devices == 4
     engines = [ScriptedTeacher(Model(engine="scripted", script=Script(concurrency=4, latency_s=0.05))) for _ in range(3)]
     teacher = DataParallelTeacher(engines)
     facts = teacher.open()

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from synth_ray.ask.journal import Journal, read_journal
+from synth_ray.ask.journal import Journal
+from synth_ray.ask.segments import read_journal
 from synth_ray.ask.top_k import pack_top_k
 from synth_ray.errors import StorageError
 from synth_ray.recipes.contract import Completion
@@ -65,3 +66,19 @@ def test_the_likeliest_tokens_are_read_back_as_they_were_written(tmp_path: Path)
     journal.record(Request("r", 0, 0, Seed("s", "l", "train", {}), 1), "k", answers)
     journal.flush()
     assert read_journal(store, 0) == {"r": {"k": answers}}
+
+
+def test_what_is_recorded_is_what_was_answered_then_and_nothing_is_kept_of_a_chunk_that_is_dropped(tmp_path: Path) -> None:
+    """Lines are made at the flush: a recipe may have changed its list of answers by then."""
+    store = LocalStorage(tmp_path)
+    journal = Journal(store, flush_s=3600, on_error=print)
+    answers = [Completion("label", "stop", 9, 1)]
+    for chunk in (0, 1):
+        journal.record(Request(f"r{chunk}", chunk, 0, Seed("s", "l", "train", {}), 1), "k", answers)
+    held = journal.nbytes
+    answers.clear()
+    journal.drop(1)
+    assert journal.nbytes == held // 2
+    journal.flush()
+    assert read_journal(store, 0, 1) == {"r0": {"k": [Completion("label", "stop", 9, 1)]}}
+    assert journal.nbytes == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -215,6 +216,25 @@ def test_a_link_that_ends_for_another_reason_is_replaced_and_what_it_was_asked_i
 
     assert len(set(asyncio.run(run()))) == 12
     assert len(made) == 2
+
+
+def test_a_replica_that_holds_its_event_loop_is_left_and_who_waits_for_it_is_told(
+    replica: LocalRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synth_ray.workers.local_roles._CLOSE_S", 0.5)
+    held = threading.Event()
+
+    async def run() -> None:
+        ask = asyncio.create_task(replica.link().answer(prompt(1)))
+        await asyncio.sleep(0)
+        replica._loop.call_soon_threadsafe(held.wait)
+        async with asyncio.timeout(30):
+            await asyncio.to_thread(replica.close, "it stands still")
+            await ask
+
+    with pytest.raises(EngineDied, match="it stands still"):
+        asyncio.run(run())
+    held.set()
 
 
 def test_a_teacher_stays_full_while_requests_wait_for_the_judge(tmp_path: Path) -> None:

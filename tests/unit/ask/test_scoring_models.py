@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
-from synth_ray.ask.journal import _ENCODER, _plain
 from synth_ray.ask.scoring_protocol import place_of, replies_in
 from synth_ray.ask.scripted_teacher import ScriptedTeacher
+from synth_ray.ask.segments import line_of
 from synth_ray.ask.teacher import Prompt, Teacher
 from synth_ray.ask.vllm.pooling import refuse_unfit_folder
 from synth_ray.errors import AskFailed, JobError, MissingResource, ServiceRefused
@@ -196,7 +196,7 @@ def test_scores_and_vectors_come_back_from_the_journal_as_they_were(vector: list
         Completion("", "stop", 3, 0, scores={"reward": score}),
         Completion("", "stop", 3, 0, vector=vector),
     ):
-        assert Completion(*json.loads(_ENCODER.encode(_plain(answer)))) == answer
+        assert Completion(*json.loads(line_of("request", "key", [answer]))[2][0]) == answer
 
 
 @pytest.mark.parametrize(

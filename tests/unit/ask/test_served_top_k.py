@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synth_ray.ask.batch_api_teacher import BatchApiTeacher
+from synth_ray.ask.batches.teacher import BatchApiTeacher
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
 from synth_ray.ask.teacher import Prompt
 from synth_ray.ask.top_k import ready_models

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from synth_ray.ask.batch_api_teacher import BatchApiTeacher
+from synth_ray.ask.batches.teacher import BatchApiTeacher
 from synth_ray.ask.endpoint_teacher import EndpointTeacher
 from synth_ray.ask.openai_protocol import request_body
 from synth_ray.ask.scripted_teacher import ScriptedTeacher

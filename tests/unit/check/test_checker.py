@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.admit.admission import first_dropped
+from synth_ray.admit.verdicts import first_dropped
 from synth_ray.check.checker import open_checker
 from synth_ray.check.tokens import open_counter, tiktoken_of
 from synth_ray.errors import JobError, MissingResource

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_ray.admit.admission import Policy, first_dropped
+from synth_ray.admit.verdicts import Policy, first_dropped
 from synth_ray.check.checker import open_checker
 from synth_ray.check.thoughts import MARKS, ThoughtRules, has_mark
 from synth_ray.job.check import DROPPED_BEFORE_THOUGHTS, Check

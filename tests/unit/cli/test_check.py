@@ -110,7 +110,7 @@ def test_an_output_that_cannot_be_written_is_found_without_writing(tmp_path: Pat
     path = job_file(tmp_path)
     (tmp_path / "file").write_text("")
     assert "which is a file; name another place" in problems(capsys, path, "--output", f"{tmp_path}/file/out")[0]
-    assert "wanted a local path or s3://" in problems(capsys, path, "--output", "gs://bucket/out")[0]
+    assert "wanted a local path, s3://" in problems(capsys, path, "--output", "ftp://bucket/out")[0]
 
 
 @pytest.mark.parametrize(

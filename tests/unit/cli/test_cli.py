@@ -98,8 +98,18 @@ def test_plan_prints_chunks_requests_and_tokens_and_asks_nothing(tmp_path: Path,
     path = job_file(tmp_path, plan={"chunk_requests": 5}, sampling={"max_tokens": 100})
     code, out, _ = run_cli(capsys, "plan", path)
     assert code == 0
-    for text in ("12 read, 12 planned", "12 in 3 chunks of 5; 12 slots", "requests 10–11", "asks      12", "at most 1,200 out"):
+    for text in (
+        "12 read, 12 planned",
+        "12 in 3 chunks of 5; 12 slots",
+        "requests 10–11",
+        "asks      12",
+        "at most 1,200 out",
+        "in the driver",
+    ):
         assert text in out
+    assert "memory    about 56 B for a kept row of 2 words, 669 B for 12, in the driver" in out
+    in_shards = job_file(tmp_path, plan={"chunk_requests": 5}, cluster={"engine": "ray", "index_shards": 3})
+    assert "669 B for 12, in 3 index shards, 223 B each" in run_cli(capsys, "plan", in_shards)[1]
     assert not (tmp_path / "out").exists()
 
 

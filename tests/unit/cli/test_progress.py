@@ -158,7 +158,7 @@ def test_how_far_an_estimate_was_off_is_one_line() -> None:
 def test_json_logs_are_one_object_a_line_without_any_text_of_a_row(tmp_path: Path) -> None:
     path = slow_job(tmp_path, recipe={"name": "distill", "template": "{{ prompt }} Please."})
     command = [sys.executable, "-m", "synth_ray.cli.main", "--verbose", "run", path]
-    environment = {**os.environ, "SYNTH_RAY_LOG": "json"}
+    environment = {**os.environ, "SYNTH_RAY_LOG": "json", "SYNTH_RAY_RUN_ID": "night-7"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=120, check=True)
     assert done.stdout == ""
     events = [json.loads(line) for line in done.stderr.splitlines()]
@@ -170,6 +170,8 @@ def test_json_logs_are_one_object_a_line_without_any_text_of_a_row(tmp_path: Pat
     assert last["accepted"] + sum(last["rejected"].values()) + sum(last["failed"].values()) == 12
     assert {"tokens_s", "cost", "replicas", "in_flight"} <= set(last)
     assert (events[-1]["event"], events[-1]["exit_code"], events[-1]["complete"]) == ("end", 0, True)
+    assert {(event["job"], event["run"]) for event in events} == {(last["job"], "night-7")}
+    assert any(event.get("replica") == 0 for event in events if event["event"] == "log")
     assert [text for text in ("secret", "Question", "Please") if text in done.stderr] == []
 
 
@@ -190,13 +192,15 @@ def test_log_records_warnings_and_crashes_are_json_lines(capsys: pytest.CaptureF
     set_up_logging(verbose=False, in_json=True)
     logging.getLogger("synth_ray.x").warning("took %d\nlines", 2)
     logging.getLogger("synth_ray.x").info("not shown")
+    logging.getLogger("synth_ray.x").error("%d%% of %s: request %d of chunk %d is gone, replica %d too", 5, "x", 1, 2, 3)
     warnings.warn("old", stacklevel=1)
     try:
         raise ValueError("unexpected")
     except ValueError as error:
         sys.excepthook(type(error), error, error.__traceback__)
-    log, warning, crash = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    log, numbered, warning, crash = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert (log["event"], log["level"], log["logger"], log["message"]) == ("log", "warning", "synth_ray.x", "took 2\nlines")
+    assert (numbered["chunk"], numbered["replica"], "replica" in log) == (2, 3, False)
     assert warning["event"] == "log" and "old" in warning["message"]
     assert (crash["event"], crash["message"], crash["exit_code"]) == ("error", "ValueError", 1)
 

@@ -22,6 +22,7 @@ from synth_ray.errors import Conflict, StorageError, SynthRayError
 from synth_ray.job.output import Output
 from synth_ray.records import STAGED
 from synth_ray.storage import Storage, open_storage
+from tests.cloud_servers import REMOTE, new_place
 from tests.published import make_dataset, shape_of
 from tests.rows import staged_row
 
@@ -161,11 +162,12 @@ def test_the_code_of_a_local_card_loads_the_dataset(tmp_path: Path) -> None:
     assert counts["features"]["messages"] == "List({'role': Value('string'), 'content': Value('string')})"
 
 
-@pytest.mark.s3
-def test_the_code_of_a_bucket_card_loads_the_dataset(moto_server: str, bucket: str, tmp_path: Path) -> None:
-    store = open_storage(f"s3://{bucket}/some/prefix", endpoint_url=moto_server)
+@pytest.mark.parametrize("kind", REMOTE)
+def test_the_code_of_a_bucket_card_loads_the_dataset(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    place = new_place(kind, request)
+    store = open_storage(f"{place.url}/some/prefix", endpoint_url=place.endpoint_url)
     manifest = make_dataset(store, Output(path="unused", partition_by=CLOSED))
-    write_card(store, manifest, endpoint_url=moto_server)
+    write_card(store, manifest, endpoint_url=place.endpoint_url)
     counts = run_card(store.read("README.md").decode(), cwd=tmp_path, tmp_path=tmp_path)
     assert counts["rows"] == counts["arrow"] == counts["polars"] == manifest.rows.accepted
 

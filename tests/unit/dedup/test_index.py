@@ -102,13 +102,3 @@ def test_rows_that_are_kept_by_force_are_kept_whatever_they_repeat() -> None:
     batch = batch_of(["a text that is said again and again"] * 3)
     assert index.keep_all(batch).code.tolist() == [NEW] * 3
     assert decide(index, batch)[0] == [EXACT] * 3
-
-
-def test_an_index_goes_on_from_its_state() -> None:
-    batch = batch_of(texts_with_repeats(3, 3000))
-    whole, first, second = Index(SECTION), Index(SECTION), Index(SECTION)
-    codes, _ = decide(whole, batch)
-    before, _ = decide(first, batch.slice(0, 1700))
-    second.load(first.state())
-    after, _ = decide(second, batch.slice(1700, 3000))
-    assert before + after == codes

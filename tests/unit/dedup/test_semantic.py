@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from synth_ray.admit.admission import Admission
 from synth_ray.dedup.compared import compared_text
-from synth_ray.dedup.embedding import embedding_column, open_embedder, vectors_in
+from synth_ray.dedup.embedding import embedding_column, open_embedder, to_int8, vectors_in
 from synth_ray.dedup.fingerprint import Fingerprinter
+from synth_ray.dedup.semantic import SemanticIndex
 from synth_ray.errors import MissingResource
 from synth_ray.job.dedup import Dedup, Semantic
+from synth_ray.publish.state import fill, from_arrays, state_of, to_arrays
 from synth_ray.records import STAGED, digest
 from tests.rows import staged_row
 
@@ -135,3 +138,83 @@ def test_a_model_that_is_not_there_or_does_not_load_is_an_error_first(tmp_path: 
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(MissingResource, match="wanted a model that loads"):
         open_embedder(str(tmp_path))
+
+
+def near_vectors(seed: int, rows: int) -> np.ndarray:
+    """Families of vectors: members of one are near each other, some families lie near others, some rows have no vector."""
+    draw = np.random.default_rng(seed)
+    families = draw.normal(size=(30, DIMENSIONS))
+    vectors = to_int8(families[draw.integers(0, 30, rows)] + draw.normal(scale=0.3, size=(rows, DIMENSIONS)))
+    vectors[draw.integers(0, rows, rows // 20)] = 0
+    vectors[100:130] = 0
+    return vectors
+
+
+def kept_rows(index: SemanticIndex, vectors: np.ndarray, cuts: list[int]) -> list[tuple[int, float]]:
+    """By row: the kept row it repeats, or -1 where it is kept, and their similarity."""
+    verdicts: list[tuple[int, float]] = []
+    for at, end in pairwise(sorted({0, len(vectors), *cuts})):
+        batch = vectors[at:end]
+        blockers = index.blockers(batch if batch.any() else batch[:, :0])
+        for row in range(end - at):
+            run = range(blockers.ends[row], blockers.ends[row + 1])
+            by = [b if b >= 0 else at - 1 - b for b in blockers.blocker[run.start : run.stop].tolist()]
+            found = next(((b, float(blockers.similarity[k])) for k, b in zip(run, by, strict=True) if verdicts[b][0] < 0), None)
+            verdicts.append(found or (-1, 0.0))
+        kept = [row for row in range(at, end) if verdicts[row][0] < 0]
+        index.keep(vectors[kept], np.array(kept))
+    return verdicts
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    cuts=st.lists(st.integers(0, 1200) | st.integers(98, 132), max_size=12),
+    exact_rows=st.sampled_from([16, 64, 256]),
+    threshold=st.sampled_from([0.6, 0.85]),
+)
+def test_beyond_the_exact_rows_verdicts_are_still_the_same_in_any_batches_and_never_wrong(
+    seed: int, cuts: list[int], exact_rows: int, threshold: float
+) -> None:
+    vectors = near_vectors(seed, 1200)
+    verdicts = kept_rows(SemanticIndex(threshold, exact_rows=exact_rows, probes=3), vectors, [])
+    assert kept_rows(SemanticIndex(threshold, exact_rows=exact_rows, probes=3), vectors, cuts) == verdicts
+    for row, (kept, similarity) in enumerate(verdicts):
+        if kept >= 0:  # a row repeats an earlier kept one, and is as near as is said
+            one, other = vectors[row].astype(float), vectors[kept].astype(float)
+            assert kept < row
+            assert threshold <= similarity == pytest.approx(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def test_cells_find_nearly_all_that_comparing_with_every_row_finds() -> None:
+    vectors = near_vectors(7, 6000)
+    exact = kept_rows(SemanticIndex(0.85), vectors, list(range(0, 6000, 500)))
+    cells = kept_rows(SemanticIndex(0.85, exact_rows=256), vectors, list(range(0, 6000, 500)))
+    repeated = [row for row, (kept, _) in enumerate(exact) if kept >= 0]
+    assert len(repeated) > 1000
+    assert sum(cells[row][0] >= 0 for row in repeated) >= 0.98 * len(repeated)
+
+
+def test_cells_are_made_of_vectors_only_where_hardly_any_row_has_one() -> None:
+    index, vectors = SemanticIndex(0.9, exact_rows=16), np.zeros((80, 8), np.int8)
+    vectors[[2, 66]] = 100  # in the sample of the first cells, and not in that of the next ones
+    assert [row for row, (kept, _) in enumerate(kept_rows(index, vectors, [16, 64])) if kept >= 0] == [66]
+
+
+def test_one_that_takes_up_what_another_had_answers_as_it_does() -> None:
+    random = np.random.default_rng(5)
+    around = random.integers(-100, 100, (12, 8))
+    vectors = (around[random.integers(0, 12, 400)] + random.integers(-20, 20, (400, 8))).astype(np.int8)
+    first = SemanticIndex(0.9, exact_rows=16, probes=2)
+    for at in range(0, 300, 50):
+        first.blockers(vectors[at : at + 50])
+        first.keep(vectors[at : at + 50 : 2], np.arange(at, at + 50, 2))
+    second = SemanticIndex(0.9, exact_rows=16, probes=2)
+    second.keep(*first.entries(0))
+    fill(second, from_arrays(to_arrays(state_of(first))))
+    for at in (300, 350):
+        mine, theirs = (index.blockers(vectors[at : at + 50]) for index in (first, second))
+        assert mine.ends[-1] > 0
+        assert all(np.array_equal(getattr(mine, name), getattr(theirs, name)) for name in ("ends", "blocker", "similarity"))
+        for index in (first, second):
+            index.keep(vectors[at : at + 50], np.arange(at, at + 50))

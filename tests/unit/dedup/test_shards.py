@@ -1,20 +1,31 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from synth_ray.dedup import snapshot
 from synth_ray.dedup.hashing import Array
 from synth_ray.dedup.index import Index
-from synth_ray.dedup.shards import Shard, ShardedTable, pack_call
+from synth_ray.dedup.saved_stores import read_stores, write_stores
+from synth_ray.dedup.sharded import ShardedStores
+from synth_ray.dedup.shards import Shard, pack
+from synth_ray.dedup.stores import MemoryRows, Stores
 from synth_ray.errors import JobError, SynthRayError
 from synth_ray.job.dedup import Dedup
+from tests.faults.test_killed_actors import actors
 from tests.unit.dedup.test_index import SECTION, batch_of, decide, texts_with_repeats
+
+CAPS = {"keys": SECTION.bucket_cap, "train": 1, "evaluation": 1}
 
 
 class Here:
@@ -22,33 +33,38 @@ class Here:
 
     def __init__(self, shards: int, lose: Callable[[int], list[int]] = lambda _: []) -> None:
         self.shards, self._lose, self._calls = shards, lose, 0
-        self._held = [Shard(cap=SECTION.bucket_cap) for _ in range(shards)]
-        self._saved: dict[int, bytes] = {}
+        self.held = [Shard() for _ in range(shards)]
+        self._saved = [io.BytesIO() for _ in range(shards)]
         self._gone: set[int] = set()
+        self.restarts = 0
 
     def apply_calls(self, messages: dict[int, Array]) -> dict[int, Array | None]:
         self._calls += 1
         self._gone.update(self._lose(self._calls))
         for _ in range(1 + (self._calls % 3 == 0)):
-            replies = {s: None if s in self._gone else self._held[s].apply_call(m) for s, m in messages.items()}
+            replies = {s: None if s in self._gone else self.held[s].apply_call(m) for s, m in messages.items()}
         return replies
 
-    def save(self, shard: int) -> int | None:
+    def save(self) -> dict[int, int | None]:
+        return {shard: self._save(shard) for shard in range(self.shards)}
+
+    def _save(self, shard: int) -> int | None:
         if shard in self._gone:
             return None
-        self._saved[shard] = self._held[shard].to_bytes()
-        return self._held[shard].last
+        self.held[shard].save(self._saved[shard])
+        self.held[shard].forget_saved()
+        return self.held[shard].last
 
     def restart(self, shard: int) -> int:
+        self.restarts += 1
         self._gone.discard(shard)
-        self._held[shard] = Shard(cap=SECTION.bucket_cap)
-        return self._held[shard].restore(self._saved[shard]) if shard in self._saved else -1
+        self.held[shard] = Shard()
+        self.held[shard].restore(io.BytesIO(self._saved[shard].getvalue()))
+        return self.held[shard].last
 
-    def entries(self, shard: int) -> dict[str, Array]:
-        return self._held[shard].table.entries()
 
-    def nbytes(self) -> int:
-        return sum(s.table.nbytes for s in self._held)
+def in_shards(host: Here, *, save_bytes: int = 1 << 26) -> Index:
+    return Index(SECTION, stores=ShardedStores(host, save_bytes=save_bytes).stores)
 
 
 @pytest.fixture(scope="module")
@@ -61,36 +77,79 @@ def whole(batch: Any) -> Any:
     return decide(Index(SECTION), batch)
 
 
-@pytest.mark.parametrize("shards", [1, 2, 3, 8])
-@pytest.mark.parametrize("size", [100, 1000])
-def test_any_number_of_shards_and_any_batches_keep_the_same_rows(batch: Any, whole: Any, shards: int, size: int) -> None:
-    assert decide(Index(SECTION, shards=ShardedTable(Here(shards))), batch, size=size) == whole
+@settings(max_examples=12, deadline=None)
+@given(
+    shards=st.integers(1, 8), size=st.integers(60, 3000), lost=st.sets(st.integers(1, 60), max_size=5), save=st.integers(13, 22)
+)
+def test_any_shards_lost_at_any_calls_keep_the_same_rows_in_any_batches(
+    batch: Any, whole: Any, shards: int, size: int, lost: set[int], save: int
+) -> None:
+    host = Here(shards, lambda call: [call % shards] if call in lost else [])
+    index = in_shards(host, save_bytes=1 << save)
+    assert decide(index, batch, size=size) == whole
+    rows = index.stores.rows
+    numbers = np.arange(len(rows))[::-7].copy()
+    assert np.array_equal(rows.ids_of(numbers), batch.ids[[whole[1].index(n) for n in numbers.tolist()]])
+    assert sum(len(shard.stores.rows) for shard in host.held) == len(rows)
 
 
-def test_a_shard_that_is_lost_comes_back_from_its_snapshot_and_the_log(batch: Any, whole: Any) -> None:
-    def lose(call: int) -> list[int]:
-        return [call % 3] if call in (2, 9, 17, 18, 30) else []
+def test_rows_with_more_candidates_than_are_fetched_at_once_are_decided_in_parts(
+    batch: Any, whole: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synth_ray.dedup.index._MAX_CANDIDATES", 30)
+    assert decide(in_shards(Here(3)), batch) == whole
 
-    assert decide(Index(SECTION, shards=ShardedTable(Here(3, lose), save_every=5)), batch, size=120) == whole
+
+def test_nothing_of_a_row_stays_with_the_driver_once_shards_have_saved_it(batch: Any) -> None:
+    host = Here(2)
+    stores = ShardedStores(host, save_bytes=1 << 12)
+    index = Index(SECTION, stores=stores.stores)
+    decide(index, batch, size=500)
+    index.stores.rows.ids_of(np.zeros(1, np.int64))
+    assert (stores._logs, stores._waiting) == ([[], []], [[], []])
+    assert index.nbytes == sum(shard.stores.keys.nbytes + shard.stores.rows.nbytes for shard in host.held)
 
 
 def test_a_shard_that_dies_again_and_again_is_an_error(batch: Any) -> None:
     with pytest.raises(SynthRayError, match="index shard 0"):
-        decide(Index(SECTION, shards=ShardedTable(Here(1, lambda _: [0]))), batch)
+        decide(in_shards(Here(1, lambda _: [0])), batch)
 
 
 def test_a_shard_refuses_a_call_out_of_turn() -> None:
-    nothing = np.zeros(0, np.uint64)
     with pytest.raises(ValueError, match="calls were lost"):
-        Shard(cap=8).apply_call(pack_call(1, nothing, np.zeros(0, np.uint32), nothing))
+        Shard().apply_call(pack([1, "", ""], [np.ones(8, np.uint8)]))
 
 
-def test_the_state_of_shards_is_that_of_one_table_and_loads_into_any_number(batch: Any, whole: Any) -> None:
-    first = Index(SECTION, shards=ShardedTable(Here(3)))
-    before, _ = decide(first, batch.slice(0, 1500))
-    for index in (Index(SECTION), Index(SECTION, shards=ShardedTable(Here(5)))):
-        index.load(first.state())
-        assert before + decide(index, batch.slice(1500, len(batch)))[0] == whole[0]
+@pytest.mark.parametrize("make", [Stores.in_memory, lambda: ShardedStores(Here(3)).stores])
+@pytest.mark.parametrize("read_by", [Stores.in_memory, lambda: ShardedStores(Here(5)).stores])
+def test_saved_stores_are_read_by_any_others_after_the_rows_that_are_there(
+    batch: Any, whole: Any, make: Callable[[], Stores], read_by: Callable[[], Stores]
+) -> None:
+    saved, sink = make(), io.BytesIO()
+    decide(Index(SECTION, stores=saved), batch.slice(0, 1500))
+    grams = np.random.default_rng(1).integers(1, 2**64, 300, dtype=np.uint64)
+    saved.train.insert(grams, np.arange(300, dtype=np.uint32), cap=1)
+    write_stores(sink, {"of": "a test"}, saved, tables={"keys", "train"})
+    index = Index(SECTION, stores=read_by())
+    index.keep_all(batch_of(["a row that was there before these came"]))
+    headers: list[Any] = []
+    assert read_stores(io.BytesIO(sink.getvalue()), index.stores, caps=CAPS, accept=headers.append)
+    assert headers == [{"of": "a test", "tables": ["keys", "train"]}]
+    assert decide(index, batch.slice(1500, len(batch)))[0] == whole[0][1500:]
+    at, numbers = index.stores.train.lookup(grams)
+    assert (at.tolist(), numbers.tolist()) == (list(range(300)), list(range(1, 301)))
+    assert not read_stores(io.BytesIO(sink.getvalue()[:-1]), read_by(), caps=CAPS, accept=headers.append)
+
+
+@pytest.mark.parametrize("rows", [MemoryRows, lambda: ShardedStores(Here(3)).stores.rows])
+def test_of_an_id_that_several_rows_have_the_first_is_named(rows: Callable[[], Any]) -> None:
+    store, texts = rows(), batch_of([f"row {i}" for i in range(9)])
+    for _ in range(2):
+        index = Index(SECTION, stores=Stores(Stores.in_memory().keys, store, *[Stores.in_memory().train] * 2))
+        index.keep_all(texts)
+    wanted = np.concatenate((texts.ids[[7, 2]], np.full((1, 16), 9, np.uint8), texts.ids[[2]]))
+    at, numbers = store.numbers_of(wanted)
+    assert {int(a): int(n) for a, n in zip(at, numbers, strict=True)} == {0: 7, 1: 2}
 
 
 def test_a_snapshot_reads_back_and_a_torn_log_ends_before_the_tear() -> None:
@@ -125,20 +184,28 @@ def private_ray() -> Iterator[None]:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("kill", [False, True])
-def test_on_ray_the_same_rows_are_kept_even_when_an_actor_is_killed(
-    batch: Any, whole: Any, private_ray: None, tmp_path: Path, kill: bool
+def test_on_ray_the_same_rows_are_kept_even_when_actors_are_killed_or_stand_still(
+    batch: Any, whole: Any, private_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import ray
 
+    from synth_ray.cluster import index as index_module
     from synth_ray.cluster.index import RayShards
 
-    host = RayShards(3, folder=str(tmp_path), cap=SECTION.bucket_cap)
-    index = Index(SECTION, shards=ShardedTable(host, save_every=4))
-    codes = []
+    monkeypatch.setattr(index_module, "_TOLD_EVERY_S", 1.0)
+    monkeypatch.setattr(index_module, "_SILENT_S", 4.0)
+    host = RayShards(3, folder=str(tmp_path))
+    index = Index(SECTION, stores=ShardedStores(host, save_bytes=1 << 17).stores)
+    codes: list[int] = []
     for at in range(0, len(batch), 320):
-        if kill and at in (320, 1920):
-            ray.kill(host.actors[1])
+        if at in (320, 1920):
+            ray.kill(host.actors[at % 3])
+            assert index.nbytes > 0
+        if at == 960:
+            os.kill(actors("ShardActor")[0], signal.SIGSTOP)
         codes += decide(index, batch.slice(at, min(len(batch), at + 320)))[0]
     assert codes == whole[0]
+    assert re.search(r"index shard \d has not answered for [45] s: it is taken for lost", caplog.text)
+    assert any(tmp_path.rglob("*"))
     host.close()
+    assert not any(file.is_file() for file in tmp_path.rglob("*"))

@@ -16,6 +16,8 @@ import synth_ray
 from synth_ray.errors import JobError
 from synth_ray.evaluate.cases import VERIFIERS, read_cases
 from synth_ray.job.seeds import Source
+from synth_ray.storage import open_storage
+from tests.cloud_servers import CLOUDS, new_place
 
 
 def lines(path: Path, *rows: Any) -> str:
@@ -141,9 +143,20 @@ def test_a_row_that_cannot_be_a_case_is_an_error_with_its_place_and_without_its_
 
 
 def test_where_nothing_is_there_is_no_case(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.jsonl", tmp_path, "gs://bucket/x"):
+    for path in (tmp_path / "none.jsonl", tmp_path, "ftp://bucket/x"):
         with pytest.raises(JobError):
             read_cases(Source(path=str(path)))
+
+
+@pytest.mark.parametrize("kind", CLOUDS)
+def test_cases_are_read_from_gcs_and_azure(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = new_place(kind, request)
+    monkeypatch.setenv({"gs": "GOOGLE_BASE_URL", "az": "AZURE_STORAGE_ENDPOINT"}[kind], str(place.endpoint_url))
+    open_storage(f"{place.url}/set").write("c.jsonl", b'{"prompt": "first"}\n{"prompt": "second"}\n')
+    for path in (f"{place.url}/set/c.jsonl", f"{place.url}/set", f"{place.url}/*/*.jsonl"):
+        found = read_cases(Source(path=path)).cases
+        assert [case.messages[-1]["content"] for case in found] == ["first", "second"]
+        assert found[0].place == f"{place.url}/set/c.jsonl:1"
 
 
 def test_a_cases_digest_changes_with_what_decides_it_alone(tmp_path: Path) -> None:

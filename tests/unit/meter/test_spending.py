@@ -37,6 +37,7 @@ def test_a_stopped_run_has_not_passed_its_budget(
     clock = Clock()
     spending = Spending(Budget(gpu_hour_usd=3.0, max_usd=max_usd), clock, earlier={"usd": earlier})
     spending.begin()
+    spending.on_ready(9, 0.0)
     ready: set[int] = set()
     for _ in range(100_000):
         if spending.stop_reason():
@@ -55,6 +56,25 @@ def test_a_stopped_run_has_not_passed_its_budget(
         clock.now += turn
     unreserved = turn / 3600 * 3.0  # a replica that became ready between two checks had no cost reserved
     assert earlier >= max_usd or spending.usd_all_runs <= max_usd + unreserved
+
+
+def test_waiting_for_a_place_costs_nothing_and_loading_costs_as_much_for_the_first_as_for_others() -> None:
+    clock = Clock()
+    spending = Spending(Budget(gpu_hour_usd=3600.0, max_usd=1000.0, max_seconds=5000), clock)
+    spending.begin()
+    clock.now = 4000.0
+    assert (spending.usd, spending.stop_reason()) == (0.0, "")
+    spending.on_ready(0, 90.0)
+    assert spending.usd == 90.0
+    clock.now += 10.0
+    spending.on_ready(1, 80.0)
+    assert spending.replica_seconds == 180.0
+    clock.now += 5.0
+    spending.on_replica_gone(0)
+    spending.on_replica_gone(2)  # it was never up
+    assert spending.replica_seconds == 190.0
+    clock.now = 5000.0
+    assert "budget.max_seconds" in spending.stop_reason(), "which runs from the start of the run"
 
 
 def test_a_run_winds_down_once_requests_in_flight_would_use_up_the_budget() -> None:

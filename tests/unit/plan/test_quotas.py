@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from synth_ray.errors import JobError
 from synth_ray.job.target import Balance
-from synth_ray.plan.cells import Cells, apportion
+from synth_ray.plan.cells import Cells, apportion, cell_of
 from synth_ray.plan.pool_sampler import PoolSampler
 from synth_ray.plan.quotas import QuotaRules, Quotas
 from synth_ray.records import Seed
@@ -145,6 +145,19 @@ def test_wanted_rows_by_cell() -> None:
         observed_cells(Balance(by="label", shares={"a": 1, "c": 1}), *labels).wanted_rows(10)
     with pytest.raises(JobError, match="name shares by value"):
         observed_cells(Balance(by="other", shares="equal"), *labels).wanted_rows(10)
+
+
+VALUES = st.lists(st.text(" |\\a", max_size=5), min_size=2, max_size=2)
+
+
+@given(st.lists(VALUES, min_size=2, max_size=30), st.sampled_from([["x"], ["x", "y"]]))
+@example([["a | b", "c"], ["a", "b | c"], ["a |", "b"], ["a", "| b"], ["a \\| b", "c"]], ["x", "y"])
+def test_different_values_are_different_cells_and_plain_ones_are_joined(rows: list[list[str]], by: list[str]) -> None:
+    values = {tuple(row[: len(by)]) for row in rows}
+    names = {cell_of(dict(zip(by, of_row, strict=True)), by): of_row for of_row in values}
+    assert len(names) == len(values)
+    assert all(name == " | ".join(of_row) for name, of_row in names.items() if not {"|", "\\"} & set("".join(of_row)))
+    assert cell_of({"x": "a | b"}, ["x"]) == "a | b"
 
 
 @given(st.dictionaries(st.text(max_size=3), st.floats(0.01, 100), min_size=1), st.integers(0, 10_000))

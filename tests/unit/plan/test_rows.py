@@ -19,7 +19,7 @@ from synth_ray.errors import JobError
 from synth_ray.job.seeds import Source
 from synth_ray.plan.arrow_values import values_of
 from synth_ray.plan.plain import BadRow, Row, plain_row
-from synth_ray.plan.rows import rows_of
+from synth_ray.plan.rows import pieces_of
 from synth_ray.plan.seeds import RejectedSeed, read_seeds
 from synth_ray.records import Seed
 
@@ -29,7 +29,13 @@ ODD_NUMBERS = ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 5000, "-
 
 def rows(data: bytes, name: str, **more: Any) -> list[Row | BadRow]:
     kind = {"tsv": "csv", "gz": "jsonl"}.get(ending := name.rsplit(".", 1)[-1], ending)
-    found = list(rows_of(io.BytesIO(data), kind=kind, path=name, **more))
+
+    def read(**sizes: int) -> list[Row | BadRow]:
+        pieces = pieces_of(io.BytesIO(data), kind=kind, path=name, **more, **sizes)
+        return [row for piece in pieces for row in piece.rows()]
+
+    found = read()
+    assert found == read(piece_bytes=7, piece_rows=1)
     for row in found:
         if isinstance(row, Row):
             json.dumps(row.value, allow_nan=False, ensure_ascii=False).encode()
@@ -173,7 +179,7 @@ def test_a_page_that_breaks_in_the_middle_names_file_and_row_group(tmp_path: Pat
     middle = column.data_page_offset + column.total_compressed_size // 2
     for i in range(middle, middle + 20):
         data[i] ^= 0xFF
-    read = rows_of(io.BytesIO(data), kind="parquet", path="s.parquet")
+    read = (row for piece in pieces_of(io.BytesIO(data), kind="parquet", path="s.parquet") for row in piece.rows())
     with pytest.raises(JobError, match=r"s\.parquet: .*row group 2 \(of 4"):
         list(read)
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from synth_ray.errors import JobError
 from synth_ray.job.seeds import Source
-from synth_ray.plan.seeds import RejectedSeed, SeedStore, read_seeds
+from synth_ray.plan.seed_store import SeedStore
+from synth_ray.plan.seeds import RejectedSeed, read_seeds
 from synth_ray.records import Seed
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from synth_ray.dataset.manifest import PATH, read_manifest
+from synth_ray.dedup.stores import MemoryRows, StoredRows
 from synth_ray.job.load import job_from
 from synth_ray.job.output import Output
 from synth_ray.publish.witnesses import EARLIER, Witnesses
@@ -42,8 +43,12 @@ def test_a_broken_earlier_dataset_costs_its_own_rows_alone(tmp_path: Path) -> No
     prepared: Any = SimpleNamespace(job=job, recipe=find("vary"), options=options_of(job.recipe))
     witnesses = Witnesses(prepared, read_chunk=lambda _: None, restage=None, scrub=lambda table: table)  # type: ignore[arg-type,return-value]
     witnesses.mark(EARLIER, len(ids))
+    rows = MemoryRows()
+    none = np.zeros(0, np.uint32)
+    digests, ends = np.zeros((len(ids), 2), np.uint64), np.zeros(len(ids) + 1, np.int64)
     view = np.frombuffer(bytes.fromhex("".join(ids)), np.uint8).reshape(-1, 16)
-    index: Any = SimpleNamespace(kept=len(ids), ids=SimpleNamespace(view=view))
+    rows.append(StoredRows(view, np.zeros(len(ids), np.uint8), digests, none, ends))
+    index: Any = SimpleNamespace(kept=len(ids), stores=SimpleNamespace(rows=rows))
     found = witnesses.find(index, ids)
     assert [found[name].get("note", "") for name in ids[:3]] == [
         "a row of an earlier run (dedup.against), not all of which could be read"

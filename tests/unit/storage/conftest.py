@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 
 from synth_ray.storage import Retry, Storage, open_storage
+from tests.cloud_servers import REMOTE, Place, new_place
 
 
-@pytest.fixture(params=["local", "local-single-writer", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.fixture(params=["local", "local-single-writer", *REMOTE])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    if request.param != "s3":
+    if request.param.startswith("local"):
         return open_storage(str(tmp_path / "root"), single_writer=request.param.endswith("writer"))
-    url = f"s3://{request.getfixturevalue('bucket')}/a prefix/deep"
-    return open_storage(url, endpoint_url=request.getfixturevalue("moto_server"), retry=Retry(budget_s=5))
+    place = new_place(request.param, request)
+    return open_storage(f"{place.url}/a prefix/deep", endpoint_url=place.endpoint_url, retry=Retry(budget_s=5))
+
+
+@pytest.fixture(params=REMOTE)
+def place(request: pytest.FixtureRequest) -> Place:
+    return new_place(request.param, request)

@@ -14,6 +14,7 @@ import pytest
 from synth_ray.errors import JobError
 from synth_ray.storage import Retry, open_storage, web_file
 from synth_ray.storage.job_files import files_at, open_input
+from tests.cloud_servers import Place
 from tests.web_server import Site, serving
 
 NAMES = [
@@ -56,16 +57,17 @@ def test_a_folder_or_a_glob_is_its_files_of_data_in_order(tmp_path: Path, end: s
         assert files_at(f"{root}{end}", is_data=is_data) == [f"{tmp_path}/{name}" for name in CHOSEN[end]]
 
 
-@pytest.mark.s3
-def test_a_bucket_is_chosen_from_alike(moto_server: str, bucket: str) -> None:
-    store = open_storage(f"s3://{bucket}/data", endpoint_url=moto_server)
+def test_a_bucket_is_chosen_from_alike(place: Place) -> None:
+    store = open_storage(f"{place.url}/data", endpoint_url=place.endpoint_url)
     for name in NAMES:
         store.write(name, b"{}")
     for end, names in CHOSEN.items():
-        found = files_at(f"s3://{bucket}/data{end}", is_data=is_data, endpoint_url=moto_server)
-        assert found == [f"s3://{bucket}/data/{name}" for name in names], end
+        found = files_at(f"{place.url}/data{end}", is_data=is_data, endpoint_url=place.endpoint_url)
+        assert found == [f"{place.url}/data/{name}" for name in names], end
+    with open_input(f"{place.url}/data/a.jsonl", endpoint_url=place.endpoint_url) as file:
+        assert file.read() == b"{}"
     with pytest.raises(JobError, match="none that match"):
-        files_at(f"s3://{bucket}/nothing/", is_data=is_data, endpoint_url=moto_server)
+        files_at(f"{place.url}/nothing/", is_data=is_data, endpoint_url=place.endpoint_url)
 
 
 def test_a_name_that_looks_like_a_glob_is_itself_where_it_is_there(tmp_path: Path) -> None:
@@ -80,8 +82,8 @@ def test_nothing_there_is_an_error(tmp_path: Path, end: str) -> None:
 
 
 def test_a_place_that_cannot_be_reached_is_an_error_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(JobError, match="hf:// or https://, got scheme 'gs'"):
-        files_at("gs://bucket/a.jsonl", is_data=is_data)
+    with pytest.raises(JobError, match="hf:// or https://, got scheme 'ftp'"):
+        files_at("ftp://bucket/a.jsonl", is_data=is_data)
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     with pytest.raises(JobError, match="AWS_PROFILE"):
         open_input("s3://bucket/a.jsonl")
@@ -149,6 +151,9 @@ def test_files_of_the_hub_are_listed_read_and_kept_for_work_offline(tmp_path: Pa
         assert read_from_hub(f"{root}@main/**/b.jsonl", cache, **online) == [[f"{root}@main/data/lang=de/b.jsonl", "2"]]
         assert "no such dataset" in str(read_from_hub("hf://datasets/owner/none/a.jsonl", cache, **online))
         assert "no such file" in str(read_from_hub(f"{root}/none.jsonl", cache, **online))
+        newer = Site(datasets={"owner/name": files}, moved_on={"owner/name": {"data/a.jsonl": b"9"}})
+        with serving(newer):  # every file is of the commit that the branch had when the run began
+            assert read_from_hub(f"{root}/data/a.jsonl", tmp_path / "other", HF_ENDPOINT=newer.url) == [a]
     for offline in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": site.url}):  # told to be, or because nobody answers
         assert read_from_hub(f"{root}/data/a.jsonl", cache, **offline) == [a]
         for path in (f"{root}/other.jsonl", f"{root}/data"):

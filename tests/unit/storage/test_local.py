@@ -76,6 +76,9 @@ def test_an_exception_of_the_caller_is_not_translated(tmp_path: Path) -> None:
         ("file:///data/x", ("file", "", "/data/x")),
         ("s3://bucket", ("s3", "bucket", "")),
         ("s3://bucket/a/b/", ("s3", "bucket", "a/b")),
+        ("gs://my_bucket.example.org/a", ("gs", "my_bucket.example.org", "a")),
+        ("az://data-1/a/b", ("az", "data-1", "a/b")),
+        ("abfss://data@account1.dfs.core.windows.net/a/b/", ("az", "data@account1", "a/b")),
     ],
 )
 def test_urls_are_split_into_scheme_bucket_and_path(url: str, parts: tuple[str, str, str]) -> None:
@@ -84,7 +87,23 @@ def test_urls_are_split_into_scheme_bucket_and_path(url: str, parts: tuple[str, 
 
 @pytest.mark.parametrize(
     "url",
-    ["", "gs://bucket/x", "s3://", "s3://Bucket", "s3://key:secret@bucket/x", "s3://bucket/a/../b", "s3://bucket/a//b"],
+    [
+        "",
+        "ftp://bucket/x",
+        "s3://",
+        "s3://Bucket",
+        "s3://key:secret@bucket/x",
+        "s3://bucket/a/../b",
+        "s3://bucket/a//b",
+        "gs://Bucket/x",
+        "gs://key:secret@bucket/x",
+        "az://ab/x",
+        "az://data--1/x",
+        "az://data@account/x",
+        "abfss://data/x",
+        "abfss://data:secret@account.dfs.core.windows.net/x",
+        "abfss://data@account.example.org/x",
+    ],
 )
 def test_an_invalid_url_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(StorageError) as caught:

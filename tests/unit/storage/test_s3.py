@@ -3,11 +3,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from synth_ray.errors import ObjectNotFound, StorageError
 from synth_ray.storage import Retry, open_file, open_storage
+from synth_ray.storage.retry import store_calls
 from synth_ray.storage.s3 import S3Storage
 from synth_ray.storage.s3_client import client_for
 from tests.servers import CREDENTIALS
@@ -47,6 +50,55 @@ def test_a_listing_follows_its_pages(moto_server: str, bucket: str) -> None:
     for name in names:
         store.write(name, b"")
     assert [entry.path for entry in store.list("commits/")] == names
+
+
+def test_more_objects_than_one_request_takes_are_deleted(moto_server: str, bucket: str) -> None:
+    store = open_storage(f"s3://{bucket}", endpoint_url=moto_server)
+    store.write("kept", b"")
+    store.write("gone", b"")
+    before = store_calls().sent
+    store.delete_many([*(f"missing/{n}" for n in range(1500)), "gone"])
+    assert store_calls().sent - before == 2
+    assert [entry.path for entry in store.list()] == ["kept"]
+
+
+class Refusing:
+    """A client whose first answers to DeleteObjects are these: errors by key, or an error of the whole request."""
+
+    def __init__(self, client: Any, *answers: dict[str, str] | str) -> None:
+        self._client, self._answers = client, list(answers)
+        self.asked: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def delete_objects(self, *, Bucket: str, Delete: dict[str, Any]) -> Any:
+        self.asked.append(len(Delete["Objects"]))
+        answer: Any = self._answers.pop(0) if self._answers else {}
+        if isinstance(answer, str):
+            raise ClientError({"Error": {"Code": answer}}, "DeleteObjects")
+        done = [own for own in Delete["Objects"] if own["Key"] not in answer]
+        if done:
+            self._client.delete_objects(Bucket=Bucket, Delete={"Objects": done})
+        return {"Errors": [{"Key": key, "Code": code} for key, code in answer.items()]}
+
+
+def test_what_a_store_refused_to_delete_is_tried_again_or_told(moto_server: str, bucket: str) -> None:
+    def deleted(*answers: dict[str, str] | str) -> tuple[list[int], list[str]]:
+        client = Refusing(client_for(moto_server, None, 60.0), *answers)
+        store = S3Storage(bucket, "", client=client, retry=Retry(sleep=lambda _: None))
+        for name in "abc":
+            store.write(name, b"")
+        try:
+            store.delete_many("abc")
+        finally:
+            left = [entry.path for entry in store.list()]
+        return client.asked, left
+
+    assert deleted({"b": "SlowDown"}) == ([3, 1], [])
+    assert deleted("MissingContentMD5") == ([3], [])  # a store that knows only single deletes
+    with pytest.raises(StorageError, match="no permission"):
+        deleted({"a": "AccessDenied"})
 
 
 def test_a_file_replaced_during_a_read_is_an_error(moto_server: str, bucket: str) -> None:

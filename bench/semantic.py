@@ -1,0 +1,107 @@
+"""Semantic duplicates: time a row, memory and recall of the index by cells, beside comparing with every kept row.
+
+`python -m bench.semantic [--texts FILE --model FOLDER]`: the texts of a file, one a line, embedded by a local model, or made
+vectors. Where there are fewer than asked for, more are made: a mean of two rows with some noise, so that they lie where rows lie.
+Recall is measured with a near one of `--asked` kept rows at cosines about the threshold: which of the kept rows that are
+near do the cells find?
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.results import report
+from synth_ray.dedup.embedding import open_embedder, to_int8
+from synth_ray.dedup.semantic import SemanticIndex
+
+Array = np.ndarray[Any, Any]
+_BATCH = 1024
+_NEVER = 1 << 40
+
+
+def real_vectors(arguments: argparse.Namespace) -> Array:
+    if arguments.texts:
+        return to_int8(open_embedder(arguments.model).vectors(Path(arguments.texts).read_text().splitlines()))
+    draw = np.random.default_rng(0)
+    families = draw.normal(size=(4000, 256))
+    return to_int8(families[draw.integers(0, 4000, 60_000)] + draw.normal(size=(60_000, 256)))
+
+
+def widened(vectors: Array, rows: int) -> Array:
+    """The vectors, and as many more of their kind as are wanting."""
+    draw, parts = np.random.default_rng(1), [vectors[:rows]]
+    for at in range(len(vectors), rows, 50_000):
+        n = min(50_000, rows - at)
+        one, other = (vectors[draw.integers(0, len(vectors), n)].astype(np.float32) for _ in range(2))
+        parts.append(to_int8(one + other + draw.normal(scale=12, size=one.shape).astype(np.float32)))
+    return np.concatenate(parts)
+
+
+def filled(vectors: Array, threshold: float, exact_rows: int) -> SemanticIndex:
+    """An index that keeps all of the vectors, as if none of them were near another."""
+    index = SemanticIndex(threshold, exact_rows=exact_rows)
+    index.skip(vectors)
+    index.keep(vectors, np.arange(len(vectors)))
+    return index
+
+
+def near_ones(vectors: Array, asked: int) -> Array:
+    """Rows near to some of the vectors, at cosines from about 0.75 to 1."""
+    draw = np.random.default_rng(2)
+    chosen = vectors[draw.integers(0, len(vectors), asked)].astype(np.float32)
+    noise = draw.normal(size=chosen.shape).astype(np.float32) * np.sqrt((chosen**2).mean(axis=1, keepdims=True))
+    return to_int8(chosen + noise * draw.uniform(0.05, 0.9, size=(asked, 1)).astype(np.float32))
+
+
+def pairs(index: SemanticIndex, rows: Array) -> tuple[set[tuple[int, int]], float]:
+    """The (row, kept row) pairs found, and CPU µs a row."""
+    found: set[tuple[int, int]] = set()
+    began = time.process_time()
+    for at in range(0, len(rows), _BATCH):
+        blockers = index.blockers(rows[at : at + _BATCH])
+        row = at + np.repeat(np.arange(len(blockers.ends) - 1), np.diff(blockers.ends))
+        kept = blockers.blocker >= 0
+        found |= set(zip(row[kept].tolist(), blockers.blocker[kept].tolist(), strict=True))
+    return found, (time.process_time() - began) / len(rows) * 1e6
+
+
+def measure(vectors: Array, kept: int, threshold: float, asked: int) -> dict[str, Any]:
+    rows = near_ones(vectors[:kept], asked)
+    began = time.process_time()
+    cells = filled(vectors[:kept], threshold, 1 << 16)
+    built = time.process_time() - began
+    found, cell_us = pairs(cells, rows)
+    every, exact_us = pairs(filled(vectors[:kept], threshold, _NEVER), rows)
+    nearby = {row for row, _ in every}
+    return {
+        "kept": kept,
+        "threshold": threshold,
+        "exact µs a row": exact_us,
+        "cells µs a row": cell_us,
+        "recall of pairs": len(found & every) / len(every),
+        "recall of rows": len({row for row, _ in found}) / len(nearby),
+        "wrong pairs": len(found - every),
+        "bytes a row": cells.nbytes / kept,
+        "cells made, added: CPU s": built,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", default="", help="a file of texts, one a line")
+    parser.add_argument("--model", default="", help="the folder of an embedding model")
+    parser.add_argument("--kept", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--asked", type=int, default=2048)
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.95, 0.85])
+    arguments = parser.parse_args()
+    vectors = widened(real_vectors(arguments), max(arguments.kept))
+    report("semantic", [measure(vectors, n, t, arguments.asked) for n in arguments.kept for t in arguments.thresholds])
+
+
+if __name__ == "__main__":
+    main()

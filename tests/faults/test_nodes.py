@@ -1,0 +1,207 @@
+"""On Ray: nodes join, are lost and are drained in the middle of a run, and the dataset is the same."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import synth_ray
+from synth_ray.ask.segments import journalled_chunks, read_journal
+from synth_ray.records import digest
+from synth_ray.storage import open_storage
+from tests.endpoint_server import MODEL, behaving_server
+from tests.faults.test_killed_actors import drain
+from tests.route.test_pools import SEPARATE, judged
+from tests.route.test_route import job
+
+pytestmark = pytest.mark.ray
+
+MEMORY = {"object_store_memory": 100_000_000, "include_dashboard": False}
+SHARD_MOVED = re.compile(r"index shard \d+ moved")
+KINDS = {"TeacherActor", "StagerActor", "RoleActor", "ShardActor"}
+PLAN = {"requests": 120, "chunk_requests": 20, "window_chunks": 6}
+
+
+class Nodes:
+    """A cluster whose head has no CPU. Tests add its other nodes."""
+
+    def __init__(self) -> None:
+        import ray
+        from ray.cluster_utils import Cluster
+
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **MEMORY})
+        ray.init(address=self.cluster.address, log_to_driver=False)
+        self.workers: list[Any] = []
+
+    def add(self, **resources: float) -> None:
+        self.workers.append(self.cluster.add_node(**resources, **MEMORY))
+
+    def kill(self, node_id: str) -> None:
+        """SIGKILL, as where a machine loses its power."""
+        node = next(node for node in self.workers if node.node_id == node_id)
+        self.workers.remove(node)
+        self.cluster.remove_node(node, allow_graceful=False)
+
+    @property
+    def ids(self) -> list[str]:
+        return [node.node_id for node in self.workers]
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    import ray
+
+    nodes = Nodes()
+    yield nodes
+    ray.shutdown()
+    nodes.cluster.shutdown()
+
+
+def placed() -> set[tuple[str, str]]:
+    """The class of every actor that works and is up, and its node. The arbiter, which holds no resources, may be anywhere."""
+    from ray._private.state import state
+
+    up = (actor for actor in state.actor_table(None).values() if actor["State"] == "ALIVE")
+    return {(actor["ActorClassName"], actor["Address"]["NodeID"]) for actor in up if actor["ActorClassName"] != "Arbiter"}
+
+
+def nodes_of(kind: str, where: set[tuple[str, str]]) -> set[str]:
+    return {node for name, node in where if name == kind}
+
+
+def test_a_run_that_starts_on_a_head_alone_uses_every_node_that_joins_and_never_the_head(nodes: Nodes, tmp_path: Path) -> None:
+    """The nodes come one by one: one for stagers, index and judge, then two with a GPU for a teacher each."""
+    seen: set[tuple[str, str]] = set()
+    replicas: list[int] = []
+
+    def watch(tally: Any) -> None:
+        seen.update(placed())
+        replicas.append(tally.replicas)
+        kinds, joined = {kind for kind, _ in seen}, len(nodes.workers)
+        if joined == 0:
+            nodes.add(num_cpus=2)
+        elif (joined == 1 and kinds >= {"StagerActor", "RoleActor"}) or (joined == 2 and tally.requests_done >= 2):
+            nodes.add(num_cpus=2, num_gpus=1)
+
+    cluster = {"engine": "ray", "teachers": 2, "min_teachers": 2, "stagers": 3, "judges": 1, "index_shards": 2}
+    more = {"index_folder": str(tmp_path), "cpus_per_teacher": 0.5, "cpus_per_judge": 0.25, "gpus_per_teacher": 1}
+    document = judged(tmp_path, cluster=SEPARATE | cluster | more, teacher={"latency_s": 0.9}, judge={"latency_s": 0.05})
+    document["dedup"] = {"compares": ["prompt"]}
+    manifest = synth_ray.run(document, watch=watch).manifest
+    alone = document | {"cluster": {"engine": "local"}, "output": {"path": str(tmp_path / "alone")}}
+    assert manifest["dataset_digest"] == synth_ray.run(alone).manifest["dataset_digest"]
+    first, *with_gpu = nodes.ids
+    assert {kind for kind, _ in seen} == KINDS
+    assert {node for _, node in seen} == {first, *with_gpu}  # so nothing ran on the head
+    assert nodes_of("TeacherActor", seen) == set(with_gpu)
+    assert nodes_of("StagerActor", seen) >= {first, with_gpu[0]}
+    assert (replicas[0], max(replicas)) == (0, 2)
+
+
+def choices_of(body: dict[str, Any]) -> list[dict[str, Any]]:
+    texts = [f"take {i} of {digest(body['messages'])}" for i in range(body.get("n", 1))]
+    return [{"index": i, "finish_reason": "stop", "message": {"content": text}} for i, text in enumerate(texts)]
+
+
+def asked_and_journalled(out: Path) -> set[str]:
+    """The digests of the prompts whose answers the journal holds: the server below writes them into its answers."""
+    store, found = open_storage(str(out)), set()
+    for chunk in journalled_chunks(store):
+        for answers in read_journal(store, chunk).values():
+            found |= {re.sub(r".* ", "", answer.text) for of_ask in answers.values() for answer in of_ask}
+    return found
+
+
+def test_a_node_that_loses_its_power_costs_no_answer_that_was_journalled(nodes: Nodes, tmp_path: Path) -> None:
+    """On it are a replica, and a stager or an index shard."""
+    while len(nodes.workers) < 3:
+        nodes.add(num_cpus=4)
+    asked: Counter[str] = Counter()
+    journalled: set[str] = set()
+    lost: list[str] = []
+    is_alone: list[bool] = []
+
+    def behave(body: dict[str, Any], _times: int) -> Any:
+        name = digest(body["messages"])
+        asked[name] += 1
+        time.sleep(0.01 if is_alone else 0.4)
+        return 200, {"choices": choices_of(body), "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
+
+    def watch(tally: Any) -> None:
+        if lost or not tally.chunks_admitted:
+            return
+        where = placed()
+        both = nodes_of("TeacherActor", where) & (nodes_of("StagerActor", where) | nodes_of("ShardActor", where))
+        if both and (held := asked_and_journalled(tmp_path / "out")):
+            lost.append(min(both))
+            journalled.update(held)
+            nodes.kill(lost[0])
+
+    cluster = {"engine": "ray", "teachers": 3, "stagers": 3, "index_shards": 3, "index_folder": str(tmp_path), "in_flight": 8}
+    with behaving_server(behave) as (url, _):
+        teacher = {"engine": "endpoint", "model": MODEL, "endpoint": {"urls": [url], "flavour": "openai"}}
+        more = {"recipe": {"name": "vary", "n": 1, "keep": ["answer"]}, "models": {"teacher": teacher}}
+        cluster |= {"cpus_per_teacher": 0.5}
+        document = job(tmp_path, str(tmp_path / "out"), plan=PLAN, cluster=cluster, **more)
+        result = synth_ray.run(document, watch=watch)
+        asked_on_the_cluster = Counter(asked)
+        is_alone.append(True)
+        alone = document | {"cluster": {"engine": "local"}, "output": {"path": str(tmp_path / "alone")}}
+        assert result.manifest["dataset_digest"] == synth_ray.run(alone).manifest["dataset_digest"]
+    assert len(lost) == 1
+    assert journalled
+    assert {name: asked_on_the_cluster[name] for name in journalled} == dict.fromkeys(journalled, 1)
+
+
+def test_a_drained_node_is_left_by_its_stager_and_its_index_shard_too(
+    nodes: Nodes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server answers one request after another until both have left, so that the run goes on as long as that takes."""
+    import ray
+
+    while len(nodes.workers) < 3:
+        nodes.add(num_cpus=4)
+    drained: list[str] = []
+    left: set[str] = set()
+    wanted = {"StagerActor", "ShardActor"}
+    one_at_a_time = threading.Lock()
+
+    def behave(body: dict[str, Any], _times: int) -> Any:
+        if left != wanted:
+            with one_at_a_time:
+                time.sleep(0.4)
+        return 200, {"choices": choices_of(body), "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
+
+    def watch(tally: Any) -> None:
+        where = placed()
+        if drained:
+            gone = {kind for kind in wanted if drained[0] not in nodes_of(kind, where)}
+            left.update(gone if SHARD_MOVED.search(caplog.text) else gone - {"ShardActor"})
+        elif tally.chunks_admitted and (both := nodes_of("StagerActor", where) & nodes_of("ShardActor", where)):
+            drained.append(min(both))
+            drain(ray.get_runtime_context().gcs_address, drained[0], within_s=600)
+
+    cluster = {"engine": "ray", "teachers": 2, "stagers": 3, "index_shards": 3, "index_folder": str(tmp_path)}
+    with behaving_server(behave) as (url, _):
+        teacher = {"engine": "endpoint", "model": MODEL, "endpoint": {"urls": [url], "flavour": "openai"}}
+        document = job(
+            tmp_path,
+            str(tmp_path / "out"),
+            plan={"requests": 400, "chunk_requests": 4, "window_chunks": 4},
+            cluster=cluster | {"cpus_per_teacher": 0.5},
+            models={"teacher": teacher},
+            recipe={"name": "vary", "n": 1, "keep": ["answer"]},
+            limits={"engine_replacements": 0, "journal_flush_s": 0.2},
+        )
+        manifest = synth_ray.run(document, watch=watch).manifest
+        alone = document | {"cluster": {"engine": "local"}, "output": {"path": str(tmp_path / "alone")}}
+        assert manifest["dataset_digest"] == synth_ray.run(alone).manifest["dataset_digest"]
+    assert left == wanted
+    assert re.search(r"stager \d+: its node is being taken away", caplog.text)
