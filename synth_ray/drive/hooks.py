@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from synth_ray.ask.segments import EarlierAnswers, read_journal
 from synth_ray.ask.worker import JournalledAnswers
+from synth_ray.job.document import Job
+from synth_ray.job.running import Limits
+from synth_ray.meter.costs import CostRecords
 from synth_ray.meter.spending import Spending
 from synth_ray.meter.tally import Tally
 from synth_ray.meter.throughput import Throughput
@@ -36,6 +40,13 @@ class Meters:
     spending: Spending
     throughput: Throughput
 
+    @classmethod
+    def of(cls, job: Job, tally: Tally, costs: CostRecords) -> Meters:
+        """Those of one run: what it spends is added to what earlier runs cost."""
+        clock = time.monotonic
+        spending = Spending(job.budget, clock, earlier=costs.earlier, token_cost_usd=lambda: costs.token_usd(tally.tokens))
+        return cls(tally, spending, Throughput(job.cluster, clock))
+
 
 @dataclass(frozen=True, slots=True)
 class Resume:
@@ -50,6 +61,8 @@ class Resume:
 NOTHING_TO_RESUME = Resume()
 
 
-def resume_from(storage: Storage, journalled: Collection[int]) -> Resume:
-    """From the journal on the store. `journalled`: the chunks of which earlier runs left something there."""
+def resume_from(storage: Storage, journalled: Collection[int], limits: Limits) -> Resume:
+    """From the journal on the store, where there is one. `journalled`: the chunks of which earlier runs left something there."""
+    if not limits.journal_flush_s:
+        return NOTHING_TO_RESUME
     return Resume(EarlierAnswers(storage, journalled), lambda chunks: read_journal(storage, *chunks))

@@ -8,10 +8,8 @@ have come, and one in making a block names the piece's file and line.
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -19,11 +17,11 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from threading import Lock
 
 from synth_ray import gc_tuning
+from synth_ray.child_process import ChildEnded, ChildProcess
 from synth_ray.errors import SynthRayError
 from synth_ray.job.cores import usable_cores
 from synth_ray.plan.seeds import SourcePiece
@@ -33,7 +31,6 @@ log = logging.getLogger(__name__)
 
 _ALONE_S = 2.0  # about what starting a process takes
 _MAX_PROCESSES = 16
-_EXIT_TIMEOUT_S = 10
 
 
 def blocks_of(
@@ -77,46 +74,24 @@ class _Process:
     """One that makes blocks by the rules. Raises OSError where none can be started."""
 
     def __init__(self, rules: BlockRules) -> None:
-        self._connection, child_end = Pipe()
-        # The caller may have extended sys.path without setting PYTHONPATH; the process must import the same packages.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(place or os.getcwd() for place in sys.path)}
-        command = [sys.executable, "-m", "synth_ray.prepare.block_processes", str(child_end.fileno())]
-        with child_end, ExitStack() as if_none_starts:
-            if_none_starts.callback(self._connection.close)
-            # Ctrl-C in a terminal goes to the whole group: in one of its own, a process that still starts is not hit.
-            self._process = subprocess.Popen(command, pass_fds=[child_end.fileno()], env=environment, process_group=0)
-            if_none_starts.pop_all()
-        with suppress(OSError):  # one that ended at once is noticed at its first piece
-            self._connection.send(rules)
+        self._child = ChildProcess("synth_ray.prepare.block_processes")
+        with suppress(ChildEnded):  # one that ended at once is noticed at its first piece
+            self._child.send(rules)
 
     def block_of_piece(self, piece: SourcePiece) -> SeedBlock | None:
         """None where the process ended. Raises what making the block raises."""
         try:
-            self._connection.send(piece)
-            answer = self._connection.recv()
-        except (EOFError, OSError):
-            log.warning("%s: the process that read it %s; it is read again here", piece.place, self._how_it_ended())
+            answer = self._child.ask(piece)
+        except ChildEnded as ended:
+            log.warning("%s: wanted its rows, got the process that reads it %s; it is read again here", piece.place, ended)
             return None
         if isinstance(answer, Exception):
             raise answer
         block: SeedBlock = answer
         return block
 
-    def _how_it_ended(self) -> str:
-        try:
-            code = self._process.wait(_EXIT_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            return "is out of reach"
-        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-
     def end(self) -> None:
-        """It ends when its connection does. One that makes a block nobody waits for is killed."""
-        self._connection.close()
-        try:
-            self._process.wait(_EXIT_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._child.end()
 
 
 class _Pool:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from synth_ray.child_process import child_environment, how_it_ended
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.errors import JobError, StoppedShort, SynthRayError
 from synth_ray.job.document import Job
@@ -67,9 +68,8 @@ def _job_file(job: Job) -> Iterator[str]:
 
 def _start(file: str, part: int, options: Sequence[str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "synth_ray.cli.main", "run", file, "--part", str(part), *options]
-    path = os.pathsep.join(place or os.getcwd() for place in sys.path)  # a user's recipe is found as it is here
     # Ctrl-C reaches the whole group of a terminal: each part would hear it twice, and the second time ends it at once.
-    environment = {**os.environ, "PYTHONPATH": path, _PARENT: str(os.getpid())}
+    environment = child_environment(**{_PARENT: str(os.getpid())})
     return subprocess.Popen(command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL, stdout=_STDERR)
 
 
@@ -101,7 +101,7 @@ def _raise_failures(processes: Mapping[int, subprocess.Popen[bytes]]) -> None:
     for part, process in processes.items():
         if _has_failed(process):
             code = process.returncode
-            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}, whose error is above"
+            how = how_it_ended(code) + (", and its error is above" if code > 0 else "")
             kind = JobError if code == JobError.exit_code else SynthRayError
             raise kind(
                 f"part {part}: wanted its chunks asked and staged, got {how}; what is committed is kept: mend the cause, then "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,14 +12,12 @@ from synth_ray import gc_tuning
 from synth_ray.ask.journal_sweeper import JournalSweeper
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.drive.driver import Driver
-from synth_ray.drive.hooks import NOTHING_TO_RESUME, Hooks, Meters, resume_from
+from synth_ray.drive.hooks import Hooks, Meters, resume_from
 from synth_ray.drive.window import Window
 from synth_ray.errors import JobError, StoppedShort
 from synth_ray.job.document import Job
 from synth_ray.meter.costs import CostRecords
-from synth_ray.meter.spending import Spending
 from synth_ray.meter.tally import Tally
-from synth_ray.meter.throughput import Throughput
 from synth_ray.prepare.gold import gold_requests
 from synth_ray.prepare.preparation import Prepared, prepare
 from synth_ray.prepare.schedule import FixedSchedule, open_schedule
@@ -134,11 +131,10 @@ class _PartRun:
         make_pool: Callable[[Job], Pool],
         watch: Callable[[Tally], None],
     ) -> Driver:
-        job, clock, costs = self._job, time.monotonic, self._costs
-        spending = Spending(job.budget, clock, earlier=costs.earlier, token_cost_usd=lambda: costs.token_usd(self._tally.tokens))
+        job, meters = self._job, Meters.of(self._job, self._tally, self._costs)
 
         def on_tick(tally: Tally) -> None:
-            costs.save_if_due(lambda: spending.facts() | tally.tokens)
+            self._costs.save_if_due(lambda: meters.spending.facts() | tally.tokens)
             watch(tally)
 
         return Driver(
@@ -152,8 +148,8 @@ class _PartRun:
                 extra_requests=self._gold_requests,
                 on_committed=self._sweeper.on_committed,
             ),
-            meters=Meters(self._tally, spending, Throughput(job.cluster, clock)),
-            resume=resume_from(self._storage, self._journalled) if job.limits.journal_flush_s else NOTHING_TO_RESUME,
+            meters=meters,
+            resume=resume_from(self._storage, self._journalled, job.limits),
         )
 
     def _owns(self, chunk: int) -> bool:

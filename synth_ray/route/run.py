@@ -16,13 +16,13 @@ from synth_ray.dataset.card import write_unfinished_card
 from synth_ray.dataset.ledger import CommittedChunk
 from synth_ray.dataset.manifest import Manifest, manifest_etag, read_manifest
 from synth_ray.drive.driver import Driver
-from synth_ray.drive.hooks import NOTHING_TO_RESUME, Hooks, Meters, resume_from
+from synth_ray.drive.hooks import Hooks, Meters, resume_from
 from synth_ray.drive.window import Window
 from synth_ray.job.document import Job
 from synth_ray.meter.costs import CostRecords
 from synth_ray.meter.spending import Spending
 from synth_ray.meter.tally import PUBLISHING, Tally
-from synth_ray.meter.throughput import Throughput, engine_summary
+from synth_ray.meter.throughput import engine_summary
 from synth_ray.prepare.estimate import has_price
 from synth_ray.prepare.gold import gold_requests
 from synth_ray.prepare.kept_estimate import load_or_make_estimate, with_actual
@@ -141,8 +141,7 @@ class _Run:
         return with_tables(result, self._job, self._storage, manifest)
 
     def _driver(self, schedule: Schedule, pool: Pool, publisher: Publisher, watch: Callable[[Tally], None]) -> Driver:
-        job, clock, costs = self._job, time.monotonic, self._costs
-        spending = Spending(job.budget, clock, earlier=costs.earlier, token_cost_usd=lambda: costs.token_usd(self._tally.tokens))
+        job, meters = self._job, Meters.of(self._job, self._tally, self._costs)
         return Driver(
             job,
             schedule=schedule,
@@ -150,13 +149,13 @@ class _Run:
             window=Window(size=job.plan.window_chunks, frontier=self._tally.chunks_admitted, committed=self._earlier),
             hooks=Hooks(
                 admit=lambda chunk: self._admit(chunk, publisher),
-                watch=lambda tally: self._on_tick(spending, watch),
+                watch=lambda tally: self._on_tick(meters.spending, watch),
                 before_close=self._save_index,
                 extra_requests=self._gold_requests,
                 on_committed=self._sweeper.on_committed,
             ),
-            meters=Meters(self._tally, spending, Throughput(job.cluster, clock)),
-            resume=resume_from(self._storage, self._journalled) if job.limits.journal_flush_s else NOTHING_TO_RESUME,
+            meters=meters,
+            resume=resume_from(self._storage, self._journalled, job.limits),
         )
 
     def _is_interrupted(self, signals: Sequence[object]) -> bool:

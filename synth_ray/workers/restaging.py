@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
-from multiprocessing import Pipe
 
 import pyarrow as pa
 
+from synth_ray.child_process import ChildEnded, ChildProcess
 from synth_ray.dataset.ledger import CommittedChunk, Ledger
 from synth_ray.errors import SynthRayError
 from synth_ray.job.cores import usable_cores
@@ -26,7 +23,6 @@ _WORTH_S = 10.0
 """A process takes 2 to 3 seconds of a core to start, so two of them pay where there are several times as many to share."""
 _MEASURED = 2  # the first chunk opens what later ones only use: the second tells what they take
 _MOST_PROCESSES = 16
-_EXIT_TIMEOUT_S = 10.0
 
 
 def processes_for(work_s: float) -> int:
@@ -114,42 +110,21 @@ class _Process:
     """See `restaging_child`. Raises OSError where none can be started."""
 
     def __init__(self, job: Job) -> None:
-        self._connection, child_end = Pipe()
-        command = [sys.executable, "-m", "synth_ray.workers.restaging_child", str(child_end.fileno())]
-        path = os.pathsep.join(place or os.getcwd() for place in sys.path)  # a user's recipe is found as it is here
-        environment = {**os.environ, "PYTHONPATH": path}
-        with child_end, ExitStack() as if_none_starts:
-            if_none_starts.callback(self._connection.close)
-            # Ctrl-C in a terminal goes to the whole group: in one of its own, a process that still starts is not hit.
-            self._process = subprocess.Popen(command, pass_fds=[child_end.fileno()], env=environment, process_group=0)
-            if_none_starts.pop_all()
-        with suppress(OSError):  # one that ended at once is noticed at its first chunk
-            self._connection.send(job)
+        self._child = ChildProcess("synth_ray.workers.restaging_child")
+        with suppress(ChildEnded):  # one that ended at once is noticed at its first chunk
+            self._child.send(job)
 
     def load(self, chunk: int) -> CommittedChunk:
         try:
-            self._connection.send(chunk)
-            answer = self._connection.recv()
-        except (EOFError, OSError):
+            answer = self._child.ask(chunk)
+        except ChildEnded as ended:
             raise SynthRayError(
-                f"chunk {chunk}: wanted it staged again, got its process {self._how_it_ended()}; where nothing above says "
+                f"chunk {chunk}: wanted it staged again, got its process {ended}; where nothing above says "
                 "why, the machine may be short of memory: curate on one with more of it, nothing is lost"
             ) from None
         if isinstance(answer, CommittedChunk):
             return answer
         raise answer
 
-    def _how_it_ended(self) -> str:
-        try:
-            code = self._process.wait(_EXIT_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            return "out of reach"
-        return f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
-
     def close(self) -> None:
-        self._connection.close()  # it ends by itself, and so do the processes of its verifiers
-        try:
-            self._process.wait(_EXIT_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._child.end()  # and so do the processes of its verifiers

@@ -59,7 +59,7 @@ def test_where_no_process_can_start_this_one_stages(
     def refused(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("synth_ray.workers.restaging.subprocess.Popen", refused)
+    monkeypatch.setattr("synth_ray.child_process.subprocess.Popen", refused)
     with RestagingPool(job_from(small_job(folder, **CHANGE)), 2) as pool:
         assert pool.size == 0
     assert "0 of 2 processes that stage again could start (Resource temporarily unavailable)" in caplog.text

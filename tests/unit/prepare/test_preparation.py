@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bench.processes import title, tree
+from synth_ray import child_process
 from synth_ray.job.load import job_from
 from synth_ray.job.seeds import Source
 from synth_ray.job.split import Split
@@ -68,7 +69,7 @@ def test_processes_prepare_what_one_process_does_and_one_that_is_lost_costs_noth
     def by_processes(pieces: Iterator[SourcePiece], maker: BlockMaker) -> Iterator[SeedBlock]:
         return block_processes.blocks_of(pieces, maker, processes=2, alone_s=0.0)
 
-    started = block_processes.subprocess.Popen
+    started = child_process.subprocess.Popen
     pids = []
 
     def popen(*args: Any, **kwargs: Any) -> Any:
@@ -80,7 +81,7 @@ def test_processes_prepare_what_one_process_does_and_one_that_is_lost_costs_noth
 
     monkeypatch.setattr(sources, "cut_source", in_small_pieces)
     monkeypatch.setattr(sources, "blocks_of", by_processes)
-    monkeypatch.setattr(block_processes.subprocess, "Popen", popen)
+    monkeypatch.setattr(child_process.subprocess, "Popen", popen)
     assert prepared(tmp_path, tmp_path / "by processes")[1] == content
     assert len(pids) == 4
 
@@ -120,7 +121,7 @@ def blocks_of_parts(faults: dict[int, str]) -> Generator[SeedBlock, None, None]:
 
 def test_a_killed_process_is_told_with_its_place_and_its_part_is_read_again(caplog: pytest.LogCaptureFixture) -> None:
     assert [block.lines.tolist() for block in blocks_of_parts({3: "kill"})] == [[n] for n in range(1, 9)]
-    assert "seeds.jsonl:3: the process that read it was killed by signal 9; it is read again here" in caplog.text
+    assert "seeds.jsonl:3: wanted its rows, got the process that reads it killed by signal 9" in caplog.text
     assert readers() == []
 
 
@@ -146,7 +147,7 @@ def test_where_no_process_can_start_this_one_reads(monkeypatch: pytest.MonkeyPat
     def refused(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(block_processes.subprocess, "Popen", refused)
+    monkeypatch.setattr(child_process.subprocess, "Popen", refused)
     assert len(list(blocks_of_parts({}))) == 8
     assert "0 of 2 processes that read seeds could start (Resource temporarily unavailable)" in caplog.text
 
