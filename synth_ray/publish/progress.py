@@ -34,11 +34,14 @@ _NOT_DECIDING = {"limits", "cluster", "budget", "models", "sinks"}
 
 def key_of(prepared: Prepared) -> str:
     """Of everything that decides, besides the chunks, what is admitted and how it is written and counted. A path is not enough
-    where a file is read: its contents may change.
+    where a file is read: its contents may change. A longer plan of the same job begins with the same chunks.
     """
     job = prepared.job
+    if not job.target.is_set:
+        job = job.model_copy(update={"plan": job.plan.model_copy(update={"requests": None})})
     rest = job.model_dump(mode="json", exclude=_NOT_DECIDING)
-    parts = [_FORMAT, __version__, prepared.job_digest, rest, versions_of_others(job), contents_of_models(job), spacing_of(job)]
+    job_digest = job.job_digest(prepared.seeds.digest)
+    parts = [_FORMAT, __version__, job_digest, rest, versions_of_others(job), contents_of_models(job), spacing_of(job)]
     return digest("admission", parts, _rows_read(prepared), list(prepared.wanted_rows.items()))
 
 

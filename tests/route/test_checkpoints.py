@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 from collections import Counter
 from itertools import pairwise
@@ -96,6 +97,28 @@ def test_real_rows_and_seeds_are_in_the_first_checkpoint_and_are_not_read_into_t
     monkeypatch.setattr(Publication, "_admit_what_is_real", refuse)
     crash_at(broken, 3)
     assert manifest_of(broken) == manifest
+
+
+@pytest.mark.parametrize("name", ["build", "judged"])
+def test_a_longer_plan_goes_on_from_the_checkpoint_of_the_shorter_one(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(part, "_SMALLEST_CUT_BYTES", 2_000)
+    caplog.set_level(logging.INFO, "synth_ray.publish.progress")
+    manifests = []
+    for folder in ("kept", "deleted"):
+        document = small(name, tmp_path / folder)
+        requests = document["plan"].get("requests", 40)
+        document["plan"]["requests"] = requests // 2 + 1  # its last chunk is shorter than the others
+        synth_ray.run(document)
+        document["plan"]["requests"] = requests
+        if folder == "deleted":
+            shutil.rmtree(Path(document["output"]["path"]) / CHECKPOINTS)
+        synth_ray.run(document, extend=True)
+        manifest = json.loads((Path(document["output"]["path"]) / "manifest.json").read_text())
+        manifests.append({name: value for name, value in manifest.items() if name not in OF_ONE_RUN})
+    assert manifests[0] == manifests[1]
+    assert len([line for line in caplog.messages if line.startswith("goes on from the checkpoint at chunk ")]) == 1
 
 
 def test_a_checkpoint_that_is_torn_or_of_another_job_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
