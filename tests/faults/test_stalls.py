@@ -46,8 +46,14 @@ def test_where_every_engine_is_silent_the_run_stops_with_what_it_has_and_goes_on
     assert (whole.stopped, whole.manifest["dataset_digest"]) == ("", digest)
 
 
-def test_judges_that_are_silent_are_all_replaced_and_none_of_them_counts_as_a_death(tmp_path: Path) -> None:
-    document = judged(tmp_path, judge={"silent_after": 150}, cluster={"pools": "separate", "judges": 3})
+ON_RAY = {"engine": "ray", "teachers": 1, "stagers": 1, "cpus_per_teacher": 0.5, "cpus_per_judge": 0.1}
+
+
+@pytest.mark.parametrize("cluster", [{}, pytest.param(ON_RAY, marks=pytest.mark.ray)], ids=["threads", "ray"])
+def test_judges_that_are_silent_are_all_replaced_and_none_of_them_counts_as_a_death(
+    cluster: dict[str, Any], tmp_path: Path
+) -> None:
+    document = judged(tmp_path, judge={"silent_after": 150}, cluster={"pools": "separate", "judges": 3} | cluster)
     manifest = synth_ray.run(document | {"limits": {"stall_s": 2.0, "engine_replacements": 2}}).manifest
     (tmp_path / "plain").mkdir()
     assert manifest["dataset_digest"] == synth_ray.run(judged(tmp_path / "plain")).manifest["dataset_digest"]
