@@ -130,11 +130,6 @@ class Job(Section):
                 f"plan.parts: wanted a plan of fixed length, got a target with {parts} parts: what is asked for a target "
                 "depends on what was admitted; say plan.requests instead, or leave plan.parts out"
             )
-        if cluster.engine == "ray" and not cluster.address:
-            raise ValueError(
-                f"plan.parts: wanted a Ray that {parts} drivers share, got none at cluster.address, and each would start one "
-                "of its own; start one and name it (`auto` on its nodes), or take cluster.engine: local"
-            )
         fewest = min(cluster.first_teachers, cluster.judges if self.pooled_models else cluster.first_teachers)
         if fewest < parts:
             raise ValueError(

@@ -35,6 +35,7 @@ def run_parts(job: Job, *, options: Sequence[str] = ()) -> Stopped:
     """Run every part that has something left to ask, and wait. Returns why some stopped short. Raises SynthRayError where one
     failed, and JobError where the job is wrong; the others are stopped first.
     """
+    refuse_unshared_ray(job)
     undone = _undone_parts(job)
     with _job_file(job) as file:
         stopped: list[str] = []
@@ -45,6 +46,16 @@ def run_parts(job: Job, *, options: Sequence[str] = ()) -> Stopped:
     short = [part for part, process in processes.items() if process.returncode in _STOPPED_SHORT]
     why = f"parts {', '.join(map(str, short))} stopped short, which say why" if short else ""
     return Stopped(stopped[0] if stopped else why, bool(signals))
+
+
+def refuse_unshared_ray(job: Job) -> None:
+    """Raises JobError where the processes of this machine that drive the parts would each start a Ray of their own."""
+    parts, cluster = job.plan.parts, job.cluster
+    if parts > 1 and cluster.engine == "ray" and not cluster.address:
+        raise JobError(
+            f"plan.parts: wanted a Ray that {parts} drivers share, got none at cluster.address, and each would start one of its "
+            "own; start one and name it (`auto` on its nodes), submit the job to one, or take cluster.engine: local"
+        )
 
 
 def _undone_parts(job: Job) -> Sequence[int]:

@@ -30,6 +30,7 @@ from synth_ray.recipes.catalogue import find, options_of, refuse_missing_roles
 from synth_ray.recipes.contract import Recipe
 from synth_ray.recipes.templates import compile_template
 from synth_ray.route.model_preflight import model_checks
+from synth_ray.route.part_processes import refuse_unshared_ray
 from synth_ray.route.tables import sink_problems
 from synth_ray.scrub.scrubber import open_scrubber
 from synth_ray.storage import Retry, open_storage, split_url
@@ -81,6 +82,8 @@ def preflight(job: Job, *, file: str = "job", elsewhere: bool = False) -> Prefli
     options = findings.probe(lambda: options_of(job.recipe, file=file))
     if options is not None:
         _probe_recipe(job, find(job.recipe.name), options, findings)
+    if not elsewhere:
+        findings.probe(lambda: refuse_unshared_ray(job))
     missing_sources = _probe_sources(job, findings)
     _probe_stages(job, options, findings)
     _probe_places(job, findings, elsewhere=elsewhere)

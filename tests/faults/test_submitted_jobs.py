@@ -209,6 +209,23 @@ def test_a_job_that_is_left_stopped_and_killed_goes_on_when_submitted_again_and_
     assert laptop.cluster.token not in said
 
 
+def test_a_job_in_parts_is_driven_by_several_processes_of_the_cluster_and_goes_on_after_a_kill(
+    laptop: Laptop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = local_digest(laptop, monkeypatch)
+    in_parts = ("--set", "plan.parts=2", "--set", "cluster.teachers=2")
+    follower = laptop.submit(*in_parts, *SLOW)
+    wait_until(lambda: laptop.commits() >= 4, follower)
+    driver_of(laptop.cluster).kill()
+    code, said = ended(follower)
+    assert code == 1, said
+    code, said = ended(laptop.submit(*in_parts))
+    assert code == 0, said
+    manifest = laptop.manifest()
+    assert (manifest["complete"], manifest["dataset_digest"]) == (True, wanted)
+    assert list(laptop.store.list("_synth/asks/")) == []
+
+
 def test_a_broken_connection_is_made_again_and_every_line_is_printed_once(laptop: Laptop) -> None:
     with Forwarder(laptop.cluster.url) as forwarder:
         follower = laptop.submit("--set", "plan.requests=12", *SLOW, "--address", forwarder.url)

@@ -20,6 +20,7 @@ from synth_ray.errors import Conflict, JobError, SynthRayError
 from synth_ray.job.load import job_from
 from synth_ray.route.output_lease import hold_lease, hold_part
 from synth_ray.route.parts import share_of
+from synth_ray.route.preflight import preflight
 from synth_ray.storage import open_storage
 from tests.route.test_route import SCRIPT, job
 
@@ -114,12 +115,20 @@ def test_replicas_and_budget_are_divided_and_what_decides_about_rows_is_not(tmp_
     [
         ({"target": {"accepted": 10}}, r"wanted a plan of fixed length, got a target with 3 parts"),
         ({"cluster": {"teachers": 2}}, r"at least one replica of each pool for each of 3 parts, got 2"),
-        ({"cluster": {"engine": "ray"}}, r"wanted a Ray that 3 drivers share, got none at cluster.address"),
     ],
 )
 def test_jobs_that_cannot_be_divided_are_refused(tmp_path: Path, more: dict[str, Any], sentence: str) -> None:
     with pytest.raises(JobError, match=sentence):
         job_from(in_parts(tmp_path, tmp_path / "out", **more))
+
+
+def test_processes_of_one_machine_are_refused_a_ray_each(tmp_path: Path) -> None:
+    """One part alone may start its own, and a job that is submitted has the cluster's."""
+    document = in_parts(tmp_path, tmp_path / "out", cluster={"engine": "ray"})
+    for step in (synth_ray.run, lambda document: preflight(job_from(document))):
+        with pytest.raises(JobError, match=r"wanted a Ray that 3 drivers share, got none at cluster.address"):
+            step(document)
+    assert preflight(job_from(document), elsewhere=True).seeds
 
 
 def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:
