@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_saved_stores_are_read_by_any_others_after_the_rows_that_are_there(
 def test_of_an_id_that_several_rows_have_the_first_is_named(rows: Callable[[], Any]) -> None:
     store, texts = rows(), batch_of([f"row {i}" for i in range(9)])
     for _ in range(2):
-        index = Index(SECTION, stores=Stores(Stores.in_memory().keys, store, *[Stores.in_memory().train] * 2))
+        index = Index(SECTION, stores=replace(Stores.in_memory(), rows=store))
         index.keep_all(texts)
     wanted = np.concatenate((texts.ids[[7, 2]], np.full((1, 16), 9, np.uint8), texts.ids[[2]]))
     at, numbers = store.numbers_of(wanted)
