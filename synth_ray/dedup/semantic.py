@@ -17,26 +17,28 @@ from synth_ray.dedup.vectors import MemoryVectors, Near, near_pairs
 Array = np.ndarray[Any, Any]
 
 _BATCH_ORDER = 2**40  # rows of the same batch are ordered after every kept row
-EXACT_ROWS = 1 << 16
+_EXACT_ROWS = 1 << 16
+_STRIDE = 2
 _PROBES = 16
 
 
-def cells_after(rows: int, exact_rows: int = EXACT_ROWS) -> int:
-    """How many cells there are, at most, once so many rows were asked about; 0 while there are none."""
-    made = 0
-    while exact_rows < rows:
-        made, exact_rows = 8 * isqrt(exact_rows), 4 * exact_rows
-    return made
+def cells_and_stride(rows: int) -> tuple[int, int]:
+    """Once so many rows were asked about: how many cells there are, 0 for none; and of how many rows one is in the sample."""
+    cells, stride, made_at = 0, _STRIDE, _EXACT_ROWS
+    while made_at < rows:
+        cells, stride, made_at = 8 * isqrt(made_at), 2 * stride, 4 * made_at
+    return cells, stride
 
 
 class SemanticIndex:
     """The kept rows by their vectors. Law: exact cosine of the rounded vectors decides; the rows are a function of the rows
     before, wherever `store` has the vectors.
 
-    Of the rows that were asked about, the first `exact_rows` (a power of four) are compared with every kept row. A later one is
-    compared with the kept rows, and the earlier ones of its batch, in the cells nearest to it. Cells are made anew whenever four
-    times as many rows were asked about, eight times the square root of their number, from a sample of what was asked about, kept
-    or not. So they do not depend on how the rows are cut into batches: within a batch, which rows will be kept is not known.
+    Of the rows that were asked about, the first `exact_rows` (a power of four; left out, 4⁸) are compared with every kept row. A
+    later one is compared with the kept rows, and the earlier ones of its batch, in the cells nearest to it. Cells are made anew
+    whenever four times as many rows were asked about, eight times the square root of their number, from a sample of what was
+    asked about, kept or not. So they do not depend on how the rows are cut into batches: within a batch, which rows will be kept
+    is not known.
 
     Memory beside the store: the sample, 64 to 128 vectors for each square root of a row, and the centroids of the cells.
     """
@@ -44,11 +46,11 @@ class SemanticIndex:
     KEEPS = ("_asked", "_next_cells", "_stride", "_sample", "centroids")
 
     def __init__(
-        self, threshold: float, *, store: VectorStore | None = None, exact_rows: int = EXACT_ROWS, probes: int = _PROBES
+        self, threshold: float, *, store: VectorStore | None = None, exact_rows: int | None = None, probes: int = _PROBES
     ) -> None:
         self._threshold, self._probes = threshold, probes
         self._store = store if store is not None else MemoryVectors()
-        self._asked, self._next_cells, self._stride = 0, exact_rows, 2
+        self._asked, self._next_cells, self._stride = 0, exact_rows or _EXACT_ROWS, _STRIDE
         self._sample: list[tuple[Array, Array]] = []
         self._cells: Centroids | None = None
 

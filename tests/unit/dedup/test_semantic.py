@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -152,17 +151,23 @@ def near_vectors(seed: int, rows: int) -> np.ndarray:
 def kept_rows(index: SemanticIndex, vectors: np.ndarray, cuts: list[int]) -> list[tuple[int, float]]:
     """By row: the kept row it repeats, or -1 where it is kept, and their similarity."""
     verdicts: list[tuple[int, float]] = []
-    for at, end in pairwise(sorted({0, len(vectors), *cuts})):
-        batch = vectors[at:end]
-        blockers = index.blockers(batch if batch.any() else batch[:, :0])
-        for row in range(end - at):
-            run = range(blockers.ends[row], blockers.ends[row + 1])
-            by = [b if b >= 0 else at - 1 - b for b in blockers.blocker[run.start : run.stop].tolist()]
-            found = next(((b, float(blockers.similarity[k])) for k, b in zip(run, by, strict=True) if verdicts[b][0] < 0), None)
-            verdicts.append(found or (-1, 0.0))
-        kept = [row for row in range(at, end) if verdicts[row][0] < 0]
-        index.keep(vectors[kept], np.array(kept))
+    for end in sorted({len(vectors), *cuts} - {0}):
+        keep_next(index, vectors, end, verdicts)
     return verdicts
+
+
+def keep_next(index: SemanticIndex, vectors: np.ndarray, end: int, verdicts: list[tuple[int, float]]) -> None:
+    """Decide the rows up to `end` of which there is no verdict."""
+    at = len(verdicts)
+    batch = vectors[at:end]
+    blockers = index.blockers(batch if batch.any() else batch[:, :0])
+    for row in range(end - at):
+        run = range(blockers.ends[row], blockers.ends[row + 1])
+        by = [b if b >= 0 else at - 1 - b for b in blockers.blocker[run.start : run.stop].tolist()]
+        found = next(((b, float(blockers.similarity[k])) for k, b in zip(run, by, strict=True) if verdicts[b][0] < 0), None)
+        verdicts.append(found or (-1, 0.0))
+    kept = [row for row in range(at, end) if verdicts[row][0] < 0]
+    index.keep(vectors[kept], np.array(kept))
 
 
 @settings(max_examples=15, deadline=None)

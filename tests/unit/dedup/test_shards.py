@@ -18,6 +18,7 @@ from synth_ray.dedup import snapshot
 from synth_ray.dedup.hashing import Array
 from synth_ray.dedup.index import Index
 from synth_ray.dedup.saved_stores import read_stores, write_stores
+from synth_ray.dedup.semantic import SemanticIndex
 from synth_ray.dedup.sharded import ShardedStores
 from synth_ray.dedup.shards import Shard, pack
 from synth_ray.dedup.stores import MemoryRows, Stores
@@ -25,6 +26,7 @@ from synth_ray.errors import JobError, SynthRayError
 from synth_ray.job.dedup import Dedup
 from tests.faults.test_killed_actors import actors
 from tests.unit.dedup.test_index import SECTION, batch_of, decide, texts_with_repeats
+from tests.unit.dedup.test_semantic import keep_next, kept_rows, near_vectors
 
 CAPS = {"keys": SECTION.bucket_cap, "train": 1, "evaluation": 1}
 
@@ -197,7 +199,9 @@ def test_on_ray_the_same_rows_are_kept_even_when_actors_are_killed_or_stand_stil
     monkeypatch.setattr(index_module, "_SILENT_S", 4.0)
     host = RayShards(3, folder=str(tmp_path))
     index = Index(SECTION, stores=ShardedStores(host, save_bytes=1 << 17).stores)
+    semantic, vectors = SemanticIndex(0.93, store=index.stores.vectors, exact_rows=256), near_vectors(3, len(batch))
     codes: list[int] = []
+    near: list[tuple[int, float]] = []
     for at in range(0, len(batch), 320):
         if at in (320, 1920):
             ray.kill(host.actors[at % 3])
@@ -205,7 +209,9 @@ def test_on_ray_the_same_rows_are_kept_even_when_actors_are_killed_or_stand_stil
         if at == 960:
             os.kill(actors("ShardActor")[0], signal.SIGSTOP)
         codes += decide(index, batch.slice(at, min(len(batch), at + 320)))[0]
+        keep_next(semantic, vectors, min(len(batch), at + 320), near)
     assert codes == whole[0]
+    assert near == kept_rows(SemanticIndex(0.93, exact_rows=256), vectors, [])
     assert re.search(r"index shard \d has not answered for [45] s: it is taken for lost", caplog.text)
     assert any(tmp_path.rglob("*"))
     host.close()

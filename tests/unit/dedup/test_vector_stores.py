@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from synth_ray.dedup.cells import Centroids, norms_of
 from synth_ray.dedup.label_store import NO_ROW
+from synth_ray.dedup.memory import label_bytes, vector_bytes
 from synth_ray.dedup.semantic import SemanticIndex
 from synth_ray.dedup.sharded import ShardedStores
 from synth_ray.dedup.spill import stores_on_disk
@@ -200,3 +201,24 @@ def test_a_full_disk_is_said_in_words_and_the_vectors_that_were_there_still_answ
     assert listed(store, vectors[:5], np.zeros((5, 0), np.int32), 0.99) == expected
     store.close()  # type: ignore[attr-defined]
     assert not list((tmp_path / "vectors").iterdir())
+
+
+@pytest.mark.parametrize(("form", "rows"), [(in_memory, 50_000), (in_memory, 70_000), (on_disk, 70_000)])
+def test_the_memory_of_vectors_and_labels_is_what_a_plan_says(form: Any, rows: int) -> None:
+    draw = np.random.default_rng(3)
+    vectors = draw.integers(-100, 100, (rows, 32), np.int8)
+    is_disk = form is on_disk
+    with form() as stores:
+        empty = stores.nbytes
+        index = SemanticIndex(0.9, store=stores.vectors)
+        index.skip(vectors)
+        index.keep(vectors, np.arange(rows))
+        said = vector_bytes(32, rows=rows, on_disk=is_disk)
+        index.skip(vectors[:1])  # the cells that were due
+        assert index.sample_bytes == pytest.approx(said.sample, rel=0.1)
+        in_memory_of_one = 0 if is_disk else said.row
+        assert stores.nbytes - empty == pytest.approx(rows * in_memory_of_one + said.cells, rel=0.15)
+        before = stores.nbytes
+        stores.labels.append(draw.integers(1, 2**63, (rows, 4), np.uint64))
+        if not is_disk:
+            assert stores.nbytes - before == pytest.approx(rows * label_bytes(on_disk=False), rel=0.15)
