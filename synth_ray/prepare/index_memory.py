@@ -79,12 +79,12 @@ def index_memory(prepared: Prepared, lengths: Lengths | None) -> IndexMemory:
     wanted = sum(prepared.wanted_rows.values())
     rows = (wanted or prepared.planned_requests * prepared.slots) + prepared.real.num_rows + len(prepared.mixed)
     guard_ngram = LEAK_NGRAM if len(compared_sides(prepared)) > 1 else None
-    job, spill = prepared.job, prepared.job.dedup.spill_bytes or 0
-    on_disk = bool(spill) and not job.cluster.index_shards
+    job, newest = prepared.job, prepared.job.dedup.spill_bytes or 0
+    on_disk = bool(newest)
     row = (bytes_a_row_beside_disk if on_disk else bytes_a_row)(job.dedup, words=words, guard_ngram=guard_ngram)
     if prepared.recipe.label_words(prepared.options):
         row += label_bytes(on_disk=on_disk)
-    memory = IndexMemory(row, words, rows, job.cluster.index_shards, spill if on_disk else 0)
+    memory = IndexMemory(row, words, rows, job.cluster.index_shards, newest)
     return _with_vectors(memory, job, on_disk=on_disk)
 
 
