@@ -76,6 +76,10 @@ class Cells:
         self._last, self._filled = np.full(len(centroids), kernels.NO_BLOCK, np.int32), np.zeros(len(centroids), np.int32)
         self._added = 0
 
+    def __len__(self) -> int:
+        """Vectors that were added."""
+        return self._added
+
     @property
     def nbytes(self) -> int:
         return sum(part.nbytes for part in (self._centroids, self._ids, self._previous, self._last, self._filled))

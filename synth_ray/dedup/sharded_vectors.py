@@ -44,9 +44,13 @@ class ShardedVectors:
     def near(self, vectors: Array, cells: Array, threshold: float) -> Near:
         if not self._has_any:
             return NOTHING_NEAR
-        about = (vectors, cells, np.array([threshold]))
-        answers = self._owner.ask("vectors", "near", dict.fromkeys(range(self._owner.shards), about))
-        return Near.joined(Near(*answer) for answer in answers.values())
+        about, parts = (vectors, cells, np.array([threshold])), list[Near]()
+        asked = list(range(self._owner.shards))
+        while asked:  # a shard that puts vectors into new cells answers nothing until they are all there
+            answers = self._owner.ask("vectors", "near", dict.fromkeys(asked, about))
+            parts += [Near(*answer) for answer in answers.values() if answer]
+            asked = [shard for shard, answer in answers.items() if not answer]
+        return Near.joined(parts)
 
 
 class ShardedLabels:

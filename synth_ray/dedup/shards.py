@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from synth_ray.dedup import snapshot
 from synth_ray.dedup.cells import Centroids
 from synth_ray.dedup.hashing import U8, U64, Array
 from synth_ray.dedup.stores import StoredRows, Stores
+from synth_ray.dedup.vectors import MemoryVectors
 
 _WORD = 8
+_SETTLED_AT_ONCE = 1 << 16
 CELLS = "cells"
 """Instead of a store: the vectors' cells are set anew."""
 
@@ -60,7 +63,8 @@ class Shard:
     """Its part of each store, under numbers of its own for rows, and the number of the last call that was applied."""
 
     def __init__(self) -> None:
-        self.stores = Stores.in_memory()
+        self._vectors = MemoryVectors()
+        self.stores = replace(Stores.in_memory(), vectors=self._vectors)
         self.last = -1
         self._unsaved: list[tuple[int, Array]] = []
 
@@ -101,13 +105,18 @@ class Shard:
         if question == "pairs":
             return self._pairs(store, about[0])
         if question == "near":
-            vectors, cells, threshold = about
-            return list(self.stores.vectors.near(vectors, cells, float(threshold[0])))
+            return self._near(*about)
         answer = getattr(getattr(self.stores, store), question)(*about)
         return [answer] if isinstance(answer, np.ndarray) else list(answer)
 
     def _pairs(self, store: str, part: Array) -> Sequence[Array]:
         return list(getattr(self.stores, store).pairs(*part.tolist()))
+
+    def _near(self, vectors: Array, cells: Array, threshold: Array) -> Sequence[Array]:
+        """Nothing, to be asked again, while many vectors are not in their cells yet: a shard that is silent is taken for lost."""
+        if self._vectors.settle(_SETTLED_AT_ONCE):
+            return []
+        return list(self._vectors.near(vectors, cells, float(threshold[0])))
 
     @property
     def has_unsaved(self) -> bool:

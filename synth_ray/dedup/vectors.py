@@ -33,7 +33,10 @@ NOTHING_NEAR = Near(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
 class MemoryVectors:
-    """See `stores.VectorStore`. A byte a dimension and 12 a row; in cells, 4 more, and for each cell half a block of ids."""
+    """See `stores.VectorStore`. A byte a dimension and 12 a row; in cells, 4 more, and for each cell half a block of ids.
+
+    Vectors are put into their cells by the next question: of cells that are set one after the other, only the last cost anything.
+    """
 
     def __init__(self) -> None:
         self._vectors: GrowableArray | None = None
@@ -53,15 +56,20 @@ class MemoryVectors:
         self._vectors.append(vectors)
         self._numbers.append(numbers)
         self._norms.append(norms_of(vectors))
-        if self._cells is not None:
-            self._cells.add(vectors)
 
     def set_cells(self, centroids: Centroids) -> None:
         self._cells = Cells(centroids)
-        if self._vectors is not None:
-            self._cells.add(self._vectors.view)
+
+    def settle(self, most: int) -> int:
+        """Put at most so many vectors into their cells; returns how many are left."""
+        if self._cells is None or self._vectors is None:
+            return 0
+        first = len(self._cells)
+        self._cells.add(self._vectors.view[first : first + most])
+        return self._numbers.length - len(self._cells)
 
     def near(self, vectors: Array, cells: Array, threshold: float) -> Near:
+        self.settle(self._numbers.length)
         if self._vectors is None:
             return NOTHING_NEAR
         if not cells.shape[1]:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synth_ray.dedup import shards
 from synth_ray.dedup.cells import Centroids, norms_of
 from synth_ray.dedup.label_store import NO_ROW
 from synth_ray.dedup.memory import label_bytes, vector_bytes
@@ -167,6 +168,17 @@ def test_nothing_of_a_vector_or_a_label_stays_with_the_driver_once_shards_have_s
     assert in_shards == sum(by < 0 for row, (by, _) in enumerate(kept) if vectors[row].any()) > 100
 
 
+def test_shards_that_have_many_vectors_to_put_into_new_cells_are_asked_again_and_answer_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shards, "_SETTLED_AT_ONCE", 40)
+    host, vectors = Here(2, lambda call: [call % 2] if call in (2, 5, 6) else []), near_vectors(4, 900)
+    whole = kept_rows(SemanticIndex(0.93, exact_rows=64, probes=3), vectors, [])
+    stores = ShardedStores(host, save_bytes=1 << 14).stores
+    assert kept_rows(SemanticIndex(0.93, store=stores.vectors, exact_rows=64, probes=3), vectors, [300, 600]) == whole
+    assert host.restarts == 3
+
+
 def test_vectors_on_disk_take_memory_for_cells_and_not_for_rows(tmp_path: Path) -> None:
     stores = stores_on_disk(tmp_path, cap=8, hot_bytes=1_000_000)
     draw, sizes = np.random.default_rng(2), list[int]()
@@ -214,7 +226,7 @@ def test_the_memory_of_vectors_and_labels_is_what_a_plan_says(form: Any, rows: i
         index.skip(vectors)
         index.keep(vectors, np.arange(rows))
         said = vector_bytes(32, rows=rows, on_disk=is_disk)
-        index.skip(vectors[:1])  # the cells that were due
+        index.blockers(vectors[:1])  # makes the cells that were due, and fills them
         assert index.sample_bytes == pytest.approx(said.sample, rel=0.1)
         in_memory_of_one = 0 if is_disk else said.row
         assert stores.nbytes - empty == pytest.approx(rows * in_memory_of_one + said.cells, rel=0.15)
