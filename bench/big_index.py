@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -23,7 +24,6 @@ from synth_ray.dedup.hashing import Array, fmix64
 from synth_ray.dedup.index import NEW, Batch, Decisions, Index
 from synth_ray.dedup.row_file import RowFile
 from synth_ray.dedup.stores import Stores
-from synth_ray.dedup.table import Table
 from synth_ray.dedup.two_level import TwoLevelTable
 from synth_ray.job.dedup import Dedup
 
@@ -104,7 +104,7 @@ def memory() -> dict[str, float]:
 def run_on_disk(options: argparse.Namespace, folder: Path) -> tuple[list[Block], list[dict[str, Any]], list[dict[str, Any]]]:
     keys = TwoLevelTable(folder / "keys", cap=SECTION.bucket_cap, hot_bytes=options.hot_mb << 20)
     rows = RowFile(folder / "rows")
-    index = Index(SECTION, stores=Stores(keys, rows, Table(is_wide=True), Table(is_wide=True)))
+    index = Index(SECTION, stores=replace(Stores.in_memory(), keys=keys, rows=rows))
     fingerprint, blocks, curve, began = Fingerprinter(SECTION), [], [], time.monotonic()
     while len(blocks) * BLOCK < options.texts and time.monotonic() < began + 60 * options.minutes:
         block = feed(index, fingerprint, len(blocks) * BLOCK)

@@ -12,7 +12,7 @@ from synth_ray.admit.copies import CopyDetector
 from synth_ray.admit.guard import LEAK_NGRAM, SplitLeakGuard
 from synth_ray.admit.kept_rows import KeptRows
 from synth_ray.admit.labels import CONTRADICTS, Labelled
-from synth_ray.admit.remembered import Rememberer
+from synth_ray.admit.remembered import Rememberer, joined_entries
 from synth_ray.admit.verdicts import Policy, VerdictBuilder
 from synth_ray.dedup.columns import runs_in
 from synth_ray.dedup.datasketch_parameters import banding_of
@@ -61,9 +61,9 @@ class Admission:
         kept = kept or KeptRows.empty(dedup)
         self._index, self._guard = kept.index, kept.guard
         self.rememberer = Rememberer(dedup, kept)
-        self._taken = (0, 0)  # entries of the labels and of the vectors that `take_entries` has given
+        self._untaken: list[dict[str, Array]] = []
         self._bands, self._policy = banding_of(dedup).bands, policy or Policy()
-        self._semantic_index = SemanticIndex(dedup.semantic.threshold) if dedup.semantic is not None else None
+        self._semantic_index = _semantic_index(dedup, kept)
         self._evals = evals or {}
         self._copy_detector, self._label_conflicts = copy_detector, kept.labels
         self.contradictory_rows = 0
@@ -95,8 +95,7 @@ class Admission:
 
     @property
     def index_bytes(self) -> int:
-        others = [part.nbytes for part in (self._semantic_index, self._label_conflicts) if part is not None]
-        return self._index.stores.nbytes + sum(others)
+        return self._index.stores.nbytes + (self._semantic_index.sample_bytes if self._semantic_index is not None else 0)
 
     def decide(self, staged: pa.Table, cells: Array | None = None, *, remaining_rows: Array | None = None) -> pa.Table:
         """A verdict per row, in the rows' order; see `verdicts.VERDICTS`. Call with chunks in order, each once.
@@ -123,36 +122,19 @@ class Admission:
                 decided.explain(int(rows[place]), Reason.CONTRADICTORY_LABEL)
         return decided.table()
 
-    @property
-    def vector_bytes(self) -> int:
-        """Of a row's vector in `take_entries`."""
-        return self._semantic_index.dimensions if self._semantic_index is not None else 0
-
     def take_entries(self) -> dict[str, Array]:
-        """What labels and vectors of kept rows added since this was last called, for `put_entries`. The rows themselves are for
-        `rememberer` to pack.
+        """What labels and vectors of kept rows were added since this was last called, for `put_entries`: they are held here until
+        then, so call it after each batch. The rows themselves are for `rememberer` to pack.
         """
-        labels, vectors = self._taken
-        entries: dict[str, Array] = {}
-        if self._label_conflicts is not None:
-            entries["labels"] = self._label_conflicts.entries(labels)
-        if self._semantic_index is not None:
-            entries["vectors"], entries["numbers"] = self._semantic_index.entries(vectors)
-        self._mark_taken()
-        return entries
+        taken, self._untaken = self._untaken, []
+        return joined_entries(taken)
 
     def put_entries(self, entries: Mapping[str, Array]) -> None:
         """Add what `take_entries` of an earlier run gave; its rows are put into the stores by `rememberer`."""
-        if self._label_conflicts is not None:
+        if self._label_conflicts is not None and "labels" in entries:
             self._label_conflicts.put(entries["labels"])
-        if self._semantic_index is not None:
+        if self._semantic_index is not None and "vectors" in entries:
             self._semantic_index.keep(entries["vectors"], entries["numbers"])
-        self._mark_taken()
-
-    def _mark_taken(self) -> None:
-        parts = (self._label_conflicts, self._semantic_index)
-        labels, vectors = (len(part) if part is not None else 0 for part in parts)
-        self._taken = labels, vectors
 
     def _read_labels(self, rows: pa.Table) -> Labelled | None:
         return self._label_conflicts.read(rows) if self._label_conflicts is not None else None
@@ -170,10 +152,12 @@ class Admission:
         new = decisions.code == NEW
         self._guard.keep(*_compared_hashes_of(rows), batch.splits, new, decisions.number)
         if self._semantic_index is not None:
-            self._semantic_index.keep(vectors_in(rows["embedding"])[new], decisions.number[new])
+            vectors, numbers = self._semantic_index.keep(vectors_in(rows["embedding"])[new], decisions.number[new])
+            self._untaken.append({"vectors": vectors, "numbers": numbers})
         if self._label_conflicts is None or labelled is None:
             return []
-        found = self._label_conflicts.keep(labelled, decisions)
+        found, entries = self._label_conflicts.keep(labelled, decisions)
+        self._untaken.append({"labels": entries})
         self.contradictory_rows += len(found)
         named = found[: _NAMED_CONTRADICTIONS - len(self.first_contradictions)]
         witnesses = self._witnesses(np.array([number for _, number in named], np.int64))
@@ -240,6 +224,11 @@ class Admission:
             return
         names, splits = rows.ids_of(numbers), rows.splits_of(numbers)
         yield from ((name.tobytes().hex(), split) for name, split in zip(names, splits.tolist(), strict=True))
+
+
+def _semantic_index(dedup: Dedup, kept: KeptRows) -> SemanticIndex | None:
+    semantic, store = dedup.semantic, kept.index.stores.vectors
+    return SemanticIndex(semantic.threshold, store=store) if semantic is not None else None
 
 
 def _word_hashes_of(rows: pa.Table) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
@@ -119,6 +119,17 @@ class Putting:
         for side, (hashes, at) in zip(self._sides, (part.train, part.evaluation), strict=True):
             side.add(hashes, numbers[at])
         self._rows.append(part.rows)
+
+
+def joined_entries(parts: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
+    """Arrays of equal names, one after the other; those without entries count only where all are without, as their width may
+    not be known then.
+    """
+    by_name: dict[str, list[Array]] = {}
+    for part in parts:
+        for name, array in part.items():
+            by_name.setdefault(name, []).append(array)
+    return {name: np.concatenate([a for a in arrays if len(a)] or arrays[:1]) for name, arrays in by_name.items()}
 
 
 def _no_words(rows: int) -> tuple[Array, Array]:

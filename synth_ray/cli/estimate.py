@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from synth_ray.cli.numbers import short_count, short_time, short_usd
+from synth_ray.dedup.memory import VectorBytes
 from synth_ray.prepare.estimate import Estimate
 from synth_ray.prepare.index_memory import IndexMemory
 from synth_ray.prepare.interval import Interval
@@ -34,15 +35,27 @@ def top_k_line(size: TopKSize) -> str:
     )
 
 
-def memory_line(size: IndexMemory, shards: int) -> str:
+def memory_lines(size: IndexMemory) -> Iterator[str]:
     """What the kept rows take in memory, and where."""
-    where = f"{shards} index shards, {_bytes(size.total / shards)} each" if shards else "the driver"
-    if size.fixed:
-        where = (
-            f"the driver with {_bytes(size.fixed)} for the newest keys, more while runs are merged; the rest in files on its disk"
-        )
+    where = f"{size.shards} index shards, {_bytes(size.in_one_place)} each" if size.shards else "the driver"
+    if size.newest:
+        newest = f"{_bytes(size.newest)} for the newest keys"
+        where = f"the driver with {newest}, more while runs are merged; the rest in files on its disk"
     row, words = _bytes(size.row), f"{size.words:,.0f} words"
-    return f"memory    about {row} for a kept row of {words}, {_bytes(size.total)} for {size.rows:,}, in {where}"
+    yield f"memory    about {row} for a kept row of {words}, {_bytes(size.total)} for {size.rows:,}, in {where}"
+    if size.vectors is not None:
+        yield f"          {_vectors(size, size.vectors)}"
+
+
+def _vectors(size: IndexMemory, vectors: VectorBytes) -> str:
+    if not size.dimensions:
+        return "without their vectors, each 16 B and one a dimension: how many there are, the model tells when it answers"
+    share = f"of it {_bytes(vectors.row)} for a vector of {size.dimensions:,} dimensions"
+    if size.newest:
+        share = f"a vector of {size.dimensions:,} dimensions takes {_bytes(vectors.row)} of disk, twice that while cells are made"
+    cells = f"{_bytes(vectors.cells)} {'in each shard ' if size.shards else ''}for cells"
+    beside = f"and {_bytes(size.beside)} in the driver{' for their sample' if not size.shards else ''}"
+    return f"{share}; {cells}, {beside}"
 
 
 def _bytes(count: float) -> str:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from synth_ray.cli.estimate import estimate_lines, memory_line, top_k_line
+from synth_ray.cli.estimate import estimate_lines, memory_lines, top_k_line
 from synth_ray.cli.job import job_of
 from synth_ray.errors import JobError, StorageError
 from synth_ray.job.document import Job
@@ -44,7 +44,8 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"asks      {guess.asks:,}")
     for line in estimate_lines(guess):
         print(line)
-    print(memory_line(memory, job.cluster.index_shards))
+    for line in memory_lines(memory):
+        print(line)
     if size is not None:
         print(top_k_line(size))
     return 0

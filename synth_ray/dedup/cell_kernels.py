@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
-from synth_ray.dedup.kernel_types import COMPILED, F64S, INLINED, UNCOUNTED, tuple_type
+from synth_ray.dedup.kernel_types import COMPILED, F64S, INLINED, U32S, UNCOUNTED, tuple_type
 
 BLOCK_IDS = 32
 NO_BLOCK = -1
@@ -24,7 +24,7 @@ _I32_ROWS_OUT = nb.types.Array(nb.i4, 2, "C")
 
 class Lists(NamedTuple):
     """The places of the kept vectors by cell: `last[cell]` is its last block or NO_BLOCK, of which `filled[cell]` ids are taken;
-    `previous[block]` is the block before, and full.
+    `previous[block]` is the block before, and full. Without any `ids` the vectors themselves lie block after block.
     """
 
     ids: Any
@@ -48,9 +48,38 @@ class Vectors(NamedTuple):
     norms: Any
 
 
+class New(NamedTuple):
+    """(row, cell) pairs to look up, and the vectors and norms of the rows."""
+
+    rows: Any
+    cells: Any
+    vectors: Any
+    norms: Any
+
+
+class Stored(NamedTuple):
+    """Kept vectors by their places, with their numbers and norms."""
+
+    vectors: Any
+    numbers: Any
+    norms: Any
+
+
+class Blocks(NamedTuple):
+    """As in `Lists`, where vectors lie block after block."""
+
+    previous: Any
+    last: Any
+    filled: Any
+
+
 _VECTORS = tuple_type(Vectors, _I8_ROWS, F64S)
 _LISTS = tuple_type(Lists, _I32_ROWS, _I32S, _I32S, _I32S)
 _OWN_LISTS = tuple_type(Lists, _I32_ROWS_OUT, _I32_OUT, _I32_OUT, _I32_OUT)
+_NEW = tuple_type(New, _I32S, _I32S, _F64_ROWS, F64S)
+_STORED = tuple_type(Stored, _I8_ROWS, U32S, F64S)
+_OWN_STORED = tuple_type(Stored, nb.types.Array(nb.i1, 2, "C"), nb.types.Array(nb.u4, 1, "C"), nb.types.Array(nb.f8, 1, "C"))
+_BLOCKS = tuple_type(Blocks, _I32_OUT, _I32_OUT, _I32_OUT)
 _FOUND = tuple_type(Found, _I64_OUT, _I64_OUT, _I64_OUT)
 
 
@@ -99,29 +128,58 @@ def _product(new: Any, row: Any, kept: Any, place: Any) -> Any:
     return total
 
 
-@nb.njit(nb.i8(_LISTS, _I32_ROWS, _F64_ROWS, F64S, _VECTORS, nb.f8, _FOUND), **UNCOUNTED)  # type: ignore[misc]
-def near_in_cells(lists: Any, cells: Any, new: Any, new_norms: Any, kept: Any, threshold: Any, found: Any) -> Any:
-    """Find the kept vectors in the cells of each new row that are near it. Returns how many there are: where that is more than
+@nb.njit(nb.i8(_LISTS, _NEW, _VECTORS, nb.f8, _FOUND), **UNCOUNTED)  # type: ignore[misc]
+def near_in_cells(lists: Any, new: Any, kept: Any, threshold: Any, found: Any) -> Any:
+    """Find the kept vectors in the cell of each pair that are near its row. Returns how many there are: where that is more than
     there is room for, only the first are in `found`.
     """
     count = 0
-    for row in range(len(new)):
-        if new_norms[row] == 0:
-            continue
-        for k in range(cells.shape[1]):
-            block = lists.last[cells[row, k]]
-            ids = lists.filled[cells[row, k]]
-            while block != NO_BLOCK:
-                for at in range(ids):
-                    place = lists.ids[block, at]
-                    product = _product(new, row, kept.rows, place)
-                    if product >= threshold * (new_norms[row] * kept.norms[place]):
-                        if count < len(found.row):
-                            found.row[count], found.place[count], found.product[count] = row, place, np.int64(product)
-                        count += 1
-                block = lists.previous[block]
-                ids = BLOCK_IDS
+    for pair in range(len(new.rows)):
+        row = new.rows[pair]
+        block = lists.last[new.cells[pair]]
+        ids = lists.filled[new.cells[pair]]
+        while block != NO_BLOCK:
+            for at in range(ids):
+                place = lists.ids[block, at] if len(lists.ids) else block * BLOCK_IDS + at
+                product = _product(new.vectors, row, kept.rows, place)
+                if product >= threshold * (new.norms[row] * kept.norms[place]):
+                    if count < len(found.row):
+                        found.row[count], found.place[count], found.product[count] = row, place, np.int64(product)
+                    count += 1
+            block = lists.previous[block]
+            ids = BLOCK_IDS
     return count
 
 
-__all__ = ["BLOCK_IDS", "NO_BLOCK", "Found", "Lists", "Vectors", "add_places", "near_in_cells", "nearest_cells"]
+@nb.njit(**INLINED)  # type: ignore[misc]
+def _copy(source: Any, place: Any, target: Any, to: Any) -> None:
+    for d in range(source.vectors.shape[1]):
+        target.vectors[to, d] = source.vectors[place, d]
+    target.numbers[to] = source.numbers[place]
+    target.norms[to] = source.norms[place]
+
+
+@nb.njit(nb.i8(_I32S, _STORED, _OWN_STORED, _BLOCKS, nb.i8, _OWN_STORED), **UNCOUNTED)  # type: ignore[misc]
+def fill_blocks(cells: Any, new: Any, open_: Any, blocks: Any, first: Any, full: Any) -> Any:
+    """Add each row to the open block of its cell. Blocks that become full are moved to `full`, which has room for them, and are
+    numbered from `first` on. Returns their number.
+    """
+    done = 0
+    for row in range(len(cells)):
+        cell = cells[row]
+        _copy(new, row, open_, cell * BLOCK_IDS + blocks.filled[cell])
+        blocks.filled[cell] += 1
+        if blocks.filled[cell] == BLOCK_IDS:
+            for at in range(BLOCK_IDS):
+                _copy(open_, cell * BLOCK_IDS + at, full, done * BLOCK_IDS + at)
+            blocks.previous[first + done] = blocks.last[cell]
+            blocks.last[cell] = first + done
+            blocks.filled[cell] = 0
+            done += 1
+    return done
+
+
+__all__ = [
+    *("BLOCK_IDS", "NO_BLOCK", "Blocks", "Found", "Lists", "New", "Stored", "Vectors"),
+    *("add_places", "fill_blocks", "near_in_cells", "nearest_cells"),
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,79 +29,108 @@ def norms_of(vectors: Array) -> Array:
     return norms
 
 
-class Cells:
-    """The places of kept vectors, by the nearest of a few centroids. Law: a function of the sample and of the vectors added."""
+class Centroids:
+    """The middles of cells, N×D int8: a vector lies in the cell of the nearest one, of equally near ones the first."""
 
-    def __init__(self, sample: Array, cells: int, *, probes: int) -> None:
-        """Centroids by spherical k-means (Dhillon & Modha, 2001) over a sample of vectors, in whole numbers."""
-        self._set_centroids(sample[np.linspace(0, len(sample) - 1, cells).astype(np.int64)])
-        for _ in range(_ROUNDS):
-            self._set_centroids(_means(sample, self.nearest(sample, 1)[:, 0], self._centroids))
-        self._begin(cells, probes)
+    def __init__(self, vectors: Array) -> None:
+        self.vectors = vectors
+        norms = norms_of(vectors)
+        self._norms = np.where(norms > 0, norms, 1.0)
+        self._columns = np.ascontiguousarray(exact(vectors).T)
 
     @classmethod
-    def around(cls, centroids: Array, *, probes: int) -> Cells:
-        """Empty cells around centroids that were made before."""
-        made = cls.__new__(cls)
-        made._set_centroids(centroids)
-        made._begin(len(centroids), probes)
+    def of_sample(cls, sample: Array, cells: int) -> Centroids:
+        """By spherical k-means (Dhillon & Modha, 2001) over a sample of vectors, in whole numbers."""
+        made = cls(sample[np.linspace(0, len(sample) - 1, cells).astype(np.int64)])
+        for _ in range(_ROUNDS):
+            made = cls(_means(sample, made.nearest(sample, 1)[:, 0], made.vectors))
         return made
 
-    @property
-    def centroids(self) -> Array:
-        return self._centroids
-
-    def _begin(self, cells: int, probes: int) -> None:
-        self._probes = min(probes, cells)
-        self._ids = GrowableArray(np.int32, width=kernels.BLOCK_IDS)
-        self._previous = GrowableArray(np.int32)
-        self._last, self._filled = np.full(cells, kernels.NO_BLOCK, np.int32), np.zeros(cells, np.int32)
-        self._added = 0
-
-    def _set_centroids(self, centroids: Array) -> None:
-        norms = norms_of(centroids)
-        self._centroids, self._norms = centroids, np.where(norms > 0, norms, 1.0)
-        self._columns = np.ascontiguousarray(exact(centroids).T)
+    def __len__(self) -> int:
+        return len(self.vectors)
 
     @property
     def nbytes(self) -> int:
-        arrays = (self._ids, self._previous, self._centroids, self._columns, self._norms, self._last, self._filled)
-        return sum(array.nbytes for array in arrays)
+        return self.vectors.nbytes + self._norms.nbytes + self._columns.nbytes
 
-    def nearest(self, vectors: Array, wanted: int = 0) -> Array:
-        """The nearest cells of each row, the nearest first: `probes` of them, or as many as wanted."""
-        found = np.empty((len(vectors), wanted or self._probes), np.int32)
+    def nearest(self, vectors: Array, wanted: int) -> Array:
+        """The `wanted` nearest cells of each row, the nearest first; all of them where there are fewer."""
+        found = np.empty((len(vectors), min(wanted, len(self))), np.int32)
         for at in range(0, len(vectors), _ROWS):
             products = exact(vectors[at : at + _ROWS]) @ self._columns
             kernels.nearest_cells(products.astype(np.float32, copy=False), self._norms, found[at : at + _ROWS])
         return found
 
+    def cells_of(self, vectors: Array) -> Array:
+        """The cell of each row."""
+        return np.ascontiguousarray(self.nearest(vectors, 1)[:, 0])
+
+
+class Cells:
+    """The places of vectors in memory, by cell. Law: what is in a cell follows from the centroids and the vectors added."""
+
+    def __init__(self, centroids: Centroids) -> None:
+        self._centroids = centroids
+        self._ids = GrowableArray(np.int32, width=kernels.BLOCK_IDS)
+        self._previous = GrowableArray(np.int32)
+        self._last, self._filled = np.full(len(centroids), kernels.NO_BLOCK, np.int32), np.zeros(len(centroids), np.int32)
+        self._added = 0
+
+    def __len__(self) -> int:
+        """Vectors that were added."""
+        return self._added
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in (self._centroids, self._ids, self._previous, self._last, self._filled))
+
+    @property
+    def lists(self) -> kernels.Lists:
+        return kernels.Lists(self._ids.array, self._previous.array, self._last, self._filled)
+
     def add(self, vectors: Array) -> None:
         """Add vectors under the places that follow."""
         for at in range(0, len(vectors), _ROWS):
-            cells = np.ascontiguousarray(self.nearest(vectors[at : at + _ROWS], 1)[:, 0])
+            cells = self._centroids.cells_of(vectors[at : at + _ROWS])
             self._ids.reserve(len(cells))
             self._previous.reserve(len(cells))
-            blocks = kernels.add_places(self._lists(), self._ids.length, cells, self._added)
+            blocks = kernels.add_places(self.lists, self._ids.length, cells, self._added)
             self._ids.length = self._previous.length = blocks
             self._added += len(cells)
 
-    def _lists(self) -> kernels.Lists:
-        return kernels.Lists(self._ids.array, self._previous.array, self._last, self._filled)
 
-    def near(
-        self, cells: Array, new: Array, new_norms: Array, kept: Array, kept_norms: Array, threshold: float
-    ) -> tuple[Array, Array, Array]:
-        """(row, place, product) of the vectors in the rows' cells that are near them."""
-        lists = kernels.Lists(*(read_only(array) for array in self._lists()))
-        vectors = kernels.Vectors(read_only(kept), read_only(kept_norms))
-        wide, room = new.astype(np.float64), 4 * len(new) + 1024
-        while True:
-            found = kernels.Found(*(np.empty(room, np.int64) for _ in range(3)))
-            count = kernels.near_in_cells(lists, cells, wide, new_norms, vectors, threshold, found)
-            if count <= room:
-                return found.row[:count], found.place[:count], found.product[:count]
-            room = count
+class Asked(NamedTuple):
+    """Rows to compare with the vectors in cells: (row, cell) pairs in order of cells, so that a cell is read once for all."""
+
+    rows: Array
+    cells: Array
+    vectors: Array
+    norms: Array
+    threshold: float
+
+    @classmethod
+    def of(cls, vectors: Array, cells: Array, threshold: float) -> Asked:
+        """`cells` are those of each row, each once. A row of zeros is near to nothing, and asks for nothing."""
+        norms, flat = norms_of(vectors), cells.reshape(-1)
+        order = np.argsort(flat, kind="stable")
+        rows = (order // cells.shape[1]).astype(np.int32)
+        some = norms[rows] > 0
+        return cls(rows[some], flat[order][some], vectors.astype(np.float64), norms, threshold)
+
+
+def near_in_lists(asked: Asked, lists: kernels.Lists, kept: Array, kept_norms: Array) -> tuple[Array, Array, Array]:
+    """(row, place, similarity) of the kept vectors that are near rows that ask for their cells."""
+    frozen = kernels.Lists(*(read_only(array) for array in lists))
+    new = kernels.New(*(read_only(array) for array in asked[:4]))
+    vectors = kernels.Vectors(read_only(kept), read_only(kept_norms))
+    room = 4 * len(asked.vectors) + 1024
+    while True:
+        found = kernels.Found(*(np.empty(room, np.int64) for _ in range(3)))
+        count = kernels.near_in_cells(frozen, new, vectors, asked.threshold, found)
+        if count <= room:
+            row, place, product = (part[:count] for part in found)
+            return row, place, product / (asked.norms[row] * kept_norms[place])
+        room = count
 
 
 def _means(sample: Array, cells: Array, before: Array) -> Array:

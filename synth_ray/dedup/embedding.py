@@ -6,6 +6,7 @@ dimension.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,6 +54,26 @@ def open_embedder(model: str, *, key: str = "dedup.semantic.model") -> Embedder:
         f"{key}: wanted a folder with an embedding model (tokenizer.json and a table of token vectors in model.safetensors, or a "
         f"transformer with its config.json), got '{model}'; name one that is on disk"
     )
+
+
+def dimensions_of(model: str) -> int | None:
+    """How many numbers a vector of the model in a folder has, by its files' headers alone; None where they do not tell."""
+    folder = Path(model).expanduser()
+    for place in (folder, folder / "0_StaticEmbedding"):
+        if (place / "tokenizer.json").is_file() and (tables := _tables(place)):
+            return _width(place, next(name for name in _TABLES if name in tables))
+    try:
+        width = json.loads((folder / "config.json").read_text()).get("hidden_size")
+    except (OSError, ValueError):
+        return None
+    return width if isinstance(width, int) else None
+
+
+def _width(folder: Path, table: str) -> int:
+    from safetensors import safe_open
+
+    with safe_open(str(folder / "model.safetensors"), framework="numpy") as file:
+        return int(file.get_slice(table).get_shape()[1])
 
 
 def _tables(folder: Path) -> set[str]:

@@ -7,12 +7,14 @@ shards holds the same. Of what shards hold, nothing stays here but what was adde
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Protocol
 
 import numpy as np
 
 from synth_ray.dedup import table_kernels
 from synth_ray.dedup.hashing import U8, U32, U64, Array
+from synth_ray.dedup.sharded_vectors import ShardedLabels, ShardedVectors
 from synth_ray.dedup.shards import pack, pack_additions, unpack
 from synth_ray.dedup.stores import Compared, StoredRows, Stores
 from synth_ray.errors import SynthRayError
@@ -20,7 +22,7 @@ from synth_ray.errors import SynthRayError
 VIRTUAL = 4096
 _SAVE_BYTES = 64 << 20
 _MAX_RESTARTS = 5
-_STORES = ("keys", "rows", "train", "evaluation")
+_STORES = tuple(field.name for field in fields(Stores))
 
 
 class ShardHost(Protocol):
@@ -56,7 +58,7 @@ class ShardedStores:
         self._logs: list[list[tuple[int, Array]]] = [[] for _ in range(host.shards)]
         self._nbytes = [dict.fromkeys(_STORES, 0) for _ in range(host.shards)]
         keys, train, evaluation = (ShardedTable(self, name) for name in ("keys", "train", "evaluation"))
-        self.stores = Stores(keys, ShardedRows(self), train, evaluation)
+        self.stores = Stores(keys, ShardedRows(self), train, evaluation, ShardedVectors(self), ShardedLabels(self))
 
     @property
     def shards(self) -> int:

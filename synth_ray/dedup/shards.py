@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from synth_ray.dedup import snapshot
+from synth_ray.dedup.cells import Centroids
 from synth_ray.dedup.hashing import U8, U64, Array
 from synth_ray.dedup.stores import StoredRows, Stores
+from synth_ray.dedup.vectors import MemoryVectors
 
 _WORD = 8
+_SETTLED_AT_ONCE = 1 << 16
+CELLS = "cells"
+"""Instead of a store: the vectors' cells are set anew."""
 
 
 def pack(head: Any, arrays: Sequence[Array]) -> Array:
@@ -45,7 +51,9 @@ def unpack(message: Array) -> tuple[Any, list[Array]]:
 
 
 def pack_additions(additions: Sequence[tuple[str, int, Sequence[Array]]]) -> Array:
-    """(store, cap, arrays) of each: (keys, ids) of a table, or the fields of StoredRows."""
+    """(store, cap, arrays) of each: (keys, ids) of a table, the fields of StoredRows, what `append` of vectors and labels takes,
+    or centroids, under CELLS.
+    """
     return pack(
         [[store, cap, len(arrays)] for store, cap, arrays in additions], [a for _, _, arrays in additions for a in arrays]
     )
@@ -55,7 +63,8 @@ class Shard:
     """Its part of each store, under numbers of its own for rows, and the number of the last call that was applied."""
 
     def __init__(self) -> None:
-        self.stores = Stores.in_memory()
+        self._vectors = MemoryVectors()
+        self.stores = replace(Stores.in_memory(), vectors=self._vectors)
         self.last = -1
         self._unsaved: list[tuple[int, Array]] = []
 
@@ -70,20 +79,24 @@ class Shard:
         if number > self.last:
             self._unsaved.append((number, added.copy()))
             self._add(number, added)
-        stores = self.stores
-        return pack(
-            [s.nbytes for s in (stores.keys, stores.rows, stores.train, stores.evaluation)], self._answer(store, question, about)
-        )
+        return pack(self.stores.sizes(), self._answer(store, question, about))
 
     def _add(self, number: int, added: Array) -> None:
         additions, arrays = unpack(added)
         for store, cap, count in additions:
-            if store == "rows":
-                self.stores.rows.append(StoredRows(*arrays[:count]))
-            else:
-                getattr(self.stores, store).insert(*arrays[:count], cap=cap)
+            self._add_to(store, cap, arrays[:count])
             arrays = arrays[count:]
         self.last = number
+
+    def _add_to(self, store: str, cap: int, arrays: Sequence[Array]) -> None:
+        if store == "rows":
+            self.stores.rows.append(StoredRows(*arrays))
+        elif store in ("vectors", "labels"):
+            getattr(self.stores, store).append(*arrays)
+        elif store == CELLS:
+            self.stores.vectors.set_cells(Centroids(arrays[0].copy()))
+        else:
+            getattr(self.stores, store).insert(*arrays, cap=cap)
 
     def _answer(self, store: str, question: str, about: list[Array]) -> Sequence[Array]:
         """What a method of a store returns."""
@@ -91,11 +104,19 @@ class Shard:
             return []
         if question == "pairs":
             return self._pairs(store, about[0])
+        if question == "near":
+            return self._near(*about)
         answer = getattr(getattr(self.stores, store), question)(*about)
         return [answer] if isinstance(answer, np.ndarray) else list(answer)
 
     def _pairs(self, store: str, part: Array) -> Sequence[Array]:
         return list(getattr(self.stores, store).pairs(*part.tolist()))
+
+    def _near(self, vectors: Array, cells: Array, threshold: Array) -> Sequence[Array]:
+        """Nothing, to be asked again, while many vectors are not in their cells yet: a shard that is silent is taken for lost."""
+        if self._vectors.settle(_SETTLED_AT_ONCE):
+            return []
+        return list(self._vectors.near(vectors, cells, float(threshold[0])))
 
     @property
     def has_unsaved(self) -> bool:

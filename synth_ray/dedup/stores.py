@@ -1,19 +1,22 @@
-"""Where the memory of admission is: what an index asks of a table of keys and of a store of kept rows, and both in this process.
+"""Where the memory of admission is: what it asks of tables of keys and of stores of kept rows, their vectors and their labels.
 
-The forms elsewhere (in actors, on disk) fulfil the same two protocols. A call to `insert` or `append` may be deferred until the
-next question; the answers are as if it had not been.
+The forms in this process, in actors and on disk fulfil the same protocols. A call that adds may be deferred until the next
+question; the answers are as if it had not been.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from synth_ray.dedup.cells import Centroids
 from synth_ray.dedup.hashing import U8, U32, U64, Array
+from synth_ray.dedup.label_store import MemoryLabels
 from synth_ray.dedup.table import GrowableArray, Table
+from synth_ray.dedup.vectors import MemoryVectors, Near
 
 _SCAN = 1 << 20
 
@@ -83,23 +86,71 @@ class RowStore(Protocol):
     def nbytes(self) -> int: ...
 
 
+class VectorStore(Protocol):
+    """The vectors of the kept rows (int8, none of zeros), each under its row's number, in the cells that were set last.
+
+    Law: the answers follow from the vectors, the cells and the question alone, not from the order or the place of anything.
+    """
+
+    def append(self, vectors: Array, numbers: Array) -> None:
+        """Add vectors, N×D."""
+        ...
+
+    def set_cells(self, centroids: Centroids) -> None:
+        """Put every vector, and those that follow, into the cell of its nearest centroid."""
+        ...
+
+    def near(self, vectors: Array, cells: Array, threshold: float) -> Near:
+        """The kept vectors that lie in each row's cells (N×k, each once; with k of 0, all of them) and whose cosine with the row
+        is at least `threshold`.
+        """
+        ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+class LabelStore(Protocol):
+    """The inputs of labelled rows, each with the label and the number of the first kept row that has it."""
+
+    def append(self, entries: Array) -> None:
+        """Add inputs that are not there, N×4: both halves of the input's digest, half of its label's, the row's number."""
+        ...
+
+    def find(self, inputs: Array) -> Array:
+        """Half of the label's digest and the row's number for each input (N×2); `label_store.NO_ROW` twice where none has it."""
+        ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Everything that admission remembers of each kept row: the index's keys and rows, and the long n-grams of both sides."""
+    """Everything that admission remembers of each kept row: the index's keys and rows, the long n-grams of both sides, and where
+    a job compares them vectors and labels.
+    """
 
     keys: KeyTable
     rows: RowStore
     train: KeyTable
     evaluation: KeyTable
+    vectors: VectorStore
+    labels: LabelStore
 
     @classmethod
     def in_memory(cls, *, keys: int = 0, rows: int = 0) -> Stores:
         """In this process, with space for so many keys and rows at once."""
-        return cls(Table(expected=keys), MemoryRows(expected=rows), Table(is_wide=True), Table(is_wide=True))
+        tables = Table(expected=keys), Table(is_wide=True), Table(is_wide=True)
+        return cls(tables[0], MemoryRows(expected=rows), *tables[1:], MemoryVectors(), MemoryLabels())
 
     @property
     def nbytes(self) -> int:
-        return sum(store.nbytes for store in (self.keys, self.rows, self.train, self.evaluation))
+        return sum(self.sizes())
+
+    def sizes(self) -> list[int]:
+        """Bytes of each store, in order of the fields."""
+        return [getattr(self, field.name).nbytes for field in fields(self)]
 
 
 class MemoryRows:

@@ -91,8 +91,8 @@ class Dedup(Section):
     )
     spill_bytes: int | None = key(
         None,
-        "Memory for the newest keys of the index; older keys and the kept rows go to files on the local disk (TMPDIR), with the "
-        "same decisions. Left out, all is in memory.",
+        "Memory for the newest keys of the index; older keys, the kept rows, their vectors and labels go to files on the local "
+        "disk (TMPDIR), with the same decisions. Left out, all is in memory.",
         ge=1_000_000,
         changes="nothing",
     )

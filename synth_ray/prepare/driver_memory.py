@@ -18,16 +18,18 @@ def memory_limit(limits: Limits) -> int:
 
 
 def memory_note(prepared: Prepared) -> str:
-    """What to say of a plan whose rows would take more memory than the driver may hold; empty where they fit, or where the index
-    is not in the driver. A machine that is not this one may have more.
+    """What to say of a plan whose rows would take more memory than the driver may hold; empty where they fit. A machine that is
+    not this one may have more.
     """
     job, most = prepared.job, memory_limit(prepared.job.limits)
     need = index_memory(prepared, None)
-    if not most or need.total <= most or job.cluster.index_shards:
+    if not most or need.in_driver <= most:
         return ""
-    elsewhere = "cluster.index_shards" if job.dedup.spill_bytes else "cluster.index_shards or dedup.spill_bytes"
+    elsewhere = "" if job.dedup.spill_bytes else " or dedup.spill_bytes"
+    advice = "run it where there is more memory"
+    if not job.cluster.index_shards:
+        advice = f"set cluster.index_shards{elsewhere}, or {advice}"
     return (
-        f"limits.memory_bytes: {need.rows:,} rows of {need.words:.0f} words would take {size(round(need.total))} in the driver's "
-        f"index if all are kept, which may have {size(most)} here: the run would stop there, resumable; set "
-        f"{elsewhere}, or run it where there is more memory"
+        f"limits.memory_bytes: {need.rows:,} rows of {need.words:.0f} words would take {size(round(need.in_driver))} in the "
+        f"driver's index if all are kept, which may have {size(most)} here: the run would stop there, resumable; {advice}"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from synth_ray.admit.admission import Admission
-from synth_ray.admit.remembered import COLUMNS, Remembered
+from synth_ray.admit.remembered import COLUMNS, Remembered, joined_entries
 from synth_ray.dataset.writer import DatasetWriter
 from synth_ray.dedup.hashing import U8, Array
 from synth_ray.job.document import Job
@@ -83,15 +83,16 @@ class Progress:
         self._points = points(every) if every else iter(())
         self._next = next(self._points, 0)
         self._kept: list[pa.Table] = []
+        self._entries: list[Mapping[str, Array]] = []
         self._kept_bytes, self._has_kept = 0, False
         self._accepted: list[tuple[Sequence[int], Sequence[int]]] = []  # by chunk: the cells with rows, and how many each
         self.chunks = 0
 
     def on_admitted(self, chunk: int, kept: pa.Table, accepted: Array) -> None:
         """`kept`: the accepted rows of the chunk; `accepted`: how many each cell got."""
+        self._hold(kept)
         if not self._next:
             return
-        self._hold(kept)
         if self._checkpoints is not None:
             cells = np.flatnonzero(accepted)
             self._accepted.append((cells.tolist(), accepted[cells].tolist()))
@@ -105,8 +106,8 @@ class Progress:
 
     def on_real(self, kept: pa.Table) -> None:
         """Rows that are remembered before the first chunk; of seeds without their `ngrams`."""
+        self._hold(kept)
         if self._next:
-            self._hold(kept)
             self._store_kept(0, at_least=_KEPT_BYTES)
 
     def begin(self) -> None:
@@ -119,20 +120,22 @@ class Progress:
             self._checkpoints.save(0, self._state(0))
 
     def _hold(self, kept: pa.Table) -> None:
-        if self._checkpoints is not None:
+        entries = self._admission.take_entries()  # without checkpoints, too: else admission would hold them
+        if self._checkpoints is not None and self._next:
             self._kept.append(kept.select(COLUMNS))
-            self._kept_bytes += self._kept[-1].nbytes + self._admission.vector_bytes * kept.num_rows
+            self._entries.append(entries)
+            self._kept_bytes += self._kept[-1].nbytes + sum(array.nbytes for array in entries.values())
             self._has_kept |= kept.num_rows > 0
 
     def _store_kept(self, chunks: int, *, at_least: int) -> None:
         if self._checkpoints is None or self._kept_bytes < at_least or not self._kept:
             return
-        rows, digests, entries = self._kept, self._writer.take_row_digests(), self._admission.take_entries()
-        self._kept, self._kept_bytes = [], 0
+        rows, digests, entries = self._kept, self._writer.take_row_digests(), self._entries
+        self._kept, self._entries, self._kept_bytes = [], [], 0
 
         def pack() -> dict[str, Array]:
             by_split = {f"digests_{split}": np.frombuffer(data, U8) for split, data in digests.items()}
-            return by_split | entries | self._admission.rememberer.pack(pa.concat_tables(rows))
+            return by_split | joined_entries(entries) | self._admission.rememberer.pack(pa.concat_tables(rows))
 
         self._checkpoints.keep(chunks, pack)
 

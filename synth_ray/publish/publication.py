@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from synth_ray.admit.admission import Admission
 from synth_ray.admit.copies import CopyDetector
+from synth_ray.admit.kept_rows import KeptRows
 from synth_ray.admit.labels import LabelConflicts
 from synth_ray.admit.verdicts import Policy
 from synth_ray.check.disclosure import DigestSample
@@ -103,7 +104,7 @@ class Publication:
         stages = self._stages = RowStages(self._job)
         evals = evaluation_sets(self._job, stages.fingerprinter.words)
         with self._open_writer(logs_rows=keeps_checkpoints) as self._writer:
-            self._kept = replace(open_index(self._prepared, shards()), labels=self._open_label_conflicts())
+            self._kept = self._open_kept_rows(shards())
             self._copy_detector = self._open_copy_detector()
             self._measured = self._new_measures()
             self._rows = self._new_row_facts(restage)
@@ -155,9 +156,12 @@ class Publication:
         words = stages.fingerprinter.words
         return open_copy_detector(self._prepared, scrub_and_fingerprint=stages.scrub_and_fingerprint, hash_words=words)
 
-    def _open_label_conflicts(self) -> LabelConflicts | None:
-        label_words = self._prepared.recipe.label_words(self._prepared.options)
-        return LabelConflicts(label_words, self._stages.fingerprinter.digests) if label_words else None
+    def _open_kept_rows(self, stores: Stores | None) -> KeptRows:
+        kept, label_words = open_index(self._prepared, stores), self._prepared.recipe.label_words(self._prepared.options)
+        if not label_words:
+            return kept
+        digests = self._stages.fingerprinter.digests
+        return replace(kept, labels=LabelConflicts(label_words, digests, kept.index.stores.labels))
 
     def _new_measures(self) -> _Measured:
         gate, judge = self._job.check.judge, self._job.models.judge

@@ -18,10 +18,12 @@ import pytest
 import synth_ray
 from bench.digests import ROOT, scripted
 from synth_ray.dataset import part
+from synth_ray.dedup import semantic
 from synth_ray.meter.tally import Tally
 from synth_ray.publish import state
 from synth_ray.publish.checkpoint import points
 from synth_ray.publish.publication import Publication
+from tests.route.test_rating import embedding_job
 
 OF_ONE_RUN = {"cost", "throughput", "estimate", "engines", "created_at", "epoch"}
 CHECKPOINTS = "_synth/admission"
@@ -67,11 +69,42 @@ def test_a_run_that_crashed_twice_publishes_what_one_in_a_piece_does(
     monkeypatch.setattr(part, "_SMALLEST_CUT_BYTES", 2_000)
     caplog.set_level(logging.INFO, "synth_ray.publish.progress")
     broken = small(name, tmp_path / "broken")
-    if name == "stand_in":  # the index is on disk in one of them
+    if name != "judged":  # the index is on disk in some of them
         broken["dedup"] = {**broken.get("dedup", {}), "spill_bytes": 1_000_000}
     crash_at(broken, 3)
     crash_at(broken, 4)
     assert manifest_of(broken) == manifest_of(small(name, tmp_path / "whole"))
+    assert len([line for line in caplog.messages if line.startswith("goes on from the checkpoint at chunk ")]) == 2
+
+
+@pytest.mark.parametrize("place", ["memory", "disk", pytest.param("shards", marks=pytest.mark.ray)])
+def test_a_run_that_compares_vectors_goes_on_with_them_wherever_they_are(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(semantic, "_EXACT_ROWS", 16)  # cells are made after 16 and after 64 rows
+    caplog.set_level(logging.INFO, "synth_ray.publish.progress")
+    plan, limits = {"requests": 120, "chunk_requests": SIZE}, {"checkpoint_requests": 2 * SIZE}
+    changes = {
+        "memory": {},
+        "disk": {"spill_bytes": 1_000_000},
+        "shards": {"engine": "ray", "index_shards": 2, "cpus_per_teacher": 0.5},
+    }[place]
+
+    def document(name: str, **more: Any) -> dict[str, Any]:
+        (tmp_path / name).mkdir()
+        made = embedding_job(tmp_path / name, threshold=0.9, plan=plan, limits=limits, output=str(tmp_path / name / "out"))
+        section = "cluster" if place == "shards" else "dedup"
+        made[section] = {**made.get(section, {}), **more}
+        made["output"] = {"path": made["output"]}
+        return made
+
+    whole = manifest_of(document("whole"))
+    broken = document("broken", **changes)
+    crash_at(broken, 3)
+    crash_at(broken, 16)
+    assert whole["rows"]["rejected"]["semantic_duplicate"] > 5 and whole["rows"]["accepted"] > 64
+    found = manifest_of(broken)
+    assert (found["rows"], found["dataset_digest"]) == (whole["rows"], whole["dataset_digest"])
     assert len([line for line in caplog.messages if line.startswith("goes on from the checkpoint at chunk ")]) == 2
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from synth_ray.cli.main import main
 from tests.conftest import ROOT
+from tests.unit.dedup.test_semantic import words_model
 
 SCRIPTED = {"engine": "scripted", "script": {"answers": ["Write to jo.doe@mail.com about {{ words }}"]}}
 
@@ -111,6 +112,23 @@ def test_plan_prints_chunks_requests_and_tokens_and_asks_nothing(tmp_path: Path,
     in_shards = job_file(tmp_path, plan={"chunk_requests": 5}, cluster={"engine": "ray", "index_shards": 3})
     assert "669 B for 12, in 3 index shards, 223 B each" in run_cli(capsys, "plan", in_shards)[1]
     assert not (tmp_path / "out").exists()
+
+
+def test_plan_counts_vectors_where_they_will_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words_model(tmp_path / "model")  # of 32 dimensions
+    semantic = {"model": str(tmp_path / "model")}
+    out = run_cli(capsys, "plan", job_file(tmp_path, dedup={"semantic": semantic}))[1]
+    assert "memory    about 102 B for a kept row of 2 words, 1,410 B for 12, in the driver" in out
+    assert "of it 46 B for a vector of 32 dimensions; 0 B for cells, and 192 B in the driver for their sample" in out
+    in_shards = job_file(tmp_path, dedup={"semantic": semantic}, cluster={"engine": "ray", "index_shards": 3})
+    out = run_cli(capsys, "plan", in_shards)[1]
+    assert "1,410 B for 12, in 3 index shards, 406 B each" in out
+    assert "0 B in each shard for cells, and 192 B in the driver" in out
+    spilled = job_file(tmp_path, dedup={"semantic": semantic, "spill_bytes": 1_000_000})
+    assert "a vector of 32 dimensions takes 44 B of disk, twice that while cells are made" in run_cli(capsys, "plan", spilled)[1]
+    models = {"teacher": SCRIPTED, "embedder": SCRIPTED}
+    told_later = job_file(tmp_path, dedup={"semantic": {"role": "embedder"}}, models=models)
+    assert "without their vectors, each 16 B and one a dimension" in run_cli(capsys, "plan", told_later)[1]
 
 
 def test_preview_and_plan_work_with_a_recipe_that_learns_from_its_seeds(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.dedup.semantic import SemanticIndex
 from synth_ray.errors import MissingResource
 from synth_ray.job.dedup import Dedup, Semantic
-from synth_ray.publish.state import fill, from_arrays, state_of, to_arrays
 from synth_ray.records import STAGED, digest
 from tests.rows import staged_row
 
@@ -153,17 +151,23 @@ def near_vectors(seed: int, rows: int) -> np.ndarray:
 def kept_rows(index: SemanticIndex, vectors: np.ndarray, cuts: list[int]) -> list[tuple[int, float]]:
     """By row: the kept row it repeats, or -1 where it is kept, and their similarity."""
     verdicts: list[tuple[int, float]] = []
-    for at, end in pairwise(sorted({0, len(vectors), *cuts})):
-        batch = vectors[at:end]
-        blockers = index.blockers(batch if batch.any() else batch[:, :0])
-        for row in range(end - at):
-            run = range(blockers.ends[row], blockers.ends[row + 1])
-            by = [b if b >= 0 else at - 1 - b for b in blockers.blocker[run.start : run.stop].tolist()]
-            found = next(((b, float(blockers.similarity[k])) for k, b in zip(run, by, strict=True) if verdicts[b][0] < 0), None)
-            verdicts.append(found or (-1, 0.0))
-        kept = [row for row in range(at, end) if verdicts[row][0] < 0]
-        index.keep(vectors[kept], np.array(kept))
+    for end in sorted({len(vectors), *cuts} - {0}):
+        keep_next(index, vectors, end, verdicts)
     return verdicts
+
+
+def keep_next(index: SemanticIndex, vectors: np.ndarray, end: int, verdicts: list[tuple[int, float]]) -> None:
+    """Decide the rows up to `end` of which there is no verdict."""
+    at = len(verdicts)
+    batch = vectors[at:end]
+    blockers = index.blockers(batch if batch.any() else batch[:, :0])
+    for row in range(end - at):
+        run = range(blockers.ends[row], blockers.ends[row + 1])
+        by = [b if b >= 0 else at - 1 - b for b in blockers.blocker[run.start : run.stop].tolist()]
+        found = next(((b, float(blockers.similarity[k])) for k, b in zip(run, by, strict=True) if verdicts[b][0] < 0), None)
+        verdicts.append(found or (-1, 0.0))
+    kept = [row for row in range(at, end) if verdicts[row][0] < 0]
+    index.keep(vectors[kept], np.array(kept))
 
 
 @settings(max_examples=15, deadline=None)
@@ -199,22 +203,3 @@ def test_cells_are_made_of_vectors_only_where_hardly_any_row_has_one() -> None:
     index, vectors = SemanticIndex(0.9, exact_rows=16), np.zeros((80, 8), np.int8)
     vectors[[2, 66]] = 100  # in the sample of the first cells, and not in that of the next ones
     assert [row for row, (kept, _) in enumerate(kept_rows(index, vectors, [16, 64])) if kept >= 0] == [66]
-
-
-def test_one_that_takes_up_what_another_had_answers_as_it_does() -> None:
-    random = np.random.default_rng(5)
-    around = random.integers(-100, 100, (12, 8))
-    vectors = (around[random.integers(0, 12, 400)] + random.integers(-20, 20, (400, 8))).astype(np.int8)
-    first = SemanticIndex(0.9, exact_rows=16, probes=2)
-    for at in range(0, 300, 50):
-        first.blockers(vectors[at : at + 50])
-        first.keep(vectors[at : at + 50 : 2], np.arange(at, at + 50, 2))
-    second = SemanticIndex(0.9, exact_rows=16, probes=2)
-    second.keep(*first.entries(0))
-    fill(second, from_arrays(to_arrays(state_of(first))))
-    for at in (300, 350):
-        mine, theirs = (index.blockers(vectors[at : at + 50]) for index in (first, second))
-        assert mine.ends[-1] > 0
-        assert all(np.array_equal(getattr(mine, name), getattr(theirs, name)) for name in ("ends", "blocker", "similarity"))
-        for index in (first, second):
-            index.keep(vectors[at : at + 50], np.arange(at, at + 50))

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from synth_ray.dedup import snapshot
 from synth_ray.dedup.hashing import Array
 from synth_ray.dedup.index import Index
 from synth_ray.dedup.saved_stores import read_stores, write_stores
+from synth_ray.dedup.semantic import SemanticIndex
 from synth_ray.dedup.sharded import ShardedStores
 from synth_ray.dedup.shards import Shard, pack
 from synth_ray.dedup.stores import MemoryRows, Stores
@@ -24,6 +26,7 @@ from synth_ray.errors import JobError, SynthRayError
 from synth_ray.job.dedup import Dedup
 from tests.faults.test_killed_actors import actors
 from tests.unit.dedup.test_index import SECTION, batch_of, decide, texts_with_repeats
+from tests.unit.dedup.test_semantic import keep_next, kept_rows, near_vectors
 
 CAPS = {"keys": SECTION.bucket_cap, "train": 1, "evaluation": 1}
 
@@ -145,7 +148,7 @@ def test_saved_stores_are_read_by_any_others_after_the_rows_that_are_there(
 def test_of_an_id_that_several_rows_have_the_first_is_named(rows: Callable[[], Any]) -> None:
     store, texts = rows(), batch_of([f"row {i}" for i in range(9)])
     for _ in range(2):
-        index = Index(SECTION, stores=Stores(Stores.in_memory().keys, store, *[Stores.in_memory().train] * 2))
+        index = Index(SECTION, stores=replace(Stores.in_memory(), rows=store))
         index.keep_all(texts)
     wanted = np.concatenate((texts.ids[[7, 2]], np.full((1, 16), 9, np.uint8), texts.ids[[2]]))
     at, numbers = store.numbers_of(wanted)
@@ -196,7 +199,9 @@ def test_on_ray_the_same_rows_are_kept_even_when_actors_are_killed_or_stand_stil
     monkeypatch.setattr(index_module, "_SILENT_S", 4.0)
     host = RayShards(3, folder=str(tmp_path))
     index = Index(SECTION, stores=ShardedStores(host, save_bytes=1 << 17).stores)
+    semantic, vectors = SemanticIndex(0.93, store=index.stores.vectors, exact_rows=256), near_vectors(3, len(batch))
     codes: list[int] = []
+    near: list[tuple[int, float]] = []
     for at in range(0, len(batch), 320):
         if at in (320, 1920):
             ray.kill(host.actors[at % 3])
@@ -204,7 +209,9 @@ def test_on_ray_the_same_rows_are_kept_even_when_actors_are_killed_or_stand_stil
         if at == 960:
             os.kill(actors("ShardActor")[0], signal.SIGSTOP)
         codes += decide(index, batch.slice(at, min(len(batch), at + 320)))[0]
+        keep_next(semantic, vectors, min(len(batch), at + 320), near)
     assert codes == whole[0]
+    assert near == kept_rows(SemanticIndex(0.93, exact_rows=256), vectors, [])
     assert re.search(r"index shard \d has not answered for [45] s: it is taken for lost", caplog.text)
     assert any(tmp_path.rglob("*"))
     host.close()
