@@ -9,6 +9,7 @@ from synth_ray.cli.numbers import short_count, short_time, short_usd
 from synth_ray.prepare.estimate import Estimate
 from synth_ray.prepare.index_memory import IndexMemory
 from synth_ray.prepare.interval import Interval
+from synth_ray.prepare.several_engines import StepEstimate
 from synth_ray.prepare.top_k_size import TopKSize
 
 
@@ -43,6 +44,12 @@ def memory_line(size: IndexMemory, shards: int) -> str:
         )
     row, words = _bytes(size.row), f"{size.words:,.0f} words"
     return f"memory    about {row} for a kept row of {words}, {_bytes(size.total)} for {size.rows:,}, in {where}"
+
+
+def step_line(step: StepEstimate) -> str:
+    """What a step moves, and whether several engines on one GPU are expected to pay."""
+    work = f"a step of {step.sequences:,} sequences reads {_bytes(step.step_bytes)}, {step.step_ms:.1f} ms on {step.device}"
+    return f"gpu       {work}; {step.expectation} (synth-ray tune measures it)"
 
 
 def _bytes(count: float) -> str:

@@ -35,7 +35,8 @@ def with_shares(models: Sequence[Model], fraction: float) -> list[Model]:
         model = models[place]
         told = {KV_BYTES: _cpu_bytes(fraction / len(places))} if own else {UTILIZATION: share}
         shared[place] = model.model_copy(update={"engine_args": told | model.engine_args})
-        log.info("%s: %s of what its accelerator has", model.name, ", ".join(f"{k} {v:g}" for k, v in told.items()))
+        has = ", ".join(f"{name} {shared[place].engine_args[name]:,}" for name in told)
+        log.info("%s shares an accelerator with other engines: %s", model.name, has)
     return shared
 
 

@@ -82,7 +82,7 @@ def test_several_engines_are_tried_only_where_the_job_could_be_written_with_them
     refuse_unfit_sweep(job({}, {"engine": "local"}), several, on_cpu=True)
     with pytest.raises(JobError, match="would wait for a GPU"):
         refuse_unfit_sweep(job({}, {}), several, on_cpu=True)
-    with pytest.raises(JobError, match="an engine on one accelerator .* got one on 2"):
+    with pytest.raises(JobError, match=r"an engine on one accelerator .* got one on 2"):
         refuse_unfit_sweep(job({"tensor_parallel_size": 2}, {}), several, on_cpu=False)
     with pytest.raises(JobError, match="whole numbers from 1 as engines_per_gpu, got 0"):
         refuse_unfit_sweep(job({}, {}), {ENGINES_PER_GPU: (0, 2)}, on_cpu=False)
