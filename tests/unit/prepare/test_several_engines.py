@@ -50,7 +50,8 @@ def job(teacher: Model, **cluster: Any) -> Job:
 
 def test_a_models_size_is_told_from_its_configuration(tmp_path: Path) -> None:
     with safe_open(TINY_TEACHER / "model.safetensors", "numpy") as weights:
-        kept = sum(prod(weights.get_slice(name).get_shape()) for name in weights.keys())
+        names = weights.keys()
+        kept = sum(prod(weights.get_slice(name).get_shape()) for name in names)
     tiny = size_told(Model(model=str(TINY_TEACHER)))
     assert tiny is not None
     assert tiny.parameters == pytest.approx(kept, rel=0.01)
