@@ -84,6 +84,8 @@ def route(work: Workload, engine: str) -> Figures:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         manifest = synth_ray.run(_job(work, folder, engine), watch=moments).manifest
+    if "ready" not in moments.at:
+        raise SystemExit(f"--prompts: wanted more: all {work.requests} were answered before {work.engines} engines were up")
     ready, last = moments.at["ready"], moments.at["last"]
     replicas = manifest["throughput"]["replicas"]
     engine_cpu = sum(replica["engine_cpu_s"] for replica in replicas)

@@ -28,8 +28,8 @@ TONES = ("brief", "angry", "worried", "polite")
 
 
 def set_environment() -> None:
-    """What every scheme's process runs under. On the CPU an engine computes on one core, so that the others are free for the rest,
-    as beside a GPU; a GPU's engine has vLLM's own environment.
+    """What every scheme's process runs under. On the CPU an engine computes on one core, so that the others are free for the
+    rest, as beside a GPU; a GPU's engine has vLLM's own environment.
     """
     os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
     if is_cpu_build():
@@ -86,8 +86,8 @@ class Workload:
 
 @contextmanager
 def model_of_shape(shape: str) -> Iterator[str]:
-    """A folder with a model of a known architecture, for `load_format: dummy`: its configuration, with the tiny teacher's tokenizer
-    and template. `shape` names one of `bench.shapes`, or a configuration file.
+    """A folder with a model of a known architecture, for `load_format: dummy`: its configuration, with the tiny teacher's
+    tokenizer and template. `shape` names one of `bench.shapes`, or a configuration file.
     """
     config = SHAPES[shape] if shape in SHAPES else json.loads(Path(shape).read_text(encoding="utf-8"))
     with TemporaryDirectory(prefix="shape-") as folder:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
+from bench.shapes import SHAPES
 from synth_ray.ask.vllm.config_size import size_told
 from synth_ray.cli.estimate import step_line
 from synth_ray.job.document import Job
@@ -20,14 +21,7 @@ from synth_ray.prepare.interval import Interval
 from synth_ray.prepare.several_engines import step_estimate
 from tests.conftest import TINY_TEACHER
 
-QWEN_1_7B = {
-    "model_type": "qwen3", "hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16,
-    "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True, "dtype": "bfloat16",
-}  # fmt: skip
-LLAMA_8B = {
-    "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
-    "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 128256, "tie_word_embeddings": False, "dtype": "bfloat16",
-}  # fmt: skip
+QWEN_1_7B, LLAMA_8B = SHAPES["qwen3-1.7b"], SHAPES["llama-8b"]
 
 
 def model(folder: Path, config: dict[str, Any], **engine_args: Any) -> Model:
