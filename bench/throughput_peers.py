@@ -9,54 +9,58 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.throughput_served import datatrove
+from synth_ray.ask.vllm.build import is_cpu_build
 
 Prompts = list[dict[str, Any]]
 Figures = dict[str, float]
 
 BATCH = 256
-_QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
 
 
-def _sampling(tokens: int) -> Any:
+def sampling_of(tokens: int) -> Any:
     from vllm import SamplingParams
 
     return SamplingParams(temperature=0.8, max_tokens=tokens, ignore_eos=True)
 
 
-def _chat(prompt: dict[str, Any]) -> list[dict[str, str]]:
+def chat_of(prompt: dict[str, Any]) -> list[dict[str, str]]:
     return [{"role": "user", "content": prompt["prompt"]}]
 
 
 def in_batches(prompts: Prompts, model: str, engine: dict[str, Any]) -> Figures:
     """`LLM.chat`, a batch per call: the next batch begins after the last prompt of this one has ended."""
-    os.environ |= _QUIET | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     from vllm import LLM
 
     llm = LLM(model=model, distributed_executor_backend="uni", disable_log_stats=True, **engine)
     began, tokens = time.monotonic(), 0
     for start in range(0, len(prompts), BATCH):
         batch = prompts[start : start + BATCH]
-        done = llm.chat([_chat(prompt) for prompt in batch], [_sampling(prompt["tokens"]) for prompt in batch], use_tqdm=False)
+        done = llm.chat(
+            [chat_of(prompt) for prompt in batch], [sampling_of(prompt["tokens"]) for prompt in batch], use_tqdm=False
+        )
         tokens += sum(len(output.outputs[0].token_ids) for output in done)
     return {"tokens": tokens, "seconds": time.monotonic() - began}
 
 
 def asynchronous(prompts: Prompts, model: str, engine: dict[str, Any]) -> Figures:
     """`AsyncLLM`, its engine in its own process, with four times `max_num_seqs` prompts in flight."""
-    os.environ |= _QUIET | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    uni = {"distributed_executor_backend": "uni"} if is_cpu_build() else {}  # no process for a worker beside the engine's
+    if uni:
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     from vllm import AsyncEngineArgs
     from vllm.sampling_params import RequestOutputKind
     from vllm.v1.engine.async_llm import AsyncLLM
 
     async def generate_all() -> Figures:
-        llm = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, distributed_executor_backend="uni", **engine))
+        llm = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **uni, **engine))
         tokenizer = llm.get_tokenizer() if not asyncio.iscoroutinefunction(llm.get_tokenizer) else await llm.get_tokenizer()
         slots = asyncio.Semaphore(4 * engine["max_num_seqs"])
 
         async def generate_one(number: int, prompt: dict[str, Any]) -> int:
             async with slots:
-                text = tokenizer.apply_chat_template(_chat(prompt), tokenize=False, add_generation_prompt=True)
-                parameters = _sampling(prompt["tokens"])
+                text = tokenizer.apply_chat_template(chat_of(prompt), tokenize=False, add_generation_prompt=True)
+                parameters = sampling_of(prompt["tokens"])
                 parameters.output_kind = RequestOutputKind.FINAL_ONLY
                 outputs = [output async for output in llm.generate(text, parameters, str(number))]
             return len(outputs[-1].outputs[0].token_ids)
@@ -72,7 +76,6 @@ def asynchronous(prompts: Prompts, model: str, engine: dict[str, Any]) -> Figure
 
 def ray_data(prompts: Prompts, model: str, engine: dict[str, Any]) -> Figures:
     """Ray Data's LLM processor, 16 batches of 64 in flight: more than its defaults."""
-    os.environ |= _QUIET
     import ray
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
@@ -84,13 +87,13 @@ def ray_data(prompts: Prompts, model: str, engine: dict[str, Any]) -> Figures:
         max_concurrent_batches=16,
         concurrency=1,
         log_engine_metrics=False,
-        placement_group_config={"bundles": [{"CPU": 1}]},
-        runtime_env={"env_vars": _QUIET},
+        placement_group_config={"bundles": [{"CPU": 1} if is_cpu_build() else {"CPU": 1, "GPU": 1}]},
+        runtime_env={"env_vars": {name: value for name, value in os.environ.items() if name.startswith(("VLLM_", "OMP_"))}},
     )
     sampling = {"temperature": 0.8, "ignore_eos": True}
     processor = build_processor(
         config,
-        preprocess=lambda row: {"messages": _chat(row), "sampling_params": sampling | {"max_tokens": row["tokens"]}},
+        preprocess=lambda row: {"messages": chat_of(row), "sampling_params": sampling | {"max_tokens": row["tokens"]}},
         postprocess=lambda row: {"tokens": row["num_generated_tokens"], "took": row["time_taken_llm"], "done": time.time()},
     )
     rows = processor(ray.data.from_items(prompts)).take_all()

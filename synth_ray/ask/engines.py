@@ -21,6 +21,17 @@ CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """The accelerators that an engine may see, all by default, and whether engines of other replicas start on them, too."""
+
+    devices: str = ""
+    takes_turns: bool = False
+
+
+ANYWHERE = Place()
+
+
+@dataclass(frozen=True, slots=True)
 class RoleEngine:
     """What answers for a role: its teacher, the engine behind it (roles may share one), and the engine's facts."""
 
@@ -30,30 +41,30 @@ class RoleEngine:
 
 
 def open_engines(
-    models: Mapping[str, Model], storage: Storage | None = None, *, use: TemplateUse = PLAIN_USE
+    models: Mapping[str, Model], storage: Storage | None = None, *, use: TemplateUse = PLAIN_USE, fraction: float = 1.0
 ) -> dict[str, RoleEngine]:
     """Start an engine for every role. `storage` is the output's store, for engines that keep records there. `use` is how the job
-    asks its teachers.
+    asks its teachers. `fraction`: this replica's part of its accelerator, which other replicas may share.
     """
     alike: dict[str, dict[str, Model]] = {}
     for role, model in models.items():
         alike.setdefault(model.engine_key, {})[role] = model
     firsts = [next(iter(by_role.items())) for by_role in alike.values()]
     devices = assign_devices([model for _, model in firsts], os.environ.get(CUDA_VISIBLE_DEVICES, ""))
+    sharing = _with_memory_shares([model for _, model in firsts], devices, fraction)
     teachers = [
         make_teacher(
             model,
             storage,
             adapters=sorted({model.lora for model in by_role.values() if model.lora}),
-            devices=own,
+            place=Place(own, takes_turns=fraction < 1),
             role=role,
             others={other: shared for other, shared in by_role.items() if other != role},
             use=use if is_teacher(role) else PLAIN_USE,
         )
-        for (role, model), by_role, own in zip(firsts, alike.values(), devices, strict=True)
+        for (role, _), model, by_role, own in zip(firsts, sharing, alike.values(), devices, strict=True)
     ]
-    # On accelerators of their own the engines start in parallel; on shared ones in turn, for each sizes its cache by what is
-    # free.
+    # On accelerators of their own the engines start in parallel; on shared ones in turn, for each measures what is free.
     with ThreadPoolExecutor(len(set(devices))) as starting:
         facts_of = dict(
             zip(alike, zip(teachers, starting.map(lambda teacher: teacher.open(), teachers), strict=True), strict=True)
@@ -76,6 +87,18 @@ def assign_devices(models: Sequence[Model], visible: str) -> list[str]:
     return [",".join(accelerators[end - span : end]) for span, end in zip(spans, ends, strict=True)]
 
 
+def _with_memory_shares(models: Sequence[Model], devices: Sequence[str], fraction: float) -> list[Model]:
+    """The models, with their parts of the memory where engines see the same accelerators."""
+    from synth_ray.ask.vllm.shared_memory import with_shares
+
+    shared = list(models)
+    for own in set(devices):
+        places = [place for place, name in enumerate(devices) if name == own]
+        for place, model in zip(places, with_shares([models[place] for place in places], fraction), strict=True):
+            shared[place] = model
+    return shared
+
+
 def unique_engines(engines: Mapping[str, RoleEngine]) -> list[RoleEngine]:
     """Each engine once, however many roles use it."""
     return list({id(engine.engine): engine for engine in engines.values()}.values())
@@ -86,7 +109,7 @@ def make_teacher(
     storage: Storage | None = None,
     *,
     adapters: Sequence[str] = (),
-    devices: str = "",
+    place: Place = ANYWHERE,
     role: str = "teacher",
     others: Mapping[str, Model] = NO_MODELS,
     use: TemplateUse = PLAIN_USE,
@@ -94,24 +117,34 @@ def make_teacher(
     """The teacher of a model section; not opened yet.
 
     `storage` is the output's store, for a teacher that keeps records there. `adapters` are all LoRA adapters that roles of this
-    engine use; `devices` the accelerators it may see, all by default. `role`, `others` and `use`: see `VllmTeacher`. vLLM runs in
+    engine use; `place` is where it runs. `role`, `others` and `use`: see `VllmTeacher`. vLLM runs in
     a process of its own (docs/decisions/0014), unless Ray starts its workers: Ray finds those from an actor only.
     """
     if model.engine != "vllm":
         return _teacher_elsewhere(model, storage)
+    from synth_ray.ask.vllm.device_turn import DeviceTurn
     from synth_ray.ask.vllm.host import ProcessHost, ThreadHost
     from synth_ray.ask.vllm.pooling import VllmScorer
     from synth_ray.ask.vllm.teacher import VllmTeacher
 
     def engine(model: Model, own: str) -> Teacher:
-        host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: own} if own else {})
+        turn = DeviceTurn(_names(own, model), f"the {role}'s engine") if place.takes_turns else None
+        host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: own} if own else {}, turn=turn)
         if model.task != "generate":
             return VllmScorer(model, adapters=adapters, host=host, role=role, use=use)
         return VllmTeacher(model, adapters=adapters, host=host, role=role, others=others, use=use)
 
     if len(models := split_model(model)) == 1:
-        return engine(model, devices)
-    return DataParallelTeacher([engine(one, own) for one, own in zip(models, split_devices(devices, models), strict=True)])
+        return engine(model, place.devices)
+    parts = split_devices(place.devices, models)
+    return DataParallelTeacher([engine(one, own) for one, own in zip(models, parts, strict=True)])
+
+
+def _names(devices: str, model: Model) -> list[str]:
+    """The names of the accelerators that an engine uses: the first of those it sees, which are numbered where they have none."""
+    visible = devices or os.environ.get(CUDA_VISIBLE_DEVICES, "")
+    names = [name for name in visible.split(",") if name] or [str(number) for number in range(model.devices)]
+    return names[: model.devices]
 
 
 def _teacher_elsewhere(model: Model, storage: Storage | None) -> Teacher:

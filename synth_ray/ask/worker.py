@@ -26,7 +26,9 @@ from synth_ray.ask.segments import Answers
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts, TemplateUse
 from synth_ray.ask.tool_calls import NO_TOOLS, ToolUse, open_tools
 from synth_ray.ask.top_k import ready_models, refuse_mixed_tokenizers
+from synth_ray.ask.vllm.build import is_cpu_build
 from synth_ray.errors import EngineDied, ServiceRefused
+from synth_ray.job.device_memory import device_fraction
 from synth_ray.job.document import Job
 from synth_ray.recipes.catalogue import options_of, recipe_of
 from synth_ray.records import Draft, Outcome, Reason, Request
@@ -84,7 +86,8 @@ class AskWorker:
         record_now = self._journal.record_now if self._journal is not None else None
         self._tools = open_tools(recipe, options, record_now)
         models = {role: model for role, model in ready_models(self._job).items() if role not in self._pools}
-        engines = open_engines(models, self._storage, use=use)
+        fraction = device_fraction(self._job, on_cpu=is_cpu_build())
+        engines = open_engines(models, self._storage, use=use, fraction=fraction)
         self._teachers = {role: engine.teacher for role, engine in engines.items()} | self._pools
         refuse_mixed_tokenizers(self._job, {role: engine.facts for role, engine in engines.items()})
         if self._journal is not None:

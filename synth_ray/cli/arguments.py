@@ -117,8 +117,11 @@ def _preview(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _with_job(commands, "tune", "measure engine arguments on the job's own prompts and write a job with the best")
-    command.add_argument("--requests", type=_count, default=1024, help="requests of the plan to measure with (1,024)")
-    tried = "values of one engine argument to try, as max_num_seqs=128,256; a short list of the usual ones when left out"
+    command.add_argument("--requests", type=_count, default=1024, help="requests of the plan for each engine (1,024)")
+    tried = (
+        "values of one engine argument to try, as max_num_seqs=128,256, or of engines on a GPU, as engines_per_gpu=1,2; a short "
+        "list of the usual ones when left out"
+    )
     command.add_argument("--try", dest="tried", action="append", default=[], metavar="ARGUMENT=VALUE,VALUE", help=tried)
     command.add_argument("--write", metavar="FILE", help="where to write the job with the best (JOB.tuned.yaml)")
 

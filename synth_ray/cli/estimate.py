@@ -10,6 +10,7 @@ from synth_ray.dedup.memory import VectorBytes
 from synth_ray.prepare.estimate import Estimate
 from synth_ray.prepare.index_memory import IndexMemory
 from synth_ray.prepare.interval import Interval
+from synth_ray.prepare.several_engines import StepEstimate
 from synth_ray.prepare.top_k_size import TopKSize
 
 
@@ -56,6 +57,12 @@ def _vectors(size: IndexMemory, vectors: VectorBytes) -> str:
     cells = f"{_bytes(vectors.cells)} {'in each shard ' if size.shards else ''}for cells"
     beside = f"and {_bytes(size.beside)} in the driver{' for their sample' if not size.shards else ''}"
     return f"{share}; {cells}, {beside}"
+
+
+def step_line(step: StepEstimate) -> str:
+    """What a step moves, and whether several engines on one GPU are expected to pay."""
+    work = f"a step of {step.sequences:,} sequences reads {_bytes(step.step_bytes)}, {step.step_ms:.1f} ms on {step.device}"
+    return f"gpu       {work}; {step.expectation} (synth-ray tune measures it)"
 
 
 def _bytes(count: float) -> str:

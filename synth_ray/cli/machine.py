@@ -29,13 +29,22 @@ def kind_of_machine(environment: Mapping[str, str], *, devices: Path = _DEVICES)
 
 def _has_gpu(environment: Mapping[str, str], devices: Path) -> bool:
     """A device of NVIDIA's driver, or, where devices have other names (WSL), a GPU that `nvidia-smi` lists."""
-    if any(devices.glob("nvidia[0-9]*")):
-        return True
+    return any(devices.glob("nvidia[0-9]*")) or _answer(environment, "-L").startswith("GPU ")
+
+
+def gpu_name(environment: Mapping[str, str]) -> str:
+    """The name of the first GPU of this machine, as its driver tells it; empty without one."""
+    lines = _answer(environment, "--query-gpu=name", "--format=csv,noheader").splitlines()
+    return lines[0].strip() if lines else ""
+
+
+def _answer(environment: Mapping[str, str], *options: str) -> str:
+    """What `nvidia-smi` says; nothing where there is none, or it cannot answer."""
     tool = shutil.which("nvidia-smi", path=environment.get("PATH"))
     if tool is None:
-        return False
+        return ""
     try:
-        listing = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False)
+        said = subprocess.run([tool, *options], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return False  # a tool that cannot answer counts as no GPU
-    return listing.returncode == 0 and listing.stdout.startswith("GPU ")
+        return ""
+    return said.stdout if said.returncode == 0 else ""

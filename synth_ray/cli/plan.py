@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from synth_ray.cli.estimate import estimate_lines, memory_lines, top_k_line
+from synth_ray.ask.vllm.build import is_cpu_build
+from synth_ray.cli.estimate import estimate_lines, memory_lines, step_line, top_k_line
 from synth_ray.cli.job import job_of
+from synth_ray.cli.machine import gpu_name
 from synth_ray.errors import JobError, StorageError
+from synth_ray.job.device_memory import memory_notes, refuse_full_devices
 from synth_ray.job.document import Job
-from synth_ray.prepare.estimate import estimate
+from synth_ray.prepare.estimate import Estimate, estimate
 from synth_ray.prepare.index_memory import index_memory
 from synth_ray.prepare.lengths import Lengths, read_lengths
 from synth_ray.prepare.preparation import Prepared, prepare
+from synth_ray.prepare.several_engines import step_estimate
 from synth_ray.prepare.top_k_size import top_k_size
 from synth_ray.records import SPLITS
 from synth_ray.storage import open_storage
@@ -44,11 +50,22 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"asks      {guess.asks:,}")
     for line in estimate_lines(guess):
         print(line)
-    for line in memory_lines(memory):
+    for line in (*memory_lines(memory), *_device_lines(job, guess)):
         print(line)
     if size is not None:
         print(top_k_line(size))
     return 0
+
+
+def _device_lines(job: Job, guess: Estimate) -> Iterator[str]:
+    """How engines share an accelerator, and whether they should. Nothing where engines run on this machine's processors."""
+    device, on_cpu = gpu_name(os.environ), is_cpu_build()
+    refuse_full_devices(job, on_cpu=on_cpu)
+    yield from (f"gpu       {note}" for note in memory_notes(job, on_cpu=on_cpu))
+    runs_on_gpus = bool(device or job.cluster.address or job.cluster.memory_gb_s) or not on_cpu
+    step = step_estimate(job, guess, device) if runs_on_gpus else None
+    if step is not None:
+        yield step_line(step)
 
 
 def _lengths(job: Job, like: str | None) -> Lengths | None:

@@ -163,8 +163,8 @@ class Cluster(Section):
     gpus_per_teacher: float | None = key(
         None,
         "GPUs that each teacher actor requests from Ray; left out, what its engines span where the cluster has GPUs or an "
-        "autoscaler that may bring some, or, at an address, where the installed vLLM is not built for CPUs. 0 hides all GPUs "
-        "from it.",
+        "autoscaler that may bring some, or, at an address, where the installed vLLM is not built for CPUs. Below 1, "
+        "replicas share a GPU, each with its part of the memory. 0 hides all GPUs from it.",
         ge=0,
         changes="nothing",
     )

@@ -35,6 +35,20 @@ DEVICES: dict[str, tuple[float, float, float]] = {
 }
 """By the driver's name: dense TFLOP/s in bfloat16 and in FP8 (0: none), TB/s. From the makers' data sheets."""
 
+MEMORY_GB: dict[str, float] = {
+    "NVIDIA A100-SXM4-40GB": 40,
+    "NVIDIA A100-SXM4-80GB": 80,
+    "NVIDIA A100 80GB PCIe": 80,
+    "NVIDIA H100 80GB HBM3": 80,
+    "NVIDIA H100 PCIe": 80,
+    "NVIDIA H100 NVL": 94,
+    "NVIDIA H200": 141,
+    "NVIDIA B200": 180,
+    "NVIDIA L4": 24,
+    "NVIDIA L40S": 48,
+}
+"""The memory of the same devices."""
+
 
 @dataclass(frozen=True, slots=True)
 class Peak:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +18,12 @@ from synth_ray.records import Request
 MIN_SPEEDUP = 1.03
 """A setting must be so many times faster to be chosen: less is noise, and a default needs no explanation."""
 
-DEFAULT_SWEEP: Mapping[str, Sequence[Any]] = {
-    "max_num_seqs": (64, 128, 256, 512, 1024),
-    "max_num_batched_tokens": (2048, 8192, 16384, 32768),
-}
-"""The values tried by default: one argument after the other, each with the best values so far."""
-
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One setting. `failed` is the reason it could not be measured; an engine that does not start is a result, too."""
+    """One setting. `tokens_s` is of all engines on `devices` accelerators. `failed` is the reason it could not be measured; an
+    engine that does not start is a result, too.
+    """
 
     arguments: dict[str, Any]
     tokens_s: float = 0.0
@@ -35,24 +32,43 @@ class Measurement:
     start_s: float = 0.0
     longest: int = 0
     failed: str = ""
+    devices: int = 1
+
+    @property
+    def rate(self) -> float:
+        """Tokens per second of one accelerator: what the money buys."""
+        return self.tokens_s / self.devices
 
 
-def measure(job: Job, requests: Sequence[Request]) -> Measurement:
-    """Answer these requests once, in this process. An engine cannot be unloaded, so call it in a process of its own."""
-    arguments = dict(job.models.teacher.engine_args)
-    worker = AskWorker(job)
+def measure(job: Job, requests: Sequence[Request], arguments: Mapping[str, Any], engines: int = 1) -> Measurement:
+    """Answer these requests once, in this process, by so many engines on one accelerator. An engine cannot be unloaded, so call
+    it in a process of its own. `arguments` are the setting, for the record.
+    """
+    workers = [AskWorker(job) for _ in range(engines)]
+    began = time.monotonic()
     try:
-        facts = worker.open()["teacher"]
-        began = time.monotonic()
-        tokens, longest = _answered(worker, requests)
-        seconds = time.monotonic() - began
-        load = worker.load().get("teacher", Load())
+        with ThreadPoolExecutor(engines) as threads:
+            facts = [each["teacher"] for each in threads.map(AskWorker.open, workers)]
+            start_s, began = time.monotonic() - began, time.monotonic()
+            shares = [requests[place::engines] for place in range(engines)]
+            answered = list(threads.map(_answered, workers, shares))
+            seconds = time.monotonic() - began
+        loads = [worker.load().get("teacher", Load()) for worker in workers]
     except (SynthRayError, EngineDied) as error:
-        return Measurement(arguments, failed=str(error).splitlines()[0][:200])
+        return Measurement(dict(arguments), failed=str(error).splitlines()[0][:200])
     finally:
-        worker.close()
-    occupancy = load.running_sum / max(1, load.steps * facts.max_running)
-    return Measurement(arguments, tokens["completion"] / seconds, occupancy, load.preempted, facts.start_s, longest)
+        for worker in workers:
+            worker.close()
+    most = sum(load.steps * each.max_running for load, each in zip(loads, facts, strict=True))
+    return Measurement(
+        dict(arguments),
+        tokens_s=sum(tokens["completion"] for tokens, _ in answered) / seconds,
+        occupancy=sum(load.running_sum for load in loads) / max(1, most),
+        preempted=sum(load.preempted for load in loads),
+        start_s=start_s,
+        longest=max(longest for _, longest in answered),
+        devices=max(1, facts[0].devices),
+    )
 
 
 def _answered(worker: AskWorker, requests: Sequence[Request]) -> tuple[Counter[str], int]:
@@ -85,6 +101,8 @@ def sweep(
 
 
 def best_of(measurements: Sequence[Measurement]) -> Measurement:
-    """The fastest measurement if it is MIN_SPEEDUP faster than the first, which is what the job says; else the first."""
-    fastest = max(measurements, key=lambda measurement: measurement.tokens_s)
-    return fastest if fastest.tokens_s > MIN_SPEEDUP * measurements[0].tokens_s else measurements[0]
+    """The measurement with the most tokens per accelerator, and so per dollar, if that is MIN_SPEEDUP more than the first has,
+    which is what the job says; else the first.
+    """
+    fastest = max(measurements, key=lambda measurement: measurement.rate)
+    return fastest if fastest.rate > MIN_SPEEDUP * measurements[0].rate else measurements[0]

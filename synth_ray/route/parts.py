@@ -10,11 +10,13 @@ from pathlib import Path
 
 from synth_ray import gc_tuning
 from synth_ray.ask.journal_sweeper import JournalSweeper
+from synth_ray.ask.vllm.build import is_cpu_build
 from synth_ray.dataset.ledger import Ledger
 from synth_ray.drive.driver import Driver
 from synth_ray.drive.hooks import Hooks, Meters, resume_from
 from synth_ray.drive.window import Window
 from synth_ray.errors import JobError, StoppedShort
+from synth_ray.job.device_memory import device_fraction, refuse_full_devices
 from synth_ray.job.document import Job
 from synth_ray.meter.costs import CostRecords
 from synth_ray.meter.tally import Tally
@@ -60,6 +62,7 @@ def run_part(
     if not 0 <= part < parts:
         raise JobError(f"--part: wanted one of the job's parts, 0 to {parts - 1}, got {part}; plan.parts says how many there are")
     options_of(job.recipe)
+    refuse_full_devices(job, on_cpu=is_cpu_build())
     storage = open_output(job.output)
     require_conditional_writes(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_part(storage, part) as fence:
@@ -76,9 +79,14 @@ def share_of(job: Job, part: int) -> Job:
         return max(1, whole // parts + (part < whole % parts))
 
     replicas = None if cluster.replicas is None else max(2, share(cluster.replicas))
-    divided = {name: share(getattr(cluster, name)) for name in ("teachers", "min_teachers", "judges", "stagers")}
+    divided: dict[str, float] = {
+        name: share(getattr(cluster, name)) for name in ("teachers", "min_teachers", "judges", "stagers")
+    }
     if replicas is not None:
         divided["judges"] = min(divided["judges"], replicas - 1)
+    for role, name in (("teacher", "gpus_per_teacher"), ("judge", "gpus_per_judge")):
+        if (fraction := device_fraction(job, role, on_cpu=is_cpu_build())) < 1:
+            divided[name] = fraction  # the replicas of all parts share an accelerator
     memory = None if job.limits.memory_bytes is None else job.limits.memory_bytes // parts
     usd = None if budget.max_usd is None else budget.max_usd / parts
     changed = {

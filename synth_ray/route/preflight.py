@@ -11,10 +11,12 @@ from typing import TypeVar
 
 from synth_ray.ask.tool_calls import no_recorder, open_tools
 from synth_ray.ask.top_k import ready_models
+from synth_ray.ask.vllm.build import is_cpu_build
 from synth_ray.check.checker import open_checker
 from synth_ray.dedup.embedding import open_embedder
 from synth_ray.dedup.fingerprint import Fingerprinter
 from synth_ray.errors import JobError, StorageError, SynthRayError
+from synth_ray.job.device_memory import memory_notes, refuse_full_devices
 from synth_ray.job.document import Job
 from synth_ray.job.output import Output
 from synth_ray.job.problems import BadJob
@@ -87,6 +89,8 @@ def preflight(job: Job, *, file: str = "job", elsewhere: bool = False) -> Prefli
     missing_sources = _probe_sources(job, findings)
     _probe_stages(job, options, findings)
     _probe_places(job, findings, elsewhere=elsewhere)
+    on_cpu = not elsewhere and is_cpu_build()
+    findings.probe(lambda: refuse_full_devices(job, on_cpu=on_cpu))
     with tempfile.TemporaryDirectory() as spool:
         # with a source missing, preparation would only say so again
         ready = options is not None and not missing_sources
@@ -98,8 +102,9 @@ def preflight(job: Job, *, file: str = "job", elsewhere: bool = False) -> Prefli
         findings.problems += [] if elsewhere else [f"{file}: {problem}" for problem in sink_problems(prepared)]
     if findings.problems or prepared is None:
         raise BadJob("\n".join(findings.problems))
-    rejected, note = prepared.count.rejected.total(), "" if elsewhere else memory_note(prepared)
-    return Preflight(prepared.count.planned, rejected, prepared.real.num_rows, prepared.job_digest, notes=(note,) if note else ())
+    notes = tuple(filter(None, ["" if elsewhere else memory_note(prepared), *memory_notes(job, on_cpu=on_cpu)]))
+    rejected = prepared.count.rejected.total()
+    return Preflight(prepared.count.planned, rejected, prepared.real.num_rows, prepared.job_digest, notes=notes)
 
 
 def missing_resources(job: Job, *, file: str, stages: bool) -> list[str]:

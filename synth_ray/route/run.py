@@ -12,12 +12,14 @@ from typing import Any
 
 from synth_ray import gc_tuning
 from synth_ray.ask.journal_sweeper import JournalSweeper
+from synth_ray.ask.vllm.build import is_cpu_build
 from synth_ray.dataset.card import write_unfinished_card
 from synth_ray.dataset.ledger import CommittedChunk
 from synth_ray.dataset.manifest import Manifest, manifest_etag, read_manifest
 from synth_ray.drive.driver import Driver
 from synth_ray.drive.hooks import Hooks, Meters, resume_from
 from synth_ray.drive.window import Window
+from synth_ray.job.device_memory import memory_notes, refuse_full_devices
 from synth_ray.job.document import Job
 from synth_ray.meter.costs import CostRecords
 from synth_ray.meter.spending import Spending
@@ -60,6 +62,7 @@ def run_job(
 ) -> Result:
     """Run the job, or resume an earlier run of it. See `synth_ray.run`. `stopped`: why nothing is asked any more."""
     options_of(job.recipe)  # wrong options are told before the output is touched
+    refuse_full_devices(job, on_cpu=is_cpu_build())
     storage = open_output(job.output)
     require_conditional_writes(job, storage)
     with tempfile.TemporaryDirectory(prefix="synth-ray-") as spool, hold_lease(storage) as fence:
@@ -89,6 +92,8 @@ class _Run:
         self, make_pool: Callable[[Job], Pool], watch: Callable[[Tally], None], *, extend: bool, retry_failed: bool
     ) -> Result:
         job, storage = self._job, self._storage
+        for note in memory_notes(job, on_cpu=is_cpu_build()):
+            log.info("%s", note)
         keys = job.keys_by_cost("ask") | stage_keys(job)
         self._ledger.pin_or_compare({"ask_digest": self._prepared.ask_digest, "keys": keys})
         schedule = open_schedule(job, self._prepared, storage, extend=extend, retry_failed=retry_failed)

@@ -18,6 +18,7 @@ from synth_ray.ask.vllm import internals
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
 from synth_ray.ask.vllm.outputs import RawCompletion, completions_of
 from synth_ray.ask.vllm.ranks import SteppedRanks, refuse_cpu_ranks
+from synth_ray.ask.vllm.shared_memory import CPU_SPACE, CPU_SPACE_DEFAULT, let_argument_decide
 from synth_ray.ask.vllm.start import hidden_module, lora_rank
 from synth_ray.ask.vllm.stats import EngineStats, resolved_arguments, size_of
 from synth_ray.errors import AskFailed, JobError, MissingResource, TeacherError
@@ -33,7 +34,7 @@ _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     # with guided decoding even NaN logits give a valid answer: a broken model must die, not fill a dataset
     "VLLM_RAISE_ON_LOGIT_NANS": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB, CPU only: by default the engine asks for 92 % of the machine's memory
+    CPU_SPACE: CPU_SPACE_DEFAULT,
 }
 
 
@@ -72,6 +73,7 @@ class VllmEngine:
     def __init__(self, model: Model, adapters: Sequence[str] = ()) -> None:
         """Start the engine, which may take minutes. Raises MissingResource, JobError or TeacherError."""
         set_vllm_environment()
+        let_argument_decide(model)
         # Overrides the environment: in a process of its own the engine core could be killed, and `step` would wait for ever.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         self._model, self._adapters = model, list(adapters)
