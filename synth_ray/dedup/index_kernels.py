@@ -114,15 +114,16 @@ def _add_candidate(candidates: Any, n: int, candidate: Any) -> int:
 @nb.njit(**INLINED)
 def _search(slots: Slots, key: Any, cap: int, below: Any, candidates: Any, n: int) -> int:
     """Add the ids under a key: at most `cap`, each once, and only those `below` the next number."""
+    entries = slots.entries
     hi, lo = high(key), low(key)
-    s = place(hi, slots.size)
+    s = _U64(place(hi, slots.size))
     matches = 0
-    while slots.key_hi[s] != 0 and slots.key_hi[s] <= hi and matches < cap:
-        if slots.key_hi[s] == hi and slots.key_lo[s] == lo:
+    while entries[s].hi != 0 and entries[s].hi <= hi and matches < cap:
+        if entries[s].hi == hi and entries[s].lo == lo:
             matches += 1
-            if slots.values[s] < below:
-                n = _add_candidate(candidates, n, slots.values[s])
-        s += 1
+            if entries[s].value < below:
+                n = _add_candidate(candidates, n, entries[s].value)
+        s += _U64(1)
     return n
 
 

@@ -13,7 +13,7 @@ import numba as nb
 import numpy as np
 
 from synth_ray.dedup.kernel_types import I64S, INLINED, U32S, U64S, UNCOUNTED, tuple_type
-from synth_ray.dedup.table_kernels import high
+from synth_ray.dedup.table_kernels import ENTRIES, WIDE_ENTRIES, high
 
 GROUP_BITS = 4
 """A group is 16 buckets."""
@@ -148,15 +148,18 @@ def in_order(keys: Any, shift: int, ends: Any, out: Any, at: Any) -> int:
     return ends[ends.size - 2]
 
 
-@nb.njit([nb.i8(nb.u4[::1], lows, nb.u4[::1], nb.u4[::1], lows, nb.u4[::1]) for lows in (nb.u2[::1], nb.u4[::1])], **UNCOUNTED)
-def take_entries(key_hi: Any, key_lo: Any, values: Any, hi_out: Any, lo_out: Any, values_out: Any) -> int:
+@nb.njit(
+    [nb.i8(entries, nb.u4[::1], lows, nb.u4[::1]) for entries, lows in ((ENTRIES, nb.u2[::1]), (WIDE_ENTRIES, nb.u4[::1]))],
+    **UNCOUNTED,
+)
+def take_entries(entries: Any, hi_out: Any, lo_out: Any, values_out: Any) -> int:
     """The entries of a table's slots, in order. Returns how many; the outputs have room for one more."""
     n = 0
-    for s in range(key_hi.size):
-        hi_out[n] = key_hi[s]
-        lo_out[n] = key_lo[s]
-        values_out[n] = values[s]
-        n += 1 if key_hi[s] != 0 else 0
+    for s in range(entries.size):
+        hi_out[n] = entries[s].hi
+        lo_out[n] = entries[s].lo
+        values_out[n] = entries[s].value
+        n += 1 if entries[s].hi != 0 else 0
     return n
 
 
