@@ -31,8 +31,7 @@ class Table:
     def _allocate(self, size: int) -> None:
         self.size = size
         self._entries = Growing(self.kind, size + _SLACK)
-        # `[entries, sink]`: the sink holds the prefetches' result, so that LLVM does not remove them
-        self._used = np.zeros(2, np.int64)
+        self._used = np.zeros(1, np.int64)
 
     def __len__(self) -> int:
         return int(self._used[0])

@@ -14,9 +14,11 @@ import numba as nb
 import numpy as np
 
 from synth_ray.dedup.kernel_types import COMPILED, INLINED, U32S, U64S, UNCOUNTED, tuple_type
+from synth_ray.dedup.prefetching import prefetch_item
 
 _U64, _U32 = np.uint64, np.uint32
-_PREFETCH_KEYS = 64
+_AHEAD = 32  # keys between the one that is prefetched and the one that is handled
+_A_LINE = 6  # slots, which are as long as a cache line, about
 _BLOCK = 1 << 14  # slots moved at once: they stay in the processor's cache
 
 ENTRY = np.dtype([("hi", "u4"), ("lo", "u2"), ("value", "u4")])
@@ -93,26 +95,25 @@ def _push(entries: Any, s: Any, hi: Any, lo: Any, value: Any) -> None:
 
 
 @nb.njit(**INLINED)
-def prefetch(slots: Slots, key: Any) -> Any:
-    """Read what a key's search and insertion will, so that the memory is in the cache by then; many such reads overlap."""
-    s = _U64(place(high(key), slots.size))
-    return slots.entries[s].hi ^ slots.entries[s + _U64(6)].hi ^ slots.entries[s + _U64(12)].hi
+def prefetch(slots: Slots, key: Any) -> None:
+    """Fetch what a key's search and insertion will mostly need: the cache line of its place, and the next."""
+    s = place(high(key), slots.size)
+    prefetch_item(slots.entries, s)
+    prefetch_item(slots.entries, s + _A_LINE)
 
 
 @nb.njit([nb.i8(slots, U64S, U32S, nb.i8, nb.i8[::1]) for slots in (SLOTS, WIDE_SLOTS)], **UNCOUNTED)
 def insert(slots: Slots, keys: Any, ids: Any, cap: int, used: Any) -> int:
     """Add (key, id) pairs in order; a key of 0 is skipped. Returns the pairs processed: fewer when the slack is used up."""
-    seen = _U32(0)
+    for i in range(min(_AHEAD, keys.size)):
+        prefetch(slots, keys[i])
     for i in range(keys.size):
-        if i % _PREFETCH_KEYS == 0:
-            for q in range(i, min(i + _PREFETCH_KEYS, keys.size)):
-                seen ^= prefetch(slots, keys[q])
+        prefetch(slots, keys[min(i + _AHEAD, keys.size - 1)])
         if keys[i] != 0:
             added = put(slots, keys[i], ids[i], cap)
             if added < 0:
                 return i
             used[0] += added
-    used[-1] = np.int64(seen)
     return keys.size
 
 
@@ -147,7 +148,7 @@ def _take_out(entries: Any, begin: int, end: int, taken: Any) -> int:
         taken[n] = entries[s]
         n += _U64(entries[s].hi != 0)
         entries[s].hi = 0
-    return np.int64(n)
+    return n
 
 
 @nb.njit(**INLINED)
