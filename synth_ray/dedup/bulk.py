@@ -14,7 +14,7 @@ import numpy as np
 from synth_ray.dedup import bulk_kernels as kernels
 from synth_ray.dedup.hashing import U32, Array
 from synth_ray.dedup.stores import KeyTable
-from synth_ray.dedup.table import Table, uneven_keys
+from synth_ray.dedup.table import Table, keys_of, uneven_keys
 
 _REGION = 1 << kernels.REGION_BITS
 _FEWEST = 1 << 20
@@ -72,7 +72,7 @@ class Filling:
         self._filled = None
         threads = min(len(filled), _MAX_THREADS, os.cpu_count() or 1)
         edges = [len(filled) * thread // threads for thread in range(threads + 1)]
-        overflows = [kernels.Overflow(*_arrays(table, _OVERFLOW)) for _ in range(threads)]
+        overflows = [np.empty(_OVERFLOW, table.kind) for _ in range(threads)]
 
         def spread(thread: int) -> int:
             first, last = edges[thread], edges[thread + 1]
@@ -84,15 +84,10 @@ class Filling:
             raise uneven_keys()
         table.used = int(filled.sum()) - sum(waiting)
         for over, size in zip(overflows, waiting, strict=True):
-            keys = table.keys_of(over.key_hi[:size], over.key_lo[:size])
-            table.insert(keys, over.values[:size], cap=self._cap)
-
-
-def _arrays(table: Table, size: int) -> tuple[Array, Array, Array]:
-    return np.empty(size, U32), np.empty(size, table.slots.key_lo.dtype), np.empty(size, U32)
+            table.insert(keys_of(over[:size]), over["value"][:size].copy(), cap=self._cap)
 
 
 def _scratch(table: Table) -> kernels.Scratch:
-    total = len(table.slots.key_hi)
+    total = len(table.slots.entries)
     largest = total if table.size < 2 * _REGION else 2 * _REGION + total - table.size
-    return kernels.Scratch(*_arrays(table, largest), np.empty(largest + 1, U32))
+    return kernels.Scratch(np.empty(largest, table.kind), np.empty(largest + 1, U32))

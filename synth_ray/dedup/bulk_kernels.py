@@ -11,7 +11,7 @@ import numba as nb
 import numpy as np
 
 from synth_ray.dedup.kernel_types import INLINED, U32S, U64S, UNCOUNTED, tuple_type
-from synth_ray.dedup.table_kernels import SLOTS, WIDE_SLOTS, Slots, high, low_in, place
+from synth_ray.dedup.table_kernels import ENTRIES, SLOTS, WIDE_ENTRIES, WIDE_SLOTS, Slots, high, low_in, place
 
 REGION_BITS = 15  # slots, as a power of two: with what sorting needs, a region fits into a core's own cache
 _U32 = np.uint32
@@ -20,30 +20,24 @@ _U32 = np.uint32
 class Scratch(NamedTuple):
     """Space for one region's entries, and counters for its slots and one more."""
 
-    key_hi: Any
-    key_lo: Any
-    values: Any
+    entries: Any
     counts: Any
 
 
-class Overflow(NamedTuple):
-    """Entries past the end of the last region that was sorted, in order."""
-
-    key_hi: Any
-    key_lo: Any
-    values: Any
-
-
-_SCRATCH = tuple_type(Scratch, nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.u4[::1])
-_WIDE_SCRATCH = tuple_type(Scratch, nb.u4[::1], nb.u4[::1], nb.u4[::1], nb.u4[::1])
-_OVERFLOW = tuple_type(Overflow, nb.u4[::1], nb.u2[::1], nb.u4[::1])
-_WIDE_OVERFLOW = tuple_type(Overflow, nb.u4[::1], nb.u4[::1], nb.u4[::1])
+_SCRATCH = tuple_type(Scratch, ENTRIES, nb.u4[::1])
+_WIDE_SCRATCH = tuple_type(Scratch, WIDE_ENTRIES, nb.u4[::1])
 
 
 @nb.njit(**INLINED)
 def _end(slots: Slots, region: int, regions: int) -> int:
     """Where the region's slots end. The last one has the rest of the table; the table's last slot stays empty."""
-    return slots.key_hi.size - 1 if region == regions - 1 else (region + 1) << REGION_BITS
+    return slots.entries.size - 1 if region == regions - 1 else (region + 1) << REGION_BITS
+
+
+@nb.njit(**INLINED)
+def _empty(slots: Slots, begin: int, end: int) -> None:
+    for s in range(begin, end):
+        slots.entries[s].hi = 0
 
 
 @nb.njit([nb.i8(slots, nb.i8[::1], U64S, U32S, nb.i8) for slots in (SLOTS, WIDE_SLOTS)], **UNCOUNTED)
@@ -58,9 +52,9 @@ def collect(slots: Slots, filled: Any, keys: Any, ids: Any, start: int) -> int:
         at = (region << REGION_BITS) + filled[region]
         if at >= _end(slots, region, regions):
             return i
-        slots.key_hi[at] = hi
-        slots.key_lo[at] = low_in(slots.key_lo, keys[i])
-        slots.values[at] = ids[i]
+        slots.entries[at].hi = hi
+        slots.entries[at].lo = low_in(slots.entries, keys[i])
+        slots.entries[at].value = ids[i]
         filled[region] += 1
     return keys.size
 
@@ -71,27 +65,23 @@ def _sort(slots: Slots, begin: int, entries: int, span: int, scratch: Scratch) -
     counts = scratch.counts
     counts[: span + 1] = 0
     for s in range(begin, begin + entries):
-        counts[place(slots.key_hi[s], slots.size) - begin + 1] += _U32(1)
+        counts[place(slots.entries[s].hi, slots.size) - begin + 1] += _U32(1)
     for p in range(span):
         counts[p + 1] += counts[p]
     for s in range(begin, begin + entries):
-        p = place(slots.key_hi[s], slots.size) - begin
+        p = place(slots.entries[s].hi, slots.size) - begin
         to = counts[p]
         counts[p] += _U32(1)
-        scratch.key_hi[to] = slots.key_hi[s]
-        scratch.key_lo[to] = slots.key_lo[s]
-        scratch.values[to] = slots.values[s]
+        scratch.entries[to] = slots.entries[s]
     for i in range(1, entries):  # those of one slot, few, are not yet in order
-        hi, lo, value = scratch.key_hi[i], scratch.key_lo[i], scratch.values[i]
+        hi, lo, value = scratch.entries[i].hi, scratch.entries[i].lo, scratch.entries[i].value
         to = i
-        while to > 0 and scratch.key_hi[to - 1] > hi:
-            scratch.key_hi[to] = scratch.key_hi[to - 1]
-            scratch.key_lo[to] = scratch.key_lo[to - 1]
-            scratch.values[to] = scratch.values[to - 1]
+        while to > 0 and scratch.entries[to - 1].hi > hi:
+            scratch.entries[to] = scratch.entries[to - 1]
             to -= 1
-        scratch.key_hi[to] = hi
-        scratch.key_lo[to] = lo
-        scratch.values[to] = value
+        scratch.entries[to].hi = hi
+        scratch.entries[to].lo = lo
+        scratch.entries[to].value = value
 
 
 @nb.njit(**INLINED)
@@ -99,19 +89,17 @@ def _drop_repeats(scratch: Scratch, entries: int, cap: int) -> int:
     """Keep what `table_kernels.put` would: of each key the first `cap` values, each once. Returns how many entries are left."""
     left = first = 0  # `first`: of the entries that are left and have this `hi`
     for i in range(entries):
-        hi, lo, value = scratch.key_hi[i], scratch.key_lo[i], scratch.values[i]
-        if left and scratch.key_hi[left - 1] != hi:
+        hi, lo, value = scratch.entries[i].hi, scratch.entries[i].lo, scratch.entries[i].value
+        if left and scratch.entries[left - 1].hi != hi:
             first = left
         same = 0
         for q in range(first, left):
-            if scratch.key_lo[q] == lo:
-                same = cap if scratch.values[q] == value else same + 1
+            if scratch.entries[q].lo == lo:
+                same = cap if scratch.entries[q].value == value else same + 1
                 if same >= cap:
                     break
         if same < cap:
-            scratch.key_hi[left] = hi
-            scratch.key_lo[left] = lo
-            scratch.values[left] = value
+            scratch.entries[left] = scratch.entries[i]
             left += 1
     return left
 
@@ -135,21 +123,19 @@ def compact(slots: Slots, filled: Any, region: int, cap: int, scratch: Scratch) 
     begin = region << REGION_BITS
     left = _sorted(slots, filled, region, cap, scratch)
     for i in range(left):
-        slots.key_hi[begin + i] = scratch.key_hi[i]
-        slots.key_lo[begin + i] = scratch.key_lo[i]
-        slots.values[begin + i] = scratch.values[i]
+        slots.entries[begin + i] = scratch.entries[i]
     filled[region] = left
     return _end(slots, region, filled.size) - begin - left
 
 
 @nb.njit(
     [
-        nb.i8(SLOTS, nb.i8[::1], nb.i8, nb.i8, nb.i8, _SCRATCH, _OVERFLOW),
-        nb.i8(WIDE_SLOTS, nb.i8[::1], nb.i8, nb.i8, nb.i8, _WIDE_SCRATCH, _WIDE_OVERFLOW),
+        nb.i8(SLOTS, nb.i8[::1], nb.i8, nb.i8, nb.i8, _SCRATCH, ENTRIES),
+        nb.i8(WIDE_SLOTS, nb.i8[::1], nb.i8, nb.i8, nb.i8, _WIDE_SCRATCH, WIDE_ENTRIES),
     ],
     **UNCOUNTED,
 )
-def spread(slots: Slots, filled: Any, first: int, last: int, cap: int, scratch: Scratch, over: Overflow) -> int:
+def spread(slots: Slots, filled: Any, first: int, last: int, cap: int, scratch: Scratch, over: Any) -> int:
     """Put the entries of the regions from `first` to before `last` into their slots, and count them in `filled`. Returns how many
     lie past the end, which are in `over`; -1 where it has no space for them.
     """
@@ -159,25 +145,19 @@ def spread(slots: Slots, filled: Any, first: int, last: int, cap: int, scratch: 
         filled[region] = left
         free, end = region << REGION_BITS, _end(slots, region, filled.size)
         for i in range(waiting):
-            slots.key_hi[free] = over.key_hi[i]
-            slots.key_lo[free] = over.key_lo[i]
-            slots.values[free] = over.values[i]
+            slots.entries[free] = over[i]
             free += 1
         waiting = 0
         for i in range(left):
-            to = max(free, place(scratch.key_hi[i], slots.size))
+            to = max(free, place(scratch.entries[i].hi, slots.size))
             if to < end:
-                slots.key_hi[free:to] = 0
-                slots.key_hi[to] = scratch.key_hi[i]
-                slots.key_lo[to] = scratch.key_lo[i]
-                slots.values[to] = scratch.values[i]
+                _empty(slots, free, to)
+                slots.entries[to] = scratch.entries[i]
                 free = to + 1
                 continue
-            if waiting == over.key_hi.size:
+            if waiting == over.size:
                 return -1
-            over.key_hi[waiting] = scratch.key_hi[i]
-            over.key_lo[waiting] = scratch.key_lo[i]
-            over.values[waiting] = scratch.values[i]
+            over[waiting] = scratch.entries[i]
             waiting += 1
-        slots.key_hi[free:end] = 0
+        _empty(slots, free, end)
     return waiting

@@ -119,7 +119,7 @@ class Index:
     def _run(self, part: _Part, rows: index_kernels.Rows, kept: index_kernels.Kept, table: Table, *, before: int) -> None:
         """Decide all rows; they are numbered from `before`."""
         decisions = index_kernels.Decisions(part.out.code, part.out.number, part.out.similarity)
-        counters = np.array([len(table), before, 0], np.int64)
+        counters = np.array([len(table), before], np.int64)
         scratch = index_kernels.Scratch(np.empty(self._width * self._cap, U32), counters)
         row = 0
         while row < len(part.batch):

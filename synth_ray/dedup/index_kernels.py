@@ -12,10 +12,10 @@ from synth_ray.dedup.table_kernels import SLOTS, Slots, high, low, place, prefet
 
 NEW, EXACT, NEAR, OVER_QUOTA, BLOCKED = range(5)
 
-PREFETCH_ROWS = 16  # rows whose slots are prefetched before the first of them is decided
+AHEAD = 4  # rows between the one whose slots are prefetched and the one that is decided
 _U64 = np.uint64
-# positions in `Scratch.counters`; _SINK holds the prefetches' result, so that LLVM does not remove them
-ENTRIES, KEPT, _SINK = range(3)
+# positions in `Scratch.counters`
+ENTRIES, KEPT = range(2)
 
 
 class Blockers(NamedTuple):
@@ -72,7 +72,7 @@ class Decisions(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Ids of candidates; and counters, see ENTRIES, KEPT and _SINK."""
+    """Ids of candidates; and counters, see ENTRIES and KEPT."""
 
     candidates: Any
     counters: Any
@@ -114,15 +114,16 @@ def _add_candidate(candidates: Any, n: int, candidate: Any) -> int:
 @nb.njit(**INLINED)
 def _search(slots: Slots, key: Any, cap: int, below: Any, candidates: Any, n: int) -> int:
     """Add the ids under a key: at most `cap`, each once, and only those `below` the next number."""
+    entries = slots.entries
     hi, lo = high(key), low(key)
-    s = place(hi, slots.size)
+    s = _U64(place(hi, slots.size))
     matches = 0
-    while slots.key_hi[s] != 0 and slots.key_hi[s] <= hi and matches < cap:
-        if slots.key_hi[s] == hi and slots.key_lo[s] == lo:
+    while entries[s].hi != 0 and entries[s].hi <= hi and matches < cap:
+        if entries[s].hi == hi and entries[s].lo == lo:
             matches += 1
-            if slots.values[s] < below:
-                n = _add_candidate(candidates, n, slots.values[s])
-        s += 1
+            if entries[s].value < below:
+                n = _add_candidate(candidates, n, entries[s].value)
+        s += _U64(1)
     return n
 
 
@@ -142,14 +143,12 @@ def _answers_under(rows: Rows, i: int, j: int) -> Any:
 
 
 @nb.njit(**INLINED)
-def prefetch_rows(rows: Any, slots: Slots, start: int) -> Any:
-    """Prefetch the slots of the next rows' keys."""
-    seen = np.uint32(0)
-    for i in range(start, min(start + PREFETCH_ROWS, rows.digests.shape[0])):
-        seen ^= prefetch(slots, rows.digests[i, 0])
+def prefetch_row(rows: Any, slots: Slots, i: int) -> None:
+    """Prefetch the slots of a row's keys, if there is such a row."""
+    if i < rows.digests.shape[0]:
+        prefetch(slots, rows.digests[i, 0])
         for j in range(rows.bands.shape[1]):
-            seen ^= prefetch(slots, rows.bands[i, j])
-    return seen
+            prefetch(slots, rows.bands[i, j])
 
 
 @nb.njit(**INLINED)
@@ -251,9 +250,10 @@ def _keep(rows: Rows, kept: Kept, near: bool, out: Decisions, counters: Any, i: 
 @nb.njit(nb.i8(_ROWS, _KEPT_ROWS, SLOTS, _RULES, _DECISIONS, _SCRATCH, nb.i8), **UNCOUNTED)
 def decide(rows: Rows, kept: Kept, slots: Slots, rules: Rules, out: Decisions, scratch: Scratch, row: int) -> int:
     """Decide rows from `row` on. Returns the row at which the table's slack was used up, or the number of rows."""
+    for i in range(row, row + AHEAD):
+        prefetch_row(rows, slots, i)
     for i in range(row, rows.digests.shape[0]):
-        if (i - row) % PREFETCH_ROWS == 0:
-            scratch.counters[_SINK] ^= np.int64(prefetch_rows(rows, slots, i))
+        prefetch_row(rows, slots, i + AHEAD)
         out.code[i] = NEW
         if not rules.force:
             _match(rows, kept, slots, rules, out, scratch, i)

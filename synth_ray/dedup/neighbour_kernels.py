@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
-from synth_ray.dedup.index_kernels import PREFETCH_ROWS, jaccard, key_of, prefetch_rows
+from synth_ray.dedup.index_kernels import AHEAD, jaccard, key_of, prefetch_row
 from synth_ray.dedup.kernel_types import I64S, INLINED, U32S, U64_ROWS, UNCOUNTED, tuple_type
 from synth_ray.dedup.table_kernels import SLOTS, Slots, high, low, place, put
 
-# positions in `counters`; _SINK holds the prefetches' result, so that LLVM does not remove them
-ENTRIES, TEXTS, NEAR, _SINK = range(4)
+_U64 = np.uint64
+# positions in `counters`
+ENTRIES, TEXTS, NEAR = range(3)
 
 
 class Prints(NamedTuple):
@@ -70,12 +71,13 @@ def _add_in_order(numbers: Any, n: int, number: Any) -> int:
 @nb.njit(**INLINED)
 def _search(slots: Slots, key: Any, below: int, candidates: Any, n: int) -> int:
     """Add the texts under a key to the n candidates: only those `below` the next number."""
+    entries = slots.entries
     hi, lo = high(key), low(key)
-    s = place(hi, slots.size)
-    while slots.key_hi[s] != 0 and slots.key_hi[s] <= hi:
-        if slots.key_hi[s] == hi and slots.key_lo[s] == lo and slots.values[s] < below:
-            n = _add_in_order(candidates, n, slots.values[s])
-        s += 1
+    s = _U64(place(hi, slots.size))
+    while entries[s].hi != 0 and entries[s].hi <= hi:
+        if entries[s].hi == hi and entries[s].lo == lo and entries[s].value < below:
+            n = _add_in_order(candidates, n, entries[s].value)
+        s += _U64(1)
     return n
 
 
@@ -137,11 +139,12 @@ def find_and_add(rows: Prints, earlier: Earlier, slots: Slots, rules: Rules, out
     """Find and add texts from `row` on. Returns the number of texts; or the text at which the table's slack was used up, or
     `out.numbers` had no room for all that it may be near.
     """
+    for i in range(row, row + AHEAD):
+        prefetch_row(rows, slots, i)
     for i in range(row, rows.digests.shape[0]):
         if out.numbers.size - counters[NEAR] < out.candidates.size:
             return i
-        if (i - row) % PREFETCH_ROWS == 0:
-            counters[_SINK] ^= np.int64(prefetch_rows(rows, slots, i))
+        prefetch_row(rows, slots, i + AHEAD)
         _find(rows, earlier, slots, rules.threshold, out, counters, i)
         if not _insert(rows, slots, rules.cap, counters, i):
             return i

@@ -13,7 +13,8 @@ import numba as nb
 import numpy as np
 
 from synth_ray.dedup.kernel_types import I64S, INLINED, U32S, U64S, UNCOUNTED, tuple_type
-from synth_ray.dedup.table_kernels import high
+from synth_ray.dedup.prefetching import prefetch_item
+from synth_ray.dedup.table_kernels import ENTRIES, WIDE_ENTRIES, high
 
 GROUP_BITS = 4
 """A group is 16 buckets."""
@@ -98,24 +99,23 @@ def restore_hi(run: Marks, bucket: int, rests: Any, out: Any) -> None:
         out[i] = np.uint32(_U64(bucket - 1) << _U64(run.shift) | _U64(rests[i]))
 
 
-@nb.njit([nb.i8(marks, U64S, nb.u4[::1], nb.i8[::1], nb.i8[::1]) for marks in _MARKS], **UNCOUNTED)
-def propose(run: Marks, keys: Any, at: Any, entries: Any, sink: Any) -> int:
+@nb.njit([nb.i8(marks, U64S, nb.u4[::1], nb.i8[::1]) for marks in _MARKS], **UNCOUNTED)
+def propose(run: Marks, keys: Any, at: Any, entries: Any) -> int:
     """Every (position in `keys`, entry) whose bucket and mark are the key's; the rest, on the disk, tells whether it is the key.
 
-    Returns their number, which is larger than the pairs written if space ran out. No key is 0. `sink` holds the prefetches'
-    result, so that LLVM does not remove them.
+    Returns their number, which is larger than the pairs written if space ran out. No key is 0.
     """
     marks, firsts, offsets, shift = run.marks, run.firsts, run.offsets, run.shift
-    seen = np.uint32(0)
     n = 0
     for i in range(keys.size):
         if i % _PREFETCH_KEYS == 0:
             ahead = min(i + _PREFETCH_KEYS, keys.size)
             for q in range(i, ahead):
                 bucket = _bucket(high(keys[q]), shift)
-                seen ^= firsts[bucket >> GROUP_BITS] ^ offsets[bucket]
+                prefetch_item(firsts, bucket >> GROUP_BITS)
+                prefetch_item(offsets, bucket)
             for q in range(i, ahead):
-                seen ^= marks[min(_begin(firsts, offsets, _bucket(high(keys[q]), shift)), marks.size - 1)]
+                prefetch_item(marks, _begin(firsts, offsets, _bucket(high(keys[q]), shift)))
         bucket, mark = _bucket(high(keys[i]), shift), _mark(marks, keys[i])
         for entry in range(_begin(firsts, offsets, bucket), _begin(firsts, offsets, bucket + 1)):
             if marks[entry] == mark:
@@ -123,7 +123,6 @@ def propose(run: Marks, keys: Any, at: Any, entries: Any, sink: Any) -> int:
                     at[n] = i
                     entries[n] = entry
                 n += 1
-    sink[0] ^= np.int64(seen)
     return n
 
 
@@ -148,15 +147,18 @@ def in_order(keys: Any, shift: int, ends: Any, out: Any, at: Any) -> int:
     return ends[ends.size - 2]
 
 
-@nb.njit([nb.i8(nb.u4[::1], lows, nb.u4[::1], nb.u4[::1], lows, nb.u4[::1]) for lows in (nb.u2[::1], nb.u4[::1])], **UNCOUNTED)
-def take_entries(key_hi: Any, key_lo: Any, values: Any, hi_out: Any, lo_out: Any, values_out: Any) -> int:
+@nb.njit(
+    [nb.i8(entries, nb.u4[::1], lows, nb.u4[::1]) for entries, lows in ((ENTRIES, nb.u2[::1]), (WIDE_ENTRIES, nb.u4[::1]))],
+    **UNCOUNTED,
+)
+def take_entries(entries: Any, hi_out: Any, lo_out: Any, values_out: Any) -> int:
     """The entries of a table's slots, in order. Returns how many; the outputs have room for one more."""
     n = 0
-    for s in range(key_hi.size):
-        hi_out[n] = key_hi[s]
-        lo_out[n] = key_lo[s]
-        values_out[n] = values[s]
-        n += 1 if key_hi[s] != 0 else 0
+    for s in range(entries.size):
+        hi_out[n] = entries[s].hi
+        lo_out[n] = entries[s].lo
+        values_out[n] = entries[s].value
+        n += 1 if entries[s].hi != 0 else 0
     return n
 
 

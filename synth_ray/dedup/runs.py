@@ -104,10 +104,10 @@ class Run:
 
     def _propose(self, keys: Array) -> tuple[Array, Array]:
         room = max(256, len(keys) // 4)
-        marks, sink = self._in_memory(), np.zeros(1, np.int64)
+        marks = self._in_memory()
         while True:
             at, entries = np.empty(room, U32), np.empty(room, np.int64)
-            count = kernels.propose(marks, keys, at, entries, sink)
+            count = kernels.propose(marks, keys, at, entries)
             if count <= room:
                 return at[:count], entries[:count]
             room = count

@@ -25,14 +25,13 @@ class Table:
     """
 
     def __init__(self, *, expected: int = 0, is_wide: bool = False) -> None:
-        self._kinds = (U32, U32 if is_wide else np.uint16, U32)
+        self.kind = kernels.WIDE_ENTRY if is_wide else kernels.ENTRY
         self._allocate(max(1024, int(expected / LOAD) + 1))
 
     def _allocate(self, size: int) -> None:
         self.size = size
-        self._arrays = [Growing(kind, size + _SLACK) for kind in self._kinds]
-        # `[entries, sink]`: the sink holds the prefetches' result, so that LLVM does not remove them
-        self._used = np.zeros(2, np.int64)
+        self._entries = Growing(self.kind, size + _SLACK)
+        self._used = np.zeros(1, np.int64)
 
     def __len__(self) -> int:
         return int(self._used[0])
@@ -48,13 +47,12 @@ class Table:
 
     @property
     def slots(self) -> kernels.Slots:
-        """The arrays for compiled code. Let go of them before the table grows."""
-        key_hi, key_lo, values = (growing.array for growing in self._arrays)
-        return kernels.Slots(key_hi, key_lo, values, self.size)
+        """The entries for compiled code. Let go of them before the table grows."""
+        return kernels.Slots(self._entries.array, self.size)
 
     @property
     def nbytes(self) -> int:
-        return sum(growing.array.nbytes for growing in self._arrays)
+        return self._entries.array.nbytes
 
     def reserve(self, more: int) -> None:
         """Reserve space for `more` entries, so that compiled code can add them without checking."""
@@ -68,8 +66,7 @@ class Table:
 
     def _grow(self, size: int) -> None:
         total = self.size + _SLACK
-        for growing in self._arrays:
-            growing.resize(size + _SLACK)
+        self._entries.resize(size + _SLACK)
         self.size = size
         if not kernels.grow(self.slots, total):
             raise uneven_keys()
@@ -94,35 +91,37 @@ class Table:
 
     def clear(self) -> None:
         """Remove every entry; the space stays."""
-        self.slots.key_hi[:] = 0
+        self.slots.entries["hi"] = 0
         self.used = 0
 
-    def sorted_entries(self) -> tuple[Array, Array, Array]:
-        """Copies of `hi`, `lo` and values of all entries, in ascending order of `hi`; equal keys as inserted."""
-        slots = self.slots
-        taken = slots.key_hi != 0
-        return slots.key_hi[taken], slots.key_lo[taken], slots.values[taken]
+    def sorted_entries(self) -> Array:
+        """A copy of all entries, in ascending order of `hi`; equal keys as inserted."""
+        entries = self.slots.entries
+        return entries[entries["hi"] != 0]
 
     def pairs(self, part: int, parts: int) -> tuple[Array, Array]:
         """The (key, value) pairs whose keys lie in one of `parts` equal ranges; of one key, as inserted. Bits of a key that are
         not kept are 0.
         """
         first, end = ((number << 32) // parts for number in (part, part + 1))
-        key_hi, key_lo, values, size = self.slots
+        entries, size = self.slots
+        key_hi = entries["hi"]
         begin, stop = (min(edge * size >> 32, len(key_hi)) for edge in (first, end))
         while stop < len(key_hi) and (last := key_hi[stop : stop + _SLACK]).any() and last[last > 0][-1] < end:
             stop += _SLACK  # entries lie past their place, and these all belong to this range
         his = key_hi[begin : stop + _SLACK].astype(np.int64)
-        taken = begin + np.flatnonzero((his >= max(first, 1)) & (his < end))
-        return self.keys_of(key_hi[taken], key_lo[taken]), values[taken]
-
-    def keys_of(self, his: Array, los: Array) -> Array:
-        """Keys of which a table like this keeps `his` and `los`."""
-        return his.astype(U64) << U64(32) | los.astype(U64) << U64(8 * (4 - los.itemsize))
+        taken = entries[begin + np.flatnonzero((his >= max(first, 1)) & (his < end))]
+        return keys_of(taken), taken["value"].copy()
 
     def make_empty(self, expected: int) -> None:
         """Drop every entry, and have space for so many."""
         self._allocate(max(self.size, int(expected / LOAD) + 1))
+
+
+def keys_of(entries: Array) -> Array:
+    """Keys of which a table keeps these entries."""
+    los = entries["lo"]
+    return entries["hi"].astype(U64) << U64(32) | los.astype(U64) << U64(8 * (4 - los.itemsize))
 
 
 def uneven_keys() -> OverflowError:

@@ -14,23 +14,29 @@ import numba as nb
 import numpy as np
 
 from synth_ray.dedup.kernel_types import COMPILED, INLINED, U32S, U64S, UNCOUNTED, tuple_type
+from synth_ray.dedup.prefetching import prefetch_item
 
 _U64, _U32 = np.uint64, np.uint32
-_PREFETCH_KEYS = 64
+_AHEAD = 32  # keys between the one that is prefetched and the one that is handled
+_A_LINE = 6  # slots, which are as long as a cache line, about
 _BLOCK = 1 << 14  # slots moved at once: they stay in the processor's cache
+
+ENTRY = np.dtype([("hi", "u4"), ("lo", "u2"), ("value", "u4")])
+WIDE_ENTRY = np.dtype([("hi", "u4"), ("lo", "u4"), ("value", "u4")])
+_ENTRY_BYTES = ENTRY.itemsize
 
 
 class Slots(NamedTuple):
-    """The arrays of a table, and its size: the number of places for keys. The arrays are longer, by the slack."""
+    """A table's entries, packed, and its size: the number of places for keys. There are more slots than that, by the slack."""
 
-    key_hi: Any
-    key_lo: Any
-    values: Any
+    entries: Any
     size: int
 
 
-SLOTS = tuple_type(Slots, nb.u4[::1], nb.u2[::1], nb.u4[::1], nb.i8)
-WIDE_SLOTS = tuple_type(Slots, nb.u4[::1], nb.u4[::1], nb.u4[::1], nb.i8)
+ENTRIES = nb.from_dtype(ENTRY)[::1]
+WIDE_ENTRIES = nb.from_dtype(WIDE_ENTRY)[::1]
+SLOTS = tuple_type(Slots, ENTRIES, nb.i8)
+WIDE_SLOTS = tuple_type(Slots, WIDE_ENTRIES, nb.i8)
 
 
 @nb.njit
@@ -44,9 +50,9 @@ def low(key: Any) -> Any:
 
 
 @nb.njit
-def low_in(key_lo: Any, key: Any) -> Any:
-    """What a table keeps of a key in `key_lo`. The compiler knows the item size, so nothing is compared when it runs."""
-    return _U32(low(key)) if key_lo.itemsize == 2 else _U32(key & _U64(0xFFFFFFFF))
+def low_in(entries: Any, key: Any) -> Any:
+    """What a table keeps of a key in `lo`."""
+    return _U32(low(key)) if entries.itemsize == _ENTRY_BYTES else _U32(key & _U64(0xFFFFFFFF))
 
 
 @nb.njit
@@ -60,56 +66,54 @@ def put(slots: Slots, key: Any, value: Any, cap: int) -> int:
 
     An index is unsigned: numba would look at the sign of another one at each access.
     """
-    key_hi, key_lo, values = slots.key_hi, slots.key_lo, slots.values
-    if key_hi[key_hi.size - 2] != 0:  # the last slot is always empty, so that every search ends
+    entries = slots.entries
+    if entries[entries.size - 2].hi != 0:  # the last slot is always empty, so that every search ends
         return -1
-    hi, lo = high(key), low_in(key_lo, key)
+    hi, lo = high(key), low_in(entries, key)
     s = _U64(place(hi, slots.size))
     same = 0
-    while key_hi[s] != 0 and key_hi[s] <= hi:
-        if key_hi[s] == hi and key_lo[s] == lo:
+    while entries[s].hi != 0 and entries[s].hi <= hi:
+        if entries[s].hi == hi and entries[s].lo == lo:
             same += 1
-            if same >= cap or values[s] == value:
+            if same >= cap or entries[s].value == value:
                 return 0
         s += _U64(1)
-    _push(slots, s, hi, lo, value)
+    _push(entries, s, hi, lo, value)
     return 1
 
 
 @nb.njit(**INLINED)
-def _push(slots: Slots, s: Any, hi: Any, lo: Any, value: Any) -> None:
+def _push(entries: Any, s: Any, hi: Any, lo: Any, value: Any) -> None:
     """Put an entry into a slot; what is there moves to the next one, and so on up to an empty slot."""
-    key_hi, key_lo, values = slots.key_hi, slots.key_lo, slots.values
     while hi != 0:
-        next_hi, next_lo, next_value = key_hi[s], _U32(key_lo[s]), values[s]
-        key_hi[s] = hi
-        key_lo[s] = lo
-        values[s] = value
+        next_hi, next_lo, next_value = entries[s].hi, _U32(entries[s].lo), entries[s].value
+        entries[s].hi = hi
+        entries[s].lo = lo
+        entries[s].value = value
         hi, lo, value = next_hi, next_lo, next_value
         s += _U64(1)
 
 
 @nb.njit(**INLINED)
-def prefetch(slots: Slots, key: Any) -> Any:
-    """Read a key's place before it is searched, so that the memory is in the cache by then; many such reads overlap."""
+def prefetch(slots: Slots, key: Any) -> None:
+    """Fetch what a key's search and insertion will mostly need: the cache line of its place, and the next."""
     s = place(high(key), slots.size)
-    return slots.key_hi[s] ^ slots.key_lo[s] ^ slots.values[s]
+    prefetch_item(slots.entries, s)
+    prefetch_item(slots.entries, s + _A_LINE)
 
 
 @nb.njit([nb.i8(slots, U64S, U32S, nb.i8, nb.i8[::1]) for slots in (SLOTS, WIDE_SLOTS)], **UNCOUNTED)
 def insert(slots: Slots, keys: Any, ids: Any, cap: int, used: Any) -> int:
     """Add (key, id) pairs in order; a key of 0 is skipped. Returns the pairs processed: fewer when the slack is used up."""
-    seen = _U32(0)
+    for i in range(min(_AHEAD, keys.size)):
+        prefetch(slots, keys[i])
     for i in range(keys.size):
-        if i % _PREFETCH_KEYS == 0:
-            for q in range(i, min(i + _PREFETCH_KEYS, keys.size)):
-                seen ^= prefetch(slots, keys[q])
+        prefetch(slots, keys[min(i + _AHEAD, keys.size - 1)])
         if keys[i] != 0:
             added = put(slots, keys[i], ids[i], cap)
             if added < 0:
                 return i
             used[0] += added
-    used[-1] = np.int64(seen)
     return keys.size
 
 
@@ -118,49 +122,47 @@ def lookup(slots: Slots, keys: Any, at: Any, ids: Any) -> int:
     """Every (position in `keys`, id) pair, in order; returns their number, which is larger than the pairs written if space ran
     out.
     """
-    key_hi, key_lo, values = slots.key_hi, slots.key_lo, slots.values
+    entries = slots.entries
     n = 0
     for i in range(keys.size):
         key = keys[i]
         if key == 0:
             continue
-        hi, lo = high(key), low_in(key_lo, key)
-        s = place(hi, slots.size)
-        while key_hi[s] != 0 and key_hi[s] <= hi:
-            if key_hi[s] == hi and key_lo[s] == lo:
+        hi, lo = high(key), low_in(entries, key)
+        s = _U64(place(hi, slots.size))
+        while entries[s].hi != 0 and entries[s].hi <= hi:
+            if entries[s].hi == hi and entries[s].lo == lo:
                 if n < at.size:
                     at[n] = i
-                    ids[n] = values[s]
+                    ids[n] = entries[s].value
                 n += 1
-            s += 1
+            s += _U64(1)
     return n
 
 
 @nb.njit(**INLINED)
-def _take_out(slots: Slots, begin: int, end: int, hi: Any, lo: Any, values: Any) -> int:
+def _take_out(entries: Any, begin: int, end: int, taken: Any) -> int:
     """Copy the entries of these slots, and empty them; returns their number. Without branches, which no predictor could guess."""
-    n: Any = 0
-    for s in range(begin, end):
-        hi[n] = slots.key_hi[s]
-        lo[n] = slots.key_lo[s]
-        values[n] = slots.values[s]
-        n += np.int64(slots.key_hi[s] != 0)
-    slots.key_hi[begin:end] = 0
+    n: Any = _U64(0)
+    for s in range(_U64(begin), _U64(end)):
+        taken[n] = entries[s]
+        n += _U64(entries[s].hi != 0)
+        entries[s].hi = 0
     return n
 
 
 @nb.njit(**INLINED)
-def _put_in(slots: Slots, hi: Any, lo: Any, values: Any, n: int) -> bool:
+def _put_in(slots: Slots, taken: Any, n: int) -> bool:
     """Put n entries where they belong; returns whether the slack sufficed."""
-    free, last = np.int64(0), slots.key_hi.size - 1
-    for q in range(n):
-        free = max(free, place(hi[q], slots.size))
+    entries = slots.entries
+    free, last = _U64(0), _U64(entries.size - 1)
+    for q in range(_U64(n)):
+        hi = taken[q].hi
+        free = max(free, _U64(place(hi, slots.size)))
         if free >= last:
             return False
-        slots.key_hi[free] = hi[q]
-        slots.key_lo[free] = lo[q]
-        slots.values[free] = values[q]
-        free += 1
+        entries[free] = taken[q]
+        free += _U64(1)
     return True
 
 
@@ -171,17 +173,17 @@ def grow(slots: Slots, total: int) -> bool:
     Block by block from the last, each from an empty slot on. In a larger table no entry is nearer to the start, and none that
     was behind an empty slot is pushed by one before it: so a block goes where nothing is but what was moved before.
     """
-    key_hi, key_lo = slots.key_hi, slots.key_lo
-    his, los, values = np.empty(_BLOCK, _U32), np.empty(_BLOCK, key_lo.dtype), np.empty(_BLOCK, _U32)
+    entries = slots.entries
+    taken = np.empty(_BLOCK, entries.dtype)
     end = total
     while end > 0:
         begin = max(0, end - _BLOCK)
-        while begin > 0 and key_hi[begin - 1] != 0:
+        while begin > 0 and entries[begin - 1].hi != 0:
             begin -= 1
-        if end - begin > his.size:
-            his, los, values = np.empty(end - begin, _U32), np.empty(end - begin, key_lo.dtype), np.empty(end - begin, _U32)
-        n = _take_out(slots, begin, end, his, los, values)
-        if not _put_in(slots, his, los, values, n):
+        if end - begin > taken.size:
+            taken = np.empty(end - begin, entries.dtype)
+        n = _take_out(entries, begin, end, taken)
+        if not _put_in(slots, taken, n):
             return False
         end = begin
     return True

@@ -167,6 +167,6 @@ def _in_order(keys: Array) -> tuple[Array, Array]:
 
 def _entries(table: Table) -> Entries:
     """All entries of a table, in ascending order of `hi`; equal keys as inserted."""
-    room, (key_hi, key_lo, values, _) = len(table) + 1, table.slots
-    out = Entries(np.empty(room, U32), np.empty(room, key_lo.dtype), np.empty(room, U32))
-    return out.part(0, kernels.take_entries(key_hi, key_lo, values, *out))
+    room = len(table) + 1
+    out = Entries(np.empty(room, U32), np.empty(room, table.kind["lo"]), np.empty(room, U32))
+    return out.part(0, kernels.take_entries(table.slots.entries, *out))
