@@ -1,7 +1,7 @@
 """What this package uses of vLLM's engine that vLLM does not promise to keep: its v1 engine, scheduler and detokenizer.
 
-vLLM is imported here and in `engine`, which uses its public API alone. `tests/house/test_internals.py` fails with a plain
-sentence when an upgrade moves any of it.
+vLLM is imported here, in `scheduler`, which is given to it in place of its own, and in `engine`, which uses its public API alone.
+`tests/house/test_internals.py` fails with a plain sentence when an upgrade moves any of it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,25 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from synth_ray.ask.vllm.known_sources import is_known
+
 
 def start_engine(engine_args: Any) -> Any:
     """An in-process engine, stepped by its caller. Raises what vLLM raises."""
     from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
+    usage = UsageContext.LLM_CLASS
+    config = engine_args.create_engine_config(usage)
+    _choose_scheduler(config.scheduler_config)
+    return LLMEngine.from_vllm_config(config, usage_context=usage, disable_log_stats=engine_args.disable_log_stats)
+
+
+def _choose_scheduler(config: Any) -> None:
+    """Ours, unless one is named, or the installed vLLM is not the one that ours was compared with."""
+    if config.scheduler_cls is None and is_known():
+        ours = "AsyncWholeAnswerScheduler" if config.async_scheduling else "WholeAnswerScheduler"
+        config.scheduler_cls = f"synth_ray.ask.vllm.scheduler.{ours}"
 
 
 async def start_ranks(engine_args: Any) -> Any:
