@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from synth_ray.ask.data_parallel import DataParallelTeacher, split_devices, split_model
+from synth_ray.ask.engine_start import PLAIN_START, EngineStart
 from synth_ray.ask.teacher import PLAIN_USE, Load, Prompt, Teacher, TeacherFacts, TemplateUse
 from synth_ray.job.models import Model, is_teacher
 from synth_ray.recipes.contract import Completion
@@ -30,10 +31,14 @@ class RoleEngine:
 
 
 def open_engines(
-    models: Mapping[str, Model], storage: Storage | None = None, *, use: TemplateUse = PLAIN_USE
+    models: Mapping[str, Model],
+    storage: Storage | None = None,
+    *,
+    use: TemplateUse = PLAIN_USE,
+    start: EngineStart = PLAIN_START,
 ) -> dict[str, RoleEngine]:
     """Start an engine for every role. `storage` is the output's store, for engines that keep records there. `use` is how the job
-    asks its teachers.
+    asks its teachers. Of `start`, each engine has its own devices.
     """
     alike: dict[str, dict[str, Model]] = {}
     for role, model in models.items():
@@ -45,7 +50,7 @@ def open_engines(
             model,
             storage,
             adapters=sorted({model.lora for model in by_role.values() if model.lora}),
-            devices=own,
+            start=replace(start, devices=own),
             role=role,
             others={other: shared for other, shared in by_role.items() if other != role},
             use=use if is_teacher(role) else PLAIN_USE,
@@ -86,7 +91,7 @@ def make_teacher(
     storage: Storage | None = None,
     *,
     adapters: Sequence[str] = (),
-    devices: str = "",
+    start: EngineStart = PLAIN_START,
     role: str = "teacher",
     others: Mapping[str, Model] = NO_MODELS,
     use: TemplateUse = PLAIN_USE,
@@ -94,8 +99,8 @@ def make_teacher(
     """The teacher of a model section; not opened yet.
 
     `storage` is the output's store, for a teacher that keeps records there. `adapters` are all LoRA adapters that roles of this
-    engine use; `devices` the accelerators it may see, all by default. `role`, `others` and `use`: see `VllmTeacher`. vLLM runs in
-    a process of its own (docs/decisions/0014), unless Ray starts its workers: Ray finds those from an actor only.
+    engine use. `role`, `others` and `use`: see `VllmTeacher`. vLLM runs in a process of its own (docs/decisions/0014), unless Ray
+    starts its workers: Ray finds those from an actor only.
     """
     if model.engine != "vllm":
         return _teacher_elsewhere(model, storage)
@@ -104,14 +109,14 @@ def make_teacher(
     from synth_ray.ask.vllm.teacher import VllmTeacher
 
     def engine(model: Model, own: str) -> Teacher:
-        host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: own} if own else {})
+        host = ThreadHost(start) if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: own} if own else {}, start)
         if model.task != "generate":
             return VllmScorer(model, adapters=adapters, host=host, role=role, use=use)
         return VllmTeacher(model, adapters=adapters, host=host, role=role, others=others, use=use)
 
     if len(models := split_model(model)) == 1:
-        return engine(model, devices)
-    return DataParallelTeacher([engine(one, own) for one, own in zip(models, split_devices(devices, models), strict=True)])
+        return engine(model, start.devices)
+    return DataParallelTeacher([engine(one, own) for one, own in zip(models, split_devices(start.devices, models), strict=True)])
 
 
 def _teacher_elsewhere(model: Model, storage: Storage | None) -> Teacher:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from synth_ray.ask.engine_start import EngineStart
 from synth_ray.ask.engines import open_engines
 from synth_ray.ask.teacher import PLAIN_USE, Load, Prompt, Teacher, TeacherFacts
 from synth_ray.errors import EngineDied, SynthRayError, TeacherError
@@ -53,7 +54,8 @@ class RoleServer:
     async def open(self) -> TeacherFacts:
         """Start the engine."""
         model, storage = self._job.pooled_models[self._role], open_output(self._job.output)
-        engines = await asyncio.to_thread(open_engines, {self._role: model}, storage, use=PLAIN_USE)
+        start = EngineStart(compile_cache=self._job.cluster.compile_cache)
+        engines = await asyncio.to_thread(open_engines, {self._role: model}, storage, use=PLAIN_USE, start=start)
         opened = engines[self._role]
         self._teacher, self._engine = opened.teacher, opened.engine
         return opened.facts
