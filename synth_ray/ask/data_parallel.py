@@ -52,6 +52,7 @@ class DataParallelTeacher:
             kv_tokens=sum(each.kv_tokens for each in facts),
             devices=sum(each.devices for each in facts),
             start_s=max(each.start_s for each in facts),
+            start_phases=max(facts, key=lambda each: each.start_s).start_phases,
             engine_args={**first.engine_args, DATA_PARALLEL_SIZE: len(facts)},
         )
 

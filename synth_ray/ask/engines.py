@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from synth_ray.ask.data_parallel import DataParallelTeacher, split_devices, split_model
+from synth_ray.ask.engine_start import PLAIN_START, EngineStart
 from synth_ray.ask.teacher import PLAIN_USE, Load, Prompt, Teacher, TeacherFacts, TemplateUse
 from synth_ray.job.models import Model, is_teacher
 from synth_ray.recipes.contract import Completion
@@ -21,17 +22,6 @@ CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The accelerators that an engine may see, all by default, and whether engines of other replicas start on them, too."""
-
-    devices: str = ""
-    takes_turns: bool = False
-
-
-ANYWHERE = Place()
-
-
-@dataclass(frozen=True, slots=True)
 class RoleEngine:
     """What answers for a role: its teacher, the engine behind it (roles may share one), and the engine's facts."""
 
@@ -41,23 +31,27 @@ class RoleEngine:
 
 
 def open_engines(
-    models: Mapping[str, Model], storage: Storage | None = None, *, use: TemplateUse = PLAIN_USE, fraction: float = 1.0
+    models: Mapping[str, Model],
+    storage: Storage | None = None,
+    *,
+    use: TemplateUse = PLAIN_USE,
+    start: EngineStart = PLAIN_START,
 ) -> dict[str, RoleEngine]:
     """Start an engine for every role. `storage` is the output's store, for engines that keep records there. `use` is how the job
-    asks its teachers. `fraction`: this replica's part of its accelerator, which other replicas may share.
+    asks its teachers. Of `start`, each engine has its own devices.
     """
     alike: dict[str, dict[str, Model]] = {}
     for role, model in models.items():
         alike.setdefault(model.engine_key, {})[role] = model
     firsts = [next(iter(by_role.items())) for by_role in alike.values()]
     devices = assign_devices([model for _, model in firsts], os.environ.get(CUDA_VISIBLE_DEVICES, ""))
-    sharing = _with_memory_shares([model for _, model in firsts], devices, fraction)
+    sharing = _with_memory_shares([model for _, model in firsts], devices, start.fraction)
     teachers = [
         make_teacher(
             model,
             storage,
             adapters=sorted({model.lora for model in by_role.values() if model.lora}),
-            place=Place(own, takes_turns=fraction < 1),
+            start=replace(start, devices=own),
             role=role,
             others={other: shared for other, shared in by_role.items() if other != role},
             use=use if is_teacher(role) else PLAIN_USE,
@@ -109,7 +103,7 @@ def make_teacher(
     storage: Storage | None = None,
     *,
     adapters: Sequence[str] = (),
-    place: Place = ANYWHERE,
+    start: EngineStart = PLAIN_START,
     role: str = "teacher",
     others: Mapping[str, Model] = NO_MODELS,
     use: TemplateUse = PLAIN_USE,
@@ -117,8 +111,8 @@ def make_teacher(
     """The teacher of a model section; not opened yet.
 
     `storage` is the output's store, for a teacher that keeps records there. `adapters` are all LoRA adapters that roles of this
-    engine use; `place` is where it runs. `role`, `others` and `use`: see `VllmTeacher`. vLLM runs in
-    a process of its own (docs/decisions/0014), unless Ray starts its workers: Ray finds those from an actor only.
+    engine use. `role`, `others` and `use`: see `VllmTeacher`. vLLM runs in a process of its own (docs/decisions/0014), unless Ray
+    starts its workers: Ray finds those from an actor only.
     """
     if model.engine != "vllm":
         return _teacher_elsewhere(model, storage)
@@ -128,15 +122,16 @@ def make_teacher(
     from synth_ray.ask.vllm.teacher import VllmTeacher
 
     def engine(model: Model, own: str) -> Teacher:
-        turn = DeviceTurn(_names(own, model), f"the {role}'s engine") if place.takes_turns else None
-        host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: own} if own else {}, turn=turn)
+        turn = DeviceTurn(_names(own, model), f"the {role}'s engine") if start.fraction < 1 else None
+        environment = {CUDA_VISIBLE_DEVICES: own} if own else {}
+        host = ThreadHost(start) if model.spans_nodes else ProcessHost(environment, start, turn=turn)
         if model.task != "generate":
             return VllmScorer(model, adapters=adapters, host=host, role=role, use=use)
         return VllmTeacher(model, adapters=adapters, host=host, role=role, others=others, use=use)
 
     if len(models := split_model(model)) == 1:
-        return engine(model, place.devices)
-    parts = split_devices(place.devices, models)
+        return engine(model, start.devices)
+    parts = split_devices(start.devices, models)
     return DataParallelTeacher([engine(one, own) for one, own in zip(models, parts, strict=True)])
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from synth_ray.ask.engine_start import EngineStart
 from synth_ray.ask.engines import open_engines
 from synth_ray.ask.teacher import PLAIN_USE, Load, Prompt, Teacher, TeacherFacts
 from synth_ray.ask.vllm.build import is_cpu_build
@@ -56,7 +57,8 @@ class RoleServer:
         """Start the engine."""
         model, storage = self._job.pooled_models[self._role], open_output(self._job.output)
         fraction = device_fraction(self._job, self._role, on_cpu=is_cpu_build())
-        engines = await asyncio.to_thread(open_engines, {self._role: model}, storage, use=PLAIN_USE, fraction=fraction)
+        start = EngineStart(fraction=fraction, compile_cache=self._job.cluster.compile_cache)
+        engines = await asyncio.to_thread(open_engines, {self._role: model}, storage, use=PLAIN_USE, start=start)
         opened = engines[self._role]
         self._teacher, self._engine = opened.teacher, opened.engine
         return opened.facts

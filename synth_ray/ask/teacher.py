@@ -75,6 +75,7 @@ class TeacherFacts:
 
     `kv_tokens` is the size of its KV cache in tokens, 0 if unknown. `device` is the accelerator's name as its driver reports it,
     `devices` how many of them the teacher spans. `size` is None where the roofline's formula does not apply.
+    `start_phases` are the seconds of what the start consisted of, as far as it was told (`engine_start`).
     `notes` are for the person who runs the job: what was found that may not be meant. `tokenizer` is the identity of the
     tokenizer whose ids the answers may have (`job.tokenizer`), empty where it is not known. `labels` are a classifier's own.
     """
@@ -87,6 +88,7 @@ class TeacherFacts:
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     start_s: float = 0.0
+    start_phases: Mapping[str, float] = field(default_factory=dict)
     kv_tokens: int = 0
     device: str = ""
     devices: int = 1

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.deadline import IGNORED_S
+from synth_ray.ask.engine_start import PLAIN_START, EngineStart
 from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.journal import Journal
 from synth_ray.ask.loop_watch import LoopWatch
@@ -77,8 +78,10 @@ class AskWorker:
         self._tools: ToolUse = NO_TOOLS
         self._pools = {role: PooledTeacher(model, on_asked=self._on_asked) for role, model in job.pooled_models.items()}
 
-    def open(self) -> dict[str, TeacherFacts]:
-        """Start the engines and return the facts of each role that has its engine here."""
+    def open(self, on_phase: Callable[[str], None] = PLAIN_START.on_phase) -> dict[str, TeacherFacts]:
+        """Start the engines and return the facts of each role that has its engine here. `on_phase` hears what a start is doing,
+        from any thread.
+        """
         # pyarrow imports pandas at its first array, which takes a third of a second: do it while the engine starts.
         threading.Thread(target=pa.array, args=([""],), name="pandas", daemon=True).start()
         recipe, options = recipe_of(self._job), options_of(self._job.recipe)
@@ -87,7 +90,8 @@ class AskWorker:
         self._tools = open_tools(recipe, options, record_now)
         models = {role: model for role, model in ready_models(self._job).items() if role not in self._pools}
         fraction = device_fraction(self._job, on_cpu=is_cpu_build())
-        engines = open_engines(models, self._storage, use=use, fraction=fraction)
+        start = EngineStart(fraction=fraction, compile_cache=self._job.cluster.compile_cache, on_phase=on_phase)
+        engines = open_engines(models, self._storage, use=use, start=start)
         self._teachers = {role: engine.teacher for role, engine in engines.items()} | self._pools
         refuse_mixed_tokenizers(self._job, {role: engine.facts for role, engine in engines.items()})
         if self._journal is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from synth_ray.ask.asker import Asker
+from synth_ray.ask.engine_start import EngineStart
 from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.teacher import Load, Prompt, Teacher, TemplateUse
 from synth_ray.ask.tool_calls import ToolUse, open_tools
@@ -122,7 +123,9 @@ def _ask(job: Job, requests: list[Request], *, may_have_effects: bool = False) -
         if not may_have_effects:
             _refuse_effects(tools)
         use, fraction = TemplateUse.of(recipe, options), device_fraction(job, on_cpu=is_cpu_build())
-        engines = open_engines(ready_models(job), use=use, fraction=fraction)
+        engines = open_engines(
+            ready_models(job), use=use, start=EngineStart(fraction=fraction, compile_cache=job.cluster.compile_cache)
+        )
         for opened in unique_engines(engines):
             opened_here.callback(opened.engine.close)
 

@@ -170,9 +170,16 @@ def _cost(facts: ProgressFacts) -> str:
 
 
 def _replicas(facts: ProgressFacts) -> str:
-    counts = {"up": facts.replicas, "starting": facts.replicas_starting, "lost": facts.replicas_lost}
+    counts = {"up": facts.replicas, f"starting{_phases(facts)}": facts.replicas_starting, "lost": facts.replicas_lost}
     of_pools = [f"{n} of {role}" for role, n in facts.pools.items()]
     return ", ".join([f"{n} {name}" for name, n in counts.items() if n or name == "up"] + of_pools)
+
+
+def _phases(facts: ProgressFacts) -> str:
+    """What the replicas that start are doing, as far as they tell."""
+    if len(facts.phases) == 1 == facts.replicas_starting:
+        return f": {next(iter(facts.phases))}"
+    return f": {' and '.join(f'{n} {phase}' for phase, n in facts.phases.items())}" if facts.phases else ""
 
 
 def _tokens_per_second(facts: ProgressFacts) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -32,6 +33,7 @@ class TeacherActor:
 
     def __init__(self, job: Job) -> None:
         self._worker = AskWorker(job, journal=open_journal(job), storage=open_output(job.output))
+        self._phase = ""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
@@ -46,9 +48,17 @@ class TeacherActor:
 
     def open(self) -> tuple[dict[str, TeacherFacts], Origin]:
         """The facts of each role, and where this replica runs."""
-        facts = self._worker.open()
+        facts = self._worker.open(self._enter)
         gc_tuning.freeze_startup_objects()
         return facts, origin_here()
+
+    def _enter(self, phase: str) -> None:
+        self._phase = phase
+
+    def phase(self, wait_s: float) -> str:
+        """What it is doing while it starts, after a wait; empty before its engine does anything."""
+        time.sleep(wait_s)
+        return self._phase
 
     def submit(self, requests: Sequence[tuple[Any, ...]], journalled: JournalledAnswers) -> None:
         self._worker.submit(requests_from_tuples(requests), journalled)

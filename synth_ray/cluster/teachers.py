@@ -28,6 +28,7 @@ from synth_ray.workers.pool import (
     ReplicaAnswered,
     ReplicaDraining,
     ReplicaLost,
+    ReplicaPhase,
     ReplicaReady,
     ReplicaReturned,
     ReplicaStarting,
@@ -36,7 +37,7 @@ from synth_ray.workers.pool import (
 log = logging.getLogger(__name__)
 
 _COLLECT_WAIT_S = 0.5
-_BACKOFF_S = 1.0
+_PHASE_EVERY_S = _BACKOFF_S = 1.0
 _CLOSE_S = 10.0
 _GIVES_WAY_S = 600.0
 """A replica that gives way to another job has as long for what it has begun as requests have."""
@@ -104,6 +105,7 @@ class RayTeachers:
         self._replicas[replica] = actor
         self.refs[actor.node.remote()] = ("node", replica)
         self.refs[actor.open.remote()] = ("open", replica)
+        self.refs[actor.phase.remote(_PHASE_EVERY_S)] = ("phase", replica)
 
     def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:
         actor = self._replicas.get(replica)
@@ -189,13 +191,17 @@ class RayTeachers:
             return [refusal_of(number, error)]
         except RayError as error:
             # Its process or node is gone, or the node that held its reply: in either case the requests must be asked again.
-            return [] if kind in ("withdraw", "node") else [self._on_death(number, error)]
+            return [] if kind in ("withdraw", "node", "phase") else [self._on_death(number, error)]
         if kind == "drain":
             return [self._on_drained(number)]
         if kind == "node":
             self._placed.add(number)
             self._draining.on_placed(number, result)
             return []
+        if kind == "phase":
+            if number not in self._ready:
+                self.refs[self._replicas[number].phase.remote(_PHASE_EVERY_S)] = ("phase", number)
+            return [ReplicaPhase(number, result)] if result and number not in self._ready else []
         if kind == "withdraw":
             self._draining.add_in_flight(number, -len(result))
             return [ReplicaReturned(number, result)]

@@ -30,6 +30,7 @@ from synth_ray.workers.pool import (
     ReplicaAnswered,
     ReplicaDraining,
     ReplicaLost,
+    ReplicaPhase,
     ReplicaReady,
     ReplicaReturned,
     ReplicaStarting,
@@ -205,8 +206,8 @@ class Driver:
         match event:
             case ReplicaReady() if event.role != "teacher":
                 self._pools.on_ready(event)
-            case RoleLoad():
-                self._pools.on_load(event)
+            case RoleLoad() | ReplicaPhase():
+                self._pools.on_told(event)
             case ReplicaReady():
                 self._pools.on_ready(event)
                 self._tally.replicas_starting = max(0, self._tally.replicas_starting - 1)
@@ -280,8 +281,7 @@ class Driver:
             self.stop(f"no replica is left and none may be replaced (limits.engine_replacements): {event.cause}")
 
     def _stop_at_limits(self) -> None:
-        if spent := self.spending.stop_reason():
-            self.stop(spent)
+        self.stop(self.spending.stop_reason())
         self._wind_down_if_budget_is_short()
         if self._memory.is_passed:
             self.stop(self._memory.message())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from synth_ray.ask.teacher import Load
 from synth_ray.drive.dispatch import Dispatcher
@@ -14,7 +14,7 @@ from synth_ray.job.document import Job
 from synth_ray.meter.pools import PoolMeter
 from synth_ray.meter.spending import Spending
 from synth_ray.meter.tally import Tally
-from synth_ray.workers.pool import Pool, ReplicaAnswered, ReplicaDraining, ReplicaLost, ReplicaReady, RoleLoad
+from synth_ray.workers.pool import Pool, ReplicaAnswered, ReplicaDraining, ReplicaLost, ReplicaPhase, ReplicaReady, RoleLoad
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ class RolePools:
         """A replica of any pool is up."""
         self._starting[event.role] = max(0, self._starting[event.role] - 1)
         facts = event.facts[event.role]
+        self._tally.phases.pop(event.replica, None)
+        log.info("replica %d is up: %.1f s%s", event.replica, facts.start_s, _phases_text(facts.start_phases))
         self._meter.on_ready(event.replica, event.role, facts)
         if event.role != "teacher":
             self._spending.on_ready(event.replica, facts.start_s)
@@ -52,8 +54,13 @@ class RolePools:
             log.info("replica %d of %s is ready: %s", event.replica, event.role, dict(facts.engine_args))
             self._on_sizes()
 
-    def on_load(self, event: RoleLoad) -> None:
-        self._meter.on_load(event.replica, [event.load], event.answered)
+    def on_told(self, event: RoleLoad | ReplicaPhase) -> None:
+        """What a replica tells of itself, unasked."""
+        if isinstance(event, RoleLoad):
+            self._meter.on_load(event.replica, [event.load], event.answered)
+        elif self._tally.phases.get(event.replica) != event.phase:
+            self._tally.phases[event.replica] = event.phase
+            log.info("replica %d is starting: %s", event.replica, event.phase)
 
     def hear_last_loads(self) -> None:
         """Wait for one more report of each role's replica: they report now and then, and the last may be of before the end."""
@@ -62,7 +69,7 @@ class RolePools:
         while silent and time.monotonic() < until:
             for event in self._pool.events(_LAST_LOADS_S / 8):
                 if isinstance(event, RoleLoad):
-                    self.on_load(event)
+                    self.on_told(event)
                     silent.discard(event.replica)
 
     def on_answered(self, event: ReplicaAnswered) -> None:
@@ -110,6 +117,7 @@ class RolePools:
             self._starting[target] -= 1
 
     def _on_gone(self, replica: int) -> None:
+        self._tally.phases.pop(replica, None)
         self._asking.pop(replica, None)
         self._meter.on_gone(replica)
         if (target := self._leaving.pop(replica, None)) is not None:
@@ -158,3 +166,8 @@ class RolePools:
             else:
                 self._pool.retire(number)
         self._on_sizes()
+
+
+def _phases_text(phases: Mapping[str, float]) -> str:
+    told = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in phases.items())
+    return f" ({told})" if told else ""

@@ -202,6 +202,12 @@ class Cluster(Section):
         gt=0,
         changes="nothing",
     )
+    compile_cache: str = key(
+        "",
+        "A folder that every node sees, or a store's prefix: compiled graphs of the first start of an engine, for the starts on "
+        "other nodes. Who may write there may run code in the engines. Empty keeps them on each node.",
+        changes="nothing",
+    )
     in_flight: int | None = key(
         None,
         "Requests in flight on one teacher replica; left out, four times what its engine runs at once: max_num_seqs, or as many "

@@ -23,7 +23,7 @@ class ProgressFacts:
 
     `done` of `total` counts in `unit`: requests, rows (of a target) or chunks (of a curation), earlier runs included. Rates are
     those of the last minute or so. Seconds: `elapsed_s`, `eta_s`. `usd` and `replica_hours` are what all runs have cost so far,
-    the `_expected` ones what they will have cost at the end.
+    the `_expected` ones what they will have cost at the end. `phases` count the replicas that start by what they are doing.
     """
 
     elapsed_s: float
@@ -45,6 +45,7 @@ class ProgressFacts:
     replicas_lost: int
     chunks_admitted: int
     stage: str = ""
+    phases: Counter[str] = field(default_factory=Counter)
     pools: dict[str, int] = field(default_factory=dict)
     tokens: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
@@ -84,6 +85,7 @@ class ProgressFacts:
             "failed": dict(sorted(self.failed.items())),
             "in_flight": self.in_flight,
             "replicas": {"up": self.replicas, "starting": self.replicas_starting, "lost": self.replicas_lost} | self.pools,
+            "starting": dict(self.phases),
             "chunks_admitted": self.chunks_admitted,
         }
 
@@ -159,6 +161,7 @@ class Pace:
             replicas_lost=tally.replicas_lost,
             chunks_admitted=tally.chunks_admitted,
             stage=tally.stage,
+            phases=Counter(tally.phases.values()),
             pools=dict(tally.pools),
             tokens=Counter(tally.tokens),
             rejected=Counter(tally.rejected),

@@ -40,7 +40,7 @@ class Spending:
         self._earlier = dict(earlier or {})
         self._began_at = self._first_answer = 0.0
         self._ready_at: dict[int, float] = {}
-        self._seconds = 0.0
+        self._seconds = self._starting_s = 0.0
         self._answers = 0
 
     def begin(self) -> None:
@@ -50,6 +50,7 @@ class Spending:
     def on_ready(self, replica: int, start_s: float) -> None:
         """`start_s` is the replica's start-up time."""
         self._seconds += start_s
+        self._starting_s += start_s
         self._ready_at[replica] = self._clock()
 
     def on_replica_gone(self, replica: int) -> None:
@@ -110,4 +111,4 @@ class Spending:
 
     def facts(self) -> dict[str, Any]:
         """The cost of this run, for the store."""
-        return {"replica_s": self.replica_seconds, "usd": self.usd}
+        return {"replica_s": self.replica_seconds, "start_s": self._starting_s, "usd": self.usd}

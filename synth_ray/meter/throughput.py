@@ -129,6 +129,7 @@ class Throughput:
         asking = life.last_s - life.ready_s
         summary: dict[str, Any] = {
             "start_s": round(facts.start_s, 1),
+            **_start_phases(facts),
             "up_s": round(up, 1),
             "requests": life.requests,
             "tokens": {name: life.tokens[name] for name in ("prompt", "completion", "cached")},
@@ -165,6 +166,12 @@ def _rates(tokens: Counter[str], seconds: float) -> dict[str, float]:
     return {name: _rate(tokens[name], seconds) for name in ("prompt", "completion", "cached")}
 
 
+def _start_phases(facts: TeacherFacts) -> dict[str, dict[str, float]]:
+    """What the start consisted of, where it was told."""
+    phases = {phase: round(seconds, 1) for phase, seconds in facts.start_phases.items()}
+    return {"start_phases_s": phases} if phases else {}
+
+
 def engine_summary(facts: TeacherFacts) -> dict[str, Any]:
     """An engine's facts for the manifest, with its arguments as it resolved them."""
     return {
@@ -174,6 +181,7 @@ def engine_summary(facts: TeacherFacts) -> dict[str, Any]:
         "device": facts.device,
         "devices": facts.devices,
         "start_s": round(facts.start_s, 1),
+        **_start_phases(facts),
         "engine_args": {name: value for name, value in facts.engine_args.items() if value is not None},
         "versions": dict(facts.versions),
         **({"tokenizer": dict(facts.tokenizer)} if facts.tokenizer else {}),

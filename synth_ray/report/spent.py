@@ -156,11 +156,29 @@ def _engines(manifest: Manifest) -> Iterator[Table | Folded | Note | None]:
     ]
     if body:
         yield Table("Engines", ("role", "model", "revision", "engine", "device", "start took"), body, frozenset({5}))
+    yield _starts(engines)
     for role, engine in engines:
         if engine.get("engine_args"):
             yield Folded(f"Arguments of {short(role, 40)}", [Text("As the engine resolved them", dumped(engine["engine_args"]))])
         for note in list(engine.get("notes") or ())[:5]:
             yield Note(f"{short(role, 40)}: {short(note, 300)}")
+
+
+def _starts(engines: list[tuple[str, Mapping[str, Any]]]) -> Table | None:
+    """The time of each start by what it consisted of; the rest is that of the process which asks."""
+    told = [(role, e, e["start_phases_s"]) for role, e in engines if isinstance(e.get("start_phases_s"), Mapping)]
+    names = list(dict.fromkeys(short(phase, 40) for _, _, phases in told for phase in phases))[:8]
+    body = [
+        (short(role, 40), *(seconds(phases.get(name)) for name in names), seconds(_rest(engine, phases)))
+        for role, engine, phases in told
+    ]
+    head = ("role", *names, "the rest")
+    return Table("What the starts took", head, body, frozenset(range(1, len(head)))) if body else None
+
+
+def _rest(engine: Mapping[str, Any], phases: Mapping[str, Any]) -> float:
+    known = sum(s for s in phases.values() if is_number(s))
+    return max(0.0, engine["start_s"] - known) if is_number(engine.get("start_s")) else 0.0
 
 
 def _device(engine: Mapping[str, Any]) -> str:

@@ -61,6 +61,7 @@ UNITS: Mapping[str, str] = {
     "usd_per_1k_accepted": "$ per 1,000 accepted rows",
     "wall_s": "wall time of the last run",
     "replica_s": "time that engines were held, all runs together",
+    "start_s": "of that, starting them",
     "runs": "runs so far",
     "seconds": "time",
     "hours": "hours",

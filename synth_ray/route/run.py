@@ -252,6 +252,7 @@ class _Run:
             "wall_s": round(time.monotonic() - self._started_at, 1),
             "runs": self._costs.runs,
             "replica_s": round(spent["replica_s"], 1),
+            "start_s": round(spent.get("start_s", 0.0), 1),
             "usd": round(usd, 4),
             "usd_per_1m_output_tokens": round(1e6 * usd / max(1, out), 4),
             "usd_per_1k_accepted": round(1000 * usd / max(1, self._tally.accepted), 4),

@@ -26,6 +26,7 @@ from synth_ray.workers.pool import (
     Event,
     ReplicaAnswered,
     ReplicaLost,
+    ReplicaPhase,
     ReplicaReady,
     ReplicaReturned,
     ReplicaStarting,
@@ -134,7 +135,7 @@ class LocalPool:
         return None
 
     def _start_worker(self, replica: int, worker: AskWorker) -> Mapping[str, TeacherFacts]:
-        facts = worker.open()
+        facts = worker.open(lambda phase: self._events.put(ReplicaPhase(replica, phase)))
         self._workers[replica] = worker
         self._tell_of_pools()
         return facts

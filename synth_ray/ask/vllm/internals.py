@@ -1,22 +1,71 @@
 """What this package uses of vLLM's engine that vLLM does not promise to keep: its v1 engine, scheduler and detokenizer.
 
-vLLM is imported here and in `engine`, which uses its public API alone. `tests/house/test_internals.py` fails with a plain
-sentence when an upgrade moves any of it.
+vLLM is imported here, in `scheduler`, which is given to it in place of its own, and in `engine`, which uses its public API alone.
+`tests/house/test_internals.py` fails with a plain sentence when an upgrade moves any of it.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from synth_ray.ask.engine_start import PLAIN_START, EngineStart
+from synth_ray.ask.vllm.compile_cache import CompileCache
+from synth_ray.ask.vllm.known_sources import is_known
+from synth_ray.ask.vllm.start_phases import told_phases
 
-def start_engine(engine_args: Any) -> Any:
+
+def start_engine(engine_args: Any, start: EngineStart = PLAIN_START) -> Any:
     """An in-process engine, stepped by its caller. Raises what vLLM raises."""
+    import vllm.logger
     from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    return LLMEngine.from_engine_args(engine_args, usage_context=UsageContext.LLM_CLASS)
+    usage = UsageContext.LLM_CLASS
+    config = engine_args.create_engine_config(usage)
+    _choose_scheduler(config.scheduler_config)
+    if hasattr(vllm.logger, "configure_logging_if_needed"):  # else it would take the listener away while it starts
+        vllm.logger.configure_logging_if_needed(config.logging_config)
+    cache = _compile_cache(config, start.compile_cache)
+    with told_phases(start.on_phase):
+        if cache is not None:
+            cache.fetch()
+        engine = LLMEngine.from_vllm_config(config, usage_context=usage, disable_log_stats=engine_args.disable_log_stats)
+    if cache is not None:
+        cache.put()
+    return engine
+
+
+def _compile_cache(config: Any, place: str) -> CompileCache | None:
+    """None where none is wanted or nothing is compiled. The factors are those of vLLM's own key of what it compiled before."""
+    if not place or not config.compilation_config.mode:
+        return None
+    import torch
+    import vllm.envs
+    from vllm.compilation.caching import aot_compile_hash_factors
+    from vllm.platforms import current_platform
+
+    device = _processor() if current_platform.is_cpu() else current_platform.get_device_name()
+    factors = [*aot_compile_hash_factors(config), torch.__version__, platform.python_version(), device]
+    return CompileCache(place, factors, Path(vllm.envs.VLLM_CACHE_ROOT) / "torch_compile_cache")
+
+
+def _processor() -> str:
+    """What the code that is compiled for a processor may use of it."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.is_file() else []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return f"{platform.machine()} {flags}"
+
+
+def _choose_scheduler(config: Any) -> None:
+    """Ours, unless one is named, or the installed vLLM is not the one that ours was compared with."""
+    if config.scheduler_cls is None and is_known():
+        ours = "AsyncWholeAnswerScheduler" if config.async_scheduling else "WholeAnswerScheduler"
+        config.scheduler_cls = f"synth_ray.ask.vllm.scheduler.{ours}"
 
 
 async def start_ranks(engine_args: Any) -> Any:

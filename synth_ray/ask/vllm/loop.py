@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from synth_ray import gc_tuning
+from synth_ray.ask.engine_start import EngineStart
 from synth_ray.ask.vllm.engine import EngineRequest, VllmEngine
 from synth_ray.errors import AskFailed, EngineDied, SynthRayError
 from synth_ray.job.models import Model
@@ -94,20 +95,22 @@ class EngineLoop:
         self._connection.send((self._engine.load(), self._received_count, [*refused, *ended]))
 
 
-def start_engine(model: Model, adapters: Sequence[str]) -> VllmEngine:
+def start_engine(model: Model, adapters: Sequence[str], start: EngineStart) -> VllmEngine:
     """The engine of the model's task; may take minutes."""
     if model.task == "generate":
-        return VllmEngine(model, adapters)
+        return VllmEngine(model, adapters, start)
     from synth_ray.ask.vllm.pooling import PoolingEngine
 
-    return PoolingEngine(model, adapters)
+    return PoolingEngine(model, adapters, start)
 
 
 def _serve(connection: Connection) -> None:
-    """The process's main function: receives a model; sends the engine's facts and tokenizer arguments, or the error."""
-    model, adapters = connection.recv()
+    """The process's main function: receives a model; sends the names of the start's phases, then the engine's facts and tokenizer
+    arguments, or the error.
+    """
+    model, adapters, compile_cache = connection.recv()
     try:
-        engine = start_engine(model, adapters)
+        engine = start_engine(model, adapters, EngineStart(compile_cache=compile_cache, on_phase=connection.send))
     except SynthRayError as error:
         connection.send(error)
         return

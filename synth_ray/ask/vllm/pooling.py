@@ -16,6 +16,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from synth_ray.ask.engine_start import PLAIN_START, EngineStart
 from synth_ray.ask.scores import embedded, labelled, question_of, reads, refuse_other_task, scored, similarity
 from synth_ray.ask.teacher import Prompt, TeacherFacts
 from synth_ray.ask.vllm import internals
@@ -94,10 +95,10 @@ def _variables(model: Model) -> Mapping[str, Any]:
 class PoolingEngine(VllmEngine):
     """One engine that gives a row of numbers for each text: logits, probabilities or a vector."""
 
-    def __init__(self, model: Model, adapters: Sequence[str] = ()) -> None:
+    def __init__(self, model: Model, adapters: Sequence[str] = (), start: EngineStart = PLAIN_START) -> None:
         self._task = "embed" if model.task == "embed" else "classify"
         own = {"runner": "pooling"} | internals.pooler_arguments(model.scoring.pooling)
-        super().__init__(model.model_copy(update={"engine_args": model.engine_args | own}), adapters)
+        super().__init__(model.model_copy(update={"engine_args": model.engine_args | own}), adapters, start)
         config = self._engine.vllm_config.model_config
         pools = bool(internals.sentence_transformers_pooling(config.model, config.revision))
         refuse_headless(model, config.hf_config.architectures or (), pools=pools, where="models")

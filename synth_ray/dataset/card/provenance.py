@@ -8,6 +8,7 @@ from synth_ray.dataset.manifest import Manifest
 _COSTS = {
     "wall_s": "seconds of the last run",
     "replica_s": "seconds of all engines",
+    "start_s": "of these, starting them",
     "usd": "US dollars",
     "usd_per_1m_output_tokens": "US dollars per million output tokens",
     "usd_per_1k_accepted": "US dollars per thousand accepted rows",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from synth_ray.ask.engine_start import EngineStart
 from synth_ray.ask.engines import RoleEngine, open_engines
 from synth_ray.ask.vllm.device_turn import DeviceTurn
 from synth_ray.job.models import Model
@@ -79,7 +80,7 @@ def test_two_engines_in_one_slot_start_in_turn_and_share_its_memory_as_told(capl
     opened: list[RoleEngine] = []
 
     def open_one(said: Model) -> None:
-        opened.append(open_engines({"teacher": said}, fraction=0.5)["teacher"])
+        opened.append(open_engines({"teacher": said}, start=EngineStart(fraction=0.5))["teacher"])
 
     given = model.model_copy(update={"engine_args": ENGINE_ARGS | {"kv_cache_memory_bytes": 2**27}})
     threads = [threading.Thread(target=open_one, args=[said]) for said in (model, given)]
