@@ -6,9 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from synth_ray.ask.vllm.build import is_cpu_build
+from synth_ray.job.device_memory import device_fraction
+from synth_ray.job.document import Job
+
 TURN, IMPORTS, WEIGHTS, COMPILE, WARM_UP = "turn", "imports", "weights", "compile", "warm-up"
-"""Phases of a start, in their order; the first only where engines share an accelerator and start one after the other. A start that
-tells nothing more stays in the imports.
+"""Phases of a start, in their order. The first is only where engines share an accelerator and start one after the other; a start
+that tells nothing more stays in the imports.
 """
 
 
@@ -18,8 +22,8 @@ def _ignored(_phase: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EngineStart:
-    """`devices`: the accelerators it may see, all by default. `fraction`: its replica's part of them, where other replicas have the
-    rest; engines there start one after the other. `compile_cache`: a folder or a store's prefix, see
+    """`devices`: the accelerators it may see, all by default. `fraction`: its replica's part of them, where other replicas have
+    the rest; engines there start one after the other. `compile_cache`: a folder or a store's prefix, see
     `vllm.compile_cache`. `on_phase` is called on the thread that starts the engine, with each phase that begins.
     """
 
@@ -30,6 +34,12 @@ class EngineStart:
 
 
 PLAIN_START = EngineStart()
+
+
+def start_of(job: Job, role: str = "teacher", *, on_phase: Callable[[str], None] = _ignored) -> EngineStart:
+    """How the engines start that a replica of a role's pool has in this job, on this machine."""
+    fraction = device_fraction(job, role, on_cpu=is_cpu_build())
+    return EngineStart(fraction=fraction, compile_cache=job.cluster.compile_cache, on_phase=on_phase)
 
 
 class PhaseClock:

@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from synth_ray.ask.engine_start import EngineStart
+from synth_ray.ask.engine_start import start_of
 from synth_ray.ask.engines import open_engines
 from synth_ray.ask.teacher import PLAIN_USE, Load, Prompt, Teacher, TeacherFacts
-from synth_ray.ask.vllm.build import is_cpu_build
 from synth_ray.errors import EngineDied, SynthRayError, TeacherError
-from synth_ray.job.device_memory import device_fraction
 from synth_ray.job.document import Job
 from synth_ray.recipes.contract import Completion
 from synth_ray.storage.job_files import open_output
@@ -56,8 +54,7 @@ class RoleServer:
     async def open(self) -> TeacherFacts:
         """Start the engine."""
         model, storage = self._job.pooled_models[self._role], open_output(self._job.output)
-        fraction = device_fraction(self._job, self._role, on_cpu=is_cpu_build())
-        start = EngineStart(fraction=fraction, compile_cache=self._job.cluster.compile_cache)
+        start = start_of(self._job, self._role)
         engines = await asyncio.to_thread(open_engines, {self._role: model}, storage, use=PLAIN_USE, start=start)
         opened = engines[self._role]
         self._teacher, self._engine = opened.teacher, opened.engine

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.deadline import IGNORED_S
-from synth_ray.ask.engine_start import PLAIN_START, EngineStart
+from synth_ray.ask.engine_start import PLAIN_START
+from synth_ray.ask.engine_start import start_of
 from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.journal import Journal
 from synth_ray.ask.loop_watch import LoopWatch
@@ -27,9 +28,7 @@ from synth_ray.ask.segments import Answers
 from synth_ray.ask.teacher import Load, Teacher, TeacherFacts, TemplateUse
 from synth_ray.ask.tool_calls import NO_TOOLS, ToolUse, open_tools
 from synth_ray.ask.top_k import ready_models, refuse_mixed_tokenizers
-from synth_ray.ask.vllm.build import is_cpu_build
 from synth_ray.errors import EngineDied, ServiceRefused
-from synth_ray.job.device_memory import device_fraction
 from synth_ray.job.document import Job
 from synth_ray.recipes.catalogue import options_of, recipe_of
 from synth_ray.records import Draft, Outcome, Reason, Request
@@ -89,9 +88,7 @@ class AskWorker:
         record_now = self._journal.record_now if self._journal is not None else None
         self._tools = open_tools(recipe, options, record_now)
         models = {role: model for role, model in ready_models(self._job).items() if role not in self._pools}
-        fraction = device_fraction(self._job, on_cpu=is_cpu_build())
-        start = EngineStart(fraction=fraction, compile_cache=self._job.cluster.compile_cache, on_phase=on_phase)
-        engines = open_engines(models, self._storage, use=use, start=start)
+        engines = open_engines(models, self._storage, use=use, start=start_of(self._job, on_phase=on_phase))
         self._teachers = {role: engine.teacher for role, engine in engines.items()} | self._pools
         refuse_mixed_tokenizers(self._job, {role: engine.facts for role, engine in engines.items()})
         if self._journal is not None:

@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from synth_ray.ask.asker import Asker
-from synth_ray.ask.engine_start import EngineStart
+from synth_ray.ask.engine_start import start_of
 from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.teacher import Load, Prompt, Teacher, TemplateUse
 from synth_ray.ask.tool_calls import ToolUse, open_tools
 from synth_ray.ask.top_k import ready_models
-from synth_ray.ask.vllm.build import is_cpu_build
 from synth_ray.cli.estimate import estimate_lines
 from synth_ray.cli.job import job_of
 from synth_ray.dataset.top_k import TOP_K_COLUMNS
 from synth_ray.errors import JobError, StorageError
-from synth_ray.job.device_memory import device_fraction
 from synth_ray.job.document import Job
 from synth_ray.prepare.estimate import estimate
 from synth_ray.prepare.lengths import lengths_of_preview
@@ -122,10 +120,7 @@ def _ask(job: Job, requests: list[Request], *, may_have_effects: bool = False) -
         opened_here.callback(tools.close)
         if not may_have_effects:
             _refuse_effects(tools)
-        use, fraction = TemplateUse.of(recipe, options), device_fraction(job, on_cpu=is_cpu_build())
-        engines = open_engines(
-            ready_models(job), use=use, start=EngineStart(fraction=fraction, compile_cache=job.cluster.compile_cache)
-        )
+        engines = open_engines(ready_models(job), use=TemplateUse.of(recipe, options), start=start_of(job))
         for opened in unique_engines(engines):
             opened_here.callback(opened.engine.close)
 
