@@ -16,8 +16,7 @@ import pyarrow as pa
 
 from synth_ray.ask.asker import Asker
 from synth_ray.ask.deadline import IGNORED_S
-from synth_ray.ask.engine_start import PLAIN_START
-from synth_ray.ask.engine_start import start_of
+from synth_ray.ask.engine_start import PLAIN_START, start_of
 from synth_ray.ask.engines import open_engines, unique_engines
 from synth_ray.ask.journal import Journal
 from synth_ray.ask.loop_watch import LoopWatch
