@@ -48,17 +48,24 @@ class DeviceTurn:
 
     def _take(self, path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        told_at = 0.0
-        while not _locks(descriptor):
-            if time.monotonic() - told_at > _TELL_EVERY_S or not told_at:
-                told_at = time.monotonic()
-                holder = os.pread(descriptor, 300, 0).decode(errors="replace") or "an engine"
-                log.info("%s waits to start: %s is starting on the same accelerator", self._who, holder)
-            time.sleep(_POLL_S)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{self._who} (process {os.getpid()})".encode(), 0)
+        try:
+            self._wait_for(descriptor)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{self._who} (process {os.getpid()})".encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
         self.descriptors.append(descriptor)
         return descriptor
+
+    def _wait_for(self, descriptor: int) -> None:
+        told_at: float | None = None
+        while not _locks(descriptor):
+            if told_at is None or time.monotonic() - told_at > _TELL_EVERY_S:
+                told_at = time.monotonic()
+                holder = os.pread(descriptor, 300, 0).decode(errors="replace") or "an engine"
+                log.warning("%s waits to start: %s is starting on the same accelerator", self._who, holder)
+            time.sleep(_POLL_S)
 
     def _release(self, descriptor: int) -> None:
         """Unlocking one descriptor releases those that other processes inherited, too (flock(2))."""
