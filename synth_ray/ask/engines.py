@@ -122,14 +122,15 @@ def make_teacher(
     """
     if model.engine != "vllm":
         return _teacher_elsewhere(model, storage)
-    from synth_ray.ask.vllm.device_turn import DeviceTurn
+    from synth_ray.ask.vllm.device_turn import turn_variable
     from synth_ray.ask.vllm.host import ProcessHost, ThreadHost
     from synth_ray.ask.vllm.pooling import VllmScorer
     from synth_ray.ask.vllm.teacher import VllmTeacher
 
     def engine(model: Model, own: str) -> Teacher:
-        turn = DeviceTurn(_names(own, model), f"the {role}'s engine") if place.takes_turns else None
-        host = ThreadHost() if model.spans_nodes else ProcessHost({CUDA_VISIBLE_DEVICES: own} if own else {}, turn=turn)
+        variables = {CUDA_VISIBLE_DEVICES: own} if own else {}
+        variables |= turn_variable(_names(own, model), f"the {role}'s engine") if place.takes_turns else {}
+        host = ThreadHost() if model.spans_nodes else ProcessHost(variables)
         if model.task != "generate":
             return VllmScorer(model, adapters=adapters, host=host, role=role, use=use)
         return VllmTeacher(model, adapters=adapters, host=host, role=role, others=others, use=use)

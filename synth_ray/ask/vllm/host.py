@@ -12,7 +12,6 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from synth_ray.ask.teacher import TeacherFacts
-from synth_ray.ask.vllm.device_turn import DeviceTurn
 from synth_ray.errors import TeacherError
 from synth_ray.job.models import Model
 
@@ -40,26 +39,18 @@ class ProcessHost:
     0016.
     """
 
-    def __init__(self, environment: Mapping[str, str] = NO_VARIABLES, *, turn: DeviceTurn | None = None) -> None:
-        """`environment`: variables of the engine's process in addition to this process's own. `turn` is waited for before the
-        engine is started, and held until it is up.
-        """
-        self._environment, self._turn = environment, turn
+    def __init__(self, environment: Mapping[str, str] = NO_VARIABLES) -> None:
+        """`environment`: variables of the engine's process in addition to this process's own."""
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def open(self, model: Model, adapters: Sequence[str]) -> StartedEngine:
-        if self._turn is None:
-            return self._start(model, adapters, ())
-        with self._turn as turn:
-            return self._start(model, adapters, turn.descriptors)
-
-    def _start(self, model: Model, adapters: Sequence[str], inherited: Sequence[int]) -> StartedEngine:
         connection, child_end = Pipe()
         command = [sys.executable, "-m", "synth_ray.ask.vllm.loop", str(child_end.fileno())]
         # Ray extends sys.path without setting PYTHONPATH; the subprocess must import the same packages.
         path = os.pathsep.join(place or os.getcwd() for place in sys.path)
         environment = {**os.environ, "PYTHONPATH": path, **self._environment}
-        self._process = subprocess.Popen(command, pass_fds=[child_end.fileno(), *inherited], env=environment)
+        self._process = subprocess.Popen(command, pass_fds=[child_end.fileno()], env=environment)
         child_end.close()
         try:
             connection.send((model, list(adapters)))
