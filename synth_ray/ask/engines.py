@@ -116,15 +116,15 @@ def make_teacher(
     """
     if model.engine != "vllm":
         return _teacher_elsewhere(model, storage)
-    from synth_ray.ask.vllm.device_turn import DeviceTurn
+    from synth_ray.ask.vllm.device_turn import turn_variable
     from synth_ray.ask.vllm.host import ProcessHost, ThreadHost
     from synth_ray.ask.vllm.pooling import VllmScorer
     from synth_ray.ask.vllm.teacher import VllmTeacher
 
     def engine(model: Model, own: str) -> Teacher:
-        turn = DeviceTurn(_names(own, model), f"the {role}'s engine") if start.fraction < 1 else None
-        environment = {CUDA_VISIBLE_DEVICES: own} if own else {}
-        host = ThreadHost(start) if model.spans_nodes else ProcessHost(environment, start, turn=turn)
+        variables = {CUDA_VISIBLE_DEVICES: own} if own else {}
+        variables |= turn_variable(_names(own, model), f"the {role}'s engine") if start.fraction < 1 else {}
+        host = ThreadHost(start) if model.spans_nodes else ProcessHost(variables, start)
         if model.task != "generate":
             return VllmScorer(model, adapters=adapters, host=host, role=role, use=use)
         return VllmTeacher(model, adapters=adapters, host=host, role=role, others=others, use=use)

@@ -17,6 +17,7 @@ from synth_ray.ask.engine_start import PLAIN_START, EngineStart
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.vllm import internals
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
+from synth_ray.ask.vllm.device_turn import turn_of
 from synth_ray.ask.vllm.outputs import RawCompletion, completions_of
 from synth_ray.ask.vllm.ranks import SteppedRanks, refuse_cpu_ranks
 from synth_ray.ask.vllm.shared_memory import CPU_SPACE, CPU_SPACE_DEFAULT, let_argument_decide
@@ -78,7 +79,9 @@ class VllmEngine:
         # Overrides the environment: in a process of its own the engine core could be killed, and `step` would wait for ever.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         self._model, self._adapters = model, list(adapters)
-        self._engine = _start(_engine_args(model, adapters), model, start)
+        engine_args = _engine_args(model, adapters)
+        with turn_of(os.environ, start.on_phase):
+            self._engine = _start(engine_args, model, start)
         self._stats = EngineStats(internals.scheduler_of(self._engine))
         self._answer_starts: dict[int, int] = {}
 

@@ -11,9 +11,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from synth_ray.ask.engine_start import IMPORTS, PLAIN_START, TURN, EngineStart, PhaseClock
+from synth_ray.ask.engine_start import IMPORTS, PLAIN_START, EngineStart, PhaseClock
 from synth_ray.ask.teacher import TeacherFacts
-from synth_ray.ask.vllm.device_turn import DeviceTurn
 from synth_ray.child_process import child_environment, how_it_ended
 from synth_ray.errors import TeacherError
 from synth_ray.job.models import Model
@@ -42,33 +41,18 @@ class ProcessHost:
     0016.
     """
 
-    def __init__(
-        self,
-        environment: Mapping[str, str] = NO_VARIABLES,
-        start: EngineStart = PLAIN_START,
-        *,
-        turn: DeviceTurn | None = None,
-    ) -> None:
-        """`environment`: variables of the engine's process in addition to this process's own. `turn` is waited for before the
-        engine is started, and held until it is up.
-        """
-        self._environment, self._start, self._turn = environment, start, turn
+    def __init__(self, environment: Mapping[str, str] = NO_VARIABLES, start: EngineStart = PLAIN_START) -> None:
+        """`environment`: variables of the engine's process in addition to this process's own."""
+        self._environment, self._start = environment, start
         self._process: subprocess.Popen[bytes] | None = None
 
     def open(self, model: Model, adapters: Sequence[str]) -> StartedEngine:
         clock = PhaseClock(self._start.on_phase)
-        if self._turn is None:
-            return self._open(model, adapters, clock, ())
-        clock.enter(TURN)
-        with self._turn as turn:
-            return self._open(model, adapters, clock, turn.descriptors)
-
-    def _open(self, model: Model, adapters: Sequence[str], clock: PhaseClock, inherited: Sequence[int]) -> StartedEngine:
         clock.enter(IMPORTS)
         connection, child_end = Pipe()
         command = [sys.executable, "-m", "synth_ray.ask.vllm.loop", str(child_end.fileno())]
         environment = child_environment(**self._environment)
-        self._process = subprocess.Popen(command, pass_fds=[child_end.fileno(), *inherited], env=environment)
+        self._process = subprocess.Popen(command, pass_fds=[child_end.fileno()], env=environment)
         child_end.close()
         try:
             connection.send((model, list(adapters), self._start.compile_cache))

@@ -34,7 +34,8 @@ def with_shares(models: Sequence[Model], fraction: float) -> list[Model]:
     for place, share in zip(places, shares, strict=True):
         model = models[place]
         told = {KV_BYTES: _cpu_bytes(fraction / len(places))} if own else {UTILIZATION: share}
-        shared[place] = model.model_copy(update={"engine_args": told | model.engine_args})
+        said = {name: value for name, value in model.engine_args.items() if value is not None or name not in told}
+        shared[place] = model.model_copy(update={"engine_args": told | said})
         has = ", ".join(f"{name} {shared[place].engine_args[name]:,}" for name in told)
         log.info("%s shares an accelerator with other engines: %s", model.name, has)
     return shared

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from synth_ray.ask.engine_start import EngineStart
-from synth_ray.ask.engines import RoleEngine, open_engines
+from synth_ray.ask.engines import CUDA_VISIBLE_DEVICES, RoleEngine, open_engines
 from synth_ray.ask.vllm.device_turn import DeviceTurn
 from synth_ray.job.models import Model
 from tests.conftest import ENGINE_ARGS, TINY_TEACHER
 from tests.unit.ask.test_teachers import ask, prompt
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
+def wait_until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
+    until = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < until, "waited 20 seconds in vain"
+        assert time.monotonic() < until, f"waited {seconds} seconds in vain"
         time.sleep(0.01)
 
 
@@ -49,15 +49,14 @@ def test_turns_on_one_device_follow_each_other_and_on_others_do_not(tmp_path: Pa
     assert sorted(inside) == ["elsewhere", "second", "third"]
 
 
-def test_a_turn_ends_with_its_process_but_not_before_the_engine_that_inherited_it(tmp_path: Path) -> None:
+def test_a_turn_ends_with_its_process(tmp_path: Path) -> None:
     code = (
-        "import os, subprocess, sys; from pathlib import Path; from synth_ray.ask.vllm.device_turn import DeviceTurn\n"
-        f"turn = DeviceTurn(['0'], 'owner', folder=Path({str(tmp_path)!r})).__enter__()\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=0, pass_fds=turn.descriptors)\n"
-        "print(child.pid, flush=True); os.kill(os.getpid(), 9)"
+        "from pathlib import Path; from synth_ray.ask.vllm.device_turn import DeviceTurn\n"
+        f"with DeviceTurn(['0'], 'owner', folder=Path({str(tmp_path)!r})): print(flush=True); input()"
     )
     owner = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    owner.wait(30)
+    assert owner.stdout is not None
+    owner.stdout.readline()
     taken = threading.Event()
 
     def take() -> None:
@@ -65,30 +64,36 @@ def test_a_turn_ends_with_its_process_but_not_before_the_engine_that_inherited_i
             taken.set()
 
     threading.Thread(target=take, daemon=True).start()
-    assert not taken.wait(0.6)  # its owner is dead, and it is still starting
-    assert owner.stdin is not None
-    owner.stdin.write("\n")
-    owner.stdin.close()
+    assert not taken.wait(0.6)
+    owner.kill()
     assert taken.wait(20)
+    owner.wait()
 
 
 @pytest.mark.vllm
-def test_two_engines_in_one_slot_start_in_turn_and_share_its_memory_as_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_two_engines_in_one_slot_start_in_turn_and_share_its_memory_as_told(capfd: pytest.CaptureFixture[str]) -> None:
     """On the CPU the slot's memory is what VLLM_CPU_KVCACHE_SPACE gives for KV caches, in GiB."""
-    caplog.set_level(logging.INFO)
     model = Model(model=str(TINY_TEACHER), engine_args=ENGINE_ARGS)
     opened: list[RoleEngine] = []
+    printed = [""]
+
+    def told() -> str:
+        printed.append(capfd.readouterr().err)
+        return "".join(printed)
 
     def open_one(said: Model) -> None:
         opened.append(open_engines({"teacher": said}, start=EngineStart(fraction=0.5))["teacher"])
 
     given = model.model_copy(update={"engine_args": ENGINE_ARGS | {"kv_cache_memory_bytes": 2**27}})
     threads = [threading.Thread(target=open_one, args=[said]) for said in (model, given)]
-    for thread in threads:
-        thread.start()
+    visible = os.environ.get(CUDA_VISIBLE_DEVICES, "0").split(",")[:1]
+    with DeviceTurn(visible, "this test"):
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: told().count("the teacher's engine waits to start: this test (process") == 2, seconds=180)
+        assert not opened
     for thread in threads:
         thread.join(180)
-    assert "waits to start: the teacher's engine (process" in caplog.text
     space = int(os.environ["VLLM_CPU_KVCACHE_SPACE"]) * 2**30
     sizes = sorted(one.facts.kv_tokens * one.facts.size.kv_bytes for one in opened if one.facts.size)
     try:

@@ -115,6 +115,23 @@ def test_a_job_whose_engines_want_more_than_a_device_together_is_refused(
     assert f"got {total};" in str(refused.value)
 
 
+@given(
+    parts=st.tuples(*[st.sampled_from([None, 1, 0.75, 0.5, 0.3333, 0.25, 0.2, 0.1])] * 2),
+    replicas=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    separate=st.booleans(),
+    engine=st.sampled_from(["ray", "local"]),
+)
+def test_parts_that_are_not_said_by_hand_always_fit_a_device(
+    parts: tuple[float | None, float | None], replicas: tuple[int, int], separate: bool, engine: str
+) -> None:
+    cluster = {"engine": engine, "teachers": replicas[0], "gpus_per_teacher": parts[0]}
+    cluster |= {"pools": "separate", "judges": replicas[1], "gpus_per_judge": parts[1]} if separate else {}
+    shared = job({}, cluster, judge=JUDGE)
+    refuse_full_devices(shared)
+    for kind in sharing_replicas(shared):
+        assert kind.at_once * sum(kind.shares) <= USABLE + 1e-3
+
+
 def test_an_engine_without_any_memory_left_is_refused() -> None:
     with pytest.raises(JobError, match=r"wanted a part of 0\.9 of the device left for 1 of 2 engines .* got 0\.95 taken"):
         refuse_full_devices(job({UTILIZATION: 0.95}, {"gpus_per_teacher": 1}, judge=JUDGE))
