@@ -131,6 +131,25 @@ def test_plan_counts_vectors_where_they_will_be(tmp_path: Path, capsys: pytest.C
     assert "without their vectors, each 16 B and one a dimension" in run_cli(capsys, "plan", told_later)[1]
 
 
+def test_check_says_where_kept_rows_and_their_vectors_do_not_fit_the_driver(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words_model(tmp_path / "model")
+    semantic = {"semantic": {"model": str(tmp_path / "model")}}
+
+    def note(most: int, **more: Any) -> str:
+        code, *printed = run_cli(capsys, "check", job_file(tmp_path, limits={"memory_bytes": most}, **more))
+        assert code == 0
+        return next((line for line in "\n".join(printed).splitlines() if "limits.memory_bytes" in line), "")
+
+    assert note(700) == ""  # of 669 B
+    assert "would take 1.4 kB in the driver's index" in note(700, dedup=semantic)
+    in_shards = {"dedup": semantic, "cluster": {"engine": "ray", "index_shards": 3}}
+    assert note(700, **in_shards) == ""
+    assert "would take 192 bytes in the driver's index" in note(100, **in_shards)  # the sample for cells
+    assert note(100, **in_shards).endswith("resumable; run it where there is more memory")
+
+
 def test_preview_and_plan_work_with_a_recipe_that_learns_from_its_seeds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
