@@ -154,6 +154,8 @@ def main() -> None:
                 loads.append(os.getloadavg()[0])
                 runs[line].append(measure(line, options))
     rows = [_row(line, runs[line], runs[lines[0]], options) for line in lines]
+    if lines[0] != "raw":
+        rows = [{name.replace("÷ raw", f"÷ {lines[0]}"): value for name, value in row.items()} for row in rows]
     empty = {name for name in rows[0] if not any(row.get(name, "") != "" for row in rows)}
     rows = [{name: value for name, value in row.items() if name not in empty} for row in rows]
     for row in rows:
