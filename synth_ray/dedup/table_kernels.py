@@ -2,8 +2,10 @@
 
 The place of a key is `hi * size >> 32`: larger keys lie further on, and entries are in ascending order of `hi`. So a search for
 an absent key ends at the first larger key, and growing is one forward pass over the table instead of random access. A key is
-`hi` (32 bits, 0 marks an empty slot) and `lo`: 16 bits, or 32 in a wide table. There is no wrap-around: the arrays have slack
+`hi` (32 bits, 0 marks an empty slot) and `lo`: 16 bits, or 32 in a wide table. There is no wrap-around: the array has slack
 past `size`. Equal keys are in insertion order. Source: Amble & Knuth, Ordered hash tables, 1974.
+
+An entry is one packed record: of a table larger than the caches what costs time is the number of cache lines.
 """
 
 from __future__ import annotations
@@ -105,8 +107,6 @@ def prefetch(slots: Slots, key: Any) -> None:
 @nb.njit([nb.i8(slots, U64S, U32S, nb.i8, nb.i8[::1]) for slots in (SLOTS, WIDE_SLOTS)], **UNCOUNTED)
 def insert(slots: Slots, keys: Any, ids: Any, cap: int, used: Any) -> int:
     """Add (key, id) pairs in order; a key of 0 is skipped. Returns the pairs processed: fewer when the slack is used up."""
-    for i in range(min(_AHEAD, keys.size)):
-        prefetch(slots, keys[i])
     for i in range(keys.size):
         prefetch(slots, keys[min(i + _AHEAD, keys.size - 1)])
         if keys[i] != 0:
@@ -125,6 +125,7 @@ def lookup(slots: Slots, keys: Any, at: Any, ids: Any) -> int:
     entries = slots.entries
     n = 0
     for i in range(keys.size):
+        prefetch(slots, keys[min(i + _AHEAD, keys.size - 1)])
         key = keys[i]
         if key == 0:
             continue
