@@ -154,6 +154,7 @@ def full_manifest() -> Facts:
                 "device": "H100",
                 "devices": 2,
                 "start_s": 31.2,
+                "start_phases_s": {"imports": 15.1, "weights": 6.0, "compile": 4.2, "warm-up": 3.5},
                 "engine_args": {"dtype": "bfloat16", "max_model_len": 4096},
             }
         },
@@ -382,7 +383,15 @@ def hostile_manifest() -> Facts:
         "templates": {HOSTILE: HOSTILE * 50},
         "filters": {HOSTILE: LONG},
         "contamination": dict.fromkeys(names[:60], 1),
-        "engines": {HOSTILE: {"engine": LONG, "model": HOSTILE, "engine_args": {HOSTILE: LONG}, "notes": [HOSTILE]}},
+        "engines": {
+            HOSTILE: {
+                "engine": LONG,
+                "start_phases_s": {HOSTILE: 1e300, LONG: HOSTILE},
+                "model": HOSTILE,
+                "engine_args": {HOSTILE: LONG},
+                "notes": [HOSTILE],
+            }
+        },
         "seeds": {"read": 1, "planned": 0, "rejected": {"wrong_type": 1}, "rejected_at": {"wrong_type": [f"{LONG}:1"]}},
     }
     manifest["rows"] = manifest["rows"] | {

@@ -167,12 +167,12 @@ def _engines(manifest: Manifest) -> Iterator[Table | Folded | Note | None]:
 def _starts(engines: list[tuple[str, Mapping[str, Any]]]) -> Table | None:
     """The time of each start by what it consisted of; the rest is that of the process which asks."""
     told = [(role, e, e["start_phases_s"]) for role, e in engines if isinstance(e.get("start_phases_s"), Mapping)]
-    names = list(dict.fromkeys(short(phase, 40) for _, _, phases in told for phase in phases))[:8]
+    names = list(dict.fromkeys(phase for _, _, phases in told for phase in phases))[:8]
     body = [
         (short(role, 40), *(seconds(phases.get(name)) for name in names), seconds(_rest(engine, phases)))
         for role, engine, phases in told
     ]
-    head = ("role", *names, "the rest")
+    head = ("role", *(short(name, 40) for name in names), "the rest")
     return Table("What the starts took", head, body, frozenset(range(1, len(head)))) if body else None
 
 
