@@ -128,7 +128,8 @@ def test_a_run_whose_head_is_killed_ends_in_words_and_goes_on_in_another_cluster
         assert "wanted Ray's head to answer, got nothing for 8 s" in errors
         assert not (tmp_path / "out" / "manifest.json").exists()
     with small_cluster() as cluster:
-        assert end_of(start_driver(path, cluster.address)) == (0, "")
+        code, errors = end_of(start_driver(path, cluster.address))
+        assert code == 0, errors
     assert digest_of(tmp_path / "out") == wanted_digest(tmp_path)
 
 
