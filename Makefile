@@ -37,12 +37,12 @@ $(AZURITE): | $(STAMP)
 
 azurite: $(AZURITE)  ## install Azure's emulator in .venv/ by npm, for the tests
 
-test: $(STAMP) | $(AZURITE)  ## run the whole suite: what can on two processes, then what has engines, clusters or faults
+test: $(STAMP) | $(AZURITE)  ## run the whole suite: what can on two processes, then what has servers, engines or faults
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 test-fast: $(STAMP)  ## house, laws and units without an engine, Ray or S3, on two processes
-	$(BIN)/python -m pytest -n 2 -m "not alone and not s3" tests/house tests/laws tests/unit
+	$(BIN)/python -m pytest -n 2 -m "not alone" tests/house tests/laws tests/unit
 
 check: $(STAMP)  ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -45,11 +45,11 @@ SERVERS = {"vllm_teacher": "vllm", "moto_server": "s3", "bucket": "s3", "azurite
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that asks for a server's fixture has the server's marker, so that `make test-fast` leaves none in by mistake.
 
-    `alone` is what may not run beside other tests: it has an engine or a cluster, provokes faults, or needs the whole machine.
+    `alone` is what may not run beside other tests: it has a server, kills processes, or needs the whole machine.
     """
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in SERVERS:
                 item.add_marker(SERVERS[fixture])
-        if "faults" in item.path.parts or any(item.get_closest_marker(name) for name in ("vllm", "ray", "slow")):
+        if "faults" in item.path.parts or any(item.get_closest_marker(name) for name in ("vllm", "ray", "s3", "slow")):
             item.add_marker("alone")
