@@ -38,7 +38,8 @@ def _files(package: str) -> list[Path]:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return []
-    return [p for p in sorted(Path(spec.origin).parent.rglob("*.py")) if "test" not in str(p) and p.stat().st_size > 25_000]
+    root = Path(spec.origin).parent
+    return [p for p in sorted(root.rglob("*.py")) if "test" not in str(p.relative_to(root)) and p.stat().st_size > 25_000]
 
 
 def _paragraphs(path: Path) -> list[str]:

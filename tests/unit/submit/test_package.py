@@ -287,7 +287,7 @@ def test_every_job_key_that_names_a_local_file_is_known() -> None:
 
     known = {
         "model", "tokenizer", "lora", "rules_file", "embedding", "verdicts",  # sent
-        "path", "against", "index_folder",  # sources of rows; places on a store or of the nodes
+        "path", "against", "index_folder", "compile_cache",  # sources of rows; places on a store or of the nodes
         "delimiter", "fields", "stratify", "partition_by", "part_rows", "part_bytes", "s3",  # they speak of files, and name none
     }  # fmt: skip
     found, seen, waiting = set(), set(), [Job]
