@@ -49,15 +49,17 @@ def test_where_every_engine_is_silent_the_run_stops_with_what_it_has_and_goes_on
 ON_RAY = {"engine": "ray", "teachers": 1, "stagers": 1, "cpus_per_teacher": 0.5, "cpus_per_judge": 0.1}
 
 
-@pytest.mark.parametrize("cluster", [{}, pytest.param(ON_RAY, marks=pytest.mark.ray)], ids=["threads", "ray"])
+@pytest.mark.parametrize(
+    ("cluster", "stall_s"), [({}, 2.0), pytest.param(ON_RAY, 8.0, marks=pytest.mark.ray)], ids=["threads", "ray"]
+)
 def test_judges_that_are_silent_are_all_replaced_and_none_of_them_counts_as_a_death(
-    cluster: dict[str, Any], tmp_path: Path
+    cluster: dict[str, Any], stall_s: float, tmp_path: Path
 ) -> None:
     document = judged(tmp_path, judge={"silent_after": 150}, cluster={"pools": "separate", "judges": 3} | cluster)
-    manifest = synth_ray.run(document | {"limits": {"stall_s": 2.0, "engine_replacements": 2}}).manifest
+    manifest = synth_ray.run(document | {"limits": {"stall_s": stall_s, "engine_replacements": 2}}).manifest
     (tmp_path / "plain").mkdir()
     assert manifest["dataset_digest"] == synth_ray.run(judged(tmp_path / "plain")).manifest["dataset_digest"]
-    assert len(manifest["throughput"]["pools"]["judge"]) in (6, 9)
+    assert len(manifest["throughput"]["pools"]["judge"]) >= 6
 
 
 def test_a_chunk_that_a_stager_hangs_on_is_staged_by_another(
