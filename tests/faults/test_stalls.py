@@ -46,19 +46,26 @@ def test_where_every_engine_is_silent_the_run_stops_with_what_it_has_and_goes_on
     assert (whole.stopped, whole.manifest["dataset_digest"]) == ("", digest)
 
 
-ON_RAY = {"engine": "ray", "teachers": 1, "stagers": 1, "cpus_per_teacher": 0.5, "cpus_per_judge": 0.1}
+def digest_of_judged(folder: Path) -> Any:
+    folder.mkdir()
+    return synth_ray.run(judged(folder)).manifest["dataset_digest"]
 
 
-@pytest.mark.parametrize(
-    ("cluster", "stall_s"), [({}, 2.0), pytest.param(ON_RAY, 8.0, marks=pytest.mark.ray)], ids=["threads", "ray"]
-)
-def test_judges_that_are_silent_are_all_replaced_and_none_of_them_counts_as_a_death(
-    cluster: dict[str, Any], stall_s: float, tmp_path: Path
-) -> None:
-    document = judged(tmp_path, judge={"silent_after": 150}, cluster={"pools": "separate", "judges": 3} | cluster)
-    manifest = synth_ray.run(document | {"limits": {"stall_s": stall_s, "engine_replacements": 2}}).manifest
-    (tmp_path / "plain").mkdir()
-    assert manifest["dataset_digest"] == synth_ray.run(judged(tmp_path / "plain")).manifest["dataset_digest"]
+def test_judges_that_are_silent_are_all_replaced_and_none_of_them_counts_as_a_death(tmp_path: Path) -> None:
+    document = judged(tmp_path, judge={"silent_after": 150}, cluster={"pools": "separate", "judges": 3})
+    manifest = synth_ray.run(document | {"limits": {"stall_s": 2.0, "engine_replacements": 2}}).manifest
+    assert manifest["dataset_digest"] == digest_of_judged(tmp_path / "plain")
+    assert len(manifest["throughput"]["pools"]["judge"]) in (6, 9)
+
+
+@pytest.mark.ray
+def test_judges_that_are_silent_on_ray_are_replaced(tmp_path: Path) -> None:
+    """There are some 370 asks, and each judge answers 60: at least six are needed, however Ray's start-ups spread the asks."""
+    cluster = {"engine": "ray", "teachers": 1, "stagers": 1, "cpus_per_teacher": 0.5, "cpus_per_judge": 0.1, "judges": 3}
+    document = judged(tmp_path, judge={"silent_after": 60}, cluster={"pools": "separate"} | cluster)
+    manifest = synth_ray.run(document | {"limits": {"stall_s": 6.0, "engine_replacements": 20}}).manifest
+    assert manifest["complete"]
+    assert manifest["dataset_digest"] == digest_of_judged(tmp_path / "plain")
     assert len(manifest["throughput"]["pools"]["judge"]) >= 6
 
 
