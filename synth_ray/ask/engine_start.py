@@ -10,7 +10,7 @@ from synth_ray.ask.vllm.build import is_cpu_build
 from synth_ray.job.device_memory import device_fraction
 from synth_ray.job.document import Job
 
-TURN, IMPORTS, WEIGHTS, COMPILE, WARM_UP = "turn", "imports", "weights", "compile", "warm-up"
+PHASES = TURN, IMPORTS, WEIGHTS, COMPILE, WARM_UP = "turn", "imports", "weights", "compile", "warm-up"
 """Phases of a start, in their order. The first is only where engines share an accelerator and start one after the other; a start
 that tells nothing more stays in the imports.
 """

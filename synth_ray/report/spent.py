@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from synth_ray.ask.engine_start import PHASES
 from synth_ray.report import charts
 from synth_ray.report.blocks import Facts, Figure, Folded, Note, Section, Table, Text, section
 from synth_ray.report.numerals import brief_seconds, count, is_number, number, plain, seconds, share, short, usd
@@ -167,17 +168,17 @@ def _engines(manifest: Manifest) -> Iterator[Table | Folded | Note | None]:
 def _starts(engines: list[tuple[str, Mapping[str, Any]]]) -> Table | None:
     """The time of each start by what it consisted of; the rest is that of the process which asks."""
     told = [(role, e, e["start_phases_s"]) for role, e in engines if isinstance(e.get("start_phases_s"), Mapping)]
-    names = list(dict.fromkeys(phase for _, _, phases in told for phase in phases))[:8]
+    names = [phase for phase in PHASES if any(phase in phases for _, _, phases in told)]
     body = [
-        (short(role, 40), *(seconds(phases.get(name)) for name in names), seconds(_rest(engine, phases)))
+        (short(role, 40), *(seconds(phases.get(name)) for name in names), seconds(_rest(engine, phases, names)))
         for role, engine, phases in told
     ]
-    head = ("role", *(short(name, 40) for name in names), "the rest")
+    head = ("role", *names, "the rest")
     return Table("What the starts took", head, body, frozenset(range(1, len(head)))) if body else None
 
 
-def _rest(engine: Mapping[str, Any], phases: Mapping[str, Any]) -> float:
-    known = sum(s for s in phases.values() if is_number(s))
+def _rest(engine: Mapping[str, Any], phases: Mapping[str, Any], names: Sequence[str]) -> float:
+    known = sum(s for name in names if is_number(s := phases.get(name)))
     return max(0.0, engine["start_s"] - known) if is_number(engine.get("start_s")) else 0.0
 
 
