@@ -63,11 +63,11 @@ class Proxy:
 
 @contextmanager
 def proxy_to(server_url: str) -> Iterator[Proxy]:
-    """A proxy on a free port, in threads of this process."""
-    proxy = Proxy()
-    handler = type("Handler", (_Handler,), {"proxy": proxy, "upstream": urlsplit(server_url).netloc})
+    """A proxy on a free port, in threads of this process. Its URL has the path of the server's."""
+    proxy, behind = Proxy(), urlsplit(server_url)
+    handler = type("Handler", (_Handler,), {"proxy": proxy, "upstream": behind.netloc})
     server = _Server(("127.0.0.1", 0), handler)
-    proxy.url = f"http://127.0.0.1:{server.server_port}"
+    proxy.url = f"http://127.0.0.1:{server.server_port}{behind.path}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

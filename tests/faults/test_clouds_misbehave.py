@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -32,7 +31,6 @@ def place(request: pytest.FixtureRequest) -> Place:
 @pytest.fixture
 def proxy(place: Place) -> Iterator[Proxy]:
     with proxy_to(str(place.endpoint_url)) as proxy:
-        proxy.url += urlsplit(place.endpoint_url).path  # type: ignore[operator]
         yield proxy
 
 

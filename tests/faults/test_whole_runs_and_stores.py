@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 import pytest
@@ -45,7 +45,6 @@ def place(request: pytest.FixtureRequest) -> Place:
 @pytest.fixture
 def proxy(place: Place) -> Iterator[Proxy]:
     with proxy_to(str(place.endpoint_url)) as proxy:
-        proxy.url += urlsplit(place.endpoint_url).path  # type: ignore[operator]
         yield proxy
 
 
