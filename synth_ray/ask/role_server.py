@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from synth_ray.ask.engine_start import start_of
+from synth_ray.ask.engine_start import PLAIN_START, start_of
 from synth_ray.ask.engines import open_engines
 from synth_ray.ask.teacher import PLAIN_USE, Load, Prompt, Teacher, TeacherFacts
 from synth_ray.errors import EngineDied, SynthRayError, TeacherError
@@ -51,10 +51,10 @@ class RoleServer:
         self._teacher: Teacher | None = None
         self._engine: Teacher | None = None
 
-    async def open(self) -> TeacherFacts:
-        """Start the engine."""
+    async def open(self, on_phase: Callable[[str], None] = PLAIN_START.on_phase) -> TeacherFacts:
+        """Start the engine. `on_phase` hears what it is doing, see `EngineStart`."""
         model, storage = self._job.pooled_models[self._role], open_output(self._job.output)
-        start = start_of(self._job, self._role)
+        start = start_of(self._job, self._role, on_phase=on_phase)
         engines = await asyncio.to_thread(open_engines, {self._role: model}, storage, use=PLAIN_USE, start=start)
         opened = engines[self._role]
         self._teacher, self._engine = opened.teacher, opened.engine

@@ -170,16 +170,21 @@ def _cost(facts: ProgressFacts) -> str:
 
 
 def _replicas(facts: ProgressFacts) -> str:
-    counts = {"up": facts.replicas, f"starting{_phases(facts)}": facts.replicas_starting, "lost": facts.replicas_lost}
-    of_pools = [f"{n} of {role}" for role, n in facts.pools.items()]
-    return ", ".join([f"{n} {name}" for name, n in counts.items() if n or name == "up"] + of_pools)
+    starting = _starting(facts, "teacher", facts.replicas_starting)
+    parts = [f"{facts.replicas} up", starting, f"{facts.replicas_lost} lost" if facts.replicas_lost else ""]
+    for role, up in facts.pools.items():
+        starting = _starting(facts, role, facts.pools_starting.get(role, 0))
+        parts.append(f"{up} of {role}" + (f" ({starting})" if starting else ""))
+    return ", ".join(filter(None, parts))
 
 
-def _phases(facts: ProgressFacts) -> str:
-    """What the replicas that start are doing, as far as they tell."""
-    if len(facts.phases) == 1 == facts.replicas_starting:
-        return f": {next(iter(facts.phases))}"
-    return f": {' and '.join(f'{n} {phase}' for phase, n in facts.phases.items())}" if facts.phases else ""
+def _starting(facts: ProgressFacts, role: str, replicas: int) -> str:
+    """How many replicas of a role start, and what they are doing, as far as they tell. Empty where none does."""
+    phases = facts.phases.get(role, Counter())
+    if not replicas or not phases:
+        return f"{replicas} starting" if replicas else ""
+    told = next(iter(phases)) if len(phases) == 1 == replicas else " and ".join(f"{n} {phase}" for phase, n in phases.items())
+    return f"{replicas} starting: {told}"
 
 
 def _tokens_per_second(facts: ProgressFacts) -> str:

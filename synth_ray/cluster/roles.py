@@ -23,10 +23,11 @@ from synth_ray.cluster.placement import start_role
 from synth_ray.cluster.versions import Origin, origin_here
 from synth_ray.errors import EngineDied
 from synth_ray.job.document import Job
-from synth_ray.workers.pool import Event, ReplicaLost, ReplicaReady, RoleLoad
+from synth_ray.workers.pool import Event, ReplicaLost, ReplicaPhase, ReplicaReady, RoleLoad
 
 log = logging.getLogger(__name__)
 
+PHASE_EVERY_S = 1.0
 _LOAD_EVERY_S = 0.5
 _BACKOFF_S = 1.0
 RETIRED = "retired: its place goes to another pool, or its node is taken away"
@@ -39,14 +40,22 @@ class RoleActor:
     """One replica of a role's pool."""
 
     def __init__(self, job: Job, role: str) -> None:
-        self._role = role
+        self._role, self._phase = role, ""
         self._server = RoleServer(job, role, on_death=lambda death: end_process(str(death)))
 
     async def open(self) -> tuple[dict[str, TeacherFacts], Origin]:
         """The facts of the role, and where this replica runs."""
-        facts = await self._server.open()
+        facts = await self._server.open(self._enter)
         gc_tuning.freeze_startup_objects()
         return {self._role: facts}, origin_here()
+
+    def _enter(self, phase: str) -> None:
+        self._phase = phase
+
+    async def phase(self, wait_s: float) -> str:
+        """See `TeacherActor.phase`."""
+        await asyncio.sleep(wait_s)
+        return self._phase
 
     async def submit(self, client: str, prompts: Sequence[tuple[int, Prompt]]) -> None:
         await self._server.submit(client, prompts)
@@ -111,6 +120,7 @@ class RayRoles:
         actor = start_role(RoleActor, self._job, role)
         self._actors[number] = (role, actor)
         self.refs[actor.open.remote()] = ("open", number)
+        self.refs[actor.phase.remote(PHASE_EVERY_S)] = ("phase", number)
 
     def replicas(self, role: str) -> Membership:
         return {
@@ -168,7 +178,9 @@ class RayRoles:
         except RayTaskError as error:
             return [refusal_of(number, error)]
         except RayError as error:
-            return [self._on_gone(number, first_line(error))]
+            return [] if kind == "phase" else [self._on_gone(number, first_line(error))]
+        if kind == "phase":
+            return self._on_phase(number, result)
         if kind == "close":
             return [self._on_gone(number, RETIRED)]
         if kind == "open":
@@ -185,6 +197,13 @@ class RayRoles:
         else:
             self._poll(number)
         return [RoleLoad(number, load, answered)]
+
+    def _on_phase(self, number: int, phase: str) -> list[Event]:
+        if number in self._max_running:
+            return []
+        role, actor = self._actors[number]
+        self.refs[actor.phase.remote(PHASE_EVERY_S)] = ("phase", number)
+        return [ReplicaPhase(number, phase, role)] if phase else []
 
     def _poll(self, number: int) -> None:
         self.refs[self._actors[number][1].load.remote(_LOAD_EVERY_S)] = ("load", number)

@@ -17,7 +17,7 @@ from synth_ray.cluster.nodes import Nodes
 from synth_ray.cluster.placement import release_group, start_replica
 from synth_ray.cluster.replacements import Replacements
 from synth_ray.cluster.request_tuples import requests_to_tuples
-from synth_ray.cluster.roles import Membership
+from synth_ray.cluster.roles import PHASE_EVERY_S, Membership
 from synth_ray.cluster.sharing import GIVEN_UP, Sharing
 from synth_ray.cluster.watched_calls import WatchedCalls
 from synth_ray.job.document import Job
@@ -37,7 +37,7 @@ from synth_ray.workers.pool import (
 log = logging.getLogger(__name__)
 
 _COLLECT_WAIT_S = 0.5
-_PHASE_EVERY_S = _BACKOFF_S = 1.0
+_BACKOFF_S = 1.0
 _CLOSE_S = 10.0
 _GIVES_WAY_S = 600.0
 """A replica that gives way to another job has as long for what it has begun as requests have."""
@@ -105,7 +105,7 @@ class RayTeachers:
         self._replicas[replica] = actor
         self.refs[actor.node.remote()] = ("node", replica)
         self.refs[actor.open.remote()] = ("open", replica)
-        self.refs[actor.phase.remote(_PHASE_EVERY_S)] = ("phase", replica)
+        self.refs[actor.phase.remote(PHASE_EVERY_S)] = ("phase", replica)
 
     def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:
         actor = self._replicas.get(replica)
@@ -200,7 +200,7 @@ class RayTeachers:
             return []
         if kind == "phase":
             if number not in self._ready:
-                self.refs[self._replicas[number].phase.remote(_PHASE_EVERY_S)] = ("phase", number)
+                self.refs[self._replicas[number].phase.remote(PHASE_EVERY_S)] = ("phase", number)
             return [ReplicaPhase(number, result)] if result and number not in self._ready else []
         if kind == "withdraw":
             self._draining.add_in_flight(number, -len(result))

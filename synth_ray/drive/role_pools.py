@@ -58,9 +58,9 @@ class RolePools:
         """What a replica tells of itself, unasked."""
         if isinstance(event, RoleLoad):
             self._meter.on_load(event.replica, [event.load], event.answered)
-        elif self._tally.phases.get(event.replica) != event.phase:
-            self._tally.phases[event.replica] = event.phase
-            log.info("replica %d is starting: %s", event.replica, event.phase)
+        elif self._tally.phases.get(event.replica) != (event.role, event.phase):
+            self._tally.phases[event.replica] = (event.role, event.phase)
+            log.info("replica %d of %s is starting: %s", event.replica, event.role, event.phase)
 
     def hear_last_loads(self) -> None:
         """Wait for one more report of each role's replica: they report now and then, and the last may be of before the end."""

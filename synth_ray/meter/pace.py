@@ -23,7 +23,8 @@ class ProgressFacts:
 
     `done` of `total` counts in `unit`: requests, rows (of a target) or chunks (of a curation), earlier runs included. Rates are
     those of the last minute or so. Seconds: `elapsed_s`, `eta_s`. `usd` and `replica_hours` are what all runs have cost so far,
-    the `_expected` ones what they will have cost at the end. `phases` count the replicas that start by what they are doing.
+    the `_expected` ones what they will have cost at the end. `phases` count, for each role, the replicas that
+    start by what they are doing; `pools` are those of roles with pools of their own, of which `pools_starting` are not up yet.
     """
 
     elapsed_s: float
@@ -45,8 +46,9 @@ class ProgressFacts:
     replicas_lost: int
     chunks_admitted: int
     stage: str = ""
-    phases: Counter[str] = field(default_factory=Counter)
+    phases: dict[str, Counter[str]] = field(default_factory=dict)
     pools: dict[str, int] = field(default_factory=dict)
+    pools_starting: dict[str, int] = field(default_factory=dict)
     tokens: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
@@ -85,7 +87,7 @@ class ProgressFacts:
             "failed": dict(sorted(self.failed.items())),
             "in_flight": self.in_flight,
             "replicas": {"up": self.replicas, "starting": self.replicas_starting, "lost": self.replicas_lost} | self.pools,
-            "starting": dict(self.phases),
+            "starting": {role: dict(phases) for role, phases in self.phases.items()},
             "chunks_admitted": self.chunks_admitted,
         }
 
@@ -161,12 +163,20 @@ class Pace:
             replicas_lost=tally.replicas_lost,
             chunks_admitted=tally.chunks_admitted,
             stage=tally.stage,
-            phases=Counter(tally.phases.values()),
+            phases=_phases_by_role(tally),
             pools=dict(tally.pools),
+            pools_starting=dict(tally.pools_starting),
             tokens=Counter(tally.tokens),
             rejected=Counter(tally.rejected),
             failed=Counter(tally.failed),
         )
+
+
+def _phases_by_role(tally: Tally) -> dict[str, Counter[str]]:
+    counts: dict[str, Counter[str]] = {}
+    for role, phase in list(tally.phases.values()):
+        counts.setdefault(role, Counter())[phase] += 1
+    return counts
 
 
 def _sample(tally: Tally, now: float) -> _Sample:

@@ -36,7 +36,7 @@ class Tally:
     `requests_earlier`; `slots_earlier` are the slots of those among the admitted chunks. `usd` and `replica_s` are of
     all runs; `usd` is None where the job names no price. `replicas` are the teacher's; `pools` are those of roles with pools of
     their own, of which `pools_starting` and `pools_lost` are not up yet, or no more; `replicas_lost` has those as well. `phases`
-    tell what teacher replicas that start are doing, by number, where it is known (`ask.engine_start`).
+    tell of the replicas that start, by number, their role and what they are doing, where it is known (`ask.engine_start`).
     Chunks: `chunks_earlier` were committed by earlier runs; `chunks_planned` and `chunks_committed` are this run's, and
     `chunks_admitted` are of all. `queued` requests are planned, and no replica has them. `seconds` say where this run's time
     went (`waits.Wait`). `stage` is what the run does once everything is admitted, empty before. `KEEPS`: counts of the admitted
@@ -73,7 +73,7 @@ class Tally:
     replicas: int = 0
     replicas_starting: int = 0
     replicas_lost: int = 0
-    phases: dict[int, str] = field(default_factory=dict)
+    phases: dict[int, tuple[str, str]] = field(default_factory=dict)
     pools: dict[str, int] = field(default_factory=dict)
     pools_starting: dict[str, int] = field(default_factory=dict)
     pools_lost: Counter[str] = field(default_factory=Counter)

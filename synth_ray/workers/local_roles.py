@@ -18,7 +18,7 @@ from synth_ray.ask.role_server import RoleServer
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.errors import EngineDied, ServiceRefused
 from synth_ray.job.document import Job
-from synth_ray.workers.pool import AsksRefused, Event, ReplicaLost, ReplicaReady, RoleLoad
+from synth_ray.workers.pool import AsksRefused, Event, ReplicaLost, ReplicaPhase, ReplicaReady, RoleLoad
 
 _IDLE_POLL_S = 0.1
 _LOAD_EVERY_S = 0.5
@@ -39,9 +39,10 @@ class LocalRole:
         self._calls: set[Future[Any]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"{role} engine", daemon=True)
 
-    def open(self) -> TeacherFacts:
+    def open(self, on_phase: Callable[[str], None]) -> TeacherFacts:
+        """`on_phase` hears what the engine is doing while it starts."""
         self._thread.start()
-        self.facts = self._submit(self._server.open()).result()
+        self.facts = self._submit(self._server.open(on_phase)).result()
         return self.facts
 
     def link(self) -> Link:
@@ -174,7 +175,7 @@ class LocalRoles:
     def _run(self, role: str, number: int) -> None:
         replica = LocalRole(self._job, role, on_death=partial(self._on_death, number))
         try:
-            facts = replica.open()
+            facts = replica.open(lambda phase: self._put(ReplicaPhase(number, phase, role)))
         except ServiceRefused as refusal:
             self._put(AsksRefused(number, str(refusal)))
             return

@@ -61,10 +61,11 @@ class ReplicaStarting:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaPhase:
-    """What a teacher replica that starts is doing: see `ask.engine_start`."""
+    """What a replica that starts is doing: see `ask.engine_start`."""
 
     replica: int
     phase: str
+    role: str = "teacher"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ import duckdb
 import pytest
 
 import synth_ray
+from synth_ray.ask.engine_start import PHASES
 from synth_ray.ask.pooled_teacher import KILLER_DETAIL
 from synth_ray.errors import JobError
 from synth_ray.job.load import job_from
 from synth_ray.prepare.feasibility import refuse_short_lag, refuse_slow_batches
+from tests.conftest import TINY_TEACHER
 from tests.faults.test_killed_actors import actors
 from tests.route.test_route import job
 
@@ -177,3 +179,28 @@ def test_on_ray_replicas_move_between_pools_and_the_dataset_is_the_same(
     assert digest == shared["dataset_digest"]
     assert max(judges for _, judges in sizes) > 1
     assert all(sum(size) <= 4 for size in sizes)
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
+def test_a_judge_that_starts_says_what_it_is_doing(tmp_path: Path, engine: str, request: pytest.FixtureRequest) -> None:
+    """The real engine, with random weights: its verdicts are worth nothing, its start is like any other."""
+    cluster = SEPARATE | {"judges": 1}
+    if engine == "ray":
+        request.getfixturevalue("private_ray")
+        cluster |= ON_RAY | {"teachers": 1}
+    document = judged(tmp_path, cluster=cluster)
+    args = {"dtype": "bfloat16", "max_num_seqs": 8, "max_model_len": 512, "enforce_eager": True, "load_format": "dummy"}
+    document["models"]["judge"] = {"model": str(TINY_TEACHER), "engine_args": args}
+    document["plan"] = {"requests": 2}
+    told: list[tuple[str, str]] = []
+    waiting: list[bool] = []
+
+    def watch(tally: Any) -> None:
+        told.extend(tally.phases.values())
+        waiting.append(bool(tally.phases))
+
+    synth_ray.run(document, watch=watch)
+    assert {role for role, _ in told} == {"judge"}
+    assert {phase for _, phase in told} <= set(PHASES)
+    assert not waiting[-1]

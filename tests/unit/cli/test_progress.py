@@ -119,11 +119,13 @@ def test_what_is_not_known_is_a_dash_and_what_has_no_price_is_told_in_replica_ho
 def test_what_starting_replicas_do_is_told_where_it_is_known() -> None:
     start = replace(FACTS, replicas=0, done=0, replicas_lost=0)
     assert heartbeat(start).endswith("replicas are starting (0 up, 1 starting)")
-    assert heartbeat(replace(start, phases=Counter(weights=1))).endswith("(0 up, 1 starting: weights)")
-    several = replace(start, replicas_starting=4, phases=Counter(weights=2, compile=1))
+    assert heartbeat(replace(start, phases={"teacher": Counter(weights=1)})).endswith("(0 up, 1 starting: weights)")
+    several = replace(start, replicas_starting=4, phases={"teacher": Counter(weights=2, compile=1)})
     assert heartbeat(several).endswith("(0 up, 4 starting: 2 weights and 1 compile)")
     assert "4 starting: 2 weights and 1 compile" in " ".join(panel_lines(several, 80))
-    assert several.record()["starting"] == {"weights": 2, "compile": 1}
+    assert several.record()["starting"] == {"teacher": {"weights": 2, "compile": 1}}
+    pools = replace(start, pools={"judge": 1}, pools_starting={"judge": 1}, phases={"judge": Counter(weights=1)})
+    assert heartbeat(pools).endswith("(0 up, 1 starting, 1 of judge (1 starting: weights))")
 
 
 def test_every_reason_has_plain_words_that_are_short() -> None:
