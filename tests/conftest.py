@@ -9,10 +9,20 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.cloud_servers import azurite, cloud_credentials, gcs
-from tests.servers import aws_credentials, bucket, moto_server
+from tests.cloud_servers import azure_server, azurite, cloud_credentials, gcs, gcs_server
+from tests.servers import aws_credentials, bucket, moto_server, s3_server
 
-__all__ = ["aws_credentials", "azurite", "bucket", "cloud_credentials", "gcs", "moto_server"]
+__all__ = [
+    "aws_credentials",
+    "azure_server",
+    "azurite",
+    "bucket",
+    "cloud_credentials",
+    "gcs",
+    "gcs_server",
+    "moto_server",
+    "s3_server",
+]
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
