@@ -55,9 +55,13 @@ SERVERS = {"vllm_teacher": "vllm", "moto_server": "s3", "bucket": "s3", "azurite
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that asks for a server's fixture has the server's marker, so that `make test-fast` leaves none in by mistake.
 
-    `alone` is what may not run beside other tests: it has a server, kills processes, or needs the whole machine.
+    `alone` is what may not run beside the tests of the other mark: it has a server, kills processes, or needs the whole machine.
+    Of two pytest processes (`--dist loadgroup`) one runs all modules that use the engine, so that it is opened once; the other
+    modules go to either, each as a whole, so that a cluster or server of a module starts once.
     """
+    with_engine = {item.path for item in items if "vllm_teacher" in item.path.read_text()}
     for item in items:
+        item.add_marker(pytest.mark.xdist_group("engine" if item.path in with_engine else item.path.stem))
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in SERVERS:
                 item.add_marker(SERVERS[fixture])
