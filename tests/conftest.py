@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -52,16 +53,20 @@ def vllm_teacher() -> Iterator[object]:
 SERVERS = {"vllm_teacher": "vllm", "moto_server": "s3", "bucket": "s3", "azurite": "s3"}
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadscope`, one of the processes runs everything that needs the engine, so that it is opened once."""
+    from tests.scheduling import ModulesTogether
+
+    return ModulesTogether(config, log) if config.getoption("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that asks for a server's fixture has the server's marker, so that `make test-fast` leaves none in by mistake.
 
-    `alone` is what may not run beside the tests of the other mark: it has a server, kills processes, or needs the whole machine.
-    Of two pytest processes (`--dist loadgroup`) one runs all modules that use the engine, so that it is opened once; the other
-    modules go to either, each as a whole, so that a cluster or server of a module starts once.
+    `alone` is what has a server, kills processes, or needs much of the machine: it does not run beside the light tests.
     """
-    with_engine = {item.path for item in items if "vllm_teacher" in item.path.read_text()}
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("engine" if item.path in with_engine else item.path.stem))
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in SERVERS:
                 item.add_marker(SERVERS[fixture])
