@@ -37,9 +37,12 @@ $(AZURITE): | $(STAMP)
 
 azurite: $(AZURITE)  ## install Azure's emulator in .venv/ by npm, for the tests
 
-test: $(STAMP) | $(AZURITE)  ## run the whole suite: what can on two processes, then what has servers, engines or faults
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not alone"
-	$(BIN)/python -m pytest -m alone
+# Each command has two processes, and gives a module as a whole to one of them; all that need the engine are one module in this, so
+# that it is opened once. Modules go out in the order of the tree, where the long ones come first: else one of them begins when
+# nothing is left for the other process.
+test: $(STAMP) | $(AZURITE)  ## run the whole suite: what is light, then what has servers, engines or faults, on two processes
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not alone"
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m alone
 
 test-fast: $(STAMP)  ## house, laws and units without an engine, Ray or S3, on two processes
 	$(BIN)/python -m pytest -n 2 -m "not alone" tests/house tests/laws tests/unit

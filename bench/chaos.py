@@ -24,7 +24,7 @@ from tests.faults.test_killed_runs import CHUNK, CHUNKS, RunOutput
 from tests.faults.test_nodes import Nodes
 from tests.fork_server import KILLED, ForkServer
 from tests.proxy import Proxy, SeenRequest, proxy_to
-from tests.servers import started_moto
+from tests.servers import CREDENTIALS, environment, started_moto
 
 _ATTEMPTS = 6
 _FAULTS = ("internal", "slow_down", "reset_before", "reset_after", "torn")
@@ -125,6 +125,7 @@ def main() -> None:
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(environment(CREDENTIALS))
         moto = stack.enter_context(started_moto(folder))
         proxy = stack.enter_context(proxy_to(moto))
         import boto3

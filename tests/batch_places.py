@@ -96,16 +96,33 @@ def said(text: str) -> str:
     return f"answer to {digest(text)}"
 
 
-class PlaceHandler(BaseHTTPRequestHandler):
-    """Refuses a wrong key and a share of the calls; a subclass has the provider's paths."""
+class Replies(BaseHTTPRequestHandler):
+    """The handler of one server; `place` is what that server was told to do."""
 
     protocol_version = "HTTP/1.1"
-    place: Place
-    key_header = ""
-    errors: Callable[[int], Any] = staticmethod(lambda _status: {})
+    place: Any
 
     def log_message(self, *_: Any) -> None:
         pass
+
+    def json(self, value: Any, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        self.send(status, json.dumps(value).encode(), headers)
+
+    def send(self, status: int, data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+class PlaceHandler(Replies):
+    """Refuses a wrong key and a share of the calls; a subclass has the provider's paths."""
+
+    place: Place
+    key_header = ""
+    errors: Callable[[int], Any] = staticmethod(lambda _status: {})
 
     def do_GET(self) -> None:
         self._handle(b"", self.get)
@@ -141,20 +158,9 @@ class PlaceHandler(BaseHTTPRequestHandler):
         else:
             self.json(value)
 
-    def json(self, value: Any, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> None:
-        self.send(status, json.dumps(value).encode(), headers)
-
-    def send(self, status: int, data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
 
 @contextmanager
-def serving(place: Place, handler: type[PlaceHandler]) -> Iterator[str]:
+def serving(place: Any, handler: type[Replies]) -> Iterator[str]:
     """Run the server for the block; yields scheme and host."""
     server = Server(("127.0.0.1", 0), type("OneHandler", (handler,), {"place": place}))
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

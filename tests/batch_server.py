@@ -9,17 +9,16 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from synth_ray.records import digest
-from tests.endpoint_server import KEY, Server
+from tests.batch_places import Replies, serving
+from tests.endpoint_server import KEY
 
-NO_HEADERS: Mapping[str, str] = {}
 Answer = Callable[[dict[str, Any]], tuple[int, Any]]
 
 
@@ -115,94 +114,74 @@ class Provider:
         return name
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    provider: Provider
-
-    def log_message(self, *_: Any) -> None:
-        pass
+class Handler(Replies):
+    place: Provider
 
     def _refused(self) -> bool:
-        draw = self.provider.draw.random()
+        draw = self.place.draw.random()
         if self.headers.get("Authorization") != f"Bearer {KEY}":
-            self._send(401, b"{}")
-        elif draw < self.provider.busy:
-            self._send(429, b"{}")
-        elif draw < self.provider.busy + self.provider.broken:
-            self._send(500, b"oops")
+            self.send(401, b"{}")
+        elif draw < self.place.busy:
+            self.send(429, b"{}")
+        elif draw < self.place.busy + self.place.broken:
+            self.send(500, b"oops")
         else:
             return False
         return True
 
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers["Content-Length"]))
-        with self.provider.lock:
+        with self.place.lock:
             if self._refused():
                 return
             if self.path.endswith("/files"):
                 content = re.split(rb"\r\n\r\n", re.split(rb'filename="', data)[1], maxsplit=1)[1]
-                self._json({"id": self.provider.add_file(content[: content.rindex(b"\r\n--")])})
+                self.json({"id": self.place.add_file(content[: content.rindex(b"\r\n--")])})
                 return
-            self.provider.created += 1
-            if refusal := self.provider.refusal(self.provider.created - 1):
-                self._send(refusal[0], json.dumps(refusal[1]).encode(), refusal[2])
+            self.place.created += 1
+            if refusal := self.place.refusal(self.place.created - 1):
+                self.json(refusal[1], refusal[0], refusal[2])
                 return
-            self.provider.at("create")
-            batch = self.provider.create(json.loads(data))
-            self.provider.at("created")
-            if self.provider.lost > 0:
-                self.provider.lost -= 1
+            self.place.at("create")
+            batch = self.place.create(json.loads(data))
+            self.place.at("created")
+            if self.place.lost > 0:
+                self.place.lost -= 1
                 self.connection.close()
                 return
-            self._json(self.provider.poll(batch))
+            self.json(self.place.poll(batch))
 
     def do_GET(self) -> None:
-        with self.provider.lock:
+        with self.place.lock:
             if not self._refused():
                 self._get(self.path.partition("?")[0].removeprefix("/v1"))
 
     def _get(self, path: str) -> None:
-        provider = self.provider
+        provider = self.place
         name = path.split("/")[2] if path.count("/") > 1 else ""
         if name and not provider.knows(path, provider.numbers.get(name, int(name.partition("_")[2] or 0))):
-            self._send(404, b'{"error": {"message": "No such object", "code": null}}')
+            self.send(404, b'{"error": {"message": "No such object", "code": null}}')
         elif path.startswith("/files/"):
             data = provider.files[path.split("/")[2]]
             if not path.endswith("/content"):
-                self._json({"id": path.split("/")[2], "bytes": len(data)})
+                self.json({"id": path.split("/")[2], "bytes": len(data)})
                 return
             provider.at("download")
-            self._send(200, data[: len(data) // 2] if provider.draw.random() < provider.torn else data)
+            self.send(200, data[: len(data) // 2] if provider.draw.random() < provider.torn else data)
         elif path == "/batches":
             known = [batch for batch in provider.batches if provider.knows(f"/batches/{batch['id']}", batch["number"])]
             listed = [provider.poll(batch) for batch in reversed(known)]
             after = re.search(r"after=([^&]+)", self.path)
             start = [batch["id"] for batch in listed].index(after[1]) + 1 if after else 0
-            self._json({"data": listed[start : start + provider.page], "has_more": start + provider.page < len(listed)})
+            self.json({"data": listed[start : start + provider.page], "has_more": start + provider.page < len(listed)})
         else:
             provider.at("poll")
             batch = next((candidate for candidate in provider.batches if candidate["id"] == name), None)
-            self._json(provider.poll(batch)) if batch else self._send(404, b"{}")
-
-    def _json(self, value: Any) -> None:
-        self._send(200, json.dumps(value).encode())
-
-    def _send(self, status: int, data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+            self.json(provider.poll(batch)) if batch else self.send(404, b"{}")
 
 
 @contextmanager
 def batches(provider: Provider) -> Iterator[str]:
     """Run the server for the block; yields its base URL."""
-    server = Server(("127.0.0.1", 0), type("OneHandler", (Handler,), {"provider": provider}))
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(provider, Handler) as url:
+        yield f"{url}/v1"

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.gcs_server import Gcs, handler_of
-from tests.servers import answering, free_port
+from tests.servers import answering, environment, free_port
 
 AZURITE = "SYNTH_RAY_TEST_AZURITE"
 """The path of azurite-blob, where it is not in .venv/azurite or on the PATH."""
@@ -55,29 +55,29 @@ class Place:
         return section | {"endpoint_url": self.endpoint_url} if self.endpoint_url else section
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cloud_credentials() -> Iterator[None]:
-    """Credentials in the environment, for this test run and the processes it starts."""
-    others = [name for name in os.environ if name.startswith(("AZURE_", "GOOGLE_"))]
-    before = {name: os.environ.pop(name, None) for name in [*others, *ENVIRONMENT]}
-    os.environ.update(ENVIRONMENT)
-    yield
-    for name, value in before.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
+    """Credentials in the environment of the tests of a module and of the processes that they start, as for S3."""
+    with environment(ENVIRONMENT, without=[name for name in os.environ if name.startswith(("AZURE_", "GOOGLE_"))]):
+        yield
 
 
 @pytest.fixture(scope="session")
-def gcs(cloud_credentials: None) -> Iterator[tuple[str, Gcs]]:
+def gcs_server() -> Iterator[tuple[str, Gcs]]:
     """The URL of a fake of GCS in this process, and what it keeps."""
     server = Gcs()
     with answering(handler_of(server)) as url:
         yield url, server
 
 
+@pytest.fixture(scope="module")
+def gcs(gcs_server: tuple[str, Gcs], cloud_credentials: None) -> tuple[str, Gcs]:
+    """The session's fake of GCS, with credentials for it in the environment."""
+    return gcs_server
+
+
 @pytest.fixture(scope="session")
-def azurite(cloud_credentials: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of the account at an Azurite in its own process."""
     program = _azurite_program()
     if program is None:
@@ -92,6 +92,12 @@ def azurite(cloud_credentials: None, tmp_path_factory: pytest.TempPathFactory) -
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def azurite(azure_server: str, cloud_credentials: None) -> str:
+    """The session's Azurite, with credentials for it in the environment."""
+    return azure_server
 
 
 def _azurite_program() -> str | None:

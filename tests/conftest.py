@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
-from tests.cloud_servers import azurite, cloud_credentials, gcs
-from tests.servers import aws_credentials, bucket, moto_server
+from tests.cloud_servers import azure_server, azurite, cloud_credentials, gcs, gcs_server
+from tests.servers import aws_credentials, bucket, moto_server, s3_server
 
-__all__ = ["aws_credentials", "azurite", "bucket", "cloud_credentials", "gcs", "moto_server"]
+__all__ = [
+    "aws_credentials",
+    "azure_server",
+    "azurite",
+    "bucket",
+    "cloud_credentials",
+    "gcs",
+    "gcs_server",
+    "moto_server",
+    "s3_server",
+]
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -42,10 +53,18 @@ def vllm_teacher() -> Iterator[object]:
 SERVERS = {"vllm_teacher": "vllm", "moto_server": "s3", "bucket": "s3", "azurite": "s3"}
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadscope`, one of the processes runs everything that needs the engine, so that it is opened once."""
+    from tests.scheduling import ModulesTogether
+
+    return ModulesTogether(config, log) if config.getoption("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that asks for a server's fixture has the server's marker, so that `make test-fast` leaves none in by mistake.
 
-    `alone` is what may not run beside other tests: it has a server, kills processes, or needs the whole machine.
+    `alone` is what has a server, kills processes, or needs much of the machine: it does not run beside the light tests.
     """
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):

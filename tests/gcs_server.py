@@ -32,11 +32,10 @@ class Stored:
 
 @dataclass(slots=True)
 class Gcs:
-    """Buckets, and multipart uploads that are not complete. `ignores_conditions` makes it the kind of server to refuse."""
+    """Buckets, and multipart uploads that are not complete."""
 
     buckets: dict[str, dict[str, Stored]] = field(default_factory=dict)
     uploads: dict[str, tuple[dict[str, str], dict[int, bytes]]] = field(default_factory=dict)
-    ignores_conditions: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1_700_000_000_000_000))
 
@@ -45,7 +44,7 @@ class Gcs:
         with self.lock:
             objects = self.buckets[bucket]
             there = objects[key].generation if key in objects else 0
-            if generation is not None and int(generation) != there and not self.ignores_conditions:
+            if generation is not None and int(generation) != there:
                 return None
             objects[key] = Stored(data, next(self.numbers), metadata, datetime.now(UTC))
             return objects[key]

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -64,25 +64,37 @@ def wait_for(url: str, process: subprocess.Popen[bytes], *, timeout_s: float = 6
     raise RuntimeError(f"the server at {url} did not answer in {timeout_s:g} s")
 
 
-@pytest.fixture(scope="session")
+@contextmanager
+def environment(values: Mapping[str, str], *, without: Iterable[str] = ()) -> Iterator[None]:
+    """For the block, the environment has `values` and nothing named in `without`; so have the processes that it starts."""
+    before = {name: os.environ.get(name) for name in (*without, *values)}
+    for name in before:
+        os.environ.pop(name, None)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@pytest.fixture(scope="module")
 def aws_credentials() -> Iterator[None]:
-    """Credentials in the environment, for this test run and the processes it starts."""
+    """Credentials in the environment of the tests of a module and of the processes that they start.
+
+    No longer than that: where another module's test asks a cloud that it cannot reach, a credential makes it wait for minutes.
+    """
     if EXTERNAL_S3 in os.environ:
         yield
         return
-    before = {name: os.environ.get(name) for name in [*CREDENTIALS, "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE"]}
-    for name in before:
-        os.environ.pop(name, None)
-    os.environ.update(CREDENTIALS)
-    yield
-    for name, value in before.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
+    with environment(CREDENTIALS, without=("AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE")):
+        yield
 
 
 @pytest.fixture(scope="session")
-def moto_server(aws_credentials: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint URL of a moto server in its own process."""
     if EXTERNAL_S3 in os.environ:
         yield os.environ[EXTERNAL_S3]
@@ -91,10 +103,15 @@ def moto_server(aws_credentials: None, tmp_path_factory: pytest.TempPathFactory)
         yield url
 
 
+@pytest.fixture(scope="module")
+def moto_server(s3_server: str, aws_credentials: None) -> str:
+    """The endpoint URL of the session's moto server, with credentials for it in the environment."""
+    return s3_server
+
+
 @contextmanager
 def started_moto(folder: Path) -> Iterator[str]:
-    """Run a moto server for the block; yields its URL. The test credentials are then in the environment."""
-    os.environ.update(CREDENTIALS)
+    """Run a moto server for the block; yields its URL."""
     port = free_port()
     program = str(Path(sys.executable).with_name("moto_server"))
     with (folder / "log").open("wb") as log:

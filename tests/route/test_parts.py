@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +92,14 @@ def test_a_signal_stops_every_part_and_the_same_command_goes_on(tmp_path: Path, 
 
 
 def test_a_driver_of_all_and_one_of_a_part_exclude_each_other(tmp_path: Path) -> None:
+    """A live driver is told by its renewal, for which the other waits: a sixth of the lease."""
     storage = open_storage(str(tmp_path))
-    with hold_part(storage, 0), hold_part(storage, 1), pytest.raises(Conflict, match=r"parts/0000"), hold_lease(storage):
+    whole, part = partial(hold_lease, storage, lease_s=12), partial(hold_part, storage, lease_s=12)
+    with part(0), part(1), pytest.raises(Conflict, match=r"parts/0000"), whole():
         pass
-    with hold_lease(storage), pytest.raises(Conflict), hold_part(storage, 1):
+    with whole(), pytest.raises(Conflict), part(1):
         pass
-    with hold_part(storage, 1), pytest.raises(Conflict), hold_part(storage, 1):
+    with part(1), pytest.raises(Conflict), part(1):
         pass
 
 

@@ -103,7 +103,8 @@ def _run(folder: Path, address: str, url: str, ask: Any) -> Watched:
         finally:
             process.kill()
     seen.after = scrape(url)
-    time.sleep(6)  # Prometheus scrapes every two seconds, and judges its rules every five
+    if ask:
+        time.sleep(6)  # Prometheus scrapes every two seconds, and judges its rules every five
     seen.answered = {expression: len(ask(expression, began)) for expression in panel_expressions()} if ask else {}
     seen.rules = ask("", 0) if ask else []
     seen.events = [json.loads(line) for line in (folder / "stderr").read_text().splitlines()]
