@@ -131,7 +131,7 @@ def asked_and_journalled(out: Path) -> set[str]:
 
 def test_a_node_that_loses_its_power_costs_no_answer_that_was_journalled(nodes: Nodes, tmp_path: Path) -> None:
     """On it are a replica, a stager and the index, which start on it because it is alone; the other replicas are elsewhere. The
-    server answers thirty asks, which is more than a chunk, and holds the others until the loss is known.
+    server answers sixty asks, two for a request and so more than a chunk, and holds the others until the loss is known.
     """
     for node_id in nodes.ids:
         nodes.kill(node_id)
@@ -144,7 +144,7 @@ def test_a_node_that_loses_its_power_costs_no_answer_that_was_journalled(nodes: 
 
     def behave(body: dict[str, Any], _times: int) -> Any:
         asked[digest(body["messages"])] += 1
-        if asked.total() > 30:
+        if asked.total() > 60:
             is_known.wait(LONGEST_S)
         return 200, {"choices": choices_of(body), "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
 
