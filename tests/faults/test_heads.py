@@ -118,7 +118,7 @@ def test_other_versions_are_refused_by_name_before_anything_is_asked(tmp_path: P
 
 
 def test_a_run_whose_head_is_killed_ends_in_words_and_goes_on_in_another_cluster(tmp_path: Path) -> None:
-    path = write_job(tmp_path, latency_s=4.0)  # for a minute
+    path = write_job(tmp_path, latency_s=2.0)  # at work for a minute
     with small_cluster() as cluster:
         driver = start_driver(path, cluster.address, RAY_gcs_rpc_server_reconnect_timeout_s="16")
         wait_until(lambda: is_journalled(tmp_path / "out"), driver)
@@ -135,7 +135,7 @@ def test_a_run_whose_head_is_killed_ends_in_words_and_goes_on_in_another_cluster
 
 
 def test_a_driver_whose_own_node_is_drained_publishes_what_it_has_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    path = write_job(tmp_path, latency_s=6.0)  # at work for a minute and a half: still when the notice comes
+    path = write_job(tmp_path, latency_s=3.0)  # at work for a minute and more: still when the notice comes
     with small_cluster() as cluster:
         driver = start_driver(path, cluster.address)
         wait_until(lambda: committed(tmp_path / "out"), driver)

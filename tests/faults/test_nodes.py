@@ -50,6 +50,17 @@ class Nodes:
         self.workers.remove(node)
         self.cluster.remove_node(node, allow_graceful=False)
 
+    def clear(self) -> None:
+        """Kill them all, and return once the head knows it: what starts then is not sent to one of them."""
+        import ray
+
+        for node_id in self.ids:
+            self.kill(node_id)
+        until = time.monotonic() + LONGEST_S
+        while sum(node["Alive"] for node in ray.nodes()) > 1:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
     @property
     def ids(self) -> list[str]:
         return [node.node_id for node in self.workers]
@@ -133,8 +144,7 @@ def test_a_node_that_loses_its_power_costs_no_answer_that_was_journalled(nodes: 
     """On it are a replica, a stager and the index, which start on it because it is alone; the other replicas are elsewhere. The
     server answers sixty asks, two for a request and so more than a chunk, and holds the others until the loss is known.
     """
-    for node_id in nodes.ids:
-        nodes.kill(node_id)
+    nodes.clear()
     nodes.add(num_cpus=2)
     [first] = nodes.ids
     asked: Counter[str] = Counter()

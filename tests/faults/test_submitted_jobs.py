@@ -27,8 +27,8 @@ from tests.ray_cluster import RayCluster, started_cluster
 pytestmark = [pytest.mark.ray, pytest.mark.s3]
 
 RECIPE = "from words_of_mine import INSTRUCT\nfrom synth_ray.recipes.vary import RECIPE\n"
-SLOW = ("--set", "models.teacher.script.latency_s=4", "--set", "models.teacher.script.concurrency=2")
-"""So that a run lasts four minutes, far longer than the commands that look at it, and commits every few seconds; of no digest."""
+SLOW = ("--set", "models.teacher.script.latency_s=2.5", "--set", "models.teacher.script.concurrency=2")
+"""So that a run lasts minutes, far longer than the commands that look at it, and commits every few seconds; of no digest."""
 SCRIPT = {"words": 12, "repeat_share": 0.1, "empty_share": 0.05}
 SHAPE = {
     "name": "Submitted",
@@ -228,7 +228,7 @@ def test_a_job_in_parts_is_driven_by_several_processes_of_the_cluster_and_goes_o
 
 def test_a_broken_connection_is_made_again_and_every_line_is_printed_once(laptop: Laptop) -> None:
     with Forwarder(laptop.cluster.url) as forwarder:
-        follower = laptop.submit("--set", "plan.requests=16", *SLOW, "--address", forwarder.url)
+        follower = laptop.submit("--set", "plan.requests=12", *SLOW, "--address", forwarder.url)
         wait_until(lambda: laptop.commits() >= 1, follower)
         forwarder.cut()
         code, said = ended(follower)
