@@ -44,7 +44,7 @@ def small_cluster() -> Iterator[Any]:
         cluster.shutdown()
 
 
-def write_job(folder: Path, *, latency_s: float = 0.5) -> Path:
+def write_job(folder: Path, *, latency_s: float = 0.05) -> Path:
     path = folder / "job.yaml"
     document = job(
         folder,
@@ -67,7 +67,7 @@ def start_driver(path: Path, address: str, *program: str, **environment: str) ->
 
 def end_of(driver: subprocess.Popen[str]) -> tuple[int, str]:
     try:
-        _, errors = driver.communicate(timeout=150)
+        _, errors = driver.communicate(timeout=300)
     finally:
         driver.kill()
     return driver.returncode, errors
@@ -118,7 +118,7 @@ def test_other_versions_are_refused_by_name_before_anything_is_asked(tmp_path: P
 
 
 def test_a_run_whose_head_is_killed_ends_in_words_and_goes_on_in_another_cluster(tmp_path: Path) -> None:
-    path = write_job(tmp_path)
+    path = write_job(tmp_path, latency_s=2.0)  # at work for a minute
     with small_cluster() as cluster:
         driver = start_driver(path, cluster.address, RAY_gcs_rpc_server_reconnect_timeout_s="16")
         wait_until(lambda: is_journalled(tmp_path / "out"), driver)
@@ -127,6 +127,7 @@ def test_a_run_whose_head_is_killed_ends_in_words_and_goes_on_in_another_cluster
         assert code == 1
         assert "wanted Ray's head to answer, got nothing for 8 s" in errors
         assert not (tmp_path / "out" / "manifest.json").exists()
+    write_job(tmp_path)
     with small_cluster() as cluster:
         code, errors = end_of(start_driver(path, cluster.address))
         assert code == 0, errors
@@ -134,11 +135,11 @@ def test_a_run_whose_head_is_killed_ends_in_words_and_goes_on_in_another_cluster
 
 
 def test_a_driver_whose_own_node_is_drained_publishes_what_it_has_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    path = write_job(tmp_path, latency_s=3.0)  # still at work when the notice comes
+    path = write_job(tmp_path, latency_s=3.0)  # at work for a minute and more: still when the notice comes
     with small_cluster() as cluster:
         driver = start_driver(path, cluster.address)
         wait_until(lambda: committed(tmp_path / "out"), driver)
-        drain(cluster.address, cluster.head_node.node_id)
+        drain(cluster.address, cluster.head_node.node_id, within_s=120)
         code, errors = end_of(driver)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (code, manifest["complete"]) == (4, False)

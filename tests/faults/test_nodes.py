@@ -18,6 +18,7 @@ from synth_ray.records import digest
 from synth_ray.storage import open_storage
 from tests.endpoint_server import MODEL, behaving_server
 from tests.faults.test_killed_actors import drain
+from tests.held_server import LONGEST_S, held_server
 from tests.route.test_pools import SEPARATE, judged
 from tests.route.test_route import job
 
@@ -49,6 +50,17 @@ class Nodes:
         self.workers.remove(node)
         self.cluster.remove_node(node, allow_graceful=False)
 
+    def clear(self) -> None:
+        """Kill them all, and return once the head knows it: what starts then is not sent to one of them."""
+        import ray
+
+        for node_id in self.ids:
+            self.kill(node_id)
+        until = time.monotonic() + LONGEST_S
+        while sum(node["Alive"] for node in ray.nodes()) > 1:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
     @property
     def ids(self) -> list[str]:
         return [node.node_id for node in self.workers]
@@ -77,7 +89,9 @@ def nodes_of(kind: str, where: set[tuple[str, str]]) -> set[str]:
 
 
 def test_a_run_that_starts_on_a_head_alone_uses_every_node_that_joins_and_never_the_head(nodes: Nodes, tmp_path: Path) -> None:
-    """The nodes come one by one: one for stagers, index and judge, then two with a GPU for a teacher each."""
+    """The nodes come one by one: one for stagers, index and judge, then two with a GPU for a teacher each. Beside the judge there
+    is room for one stager, so the next is on the first node with a GPU. The server holds the run until everything stands.
+    """
     seen: set[tuple[str, str]] = set()
     replicas: list[int] = []
 
@@ -85,18 +99,25 @@ def test_a_run_that_starts_on_a_head_alone_uses_every_node_that_joins_and_never_
         seen.update(placed())
         replicas.append(tally.replicas)
         kinds, joined = {kind for kind, _ in seen}, len(nodes.workers)
+        has_second_stager = joined == 2 and nodes.ids[1] in nodes_of("StagerActor", seen)
         if joined == 0:
             nodes.add(num_cpus=2)
-        elif (joined == 1 and kinds >= {"StagerActor", "RoleActor"}) or (joined == 2 and tally.requests_done >= 2):
+        elif (joined == 1 and kinds >= {"StagerActor", "RoleActor"}) or (has_second_stager and tally.requests_done >= 2):
             nodes.add(num_cpus=2, num_gpus=1)
+        elif joined == 3 and tally.replicas == 2 and kinds == KINDS:
+            server.let_go()
 
     cluster = {"engine": "ray", "teachers": 2, "min_teachers": 2, "stagers": 3, "judges": 1, "index_shards": 2}
     more = {"index_folder": str(tmp_path), "cpus_per_teacher": 0.5, "cpus_per_judge": 0.25, "gpus_per_teacher": 1}
-    document = judged(tmp_path, cluster=SEPARATE | cluster | more, teacher={"latency_s": 0.9}, judge={"latency_s": 0.05})
-    document["dedup"] = {"compares": ["prompt"]}
-    manifest = synth_ray.run(document, watch=watch).manifest
-    alone = document | {"cluster": {"engine": "local"}, "output": {"path": str(tmp_path / "alone")}}
-    assert manifest["dataset_digest"] == synth_ray.run(alone).manifest["dataset_digest"]
+    with held_server() as server:
+        document = judged(tmp_path, cluster=SEPARATE | cluster | more, judge={"latency_s": 0.05})
+        document["models"]["teacher"] = server.teacher(at_once=4)
+        document["dedup"] = {"compares": ["prompt"]}
+        alone = document | {"cluster": {"engine": "local"}, "output": {"path": str(tmp_path / "alone")}}
+        wanted = synth_ray.run(alone).manifest["dataset_digest"]
+        server.hold(after=100)
+        manifest = synth_ray.run(document, watch=watch).manifest
+    assert manifest["dataset_digest"] == wanted
     first, *with_gpu = nodes.ids
     assert {kind for kind, _ in seen} == KINDS
     assert {node for _, node in seen} == {first, *with_gpu}  # so nothing ran on the head
@@ -120,39 +141,46 @@ def asked_and_journalled(out: Path) -> set[str]:
 
 
 def test_a_node_that_loses_its_power_costs_no_answer_that_was_journalled(nodes: Nodes, tmp_path: Path) -> None:
-    """On it are a replica, and a stager or an index shard."""
-    while len(nodes.workers) < 3:
-        nodes.add(num_cpus=4)
+    """On it are a replica, a stager and the index, which start on it because it is alone; the other replicas are elsewhere. The
+    server answers sixty asks, two for a request and so more than a chunk, and holds the others until the loss is known.
+    """
+    nodes.clear()
+    nodes.add(num_cpus=2)
+    [first] = nodes.ids
     asked: Counter[str] = Counter()
     journalled: set[str] = set()
     lost: list[str] = []
-    is_alone: list[bool] = []
+    is_known = threading.Event()
 
     def behave(body: dict[str, Any], _times: int) -> Any:
-        name = digest(body["messages"])
-        asked[name] += 1
-        time.sleep(0.01 if is_alone else 0.4)
+        asked[digest(body["messages"])] += 1
+        if asked.total() > 60:
+            is_known.wait(LONGEST_S)
         return 200, {"choices": choices_of(body), "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
 
     def watch(tally: Any) -> None:
-        if lost or not tally.chunks_admitted:
-            return
-        where = placed()
-        both = nodes_of("TeacherActor", where) & (nodes_of("StagerActor", where) | nodes_of("ShardActor", where))
-        if both and (held := asked_and_journalled(tmp_path / "out")):
-            lost.append(min(both))
+        if lost:
+            if tally.replicas_lost:
+                is_known.set()
+        elif tally.chunks_admitted and len(nodes.workers) == 1:
+            for _ in range(2):
+                nodes.add(num_cpus=4)
+        elif tally.replicas == 3 and (held := asked_and_journalled(tmp_path / "out")):
+            where = placed()
+            assert all(first in nodes_of(kind, where) for kind in ("TeacherActor", "StagerActor", "ShardActor"))
+            lost.append(first)
             journalled.update(held)
-            nodes.kill(lost[0])
+            nodes.kill(first)
 
     cluster = {"engine": "ray", "teachers": 3, "stagers": 3, "index_shards": 3, "index_folder": str(tmp_path), "in_flight": 8}
     with behaving_server(behave) as (url, _):
-        teacher = {"engine": "endpoint", "model": MODEL, "endpoint": {"urls": [url], "flavour": "openai"}}
+        endpoint = {"urls": [url], "flavour": "openai", "timeout_s": 600}
+        teacher = {"engine": "endpoint", "model": MODEL, "endpoint": endpoint}
         more = {"recipe": {"name": "vary", "n": 1, "keep": ["answer"]}, "models": {"teacher": teacher}}
-        cluster |= {"cpus_per_teacher": 0.5}
+        cluster |= {"cpus_per_teacher": 0.6}
         document = job(tmp_path, str(tmp_path / "out"), plan=PLAN, cluster=cluster, **more)
         result = synth_ray.run(document, watch=watch)
         asked_on_the_cluster = Counter(asked)
-        is_alone.append(True)
         alone = document | {"cluster": {"engine": "local"}, "output": {"path": str(tmp_path / "alone")}}
         assert result.manifest["dataset_digest"] == synth_ray.run(alone).manifest["dataset_digest"]
     assert len(lost) == 1

@@ -54,11 +54,11 @@ def test_a_run_joins_a_cluster_with_its_token_and_is_refused_without(tmp_path: P
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(job(tmp_path, str(tmp_path / "out"), cluster={"engine": "ray", "cpus_per_teacher": 0.5})))
     command = [sys.executable, "-m", "synth_ray.cli.main", "run", str(path), "--address", address, "--quiet"]
-    refused = subprocess.run(command, cwd=ROOT, env=with_token(tmp_path, "another"), capture_output=True, text=True, timeout=120)
+    refused = subprocess.run(command, cwd=ROOT, env=with_token(tmp_path, "another"), capture_output=True, text=True, timeout=300)
     assert refused.returncode == 1
     assert "cluster.address" in refused.stderr
     assert not (tmp_path / "out" / "manifest.json").exists()
-    subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=120)
+    subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=300)
     manifest = (tmp_path / "out" / "manifest.json").read_text()
     assert json.loads(manifest)["dataset_digest"] == wanted
     token = (tmp_path / "token").read_text()

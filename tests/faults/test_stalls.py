@@ -16,6 +16,9 @@ from tests.faults.test_killed_actors import actors, slow_job
 from tests.route.test_pools import judged
 from tests.route.test_route import SCRIPT, job
 
+STALL_S = 5.0
+"""Longer than a busy machine lets a run stand still now and then: whoever works is not to be taken for one that hangs."""
+
 
 @pytest.fixture(scope="module")
 def digest(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -25,19 +28,18 @@ def digest(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def stalling(folder: Path, script: dict[str, Any], **limits: Any) -> dict[str, Any]:
     teacher = {"engine": "scripted", "script": SCRIPT | script}
-    return job(folder, str(folder / "out"), models={"teacher": teacher}, limits={"stall_s": 2.0, **limits})
+    return job(folder, str(folder / "out"), models={"teacher": teacher}, limits=limits)
 
 
 def test_a_silent_engine_is_replaced_and_no_row_is_lost(digest: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    result = synth_ray.run(stalling(tmp_path, {"silent_after": 400}))
+    result = synth_ray.run(stalling(tmp_path, {"silent_after": 400}, stall_s=STALL_S))
     assert (result.stopped, result.manifest["dataset_digest"]) == ("", digest)
-    [line, *_] = [record.getMessage() for record in caplog.records if "limits.stall_s" in record.getMessage()]
-    assert "replica 0 has " in line
-    assert "requests of chunk" in line
+    said = [record.getMessage() for record in caplog.records if "limits.stall_s" in record.getMessage()]
+    assert any("replica 0 has " in line and "requests of chunk" in line for line in said), said
 
 
 def test_where_every_engine_is_silent_the_run_stops_with_what_it_has_and_goes_on_later(digest: str, tmp_path: Path) -> None:
-    short = synth_ray.run(stalling(tmp_path, {"silent_after": 200}, engine_replacements=0))
+    short = synth_ray.run(stalling(tmp_path, {"silent_after": 200}, engine_replacements=0, stall_s=3 * STALL_S))
     assert "limits.stall_s" in short.stopped
     assert "replica 0 has" in short.stopped
     assert (short.exit_code, short.manifest["complete"]) == (4, False)
@@ -53,7 +55,7 @@ def digest_of_judged(folder: Path) -> Any:
 
 def test_judges_that_are_silent_are_all_replaced_and_none_of_them_counts_as_a_death(tmp_path: Path) -> None:
     document = judged(tmp_path, judge={"silent_after": 150}, cluster={"pools": "separate", "judges": 3})
-    manifest = synth_ray.run(document | {"limits": {"stall_s": 2.0, "engine_replacements": 2}}).manifest
+    manifest = synth_ray.run(document | {"limits": {"stall_s": STALL_S, "engine_replacements": 2}}).manifest
     assert manifest["dataset_digest"] == digest_of_judged(tmp_path / "plain")
     assert len(manifest["throughput"]["pools"]["judge"]) in (6, 9)
 
@@ -85,7 +87,7 @@ def test_a_chunk_that_a_stager_hangs_on_is_staged_by_another(
             woken.set()
 
     monkeypatch.setattr(Stager, "stage", hang_once)
-    result = synth_ray.run(stalling(tmp_path, {}), watch=watch)
+    result = synth_ray.run(stalling(tmp_path, {}, stall_s=STALL_S), watch=watch)
     assert (result.stopped, result.manifest["dataset_digest"]) == ("", digest)
     assert woken.is_set()
 
@@ -102,7 +104,7 @@ def test_actors_that_stand_still_on_ray_are_replaced(digest: str, tmp_path: Path
             os.kill(pids[0], signal.SIGSTOP)
 
     cluster = {"engine": "ray", "teachers": 1, "stagers": 1, "cpus_per_teacher": 0.5}
-    result = synth_ray.run(slow_job(tmp_path, cluster=cluster, limits={"stall_s": 4.0}), watch=stop_one)
+    result = synth_ray.run(slow_job(tmp_path, cluster=cluster, limits={"stall_s": 2 * STALL_S}), watch=stop_one)
     assert (result.stopped, result.manifest["dataset_digest"], len(stopped)) == ("", digest, 2)
     said = [record.getMessage() for record in caplog.records if "limits.stall_s" in record.getMessage()]
     assert any("stager 0 has chunk" in line for line in said)

@@ -45,9 +45,9 @@ def retry_without_waits(tries: int = 50) -> Retry:
     return Retry(budget_s=tries, clock=lambda: float(next(tries_so_far)), sleep=lambda _: None, uniform=lambda low, _: low)
 
 
-def behind(proxy: Proxy, place: Place, *, retry: Retry | None = None) -> Storage:
-    proxy.hang_s = 0.6
-    return open_storage(f"{place.url}/out", endpoint_url=proxy.url, retry=retry or retry_without_waits(), timeout_s=0.3)
+def behind(proxy: Proxy, place: Place, *, retry: Retry | None = None, timeout_s: float = 10.0) -> Storage:
+    retry = retry or retry_without_waits()
+    return open_storage(f"{place.url}/out", endpoint_url=proxy.url, retry=retry, timeout_s=timeout_s)
 
 
 def clear(place: Place, name: str = "out") -> Storage:
@@ -73,7 +73,7 @@ def test_a_run_through_transient_faults_makes_the_same_dataset(proxy: Proxy, pla
     draw = random.Random(fault)
     share = 0.2 if fault == "hang" else 0.35
     proxy.plan = lambda _: fault if draw.random() < share else None
-    manifest = make_dataset(behind(proxy, place), OUTPUT)
+    manifest = make_dataset(behind(proxy, place, timeout_s=0.3 if fault == "hang" else 10.0), OUTPUT)
     assert len(proxy.faults) >= 2
     assert manifest == wanted
     out, other = clear(place), clear(place, "clear")

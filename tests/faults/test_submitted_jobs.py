@@ -27,8 +27,8 @@ from tests.ray_cluster import RayCluster, started_cluster
 pytestmark = [pytest.mark.ray, pytest.mark.s3]
 
 RECIPE = "from words_of_mine import INSTRUCT\nfrom synth_ray.recipes.vary import RECIPE\n"
-SLOW = ("--set", "models.teacher.script.latency_s=1.5", "--set", "models.teacher.script.concurrency=2")
-"""So that a run lasts far longer than the commands that look at it, and commits every few seconds; of no digest."""
+SLOW = ("--set", "models.teacher.script.latency_s=2.5", "--set", "models.teacher.script.concurrency=2")
+"""So that a run lasts minutes, far longer than the commands that look at it, and commits every few seconds; of no digest."""
 SCRIPT = {"words": 12, "repeat_share": 0.1, "empty_share": 0.05}
 SHAPE = {
     "name": "Submitted",

@@ -116,14 +116,20 @@ def test_a_whole_run_killed_at_its_writes_resumes_to_the_same_dataset(
 
 
 def killed_at(at: int, fault: str, document: dict[str, Any], proxy: Proxy) -> int:
-    """The exit code of a run in a process of its own, whose `at`-th write meets the fault, which is its end."""
+    """The exit code of a run in a process of its own, whose `at`-th write meets the fault, which is its end: what it asks of the
+    store after that comes to nothing, however late the kill is.
+    """
     code = "import json, sys, synth_ray; synth_ray.run(json.loads(sys.argv[1]))"
     process = subprocess.Popen([sys.executable, "-c", code, json.dumps(document)])
     writes = itertools.count()
+    is_over = threading.Event()
 
     def plan(seen: SeenRequest) -> str | None:
+        if is_over.is_set():
+            return "reset_before"
         if seen.method not in ("PUT", "POST", "DELETE") or next(writes) < at:
             return None
+        is_over.set()
         if fault == "reset_after":
             threading.Timer(0.05, process.kill).start()
         else:
@@ -131,7 +137,7 @@ def killed_at(at: int, fault: str, document: dict[str, Any], proxy: Proxy) -> in
         return fault
 
     proxy.plan = plan
-    return process.wait(timeout=120)
+    return process.wait(timeout=300)
 
 
 def slow_teacher() -> dict[str, Any]:

@@ -18,7 +18,8 @@ from synth_ray.job.problems import BadJob
 from synth_ray.route.preflight import preflight
 from tests.conftest import TINY_TEACHER
 
-ENGINE = {"dtype": "bfloat16", "max_model_len": 256, "max_num_seqs": 16, "enforce_eager": True}
+# In bfloat16 the likeliest two tokens are often one step apart, and which is taken depends on what else is in the batch.
+ENGINE = {"dtype": "float32", "max_model_len": 256, "max_num_seqs": 16, "enforce_eager": True}
 
 
 def adapter(folder: Path) -> str:

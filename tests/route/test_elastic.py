@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import synth_ray
-from tests.route.test_route import SCRIPT, job
+from tests.held_server import HeldServer, held_server
+from tests.route.test_route import job
 
 pytestmark = pytest.mark.ray
 
@@ -35,7 +36,14 @@ def cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
-def test_replicas_scale_from_one_to_four_and_back_and_no_row_is_lost(local: str, cluster: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def server() -> Iterator[HeldServer]:
+    with held_server() as server:
+        yield server
+
+
+def test_replicas_scale_from_one_to_four_and_back_and_no_row_is_lost(cluster: Any, tmp_path: Path, server: HeldServer) -> None:
+    """The server holds the run until all four are up, and then until the three on the lost node are known to be gone."""
     counts: list[int] = []
     added: list[Any] = []
 
@@ -43,18 +51,19 @@ def test_replicas_scale_from_one_to_four_and_back_and_no_row_is_lost(local: str,
         counts.append(tally.replicas)
         if not added and tally.requests_done >= 6:
             added.append(cluster.add_node(num_cpus=3, object_store_memory=100_000_000))
-        if len(added) == 1 and tally.replicas == 4:
+        elif len(added) == 1 and tally.replicas == 4:
             cluster.remove_node(added[0], allow_graceful=False)
             added.append(None)
+        elif len(added) == 2 and tally.replicas == 1:
+            server.let_go()
 
-    changes = {
-        "cluster": {"engine": "ray", "teachers": 4, "stagers": 1},
-        "models": {"teacher": {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.5, "concurrency": 4}}},
-        "limits": {"engine_replacements": 8, "journal_flush_s": 0.2},
-    }
-    result = synth_ray.run(job(tmp_path, str(tmp_path / "out"), plan=PLAN, **changes), watch=watch)
+    document = job(tmp_path, str(tmp_path / "out"), plan=PLAN, limits={"engine_replacements": 8, "journal_flush_s": 0.2})
+    document["models"] = {"teacher": server.teacher(at_once=4)}
+    alone = synth_ray.run(document | {"output": {"path": str(tmp_path / "alone")}}).manifest
+    server.hold(after=60)
+    result = synth_ray.run(document | {"cluster": {"engine": "ray", "teachers": 4, "stagers": 1}}, watch=watch)
     assert not result.stopped
-    assert result.manifest["dataset_digest"] == local
+    assert result.manifest["dataset_digest"] == alone["dataset_digest"]
     ready = [n for n in counts if n]
     assert (ready[0], max(ready), ready[-1]) == (1, 4, 1)
     replicas = result.manifest["throughput"]["replicas"]

@@ -73,6 +73,16 @@ def label_of(actor: Any, name: str) -> str:
     return "head" if "node:__internal_head__" in node["Resources"] else str(node["Labels"].get(name))
 
 
+def wait_until_no_gpu_is_free() -> None:
+    """As far as the head knows: a node tells it now and then what is free."""
+    from synth_ray.cluster.autoscaler import free_resources
+
+    until = time.monotonic() + 60
+    while any(free.get("GPU") for free in free_resources().values()):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
 def test_actors_stand_where_their_labels_say_and_off_the_head(cluster: Any, tmp_path: Path) -> None:
     import ray
 
@@ -126,7 +136,7 @@ def test_a_run_waits_for_gpus_in_use_says_so_and_gives_up_when_told_to(
 
     held = ray.remote(num_cpus=0, num_gpus=2)(Place).remote()
     ray.get(held.node.remote(), timeout=60)
-    time.sleep(1.5)  # what is free is told to the head once a second
+    wait_until_no_gpu_is_free()
     with caplog.at_level(logging.WARNING), pytest.raises(SynthRayError, match=r"cluster\.wait_s: wanted a place .* within 2 s"):
         synth_ray.run(placed(tmp_path, path="late", cluster={"gpus_per_teacher": 1, "wait_s": 2}))
     assert "teacher: wants 1 × 1 GPU and 1 CPU, has room for 0, no autoscaler: the others start if nodes join" in caplog.text
@@ -140,6 +150,7 @@ def test_a_run_waits_for_gpus_in_use_says_so_and_gives_up_when_told_to(
 
     blocker = ray.remote(num_cpus=0, num_gpus=2)(Place).remote()
     ray.get(blocker.node.remote(), timeout=60)
+    wait_until_no_gpu_is_free()
     result = synth_ray.run(placed(tmp_path, path="out", cluster={"gpus_per_teacher": 1, "wait_s": 60}), watch=join)
     ray.kill(blocker)
     assert joined

@@ -30,7 +30,8 @@ import synth_ray.meter
 from synth_ray.meter.metrics import BY_NAME, JOB_LABEL, MAX_SERIES, PREFIX
 from tests.conftest import ROOT
 from tests.faults.test_killed_actors import actors
-from tests.route.test_route import SCRIPT, job
+from tests.held_server import LONGEST_S, HeldServer, held_server
+from tests.route.test_route import job
 from tests.unit.meter.test_monitoring import FOLDER, panel_expressions
 
 CANARY = "quokka"
@@ -69,7 +70,9 @@ def scrape(url: str) -> Series:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """A run of half a minute as its own process on a Ray that this process started; one of its replicas is killed."""
+    """A run as its own process on a Ray that this process started; one of its replicas is killed, and its teacher holds the run
+    until that is to be seen: Ray serves new values every few seconds.
+    """
     import ray
 
     folder = tmp_path_factory.mktemp("watched")
@@ -77,28 +80,31 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     try:
         node = ray.nodes()[0]
         target = f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}"
-        with prometheus(folder, target) as ask:
-            yield _run(folder, ray.get_runtime_context().gcs_address, f"http://{target}/metrics", ask)
+        with prometheus(folder, target) as ask, held_server() as server:
+            yield _run(folder, ray.get_runtime_context().gcs_address, f"http://{target}/metrics", ask, server)
     finally:
         ray.shutdown()
 
 
-def _run(folder: Path, address: str, url: str, ask: Any) -> Watched:
+def _run(folder: Path, address: str, url: str, ask: Any, server: HeldServer) -> Watched:
     path = folder / "job.yaml"
-    path.write_text(yaml.safe_dump(_job(folder)))
+    path.write_text(yaml.safe_dump(_job(folder, server)))
     command = [sys.executable, "-m", "synth_ray.cli.main", "--verbose", "run", str(path), "--address", address, "--log", "json"]
     seen, began = Watched(), time.time()
     killed: list[int] = []
+    server.hold(after=100)
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(command, stderr=stderr, stdout=subprocess.DEVNULL, cwd=ROOT)
         try:
-            while process.poll() is None and time.time() - began < 240:
+            while process.poll() is None and time.time() - began < 2 * LONGEST_S:
                 time.sleep(1)
                 series = scrape(url)
                 seen.during += [series] if series else []
                 if not killed and series.get(("replicas", ("teacher", "up"))) == 2 and (pids := actors("TeacherActor")):
                     killed.append(pids[0])
                     os.kill(pids[0], signal.SIGKILL)
+                if len(seen.during) >= 8 and series.get(("replicas", ("teacher", "lost"))):
+                    server.let_go()
             assert process.wait(60) == 0, (folder / "stderr").read_text()[-2000:]
         finally:
             process.kill()
@@ -114,17 +120,16 @@ def _run(folder: Path, address: str, url: str, ask: Any) -> Watched:
     return seen
 
 
-def _job(folder: Path) -> dict[str, Any]:
-    teacher = {"engine": "scripted", "script": {**SCRIPT, "latency_s": 0.6, "concurrency": 8}}
+def _job(folder: Path, server: HeldServer) -> dict[str, Any]:
     document = job(
         folder,
         str(folder / "out"),
         name="watched",
-        models={"teacher": teacher},
         cluster={"engine": "ray", "teachers": 2, "stagers": 1, "cpus_per_teacher": 0.5},
         limits={"engine_replacements": 8, "journal_flush_s": 0.2},
         budget={"gpu_hour_usd": 3.0, "max_usd": 50.0},
     )
+    document["models"] = {"teacher": server.teacher(at_once=8)}
     seeds = Path(document["seeds"])
     # What is scrubbed, rejected and failed is logged too, if anything of a row is.
     asked = seeds.read_text().replace("Question", f"Write to {CANARY}@{CANARY}.org: the {CANARY} of question")

@@ -26,7 +26,8 @@ def teacher() -> Iterator[VllmTeacher]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "has_ranks", lambda _: True)
         patch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        args = ENGINE_ARGS | {"data_parallel_size": 2, "max_num_seqs": 4}
+        # In bfloat16 the likeliest two tokens are often one step apart, and which is taken depends on what else is in the batch.
+        args = ENGINE_ARGS | {"data_parallel_size": 2, "max_num_seqs": 4, "dtype": "float32"}
         teacher = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=args), host=ThreadHost())
         facts = teacher.open()
         assert (facts.max_running, facts.devices) == (8, 2)
@@ -51,7 +52,7 @@ def test_ranks_answer_alike_refuse_alone_stop_when_cancelled_and_die_together(te
         long = asyncio.create_task(teacher.answer(prompt(4, sampling=GREEDY | {"max_tokens": 400})))
         await asyncio.sleep(0.2)
         long.cancel()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(180):
             while teacher.load().running:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 

@@ -33,8 +33,8 @@ def process_of(teacher: Any) -> subprocess.Popen[bytes]:
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    """Poll until the condition holds; fail after 20 seconds."""
-    async with asyncio.timeout(20):
+    """Poll until the condition holds; fail after three minutes."""
+    async with asyncio.timeout(180):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -84,7 +84,7 @@ def test_many_event_loops_share_one_engine(vllm_teacher: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(300)
     assert counts == [50, 50, 50]
 
 
@@ -103,15 +103,19 @@ def test_a_prompt_that_the_engine_refuses_fails_alone(vllm_teacher: Any) -> None
 
 @pytest.mark.vllm
 def test_a_text_is_the_same_whether_the_engine_or_the_client_detokenizes_it(vllm_teacher: Any) -> None:
-    """The engine detokenizes when there are stop strings, else the client process does."""
+    """The engine detokenizes when there are stop strings, else the client process does. What is asked alone, and was asked once
+    before, is computed in the same steps both times: in a batch that is put together otherwise, tokens may be others.
+    """
+
+    def alone(sampling: dict[str, Any]) -> list[str]:
+        return [ask(vllm_teacher, prompt(i, sampling=sampling))[0][0].text for i in range(5)]
+
+    alone({"temperature": 0.0, "max_tokens": 1})
     for limits in ({"max_tokens": 7}, {"max_tokens": 60}, {"max_tokens": 60, "skip_special_tokens": False}):
         sampling = {"temperature": 0.0, **limits}
-        in_client = ask(vllm_teacher, *[prompt(i, sampling=sampling) for i in range(5)])
-        in_engine = ask(vllm_teacher, *[prompt(i, sampling={**sampling, "stop": ["no answer says this"]}) for i in range(5)])
-        assert [[answer.text for answer in answers] for answers in in_client] == [
-            [answer.text for answer in answers] for answers in in_engine
-        ]
-        assert all(answer.text for [answer] in in_client)
+        in_client, in_engine = alone(sampling), alone({**sampling, "stop": ["no answer says this"]})
+        assert in_client == in_engine
+        assert all(in_client)
 
 
 @pytest.mark.vllm
@@ -123,11 +127,11 @@ def test_the_engine_process_ends_when_its_parent_dies() -> None:
     )
     owner = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
     status = Path(f"/proc/{int(owner.stdout.splitlines()[-1])}/status")
-    for _ in range(1000):
+    for _ in range(12_000):
         if not status.exists() or "State:\tZ" in status.read_text():
             return
         time.sleep(0.01)
-    pytest.fail("the engine's process outlived its owner by ten seconds")
+    pytest.fail("the engine's process outlived its owner by two minutes")
 
 
 @pytest.mark.vllm

@@ -196,7 +196,7 @@ def test_on_ray_the_same_rows_are_kept_even_when_actors_are_killed_or_stand_stil
     from synth_ray.cluster.index import RayShards
 
     monkeypatch.setattr(index_module, "_TOLD_EVERY_S", 1.0)
-    monkeypatch.setattr(index_module, "_SILENT_S", 4.0)
+    monkeypatch.setattr(index_module, "_SILENT_S", 8.0)
     host = RayShards(3, folder=str(tmp_path))
     index = Index(SECTION, stores=ShardedStores(host, save_bytes=1 << 17).stores)
     semantic, vectors = SemanticIndex(0.93, store=index.stores.vectors, exact_rows=256), near_vectors(3, len(batch))
@@ -212,7 +212,7 @@ def test_on_ray_the_same_rows_are_kept_even_when_actors_are_killed_or_stand_stil
         keep_next(semantic, vectors, min(len(batch), at + 320), near)
     assert codes == whole[0]
     assert near == kept_rows(SemanticIndex(0.93, exact_rows=256), vectors, [])
-    assert re.search(r"index shard \d has not answered for [45] s: it is taken for lost", caplog.text)
+    assert re.search(r"index shard \d has not answered for \d+ s: it is taken for lost", caplog.text)
     assert any(tmp_path.rglob("*"))
     host.close()
     assert not any(file.is_file() for file in tmp_path.rglob("*"))

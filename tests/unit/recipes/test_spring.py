@@ -144,15 +144,17 @@ def test_jobs_that_cannot_do_without_are_refused(tmp_path: Path, changes: dict[s
 
 @pytest.mark.vllm
 def test_a_real_engine_writes_users_turns_that_end_by_themselves(vllm_teacher: VllmTeacher) -> None:
-    """The tiny teacher has learnt what customers write, and ends a turn as its template does."""
+    """The tiny teacher has learnt what customers write, and ends a turn as its template does. Of a thousand turns some ten are
+    longer than the limit, and now and then two are the same: what is sampled is not bound to be whole, nor to be new.
+    """
     sampling = {"temperature": 0.8, "max_tokens": 160}
-    prompts = [Prompt([], f"{number:08x}", kind="instruct", sampling=sampling) for number in range(8)]
+    prompts = [Prompt([], f"{number:08x}", kind="instruct", sampling=sampling) for number in range(32)]
 
     async def every() -> list[list[Completion]]:
         return await asyncio.gather(*[vllm_teacher.answer(prompt) for prompt in prompts])
 
     written = [answers[0] for answers in asyncio.run(every())]
     whole = [answer.text for answer in written if answer.is_whole and answer.text.strip()]
-    assert len(whole) >= 6
-    assert len(set(whole)) == len(whole)
-    assert not any("<|" in text for text in whole)
+    assert len(whole) >= 24
+    assert len(set(whole)) >= 16
+    assert not any("<|" in answer.text for answer in written)

@@ -100,6 +100,6 @@ def test_the_entrypoint_runs_on_the_mounted_files_with_the_pods_environment(tmp_
     with ray_in(folder, environment) as address:
         words = shlex.split(objects["RayJob"]["spec"]["entrypoint"].removeprefix("exec "))
         command = [sys.executable, *(address if word == "auto" else word for word in words[1:])]
-        completed = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
+        completed = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert completed.returncode == 0, completed.stderr[-2000:]
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["rows"]["accepted"] > 0

@@ -46,7 +46,7 @@ class Opened:
     def __init__(self, browser: Any, url: str, **context: Any) -> None:
         self.context = browser.new_context(**context)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(60_000)
         self.errors: list[str] = []
         self.hosts: set[str] = set()
         self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
