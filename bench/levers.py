@@ -122,6 +122,7 @@ def main() -> None:
                 loads.append(os.getloadavg()[0])
                 one_round(lever, runs[name], options)
     rows = [row for name, lever in wanted.items() for row in rows_of(lever, runs[name])]
+    rows = [{name: value for name, value in row.items() if value != ""} for row in rows]
     for row in rows:
         row["load average"] = f"{min(loads):.1f}–{max(loads):.1f}"
     report("levers", rows, packages=PACKAGES, file=file_of(options), adds=True)
