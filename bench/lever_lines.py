@@ -32,6 +32,8 @@ REPEATED = {"all": 1} if is_cpu_build() else {"all": 1, "half": 2, "quarter": 4}
 """Among so many tokens an answer chooses at each place: by chance, where the weights are dummies. vLLM's CPU build speculates
 rightly only without chance (`synth_ray.ask.vllm.speculation`).
 """
+METHODS = ("ngram",) if is_cpu_build() else ("ngram", "ngram_gpu")
+"""The second drafts on the GPU itself, so that vLLM prepares a step while the one before runs."""
 FIRST_TOKEN = 100
 """An ordinary token of every vocabulary."""
 LIKELIEST = 8
@@ -57,7 +59,9 @@ def levers(work: Workload, *, system_tokens: int, schema_at: list[int], is_real:
     for name, tokens in REPEATED.items():
         given = {"allowed_token_ids": [*range(FIRST_TOKEN, FIRST_TOKEN + tokens)]}
         one = replace(work, recipe={"asked_with": given}, sampling={"temperature": float(tokens > 1)})
-        made[f"ngram-{name}"] = _lever(f"n-gram speculation, {name} of the next tokens right", one, speculative_config=NGRAM)
+        for method in METHODS:
+            title = f"{method} speculation, {name} of the next tokens right"
+            made[f"{method}-{name}"] = _lever(title, one, speculative_config=NGRAM | {"method": method})
     if is_real:
         made["rewriting"] = _lever("n-gram speculation, rewriting (greedy)", _rewriting(work), speculative_config=NGRAM)
     made |= {f"schema-{running}": _guided(work, running) for running in schema_at}

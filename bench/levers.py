@@ -1,19 +1,21 @@
 r"""What each lever of docs/speed.md is worth: a whole job without it and with it, on a CPU or on a GPU.
 
-Every lever has work on which it matters: prompts with a system prompt of 1,000 tokens, answers that repeat themselves so far as
-drafts of one in one, two or four are right (`ngram-…`: the tokens an answer may have are given, so it is so of any weights),
-passages rephrased by a real model, a JSON Schema. Lines run in processes of their own, in rounds; `× off` is the median over the
-rounds. What the device or vLLM refuses is told in their words.
+Every lever has work on which it matters: prompts with a system prompt of 1,000 tokens; answers that repeat themselves, so that
+all drafts are right, or one token in two or four (`ngram-…`: which tokens an answer may have is given, so it is so of any
+weights); passages rephrased by a real model; a JSON Schema. Lines run in processes of their own, in rounds; `× off` is the median over the
+rounds. What the device or vLLM refuses is told in their words. Levers without work of their own have the prompts that are given.
 
-    python -m bench.levers --pairs 2                        # two cores: the tiny teacher
-    python -m bench.levers --shape qwen3-1.7b --prompts 2000 --prompt-tokens 350 --answer-tokens 250 --answer-spread 0.8 \
-        --longest-answer 1500 --max-num-seqs 512 --max-model-len 4096 --dtype bfloat16 --timeout 180 \
-        --levers prefix,fp8,fp8-weights,schema-512,ngram-all,ngram-half
-    python -m bench.levers --shape llama-8b --prompts 1000 … --max-num-seqs 256 …        # the rest the same
+    python -m bench.levers --pairs 2                        # on a CPU: the tiny teacher
+    python -m bench.levers --shape qwen3-1.7b --dtype bfloat16 --max-num-seqs 512 --max-model-len 4096 --prompts 2000 \
+        --prompt-tokens 350 --answer-tokens 250 --answer-spread 0.8 --longest-answer 1500 --timeout 240 \
+        --levers prefix,fp8-weights,fp8-kv                  # one H200; then again with --levers schema-512,ngram-half,ngram-all
+    python -m bench.levers --shape llama-8b --dtype bfloat16 --max-num-seqs 256 --max-model-len 4096 --prompts 1000 \
+        --prompt-tokens 350 --answer-tokens 250 --answer-spread 0.8 --longest-answer 1500 --timeout 240 --schema-at 256 \
+        --levers prefix,fp8-weights,fp8-kv                  # one H200, an 8B; then --levers schema-256,ngram-half,fp8
 
-On a GPU a line takes 30 s of start and about as long again, and the first one two minutes more: fifteen minutes are enough for
-either of the two. `--model NAME` with weights adds `rewriting`, whose share of right drafts is a real one. Figures are added to
-bench/results/levers.json, on a GPU to gpu.json, with the card.
+Without `--levers` all are measured, FP8 too. On a GPU a line takes 30 s of start and about as long again, the first one up to two
+minutes more. `--model NAME` with its weights adds `rewriting`, whose share of right drafts is a real one. Figures are added to
+bench/results/levers.json, on a GPU to gpu.json, with the card, and each line's to the standard error as it ends.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -102,6 +105,11 @@ def one_round(lever: Lever, runs: Runs, options: argparse.Namespace) -> None:
     if "failed" not in done:
         lengths = next((each["lengths"] for each in runs["on"] if lever.replays), ())
         runs["off"].append(measure(replace(lever.off, lengths=lengths), options))
+    for side in ("on", "off"):
+        figures = {name: value for name, value in (runs[side] or [{}])[-1].items() if name != "lengths"}
+        print(
+            json.dumps({"lever": lever.title, "side": side} | figures), file=sys.stderr, flush=True
+        )  # should the rest be cut off
 
 
 def main() -> None:
