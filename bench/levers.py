@@ -1,9 +1,10 @@
 r"""What each lever of docs/speed.md is worth: a whole job without it and with it, on a CPU or on a GPU.
 
 Every lever has work on which it matters: prompts with a system prompt of 1,000 tokens; answers that repeat themselves, so that
-all drafts are right, or one token in two or four (`ngram-…`: which tokens an answer may have is given, so it is so of any
-weights); passages rephrased by a real model; a JSON Schema. Lines run in processes of their own, in rounds; `× off` is the median over the
-rounds. What the device or vLLM refuses is told in their words. Levers without work of their own have the prompts that are given.
+all drafts are right, or one token in two or four (`ngram-…`: which tokens an answer may have is given, so this holds for any
+weights); passages rephrased by a real model; a JSON Schema. Levers without work of their own have the prompts that are given.
+Lines run in processes of their own, in rounds; `× off` is the median over the rounds. What the device or vLLM refuses is told in
+their words.
 
     python -m bench.levers --pairs 2                        # on a CPU: the tiny teacher
     python -m bench.levers --shape qwen3-1.7b --dtype bfloat16 --max-num-seqs 512 --max-model-len 4096 --prompts 2000 \
