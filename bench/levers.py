@@ -106,8 +106,8 @@ def one_round(lever: Lever, runs: Runs, options: argparse.Namespace) -> None:
     if "failed" not in done:
         lengths = next((each["lengths"] for each in runs["on"] if lever.replays), ())
         runs["off"].append(measure(replace(lever.off, lengths=lengths), options))
-    for side in ("on", "off"):
-        figures = {name: value for name, value in (runs[side] or [{}])[-1].items() if name != "lengths"}
+    for side in [side for side in runs if runs[side]]:
+        figures = {name: value for name, value in runs[side][-1].items() if name != "lengths"}
         print(
             json.dumps({"lever": lever.title, "side": side} | figures), file=sys.stderr, flush=True
         )  # should the rest be cut off

@@ -252,3 +252,9 @@ def test_sampling_that_an_engine_cannot_speculate_with_is_refused(sampling: dict
     refuse_unfit_sampling(Model(model="any"), Sampling(**sampling), where="models.teacher", on_cpu=on_cpu)
     with pytest.raises(JobError, match=message) if message else nullcontext():
         refuse_unfit_sampling(speculates, Sampling(**sampling), where="models.teacher", on_cpu=on_cpu)
+
+
+def test_check_refuses_sampling_beside_speculation_by_name(tmp_path: Path) -> None:
+    document = job(tmp_path, {"speculative_config": {"method": "ngram"}}).model_dump(mode="json", exclude_unset=True)
+    with pytest.raises(JobError, match=r"sampling\.min_p: wanted 0 beside models\.teacher\.engine_args"):
+        preflight(job_from(document | {"sampling": {"min_p": 0.1}}))
