@@ -153,7 +153,9 @@ def test_a_failed_start_reports_the_engines_own_error(monkeypatch: pytest.Monkey
     with pytest.raises(TeacherError, match="ended with code 3"):
         broken.open()
     broken.close()
-    assert f"{CUDA_VISIBLE_DEVICES}=5,6\n" in (tmp_path / "environment").read_text()
+    environment = (tmp_path / "environment").read_text()
+    assert f"{CUDA_VISIBLE_DEVICES}=5,6\n" in environment
+    assert "NUMBA_THREADING_LAYER=workqueue\n" in environment, "drafts would take PyTorch's threads to all cores"
 
 
 def test_each_engine_of_a_replica_gets_its_own_accelerators_if_there_are_enough() -> None:
