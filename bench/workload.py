@@ -1,4 +1,4 @@
-"""What `bench.throughput` asks of every scheme: a model, an engine's arguments, prompts and the lengths of their answers."""
+"""What `bench.throughput` and `bench.levers` ask of a scheme: a model, an engine's arguments, prompts, lengths of answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import os
 import random
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,8 +38,9 @@ def set_environment() -> None:
 
 @dataclass(frozen=True)
 class Workload:
-    """`prompt_tokens` of 0 are short requests as they are. Answers are lognormal: a few are ten times the median. `engines` share
-    one accelerator; peers have one.
+    """`prompt_tokens` of 0 are short requests as they are. Answers are lognormal: a few are ten times the median; or `lengths`
+    are their tokens, in turn. `texts` are prompts in place of made ones. `engines` share one accelerator; peers have one.
+    `recipe` and `sampling` are more keys of a whole job's.
     """
 
     model: str
@@ -50,37 +51,48 @@ class Workload:
     longest_answer: int
     engine: Mapping[str, Any] = field(default_factory=dict)
     engines: int = 1
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    lengths: Sequence[int] = ()
+    texts: Sequence[str] = ()
 
     @cached_property
     def prompts(self) -> list[Prompt]:
         draw = random.Random(7)
+        text = self._given if self.texts else self._long if self.prompt_tokens else self._short
+        return [{"prompt": text(draw, number), "tokens": self._length(draw, number)} for number in range(self.requests)]
+
+    def _length(self, draw: random.Random, number: int) -> int:
+        if self.lengths:
+            return self.lengths[number % len(self.lengths)]
         mu = math.log(self.answer_tokens) - self.answer_spread**2 / 2
-        text = self._long if self.prompt_tokens else self._short
-        return [
-            {
-                "prompt": text(draw, number),
-                "tokens": max(4, min(self.longest_answer, round(draw.lognormvariate(mu, self.answer_spread)))),
-            }
-            for number in range(self.requests)
-        ]
+        return max(4, min(self.longest_answer, round(draw.lognormvariate(mu, self.answer_spread))))
 
     def planned(self) -> list[Prompt]:
         """The prompts in the order in which the run plans them, so that all schemes have the same long prompts at the end."""
         return [self.prompts[i] for i in permutation(self.requests, Plan().seed, 0).tolist()]
+
+    def _given(self, _draw: random.Random, number: int) -> str:
+        return self.texts[number % len(self.texts)]
 
     def _short(self, draw: random.Random, number: int) -> str:
         return f"Write one new customer message.\nIntent: refund\nTone: {draw.choice(TONES)}\nNew message {number}:"
 
     def _long(self, draw: random.Random, _number: int) -> str:
         """0.6 to 1.4 times `prompt_tokens`, each with its own start, so that no prefix is shared."""
-        words = int(self.prompt_tokens * draw.uniform(0.6, 1.4) / self._tokens_a_word)
-        return f"{draw.randrange(10**6)} " + " ".join(draw.choices(WORDS, k=words))
+        tokens = self.prompt_tokens * draw.uniform(0.6, 1.4)
+        return f"{draw.randrange(10**6)} " + self.words(draw, tokens)
+
+    def words(self, draw: random.Random, tokens: float) -> str:
+        """A text of about so many tokens."""
+        return " ".join(draw.choices(WORDS, k=int(tokens / self._tokens_a_word)))
 
     @cached_property
     def _tokens_a_word(self) -> float:
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(f"{self.model}/tokenizer.json")
+        file = Path(self.model) / "tokenizer.json"
+        tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else Tokenizer.from_pretrained(self.model)
         return len(tokenizer.encode(" ".join(WORDS * 30)).ids) / (30 * len(WORDS))
 
 

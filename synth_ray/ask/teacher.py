@@ -105,7 +105,8 @@ class Load:
     `running` and `waiting` count sequences as the engine's own scheduler does; `running_sum` adds up `running` over the steps.
     `sequences` have ended with `sequence_tokens` in the KV cache (prompt and completion, cached prefixes counted once). Seconds:
     `starved_s` with nothing to step, `busy_s` with something, `cpu_s` the stepping thread's processor time. `recomputed` tokens
-    were computed again after `preempted` preemptions. `notes` tell what the teacher does otherwise than the job says.
+    were computed again after `preempted` preemptions; of tokens `drafted` by speculation, the model `accepted` so many. `notes`
+    tell what the teacher does otherwise than the job says.
     """
 
     running: int = 0
@@ -119,6 +120,8 @@ class Load:
     sequence_tokens: int = 0
     preempted: int = 0
     recomputed: int = 0
+    drafted: int = 0
+    accepted: int = 0
     notes: tuple[str, ...] = ()
 
 

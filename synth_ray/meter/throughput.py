@@ -145,6 +145,7 @@ class Throughput:
                 "engine_cpu_s": round(load.cpu_s, 2),
                 "preempted": load.preempted,
                 "recomputed_tokens": load.recomputed,
+                **({"drafted_tokens": load.drafted, "accepted_drafts": load.accepted} if load.drafted else {}),
                 "roofline": self._roofline(life, asking),
             }
         return summary

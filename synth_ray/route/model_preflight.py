@@ -14,10 +14,12 @@ from synth_ray.ask.batches.providers import refuse_unfit
 from synth_ray.ask.server_thinking import flavour_of, refuse_budget
 from synth_ray.ask.teacher import PLAIN_USE, TemplateUse
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
+from synth_ray.ask.vllm.build import is_cpu_build
 from synth_ray.ask.vllm.chat_template import inspect_template, local_renderer
 from synth_ray.ask.vllm.fit import refuse_unfit_split
 from synth_ray.ask.vllm.parser_choice import refuse_bad_reasoning, refuse_unknown_tool_parser
 from synth_ray.ask.vllm.pooling import refuse_unfit_folder
+from synth_ray.ask.vllm.speculation import refuse_unfit_sampling
 from synth_ray.ask.vllm.start import lora_rank
 from synth_ray.ask.vllm.user_turn import refuse_without_user_turn
 from synth_ray.errors import JobError, MissingResource
@@ -47,6 +49,7 @@ def model_checks(role: str, model: Model, job: Job, *, elsewhere: bool = False) 
         partial(refuse_unknown_tool_parser, model, where=f"models.{role}"),
         partial(refuse_bad_arguments, model.engine_args, where=f"models.{role}"),
         partial(refuse_unfit_split, model, where=f"models.{role}"),
+        partial(_check_speculation, role, model, job, elsewhere=elsewhere),
         partial(_check_chat_template, role, model, job)
         if writes
         else partial(refuse_unfit_folder, model, where=f"models.{role}"),
@@ -66,6 +69,12 @@ def _check_model(role: str, model: Model) -> None:
     looks_local = model.model.startswith((".", "/", "~", "models/")) or model.model.count("/") > 1
     if looks_local and not (Path(os.path.expanduser(model.model)) / "config.json").is_file():
         raise MissingResource(f"models.{role}.model: wanted a model folder with config.json, got '{model.model}', which has none")
+
+
+def _check_speculation(role: str, model: Model, job: Job, *, elsewhere: bool) -> None:
+    if is_teacher(role):  # a judge's asks are its recipe's
+        on_cpu = not elsewhere and is_cpu_build()
+        refuse_unfit_sampling(model, job.sampling, where=f"models.{role}", on_cpu=on_cpu)
 
 
 def _check_raw_prompts(role: str, model: Model, job: Job) -> None:

@@ -21,6 +21,7 @@ from synth_ray.ask.vllm.device_turn import turn_of
 from synth_ray.ask.vllm.outputs import RawCompletion, completions_of
 from synth_ray.ask.vllm.ranks import SteppedRanks, refuse_cpu_ranks
 from synth_ray.ask.vllm.shared_memory import CPU_SPACE, CPU_SPACE_DEFAULT, let_argument_decide
+from synth_ray.ask.vllm.speculation import refuse_drawn_drafts
 from synth_ray.ask.vllm.start import hidden_module, lora_rank
 from synth_ray.ask.vllm.stats import EngineStats, resolved_arguments, size_of
 from synth_ray.errors import AskFailed, JobError, MissingResource, TeacherError
@@ -124,6 +125,7 @@ class VllmEngine:
         """Raises AskFailed for a request that vLLM refuses (an unknown key, a schema it cannot compile); others go on."""
         from vllm.exceptions import VLLMClientError
 
+        refuse_drawn_drafts(self._model, ask.sampling)
         try:
             internals.add_request(
                 self._engine,

@@ -36,6 +36,12 @@ class EngineHost(Protocol):
     def close(self) -> None: ...
 
 
+_NUMBA = {"NUMBA_THREADING_LAYER": "workqueue"}
+"""vLLM drafts n-grams with numba, whose OpenMP layer would set PyTorch's threads in the same process to one for each core,
+whatever OMP_NUM_THREADS says: on two busy cores a step took seventeen times the processor time.
+"""
+
+
 class ProcessHost:
     """The engine in a subprocess: its steps share no Python interpreter with anything. For the gain see docs/decisions/0014 and
     0016.
@@ -51,7 +57,7 @@ class ProcessHost:
         clock.enter(IMPORTS)
         connection, child_end = Pipe()
         command = [sys.executable, "-m", "synth_ray.ask.vllm.loop", str(child_end.fileno())]
-        environment = child_environment(**self._environment)
+        environment = _NUMBA | child_environment(**self._environment)
         self._process = subprocess.Popen(command, pass_fds=[child_end.fileno()], env=environment)
         child_end.close()
         try:

@@ -46,6 +46,7 @@ class _WholeAnswers:
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._whole: dict[str, _Whole] = {}
+        self.drafted = self.accepted = 0
         self._is_async = isinstance(self, AsyncScheduler)
         self._keeps_tokens = _is_plain(self)
         self._block_size = _block_size(self)
@@ -61,6 +62,12 @@ class _WholeAnswers:
     def _free_request(self: Any, request: Any, *arguments: Any, **more: Any) -> Any:
         self._whole.pop(request.request_id, None)
         return super()._free_request(request, *arguments, **more)  # type: ignore[misc]
+
+    def make_spec_decoding_stats(self: Any, stats: Any, **told: Any) -> Any:
+        """Called for each draft that was verified: vLLM counts them only where its statistics are on."""
+        self.drafted += told["num_draft_tokens"] - (told["num_invalid_spec_tokens"] or {}).get(told["request_id"], 0)
+        self.accepted += told["num_accepted_tokens"]
+        return super().make_spec_decoding_stats(stats, **told)  # type: ignore[misc]
 
     # A step's tokens
 

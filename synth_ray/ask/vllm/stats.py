@@ -67,6 +67,8 @@ class EngineStats:
             sequence_tokens=self._sequence_tokens,
             preempted=self._preempted,
             recomputed=self._recomputed,
+            drafted=getattr(self._scheduler, "drafted", 0),  # of our scheduler: vLLM's counts only with its own statistics
+            accepted=getattr(self._scheduler, "accepted", 0),
         )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from synth_ray.ask.data_parallel import DataParallelTeacher, split_devices, spli
 from synth_ray.ask.scripted_teacher import ScriptedTeacher
 from synth_ray.ask.vllm import arguments
 from synth_ray.ask.vllm.arguments import refuse_bad_arguments
+from synth_ray.ask.vllm.speculation import refuse_unfit_sampling
 from synth_ray.cluster.placement import start_replica
 from synth_ray.cluster.wants import gpus_per_replica
 from synth_ray.errors import JobError
 from synth_ray.job.document import Job
 from synth_ray.job.load import job_from
 from synth_ray.job.models import Model
+from synth_ray.job.sampling import Sampling
 from synth_ray.job.script import Script
 from synth_ray.route.preflight import preflight
 from tests.unit.ask.test_teachers import prompt
@@ -233,3 +236,25 @@ def test_a_replica_sees_its_own_gpus_and_none_where_it_requests_none(tmp_path: P
         ray.shutdown()
     assert [len([name for name in (names or "").split(",") if name]) for names in seen] == [1, 2, 0]
     assert seen[-1] == ""
+
+
+@pytest.mark.parametrize(
+    ("sampling", "on_cpu", "message"),
+    [
+        ({"min_p": 0.1}, False, r"sampling\.min_p: wanted 0 beside models\.teacher\.engine_args\.speculative_config, got 0\.1"),
+        ({"temperature": 0.7}, True, r"sampling\.temperature: wanted 0 beside .* on vLLM's CPU build, got 0\.7"),
+        ({"temperature": 0.7}, False, ""),
+        ({"temperature": 0.0}, True, ""),
+    ],
+)
+def test_sampling_that_an_engine_cannot_speculate_with_is_refused(sampling: dict[str, Any], on_cpu: bool, message: str) -> None:
+    speculates = Model(model="any", engine_args={"speculative_config": {"method": "ngram"}})
+    refuse_unfit_sampling(Model(model="any"), Sampling(**sampling), where="models.teacher", on_cpu=on_cpu)
+    with pytest.raises(JobError, match=message) if message else nullcontext():
+        refuse_unfit_sampling(speculates, Sampling(**sampling), where="models.teacher", on_cpu=on_cpu)
+
+
+def test_check_refuses_sampling_beside_speculation_by_name(tmp_path: Path) -> None:
+    document = job(tmp_path, {"speculative_config": {"method": "ngram"}}).model_dump(mode="json", exclude_unset=True)
+    with pytest.raises(JobError, match=r"sampling\.min_p: wanted 0 beside models\.teacher\.engine_args"):
+        preflight(job_from(document | {"sampling": {"min_p": 0.1}}))

@@ -157,7 +157,9 @@ def test_a_failed_start_reports_the_engines_own_error(monkeypatch: pytest.Monkey
     with pytest.raises(TeacherError, match="ended with code 3"):
         broken.open()
     broken.close()
-    assert f"{CUDA_VISIBLE_DEVICES}=5,6\n" in (tmp_path / "environment").read_text()
+    environment = (tmp_path / "environment").read_text()
+    assert f"{CUDA_VISIBLE_DEVICES}=5,6\n" in environment
+    assert "NUMBA_THREADING_LAYER=workqueue\n" in environment, "drafts would take PyTorch's threads to all cores"
 
 
 def test_each_engine_of_a_replica_gets_its_own_accelerators_if_there_are_enough() -> None:
@@ -177,3 +179,19 @@ def test_gpus_per_teacher_fits_shared_or_separate_engines_or_is_refused(gpus: fl
         return
     with pytest.raises(ValueError, match=r"wanted 2, .* share, or 3, each engine its own"):
         Job.model_validate(job | {"cluster": {"gpus_per_teacher": gpus}})
+
+
+@pytest.mark.vllm
+def test_an_engine_that_speculates_tells_its_drafts_and_takes_fewer_steps() -> None:
+    ngram = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_min": 2, "prompt_lookup_max": 4}
+    teacher = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=SMALL | {"speculative_config": ngram}))
+    teacher.open()
+    repeats = {"max_tokens": 60, "ignore_eos": True, "allowed_token_ids": [100], "temperature": 0.0}  # every draft is right
+    answers = ask(teacher, *[prompt(i, sampling=repeats) for i in range(8)])
+    load = teacher.load()
+    with pytest.raises(AskFailed, match="speculates at temperature 0 only"):
+        ask(teacher, prompt(sampling=repeats | {"temperature": 0.5}))
+    teacher.close()
+    assert [answer.completion_tokens for (answer,) in answers] == [60] * 8
+    assert load.steps < 30
+    assert 0.8 * load.drafted < load.accepted <= load.drafted  # drafts past an answer's end are not said
