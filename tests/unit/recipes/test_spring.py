@@ -144,8 +144,8 @@ def test_jobs_that_cannot_do_without_are_refused(tmp_path: Path, changes: dict[s
 
 @pytest.mark.vllm
 def test_a_real_engine_writes_users_turns_that_end_by_themselves(vllm_teacher: VllmTeacher) -> None:
-    """The tiny teacher has learnt what customers write, and ends a turn as its template does. Of a thousand turns some ten are
-    longer than the limit, and now and then two are the same: what is sampled is not bound to be whole, nor to be new.
+    """The tiny teacher has learnt what customers write, and ends a turn as its template does. One in a hundred is longer than
+    the limit, and any two may be the same: what is sampled is not bound to be whole, nor to be new.
     """
     sampling = {"temperature": 0.8, "max_tokens": 160}
     prompts = [Prompt([], f"{number:08x}", kind="instruct", sampling=sampling) for number in range(32)]
