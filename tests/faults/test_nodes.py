@@ -196,39 +196,33 @@ def test_a_drained_node_is_left_by_its_stager_and_its_index_shard_too(
     """
     import ray
 
-    for node_id in nodes.ids:
-        nodes.kill(node_id)
+    nodes.clear()
     nodes.add(num_cpus=8)
     [first] = nodes.ids
     drained: list[str] = []
     left: set[str] = set()
     wanted = {"StagerActor", "ShardActor"}
-    one_at_a_time = threading.Lock()
-
-    def behave(body: dict[str, Any], _times: int) -> Any:
-        if left != wanted:
-            with one_at_a_time:
-                time.sleep(1.0)
-        return 200, {"choices": choices_of(body), "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
 
     def watch(tally: Any) -> None:
         if drained:
             gone = {kind for kind in wanted if first not in nodes_of(kind, placed())}
             left.update(gone if SHARD_MOVED.search(caplog.text) else gone - {"ShardActor"})
+            if left == wanted:
+                server.let_go()
         elif tally.chunks_admitted:
             nodes.add(num_cpus=8)
             drained.append(first)
             drain(ray.get_runtime_context().gcs_address, first, within_s=600)
 
     cluster = {"engine": "ray", "teachers": 2, "stagers": 3, "index_shards": 3, "index_folder": str(tmp_path)}
-    with behaving_server(behave) as (url, _):
-        teacher = {"engine": "endpoint", "model": MODEL, "endpoint": {"urls": [url], "flavour": "openai"}}
+    with held_server() as server:
+        server.hold(every_s=1.0)
         document = job(
             tmp_path,
             str(tmp_path / "out"),
             plan={"requests": 400, "chunk_requests": 4, "window_chunks": 4},
             cluster=cluster | {"cpus_per_teacher": 0.5},
-            models={"teacher": teacher},
+            models={"teacher": server.teacher()},
             recipe={"name": "vary", "n": 1, "keep": ["answer"]},
             limits={"engine_replacements": 0, "journal_flush_s": 0.2},
         )

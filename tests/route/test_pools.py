@@ -157,11 +157,11 @@ def test_on_ray_a_judge_that_is_killed_loses_no_row(shared: dict[str, Any], tmp_
 
     def watch(tally: Any) -> None:
         lost.append(tally.replicas_lost)
-        if not killed and tally.requests_done >= 60 and (pids := actors("RoleActor")):
+        if not killed and tally.requests_done >= 20 and (pids := actors("RoleActor")):
             killed.append(pids[0])
             os.kill(pids[0], signal.SIGKILL)
 
-    document = judged(tmp_path, judge={"latency_s": 0.1}, teacher={"latency_s": 0.05}, cluster=SEPARATE | ON_RAY)
+    document = judged(tmp_path, judge={"latency_s": 0.2}, teacher={"latency_s": 0.05}, cluster=SEPARATE | ON_RAY)
     manifest = synth_ray.run(document, watch=watch).manifest
     assert manifest["dataset_digest"] == shared["dataset_digest"]
     assert (len(killed), lost[-1]) == (1, 1)
