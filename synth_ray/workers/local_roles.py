@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from synth_ray.ask.deadline import IGNORED_S
+from synth_ray.ask.engine_start import PLAIN_START
 from synth_ray.ask.pooled_teacher import Link
 from synth_ray.ask.role_link import RoleLink
 from synth_ray.ask.role_server import RoleServer
@@ -34,12 +35,13 @@ class LocalRole:
         self.facts: TeacherFacts | None = None
         self._on_death = on_death
         self._end: EngineDied | None = None
+        self._is_closing = False
         self._loop = asyncio.new_event_loop()
         self._server = RoleServer(job, role, on_death=self._die)
         self._calls: set[Future[Any]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"{role} engine", daemon=True)
 
-    def open(self, on_phase: Callable[[str], None]) -> TeacherFacts:
+    def open(self, on_phase: Callable[[str], None] = PLAIN_START.on_phase) -> TeacherFacts:
         """`on_phase` hears what the engine is doing while it starts."""
         self._thread.start()
         self.facts = self._submit(self._server.open(on_phase)).result()
@@ -65,15 +67,17 @@ class LocalRole:
 
     def close(self, cause: str) -> None:
         """Calls under way end with EngineDied. An engine that does not end in _CLOSE_S is left to itself: its thread cannot be
-        ended, and ends with the process.
+        ended, and ends with the process. A second call waits for what the first has asked for.
         """
-        if self._thread.is_alive() and not self._loop.is_closed():
+        until = time.monotonic() + _CLOSE_S
+        if self._thread.is_alive() and not self._is_closing:
+            self._is_closing = True
             self._end = self._end or EngineDied(cause)
             self._cancel_calls()  # here: the loop may be the one that stands still
-            until = time.monotonic() + _CLOSE_S
             with suppress(TimeoutError):
                 asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result(_CLOSE_S)
             self._loop.call_soon_threadsafe(self._loop.stop)
+        if self._thread.is_alive():
             self._thread.join(timeout=max(0.0, until - time.monotonic()))
 
     async def _shut_down(self) -> None:

@@ -235,8 +235,6 @@ def test_a_replica_that_holds_its_event_loop_is_left_and_who_waits_for_it_is_tol
     with pytest.raises(EngineDied, match="it stands still"):
         asyncio.run(run())
     held.set()
-    replica._thread.join(timeout=60)  # a close while its loop ends would wait for an answer that no longer comes
-    assert not replica._thread.is_alive()
 
 
 def test_a_teacher_stays_full_while_requests_wait_for_the_judge(tmp_path: Path) -> None:
