@@ -108,9 +108,8 @@ def one_round(lever: Lever, runs: Runs, options: argparse.Namespace) -> None:
         runs["off"].append(measure(replace(lever.off, lengths=lengths), options))
     for side in [side for side in runs if runs[side]]:
         figures = {name: value for name, value in runs[side][-1].items() if name != "lengths"}
-        print(
-            json.dumps({"lever": lever.title, "side": side} | figures), file=sys.stderr, flush=True
-        )  # should the rest be cut off
+        # Should the rest be cut off, this is known.
+        print(json.dumps({"lever": lever.title, "side": side} | figures), file=sys.stderr, flush=True)
 
 
 def main() -> None:
@@ -153,7 +152,8 @@ def file_of(options: argparse.Namespace) -> str:
 
 def rows_of(lever: Lever, runs: Runs) -> Iterator[Figures]:
     if not any("tok/s" in each for each in runs["on"]):
-        yield {"lever": lever.title, "side": "on", "refused": runs["on"][0]["failed"]}
+        refused = str(runs["on"][0]["failed"]).replace(lever.on.model, Path(lever.on.model).name)
+        yield {"lever": lever.title, "side": "on", "refused": refused}
         return
     for side, work in (("off", lever.off), ("on", lever.on)):
         good = [each for each in runs[side] if "tok/s" in each]
@@ -164,12 +164,16 @@ def rows_of(lever: Lever, runs: Runs) -> Iterator[Figures]:
         yield row | _ratios(good, runs["off"]) | {"pairs": len(good)}
 
 
+def _cpu(each: Figures) -> float:
+    return 1000 * float(each["engine_cpu_s"]) / float(each["tokens"])
+
+
 _FIGURES = {
     "tokens/s": (0, lambda each: each["tok/s"]),
     "tokens an answer": (1, lambda each: each["tokens"] / max(1, each["answered"])),
     "steps": (0, lambda each: each["steps"]),
     "engine CPU ms a step": (2, lambda each: 1000 * each["engine_cpu_s"] / each["steps"]),
-    "engine CPU ms a token": (4, _cpu := lambda each: 1000 * each["engine_cpu_s"] / each["tokens"]),
+    "engine CPU ms a token": (4, _cpu),
     "occupancy": (3, lambda each: each["occupancy"]),
     "prompt tokens cached": (3, lambda each: each["cached"]),
     "drafts accepted": (3, lambda each: each["accepted"]),
