@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,18 @@ class RayCluster:
     @property
     def token(self) -> str:
         return self.environment["RAY_AUTH_TOKEN"]
+
+
+def wait_until_alone() -> None:
+    """Return once the head that this process is connected to knows of no other node that is up: it hears of a lost one late, and
+    sends to it what starts meanwhile.
+    """
+    import ray
+
+    until = time.monotonic() + 300
+    while sum(node["Alive"] for node in ray.nodes()) > 1:
+        assert time.monotonic() < until
+        time.sleep(0.2)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from synth_ray.storage import open_storage
 from tests.endpoint_server import MODEL, behaving_server
 from tests.faults.test_killed_actors import drain
 from tests.held_server import LONGEST_S, held_server
+from tests.ray_cluster import wait_until_alone
 from tests.route.test_pools import SEPARATE, judged
 from tests.route.test_route import job
 
@@ -51,15 +51,10 @@ class Nodes:
         self.cluster.remove_node(node, allow_graceful=False)
 
     def clear(self) -> None:
-        """Kill them all, and return once the head knows it: what starts then is not sent to one of them."""
-        import ray
-
+        """Kill them all, and return once the head knows it."""
         for node_id in self.ids:
             self.kill(node_id)
-        until = time.monotonic() + LONGEST_S
-        while sum(node["Alive"] for node in ray.nodes()) > 1:
-            assert time.monotonic() < until
-            time.sleep(0.2)
+        wait_until_alone()
 
     @property
     def ids(self) -> list[str]:

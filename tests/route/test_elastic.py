@@ -10,6 +10,7 @@ import pytest
 
 import synth_ray
 from tests.held_server import HeldServer, held_server
+from tests.ray_cluster import wait_until_alone
 from tests.route.test_route import job
 
 pytestmark = pytest.mark.ray
@@ -74,6 +75,7 @@ def test_replicas_scale_from_one_to_four_and_back_and_no_row_is_lost(cluster: An
 def test_an_engine_over_several_nodes_gets_a_placement_group_and_releases_it(local: str, cluster: Any, tmp_path: Path) -> None:
     import ray
 
+    wait_until_alone()  # a node of the test before: while it counts as up, the head is left out, and there is no room without it
     for _ in range(2):
         cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100_000_000)
     changes = {

@@ -120,14 +120,15 @@ def python_block(card: str) -> str:
 
 
 COUNT_ROWS = """
-import json
+import json, os
 counts = {name: split.num_rows for name, split in rows.items()} if isinstance(rows, dict) else rows.num_rows
 result = {"rows": counts, "arrow": in_pyarrow.count_rows(), "polars": in_polars.collect().height}
 if "in_duckdb" in globals():
     result["duckdb"] = dict(in_duckdb.aggregate("split, count(*)").fetchall())
     result["rejected"] = datasets.load_dataset(os.getcwd(), "rejected")["rejected"].num_rows
     result["features"] = {k: str(v) for k, v in rows["train"].features.items()}
-print("result", json.dumps(result))
+print("result", json.dumps(result), flush=True)
+os._exit(0)  # everything is read: the threads of some libraries abort a busy machine's process when the interpreter ends
 """
 
 
