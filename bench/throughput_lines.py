@@ -16,11 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.child import Figures
 from bench.processes import cpu_s, tree
 from bench.throughput_peers import PEERS, chat_of, sampling_of
 from bench.workload import Workload, set_environment
-
-Figures = dict[str, Any]
 
 
 def raw(work: Workload, *, in_process: bool) -> Figures:

@@ -15,6 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import yaml
+
 from bench.shapes import SHAPES
 from synth_ray.ask.vllm.build import is_cpu_build
 from synth_ray.job.running import Plan
@@ -34,6 +36,16 @@ def set_environment() -> None:
     os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
     if is_cpu_build():
         os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
+
+
+def engine_arguments(named: Mapping[str, Any], *, is_shape: bool, given: Sequence[str]) -> dict[str, Any]:
+    """The arguments that have a value, dummy weights for a shape, and `given` as NAME=VALUE, which win. On the CPU nothing is
+    compiled, as in the demo: it would take longer than the run.
+    """
+    engine = {name: value for name, value in named.items() if value is not None}
+    engine |= {"enforce_eager": True} if is_cpu_build() else {}
+    engine |= {"load_format": "dummy"} if is_shape else {}
+    return engine | {name: yaml.safe_load(value) for name, _, value in (text.partition("=") for text in given)}
 
 
 @dataclass(frozen=True)
