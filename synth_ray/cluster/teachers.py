@@ -215,7 +215,7 @@ class RayTeachers:
         answered, load = result
         self._draining.add_in_flight(number, -sum(len(rows.positions) for rows in answered))
         self._consecutive_deaths = 0 if answered else self._consecutive_deaths
-        return [ReplicaAnswered(number, answered, load)] if answered else []
+        return [ReplicaAnswered(number, answered, load)]
 
     def _on_death(self, number: int, error: RayError) -> ReplicaLost:
         why = first_line(error)

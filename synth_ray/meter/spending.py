@@ -57,8 +57,9 @@ class Spending:
         self._seconds += self._clock() - self._ready_at.pop(replica, self._clock())
 
     def on_answered(self, requests: int) -> None:
-        self._first_answer = self._first_answer or self._clock()
-        self._answers += requests
+        if requests:
+            self._first_answer = self._first_answer or self._clock()
+            self._answers += requests
 
     @property
     def replica_seconds(self) -> float:

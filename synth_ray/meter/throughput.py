@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,16 +62,17 @@ class Throughput:
         self._alive[replica] = ReplicaStats(facts, self._now)
         self._replicas.append((replica, self._alive[replica]))
 
-    def on_answered(self, replica: int, answered: Iterable[AnsweredRows], load: Load) -> None:
+    def on_answered(self, replica: int, answered: Collection[AnsweredRows], load: Load) -> None:
         life = self._alive.get(replica)
         if life is None:
             return
-        life.last_s = self._now
-        self._first_s = self._first_s or life.last_s
         life.load = load
+        if answered:
+            life.last_s = self._now
+            self._first_s = self._first_s or life.last_s
         if self._queue_is_empty and not load.waiting and life.before_tail is None:
             life.before_tail = load
-            self._tail_s = self._tail_s or life.last_s
+            self._tail_s = self._tail_s or self._now
         for rows in answered:
             life.requests += len(rows.positions)
             life.tokens.update(rows.tokens)

@@ -28,7 +28,7 @@ class ReplicaReady:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaAnswered:
-    """A replica finished requests."""
+    """What a replica has finished since it last told, which may be nothing, and how busy it is."""
 
     replica: int
     answered: Sequence[AnsweredRows]

@@ -70,8 +70,8 @@ def scrape(url: str) -> Series:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """A run as its own process on a Ray that this process started; one of its replicas is killed, and its teacher holds the run
-    until that is to be seen: Ray serves new values every few seconds.
+    """A run as its own process on a Ray that this process started; one of its replicas is killed, and its teacher answers slowly
+    until all that the tests look for was to be seen: Ray serves new values every few seconds.
     """
     import ray
 
@@ -92,7 +92,7 @@ def _run(folder: Path, address: str, url: str, ask: Any, server: HeldServer) -> 
     command = [sys.executable, "-m", "synth_ray.cli.main", "--verbose", "run", str(path), "--address", address, "--log", "json"]
     seen, began = Watched(), time.time()
     killed: list[int] = []
-    server.hold(after=100)
+    server.hold(after=100, every_s=3)
     with (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(command, stderr=stderr, stdout=subprocess.DEVNULL, cwd=ROOT)
         try:
@@ -103,7 +103,7 @@ def _run(folder: Path, address: str, url: str, ask: Any, server: HeldServer) -> 
                 if not killed and series.get(("replicas", ("teacher", "up"))) == 2 and (pids := actors("TeacherActor")):
                     killed.append(pids[0])
                     os.kill(pids[0], signal.SIGKILL)
-                if len(seen.during) >= 8 and series.get(("replicas", ("teacher", "lost"))):
+                if series.get(("replicas", ("teacher", "lost"))) and _has_shown_all(seen.during):
                     server.let_go()
             assert process.wait(60) == 0, (folder / "stderr").read_text()[-2000:]
         finally:
@@ -118,6 +118,13 @@ def _run(folder: Path, address: str, url: str, ask: Any, server: HeldServer) -> 
     seen.rows = [row for file in seen.manifest["files"] for row in pq.read_table(folder / "out" / file["path"]).to_pylist()]
     seen.logs = {path.name: path.read_text(errors="replace") for path in _session_logs()}
     return seen
+
+
+def _has_shown_all(during: list[Series]) -> bool:
+    """Whether there is a value of each series that is to be seen while a run goes on, and for long enough to see it change."""
+    above = {(name, labels) for series in during for (name, labels), value in series.items() if value > 0}
+    looked_for = {("requests", ("in_flight",)), ("usd_expected", ())}
+    return len(during) >= 8 and looked_for <= above and "replica_running" in {name for name, _ in above}
 
 
 def _job(folder: Path, server: HeldServer) -> dict[str, Any]:
@@ -183,16 +190,32 @@ def test_metrics_are_served_by_ray_while_a_job_runs(watched: Watched) -> None:
     assert len(watched.during) >= 5
     stages = [labels[0] for series in watched.during for (name, labels), on in series.items() if name == "stage" and on]
     assert stages[0] == "generating"
-    assert any(
-        series["replica_running", ("teacher", "0")] > 0
-        for series in watched.during
-        if ("replica_running", ("teacher", "0")) in series
-    )
+    running = [(labels, n) for series in watched.during for (name, labels), n in series.items() if name == "replica_running"]
+    assert any(n > 0 for _, n in running) and {labels[0] for labels, _ in running} == {"teacher"}
     assert any(series["requests", ("in_flight",)] > 0 for series in watched.during)
     assert any(series.get(("usd_expected", ()), 0) > 0 for series in watched.during)
     assert len(set().union(*watched.during, watched.after)) <= MAX_SERIES
     waited = [sum(value for (name, _), value in series.items() if name == "wait_seconds") for series in watched.during]
     assert waited == sorted(waited) and waited[-1] > 5
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_replica_tells_what_it_runs_before_it_has_answered_anything(tmp_path: Path, engine: str) -> None:
+    running: list[int] = []
+
+    def watch(tally: Any) -> None:
+        if not tally.requests_done and any(load.running for load in tally.replica_loads.values()):
+            running.extend(load.running for load in tally.replica_loads.values())
+            server.let_go()
+
+    with held_server() as server:
+        document = job(tmp_path, str(tmp_path / "out"), plan={"requests": 20}, quality={"measure": False})
+        cluster = {"engine": engine, "teachers": 1, "stagers": 1}
+        server.hold()
+        synth_ray.run(document | {"models": {"teacher": server.teacher()}, "cluster": cluster}, watch=watch)
+    assert running and all(running)
 
 
 @pytest.mark.ray
@@ -208,7 +231,8 @@ def test_the_last_values_are_those_of_the_manifest(watched: Watched) -> None:
     assert after["requests", ("done",)] == after["requests", ("planned",)] == 300
     assert after["replicas", ("teacher", "lost")] == 1 and after["replicas", ("teacher", "up")] == 0
     assert after["usd", ()] == pytest.approx(manifest["cost"]["usd"], abs=0.01) and after["usd_budget", ()] == 50
-    assert after["requests", ("in_flight",)] == after["replica_running", ("teacher", "0")] == after["waiting_bytes", ()] == 0
+    running = {value for (name, _), value in after.items() if name == "replica_running"}
+    assert running == {0.0} and after["requests", ("in_flight",)] == after["waiting_bytes", ()] == 0
 
 
 @pytest.mark.ray

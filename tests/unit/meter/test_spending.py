@@ -83,7 +83,7 @@ def test_a_run_winds_down_once_requests_in_flight_would_use_up_the_budget() -> N
     spending.begin()
     spending.on_ready(0, 0.0)
     clock.now = 1.0
-    spending.on_answered(0)
+    spending.on_answered(1)
     clock.now = 101.0
     spending.on_answered(1000)  # ten a second
     assert not spending.should_wind_down(1000)  # the requests in flight take 50 s more, $899 is left
