@@ -153,7 +153,10 @@ class RayPool:
         """Start what is due, and tell of what waits for a place."""
         waiting = self._roles.starting() + Counter(teacher=self._teachers.waiting(), stager=self._stagers.starting())
         placed = self._roles.placed() + Counter(teacher=self._teachers.placed(), stager=self._stagers.placed())
-        self._capacity.tell_again(waiting, placed)
+        if self._capacity.tell_again(waiting, placed):
+            log.warning("nodes are gone, and without them there is only room with the head: what waits starts there")
+            for actors in (self._stagers, self._teachers, self._roles):
+                actors.place_again()
         if all(placed[role] for role in ("teacher", *self._job.pooled_models)):
             self._stagers.start_all()
         self._roles.tick()

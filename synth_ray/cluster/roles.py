@@ -110,6 +110,7 @@ class RayRoles:
         self.refs: dict[Any, tuple[str, int]] = {}
         self.retired: set[int] = set()
         self._actors: dict[int, tuple[str, Any]] = {}
+        self._placed: set[int] = set()
         self._max_running: dict[int, int] = {}
         self._draining = DrainTracker(nodes.clock, nodes.draining)
         self._consecutive_deaths = 0
@@ -136,6 +137,12 @@ class RayRoles:
     def placed(self) -> Counter[str]:
         """The replicas of each role that are up, those that leave included."""
         return Counter(self._actors[number][0] for number in self._max_running)
+
+    def place_again(self) -> None:
+        """Start again what waits for a place, by the nodes that there are now."""
+        for number in self._actors.keys() - self._placed:
+            self.refs = {ref: call for ref, call in self.refs.items() if call[1] != number}
+            self.start(self._end(number))
 
     def retire(self, number: int) -> None:
         """It gets no more prompts, and ends once it has answered what it has."""
@@ -179,6 +186,7 @@ class RayRoles:
             return [refusal_of(number, error)]
         except RayError as error:
             return [] if kind == "phase" else [self._on_gone(number, first_line(error))]
+        self._placed.add(number)
         if kind == "phase":
             return self._on_phase(number, result)
         if kind == "close":
@@ -223,6 +231,7 @@ class RayRoles:
     def _end(self, number: int) -> str:
         """Returns its role."""
         role, actor = self._actors.pop(number)
+        self._placed.discard(number)
         self._max_running.pop(number, None)
         self._draining.forget(number)
         ray.kill(actor)  # it may be alive but unreachable

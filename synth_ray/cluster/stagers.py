@@ -68,6 +68,13 @@ class RayStagers:
         self._actors[number] = actor = ray.remote(num_cpus=1)(StagerActor).options(max_restarts=0, **options).remote(self._job)
         self.refs[actor.open.remote()] = (number, None)
 
+    def place_again(self) -> None:
+        """Start again what is not up, by the nodes that there are now."""
+        for ref, number in [(ref, number) for ref, (number, chunk) in self.refs.items() if chunk is None]:
+            del self.refs[ref]
+            self._end(number)
+            self._start()
+
     def stage(self, work: Work) -> None:
         self._waiting.append(work)
         self._hand_out()

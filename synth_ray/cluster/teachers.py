@@ -91,6 +91,12 @@ class RayTeachers:
         """Replicas that wait for a place."""
         return len(self._replicas.keys() - self._placed)
 
+    def place_again(self) -> None:
+        """Start again what waits for a place, by the nodes that there are now."""
+        for number in self._replicas.keys() - self._placed:
+            self._end(number)
+            self._start_replica(number)
+
     def _staying(self) -> list[int]:
         return [number for number in self._replicas if number not in self._draining]
 
@@ -108,15 +114,13 @@ class RayTeachers:
         self.refs[actor.phase.remote(PHASE_EVERY_S)] = ("phase", replica)
 
     def submit(self, replica: int, requests: Sequence[Request], journalled: JournalledAnswers) -> None:
-        actor = self._replicas.get(replica)
         # For a replica that is lost or draining nothing is submitted: the driver is about to get the event and asks elsewhere.
-        if actor is not None and replica not in self._draining:
+        if (actor := self._replicas.get(replica)) is not None and replica not in self._draining:
             self._draining.add_in_flight(replica, len(requests))
             self._calls.watch(actor.submit.remote(requests_to_tuples(requests), dict(journalled)), replica, actor)
 
     def withdraw(self, replica: int, limit: int) -> None:
-        actor = self._replicas.get(replica)
-        if actor is not None:
+        if (actor := self._replicas.get(replica)) is not None:
             self.refs[actor.withdraw.remote(limit)] = ("withdraw", replica)
 
     def release(self, replica: int) -> None:
@@ -165,9 +169,7 @@ class RayTeachers:
             self._kill(*self._closing.pop(ref))
 
     def tick(self) -> list[Event]:
-        """Start what is due, and tell of replicas that leave or come for another reason than their own end. A silent head can
-        start none.
-        """
+        """Start what is due, and tell of replicas that leave or come for no end of their own. A silent head can start none."""
         if self._nodes.head.is_silent:
             return []
         self._replace_due()
@@ -283,8 +285,7 @@ class RayTeachers:
         return [*starting, ReplicaLost(replica, cause, replaced=True, drained=True)]
 
     def _replace_due(self) -> None:
-        now = self._nodes.clock()
-        for due, number in [d for d in self._restarts_due if d[0] <= now]:
+        for due, number in [d for d in self._restarts_due if d[0] <= self._nodes.clock()]:
             self._restarts_due.remove((due, number))
             self._start_replica(number)
 

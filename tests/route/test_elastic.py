@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import synth_ray
+from synth_ray.cluster import capacity, placement
+from synth_ray.cluster.facts import ClusterFacts, Node, cluster_facts
 from tests.held_server import HeldServer, held_server
 from tests.ray_cluster import wait_until_alone
+from tests.route.test_pools import SEPARATE, judged
 from tests.route.test_route import job
 
 pytestmark = pytest.mark.ray
@@ -70,6 +76,32 @@ def test_replicas_scale_from_one_to_four_and_back_and_no_row_is_lost(cluster: An
     replicas = result.manifest["throughput"]["replicas"]
     assert len(replicas) >= 4
     assert sum(replica["requests"] for replica in replicas) >= 120
+
+
+def test_what_waits_for_a_node_that_is_gone_starts_on_the_head(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ray counts a lost node as up for a while: here until the run has said what waits. Each kind of actor waits."""
+    wait_until_alone()
+    monkeypatch.setattr(capacity, "_TELL_AFTER_S", 1.0)
+    monkeypatch.setattr(capacity, "_TELL_EVERY_S", 1.0)
+    lost = Node(total={"CPU": 8.0}, free={"CPU": 8.0}, labels={}, node_id="f" * 56)
+    is_known = threading.Event()
+
+    def told(section: Any) -> ClusterFacts:
+        facts = cluster_facts(section)
+        return facts if is_known.is_set() else replace(facts, nodes=(*facts.nodes, lost))
+
+    for module in (capacity, placement):
+        monkeypatch.setattr(module, "cluster_facts", told)
+    share = {"cpus_per_teacher": 0.5, "cpus_per_judge": 0.25, "judges": 1, "stagers": 1}
+    document = judged(tmp_path, cluster=SEPARATE | {"engine": "ray"} | share, quality={"measure": False})
+    alone = document | {"cluster": {"engine": "local"}, "output": {"path": str(tmp_path / "alone")}}
+    with caplog.at_level(logging.WARNING):
+        result = synth_ray.run(document, watch=lambda _: is_known.set() if "not up after" in caplog.text else None)
+    assert "without them there is only room with the head" in caplog.text
+    assert not result.stopped
+    assert result.manifest["dataset_digest"] == synth_ray.run(alone).manifest["dataset_digest"]
 
 
 def test_an_engine_over_several_nodes_gets_a_placement_group_and_releases_it(local: str, cluster: Any, tmp_path: Path) -> None:

@@ -159,19 +159,22 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path, capsys: pyte
     assert run_cli(capsys, "run", job_file(tmp_path), "--quiet")[0] == 0
     command = [sys.executable, "-m", "synth_ray.cli.main", "view", str(tmp_path / "out"), "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        url = urlsplit(process.stdout.readline().split()[1])
-        assert url.hostname == "127.0.0.1"
-        connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=30)
-        connection.request("GET", f"{url.path}api/rows")
-        [row, *_] = json.loads(connection.getresponse().read())["rows"]
-        connection.request("GET", f"{url.path}api/staged?row={row['id']}")
-        assert json.loads(connection.getresponse().read())["flags"] is not None
-        code, _, err = run_cli(capsys, "view", str(tmp_path / "out"), "--no-browser", "--port", str(url.port))
-        assert code == 2 and f"wanted a free port, got {url.port}" in err
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
-        assert process.stderr.read() == ""
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            url = urlsplit(process.stdout.readline().split()[1])
+            assert url.hostname == "127.0.0.1"
+            connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=30)
+            connection.request("GET", f"{url.path}api/rows")
+            [row, *_] = json.loads(connection.getresponse().read())["rows"]
+            connection.request("GET", f"{url.path}api/staged?row={row['id']}")
+            assert json.loads(connection.getresponse().read())["flags"] is not None
+            code, _, err = run_cli(capsys, "view", str(tmp_path / "out"), "--no-browser", "--port", str(url.port))
+            assert code == 2 and f"wanted a free port, got {url.port}" in err
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 0
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()  # else a failure would wait for its end
 
 
 def test_a_port_that_is_none_is_refused(viewed: Rows) -> None:
