@@ -61,12 +61,6 @@ def uses_head(job: Job, facts: ClusterFacts) -> bool:
     return _short_of_least(job, facts, on_head=False) is not None
 
 
-def roles_on_head(job: Job, facts: ClusterFacts) -> set[str]:
-    """The kinds of actors that may stand on the head."""
-    on_head = uses_head(job, facts)
-    return {want.role for want in wants_of(job, facts) if any(node.is_head for node in nodes_for(want, facts, on_head=on_head))}
-
-
 def _short_of_least(job: Job, facts: ClusterFacts, *, on_head: bool) -> Want | None:
     """What finds no room of all that must run at once: one stager, which takes its place first, and one replica of each role."""
     room = _Room(facts, on_head=on_head, empty=True)
@@ -233,14 +227,13 @@ def _unexplained(role: str, count: int) -> str:
 
 class CapacityWatch:
     """Says what is missing when a run starts, for each kind of actor once one of it has waited for 30 s, and once a minute from
-    then on, as long as any waits. Notices then, too, that nodes are gone without which actors may run on the head.
+    then on, as long as any waits.
     """
 
     def __init__(self, job: Job, clock: Callable[[], float]) -> None:
         self._job, self._clock = job, clock
         self._began = self._told_at = 0.0
         self._had_teacher = self._told_late = False
-        self._on_head: set[str] = set()
         self._waiting_since: dict[str, float] = {}
         self._told_of: set[str] = set()
 
@@ -248,7 +241,6 @@ class CapacityWatch:
         """Raises JobError where the cluster can never hold the job: nothing has been asked of it yet."""
         self._began = self._told_at = self._clock()
         facts = cluster_facts(self._job.cluster)
-        self._on_head = roles_on_head(self._job, facts)
         if lines := refusals(self._job, facts):
             raise JobError("\n".join(lines))
         for line in missing(self._job, facts):
@@ -256,8 +248,8 @@ class CapacityWatch:
 
     def tell_again(self, waiting: Mapping[str, int], placed: Mapping[str, int]) -> bool:
         """`waiting`: by role, how many actors have no place yet; `placed`: how many have one, and may still be loading. Returns
-        whether what waits may run on the head from now on, for which it must start again. Raises SynthRayError when no teacher
-        had a place within `cluster.wait_s`.
+        whether any has waited for long, and it was told. Raises SynthRayError when no teacher had a place within
+        `cluster.wait_s`.
         """
         self._had_teacher = self._had_teacher or placed.get("teacher", 0) > 0
         now, is_late = self._clock(), self._is_late
@@ -268,8 +260,7 @@ class CapacityWatch:
             return False
         self._told_at, self._told_late, wait_s = now, is_late, self._job.cluster.wait_s
         self._told_of |= long
-        facts = cluster_facts(self._job.cluster)
-        lines = missing(self._job, facts, up=placed)
+        lines = missing(self._job, cluster_facts(self._job.cluster), up=placed)
         unexplained = [role for role in sorted(long & _PLACED_AT_ONCE) if not _is_told(role, lines)]
         for line in [*lines, *(_unexplained(role, waiting[role]) for role in unexplained)]:
             log.warning("%s", line)
@@ -278,8 +269,7 @@ class CapacityWatch:
                 f"cluster.wait_s: wanted a place for the first teacher within {wait_s:g} s, got none: {of_teacher}; run "
                 "it again when there is room, nothing is lost"
             )
-        before, self._on_head = self._on_head, roles_on_head(self._job, facts)
-        return bool(self._on_head - before)
+        return bool(long)
 
     def _waiting_long(self, waiting: Mapping[str, int], now: float) -> set[str]:
         """The kinds of actors of which one or another has waited for `_TELL_AFTER_S` without a break."""

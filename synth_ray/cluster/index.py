@@ -81,23 +81,28 @@ class RayShards:
         self._opening: dict[int, Any] = {}
         self._successors: dict[int, tuple[Any, Any]] = {}  # the actor, and the reply that says that it is up
         self._node_of: dict[int, str] = {}
+        self._placed_by: dict[int, Mapping[str, Any]] = {}
         self.actors: list[Any] = []
         for shard in range(shards):
             actor, self._opening[shard] = self._start(shard)
             self.actors.append(actor)
 
     def _start(self, shard: int) -> tuple[Any, Any]:
-        options = {"scheduling_strategy": "SPREAD", "max_restarts": 0, **self._options()}
-        remote = ray.remote(num_cpus=CPUS_OF_A_SHARD)(ShardActor).options(**options)
+        self._placed_by[shard] = options = self._options()
+        spread = {"scheduling_strategy": "SPREAD", "max_restarts": 0}
+        remote = ray.remote(num_cpus=CPUS_OF_A_SHARD)(ShardActor).options(**spread, **options)
         actor = remote.remote(f"{self._folder}/{shard:04d}")
         return actor, actor.open.remote()
 
     def _await_places(self) -> None:
         """Wait until each new shard is up, or gone. Raises SynthRayError where the head is, or a node runs other versions."""
-        for shard, opening in list(self._opening.items()):
-            while not ray.wait([opening], timeout=_PATIENCE_S)[0]:
+        for shard in list(self._opening):
+            while not ray.wait([self._opening[shard]], timeout=_PATIENCE_S)[0]:
                 self._nodes.draining()
                 log.warning("index shard %d waits for a node with %.2f of a CPU to spare", shard, CPUS_OF_A_SHARD)
+                if self._options() != self._placed_by[shard]:  # the nodes that were to hold it are gone
+                    ray.kill(self.actors[shard])
+                    self.actors[shard], self._opening[shard] = self._start(shard)
             self._note_place(shard, _result_or_none(self._opening.pop(shard), shard))
 
     def _note_place(self, shard: int, origin: Origin | None) -> None:

@@ -92,6 +92,8 @@ def _of_a_group(want: Want, facts: ClusterFacts, *, on_head: bool) -> dict[str, 
     return selectors[0]
 
 
-def release_group(group: PlacementGroup | None) -> None:
+def end_replica(actor: Any, group: PlacementGroup | None) -> None:
+    """End the process, and give back its place. See `start_replica`."""
+    ray.kill(actor)
     if group is not None:
         remove_placement_group(group)

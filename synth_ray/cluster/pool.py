@@ -154,9 +154,9 @@ class RayPool:
         waiting = self._roles.starting() + Counter(teacher=self._teachers.waiting(), stager=self._stagers.starting())
         placed = self._roles.placed() + Counter(teacher=self._teachers.placed(), stager=self._stagers.placed())
         if self._capacity.tell_again(waiting, placed):
-            log.warning("nodes are gone, and without them there is only room with the head: what waits starts there")
-            for actors in (self._stagers, self._teachers, self._roles):
-                actors.place_again()
+            moved = self._stagers.place_again() + self._teachers.place_again() + self._roles.place_again()
+            if moved:
+                log.warning("nodes that actors waited for are gone; %d may stand on the head now, and start again", moved)
         if all(placed[role] for role in ("teacher", *self._job.pooled_models)):
             self._stagers.start_all()
         self._roles.tick()

@@ -18,6 +18,7 @@ from synth_ray.ask.role_server import Answered, RoleServer
 from synth_ray.ask.teacher import Load, Prompt, TeacherFacts
 from synth_ray.cluster.draining import DrainTracker
 from synth_ray.cluster.ending import end_process, first_line, refusal_of, to_synth_ray_error
+from synth_ray.cluster.head_room import KeptOffHead
 from synth_ray.cluster.nodes import Nodes
 from synth_ray.cluster.placement import start_role
 from synth_ray.cluster.versions import Origin, origin_here
@@ -111,6 +112,7 @@ class RayRoles:
         self.retired: set[int] = set()
         self._actors: dict[int, tuple[str, Any]] = {}
         self._placed: set[int] = set()
+        self._kept_off_head = KeptOffHead(job)
         self._max_running: dict[int, int] = {}
         self._draining = DrainTracker(nodes.clock, nodes.draining)
         self._consecutive_deaths = 0
@@ -120,6 +122,7 @@ class RayRoles:
         number = next(self._numbers)
         actor = start_role(RoleActor, self._job, role)
         self._actors[number] = (role, actor)
+        self._kept_off_head.note(number, role)
         self.refs[actor.open.remote()] = ("open", number)
         self.refs[actor.phase.remote(PHASE_EVERY_S)] = ("phase", number)
 
@@ -138,11 +141,13 @@ class RayRoles:
         """The replicas of each role that are up, those that leave included."""
         return Counter(self._actors[number][0] for number in self._max_running)
 
-    def place_again(self) -> None:
-        """Start again what waits for a place, by the nodes that there are now."""
-        for number in self._actors.keys() - self._placed:
+    def place_again(self) -> int:
+        """See `KeptOffHead`. Returns how many started again."""
+        moving = self._kept_off_head.may_move(self._actors.keys() - self._placed)
+        for number in moving:
             self.refs = {ref: call for ref, call in self.refs.items() if call[1] != number}
             self.start(self._end(number))
+        return len(moving)
 
     def retire(self, number: int) -> None:
         """It gets no more prompts, and ends once it has answered what it has."""

@@ -15,6 +15,7 @@ from ray.exceptions import RayError, RayTaskError
 from synth_ray.cluster.actors import StagerActor
 from synth_ray.cluster.draining import DrainTracker
 from synth_ray.cluster.ending import first_line, to_synth_ray_error
+from synth_ray.cluster.head_room import KeptOffHead
 from synth_ray.cluster.nodes import Nodes
 from synth_ray.cluster.placement import stager_options
 from synth_ray.errors import SynthRayError
@@ -47,6 +48,7 @@ class RayStagers:
         self._failed_starts = self._due = self._not_asked_for = 0
         self._numbers = count()
         self._draining = DrainTracker(nodes.clock, nodes.draining)
+        self._kept_off_head = KeptOffHead(job)
 
     def open(self) -> None:
         self._start()
@@ -67,13 +69,20 @@ class RayStagers:
         number, options = next(self._numbers), stager_options(self._job)
         self._actors[number] = actor = ray.remote(num_cpus=1)(StagerActor).options(max_restarts=0, **options).remote(self._job)
         self.refs[actor.open.remote()] = (number, None)
+        self._kept_off_head.note(number, "stager")
 
-    def place_again(self) -> None:
-        """Start again what is not up, by the nodes that there are now."""
-        for ref, number in [(ref, number) for ref, (number, chunk) in self.refs.items() if chunk is None]:
-            del self.refs[ref]
+    def place_again(self) -> int:
+        """See `KeptOffHead`. Returns how many ended: one starts again if none is up, the others when `start_all` is called."""
+        opening = {number: ref for ref, (number, chunk) in self.refs.items() if chunk is None}
+        moving = self._kept_off_head.may_move(opening)
+        for number in moving:
+            del self.refs[opening[number]]
             self._end(number)
+        self._not_asked_for += len(moving)
+        if moving and not self._up:
+            self._not_asked_for -= 1
             self._start()
+        return len(moving)
 
     def stage(self, work: Work) -> None:
         self._waiting.append(work)

@@ -13,8 +13,9 @@ from synth_ray.ask.worker import JournalledAnswers
 from synth_ray.cluster.actors import TeacherActor
 from synth_ray.cluster.draining import DrainTracker
 from synth_ray.cluster.ending import first_line, refusal_of
+from synth_ray.cluster.head_room import KeptOffHead
 from synth_ray.cluster.nodes import Nodes
-from synth_ray.cluster.placement import release_group, start_replica
+from synth_ray.cluster.placement import end_replica, start_replica
 from synth_ray.cluster.replacements import Replacements
 from synth_ray.cluster.request_tuples import requests_to_tuples
 from synth_ray.cluster.roles import PHASE_EVERY_S, Membership
@@ -73,6 +74,7 @@ class RayTeachers:
         self._closing: dict[Any, tuple[Any, Any]] = {}
         self._groups: dict[int, Any] = {}
         self._draining = DrainTracker(nodes.clock, nodes.draining)
+        self._kept_off_head = KeptOffHead(job)
         self._sharing: Sharing | None = None
 
     def share(self) -> None:
@@ -91,11 +93,13 @@ class RayTeachers:
         """Replicas that wait for a place."""
         return len(self._replicas.keys() - self._placed)
 
-    def place_again(self) -> None:
-        """Start again what waits for a place, by the nodes that there are now."""
-        for number in self._replicas.keys() - self._placed:
+    def place_again(self) -> int:
+        """See `KeptOffHead`. Returns how many started again."""
+        moving = self._kept_off_head.may_move(self._replicas.keys() - self._placed)
+        for number in moving:
             self._end(number)
             self._start_replica(number)
+        return len(moving)
 
     def _staying(self) -> list[int]:
         return [number for number in self._replicas if number not in self._draining]
@@ -109,6 +113,7 @@ class RayTeachers:
         self.refs = {ref: call for ref, call in self.refs.items() if call[1] != replica}
         actor, self._groups[replica] = start_replica(TeacherActor, self._job)
         self._replicas[replica] = actor
+        self._kept_off_head.note(replica, "teacher")
         self.refs[actor.node.remote()] = ("node", replica)
         self.refs[actor.open.remote()] = ("open", replica)
         self.refs[actor.phase.remote(PHASE_EVERY_S)] = ("phase", replica)
@@ -138,16 +143,12 @@ class RayTeachers:
         if is_up:
             self._closing[actor.close.remote()] = (actor, self._groups.pop(replica))
         else:
-            self._kill(actor, self._groups.pop(replica))
+            end_replica(actor, self._groups.pop(replica))
 
     def _forget_client(self, replica: int) -> None:
         if replica in self._ready:
             self._ready.discard(replica)
             self._on_change()
-
-    def _kill(self, actor: Any, group: Any) -> None:
-        ray.kill(actor)
-        release_group(group)
 
     def set_isolating(self, replica: int, *, on: bool) -> None:
         (self._isolating.add if on else self._isolating.discard)(replica)
@@ -166,7 +167,7 @@ class RayTeachers:
         """Wait until released replicas have written their journals, then end their processes, which frees their machines."""
         ended, _ = ray.wait(list(self._closing), num_returns=len(self._closing), timeout=wait_s)
         for ref in ended if wait_s == 0 else list(self._closing):
-            self._kill(*self._closing.pop(ref))
+            end_replica(*self._closing.pop(ref))
 
     def tick(self) -> list[Event]:
         """Start what is due, and tell of replicas that leave or come for no end of their own. A silent head can start none."""
@@ -274,7 +275,7 @@ class RayTeachers:
         self._forget_client(replica)
         self._isolating.discard(replica)
         # It may be alive but unreachable: two replicas of the same number must not both answer.
-        self._kill(self._replicas.pop(replica), self._groups.pop(replica))
+        end_replica(self._replicas.pop(replica), self._groups.pop(replica))
 
     def replace(self, replica: int, cause: str) -> list[Event]:
         """End one that stands still; where it is draining, its successor was started already."""

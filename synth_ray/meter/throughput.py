@@ -70,9 +70,9 @@ class Throughput:
         if answered:
             life.last_s = self._now
             self._first_s = self._first_s or life.last_s
-        if self._queue_is_empty and not load.waiting and life.before_tail is None:
+        if answered and self._queue_is_empty and not load.waiting and life.before_tail is None:
             life.before_tail = load
-            self._tail_s = self._tail_s or self._now
+            self._tail_s = self._tail_s or life.last_s
         for rows in answered:
             life.requests += len(rows.positions)
             life.tokens.update(rows.tokens)

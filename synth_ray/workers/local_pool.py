@@ -146,7 +146,8 @@ class LocalPool:
     def _collect_from(self, replica: int, worker: AskWorker) -> None:
         while self._is_active(replica) and replica not in self._stalled:
             answered = worker.collect(_COLLECT_WAIT_S)
-            self._consecutive_deaths = 0 if answered else self._consecutive_deaths
+            if answered:
+                self._consecutive_deaths = 0
             self._events.put(ReplicaAnswered(replica, answered, worker.load()))
 
     def _on_death(self, replica: int, death: EngineDied) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import synth_ray
-from synth_ray.cluster import capacity, placement
+from synth_ray.cluster import capacity, head_room, placement
 from synth_ray.cluster.facts import ClusterFacts, Node, cluster_facts
 from tests.held_server import HeldServer, held_server
 from tests.ray_cluster import wait_until_alone
@@ -92,14 +92,14 @@ def test_what_waits_for_a_node_that_is_gone_starts_on_the_head(
         facts = cluster_facts(section)
         return facts if is_known.is_set() else replace(facts, nodes=(*facts.nodes, lost))
 
-    for module in (capacity, placement):
+    for module in (capacity, placement, head_room):
         monkeypatch.setattr(module, "cluster_facts", told)
     share = {"cpus_per_teacher": 0.5, "cpus_per_judge": 0.25, "judges": 1, "stagers": 1}
     document = judged(tmp_path, cluster=SEPARATE | {"engine": "ray"} | share, quality={"measure": False})
     alone = document | {"cluster": {"engine": "local"}, "output": {"path": str(tmp_path / "alone")}}
     with caplog.at_level(logging.WARNING):
         result = synth_ray.run(document, watch=lambda _: is_known.set() if "not up after" in caplog.text else None)
-    assert "without them there is only room with the head" in caplog.text
+    assert "actors waited for are gone; 3 may stand on the head now" in caplog.text
     assert not result.stopped
     assert result.manifest["dataset_digest"] == synth_ray.run(alone).manifest["dataset_digest"]
 

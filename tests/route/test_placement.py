@@ -107,7 +107,7 @@ def test_an_engine_over_several_nodes_has_its_bundles_on_nodes_with_the_labels(c
     import ray
     from ray.util.placement_group import placement_group_table
 
-    from synth_ray.cluster.placement import release_group, start_replica
+    from synth_ray.cluster.placement import end_replica, start_replica
 
     spread = {"model": "some/model", "engine_args": {"pipeline_parallel_size": 2, "distributed_executor_backend": "ray"}}
     actor, group = start_replica(
@@ -117,8 +117,7 @@ def test_an_engine_over_several_nodes_has_its_bundles_on_nodes_with_the_labels(c
     assert group is not None
     [node] = set(placement_group_table(group)["bundles_to_node_id"].values())
     assert {n["NodeID"]: n["Labels"] for n in ray.nodes()}[node]["market"] == "spot"
-    ray.kill(actor)
-    release_group(group)
+    end_replica(actor, group)
 
 
 def test_a_cluster_that_can_never_hold_the_teacher_is_refused_before_anything_is_asked(cluster: Any, tmp_path: Path) -> None:

@@ -197,7 +197,9 @@ def test_on_ray_the_same_rows_are_kept_even_when_actors_are_killed_or_stand_stil
 
     monkeypatch.setattr(index_module, "_TOLD_EVERY_S", 1.0)
     monkeypatch.setattr(index_module, "_SILENT_S", 8.0)
-    host = RayShards(3, folder=str(tmp_path))
+    monkeypatch.setattr(index_module, "_PATIENCE_S", 0.5)
+    on_a_lost_node = [{"label_selector": {"ray.io/node-id": "f" * 56}}] * 4  # where all three wait, until Ray counts it as gone
+    host = RayShards(3, folder=str(tmp_path), options=lambda: on_a_lost_node.pop() if on_a_lost_node else {})
     index = Index(SECTION, stores=ShardedStores(host, save_bytes=1 << 17).stores)
     semantic, vectors = SemanticIndex(0.93, store=index.stores.vectors, exact_rows=256), near_vectors(3, len(batch))
     codes: list[int] = []
