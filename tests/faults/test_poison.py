@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from synth_ray.drive.poison import PoisonIsolation
 from synth_ray.job.sampling import Sampling
 from synth_ray.job.section import Section
 from synth_ray.recipes.contract import Constraint, Recipe, user
-from synth_ray.records import Reason, Request, Seed
+from synth_ray.records import Reason, Request, Seed, digest
 from tests.conftest import TINY_TEACHER
+from tests.endpoint_server import MODEL, Reply, behaving_server
+from tests.held_server import LONGEST_S
 from tests.route.test_route import job
 from tests.unit.ask.test_teachers import ask, prompt
 
@@ -155,21 +158,34 @@ def test_a_teacher_without_answers_stops_the_run_unless_max_failed_share_allows_
     assert completed.manifest["rows"]["failed"] == {"no_answer": 2000}
 
 
-def test_requests_a_thousand_times_slower_do_not_grow_the_buffers_and_are_answered(tmp_path: Path) -> None:
-    """The window covers the whole plan, so at the end only the slow requests are in flight."""
-    script = {"latency_s": 0.006, "slow_share": 0.01, "slow_factor": 1000, "concurrency": 16, "words": 8}
-    changes: dict[str, Any] = {
-        "models": {"teacher": {"engine": "scripted", "script": script}},
-        "plan": {"requests": 400, "chunk_requests": 20, "window_chunks": 20},
-        "recipe": {"name": "distill", "keep": ["answer"]},
-    }
-    document = job(tmp_path, str(tmp_path / "out"))
-    del document["recipe"]
-    samples: list[tuple[int, int]] = []
-    result = synth_ray.run(document | changes, watch=lambda tally: samples.append((tally.in_flight, tally.buffered_bytes)))
+def test_requests_without_an_answer_for_long_do_not_grow_the_buffers_and_are_answered(tmp_path: Path) -> None:
+    """The window covers the whole plan, so at the end only those requests are in flight that the server holds."""
+    is_seen, held, alone = threading.Event(), list[int](), list[int]()
+
+    def behave(body: dict[str, Any], _times: int) -> Reply:
+        name = digest(body["messages"])
+        if "Question 117 " in body["messages"][-1]["content"]:
+            held.append(1)
+            is_seen.wait(LONGEST_S)
+        choice = {"index": 0, "finish_reason": "stop", "message": {"content": f"the answer {name}"}}
+        return 200, {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
+
+    def watch(tally: Any) -> None:
+        if 0 < tally.in_flight <= len(held):
+            alone.append(tally.buffered_bytes)
+        if len(alone) >= 8:
+            is_seen.set()
+
+    with behaving_server(behave) as (url, _):
+        endpoint = {"urls": [url], "flavour": "openai", "concurrency": 16, "timeout_s": 600}
+        changes: dict[str, Any] = {
+            "models": {"teacher": {"engine": "endpoint", "model": MODEL, "endpoint": endpoint}},
+            "plan": {"requests": 400, "chunk_requests": 20, "window_chunks": 20},
+            "recipe": {"name": "distill", "keep": ["answer"]},
+        }
+        result = synth_ray.run(job(tmp_path, str(tmp_path / "out")) | changes, watch=watch)
     assert result.manifest["complete"]
     assert result.manifest["rows"]["requested"] == 400
     assert result.manifest["rows"]["failed"] == {}
-    alone = [buffered for in_flight, buffered in samples if 0 < in_flight <= 12]
-    assert len(alone) >= 4  # one sample each quarter second; the slow requests are alone for most of their six seconds
+    assert len(held) > 1 and is_seen.is_set()
     assert max(alone) <= alone[0] + 10_000  # the buffer grows only by their own rows

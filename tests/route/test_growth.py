@@ -47,7 +47,7 @@ def test_requests_past_their_deadline_are_asked_again_in_new_chunks_and_replaced
         models = {"models": {"teacher": {"engine": "scripted", "script": script}}}
         return job(tmp_path, out, plan=plan(100), **models, limits={"request_deadline_s": deadline_s})
 
-    first = synth_ray.run(job_with(slow, 1.0)).manifest
+    first = synth_ray.run(job_with(slow, 6.0)).manifest
     failed = first["rows"]["failed"]["deadline"]
     before = commits(tmp_path)
     retried = synth_ray.run(job_with(quick, 600.0), retry_failed=True).manifest

@@ -35,7 +35,7 @@ def hanging(folder: Path) -> Iterator[None]:
 
 
 def test_a_driver_whose_store_hangs_stops_before_its_lease_ends(store: Storage, tmp_path: Path) -> None:
-    lease, lost = Lease.claim(store, "one", lease_s=4.0), threading.Event()
+    lease, lost = Lease.claim(store, "one", lease_s=12.0), threading.Event()
     lease.renew()
     left: list[float] = []
 
@@ -45,7 +45,7 @@ def test_a_driver_whose_store_hangs_stops_before_its_lease_ends(store: Storage, 
 
     with hanging(tmp_path), pytest.raises(StorageError, match="wanted to renew the lease"), HeldLease(lease) as fence:
         fence.on_lost = stop
-        assert lost.wait(30)
+        assert lost.wait(60)
         fence.raise_if_lost()
     assert left[0] > 0
 

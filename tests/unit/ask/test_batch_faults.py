@@ -19,7 +19,7 @@ from synth_ray.errors import ServiceRefused
 from synth_ray.storage.local import LocalStorage
 from tests.batch_server import Provider, batches, default_answer
 from tests.endpoint_server import KEY
-from tests.unit.ask.test_batch_api_teacher import ask, prompt, section, status_of_batch, teacher
+from tests.unit.ask.test_batch_api_teacher import ask, is_recorded, prompt, section, status_of_batch, teacher
 
 SEEDS = 12
 Line = dict[str, Any]
@@ -208,9 +208,9 @@ def test_rows_without_an_answer_name_the_providers_last_word(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("gone", ["/batches/batch_0", "/files/"])
 def test_what_the_provider_deleted_between_two_runs_is_asked_again(gone: str, tmp_path: Path) -> None:
-    provider, storage = Provider(takes_s=2.0), LocalStorage(tmp_path)
+    provider, storage = Provider(takes_s=3600.0), LocalStorage(tmp_path)
     with batches(provider) as url:
-        ask(teacher(url, storage), *[prompt(i) for i in range(6)], give_up_s=1.0)
+        ask(teacher(url, storage), *[prompt(i) for i in range(6)], give_up_once=lambda: is_recorded(storage))
         assert provider.sent.total() == 6
         provider.knows = lambda path, number: not (path.startswith(gone) and number == 0)
         provider.takes_s = 0.05

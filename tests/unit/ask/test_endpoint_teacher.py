@@ -26,6 +26,7 @@ from tests.endpoint_server import KEY, MODEL, Faults, faulty_server
 from tests.servers import free_port
 
 ALL = {"429": 0.1, "500": 0.1, "cut": 0.1, "reset": 0.1, "hang": 0.05}
+HANG_S = 3.0
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def teacher(*urls: str, **endpoint: Any) -> EndpointTeacher:
-    section = {"urls": list(urls), "key_env": "TEACHER_KEY", "timeout_s": 0.5} | endpoint
+    section = {"urls": list(urls), "key_env": "TEACHER_KEY", "timeout_s": HANG_S - 1} | endpoint
     return EndpointTeacher(Model.model_validate({"engine": "endpoint", "model": MODEL, "endpoint": section}))
 
 
@@ -51,7 +52,7 @@ def ask(endpoint_teacher: EndpointTeacher, *prompts: Prompt) -> list[list[Comple
 
 
 def test_every_prompt_is_answered_despite_overload_faults_and_a_dead_url() -> None:
-    faults = Faults(ALL, max_in_flight=24)
+    faults = Faults(ALL, max_in_flight=24, hang_s=HANG_S)
     with faulty_server(faults) as url:
         endpoint_teacher = teacher(url, f"http://127.0.0.1:{free_port()}/v1")
         assert endpoint_teacher.open().max_model_len == 4096
@@ -193,12 +194,13 @@ def test_nobody_who_waits_is_overtaken_and_no_endpoint_is_left_out(
 def test_a_server_that_was_not_asked_for_long_is_not_dead_when_it_fails_once() -> None:
     async def after_a_quiet_spell(endpoint_teacher: EndpointTeacher, faults: Faults) -> list[Completion]:
         await endpoint_teacher.answer(prompt(1))
-        await asyncio.sleep(1.0)
+        assert endpoint_teacher._sender is not None
+        endpoint_teacher._sender.limiter._last_reply -= 100.0
         faults.shares["500"] = 1.0
         return await endpoint_teacher.answer(prompt(2))
 
     with faulty_server(faults := Faults()) as url:
-        endpoint_teacher = teacher(url, dead_after_s=0.9)
+        endpoint_teacher = teacher(url, dead_after_s=60.0)
         endpoint_teacher.open()
         [answer] = asyncio.run(after_a_quiet_spell(endpoint_teacher, faults))
     assert answer.text
@@ -228,9 +230,9 @@ def test_a_pause_that_a_server_asks_for_outlasts_answers_that_were_on_their_way(
 def test_in_a_whole_run_faults_change_no_row_and_the_key_is_not_written(tmp_path: Path) -> None:
     seeds = tmp_path / "seeds.jsonl"
     seeds.write_text("".join(json.dumps({"prompt": f"Question {n}?"}) + "\n" for n in range(120)))
-    digests = []
+    digests, price = [], {"usd_per_1m_completion": 1e6}
     for name, shares in (("calm", {}), ("rough", ALL)):
-        with faulty_server(Faults(shares)) as url:
+        with faulty_server(Faults(shares, hang_s=HANG_S)) as url:
             job = {
                 "name": "elsewhere",
                 "seeds": str(seeds),
@@ -239,7 +241,7 @@ def test_in_a_whole_run_faults_change_no_row_and_the_key_is_not_written(tmp_path
                     "teacher": {
                         "engine": "endpoint",
                         "model": MODEL,
-                        "endpoint": {"urls": url, "key_env": "TEACHER_KEY", "timeout_s": 0.5, "usd_per_1m_completion": 1e6},
+                        "endpoint": {"urls": url, "key_env": "TEACHER_KEY", "timeout_s": HANG_S - 1} | price,
                     }
                 },
                 "plan": {"chunk_requests": 40},

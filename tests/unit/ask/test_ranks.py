@@ -48,20 +48,23 @@ def test_ranks_answer_alike_refuse_alone_stop_when_cancelled_and_die_together(te
     assert len(drawn) == 3
     assert isinstance(refused, AskFailed)
 
+    async def run(sequences: int) -> None:
+        async with asyncio.timeout(180):
+            while teacher.load().running != sequences:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
     async def cancelled() -> None:
         long = asyncio.create_task(teacher.answer(prompt(4, sampling=GREEDY | {"max_tokens": 400})))
-        await asyncio.sleep(0.2)
+        await run(1)
         long.cancel()
-        async with asyncio.timeout(180):
-            while teacher.load().running:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        await run(0)
 
     asyncio.run(cancelled())
     assert teacher.load().sequences == 15
 
     async def killed() -> list[Any]:
         asks = [asyncio.create_task(teacher.answer(prompt(n, sampling=GREEDY | {"max_tokens": 400}))) for n in range(8)]
-        await asyncio.sleep(0.2)
+        await run(8)
         ranks = [child for child in psutil.Process().children() if "EngineCore_DP1" in "".join(child.cmdline())]
         ranks[0].kill()
         return list(await asyncio.gather(*asks, return_exceptions=True))

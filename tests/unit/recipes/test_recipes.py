@@ -46,7 +46,14 @@ def seed(prompt: str = "2 + 2?", **more: Any) -> Seed:
     return Seed(id=prompt, lineage=prompt, split="train", fields={"prompt": prompt, **more})
 
 
-def run(choice: dict[str, Any], *, recipe: Recipe | None = None, teacher: EchoTeacher | None = None, **request: Any) -> Outcome:
+def run(
+    choice: dict[str, Any],
+    *,
+    recipe: Recipe | None = None,
+    teacher: EchoTeacher | None = None,
+    deadline_s: float = 60.0,
+    **request: Any,
+) -> Outcome:
     chosen = RecipeChoice.model_validate(choice)
     recipe = recipe or find(chosen.name)
     options = recipe.options.model_validate(chosen.options)
@@ -55,7 +62,7 @@ def run(choice: dict[str, Any], *, recipe: Recipe | None = None, teacher: EchoTe
         options=options,
         teachers={"teacher": teacher or EchoTeacher()},
         sampling=Sampling(),
-        deadline=Deadline(0.2, tokens=1),
+        deadline=Deadline(deadline_s, tokens=1),
     )
     fields = {"seed": seed(), "shots": (), "id": "r", "chunk": 0, "position": 0} | request
     return asyncio.run(asker.run(Request(slots=recipe.slots(options), **fields)))
@@ -91,7 +98,7 @@ def test_a_failed_second_prompt_fails_its_row_and_not_its_siblings() -> None:
     ],
 )
 def test_every_slot_of_a_request_that_fails_is_accounted(choice: dict[str, Any], teacher: EchoTeacher, reason: Reason) -> None:
-    outcome = run(choice, teacher=teacher)
+    outcome = run(choice, teacher=teacher, deadline_s=0.2 if reason is Reason.DEADLINE else 60.0)
     assert {d.reason for d in outcome.drafts} == {reason}
     assert len(outcome.drafts) == choice.get("n", 1)
 

@@ -73,8 +73,9 @@ def test_honest_programs_pass_their_tests_and_see_nothing_of_the_host(monkeypatc
         "import os": "assert not set(os.environ) - {'LC_CTYPE'} and os.getpid() == 1 and os.listdir('/box') == []",
         "if __name__ == '__main__':\n    raise SystemExit(1)": "",
     }
-    assert SANDBOX.pass_each(list(honest.items())) == [True] * len(honest)
-    assert not SANDBOX.passes("def add(a, b):\n    return a - b", "assert add(1, 2) == 3")
+    patient = Sandbox(Limits(seconds=60))
+    assert patient.pass_each(list(honest.items())) == [True] * len(honest)
+    assert not patient.passes("def add(a, b):\n    return a - b", "assert add(1, 2) == 3")
 
 
 def test_a_stopped_program_leaves_no_process_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

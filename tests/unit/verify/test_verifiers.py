@@ -121,7 +121,8 @@ TOKEN = "import os, sys\nsys.stdout.buffer.write(sys._getframe(1).f_globals['tok
     ],
 )
 def test_programs_and_what_they_try(isolating: None, program: str, gold: Any, expected: Verdict) -> None:
-    assert verdict(CodeVerifier(Limits(seconds=3)), program, gold) is expected
+    limits = Limits(seconds=60 if expected is RIGHT else 3)
+    assert verdict(CodeVerifier(limits), program, gold) is expected
 
 
 @pytest.mark.parametrize(
