@@ -18,6 +18,7 @@ from synth_ray.job.models import Model
 from synth_ray.recipes.contract import Completion, user
 from synth_ray.records import digest
 from synth_ray.storage.local import LocalStorage
+from tests.child_processes import end, line_of
 
 Answer = list[Completion] | BaseException
 
@@ -49,11 +50,11 @@ class ForkedAsker:
 
     def start(self, section: dict[str, Any], folder: Path, count: int) -> None:
         """Begin to ask so many prompts, in this process's environment."""
-        assert self._parent.stdin is not None and self._parent.stdout is not None
+        assert self._parent.stdin is not None
         self._started.clear()
         self._parent.stdin.write(json.dumps([section, str(folder), count, dict(os.environ)]) + "\n")
         self._parent.stdin.flush()
-        self._pid = int(self._parent.stdout.readline())
+        self._pid = int(line_of(self._parent))
         self._started.set()
 
     def kill(self) -> int:
@@ -63,13 +64,10 @@ class ForkedAsker:
         return self.wait()
 
     def wait(self) -> int:
-        assert self._parent.stdout is not None
-        return int(self._parent.stdout.readline())
+        return int(line_of(self._parent))
 
     def close(self) -> None:
-        assert self._parent.stdin is not None
-        self._parent.stdin.close()
-        self._parent.wait(timeout=60)
+        end(self._parent)
 
 
 def _serve() -> None:

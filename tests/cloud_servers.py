@@ -10,7 +10,6 @@ import http.client
 import itertools
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.child_processes import end
 from tests.gcs_server import Gcs, handler_of
 from tests.servers import answering, environment, free_port
 
@@ -90,8 +90,7 @@ def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             _wait_for(port, process)
             yield f"http://127.0.0.1:{port}/{ACCOUNT}"
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=20)
+            end(process)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +109,7 @@ def _azurite_program() -> str | None:
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     began = time.monotonic()
-    while time.monotonic() - began < 60:
+    while time.monotonic() - began < 300:
         if process.poll() is not None:
             raise RuntimeError(f"azurite ended with {process.returncode} before it answered")
         try:
@@ -118,7 +117,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
             return
         except OSError:
             time.sleep(0.1)
-    raise RuntimeError("azurite did not answer in 60 s")
+    raise RuntimeError("azurite did not answer in 300 s")
 
 
 def make_container(endpoint_url: str, name: str) -> None:

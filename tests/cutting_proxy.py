@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
+from tests.child_processes import kill, line_of
 from tests.conftest import ROOT
 from tests.proxy import SeenRequest, proxy_to
 
@@ -23,7 +24,7 @@ class CuttingProxy:
     """`url` leads to the server. Writes are counted from 0 since the last call of `cut` or `mend`."""
 
     url: str
-    pipes: tuple[IO[str], IO[str]]
+    process: subprocess.Popen[str]
 
     def cut(self, at: int, *, after: bool, for_good: bool) -> None:
         """Cut the connection at this write, before the server has it or `after`; `for_good` at every later request, too."""
@@ -34,21 +35,20 @@ class CuttingProxy:
         return self._tell({"at": None})
 
     def _tell(self, order: dict[str, Any]) -> int:
-        stdin, stdout = self.pipes
-        stdin.write(json.dumps(order) + "\n")
-        stdin.flush()
-        return int(stdout.readline())
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return int(line_of(self.process))
 
 
 @contextmanager
 def cutting_proxy_to(server_url: str) -> Iterator[CuttingProxy]:
     command = [sys.executable, "-m", "tests.cutting_proxy", server_url]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
         try:
-            yield CuttingProxy(process.stdout.readline().strip(), (process.stdin, process.stdout))
+            yield CuttingProxy(line_of(process), process)
         finally:
-            process.kill()
+            kill(process)
 
 
 def _plan(order: dict[str, Any], state: dict[str, Any]) -> Callable[[SeenRequest], str | None]:

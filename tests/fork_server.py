@@ -16,6 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tests.child_processes import end, line_of
+
 ROOT = Path(__file__).parent.parent
 _CHANGES = ("os.rename", "os.link", "os.remove")
 _TEMPORARY = "/.tmp/"
@@ -39,15 +41,13 @@ class ForkServer:
 
         `run_options` are passed to `synth_ray.run`; with `part` among them that part alone is run.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"job": job, "at": at, "counts": counts, "options": run_options}) + "\n")
         self._process.stdin.flush()
-        return dict(json.loads(self._process.stdout.readline()))
+        return dict(json.loads(line_of(self._process, seconds=600)))
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
+        end(self._process)
 
 
 def _counter(at: int | None, counts: str, root: str) -> tuple[Callable[[str, tuple[Any, ...]], None], list[int]]:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.child_processes import end, line_of
 from tests.servers import free_port
 
 _NODES = """
@@ -79,12 +80,12 @@ def started_cluster(root: Path, *, cpus: int = 4) -> Iterator[RayCluster]:
             env=environment,
             cwd=folder,
         )
-        assert nodes.stdin is not None and nodes.stdout is not None
         try:
-            if not nodes.stdout.readline():
-                raise RuntimeError(f"the cluster did not start: {(folder / 'log').read_text()[-2000:]}")
+            try:
+                line_of(nodes)
+            except RuntimeError as error:
+                raise RuntimeError(f"the cluster did not start: {(folder / 'log').read_text()[-2000:]}") from error
             yield RayCluster(f"http://127.0.0.1:{port}", folder, environment)
         finally:
-            nodes.stdin.close()
-            nodes.wait(timeout=60)
+            end(nodes)
             shutil.rmtree(folder, ignore_errors=True)

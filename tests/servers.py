@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.child_processes import end
+
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing-key-id",
     "AWS_SECRET_ACCESS_KEY": "testing-secret-never-printed",
@@ -31,10 +33,21 @@ EXTERNAL_S3 = "SYNTH_RAY_TEST_S3"
 _buckets = itertools.count()
 
 
+_held: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A port for a server, refused to who connects while there is none.
+
+    It is held until this process ends: no connection and no other server gets it, now or between two servers on it. Linux lets
+    those bind to it that set SO_REUSEADDR, as this socket does, which never listens. Servers do, after whose end there are
+    connections in TIME_WAIT.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _held.append(held)
+    return int(held.getsockname()[1])
 
 
 @contextmanager
@@ -51,7 +64,7 @@ def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         thread.join()
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], *, timeout_s: float = 60.0) -> None:
+def wait_for(url: str, process: subprocess.Popen[bytes], *, timeout_s: float = 300.0) -> None:
     began = time.monotonic()
     while time.monotonic() - began < timeout_s:
         if process.poll() is not None:
@@ -120,8 +133,7 @@ def started_moto(folder: Path) -> Iterator[str]:
             wait_for(f"http://127.0.0.1:{port}/moto-api/", process)
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=20)
+            end(process)
 
 
 @pytest.fixture
@@ -151,7 +163,7 @@ def serving(model: str, flags: Sequence[str] = SMALL) -> Iterator[tuple[str, str
         start_new_session=True,
     )
     try:
-        wait_for(f"http://127.0.0.1:{port}/v1/models", process, timeout_s=300)
+        wait_for(f"http://127.0.0.1:{port}/v1/models", process)
         yield f"http://127.0.0.1:{port}/v1", name
     finally:
         os.killpg(process.pid, signal.SIGTERM)

@@ -8,8 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import yaml
 import synth_ray
 from synth_ray.ask.segments import journalled_chunks
 from synth_ray.storage import open_storage
+from tests.child_processes import wait_until
 from tests.conftest import ROOT
 from tests.faults.test_killed_actors import drain
 from tests.route.test_route import SCRIPT, job
@@ -71,12 +71,6 @@ def end_of(driver: subprocess.Popen[str]) -> tuple[int, str]:
     finally:
         driver.kill()
     return driver.returncode, errors
-
-
-def wait_until(holds: Callable[[], object], driver: subprocess.Popen[str]) -> None:
-    while not holds():
-        assert driver.poll() is None, end_of(driver)
-        time.sleep(0.2)
 
 
 def is_journalled(out: Path) -> bool:

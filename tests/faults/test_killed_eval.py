@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -21,6 +20,7 @@ from synth_ray.ask.segments import read_journal
 from synth_ray.storage import open_storage
 from tests.conftest import ROOT
 from tests.endpoint_server import MODEL, Reply, behaving_server
+from tests.servers import free_port
 from tests.unit.cli.test_cli import run_cli
 
 CASES, HELD, IN_FLIGHT = 40, 4, 8
@@ -101,7 +101,7 @@ def test_a_server_that_dies_ends_it_with_1_and_the_same_command_goes_on_when_it_
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_cases(tmp_path)
-    system, dead, urls = System(), threading.Event(), queue.SimpleQueue[str]()
+    system, dead, urls, port = System(), threading.Event(), queue.SimpleQueue[str](), free_port()
     system.released.set()
 
     def dying(body: dict[str, Any], times: int) -> Reply:
@@ -112,19 +112,19 @@ def test_a_server_that_dies_ends_it_with_1_and_the_same_command_goes_on_when_it_
         return system.reply(body, times)
 
     def serve() -> None:
-        with behaving_server(dying) as (url, _):
+        with behaving_server(dying, port=port) as (url, _):
             urls.put(url)
             dead.wait(60)
 
     server = threading.Thread(target=serve)
     server.start()
-    url = urls.get()
+    url = urls.get(timeout=60)
     words = command(tmp_path, url, "out", "--timeout", "5")  # it is dead after half a minute of silence
     code, _, err = run_cli(capsys, *words)
     server.join()
     assert code == 1 and "wanted an answer, got none" in err and not (tmp_path / "out" / "results.jsonl").exists()
     before = set(system.answered)
-    with behaving_server(system.reply, port=urlsplit(url).port or 0):
+    with behaving_server(system.reply, port=port):
         assert run_cli(capsys, *words)[0] == 0
     assert not [text for text in before if system.asked[text] != 1]
     assert json.loads((tmp_path / "out" / "eval.json").read_text())["passed"] == CASES

@@ -23,7 +23,8 @@ from synth_ray.job.load import job_from
 from synth_ray.records import Request, Seed
 from synth_ray.storage import open_storage
 from synth_ray.workers.local_pool import LocalPool
-from synth_ray.workers.pool import ReplicaLost, ReplicaReady
+from synth_ray.workers.pool import Event, ReplicaLost, ReplicaReady
+from tests.child_processes import wait_until
 
 ROWS = 3
 DESK = "tests.unit.toolbox.desk:"
@@ -61,13 +62,6 @@ def job_in(folder: Path) -> Path:
 def start(job: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "synth_ray.cli.main", "run", str(job), "--engine", "local"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 240
-    while not condition():
-        assert process.poll() is None and time.monotonic() < end, process.communicate()[0][-3000:].decode()
-        time.sleep(0.02)
 
 
 def let_go(folder: Path, suffix: str) -> None:
@@ -139,12 +133,11 @@ def test_a_dead_engine_is_told_of_once_no_call_of_its_worker_can_begin(tmp_path:
     prompts = [str(tmp_path / "logs" / f"log{n}") for n in range(at_once + 1)]  # one of them waits for a process
     pool.open()
     try:
-        wait_for(pool, ReplicaReady)
+        wait_for(pool, has(ReplicaReady))
         pool.submit(0, [request(n, prompt) for n, prompt in enumerate(prompts)], {})
-        while len(marks(tmp_path)) < at_once:
-            time.sleep(0.02)
+        wait_for(pool, lambda _: len(marks(tmp_path)) >= at_once)
         pool.submit(0, [request(len(prompts), "kill")], {})
-        wait_for(pool, ReplicaLost)
+        wait_for(pool, has(ReplicaLost))
         begun = [key for answers in read_journal(open_storage(str(tmp_path / "out")), 0).values() for key in answers]
         for prompt in prompts:
             Path(f"{prompt}.go").touch()
@@ -158,7 +151,12 @@ def request(number: int, prompt: str) -> Request:
     return Request(f"r{number}", 0, number, Seed(f"s{number}", "s", "train", {"prompt": prompt}), 1)
 
 
-def wait_for(pool: LocalPool, kind: type) -> None:
+def wait_for(pool: LocalPool, holds: Callable[[list[Event]], bool]) -> None:
+    """Until it holds of the events of one look; what a thread of the pool raised is raised here."""
     end = time.monotonic() + 240
-    while not any(isinstance(event, kind) for event in pool.events(0.1)):
+    while not holds(pool.events(0.02)):
         assert time.monotonic() < end
+
+
+def has(kind: type) -> Callable[[list[Event]], bool]:
+    return lambda events: any(isinstance(event, kind) for event in events)

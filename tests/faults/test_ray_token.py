@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import synth_ray
+from tests.child_processes import end, line_of
 from tests.conftest import ROOT
 from tests.route.test_route import job
 
@@ -42,10 +43,10 @@ def guarded(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     head = subprocess.Popen(
         [sys.executable, "-c", HEAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
     )
-    assert head.stdin is not None and head.stdout is not None
-    yield head.stdout.readline().strip(), environment
-    head.stdin.close()
-    head.wait(timeout=60)
+    try:
+        yield line_of(head), environment
+    finally:
+        end(head)
 
 
 def test_a_run_joins_a_cluster_with_its_token_and_is_refused_without(tmp_path: Path, guarded: tuple[str, dict[str, str]]) -> None:

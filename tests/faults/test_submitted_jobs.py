@@ -9,8 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import yaml
 
 import synth_ray
 from synth_ray.storage import Storage, open_storage
+from tests.child_processes import wait_until
 from tests.conftest import ROOT
 from tests.ray_cluster import RayCluster, started_cluster
 
@@ -126,15 +126,6 @@ class Forwarder:
                 target.sendall(data)
         with suppress(OSError):
             target.shutdown(socket.SHUT_RDWR)
-
-
-def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    began = time.monotonic()
-    while not is_so():
-        if process.poll() is not None or time.monotonic() - began > 240:
-            process.kill()
-            raise AssertionError(f"it did not come so far; it said: {ended(process)}")
-        time.sleep(0.1)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:

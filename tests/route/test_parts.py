@@ -75,15 +75,21 @@ def test_a_signal_stops_every_part_and_the_same_command_goes_on(tmp_path: Path, 
     document = in_parts(tmp_path, tmp_path / "out", models=slow, plan={"parts": 2})
     storage = open_storage(str(tmp_path / "out"))
 
-    def stop_once_both_work() -> None:
-        while len(read_status(storage, now=time.time()).part_drivers) < 2:
-            time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGTERM)
+    is_over = threading.Event()
 
-    stopping = threading.Thread(target=stop_once_both_work)
+    def stop_once_both_work() -> None:
+        while not is_over.wait(0.1):
+            if len(read_status(storage, now=time.time()).part_drivers) == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    stopping = threading.Thread(target=stop_once_both_work, daemon=True)
     stopping.start()
-    result = synth_ray.run(document)
-    stopping.join()
+    try:
+        result = synth_ray.run(document)
+    finally:
+        is_over.set()
+        stopping.join(60)
     assert (result.exit_code, result.is_interrupted, result.stopped) == (4, True, "got SIGTERM")
     assert not result.manifest["complete"]
     assert all(is_dead(driver) for driver in read_status(storage, now=time.time()).part_drivers.values())

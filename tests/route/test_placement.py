@@ -69,7 +69,7 @@ def label_of(actor: Any, name: str) -> str:
     """The label of the node that this actor is on; `head` for the head."""
     import ray
 
-    [node] = [node for node in ray.nodes() if node["NodeID"] == ray.get(actor.node.remote(), timeout=60)]
+    [node] = [node for node in ray.nodes() if node["NodeID"] == ray.get(actor.node.remote(), timeout=300)]
     return "head" if "node:__internal_head__" in node["Resources"] else str(node["Labels"].get(name))
 
 
@@ -77,7 +77,7 @@ def wait_until_no_gpu_is_free() -> None:
     """As far as the head knows: a node tells it now and then what is free."""
     from synth_ray.cluster.autoscaler import free_resources
 
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while any(free.get("GPU") for free in free_resources().values()):
         assert time.monotonic() < until
         time.sleep(0.1)
@@ -134,7 +134,7 @@ def test_a_run_waits_for_gpus_in_use_says_so_and_gives_up_when_told_to(
     import ray
 
     held = ray.remote(num_cpus=0, num_gpus=2)(Place).remote()
-    ray.get(held.node.remote(), timeout=60)
+    ray.get(held.node.remote(), timeout=300)
     wait_until_no_gpu_is_free()
     with caplog.at_level(logging.WARNING), pytest.raises(SynthRayError, match=r"cluster\.wait_s: wanted a place .* within 2 s"):
         synth_ray.run(placed(tmp_path, path="late", cluster={"gpus_per_teacher": 1, "wait_s": 2}))
@@ -148,9 +148,9 @@ def test_a_run_waits_for_gpus_in_use_says_so_and_gives_up_when_told_to(
             joined.append(cluster.add_node(num_cpus=1, num_gpus=4, object_store_memory=STORE))
 
     blocker = ray.remote(num_cpus=0, num_gpus=2)(Place).remote()
-    ray.get(blocker.node.remote(), timeout=60)
+    ray.get(blocker.node.remote(), timeout=300)
     wait_until_no_gpu_is_free()
-    result = synth_ray.run(placed(tmp_path, path="out", cluster={"gpus_per_teacher": 1, "wait_s": 60}), watch=join)
+    result = synth_ray.run(placed(tmp_path, path="out", cluster={"gpus_per_teacher": 1, "wait_s": 300}), watch=join)
     ray.kill(blocker)
     assert joined
     assert not result.stopped

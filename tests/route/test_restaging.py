@@ -81,14 +81,20 @@ def test_an_error_of_a_stage_is_said_by_its_type_and_place(folder: Path, monkeyp
 
     monkeypatch.setattr(RowStages, "run_again", broken)
     here, there = Pipe()
-    with here, there:
-        thread = threading.Thread(target=restaging_child.serve, args=[there])
+
+    def serve() -> None:
+        with there:  # its end is seen at the other one, as that of a process is
+            restaging_child.serve(there)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    with here:
         thread.start()
         here.send(job_from(small_job(folder, **CHANGE)))
         here.send(1)
+        assert here.poll(300)
         error = here.recv()
-        here.close()
-        thread.join()
+    thread.join(60)
+    assert not thread.is_alive()
     assert isinstance(error, SynthRayError)
     assert re.fullmatch(r"chunk 1: wanted it staged again, got ValueError at test_restaging\.py:\d+", str(error))
 

@@ -17,6 +17,7 @@ from synth_ray.ask.engine_start import EngineStart
 from synth_ray.ask.engines import CUDA_VISIBLE_DEVICES, RoleEngine, open_engines
 from synth_ray.ask.vllm.device_turn import DeviceTurn
 from synth_ray.job.models import Model
+from tests.child_processes import line_of
 from tests.conftest import ENGINE_ARGS, TINY_TEACHER
 from tests.unit.ask.test_teachers import ask, prompt
 
@@ -55,8 +56,7 @@ def test_a_turn_ends_with_its_process(tmp_path: Path) -> None:
         f"with DeviceTurn(['0'], 'owner', folder=Path({str(tmp_path)!r})): print(flush=True); input()"
     )
     owner = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert owner.stdout is not None
-    owner.stdout.readline()
+    line_of(owner)
     taken = threading.Event()
 
     def take() -> None:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from synth_ray.cli.main import main
+from tests.child_processes import line_of
 
 
 def job_file(tmp_path: Path, **keys: Any) -> str:
@@ -68,11 +69,8 @@ def test_a_run_that_is_told_to_end_keeps_its_code_so_that_another_start_goes_on(
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env={**os.environ, "SYNTH_RAY_LOG": "json"}
     )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if b'"progress"' in line:
-            break
+    line_of(process, having='"progress"')
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
-    process.stderr.read()
-    assert process.wait(timeout=60) == 4
+    process.communicate(timeout=240)
+    assert process.returncode == 4

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from synth_ray.job.load import job_from
 from synth_ray.submit.package import Package
 from synth_ray.submit.rayjob import rayjob_of, to_yaml
 from synth_ray.submit.values import Values
+from tests.child_processes import end, line_of
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -48,21 +48,11 @@ def ray_in(folder: Path, environment: dict[str, str]) -> Iterator[str]:
     place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short, for Ray's sockets
     command = [ray, "start", "--head", "--block", *ports, *small, "--temp-dir", place]
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert process.stdout is not None
     try:
-        began = b""
-        while b"block forever" not in began:
-            line = process.stdout.readline()
-            assert line, began.decode()
-            began += line
+        line_of(process, having="block forever")
         yield f"127.0.0.1:{port}"
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
         shutil.rmtree(place, ignore_errors=True)
 
 

@@ -20,6 +20,7 @@ import pytest
 from synth_ray.errors import JobError
 from synth_ray.view.rows import Rows
 from synth_ray.view.server import ViewServer
+from tests.child_processes import line_of
 from tests.unit.cli.test_cli import job_file, run_cli
 from tests.unit.view.conftest import TEXTS, Published
 
@@ -160,8 +161,8 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path, capsys: pyte
     command = [sys.executable, "-m", "synth_ray.cli.main", "view", str(tmp_path / "out"), "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
         try:
-            assert process.stdout is not None and process.stderr is not None
-            url = urlsplit(process.stdout.readline().split()[1])
+            assert process.stderr is not None
+            url = urlsplit(line_of(process).split()[1])
             assert url.hostname == "127.0.0.1"
             connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=30)
             connection.request("GET", f"{url.path}api/rows")
