@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from synth_ray.route.preflight import preflight
 from synth_ray.storage import Storage
 from synth_ray.storage.local import LocalStorage
 from tests.batch_server import Provider, batches
+from tests.child_processes import kill, wait_until
 from tests.endpoint_server import KEY
 from tests.servers import free_port
 
@@ -208,11 +208,8 @@ def test_a_killed_run_resumes_with_the_batches_it_paid_for(tmp_path: Path) -> No
         first = subprocess.Popen(
             [sys.executable, "-m", "synth_ray.cli.main", "run", str(file), "--quiet"], env=os.environ | {"TEACHER_KEY": KEY}
         )
-        while provider.sent.total() < 60:
-            assert first.poll() is None
-            time.sleep(0.05)
-        first.send_signal(signal.SIGKILL)
-        first.wait()
+        wait_until(lambda: provider.sent.total() >= 60, first)
+        kill(first)
         manifest = synth_ray.run(str(file)).manifest
     assert manifest["rows"]["accepted"] == 60
     assert provider.answered.total() == 120  # two steps
