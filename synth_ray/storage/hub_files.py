@@ -13,8 +13,6 @@ from functools import cache
 from typing import BinaryIO
 from urllib.parse import unquote
 
-import httpx
-
 from synth_ray.errors import JobError
 
 _ADDRESS = re.compile(
@@ -71,6 +69,7 @@ def _commit_of(dataset: str, revision: str | None) -> str | None:
 @cache
 def _is_reachable() -> bool:
     """Whether the Hub answers, asked once: huggingface_hub would try for half a minute before it looks into its cache."""
+    import httpx
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:

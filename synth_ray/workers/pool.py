@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
 from synth_ray.ask.rows import AnsweredRows
 from synth_ray.ask.teacher import Load, TeacherFacts
 from synth_ray.ask.worker import JournalledAnswers
-from synth_ray.dedup.stores import Stores
 from synth_ray.records import Request
+
+if TYPE_CHECKING:  # numba is a second of processor time in every process of a replica
+    from synth_ray.dedup.stores import Stores
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ def imported_by(code: str) -> set[str]:
             {"ray", "vllm", "torch", "presidio_analyzer", "pyarrow"},
         ),
         ("import synth_ray.job.load", {"ray", "vllm", "torch", "presidio_analyzer", "numba"}),
+        ("import synth_ray.cluster.actors", {"vllm", "torch", "presidio_analyzer", "numba", "scipy", "pandas"}),
         ("import synth_ray.drive.driver, synth_ray.workers.local_pool", {"ray", "vllm", "torch"}),
     ],
 )
