@@ -27,6 +27,7 @@ __all__ = [
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("RAY_worker_niceness", "0")  # else Ray's actors give way to the other process of the tests
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # Ray gives a node 30 s to start; it reads this when it is imported
 
 # Hypothesis draws new examples at each local run. In CI they are fixed, so that a failure is due to the change under test.
