@@ -67,10 +67,11 @@ class Throughput:
         if life is None:
             return
         life.load = load
-        if answered:
-            life.last_s = self._now
-            self._first_s = self._first_s or life.last_s
-        if answered and self._queue_is_empty and not load.waiting and life.before_tail is None:
+        if not answered:
+            return
+        life.last_s = self._now
+        self._first_s = self._first_s or life.last_s
+        if self._queue_is_empty and not load.waiting and life.before_tail is None:
             life.before_tail = load
             self._tail_s = self._tail_s or life.last_s
         for rows in answered:

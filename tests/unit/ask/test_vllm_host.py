@@ -187,11 +187,13 @@ def test_an_engine_that_speculates_tells_its_drafts_and_takes_fewer_steps() -> N
     teacher = VllmTeacher(Model(model=str(TINY_TEACHER), engine_args=SMALL | {"speculative_config": ngram}))
     teacher.open()
     repeats = {"max_tokens": 60, "ignore_eos": True, "allowed_token_ids": [100], "temperature": 0.0}  # every draft is right
+    ask(teacher, prompt(8, sampling=repeats))
+    steps = teacher.load().steps  # of one prompt: several may be apart, and are then not stepped together
     answers = ask(teacher, *[prompt(i, sampling=repeats) for i in range(8)])
     load = teacher.load()
     with pytest.raises(AskFailed, match="speculates at temperature 0 only"):
         ask(teacher, prompt(sampling=repeats | {"temperature": 0.5}))
     teacher.close()
     assert [answer.completion_tokens for (answer,) in answers] == [60] * 8
-    assert load.steps < 60  # no answer of 60 tokens ends in fewer without speculation
+    assert steps < 30
     assert 0.8 * load.drafted < load.accepted <= load.drafted  # drafts past an answer's end are not said
